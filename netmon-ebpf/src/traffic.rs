@@ -1,0 +1,92 @@
+//! Counts what passes an interface, in both directions, and lets everything pass.
+//!
+//! Owns the map of counters. Knows no addresses, no names and no other interface: the daemon loads one copy for every
+//! interface, with the slot as a constant, because every way to look the interface up at run time costs more than
+//! the counting itself (a hash lookup is about twenty times as dear as the two additions).
+//!
+//! Kernel facts relied on: `__sk_buff.gso_segs` (5.1) is 0 for an ordinary packet; `wire_len` is the length after
+//! segmentation on egress only; the hooks run with bottom halves off, so that a CPU is never interrupted between the
+//! load and the store of a counter by another packet of the same interface and direction.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+#[expect(
+    unsafe_code,
+    reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
+)]
+#[expect(unreachable_pub, reason = "the entry points are reached through their symbols")]
+mod programs {
+    use aya_ebpf::{
+        Global,
+        bindings::{BPF_F_MMAPABLE, TC_ACT_UNSPEC},
+        helpers::bpf_get_smp_processor_id,
+        macros::{classifier, map},
+        maps::Array,
+        programs::TcContext,
+    };
+    use netmon_common::traffic::{RECEIVE, TRANSMIT, Traffic, index};
+
+    /// Which slot this copy counts into. `u32::MAX` lies outside every map: a copy without a slot counts nothing.
+    #[unsafe(no_mangle)]
+    static SLOT: Global<u32> = Global::new(u32::MAX);
+    /// How many slots a CPU has.
+    #[unsafe(no_mangle)]
+    static SLOTS: Global<u32> = Global::new(0);
+
+    /// The daemon sets the number of entries (CPUs x slots x directions) when it creates the map.
+    #[map]
+    static TRAFFIC: Array<Traffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+    /// The packet goes on to whatever else is attached: with tcx this is TCX_NEXT, with clsact "no verdict".
+    const PASS: i32 = TC_ACT_UNSPEC;
+
+    #[classifier]
+    pub fn traffic_ingress(ctx: TcContext) -> i32 {
+        count(&ctx, RECEIVE);
+        PASS
+    }
+
+    #[classifier]
+    pub fn traffic_egress(ctx: TcContext) -> i32 {
+        count(&ctx, TRANSMIT);
+        PASS
+    }
+
+    #[inline(always)]
+    fn count(ctx: &TcContext, direction: u32) {
+        // SAFETY: the helper has no preconditions.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        let Some(counter) = TRAFFIC.get_ptr_mut(index(cpu, SLOTS.load(), SLOT.load(), direction)) else {
+            return;
+        };
+        // SAFETY: `skb` is the context the kernel called us with, valid for the call, and the fields read are
+        // readable in this program type. `counter` points into the map's value, which lives as long as the map; no
+        // other CPU writes there, for the CPU is part of the index, and the hook is not re-entered on this one.
+        unsafe {
+            let skb = ctx.skb.skb;
+            let bytes = u64::from((*skb).len);
+            let segments = (*skb).gso_segs;
+            (*counter).packets += 1;
+            (*counter).bytes += bytes;
+            (*counter).segments += if segments > 1 { u64::from(segments) } else { 1 };
+            (*counter).wire_bytes += if direction == TRANSMIT {
+                u64::from((*skb).wire_len)
+            } else {
+                bytes
+            };
+        }
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        loop {}
+    }
+
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+}
+
+/// On the host this is an empty program: the crate stays a workspace member that every tool can check.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

@@ -1,0 +1,10 @@
+//! The plain data everything else speaks in: who there is, which interfaces they have, what those counted.
+//!
+//! Imports nothing of ours, does no I/O, and cannot fail. The engine's types, the kernel's messages and the metrics
+//! library's encoders are turned into these, or made from these, at the edges.
+
+pub mod counters;
+pub mod interface;
+pub mod inventory;
+pub mod ledger;
+pub mod snapshot;

@@ -1,0 +1,124 @@
+//! What an interface counted: the device's own figures, and the kernel programs'.
+
+use std::ops::{Add, Sub};
+
+pub use netmon_common::traffic::Traffic;
+
+/// One figure for each direction, as the interface itself, and so the container, sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Directions<T> {
+    /// What came in.
+    pub receive: T,
+    /// What went out.
+    pub transmit: T,
+}
+
+impl<T> Directions<T> {
+    /// Makes a pair out of what `f` gives for each direction.
+    pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> Directions<U> {
+        Directions {
+            receive: f(self.receive),
+            transmit: f(self.transmit),
+        }
+    }
+
+    /// Makes a pair out of what `f` gives for each direction of two pairs.
+    pub fn zip<U, V>(self, other: Directions<U>, mut f: impl FnMut(T, U) -> V) -> Directions<V> {
+        Directions {
+            receive: f(self.receive, other.receive),
+            transmit: f(self.transmit, other.transmit),
+        }
+    }
+}
+
+/// A device's own statistics for one direction (`rtnl_link_stats64`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceCounters {
+    /// Packets, as the driver counts them: a GSO super-packet is one.
+    pub packets: u64,
+    /// Bytes, as the driver counts them.
+    pub bytes: u64,
+    /// Packets that were bad.
+    pub errors: u64,
+    /// Packets that the driver dropped.
+    pub dropped: u64,
+}
+
+impl DeviceCounters {
+    /// Whether nothing here is smaller than in `earlier`: counters of one device never fall.
+    #[must_use]
+    pub const fn follows(self, earlier: Self) -> bool {
+        self.packets >= earlier.packets
+            && self.bytes >= earlier.bytes
+            && self.errors >= earlier.errors
+            && self.dropped >= earlier.dropped
+    }
+}
+
+/// What is exposed for one direction of one interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Packets since the device was made.
+    pub packets: u64,
+    /// Bytes since the device was made.
+    pub bytes: u64,
+    /// Packets on the wire: super-packets count as their segments, from the moment the programs were attached.
+    pub segments: u64,
+    /// Packets that were bad.
+    pub errors: u64,
+    /// Packets that the device dropped.
+    pub dropped: u64,
+}
+
+impl Add for Totals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let Self {
+            packets,
+            bytes,
+            segments,
+            errors,
+            dropped,
+        } = other;
+        Self {
+            packets: self.packets + packets,
+            bytes: self.bytes + bytes,
+            segments: self.segments + segments,
+            errors: self.errors + errors,
+            dropped: self.dropped + dropped,
+        }
+    }
+}
+
+impl<T: Add<Output = T>> Add for Directions<T> {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        self.zip(other, T::add)
+    }
+}
+
+/// What passed between two readings. Wraps as the kernel's counters do; with one reader it never has to.
+pub(crate) fn since(later: Traffic, earlier: Traffic) -> Traffic {
+    let Traffic {
+        packets,
+        bytes,
+        segments,
+        wire_bytes,
+    } = earlier;
+    Traffic {
+        packets: later.packets.wrapping_sub(packets),
+        bytes: later.bytes.wrapping_sub(bytes),
+        segments: later.segments.wrapping_sub(segments),
+        wire_bytes: later.wire_bytes.wrapping_sub(wire_bytes),
+    }
+}
+
+impl<T: Sub<Output = T>> Sub for Directions<T> {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, T::sub)
+    }
+}

@@ -1,0 +1,127 @@
+//! Network namespaces, and the devices in them as the kernel describes them.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+/// A network namespace: the kernel's cookie for it (`SO_NETNS_COOKIE`, 5.14).
+///
+/// Not its inode number, which the kernel hands out again within seconds: a cookie is never used twice while the
+/// machine runs, so that counters of a namespace that is gone can never be taken for those of its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetnsId(pub u64);
+
+/// An interface: never a name (they change), never an ifindex alone (every namespace counts from 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceId {
+    /// The namespace the device is in.
+    pub netns: NetnsId,
+    /// Its number there.
+    pub ifindex: u32,
+}
+
+impl fmt::Display for InterfaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "interface {} of namespace {}", self.ifindex, self.netns.0)
+    }
+}
+
+/// A device, as a dump of its namespace describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its number in its namespace.
+    pub ifindex: u32,
+    /// Its name at the moment of the dump. The kernel allows any bytes but `/` and white space: what is no printable
+    /// ASCII stands here as `\xNN`, so that two names stay two names.
+    pub name: String,
+    /// What kind of device it is.
+    pub kind: DeviceKind,
+    /// Its hardware address, where it has one of six bytes.
+    pub mac: Option<MacAddress>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its maximum transmission unit, in bytes.
+    pub mtu: u32,
+    /// Of a vxlan device: the network identifier of its tunnels.
+    pub vni: Option<u32>,
+    /// Whether it is administratively up.
+    pub up: bool,
+}
+
+/// The driver behind a device (`IFLA_INFO_KIND`), as far as netmon cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeviceKind {
+    /// The namespace's own loopback.
+    Loopback,
+    /// One end of a virtual cable.
+    Veth,
+    /// A VXLAN tunnel device: an overlay network's way to the other nodes.
+    Vxlan,
+    /// A child of another interface with an address of its own.
+    Macvlan,
+    /// A child of another interface that shares its address.
+    Ipvlan,
+    /// A software switch.
+    Bridge,
+    /// Anything else: tunnels and dummies that somebody made inside a container, or hardware.
+    Other,
+}
+
+/// A hardware address of six bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// The text is no hardware address of six bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a hardware address is six pairs of hexadecimal digits with colons between them")]
+pub struct ParseMacError;
+
+impl FromStr for MacAddress {
+    type Err = ParseMacError;
+
+    fn from_str(text: &str) -> Result<Self, ParseMacError> {
+        let mut bytes = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            let hexadecimal = |part: &&str| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let part = parts.next().filter(hexadecimal).ok_or(ParseMacError)?;
+            *byte = u8::from_str_radix(part, 16).map_err(|_| ParseMacError)?;
+        }
+        if parts.next().is_some() {
+            Err(ParseMacError)
+        } else {
+            Ok(Self(bytes))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MacAddress;
+
+    #[test]
+    fn a_hardware_address_survives_the_way_to_text_and_back() {
+        let mac = MacAddress([0x02, 0x42, 0x0a, 0x00, 0x01, 0xff]);
+        assert_eq!(mac.to_string(), "02:42:0a:00:01:ff");
+        assert_eq!(mac.to_string().parse(), Ok(mac));
+    }
+
+    #[test]
+    fn what_is_no_hardware_address_is_refused() {
+        for text in [
+            "",
+            "02:42:0a:00:01",
+            "02:42:0a:00:01:ff:00",
+            "2:42:0a:00:01:ff",
+            "02:42:0a:00:01:fg",
+            "+2:42:0a:00:01:ff",
+        ] {
+            assert!(text.parse::<MacAddress>().is_err(), "{text:?} was taken for an address");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What the engine says there is: the node, its containers, their networks.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
+
+use super::interface::MacAddress;
+
+/// A container's full id (64 hexadecimal digits).
+pub type ContainerId = Arc<str>;
+/// A network's full id: 64 hexadecimal digits for a local network, 25 letters and digits for a Swarm one.
+pub type NetworkId = Arc<str>;
+
+/// Everything the engine told us, consistent as of one moment. Cheap to copy: what did not change is shared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// The node itself, once the engine has answered for the first time.
+    pub node: Option<Arc<Node>>,
+    /// Running containers, and those that ended a moment ago: their last interface readings still want a name.
+    pub containers: BTreeMap<ContainerId, Arc<Container>>,
+    /// Every network that this node knows of.
+    pub networks: BTreeMap<NetworkId, Arc<Network>>,
+}
+
+/// The node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its hostname, as the engine gives it: in a Swarm the node's name.
+    pub hostname: String,
+    /// Its Swarm node id; empty outside a Swarm.
+    pub node_id: String,
+    /// `manager`, `worker`, or empty outside a Swarm.
+    pub role: String,
+    /// The engine's version.
+    pub engine_version: String,
+    /// The kernel's release.
+    pub kernel_version: String,
+}
+
+/// The three labels that nearly every family has, rendered from what the engine calls things.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// The container's name, without the leading slash.
+    pub container: String,
+    /// Swarm service, else Compose service, else empty.
+    pub service: String,
+    /// Swarm stack, else Compose project, else empty.
+    pub stack: String,
+}
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Its id.
+    pub id: ContainerId,
+    /// Container, service and stack.
+    pub identity: Arc<Identity>,
+    /// The image's name, as it was asked for.
+    pub image: String,
+    /// The Swarm task behind it; empty for any other container.
+    pub task_id: String,
+    /// The task's slot, or the node's id for a global service; empty for any other container.
+    pub task_slot: String,
+    /// The mode it was started with, as the engine writes it: `bridge`, `host`, `none`, a network's name, ...
+    pub network_mode: String,
+    /// Where its interfaces are to be found.
+    pub sandbox: Sandbox,
+    /// Its networks, as the engine sees them. The leg on `docker_gwbridge` is never among them.
+    pub endpoints: Vec<Endpoint>,
+    /// Whether its process is there (a paused container's is). What has ended is kept for naming only.
+    pub running: bool,
+}
+
+/// Whose network namespace a container uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    /// Its own: the file that the engine mounted the namespace on.
+    Own(PathBuf),
+    /// Another container's (`--network container:X`): the counters are X's.
+    Shared(ContainerId),
+    /// The node's (`--network host`): no interface is the container's own.
+    Host,
+    /// Its own, with nothing in it but loopback (`--network none`).
+    Isolated,
+    /// The engine names none: not started yet, or ended.
+    Absent,
+}
+
+/// A container's place on a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The network.
+    pub network: NetworkId,
+    /// The network's name, as the container's description has it.
+    pub network_name: String,
+    /// The interface's hardware address; the engine forgets it when the container ends.
+    pub mac: Option<MacAddress>,
+    /// The interface's addresses; likewise.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Its id.
+    pub id: NetworkId,
+    /// Its name. Unique in a Swarm; two local networks may share one.
+    pub name: String,
+    /// Its driver's name: `bridge`, `overlay`, `macvlan`, `ipvlan`, `host`, `null`, or a plugin's.
+    pub driver: String,
+    /// `local`, `swarm` or `global`.
+    pub scope: String,
+    /// No way out to other networks.
+    pub internal: bool,
+    /// Plain containers may join.
+    pub attachable: bool,
+    /// The routing mesh's own network.
+    pub ingress: bool,
+    /// IPv6 is on.
+    pub ipv6: bool,
+    /// The overlay was asked to encrypt what it sends between nodes.
+    pub encrypted: bool,
+    /// The MTU option, where it was set.
+    pub mtu: Option<u32>,
+    /// VXLAN network identifiers, one for each subnet of an overlay.
+    pub vnis: Vec<u32>,
+    /// Its subnets.
+    pub subnets: Vec<Subnet>,
+    /// The stack it belongs to (Swarm), or the Compose project; empty for any other.
+    pub stack: String,
+}
+
+/// A subnet in prefix notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subnet {
+    /// Its first address.
+    pub address: IpAddr,
+    /// How many leading bits count.
+    pub prefix: u8,
+}
+
+impl Subnet {
+    /// Whether `address` lies in it. An IPv4 address never lies in an IPv6 subnet.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(net), IpAddr::V4(address)) => {
+                let shift = 32 - u32::from(self.prefix.min(32));
+                u32::from(net).checked_shr(shift) == u32::from(address).checked_shr(shift)
+            }
+            (IpAddr::V6(net), IpAddr::V6(address)) => {
+                let shift = 128 - u32::from(self.prefix.min(128));
+                u128::from(net).checked_shr(shift) == u128::from(address).checked_shr(shift)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl std::str::FromStr for Subnet {
+    type Err = ParseSubnetError;
+
+    fn from_str(text: &str) -> Result<Self, ParseSubnetError> {
+        let (address, prefix) = text.split_once('/').ok_or(ParseSubnetError)?;
+        let address: IpAddr = address.parse().map_err(|_| ParseSubnetError)?;
+        let prefix: u8 = prefix.parse().map_err(|_| ParseSubnetError)?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        if prefix > bits {
+            Err(ParseSubnetError)
+        } else {
+            Ok(Self { address, prefix })
+        }
+    }
+}
+
+/// The text is no subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a subnet is an address, a slash and a prefix length")]
+pub struct ParseSubnetError;
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::Subnet;
+
+    fn contains(subnet: &str, address: &str) -> bool {
+        let subnet: Subnet = subnet.parse().expect("a subnet");
+        let address: IpAddr = address.parse().expect("an address");
+        subnet.contains(address)
+    }
+
+    #[test]
+    fn a_subnet_contains_its_addresses_and_no_others() {
+        assert!(contains("10.0.1.0/24", "10.0.1.255"));
+        assert!(!contains("10.0.1.0/24", "10.0.2.0"));
+        assert!(contains("fd00:1::/64", "fd00:1::ffff"));
+        assert!(!contains("fd00:1::/64", "fd00:2::1"));
+    }
+
+    #[test]
+    fn the_widest_and_the_narrowest_prefix_mean_all_and_one() {
+        assert!(contains("0.0.0.0/0", "203.0.113.9"));
+        assert!(!contains("0.0.0.0/0", "::1"));
+        assert!(contains("10.0.0.1/32", "10.0.0.1"));
+        assert!(!contains("10.0.0.1/32", "10.0.0.2"));
+        assert!(contains("::/0", "fe80::1"));
+        assert!(contains("::1/128", "::1"));
+    }
+
+    #[test]
+    fn what_is_no_subnet_is_refused() {
+        for text in ["", "10.0.0.0", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/x"] {
+            assert!(text.parse::<Subnet>().is_err(), "{text:?} was taken for a subnet");
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! One interface's accounts: how the device's own counters and the kernel programs' make one exact total.
+//!
+//! While a device lives its own counters are the truth, whatever happened between the hook and the driver (a queue
+//! that drops, a driver that refuses, a super-packet cut in software). When it is gone they can no longer be read, and
+//! containers end without warning: the packets after the last reading are then known only to the programs' map, which
+//! outlives the device. So every reading of the device also *settles* how far the two are apart, and the last total is
+//! the map plus that distance.
+//!
+//! Pure: it is given readings and knows neither where they come from nor when they were taken.
+
+use super::counters::{DeviceCounters, Directions, Totals, Traffic, since};
+
+/// The accounts of one interface, from the moment it was first seen until its series are gone.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    receive: Account,
+    transmit: Account,
+}
+
+/// A reading of the map, of the device, and of the map again. Where both readings of the map agree, no packet passed
+/// in between, and the distance between device and map is exact.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// The map before the device was read; nothing while no program is attached.
+    pub before: Option<Traffic>,
+    /// The device's own counters.
+    pub device: DeviceCounters,
+    /// The map after the device was read.
+    pub after: Option<Traffic>,
+}
+
+impl Ledger {
+    /// Takes a reading of a living device.
+    pub fn observe(&mut self, reading: Directions<Reading>) {
+        self.receive.observe(reading.receive);
+        self.transmit.observe(reading.transmit);
+    }
+
+    /// Whether the distance between device and map is exact in both directions.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.receive.is_settled() && self.transmit.is_settled()
+    }
+
+    /// The device is gone: settles the accounts for good with what the kernel said of it at its end, where it said
+    /// anything, else with what the map holds.
+    pub fn close(&mut self, farewell: Directions<Option<DeviceCounters>>, map: Option<Directions<Traffic>>) {
+        self.receive.close(farewell.receive, map.map(|map| map.receive));
+        self.transmit.close(farewell.transmit, map.map(|map| map.transmit));
+    }
+
+    /// What to expose.
+    #[must_use]
+    pub fn totals(&self) -> Directions<Totals> {
+        Directions {
+            receive: self.receive.totals(),
+            transmit: self.transmit.totals(),
+        }
+    }
+}
+
+/// One direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    device: DeviceCounters,
+    programs: Option<Programs>,
+}
+
+/// What is known once programs count beside the device.
+#[derive(Clone, Copy, Debug)]
+struct Programs {
+    /// The last reading of the map.
+    map: Traffic,
+    /// Device minus map, in packets and in bytes. Signed: what is dropped between hook and driver makes it negative.
+    distance: (i64, i64),
+    /// Whether the distance was taken while nothing passed.
+    exact: bool,
+    /// Which of the map's figures the device's follow.
+    measure: Measure,
+    /// The device's packets before the programs were attached: nobody knows their segments, so each counts as one.
+    segments_before: u64,
+}
+
+/// What a driver counts as a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measure {
+    /// What it is handed: a super-packet is one.
+    Buffers,
+    /// What goes on the wire: the driver is handed what the kernel has already cut.
+    Wire,
+}
+
+impl Measure {
+    const fn of(self, map: Traffic) -> (u64, u64) {
+        match self {
+            Self::Buffers => (map.packets, map.bytes),
+            Self::Wire => (map.segments, map.wire_bytes),
+        }
+    }
+}
+
+impl Account {
+    fn observe(&mut self, reading: Reading) {
+        let Reading { before, device, after } = reading;
+        if let (Some(before), Some(after)) = (before, after) {
+            self.programs = Some(match self.programs {
+                None => Programs::seed(before, device, after),
+                Some(programs) => programs.settle(self.device, before, device, after),
+            });
+        }
+        self.device = device;
+    }
+
+    fn is_settled(&self) -> bool {
+        self.programs.is_some_and(|programs| programs.exact)
+    }
+
+    fn close(&mut self, farewell: Option<DeviceCounters>, map: Option<Traffic>) {
+        if let (Some(programs), Some(map)) = (&mut self.programs, map) {
+            programs.map = map;
+        }
+        // Counters of one device never fall: a farewell that is behind the last reading is not this device's whole
+        // story (a veth whose peer went first has forgotten what it received).
+        if let Some(farewell) = farewell.filter(|farewell| farewell.follows(self.device)) {
+            self.device = farewell;
+        } else if let Some(programs) = self.programs {
+            let (packets, bytes) = programs.measured();
+            self.device.packets = self.device.packets.max(packets);
+            self.device.bytes = self.device.bytes.max(bytes);
+        }
+    }
+
+    fn totals(&self) -> Totals {
+        let DeviceCounters {
+            packets,
+            bytes,
+            errors,
+            dropped,
+        } = self.device;
+        let segments = self
+            .programs
+            .map_or(packets, |programs| programs.segments_before + programs.map.segments);
+        Totals {
+            packets,
+            bytes,
+            segments,
+            errors,
+            dropped,
+        }
+    }
+}
+
+impl Programs {
+    /// The first reading with programs in place.
+    fn seed(before: Traffic, device: DeviceCounters, after: Traffic) -> Self {
+        let measure = Measure::Buffers;
+        Self {
+            map: after,
+            distance: distance(device, measure.of(after)),
+            exact: before == after,
+            measure,
+            segments_before: device.packets.saturating_sub(after.packets),
+        }
+    }
+
+    fn settle(mut self, earlier: DeviceCounters, before: Traffic, device: DeviceCounters, after: Traffic) -> Self {
+        let exact = before == after;
+        if exact {
+            self.measure = self.follow(since(after, self.map), device.packets.saturating_sub(earlier.packets));
+            self.distance = distance(device, self.measure.of(after));
+            self.exact = true;
+        } else {
+            // Packets passed while the device was read: the distance lies between what the two readings of the map
+            // give. One settled before stays if it lies there too; if it does not, something was dropped in between.
+            let low = distance(device, self.measure.of(after));
+            let high = distance(device, self.measure.of(before));
+            let clamped = (
+                self.distance.0.clamp(low.0, high.0),
+                self.distance.1.clamp(low.1, high.1),
+            );
+            self.exact = self.exact && clamped == self.distance;
+            self.distance = clamped;
+        }
+        self.map = after;
+        self
+    }
+
+    /// Which measure the device follows, as far as what passed since the last reading can tell.
+    fn follow(self, passed: Traffic, device_packets: u64) -> Measure {
+        if !self.exact || passed.packets == passed.segments {
+            self.measure
+        } else if device_packets == passed.segments {
+            Measure::Wire
+        } else if device_packets == passed.packets {
+            Measure::Buffers
+        } else {
+            self.measure
+        }
+    }
+
+    /// The device's packets and bytes, as the map and the distance give them.
+    fn measured(self) -> (u64, u64) {
+        let (packets, bytes) = self.measure.of(self.map);
+        (
+            packets.saturating_add_signed(self.distance.0),
+            bytes.saturating_add_signed(self.distance.1),
+        )
+    }
+}
+
+fn distance(device: DeviceCounters, (packets, bytes): (u64, u64)) -> (i64, i64) {
+    (
+        device.packets.wrapping_sub(packets).cast_signed(),
+        device.bytes.wrapping_sub(bytes).cast_signed(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
+
+    use super::{Account, Reading};
+    use crate::model::counters::{DeviceCounters, Traffic};
+
+    /// A device with programs on it, as the kernel would run them.
+    #[derive(Clone, Copy, Default)]
+    struct Kernel {
+        device: DeviceCounters,
+        map: Option<Traffic>,
+        cuts_in_software: bool,
+    }
+
+    const HEADER: u64 = 54;
+
+    impl Kernel {
+        fn attach(&mut self) {
+            self.map.get_or_insert_default();
+        }
+
+        fn pass(&mut self, segments: u64, payload: u64) {
+            let bytes = payload + HEADER;
+            let wire_bytes = payload + segments * HEADER;
+            let (device_packets, device_bytes) = if self.cuts_in_software {
+                (segments, wire_bytes)
+            } else {
+                (1, bytes)
+            };
+            self.device.packets += device_packets;
+            self.device.bytes += device_bytes;
+            if let Some(map) = &mut self.map {
+                map.packets += 1;
+                map.bytes += bytes;
+                map.segments += segments;
+                map.wire_bytes += wire_bytes;
+            }
+        }
+
+        /// Counted at the hook, lost before the driver.
+        fn drop_behind_the_hook(&mut self) {
+            if let Some(map) = &mut self.map {
+                map.packets += 1;
+                map.bytes += HEADER;
+                map.segments += 1;
+                map.wire_bytes += HEADER;
+            }
+        }
+
+        fn still(&self) -> Reading {
+            Reading {
+                before: self.map,
+                device: self.device,
+                after: self.map,
+            }
+        }
+    }
+
+    fn packets(account: &Account) -> (u64, u64) {
+        (account.totals().packets, account.totals().bytes)
+    }
+
+    #[test]
+    fn before_programs_are_attached_the_device_speaks_for_itself() {
+        let mut kernel = Kernel::default();
+        let mut account = Account::default();
+        kernel.pass(1, 100);
+        account.observe(kernel.still());
+        assert_eq!(packets(&account), (1, 154));
+        assert_eq!(account.totals().segments, 1);
+    }
+
+    #[test]
+    fn a_device_that_is_gone_is_followed_by_the_map_to_its_last_packet() {
+        let mut kernel = Kernel::default();
+        let mut account = Account::default();
+        kernel.pass(1, 100);
+        kernel.attach();
+        account.observe(kernel.still());
+        for _ in 0..10 {
+            kernel.pass(3, 3000);
+        }
+        account.close(None, kernel.map);
+        assert_eq!(packets(&account), (kernel.device.packets, kernel.device.bytes));
+        assert_eq!(account.totals().segments, 31);
+    }
+
+    #[test]
+    fn the_kernels_own_farewell_is_believed_before_the_map() {
+        let mut kernel = Kernel::default();
+        let mut account = Account::default();
+        kernel.attach();
+        account.observe(kernel.still());
+        kernel.pass(1, 10);
+        kernel.drop_behind_the_hook();
+        account.close(Some(kernel.device), kernel.map);
+        assert_eq!(packets(&account), (1, 64));
+    }
+
+    #[test]
+    fn a_farewell_that_forgot_something_is_not_believed() {
+        let mut kernel = Kernel::default();
+        let mut account = Account::default();
+        kernel.attach();
+        kernel.pass(1, 10);
+        account.observe(kernel.still());
+        kernel.pass(1, 10);
+        account.close(Some(DeviceCounters::default()), kernel.map);
+        assert_eq!(packets(&account), (2, 128));
+    }
+
+    #[test]
+    fn a_reading_in_the_middle_of_traffic_is_off_by_no_more_than_what_passed_meanwhile() {
+        let mut kernel = Kernel::default();
+        let mut account = Account::default();
+        kernel.pass(1, 10);
+        kernel.attach();
+        let before = kernel.map;
+        kernel.pass(1, 10);
+        let device = kernel.device;
+        kernel.pass(1, 10);
+        account.observe(Reading {
+            before,
+            device,
+            after: kernel.map,
+        });
+        assert!(!account.is_settled());
+        account.observe(kernel.still());
+        assert!(account.is_settled());
+        kernel.pass(1, 10);
+        account.close(None, kernel.map);
+        assert_eq!(packets(&account), (kernel.device.packets, kernel.device.bytes));
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Pass { segments: u64, payload: u64 },
+        Drop,
+        Read,
+        ReadWhilePassing,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (1..20_u64, 0..60_000_u64).prop_map(|(segments, payload)| Step::Pass { segments, payload }),
+            1 => Just(Step::Drop),
+            2 => Just(Step::Read),
+            2 => Just(Step::ReadWhilePassing),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    proptest! {
+        /// Whatever passed, wherever it was dropped, and whenever it was read: after a quiet reading the last total is
+        /// the device's own, and no total ever falls.
+        #[test]
+        fn totals_are_the_devices_own_and_never_fall(
+            steps in steps(), attach_at in 0..30_usize, cuts_in_software in any::<bool>(), tail in 0..20_u64,
+        ) {
+            let mut kernel = Kernel { cuts_in_software, ..Kernel::default() };
+            let mut account = Account::default();
+            let mut last = account.totals();
+            for (at, step) in steps.into_iter().enumerate() {
+                if at == attach_at {
+                    kernel.attach();
+                }
+                match step {
+                    Step::Pass { segments, payload } => kernel.pass(segments, payload),
+                    Step::Drop => kernel.drop_behind_the_hook(),
+                    Step::Read => account.observe(kernel.still()),
+                    Step::ReadWhilePassing => {
+                        let before = kernel.map;
+                        kernel.pass(1, 10);
+                        let device = kernel.device;
+                        kernel.pass(1, 20);
+                        account.observe(Reading { before, device, after: kernel.map });
+                    }
+                }
+                let totals = account.totals();
+                assert!(totals.packets >= last.packets && totals.bytes >= last.bytes && totals.segments >= last.segments);
+                last = totals;
+            }
+            kernel.attach();
+            account.observe(kernel.still());
+            for _ in 0..tail {
+                // One segment each: which measure the device follows may never have shown.
+                kernel.pass(1, 1000);
+            }
+            account.close(None, kernel.map);
+            prop_assert_eq!(packets(&account), (kernel.device.packets, kernel.device.bytes));
+        }
+    }
+}

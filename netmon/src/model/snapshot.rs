@@ -1,0 +1,227 @@
+//! One scrape's worth of facts: what the metrics are made of, and all they are made of.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    counters::{Directions, Totals},
+    interface::Device,
+    inventory::{Container, Identity, Network, Node},
+};
+
+/// Everything one scrape exposes, taken at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The node, once the engine has told.
+    pub node: Option<Arc<Node>>,
+    /// Every container, with what netmon does for it.
+    pub containers: Vec<ContainerRow>,
+    /// Every interface of every container, and those of containers that ended a moment ago.
+    pub interfaces: Vec<InterfaceRow>,
+    /// Sums over the containers of a service, those long gone included.
+    pub services: Vec<ServiceRow>,
+    /// Every overlay network's way to the other nodes.
+    pub vxlans: Vec<VxlanRow>,
+    /// Every network.
+    pub networks: Vec<Arc<Network>>,
+    /// How netmon itself is doing.
+    pub health: Health,
+}
+
+/// A container, and what becomes of its interfaces.
+#[derive(Clone, Debug)]
+pub struct ContainerRow {
+    /// The container.
+    pub container: Arc<Container>,
+    /// What netmon does for it.
+    pub state: ContainerState,
+    /// The name of the container whose interfaces it uses, where it uses another's.
+    pub shares_with: Option<String>,
+}
+
+/// What netmon does for a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ContainerState {
+    /// Its interfaces are counted.
+    Observed,
+    /// It runs, but its interfaces were not found yet, or its namespace cannot be entered.
+    Pending,
+    /// It uses another container's interfaces: they are counted there.
+    Shared,
+    /// It uses the node's interfaces: none is its own.
+    Host,
+    /// It has no interface but loopback.
+    Isolated,
+    /// It ended a moment ago; its last values linger.
+    Ended,
+}
+
+impl ContainerState {
+    /// Every state, in the order of the metrics.
+    pub const ALL: [Self; 6] = [
+        Self::Observed,
+        Self::Pending,
+        Self::Shared,
+        Self::Host,
+        Self::Isolated,
+        Self::Ended,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Observed => "observed",
+            Self::Pending => "pending",
+            Self::Shared => "shared",
+            Self::Host => "host",
+            Self::Isolated => "isolated",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// An interface of a container.
+#[derive(Clone, Debug)]
+pub struct InterfaceRow {
+    /// Whose it is.
+    pub identity: Arc<Identity>,
+    /// The Docker network it belongs to; empty for a device that no network of the container's accounts for.
+    pub network: Arc<str>,
+    /// The device.
+    pub device: Arc<Device>,
+    /// What it counted.
+    pub totals: Directions<Totals>,
+}
+
+/// A service's share of a network on this node.
+#[derive(Clone, Debug)]
+pub struct ServiceRow {
+    /// The service.
+    pub service: String,
+    /// Its stack.
+    pub stack: String,
+    /// The network.
+    pub network: Arc<str>,
+    /// What its containers counted there.
+    pub totals: Directions<Totals>,
+}
+
+/// The VXLAN device of an overlay network (one for each of its subnets).
+#[derive(Clone, Debug)]
+pub struct VxlanRow {
+    /// The overlay network.
+    pub network: Arc<str>,
+    /// The device.
+    pub device: Arc<Device>,
+    /// What it counted: `receive` came from other nodes.
+    pub totals: Directions<Totals>,
+}
+
+/// How netmon itself is doing.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// The engine's connection.
+    pub docker: DockerHealth,
+    /// Attaching the programs.
+    pub attach: AttachHealth,
+    /// The programs in use.
+    pub programs: Vec<ProgramRow>,
+    /// The kernel maps in use.
+    pub maps: Vec<MapRow>,
+    /// What each collector took, and whether it gave everything it should.
+    pub collectors: Vec<CollectorRow>,
+}
+
+/// The engine's connection.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DockerHealth {
+    /// The engine answers and its event stream is open.
+    pub up: bool,
+    /// Seconds since the epoch of the last complete listing; none before the first.
+    pub last_sync: Option<f64>,
+    /// Events taken in, by their type (`container`, `network`, ...).
+    pub events: BTreeMap<String, u64>,
+    /// How often the event stream was opened again after it broke.
+    pub reconnects: u64,
+    /// Answers and events that were skipped because they made no sense.
+    pub decode_errors: u64,
+}
+
+/// Attaching the programs.
+#[derive(Clone, Debug, Default)]
+pub struct AttachHealth {
+    /// Time from an interface's first sight to programs on it.
+    pub delay: Histogram,
+    /// Interfaces that stayed without programs, by reason.
+    pub failures: BTreeMap<&'static str, u64>,
+}
+
+/// Observations in buckets. Bounds are upper bounds, in the metric's unit; the last one is infinity.
+#[derive(Clone, Debug, Default)]
+pub struct Histogram {
+    /// Upper bound and number of observations in the bucket (not cumulative).
+    pub buckets: Vec<(f64, u64)>,
+    /// Sum of the observations.
+    pub sum: f64,
+    /// Number of the observations.
+    pub count: u64,
+}
+
+impl Histogram {
+    /// An empty histogram with these upper bounds, and infinity behind them.
+    #[must_use]
+    pub fn new(bounds: &[f64]) -> Self {
+        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+        Self {
+            buckets: bounds.map(|bound| (bound, 0)).collect(),
+            sum: 0.0,
+            count: 0,
+        }
+    }
+
+    /// Takes an observation in.
+    pub fn observe(&mut self, value: f64) {
+        if let Some((_, count)) = self.buckets.iter_mut().find(|(bound, _)| value <= *bound) {
+            *count += 1;
+        }
+        self.sum += value;
+        self.count += 1;
+    }
+}
+
+/// A kernel program in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramRow {
+    /// The program's name.
+    pub program: &'static str,
+    /// Its type, as the kernel calls it.
+    pub kind: &'static str,
+    /// Where it is attached.
+    pub attach_point: &'static str,
+    /// By which mechanism: `tcx` or `clsact`.
+    pub mode: &'static str,
+}
+
+/// A kernel map in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapRow {
+    /// The map's name.
+    pub map: &'static str,
+    /// Entries in use.
+    pub entries: u64,
+    /// Entries there is room for.
+    pub max_entries: u64,
+    /// How often something did not fit.
+    pub update_failures: u64,
+}
+
+/// One collector's part of a scrape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectorRow {
+    /// Its name.
+    pub collector: &'static str,
+    /// How long it took.
+    pub duration: Duration,
+    /// Whether it gave everything it should.
+    pub success: bool,
+}
