@@ -3,3 +3,4 @@
 //! `ARCHITECTURE.md` has the map; `scrape.rs` is the file to read first.
 
 pub mod model;
+pub mod netns;

@@ -1,0 +1,251 @@
+//! Asking the kernel about the devices of one namespace (rtnetlink).
+//!
+//! Requests are built with the netlink crates' types. Answers are read attribute by attribute, because the crates'
+//! decoders refuse a whole message for one attribute they cannot read, such as a device name that is no UTF-8: a
+//! container could hide its interfaces that way.
+
+mod decode;
+
+use std::{
+    io,
+    mem::size_of,
+    os::fd::{AsFd, AsRawFd as _},
+};
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    address::AddressMessage,
+    link::{LinkAttribute, LinkExtentMask, LinkMessage},
+    nsid::{NsidAttribute, NsidMessage},
+    stats::{StatsFilterMask, StatsMessage},
+};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+
+use crate::model::{
+    counters::{DeviceCounters, Directions},
+    interface::{Device, NetnsId},
+};
+
+pub(super) use decode::{LinkNews, Message, link_news, messages};
+
+/// How much of an answer is read at once. The kernel never sends more than this in one datagram of a dump
+/// (`netlink_dump` allocates at most 32 KiB).
+const BUFFER_BYTES: usize = 32 * 1024;
+
+/// How often a dump is begun again because the namespace changed under it, before what came is taken as it is.
+const DUMP_ATTEMPTS: u32 = 5;
+
+/// The kernel did not answer as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum NetlinkError {
+    /// A system call failed.
+    #[error("cannot {what}: {source}")]
+    Socket {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The kernel refused the request.
+    #[error("the kernel refused to {what}: {source}")]
+    Refused {
+        /// What was asked.
+        what: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+/// A connection to the rtnetlink of the namespace that the opening thread was in; it stays with that namespace, and
+/// keeps it alive: do not hold one longer than needed.
+#[derive(Debug)]
+pub struct Client {
+    socket: Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    /// Connects to the calling thread's namespace.
+    ///
+    /// # Errors
+    /// No socket could be had (out of descriptors, or netlink is not allowed here).
+    pub fn open() -> Result<Self, NetlinkError> {
+        let socket = Socket::new(NETLINK_ROUTE).map_err(|source| NetlinkError::Socket {
+            what: "open a netlink socket",
+            source,
+        })?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+        })
+    }
+
+    /// The namespace's identity.
+    ///
+    /// # Errors
+    /// The kernel is older than 5.14.
+    pub fn netns(&self) -> Result<NetnsId, NetlinkError> {
+        netns_cookie(&self.socket)
+            .map(NetnsId)
+            .map_err(|source| NetlinkError::Refused {
+                what: "tell a namespace's cookie (needs Linux 5.14)",
+                source,
+            })
+    }
+
+    /// Every device, with its addresses.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn devices(&mut self) -> Result<Vec<Device>, NetlinkError> {
+        let mut request = LinkMessage::default();
+        // Statistics have a request of their own; here they would only make the answer longer.
+        request
+            .attributes
+            .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let mut devices = self.dump(
+            "list the devices",
+            RouteNetlinkMessage::GetLink(request),
+            decode::device,
+        )?;
+        let addresses = self.dump(
+            "list the addresses",
+            RouteNetlinkMessage::GetAddress(AddressMessage::default()),
+            decode::address,
+        )?;
+        for (ifindex, address) in addresses {
+            if let Some(device) = devices.iter_mut().find(|device| device.ifindex == ifindex) {
+                device.addresses.push(address);
+            }
+        }
+        Ok(devices)
+    }
+
+    /// The statistics of every device, by ifindex.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn statistics(&mut self) -> Result<Vec<(u32, Directions<DeviceCounters>)>, NetlinkError> {
+        let mut request = StatsMessage::default();
+        request.header.filter_mask = StatsFilterMask::Link64;
+        self.dump(
+            "read the devices' statistics",
+            RouteNetlinkMessage::GetStats(request),
+            decode::statistics,
+        )
+    }
+
+    /// The number by which this client's namespace calls another one, if it has given it a number yet.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn nsid(&mut self, namespace: impl AsFd) -> Result<Option<i32>, NetlinkError> {
+        let mut request = NsidMessage::default();
+        request
+            .attributes
+            .push(NsidAttribute::Fd(namespace.as_fd().as_raw_fd().cast_unsigned()));
+        let what = "tell a namespace's number";
+        self.send(what, RouteNetlinkMessage::GetNsId(request), 0)?;
+        self.receive(what)?;
+        for message in messages(&self.buffer) {
+            match message {
+                Message::Error(source) => return Err(NetlinkError::Refused { what, source }),
+                Message::Answer(answer) => return Ok(decode::nsid(answer)),
+                Message::Done | Message::Interrupted => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn dump<T>(
+        &mut self,
+        what: &'static str,
+        request: RouteNetlinkMessage,
+        decode: impl Fn(decode::Answer<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
+        let mut items = Vec::new();
+        for _ in 0..DUMP_ATTEMPTS {
+            items.clear();
+            self.send(what, request.clone(), NLM_F_DUMP)?;
+            if !self.collect(what, &decode, &mut items)? {
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    /// Takes one dump in; says whether the namespace changed under it.
+    fn collect<T>(
+        &mut self,
+        what: &'static str,
+        decode: &impl Fn(decode::Answer<'_>) -> Option<T>,
+        items: &mut Vec<T>,
+    ) -> Result<bool, NetlinkError> {
+        let mut interrupted = false;
+        loop {
+            self.receive(what)?;
+            for message in messages(&self.buffer) {
+                match message {
+                    Message::Done => return Ok(interrupted),
+                    Message::Error(source) => return Err(NetlinkError::Refused { what, source }),
+                    Message::Interrupted => interrupted = true,
+                    Message::Answer(answer) => items.extend(decode(answer)),
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, what: &'static str, request: RouteNetlinkMessage, flags: u16) -> Result<(), NetlinkError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = self.sequence;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
+        message.finalize();
+        self.buffer.clear();
+        self.buffer.resize(message.buffer_len(), 0);
+        message.serialize(&mut self.buffer);
+        self.socket
+            .send(&self.buffer, 0)
+            .map_err(|source| NetlinkError::Socket { what, source })?;
+        Ok(())
+    }
+
+    fn receive(&mut self, what: &'static str) -> Result<(), NetlinkError> {
+        self.buffer.clear();
+        self.buffer.reserve(BUFFER_BYTES);
+        loop {
+            match self.socket.recv(&mut self.buffer, 0) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(NetlinkError::Socket { what, source }),
+            }
+        }
+    }
+}
+
+/// The cookie of the namespace that a socket belongs to.
+#[expect(unsafe_code, reason = "no library offers this socket option yet")]
+fn netns_cookie(socket: &Socket) -> io::Result<u64> {
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).unwrap_or(8);
+    // SAFETY: `cookie` and `length` live through the call and are what the kernel writes: `length` says how much room
+    // `cookie` has, and the kernel writes no more (sk_getsockopt, SO_NETNS_COOKIE: exactly eight bytes).
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if status == 0 {
+        Ok(cookie)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -1,0 +1,230 @@
+//! Hearing of changes the moment they happen: namespaces that come and go, devices that come, go and stop.
+//!
+//! Two sources, because neither is enough. The mount table tells of namespaces: the engine makes one by mounting it,
+//! and `poll` wakes when it does (inotify would see the file before the mount, and nothing at all of a second mount
+//! over the same file). rtnetlink tells of devices in every namespace that has a number in ours
+//! (`NETLINK_LISTEN_ALL_NSID`, needs CAP_NET_BROADCAST); containers get one when a veth crosses. Such news carries the
+//! device's counters, also at its very end, when nothing can be asked any more.
+
+use std::{
+    fs::File,
+    io,
+    mem::{MaybeUninit, size_of},
+    os::fd::{AsRawFd as _, OwnedFd},
+    thread,
+};
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use tracing::warn;
+
+use super::rtnetlink::{LinkNews, Message, link_news, messages};
+use crate::model::counters::{DeviceCounters, Directions};
+
+/// The mount table of our own mount namespace, which is the one the netns directory is read in.
+const MOUNT_TABLE: &str = "/proc/self/mountinfo";
+/// `RTMGRP_LINK`: news of devices.
+const LINK_GROUP: u32 = 1;
+/// Room for news that came while we were busy. A container's start makes about twenty messages of 2 KiB.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+/// Room for one datagram of news: a device's message is about 2 KiB, more with many virtual functions.
+const DATAGRAM_BYTES: usize = 64 << 10;
+/// `NETLINK_LISTEN_ALL_NSID` of linux/netlink.h: the option, and the control message that carries the number.
+const NETLINK_LISTEN_ALL_NSID: libc::c_int = 8;
+
+/// Something changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Namespaces were mounted or unmounted.
+    Namespaces,
+    /// A device changed, in the namespace that ours calls by this number (none: ours).
+    Device(DeviceChange),
+    /// News was lost because too much came at once: everything has to be looked at again.
+    Overrun,
+}
+
+/// What changed about a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceChange {
+    /// The namespace, as ours calls it; none for our own.
+    pub nsid: Option<i32>,
+    /// The device's number there.
+    pub ifindex: u32,
+    /// It is gone from there.
+    pub gone: bool,
+    /// It is administratively up.
+    pub up: bool,
+    /// Its counters as the news has them. What the driver could no longer tell is missing.
+    pub counters: Directions<Option<DeviceCounters>>,
+}
+
+/// Why changes cannot be heard of.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what}: {source}")]
+pub struct WatchError {
+    what: &'static str,
+    source: io::Error,
+}
+
+/// A running watch. Ends when dropped.
+#[derive(Debug)]
+pub struct Watch {
+    stop: OwnedFd,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Starts a thread that calls `tell` for every change, in the order they happened.
+    ///
+    /// # Errors
+    /// The kernel gives no netlink socket or no mount table. Without CAP_NET_BROADCAST only a warning is logged:
+    /// changes in containers are then found by looking.
+    pub fn start(tell: impl FnMut(Change) + Send + 'static) -> Result<Self, WatchError> {
+        let failed = |what| move |source| WatchError { what, source };
+        let netlink = listen().map_err(failed("listen to news of devices (rtnetlink)"))?;
+        let mounts = File::open(MOUNT_TABLE).map_err(failed("open the mount table /proc/self/mountinfo"))?;
+        let stop = eventfd(0, EventfdFlags::CLOEXEC)
+            .map_err(|error| failed("make an event descriptor")(io::Error::from(error)))?;
+        let stopped = stop.try_clone().map_err(failed("copy an event descriptor"))?;
+        let thread = thread::Builder::new()
+            .name("netns-watch".to_owned())
+            .spawn(move || run(&netlink, &mounts, &stopped, tell))
+            .map_err(failed("start a thread"))?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Eight bytes into an empty event counter cannot fail.
+        let _written = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn listen() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.set_rx_buf_sz(i32::try_from(RECEIVE_BUFFER_BYTES).unwrap_or(i32::MAX))?;
+    if let Err(error) = socket.set_listen_all_namespaces(true) {
+        warn!(
+            %error,
+            "cannot hear of devices in other namespaces: new interfaces of containers are found seconds late; \
+             this needs CAP_NET_BROADCAST"
+        );
+    }
+    socket.bind(&SocketAddr::new(0, LINK_GROUP))?;
+    socket.set_non_blocking(true)?;
+    Ok(socket)
+}
+
+fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, mut tell: impl FnMut(Change)) {
+    let mut buffer = vec![0; DATAGRAM_BYTES];
+    loop {
+        let mut waiting = [
+            PollFd::new(netlink, PollFlags::IN),
+            PollFd::new(mounts, PollFlags::PRI),
+            PollFd::new(stop, PollFlags::IN),
+        ];
+        match poll(&mut waiting, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => {
+                warn!(error = %io::Error::from(error), "cannot wait for changes: they are found seconds late");
+                return;
+            }
+        }
+        let ready = waiting.each_ref().map(|entry| !entry.revents().is_empty());
+        let [devices, namespaces, stopping] = ready;
+        if stopping {
+            return;
+        }
+        // Devices first: what a container's device counted must be known before its namespace is given up.
+        if devices {
+            hear(netlink, &mut buffer, &mut tell);
+        }
+        if namespaces {
+            tell(Change::Namespaces);
+        }
+    }
+}
+
+/// Takes in everything that waits on the socket.
+fn hear(netlink: &Socket, buffer: &mut [u8], tell: &mut impl FnMut(Change)) {
+    loop {
+        match receive(netlink, buffer) {
+            Ok((length, nsid)) => {
+                for message in messages(&buffer[..length]) {
+                    let Message::Answer(answer) = message else { continue };
+                    let Some(LinkNews {
+                        ifindex,
+                        gone,
+                        up,
+                        counters,
+                    }) = link_news(answer)
+                    else {
+                        continue;
+                    };
+                    tell(Change::Device(DeviceChange {
+                        nsid,
+                        ifindex,
+                        gone,
+                        up,
+                        counters,
+                    }));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // ENOBUFS: the kernel dropped news. Whatever else it is, looking at everything again is right.
+            Err(_) => {
+                tell(Change::Overrun);
+                return;
+            }
+        }
+    }
+}
+
+/// Reads one datagram and the number of the namespace that it is of.
+#[expect(unsafe_code, reason = "no library reads this control message")]
+fn receive(netlink: &Socket, buffer: &mut [u8]) -> io::Result<(usize, Option<i32>)> {
+    /// Room for one control message of four bytes, aligned as the kernel wants it.
+    #[repr(C, align(8))]
+    struct Control([u8; 64]);
+
+    let mut control = Control([0; 64]);
+    let mut data = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: all zeros is a valid msghdr: null pointers with zero lengths.
+    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_iov = &raw mut data;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = size_of::<Control>();
+    // SAFETY: `header` points to `data` and `control`, and `data` to `buffer`, with their true lengths; all of them
+    // live through the call, and nothing else refers to them.
+    let length = unsafe { libc::recvmsg(netlink.as_raw_fd(), &raw mut header, 0) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    if header.msg_flags & libc::MSG_TRUNC != 0 {
+        return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
+    }
+    let mut nsid = None;
+    // SAFETY: `header` was filled in by the kernel and still points to `control`; the macros stay within it.
+    let mut message = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    while !message.is_null() {
+        // SAFETY: not null, and so a control message that lies wholly within `control`; its data is four bytes for
+        // this type (netlink_cmsg_listen_all_nsid), read unaligned.
+        unsafe {
+            if (*message).cmsg_level == libc::SOL_NETLINK && (*message).cmsg_type == NETLINK_LISTEN_ALL_NSID {
+                nsid = Some(libc::CMSG_DATA(message).cast::<i32>().read_unaligned());
+            }
+            message = libc::CMSG_NXTHDR(&raw const header, message);
+        }
+    }
+    Ok((length, nsid))
+}
