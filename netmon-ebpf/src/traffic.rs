@@ -26,9 +26,9 @@ mod programs {
     };
     use netmon_common::traffic::{RECEIVE, TRANSMIT, Traffic, index};
 
-    /// Which slot this copy counts into. `u32::MAX` lies outside every map: a copy without a slot counts nothing.
+    /// Which slot this copy counts into.
     #[unsafe(no_mangle)]
-    static SLOT: Global<u32> = Global::new(u32::MAX);
+    static SLOT: Global<u32> = Global::new(0);
     /// How many slots a CPU has.
     #[unsafe(no_mangle)]
     static SLOTS: Global<u32> = Global::new(0);

@@ -2,5 +2,9 @@
 //!
 //! `ARCHITECTURE.md` has the map; `scrape.rs` is the file to read first.
 
+pub mod datapath;
 pub mod model;
 pub mod netns;
+pub mod network;
+pub mod observe;
+pub mod scrape;

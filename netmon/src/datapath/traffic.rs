@@ -1,0 +1,204 @@
+//! The counters of packets: an array in the kernel, mapped into our memory, one slot an interface.
+//!
+//! Reading is a load per CPU and no system call. Slots are given out and taken back here and nowhere else.
+
+use std::{
+    os::fd::AsFd,
+    ptr::{NonNull, null_mut},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use netmon_common::traffic::{DIRECTIONS, MAP, RECEIVE, TRANSMIT, Traffic, index};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::DatapathError;
+use crate::model::{
+    counters::{Directions, since},
+    snapshot::MapRow,
+};
+
+/// One figure of a [`Traffic`] in the map: the kernel writes it while we read.
+#[repr(C)]
+struct Shared {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    segments: AtomicU64,
+    wire_bytes: AtomicU64,
+}
+
+const _: () = assert!(size_of::<Shared>() == size_of::<Traffic>() && align_of::<Shared>() == align_of::<Traffic>());
+
+/// The map.
+#[derive(Debug)]
+pub struct TrafficMap {
+    memory: NonNull<Shared>,
+    cpus: u32,
+    slots: u32,
+    free: Mutex<Free>,
+}
+
+// SAFETY: the memory is only ever read, through atomics, and stays mapped until the last owner drops the map.
+#[expect(unsafe_code, reason = "a raw pointer is neither by itself")]
+unsafe impl Send for TrafficMap {}
+// SAFETY: as above: shared readers of atomics.
+#[expect(unsafe_code, reason = "a raw pointer is neither by itself")]
+unsafe impl Sync for TrafficMap {}
+
+#[derive(Debug)]
+struct Free {
+    /// Slots given back, to be used again before fresh ones: the memory in use stays small.
+    returned: Vec<u32>,
+    /// The first slot never used.
+    fresh: u32,
+    /// How often there was none.
+    refused: u64,
+}
+
+/// A place in the map. Given back when dropped.
+#[derive(Debug)]
+pub struct Slot {
+    map: Arc<TrafficMap>,
+    number: u32,
+    /// What the slot's last user left.
+    zero: Directions<Traffic>,
+}
+
+impl TrafficMap {
+    /// How many entries the array needs.
+    #[must_use]
+    pub const fn entries(cpus: u32, slots: u32) -> u32 {
+        cpus.saturating_mul(slots).saturating_mul(DIRECTIONS)
+    }
+
+    /// Maps the array of [`Self::entries`] into memory.
+    ///
+    /// # Errors
+    /// The kernel does not map it (BPF_F_MMAPABLE needs 5.5).
+    #[expect(unsafe_code, reason = "mapping memory")]
+    pub(super) fn map(array: impl AsFd, cpus: u32, slots: u32) -> Result<Self, DatapathError> {
+        let failed = |error: rustix::io::Errno| DatapathError::of("map the counters into memory", error.into());
+        let length = Self::bytes(cpus, slots);
+        // SAFETY: no address is asked for, so that no mapping of ours is replaced.
+        let memory =
+            unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::SHARED, array, 0) }.map_err(failed)?;
+        let memory = NonNull::new(memory.cast()).ok_or_else(|| failed(rustix::io::Errno::NOMEM))?;
+        let free = Mutex::new(Free {
+            returned: Vec::new(),
+            fresh: 0,
+            refused: 0,
+        });
+        Ok(Self {
+            memory,
+            cpus,
+            slots,
+            free,
+        })
+    }
+
+    const fn bytes(cpus: u32, slots: u32) -> usize {
+        Self::entries(cpus, slots) as usize * size_of::<Traffic>()
+    }
+
+    /// Gives out a slot; none when all are taken, which is counted.
+    #[must_use]
+    pub fn allocate(self: &Arc<Self>) -> Option<Slot> {
+        let number = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(number) = free.returned.pop() {
+                number
+            } else if free.fresh < self.slots {
+                free.fresh += 1;
+                free.fresh - 1
+            } else {
+                free.refused += 1;
+                return None;
+            }
+        };
+        Some(Slot {
+            zero: self.read(number),
+            map: Arc::clone(self),
+            number,
+        })
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn row(&self) -> MapRow {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = u64::from(free.fresh) - free.returned.len() as u64;
+        MapRow {
+            map: MAP,
+            entries: used,
+            max_entries: self.slots.into(),
+            update_failures: free.refused,
+        }
+    }
+
+    /// The sum over all CPUs.
+    fn read(&self, slot: u32) -> Directions<Traffic> {
+        Directions {
+            receive: self.sum(slot, RECEIVE),
+            transmit: self.sum(slot, TRANSMIT),
+        }
+    }
+
+    #[expect(unsafe_code, reason = "reading mapped memory")]
+    fn sum(&self, slot: u32, direction: u32) -> Traffic {
+        (0..self.cpus).fold(Traffic::default(), |sum, cpu| {
+            let at = index(cpu, self.slots, slot, direction) as usize;
+            debug_assert!(at < Self::entries(self.cpus, self.slots) as usize);
+            // SAFETY: slots come from `allocate` and are below `slots`, CPUs are below `cpus`, directions below
+            // DIRECTIONS: `at` is below `entries`, for which the memory was mapped. It stays mapped until `self` is
+            // dropped, is aligned to a page, and is read through atomics only.
+            let shared = unsafe { self.memory.add(at).as_ref() };
+            let Shared {
+                packets,
+                bytes,
+                segments,
+                wire_bytes,
+            } = shared;
+            Traffic {
+                packets: sum.packets.wrapping_add(packets.load(Ordering::Relaxed)),
+                bytes: sum.bytes.wrapping_add(bytes.load(Ordering::Relaxed)),
+                segments: sum.segments.wrapping_add(segments.load(Ordering::Relaxed)),
+                wire_bytes: sum.wire_bytes.wrapping_add(wire_bytes.load(Ordering::Relaxed)),
+            }
+        })
+    }
+}
+
+impl Drop for TrafficMap {
+    #[expect(unsafe_code, reason = "unmapping memory")]
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` with this length, and nobody can read it any more: slots own the map.
+        let _unmapped = unsafe { munmap(self.memory.as_ptr().cast(), Self::bytes(self.cpus, self.slots)) };
+    }
+}
+
+impl Slot {
+    /// Which place it is: what the programs' copy is told.
+    #[must_use]
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What was counted since the slot was given out.
+    #[must_use]
+    pub fn read(&self) -> Directions<Traffic> {
+        self.map.read(self.number).zip(self.zero, since)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.map
+            .free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .returned
+            .push(self.number);
+    }
+}

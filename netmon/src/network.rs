@@ -1,0 +1,288 @@
+//! Docker's networks and the devices they make: which interface of a container belongs to which network, and which
+//! devices are worth programs. One file for each of the engine's network drivers.
+//!
+//! Pure: it is told what the engine says and what the kernel has, and answers. It knows no metrics and no programs.
+
+mod bridge;
+mod host;
+mod ipvlan;
+mod macvlan;
+mod none;
+mod overlay;
+mod plugin;
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::model::{
+    interface::{Device, DeviceKind},
+    inventory::{Container, Endpoint, Inventory, Network},
+};
+
+pub use overlay::network_of_namespace;
+
+/// A container in a Swarm reaches the world through this network, which its description does not list.
+const GATEWAY_BRIDGE: &str = "docker_gwbridge";
+
+/// What the engine's network driver does on a node.
+pub trait Driver: Sync {
+    /// The name the engine calls it by.
+    fn name(&self) -> &'static str;
+
+    /// Whether it gives containers devices of this kind.
+    fn makes(&self, kind: DeviceKind) -> bool;
+
+    /// Why containers on it have no interface of their own; nothing if they have.
+    fn no_interface(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// The driver of that name; what we do not know is a plugin, of which anything may come.
+#[must_use]
+pub fn driver_for(name: &str) -> &'static dyn Driver {
+    match name {
+        "bridge" => &bridge::Bridge,
+        "overlay" => &overlay::Overlay,
+        "macvlan" => &macvlan::Macvlan,
+        "ipvlan" => &ipvlan::Ipvlan,
+        "host" => &host::Host,
+        "null" => &none::None,
+        _ => &plugin::Plugin,
+    }
+}
+
+/// The network that a device inside a container belongs to. Nothing for loopback, and for what the container made
+/// itself.
+///
+/// By address, never by name or order: a task's interfaces are numbered as they happened to be attached. By hardware
+/// address first, which the engine knows from the start; then by address; then by subnet, for the engine forgets the
+/// addresses of a container when it ends. A container's networks do not overlap, so none of these can name two.
+#[must_use]
+pub fn network_of(device: &Device, container: &Container, inventory: &Inventory) -> Option<Arc<str>> {
+    if device.kind == DeviceKind::Loopback {
+        return None;
+    }
+    let endpoints = || {
+        container.endpoints.iter().filter(|endpoint| {
+            inventory
+                .networks
+                .get(&endpoint.network)
+                .is_none_or(|network| driver_for(&network.driver).makes(device.kind))
+        })
+    };
+    let by_mac = || only(endpoints().filter(|endpoint| endpoint.mac.is_some() && endpoint.mac == device.mac));
+    let by_address = || {
+        only(endpoints().filter(|endpoint| {
+            endpoint
+                .addresses
+                .iter()
+                .any(|address| device.addresses.contains(address))
+        }))
+    };
+    let by_subnet = || {
+        only(endpoints().filter(|endpoint| {
+            inventory
+                .networks
+                .get(&endpoint.network)
+                .is_some_and(|network| is_in(&device.addresses, network))
+        }))
+    };
+    by_mac()
+        .or_else(by_address)
+        .or_else(by_subnet)
+        .map(|endpoint| Arc::from(endpoint.network_name.as_str()))
+        .or_else(|| gateway(device, inventory))
+}
+
+/// Whether programs are worth attaching to a device that belongs to a network.
+#[must_use]
+pub fn is_counted(kind: DeviceKind) -> bool {
+    match kind {
+        DeviceKind::Veth | DeviceKind::Vxlan | DeviceKind::Macvlan | DeviceKind::Ipvlan | DeviceKind::Other => true,
+        DeviceKind::Loopback | DeviceKind::Bridge => false,
+    }
+}
+
+/// The one that is there, if there is but one.
+fn only<'a>(mut candidates: impl Iterator<Item = &'a Endpoint>) -> Option<&'a Endpoint> {
+    let first = candidates.next()?;
+    candidates.next().is_none().then_some(first)
+}
+
+/// The leg on the gateway bridge, by subnet: it is in no container's description.
+fn gateway(device: &Device, inventory: &Inventory) -> Option<Arc<str>> {
+    let network = inventory
+        .networks
+        .values()
+        .find(|network| network.name == GATEWAY_BRIDGE)?;
+    let is_leg = driver_for(&network.driver).makes(device.kind) && is_in(&device.addresses, network);
+    is_leg.then(|| Arc::from(network.name.as_str()))
+}
+
+fn is_in(addresses: &[IpAddr], network: &Network) -> bool {
+    addresses
+        .iter()
+        .any(|address| network.subnets.iter().any(|subnet| subnet.contains(*address)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{driver_for, network_of};
+    use crate::model::{
+        interface::{Device, DeviceKind, MacAddress},
+        inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
+    };
+
+    fn network(id: &str, name: &str, driver: &str, subnet: &str) -> (Arc<str>, Arc<Network>) {
+        let subnets = vec![subnet.parse().expect("a subnet")];
+        let network = Network {
+            id: id.into(),
+            name: name.into(),
+            driver: driver.into(),
+            subnets,
+            ..Network::default()
+        };
+        (id.into(), Arc::new(network))
+    }
+
+    fn inventory() -> Inventory {
+        Inventory {
+            networks: [
+                network("o1", "shop_front", "overlay", "10.0.1.0/24"),
+                network("o2", "shop_back", "overlay", "10.0.2.0/24"),
+                network("g1", "docker_gwbridge", "bridge", "172.18.0.0/16"),
+                network("m1", "lan", "macvlan", "192.168.7.0/24"),
+            ]
+            .into(),
+            ..Inventory::default()
+        }
+    }
+
+    fn mac(last: u8) -> MacAddress {
+        MacAddress([2, 0x42, 10, 0, 1, last])
+    }
+
+    fn endpoint(network: &str, name: &str, mac: Option<MacAddress>, address: Option<&str>) -> Endpoint {
+        let addresses = address
+            .map(|address| address.parse().expect("an address"))
+            .into_iter()
+            .collect();
+        Endpoint {
+            network: network.into(),
+            network_name: name.into(),
+            mac,
+            addresses,
+        }
+    }
+
+    fn container(endpoints: Vec<Endpoint>) -> Container {
+        Container {
+            id: "c1".into(),
+            identity: Arc::new(Identity::default()),
+            image: String::new(),
+            task_id: String::new(),
+            task_slot: String::new(),
+            network_mode: "default".into(),
+            sandbox: Sandbox::Absent,
+            endpoints,
+            running: true,
+        }
+    }
+
+    fn device(kind: DeviceKind, mac: Option<MacAddress>, address: &str) -> Device {
+        let addresses = if address.is_empty() {
+            Vec::new()
+        } else {
+            vec![address.parse().expect("an address")]
+        };
+        Device {
+            ifindex: 7,
+            name: "eth0".into(),
+            kind,
+            mac,
+            addresses,
+            mtu: 1450,
+            vni: None,
+            up: true,
+        }
+    }
+
+    fn name(device: &Device, container: &Container) -> Option<String> {
+        network_of(device, container, &inventory()).map(|name| name.to_string())
+    }
+
+    #[test]
+    fn an_interface_is_known_by_its_hardware_address() {
+        let container = container(vec![
+            endpoint("o1", "shop_front", Some(mac(1)), Some("10.0.1.2")),
+            endpoint("o2", "shop_back", Some(mac(2)), Some("10.0.2.2")),
+        ]);
+        assert_eq!(
+            name(&device(DeviceKind::Veth, Some(mac(2)), ""), &container).as_deref(),
+            Some("shop_back")
+        );
+    }
+
+    #[test]
+    fn two_endpoints_with_one_hardware_address_are_told_apart_by_their_addresses() {
+        let container = container(vec![
+            endpoint("o1", "shop_front", Some(mac(1)), Some("10.0.1.2")),
+            endpoint("o2", "shop_back", Some(mac(1)), Some("10.0.2.2")),
+        ]);
+        assert_eq!(
+            name(&device(DeviceKind::Veth, Some(mac(1)), "10.0.2.2"), &container).as_deref(),
+            Some("shop_back")
+        );
+    }
+
+    #[test]
+    fn a_container_that_has_ended_is_known_by_the_subnets_of_its_networks() {
+        let container = container(vec![
+            endpoint("o1", "shop_front", None, None),
+            endpoint("o2", "shop_back", None, None),
+        ]);
+        assert_eq!(
+            name(&device(DeviceKind::Veth, Some(mac(9)), "10.0.1.9"), &container).as_deref(),
+            Some("shop_front")
+        );
+    }
+
+    #[test]
+    fn the_leg_that_no_description_lists_is_the_gateway_bridges() {
+        let container = container(vec![endpoint("o1", "shop_front", Some(mac(1)), Some("10.0.1.2"))]);
+        let leg = device(DeviceKind::Veth, Some(mac(9)), "172.18.0.3");
+        assert_eq!(name(&leg, &container).as_deref(), Some("docker_gwbridge"));
+    }
+
+    #[test]
+    fn a_device_that_the_container_made_itself_belongs_to_no_network() {
+        let container = container(vec![endpoint("o1", "shop_front", Some(mac(1)), Some("10.0.1.2"))]);
+        assert_eq!(name(&device(DeviceKind::Other, None, "10.8.0.2"), &container), None);
+        assert_eq!(name(&device(DeviceKind::Loopback, None, "127.0.0.1"), &container), None);
+    }
+
+    #[test]
+    fn a_device_of_a_kind_that_the_driver_does_not_make_is_not_taken_for_its_own() {
+        let container = container(vec![endpoint("m1", "lan", Some(mac(1)), Some("192.168.7.2"))]);
+        assert_eq!(
+            name(&device(DeviceKind::Macvlan, Some(mac(1)), ""), &container).as_deref(),
+            Some("lan")
+        );
+        assert_eq!(name(&device(DeviceKind::Veth, Some(mac(1)), ""), &container), None);
+    }
+
+    #[test]
+    fn drivers_without_interfaces_say_why() {
+        for (driver, has_reason) in [
+            ("bridge", false),
+            ("overlay", false),
+            ("host", true),
+            ("null", true),
+            ("weave", false),
+        ] {
+            assert_eq!(driver_for(driver).no_interface().is_some(), has_reason, "{driver}");
+        }
+    }
+}

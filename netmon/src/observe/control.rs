@@ -1,0 +1,414 @@
+//! The loop that keeps the book true: hears of changes, looks, names, attaches, lets go.
+//!
+//! Attaching is done late and slowly on purpose. A tcx link costs about twelve milliseconds with the kernel's one
+//! networking lock held (a grace period), and whoever starts a container meanwhile waits. Nothing is missed by it: the
+//! device's own counters are read from the first packet on, and the kernel tells what a device counted when it goes.
+//! So an interface gets its programs when its container's start is over and things are quiet, and then not more often
+//! than half of the time.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tracing::{debug, info, warn};
+
+use super::{
+    Shared,
+    read::{ReadError, read_namespace, take_reading},
+    state::Candidate,
+};
+use crate::{
+    datapath::{
+        Datapath,
+        attach::{AttachError, Attachment},
+    },
+    model::{
+        interface::{InterfaceId, NetnsId},
+        inventory::Inventory,
+    },
+    netns::{
+        discover::{self, NetnsFile},
+        enter::{Traveller, travel},
+        rtnetlink::Client,
+        watch::{Change, DeviceChange},
+    },
+};
+
+/// How often everything is looked at whether or not anything was heard: what was missed is found then.
+const ROUND: Duration = Duration::from_secs(10);
+/// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds.
+const GATHER: Duration = Duration::from_millis(5);
+/// No programs are attached while devices changed this recently: somebody is starting or stopping a container.
+const QUIET: Duration = Duration::from_millis(50);
+/// But things are never quiet on some nodes: after this long it is done anyway.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often a reading is repeated to settle the distance between a busy device and its programs' counters.
+const SETTLE_ATTEMPTS: u32 = 50;
+/// How long between those.
+const SETTLE_PAUSE: Duration = Duration::from_millis(1);
+
+/// What the loop is told.
+#[derive(Debug)]
+pub enum Signal {
+    /// The kernel has news.
+    Change(Change),
+    /// The engine has.
+    Inventory(Arc<Inventory>),
+    /// To end.
+    Stop,
+}
+
+/// The running loop.
+#[derive(Debug)]
+pub struct Control {
+    signals: Sender<Signal>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Control {
+    /// Starts the loop on a thread of its own. `home` talks to the namespace that netmon runs in; without a data path
+    /// only the devices' own counters are kept.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    pub fn start(shared: Shared, netns_dir: PathBuf, home: Client, datapath: Option<Datapath>) -> io::Result<Self> {
+        let (signals, inbox) = channel();
+        let work = Loop {
+            shared,
+            netns_dir,
+            home,
+            datapath,
+            dirty: BTreeSet::new(),
+            list: true,
+            last_change: Instant::now(),
+            waiting_since: None,
+            rest_until: Instant::now(),
+            next_round: Instant::now(),
+            directory_unreadable: false,
+        };
+        let thread = thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || work.run(&inbox))?;
+        Ok(Self {
+            signals,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where to tell it things.
+    #[must_use]
+    pub fn signals(&self) -> Sender<Signal> {
+        self.signals.clone()
+    }
+}
+
+impl Drop for Control {
+    /// Ends the loop, which takes off what would stay behind.
+    fn drop(&mut self) {
+        let _told = self.signals.send(Signal::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+struct Loop {
+    shared: Shared,
+    netns_dir: PathBuf,
+    home: Client,
+    datapath: Option<Datapath>,
+    /// Namespaces to look at again.
+    dirty: BTreeSet<NetnsId>,
+    /// The directory is to be listed again.
+    list: bool,
+    last_change: Instant,
+    /// Since when something waits for programs.
+    waiting_since: Option<Instant>,
+    /// No attaching before: others want the networking lock too.
+    rest_until: Instant,
+    next_round: Instant,
+    directory_unreadable: bool,
+}
+
+impl Loop {
+    fn run(mut self, inbox: &Receiver<Signal>) {
+        loop {
+            if self.wait(inbox).is_break() {
+                break;
+            }
+            let now = Instant::now();
+            if now >= self.next_round {
+                self.next_round = now + ROUND;
+                self.list = true;
+                self.dirty.extend(self.shared.lock().namespaces().keys());
+            }
+            self.look();
+            self.attach_next();
+            self.shared.lock().expire(Instant::now());
+        }
+        self.take_off();
+    }
+
+    /// Sleeps until there is something to do, and takes in all that was told meanwhile.
+    fn wait(&mut self, inbox: &Receiver<Signal>) -> ControlFlow<()> {
+        let deadline = self.deadline();
+        let mut first = true;
+        loop {
+            let patience = if first {
+                deadline.saturating_duration_since(Instant::now())
+            } else {
+                GATHER
+            };
+            match inbox.recv_timeout(patience) {
+                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
+                Ok(Signal::Inventory(inventory)) => self.shared.lock().informed(inventory),
+                Ok(Signal::Change(change)) => self.hear(change),
+                Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
+            }
+            first = false;
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let state = self.shared.lock();
+        let attach = state
+            .candidate(Instant::now())
+            .map(|_| self.attach_at())
+            .or_else(|| state.next_try());
+        [
+            Some(self.next_round),
+            attach.filter(|_| self.datapath.is_some()),
+            state.next_expiry(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(self.next_round)
+    }
+
+    /// When the next interface may get its programs.
+    fn attach_at(&self) -> Instant {
+        let quiet = self.last_change + QUIET;
+        let at = self.waiting_since.map_or(quiet, |since| quiet.min(since + PATIENCE));
+        at.max(self.rest_until)
+    }
+
+    fn hear(&mut self, change: Change) {
+        match change {
+            Change::Namespaces => self.list = true,
+            Change::Overrun => {
+                debug!("news of devices was lost; looking at everything");
+                let mut state = self.shared.lock();
+                state.deafened();
+                self.list = true;
+                self.dirty.extend(state.namespaces().keys());
+            }
+            Change::Device(change) => {
+                self.last_change = Instant::now();
+                self.hear_of_device(&change);
+            }
+        }
+    }
+
+    fn hear_of_device(&mut self, change: &DeviceChange) {
+        // Our own namespace's devices are nobody's here.
+        let Some(nsid) = change.nsid else { return };
+        let known = self.shared.lock().namespace_by_number(nsid);
+        let known = known.or_else(|| self.find_number(nsid));
+        if let Some(netns) = known {
+            self.shared.lock().told(netns, change);
+            self.dirty.insert(netns);
+        } else {
+            self.list = true;
+        }
+    }
+
+    /// Asks for the numbers of the namespaces whose number is not known: one may have got it just now.
+    fn find_number(&mut self, wanted: i32) -> Option<NetnsId> {
+        let unnumbered: Vec<_> = self
+            .shared
+            .lock()
+            .namespaces()
+            .iter()
+            .filter(|(_, namespace)| namespace.nsid.is_none())
+            .map(|(netns, namespace)| (*netns, namespace.file.path.clone()))
+            .collect();
+        let mut found = None;
+        for (netns, path) in unnumbered {
+            let nsid = std::fs::File::open(path)
+                .ok()
+                .and_then(|file| self.home.nsid(file).ok().flatten());
+            if nsid.is_some() {
+                self.shared.lock().numbered(netns, nsid);
+            }
+            if nsid == Some(wanted) {
+                found = Some(netns);
+            }
+        }
+        found
+    }
+
+    /// Lists the directory if that is due, and looks into every namespace that is new or changed.
+    fn look(&mut self) {
+        let mut files: Vec<NetnsFile> = Vec::new();
+        if std::mem::take(&mut self.list) {
+            match discover::list(&self.netns_dir) {
+                Ok(listing) => {
+                    self.directory_unreadable = false;
+                    files = self.shared.lock().listed(listing, Instant::now());
+                }
+                Err(error) if !self.directory_unreadable => {
+                    self.directory_unreadable = true;
+                    warn!(directory = %self.netns_dir.display(), %error, "cannot list the engine's namespaces");
+                }
+                Err(_) => {}
+            }
+        }
+        {
+            let state = self.shared.lock();
+            let changed = std::mem::take(&mut self.dirty);
+            files.extend(
+                changed
+                    .iter()
+                    .filter_map(|netns| Some(state.namespaces().get(netns)?.file.clone())),
+            );
+        }
+        if files.is_empty() {
+            return;
+        }
+        let shared = &self.shared;
+        let looked = travel(|traveller| {
+            for file in &files {
+                if let Err(error) = look_into(shared, file, traveller) {
+                    // Mostly gone already; the next listing says so. What cannot be entered shows as pending.
+                    debug!(path = %file.path.display(), %error, "cannot look into a namespace");
+                }
+            }
+        });
+        if let Err(error) = looked {
+            warn!(%error, "cannot look into namespaces");
+        }
+        self.shared.lock().name();
+    }
+
+    /// Attaches programs to one interface, if one waits and the time is right.
+    fn attach_next(&mut self) {
+        let now = Instant::now();
+        let candidate = self.shared.lock().candidate(now);
+        let (Some(candidate), true) = (candidate, self.datapath.is_some()) else {
+            self.waiting_since = None;
+            return;
+        };
+        self.waiting_since.get_or_insert(now);
+        if now < self.attach_at() {
+            return;
+        }
+        let Some(datapath) = &mut self.datapath else { return };
+        let shared = &self.shared;
+        let attached = travel(|traveller| {
+            let attempt = attach(datapath, &candidate, traveller);
+            let id = candidate.id;
+            if let Err(error) = &attempt {
+                report(&candidate, error);
+            }
+            let orphan = shared.lock().attached(id, attempt, Instant::now());
+            if let Some(orphan) = orphan {
+                orphan.detach_here();
+            } else {
+                settle(shared, id, traveller);
+            }
+        });
+        if let Err(error) = attached {
+            warn!(%error, "cannot attach programs");
+        }
+        let end = Instant::now();
+        self.rest_until = end + (end - now);
+    }
+
+    /// Takes off what the kernel would leave in place.
+    fn take_off(&mut self) {
+        let attachments: Vec<(PathBuf, Attachment)> = self
+            .shared
+            .lock()
+            .take_attachments()
+            .into_iter()
+            .filter(|(_, attachment)| attachment.needs_visit())
+            .collect();
+        if attachments.is_empty() {
+            return;
+        }
+        info!(interfaces = attachments.len(), "taking filters off");
+        let done = travel(|traveller| {
+            for (path, attachment) in attachments {
+                if traveller.enter(&path).is_ok() {
+                    attachment.detach_here();
+                }
+            }
+        });
+        if let Err(error) = done {
+            warn!(%error, "filters stay on containers' interfaces until netmon starts again or the containers end");
+        }
+    }
+}
+
+fn look_into(shared: &Shared, file: &NetnsFile, traveller: &mut Traveller) -> Result<(), ReadError> {
+    let _file = traveller.enter(&file.path)?;
+    let mut client = Client::open()?;
+    let netns = client.netns()?;
+    let devices = client.devices()?;
+    let mut state = shared.lock();
+    state.looked(file, netns, devices, Instant::now());
+    // A first reading at once: a device that is gone before any scrape has at least this.
+    take_reading(&mut state, netns, &mut client)
+}
+
+fn attach(
+    datapath: &mut Datapath,
+    candidate: &Candidate,
+    traveller: &mut Traveller,
+) -> Result<Attachment, AttachError> {
+    let Candidate { id, name, path } = candidate;
+    let gone = || AttachError::Gone { name: name.clone() };
+    let _file = traveller.enter(path).map_err(|_| gone())?;
+    let there = Client::open()
+        .and_then(|client| client.netns())
+        .is_ok_and(|netns| netns == id.netns);
+    if there {
+        datapath.attach(name, id.ifindex)
+    } else {
+        Err(gone())
+    }
+}
+
+/// Reads until a reading shows exactly how far the device is ahead of its new programs.
+fn settle(shared: &Shared, id: InterfaceId, traveller: &mut Traveller) {
+    for _ in 0..SETTLE_ATTEMPTS {
+        {
+            let mut state = shared.lock();
+            if read_namespace(&mut state, id.netns, traveller).is_err()
+                || state.interface(id).is_none_or(|interface| interface.ledger.settled())
+            {
+                return;
+            }
+        }
+        thread::sleep(SETTLE_PAUSE);
+    }
+}
+
+fn report(candidate: &Candidate, error: &AttachError) {
+    match error {
+        AttachError::Gone { .. } => debug!(interface = %candidate.id, %error, "no programs attached"),
+        AttachError::Full | AttachError::Load { .. } | AttachError::Attach { .. } => {
+            warn!(namespace = %candidate.path.display(), %error, "no programs attached; it is tried again");
+        }
+    }
+}

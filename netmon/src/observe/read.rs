@@ -1,0 +1,81 @@
+//! One reading of every watched device: the part of a scrape that asks the kernel.
+
+use std::collections::BTreeMap;
+
+use tracing::debug;
+
+use super::state::State;
+use crate::{
+    model::interface::NetnsId,
+    netns::{
+        enter::{EnterError, Traveller, travel},
+        rtnetlink::{Client, NetlinkError},
+    },
+};
+
+/// Why a namespace was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It could not be entered.
+    #[error(transparent)]
+    Enter(#[from] EnterError),
+    /// The kernel did not answer.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// Another namespace is on its file by now.
+    #[error("another namespace has taken its place")]
+    Replaced,
+}
+
+/// Reads every device. Gives how many namespaces could not be read: those are mostly about to be found gone.
+///
+/// # Errors
+/// No thread could be started.
+pub fn read_all(state: &mut State) -> Result<usize, EnterError> {
+    travel(|traveller| {
+        let namespaces: Vec<_> = state.namespaces().keys().copied().collect();
+        let mut unread = 0;
+        for netns in namespaces {
+            if let Err(error) = read_namespace(state, netns, traveller) {
+                debug!(netns = netns.0, %error, "a namespace was not read");
+                unread += 1;
+            }
+        }
+        unread
+    })
+}
+
+/// Reads the devices of one namespace, on a thread that may enter it.
+///
+/// # Errors
+/// See [`ReadError`]. What was known before stays.
+pub fn read_namespace(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Result<(), ReadError> {
+    let Some(namespace) = state.namespaces().get(&netns) else {
+        return Err(ReadError::Replaced);
+    };
+    let _file = traveller.enter(&namespace.file.path)?;
+    let mut client = Client::open()?;
+    if client.netns()? != netns {
+        return Err(ReadError::Replaced);
+    }
+    take_reading(state, netns, &mut client)
+}
+
+/// Reads the devices of the namespace that `client` belongs to: the programs' counters, the devices', and the programs'
+/// again, as close together as can be.
+///
+/// # Errors
+/// The kernel did not answer.
+pub fn take_reading(state: &mut State, netns: NetnsId, client: &mut Client) -> Result<(), ReadError> {
+    let before: BTreeMap<_, _> = state
+        .interfaces_of(netns)
+        .map(|(ifindex, interface)| (ifindex, interface.programs.read()))
+        .collect();
+    let statistics = client.statistics()?;
+    for (ifindex, interface) in state.interfaces_of(netns) {
+        if let Some((_, counters)) = statistics.iter().find(|(found, _)| *found == ifindex) {
+            interface.observe(before.get(&ifindex).copied().flatten(), *counters);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,407 @@
+//! The book of what is watched: pure bookkeeping, told what happened and when, with no I/O of its own.
+
+mod interface;
+mod naming;
+mod services;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub use self::{
+    interface::{Ended, Interface, Programs},
+    naming::Owner,
+    services::{ServiceKey, Services},
+};
+use crate::{
+    datapath::attach::{AttachError, Attachment},
+    model::{
+        counters::{Directions, Totals},
+        interface::{Device, DeviceKind, InterfaceId, NetnsId},
+        inventory::Inventory,
+        snapshot::{AttachHealth, Histogram},
+    },
+    netns::{
+        discover::{Listing, NetnsFile, Role},
+        watch::DeviceChange,
+    },
+};
+
+/// How many devices of one container are watched. Docker makes one for each network; more is a container that makes
+/// its own, and one that makes thousands must not crowd out the others.
+const DEVICES_PER_NAMESPACE: usize = 64;
+
+/// How long the slot of a device that is gone stays taken: packets that were under way when it went must not be
+/// counted for its successor, and a device that only moved out of its namespace is about to be deleted.
+const SLOT_REST: Duration = Duration::from_secs(1);
+
+/// Upper bounds of `netmon_attach_delay_seconds`.
+const DELAY_BOUNDS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// What is to be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Programs on the interfaces of containers.
+    pub containers: bool,
+    /// The VXLAN devices of overlay networks.
+    pub vxlan: bool,
+}
+
+/// A namespace that is watched.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    /// The file it is mounted on.
+    pub file: NetnsFile,
+    /// How our own namespace calls it, once it does.
+    pub nsid: Option<i32>,
+}
+
+/// A device that is to get programs next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The interface.
+    pub id: InterfaceId,
+    /// Its name, which is how programs are attached.
+    pub name: String,
+    /// The file of its namespace.
+    pub path: PathBuf,
+}
+
+/// The book.
+#[derive(Debug)]
+pub struct State {
+    scope: Scope,
+    linger: Duration,
+    inventory: Arc<Inventory>,
+    namespaces: BTreeMap<NetnsId, Namespace>,
+    interfaces: BTreeMap<InterfaceId, Interface>,
+    ended: Vec<Ended>,
+    services: Services,
+    attach: AttachHealth,
+}
+
+impl State {
+    /// An empty book. Series of what is gone stay for `linger`.
+    #[must_use]
+    pub fn new(scope: Scope, linger: Duration) -> Self {
+        Self {
+            scope,
+            linger,
+            inventory: Arc::default(),
+            namespaces: BTreeMap::new(),
+            interfaces: BTreeMap::new(),
+            ended: Vec::new(),
+            services: Services::default(),
+            attach: AttachHealth {
+                delay: Histogram::new(&DELAY_BOUNDS),
+                failures: BTreeMap::new(),
+            },
+        }
+    }
+
+    /// What the engine last said.
+    #[must_use]
+    pub const fn inventory(&self) -> &Arc<Inventory> {
+        &self.inventory
+    }
+
+    /// The interfaces that are there.
+    pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.values()
+    }
+
+    /// The interfaces that ended a moment ago, the latest first.
+    pub fn ended(&self) -> impl Iterator<Item = &Ended> {
+        self.ended.iter().rev()
+    }
+
+    /// Sums over the containers of each service that is on this node.
+    #[must_use]
+    pub fn services(&self) -> BTreeMap<ServiceKey, Directions<Totals>> {
+        self.services.sums(&self.interfaces, &self.ended)
+    }
+
+    /// How attaching goes.
+    #[must_use]
+    pub const fn attach_health(&self) -> &AttachHealth {
+        &self.attach
+    }
+
+    /// The namespaces that are watched.
+    #[must_use]
+    pub const fn namespaces(&self) -> &BTreeMap<NetnsId, Namespace> {
+        &self.namespaces
+    }
+
+    /// The interfaces of one namespace.
+    pub fn interfaces_of(&mut self, netns: NetnsId) -> impl Iterator<Item = (u32, &mut Interface)> {
+        self.interfaces
+            .range_mut(range(netns))
+            .map(|(id, interface)| (id.ifindex, interface))
+    }
+
+    /// One interface.
+    #[must_use]
+    pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
+        self.interfaces.get(&id)
+    }
+
+    /// Whether a namespace with this role has anything to watch.
+    const fn concerns(&self, role: &Role) -> bool {
+        match role {
+            Role::Sandbox => true,
+            Role::Overlay { .. } => self.scope.vxlan,
+            Role::Node | Role::Service => false,
+        }
+    }
+
+    /// Takes in the directory: closes what is no longer there, and says what is new and has to be looked at.
+    pub fn listed(&mut self, listing: Listing, now: Instant) -> Vec<NetnsFile> {
+        let files: BTreeMap<PathBuf, NetnsFile> = listing
+            .files
+            .into_iter()
+            .filter(|file| self.concerns(&file.role))
+            .map(|file| (file.path.clone(), file))
+            .collect();
+        let gone: Vec<_> = self
+            .namespaces
+            .iter()
+            .filter(|(_, namespace)| files.get(&namespace.file.path) != Some(&namespace.file))
+            .map(|(netns, _)| *netns)
+            .collect();
+        for netns in gone {
+            self.close_namespace(netns, now);
+        }
+        let known: BTreeSet<_> = self
+            .namespaces
+            .values()
+            .map(|namespace| namespace.file.path.clone())
+            .collect();
+        files.into_values().filter(|file| !known.contains(&file.path)).collect()
+    }
+
+    /// Takes in a look into a namespace. Another namespace that was on the same file before is closed.
+    pub fn looked(&mut self, file: &NetnsFile, netns: NetnsId, devices: Vec<Device>, now: Instant) {
+        let replaced: Vec<_> = self
+            .namespaces
+            .iter()
+            .filter(|(known, namespace)| **known != netns && namespace.file.path == file.path)
+            .map(|(known, _)| *known)
+            .collect();
+        for known in replaced {
+            self.close_namespace(known, now);
+        }
+        self.namespaces.entry(netns).or_insert_with(|| Namespace {
+            file: file.clone(),
+            nsid: None,
+        });
+
+        let wanted = |device: &Device| match file.role {
+            Role::Overlay { .. } => device.kind == DeviceKind::Vxlan,
+            Role::Sandbox | Role::Node | Role::Service => device.kind != DeviceKind::Loopback,
+        };
+        let mut missing: BTreeSet<_> = self.interfaces.range(range(netns)).map(|(id, _)| *id).collect();
+        for device in devices.into_iter().filter(wanted) {
+            let id = InterfaceId {
+                netns,
+                ifindex: device.ifindex,
+            };
+            missing.remove(&id);
+            let known = self.interfaces.range(range(netns)).count();
+            match self.interfaces.get_mut(&id) {
+                Some(interface) => interface.describe(device),
+                None if known < DEVICES_PER_NAMESPACE => {
+                    self.interfaces.insert(id, Interface::new(device, now));
+                }
+                None => *self.attach.failures.entry("too_many_devices").or_default() += 1,
+            }
+        }
+        for id in missing {
+            self.close(id, now);
+        }
+    }
+
+    /// Remembers how our own namespace calls another one.
+    pub fn numbered(&mut self, netns: NetnsId, nsid: Option<i32>) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.nsid = nsid;
+        }
+    }
+
+    /// The namespace that ours calls by this number.
+    #[must_use]
+    pub fn namespace_by_number(&self, nsid: i32) -> Option<NetnsId> {
+        self.namespaces
+            .iter()
+            .find(|(_, namespace)| namespace.nsid == Some(nsid))
+            .map(|(netns, _)| *netns)
+    }
+
+    /// Takes in news of a device of a watched namespace: what it counted when it stopped or went.
+    pub fn told(&mut self, netns: NetnsId, change: &DeviceChange) {
+        if let Some(interface) = self.interfaces.get_mut(&InterfaceId {
+            netns,
+            ifindex: change.ifindex,
+        }) {
+            interface.hear(change);
+        }
+    }
+
+    /// News was lost: what was heard of a device's end may not be the last word.
+    pub fn deafened(&mut self) {
+        for interface in self.interfaces.values_mut() {
+            interface.forget_news();
+        }
+    }
+
+    /// Takes in what the engine says, and names everything anew.
+    pub fn informed(&mut self, inventory: Arc<Inventory>) {
+        self.inventory = inventory;
+        self.name();
+    }
+
+    /// Finds out whose every interface is, as far as the engine has told.
+    pub fn name(&mut self) {
+        let Self {
+            inventory,
+            namespaces,
+            interfaces,
+            ended,
+            ..
+        } = self;
+        let sandboxes = naming::Sandboxes::new(inventory);
+        for (id, interface) in interfaces {
+            if let Some(namespace) = namespaces.get(&id.netns) {
+                let owner = sandboxes.owner(&namespace.file, &interface.device, interface.owner.as_ref());
+                interface.belongs_to(owner);
+            }
+        }
+        for ended in ended {
+            if ended.owner.is_none() {
+                ended.owner = sandboxes.owner(&ended.file, &ended.device, None);
+            }
+        }
+    }
+
+    /// The interface that should get programs next: the newest that waits, for it may be gone soon. Not while the
+    /// container that it belongs to is only being started.
+    #[must_use]
+    pub fn candidate(&self, now: Instant) -> Option<Candidate> {
+        self.interfaces
+            .iter()
+            .filter(|(_, interface)| interface.waits(self.scope, now))
+            .max_by_key(|(_, interface)| interface.first_seen)
+            .and_then(|(id, interface)| {
+                let path = self.namespaces.get(&id.netns)?.file.path.clone();
+                Some(Candidate {
+                    id: *id,
+                    name: interface.device.name.clone(),
+                    path,
+                })
+            })
+    }
+
+    /// When the next interface may be tried that cannot be tried now.
+    #[must_use]
+    pub fn next_try(&self) -> Option<Instant> {
+        self.interfaces.values().filter_map(Interface::retry_at).min()
+    }
+
+    /// Takes in an attempt to attach. Gives back programs whose interface is gone meanwhile.
+    pub fn attached(
+        &mut self,
+        id: InterfaceId,
+        attempt: Result<Attachment, AttachError>,
+        now: Instant,
+    ) -> Option<Attachment> {
+        let Some(interface) = self.interfaces.get_mut(&id) else {
+            return attempt.ok();
+        };
+        match attempt {
+            Ok(attachment) => {
+                self.attach
+                    .delay
+                    .observe(now.saturating_duration_since(interface.first_seen).as_secs_f64());
+                interface.programs = Programs::Attached(attachment);
+            }
+            Err(error) => {
+                if interface.fail(now) {
+                    *self.attach.failures.entry(error.reason()).or_default() += 1;
+                }
+            }
+        }
+        None
+    }
+
+    /// Everything that has programs, for taking them off in order.
+    pub fn take_attachments(&mut self) -> Vec<(PathBuf, Attachment)> {
+        let Self {
+            namespaces, interfaces, ..
+        } = self;
+        interfaces
+            .iter_mut()
+            .filter_map(|(id, interface)| {
+                let attachment = interface.programs.take()?;
+                Some((namespaces.get(&id.netns)?.file.path.clone(), attachment))
+            })
+            .collect()
+    }
+
+    /// Lets go of what has lingered long enough; its service keeps the sum.
+    pub fn expire(&mut self, now: Instant) {
+        for ended in &mut self.ended {
+            if now.saturating_duration_since(ended.at) >= SLOT_REST {
+                ended.rest = None;
+            }
+        }
+        let linger = self.linger.max(SLOT_REST);
+        let (over, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended)
+            .into_iter()
+            .partition(|ended| now.saturating_duration_since(ended.at) >= linger);
+        self.ended = kept;
+        self.services
+            .retire(&over, &self.interfaces, &self.ended, &self.inventory);
+    }
+
+    /// When there is something to let go of.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        let linger = self.linger.max(SLOT_REST);
+        self.ended
+            .iter()
+            .map(|ended| ended.at + if ended.rest.is_some() { SLOT_REST } else { linger })
+            .min()
+    }
+
+    fn close_namespace(&mut self, netns: NetnsId, now: Instant) {
+        let ids: Vec<_> = self.interfaces.range(range(netns)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.close(id, now);
+        }
+        self.namespaces.remove(&netns);
+    }
+
+    fn close(&mut self, id: InterfaceId, now: Instant) {
+        let file = self.namespaces.get(&id.netns).map(|namespace| namespace.file.clone());
+        if let (Some(interface), Some(file)) = (self.interfaces.remove(&id), file) {
+            self.ended.push(interface.end(file, now));
+        }
+    }
+
+    /// Whether anything is known of the namespace on this file.
+    #[must_use]
+    pub fn knows(&self, path: &Path) -> bool {
+        self.namespaces.values().any(|namespace| namespace.file.path == path)
+    }
+}
+
+const fn range(netns: NetnsId) -> RangeInclusive<InterfaceId> {
+    InterfaceId { netns, ifindex: 0 }..=InterfaceId {
+        netns,
+        ifindex: u32::MAX,
+    }
+}

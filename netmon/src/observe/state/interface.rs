@@ -1,0 +1,202 @@
+//! One interface's page in the book, while it is there and after.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Owner, Scope};
+use crate::{
+    datapath::attach::Attachment,
+    model::{
+        counters::{DeviceCounters, Directions, Totals, Traffic},
+        interface::Device,
+        ledger::{Ledger, Reading},
+    },
+    netns::{discover::NetnsFile, watch::DeviceChange},
+    network,
+};
+
+/// How long after a failure to attach it is tried again; doubled each time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest time between two tries: a slot may have become free.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// An interface that is there.
+#[derive(Debug)]
+pub struct Interface {
+    /// The device, as last looked at.
+    pub device: Arc<Device>,
+    /// Whose it is, once that is known.
+    pub owner: Option<Owner>,
+    /// What it counted.
+    pub ledger: Ledger,
+    /// The programs on it.
+    pub programs: Programs,
+    /// When it was first seen.
+    pub first_seen: Instant,
+    /// What the kernel said it had counted when it stopped.
+    farewell: Directions<Option<DeviceCounters>>,
+    failures: u32,
+}
+
+/// Whether programs count on an interface.
+#[derive(Debug)]
+pub enum Programs {
+    /// Not yet.
+    Waiting,
+    /// They do.
+    Attached(Attachment),
+    /// They could not be attached; to be tried again then.
+    Failed(Instant),
+}
+
+impl Programs {
+    /// Takes the programs out, if there are any.
+    pub fn take(&mut self) -> Option<Attachment> {
+        match std::mem::replace(self, Self::Waiting) {
+            Self::Attached(attachment) => Some(attachment),
+            Self::Waiting | Self::Failed(_) => None,
+        }
+    }
+
+    /// What they counted so far.
+    #[must_use]
+    pub fn read(&self) -> Option<Directions<Traffic>> {
+        match self {
+            Self::Attached(attachment) => Some(attachment.read()),
+            Self::Waiting | Self::Failed(_) => None,
+        }
+    }
+}
+
+impl Interface {
+    /// A page for a device that was just seen.
+    #[must_use]
+    pub fn new(device: Device, now: Instant) -> Self {
+        Self {
+            device: Arc::new(device),
+            owner: None,
+            ledger: Ledger::default(),
+            programs: Programs::Waiting,
+            first_seen: now,
+            farewell: Directions::default(),
+            failures: 0,
+        }
+    }
+
+    /// Takes in another look at the device.
+    pub(super) fn describe(&mut self, device: Device) {
+        if *self.device != device {
+            self.device = Arc::new(device);
+        }
+    }
+
+    /// Takes in whose it is. What was known once stays when the engine has forgotten.
+    pub(super) fn belongs_to(&mut self, owner: Option<Owner>) {
+        if owner.is_some() {
+            self.owner = owner;
+        }
+    }
+
+    /// Takes in news: a device that stopped or went tells what it counted; one that is up again will count on.
+    pub(super) fn hear(&mut self, change: &DeviceChange) {
+        self.farewell = if change.gone || !change.up {
+            change.counters
+        } else {
+            Directions::default()
+        };
+    }
+
+    /// What was heard may not be the last word.
+    pub(super) fn forget_news(&mut self) {
+        self.farewell = Directions::default();
+    }
+
+    /// Takes in a reading of the device, made after the reading `before` of the programs' counters.
+    pub fn observe(&mut self, before: Option<Directions<Traffic>>, device: Directions<DeviceCounters>) {
+        let after = self.programs.read();
+        let reading = |before, device, after| Reading { before, device, after };
+        self.ledger.observe(Directions {
+            receive: reading(
+                before.map(|before| before.receive),
+                device.receive,
+                after.map(|after| after.receive),
+            ),
+            transmit: reading(
+                before.map(|before| before.transmit),
+                device.transmit,
+                after.map(|after| after.transmit),
+            ),
+        });
+    }
+
+    /// Whether it should get programs now.
+    pub(super) fn waits(&self, scope: Scope, now: Instant) -> bool {
+        let wanted = match &self.owner {
+            None => false,
+            Some(Owner::Overlay { .. }) => scope.vxlan,
+            Some(Owner::Container { network, started, .. }) => scope.containers && *started && !network.is_empty(),
+        };
+        let due = match self.programs {
+            Programs::Waiting => true,
+            Programs::Failed(retry_at) => retry_at <= now,
+            Programs::Attached(_) => false,
+        };
+        wanted && due && self.device.up && network::is_counted(self.device.kind)
+    }
+
+    pub(super) const fn retry_at(&self) -> Option<Instant> {
+        match self.programs {
+            Programs::Failed(at) => Some(at),
+            Programs::Waiting | Programs::Attached(_) => None,
+        }
+    }
+
+    /// Takes in a failure to attach. Says whether it is the first.
+    pub(super) fn fail(&mut self, now: Instant) -> bool {
+        let delay = FIRST_RETRY
+            .saturating_mul(1 << self.failures.min(16))
+            .min(LONGEST_RETRY);
+        self.programs = Programs::Failed(now + delay);
+        self.failures += 1;
+        self.failures == 1
+    }
+
+    /// It is gone: settles its accounts.
+    pub(super) fn end(mut self, file: NetnsFile, now: Instant) -> Ended {
+        self.ledger.close(self.farewell, self.programs.read());
+        let Self {
+            device,
+            owner,
+            ledger,
+            mut programs,
+            ..
+        } = self;
+        Ended {
+            file,
+            device,
+            owner,
+            totals: ledger.totals(),
+            at: now,
+            rest: programs.take(),
+        }
+    }
+}
+
+/// An interface that is gone.
+#[derive(Debug)]
+pub struct Ended {
+    /// The file its namespace was mounted on.
+    pub file: NetnsFile,
+    /// The device, as last looked at.
+    pub device: Arc<Device>,
+    /// Whose it was. May become known only now, when the engine tells of a container that has ended already.
+    pub owner: Option<Owner>,
+    /// What it counted in all.
+    pub totals: Directions<Totals>,
+    /// When it went.
+    pub at: Instant,
+    /// Its programs and their slot, until nothing can count there any more.
+    pub(super) rest: Option<Attachment>,
+}

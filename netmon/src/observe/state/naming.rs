@@ -1,0 +1,85 @@
+//! Whose an interface is: the engine's inventory joined with the namespace and the device.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use crate::{
+    model::{
+        interface::Device,
+        inventory::{Container, ContainerId, Identity, Inventory, Sandbox},
+    },
+    netns::discover::{NetnsFile, Role},
+    network,
+};
+
+/// Whose an interface is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A container's.
+    Container {
+        /// The container.
+        id: ContainerId,
+        /// What it is called.
+        identity: Arc<Identity>,
+        /// The network it is on; empty for a device that no network of the container's accounts for.
+        network: Arc<str>,
+        /// Its start is over, and its process is there.
+        started: bool,
+    },
+    /// An overlay network's own: its way to the other nodes.
+    Overlay {
+        /// The network.
+        network: Arc<str>,
+    },
+}
+
+/// Which container each namespace file belongs to.
+pub(super) struct Sandboxes<'a> {
+    inventory: &'a Inventory,
+    by_name: HashMap<&'a str, &'a Arc<Container>>,
+}
+
+impl<'a> Sandboxes<'a> {
+    pub(super) fn new(inventory: &'a Inventory) -> Self {
+        // The engine's path and ours differ where netmon sees the directory elsewhere (/run, /host/run): the name of
+        // the file is what both agree on.
+        let by_name = inventory
+            .containers
+            .values()
+            .filter_map(|container| match &container.sandbox {
+                Sandbox::Own(path) => Some((file_name(path)?, container)),
+                Sandbox::Shared(_) | Sandbox::Host | Sandbox::Isolated | Sandbox::Absent => None,
+            })
+            .collect();
+        Self { inventory, by_name }
+    }
+
+    /// Whose a device is, given what was known before: a device cannot change its network, so one once found stays.
+    pub(super) fn owner(&self, file: &NetnsFile, device: &Device, before: Option<&Owner>) -> Option<Owner> {
+        match &file.role {
+            Role::Overlay { network } => {
+                network::network_of_namespace(network, self.inventory).map(|network| Owner::Overlay { network })
+            }
+            Role::Sandbox => {
+                let container = self.by_name.get(file_name(&file.path)?)?;
+                let network = match before {
+                    Some(Owner::Container { id, network, .. }) if *id == container.id && !network.is_empty() => {
+                        Arc::clone(network)
+                    }
+                    _ => network::network_of(device, container, self.inventory).unwrap_or_default(),
+                };
+                let (id, identity) = (Arc::clone(&container.id), Arc::clone(&container.identity));
+                Some(Owner::Container {
+                    id,
+                    identity,
+                    network,
+                    started: container.running,
+                })
+            }
+            Role::Node | Role::Service => None,
+        }
+    }
+}
+
+fn file_name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}

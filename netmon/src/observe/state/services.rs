@@ -1,0 +1,106 @@
+//! What a service's containers counted on this node, those already gone included.
+//!
+//! A container's series ends soon after it; what no scrape ever saw of a container that lived for a second would be
+//! lost. Its service's sum keeps it, and only ever rises while the service has a container here or one lingers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Ended, Interface, Owner};
+use crate::model::{
+    counters::{Directions, Totals},
+    interface::InterfaceId,
+    inventory::{Identity, Inventory},
+};
+
+/// A service on a network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceKey {
+    /// The service.
+    pub service: String,
+    /// Its stack.
+    pub stack: String,
+    /// The network.
+    pub network: Arc<str>,
+}
+
+/// Sums of what is gone for good.
+#[derive(Debug, Default)]
+pub struct Services {
+    retired: BTreeMap<ServiceKey, Directions<Totals>>,
+}
+
+impl Services {
+    pub(super) fn sums(
+        &self,
+        interfaces: &BTreeMap<InterfaceId, Interface>,
+        ended: &[Ended],
+    ) -> BTreeMap<ServiceKey, Directions<Totals>> {
+        let mut sums = self.retired.clone();
+        for interface in interfaces.values() {
+            add(&mut sums, interface.owner.as_ref(), interface.ledger.totals());
+        }
+        for ended in ended {
+            add(&mut sums, ended.owner.as_ref(), ended.totals);
+        }
+        sums
+    }
+
+    /// Takes over what has lingered long enough, and forgets services that have nothing here any more.
+    pub(super) fn retire(
+        &mut self,
+        over: &[Ended],
+        interfaces: &BTreeMap<InterfaceId, Interface>,
+        ended: &[Ended],
+        inventory: &Inventory,
+    ) {
+        for gone in over {
+            add(&mut self.retired, gone.owner.as_ref(), gone.totals);
+        }
+        if self.retired.is_empty() {
+            return;
+        }
+        let living = interfaces
+            .values()
+            .filter_map(|interface| identity(interface.owner.as_ref()));
+        let lingering = ended.iter().filter_map(|ended| identity(ended.owner.as_ref()));
+        // A container that is being restarted has no interface for a moment.
+        let listed = inventory
+            .containers
+            .values()
+            .map(|container| container.identity.as_ref());
+        let here: BTreeSet<_> = living
+            .chain(lingering)
+            .chain(listed)
+            .map(|identity| (&*identity.service, &*identity.stack))
+            .collect();
+        self.retired
+            .retain(|key, _| here.contains(&(&*key.service, &*key.stack)));
+    }
+}
+
+fn identity(owner: Option<&Owner>) -> Option<&Identity> {
+    match owner? {
+        Owner::Container { identity, .. } => Some(identity),
+        Owner::Overlay { .. } => None,
+    }
+}
+
+fn add(sums: &mut BTreeMap<ServiceKey, Directions<Totals>>, owner: Option<&Owner>, totals: Directions<Totals>) {
+    if let Some(Owner::Container { identity, network, .. }) = owner
+        && !identity.service.is_empty()
+        && !network.is_empty()
+    {
+        let (service, stack) = (identity.service.clone(), identity.stack.clone());
+        let sum = sums
+            .entry(ServiceKey {
+                service,
+                stack,
+                network: Arc::clone(network),
+            })
+            .or_default();
+        *sum = *sum + totals;
+    }
+}
