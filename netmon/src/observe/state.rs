@@ -3,6 +3,8 @@
 mod interface;
 mod naming;
 mod services;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

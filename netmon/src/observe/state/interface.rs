@@ -38,6 +38,7 @@ pub struct Interface {
     /// What the kernel said it had counted when it stopped.
     farewell: Directions<Option<DeviceCounters>>,
     failures: u32,
+    was_up: bool,
 }
 
 /// Whether programs count on an interface.
@@ -75,6 +76,7 @@ impl Interface {
     #[must_use]
     pub fn new(device: Device, now: Instant) -> Self {
         Self {
+            was_up: device.up,
             device: Arc::new(device),
             owner: None,
             ledger: Ledger::default(),
@@ -85,9 +87,14 @@ impl Interface {
         }
     }
 
-    /// Takes in another look at the device.
+    /// Takes in another look at the device. One that was up and is down now keeps its name and addresses: the engine
+    /// takes a container's interface down, renames it and takes it out, and its last values belong to `eth0`.
     pub(super) fn describe(&mut self, device: Device) {
-        if *self.device != device {
+        let stopped = self.was_up && !device.up;
+        self.was_up |= device.up;
+        if stopped {
+            Arc::make_mut(&mut self.device).up = false;
+        } else if *self.device != device {
             self.device = Arc::new(device);
         }
     }

@@ -1,0 +1,317 @@
+//! The book, told made-up stories.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Owner, Scope, State};
+use crate::{
+    model::{
+        counters::{DeviceCounters, Directions},
+        interface::{Device, DeviceKind, InterfaceId, NetnsId},
+        inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
+    },
+    netns::{
+        discover::{Listing, NetnsFile, Role},
+        watch::DeviceChange,
+    },
+};
+
+const LINGER: Duration = Duration::from_secs(60);
+const SCOPE: Scope = Scope {
+    containers: true,
+    vxlan: true,
+};
+const ETH0: u32 = 7;
+
+fn file(name: &str, inode: u64) -> NetnsFile {
+    NetnsFile {
+        path: PathBuf::from(format!("/netns/{name}")),
+        inode,
+        role: Role::of(name),
+    }
+}
+
+fn device(ifindex: u32, name: &str) -> Device {
+    Device {
+        ifindex,
+        name: name.to_owned(),
+        kind: DeviceKind::Veth,
+        mac: None,
+        addresses: vec!["10.0.1.5".parse().expect("an address")],
+        mtu: 1500,
+        vni: None,
+        up: true,
+    }
+}
+
+fn counters(packets: u64) -> Directions<DeviceCounters> {
+    let counters = DeviceCounters {
+        packets,
+        bytes: packets * 100,
+        ..DeviceCounters::default()
+    };
+    Directions {
+        receive: counters,
+        transmit: counters,
+    }
+}
+
+fn inventory(name: &str, sandbox: &str) -> Arc<Inventory> {
+    let network = Network {
+        id: "n1".into(),
+        name: "front".into(),
+        driver: "bridge".into(),
+        ..Network::default()
+    };
+    let identity = Identity {
+        container: name.to_owned(),
+        service: "web".to_owned(),
+        stack: "shop".to_owned(),
+    };
+    let endpoint = Endpoint {
+        network: "n1".into(),
+        network_name: "front".to_owned(),
+        mac: None,
+        addresses: vec!["10.0.1.5".parse().expect("an address")],
+    };
+    let container = Container {
+        id: sandbox.into(),
+        identity: Arc::new(identity),
+        image: String::new(),
+        task_id: String::new(),
+        task_slot: String::new(),
+        network_mode: String::new(),
+        sandbox: Sandbox::Own(PathBuf::from(format!("/var/run/docker/netns/{sandbox}"))),
+        endpoints: vec![endpoint],
+        running: true,
+    };
+    Arc::new(Inventory {
+        node: None,
+        containers: [(sandbox.into(), Arc::new(container))].into(),
+        networks: [("n1".into(), Arc::new(network))].into(),
+    })
+}
+
+/// A book with one container's `eth0`, read once.
+fn one_container(now: Instant) -> (State, NetnsFile, NetnsId) {
+    let mut state = State::new(SCOPE, LINGER);
+    let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
+    assert_eq!(
+        state.listed(
+            Listing {
+                files: vec![file.clone()],
+                strays: 0
+            },
+            now
+        ),
+        vec![file.clone()]
+    );
+    state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+    state.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    read(&mut state, netns, counters(10));
+    (state, file, netns)
+}
+
+fn read(state: &mut State, netns: NetnsId, counters: Directions<DeviceCounters>) {
+    for (_, interface) in state.interfaces_of(netns) {
+        interface.observe(None, counters);
+    }
+}
+
+fn news(gone: bool, up: bool, counters: Directions<DeviceCounters>) -> DeviceChange {
+    DeviceChange {
+        nsid: Some(1),
+        ifindex: ETH0,
+        gone,
+        up,
+        counters: counters.map(Some),
+    }
+}
+
+fn packets(state: &State) -> Vec<u64> {
+    let living = state
+        .interfaces()
+        .map(|interface| interface.ledger.totals().receive.packets);
+    living
+        .chain(state.ended().map(|ended| ended.totals.receive.packets))
+        .collect()
+}
+
+#[test]
+fn an_interface_is_named_by_its_namespaces_file_and_its_address() {
+    let (state, ..) = one_container(Instant::now());
+    let owner = state.interfaces().next().and_then(|interface| interface.owner.clone());
+    let Some(Owner::Container { identity, network, .. }) = owner else {
+        panic!("nobody owns it")
+    };
+    assert_eq!((identity.container.as_str(), &*network), ("web.1", "front"));
+}
+
+#[test]
+fn what_the_kernel_says_at_a_devices_end_is_its_last_value() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    state.told(netns, &news(false, false, counters(15)));
+    state.told(netns, &news(true, false, counters(17)));
+    state.looked(&file, netns, Vec::new(), now);
+    assert_eq!(packets(&state), [17]);
+    assert_eq!(state.interfaces().count(), 0);
+}
+
+#[test]
+fn what_was_heard_of_a_device_that_went_up_again_is_not_its_last_value() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    state.told(netns, &news(false, false, counters(15)));
+    state.told(netns, &news(false, true, counters(15)));
+    read(&mut state, netns, counters(20));
+    state.looked(&file, netns, Vec::new(), now);
+    assert_eq!(packets(&state), [20]);
+}
+
+#[test]
+fn news_that_may_have_been_overtaken_is_forgotten() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    state.told(netns, &news(false, false, counters(15)));
+    state.deafened();
+    read(&mut state, netns, counters(20));
+    state.looked(&file, netns, Vec::new(), now);
+    assert_eq!(packets(&state), [20]);
+}
+
+#[test]
+fn a_device_on_its_way_out_keeps_the_name_it_had_at_work() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    let renamed = Device {
+        up: false,
+        addresses: Vec::new(),
+        ..device(ETH0, "veth1234567")
+    };
+    state.looked(&file, netns, vec![renamed], now);
+    state.looked(&file, netns, Vec::new(), now);
+    assert_eq!(
+        state.ended().map(|ended| ended.device.name.clone()).collect::<Vec<_>>(),
+        ["eth0"]
+    );
+}
+
+#[test]
+fn another_namespace_on_the_same_file_starts_from_its_own_counters() {
+    let now = Instant::now();
+    let (mut state, file, _) = one_container(now);
+    // The same file, inode and ifindex: only the kernel's cookie tells.
+    state.looked(&file, NetnsId(101), vec![device(ETH0, "eth0")], now);
+    read(&mut state, NetnsId(101), counters(1));
+    assert_eq!(packets(&state), [1, 10]);
+}
+
+#[test]
+fn a_namespace_whose_file_is_gone_is_closed_with_all_its_interfaces() {
+    let now = Instant::now();
+    let (mut state, ..) = one_container(now);
+    assert!(state.listed(Listing::default(), now).is_empty());
+    assert_eq!((state.interfaces().count(), state.ended().count()), (0, 1));
+    assert!(state.namespaces().is_empty());
+}
+
+#[test]
+fn last_values_linger_and_then_are_gone() {
+    let now = Instant::now();
+    let (mut state, ..) = one_container(now);
+    state.listed(Listing::default(), now);
+    state.expire(now + LINGER - Duration::from_millis(1));
+    assert_eq!(packets(&state), [10]);
+    state.expire(now + LINGER);
+    assert!(packets(&state).is_empty());
+}
+
+#[test]
+fn a_service_keeps_the_sum_of_its_containers_that_are_gone() {
+    let now = Instant::now();
+    let (mut state, ..) = one_container(now);
+    let next = file("bbbbbbbbbbbb", 2);
+    state.listed(
+        Listing {
+            files: vec![next.clone()],
+            strays: 0,
+        },
+        now,
+    );
+    state.looked(&next, NetnsId(200), vec![device(ETH0, "eth0")], now);
+    state.informed(inventory("web.2", "bbbbbbbbbbbb"));
+    read(&mut state, NetnsId(200), counters(5));
+    let sums = |state: &State| {
+        state
+            .services()
+            .values()
+            .map(|sum| sum.receive.packets)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sums(&state), [15]);
+    state.expire(now + LINGER);
+    assert_eq!(sums(&state), [15]);
+    // The last container of the service goes: so does the sum, once it has lingered.
+    state.informed(Arc::default());
+    state.listed(Listing::default(), now + LINGER);
+    assert_eq!(sums(&state), [15]);
+    state.expire(now + LINGER + LINGER);
+    assert!(sums(&state).is_empty());
+}
+
+#[test]
+fn a_container_that_ended_before_the_engine_told_of_it_gets_its_name_while_it_lingers() {
+    let now = Instant::now();
+    let mut state = State::new(SCOPE, LINGER);
+    let file = file("aaaaaaaaaaaa", 1);
+    state.looked(&file, NetnsId(100), vec![device(ETH0, "eth0")], now);
+    state.listed(Listing::default(), now);
+    assert!(state.ended().all(|ended| ended.owner.is_none()));
+    state.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    assert!(state.ended().all(|ended| ended.owner.is_some()));
+}
+
+#[test]
+fn a_container_cannot_crowd_out_others_with_devices_of_its_own_making() {
+    let now = Instant::now();
+    let mut state = State::new(SCOPE, LINGER);
+    let devices = (1..2000)
+        .map(|ifindex| device(ifindex, &format!("d{ifindex}")))
+        .collect();
+    state.looked(&file("aaaaaaaaaaaa", 1), NetnsId(100), devices, now);
+    assert_eq!(state.interfaces().count(), super::DEVICES_PER_NAMESPACE);
+    assert!(state.attach_health().failures["too_many_devices"] > 0);
+}
+
+#[test]
+fn programs_go_to_the_newest_interface_of_a_running_container() {
+    let now = Instant::now();
+    let (mut state, ..) = one_container(now);
+    let id = InterfaceId {
+        netns: NetnsId(100),
+        ifindex: ETH0,
+    };
+    assert_eq!(state.candidate(now).map(|candidate| candidate.id), Some(id));
+    let mut starting = Arc::unwrap_or_clone(inventory("web.1", "aaaaaaaaaaaa"));
+    for container in starting.containers.values_mut() {
+        Arc::make_mut(container).running = false;
+    }
+    state.informed(Arc::new(starting));
+    assert_eq!(state.candidate(now), None);
+}
+
+#[test]
+fn an_interface_that_nobody_owns_gets_no_programs() {
+    let now = Instant::now();
+    let (mut state, ..) = one_container(now);
+    state.looked(&file("cccccccccccc", 3), NetnsId(300), vec![device(ETH0, "eth0")], now);
+    state.name();
+    assert_eq!(
+        state.candidate(now).map(|candidate| candidate.id.netns),
+        Some(NetnsId(100))
+    );
+}
