@@ -7,6 +7,8 @@ pub mod attach;
 pub mod host;
 pub mod pins;
 pub mod traffic;
+#[cfg(feature = "bench")]
+pub mod yardstick;
 
 use std::{io, sync::Arc};
 
@@ -50,9 +52,10 @@ pub enum DatapathError {
 
 impl DatapathError {
     fn of(what: &'static str, source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::PermissionDenied => Self::NotAllowed { what, source },
-            _ => Self::Unsupported { what, source },
+        if source.kind() == io::ErrorKind::PermissionDenied {
+            Self::NotAllowed { what, source }
+        } else {
+            Self::Unsupported { what, source }
         }
     }
 

@@ -115,7 +115,7 @@ impl Attacher {
     pub(super) fn load(host: &Host, mode: Mode, slots: u32) -> Result<(Self, TrafficMap), DatapathError> {
         let pins = Pins::new()?;
         // Leaked once a process, 4 bytes an interface: the loader borrows what it sets constants to.
-        let numbers: &'static [u32] = Vec::from_iter(0..=slots).leak();
+        let numbers: &'static [u32] = (0..=slots).collect::<Vec<_>>().leak();
         let mut loader = EbpfLoader::new();
         // These programs touch no kernel structure. Without this the loader keeps the whole kernel's types in memory.
         loader.btf(None);
@@ -138,7 +138,7 @@ impl Attacher {
     }
 
     /// A copy of the programs, loaded, that counts into a slot.
-    fn copy(&mut self, slot: u32) -> Result<Ebpf, DatapathError> {
+    pub(super) fn copy(&mut self, slot: u32) -> Result<Ebpf, DatapathError> {
         let number = self
             .numbers
             .get(slot as usize)

@@ -28,7 +28,7 @@ impl Pins {
     /// Makes an empty one.
     ///
     /// # Errors
-    /// Needs CAP_SYS_ADMIN and Linux 5.2.
+    /// Needs `CAP_SYS_ADMIN` and Linux 5.2.
     pub fn new() -> Result<Self, DatapathError> {
         let mount = mount().map_err(|error| DatapathError::of("mount a private BPF file system", error))?;
         // The only name that a mount without a mount point has. Relative to the process, so no thread or namespace

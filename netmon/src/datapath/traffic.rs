@@ -76,7 +76,7 @@ impl TrafficMap {
     /// Maps the array of [`Self::entries`] into memory.
     ///
     /// # Errors
-    /// The kernel does not map it (BPF_F_MMAPABLE needs 5.5).
+    /// The kernel does not map it (`BPF_F_MMAPABLE` needs 5.5).
     #[expect(unsafe_code, reason = "mapping memory")]
     pub(super) fn map(array: impl AsFd, cpus: u32, slots: u32) -> Result<Self, DatapathError> {
         let failed = |error: rustix::io::Errno| DatapathError::of("map the counters into memory", error.into());

@@ -108,12 +108,12 @@ impl Client {
             .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
         let mut devices = self.dump(
             "list the devices",
-            RouteNetlinkMessage::GetLink(request),
+            &RouteNetlinkMessage::GetLink(request),
             decode::device,
         )?;
         let addresses = self.dump(
             "list the addresses",
-            RouteNetlinkMessage::GetAddress(AddressMessage::default()),
+            &RouteNetlinkMessage::GetAddress(AddressMessage::default()),
             decode::address,
         )?;
         for (ifindex, address) in addresses {
@@ -133,7 +133,7 @@ impl Client {
         request.header.filter_mask = StatsFilterMask::Link64;
         self.dump(
             "read the devices' statistics",
-            RouteNetlinkMessage::GetStats(request),
+            &RouteNetlinkMessage::GetStats(request),
             decode::statistics,
         )
     }
@@ -163,7 +163,7 @@ impl Client {
     fn dump<T>(
         &mut self,
         what: &'static str,
-        request: RouteNetlinkMessage,
+        request: &RouteNetlinkMessage,
         decode: impl Fn(decode::Answer<'_>) -> Option<T>,
     ) -> Result<Vec<T>, NetlinkError> {
         let mut items = Vec::new();

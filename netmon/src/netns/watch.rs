@@ -3,7 +3,7 @@
 //! Two sources, because neither is enough. The mount table tells of namespaces: the engine makes one by mounting it,
 //! and `poll` wakes when it does (inotify would see the file before the mount, and nothing at all of a second mount
 //! over the same file). rtnetlink tells of devices in every namespace that has a number in ours
-//! (`NETLINK_LISTEN_ALL_NSID`, needs CAP_NET_BROADCAST); containers get one when a veth crosses. Such news carries the
+//! (`NETLINK_LISTEN_ALL_NSID`, needs `CAP_NET_BROADCAST`); containers get one when a veth crosses. Such news carries the
 //! device's counters, also at its very end, when nothing can be asked any more.
 
 use std::{
@@ -77,7 +77,7 @@ impl Watch {
     /// Starts a thread that calls `tell` for every change, in the order they happened.
     ///
     /// # Errors
-    /// The kernel gives no netlink socket or no mount table. Without CAP_NET_BROADCAST only a warning is logged:
+    /// The kernel gives no netlink socket or no mount table. Without `CAP_NET_BROADCAST` only a warning is logged:
     /// changes in containers are then found by looking.
     pub fn start(tell: impl FnMut(Change) + Send + 'static) -> Result<Self, WatchError> {
         let failed = |what| move |source| WatchError { what, source };

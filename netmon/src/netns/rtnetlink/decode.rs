@@ -1,7 +1,7 @@
 //! Reading rtnetlink's messages: pure, from bytes to the model.
 //!
-//! Constants and layouts are those of linux/netlink.h, linux/rtnetlink.h, linux/if_link.h and linux/net_namespace.h,
-//! which never change. An attribute that is missing, short or unknown leaves its field at "not known".
+//! Constants and layouts are those of the kernel's `netlink.h`, `rtnetlink.h`, `if_link.h` and `net_namespace.h`, which
+//! never change. An attribute that is missing, short or unknown leaves its field at "not known".
 
 use std::{io, net::IpAddr};
 

@@ -20,7 +20,7 @@ use crate::{
 /// How long after a failure to attach it is tried again; doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The longest time between two tries: a slot may have become free.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
 /// An interface that is there.
 #[derive(Debug)]

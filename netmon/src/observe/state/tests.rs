@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-const LINGER: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_mins(1);
 const SCOPE: Scope = Scope {
     containers: true,
     vxlan: true,
@@ -224,7 +224,7 @@ fn last_values_linger_and_then_are_gone() {
     let now = Instant::now();
     let (mut state, ..) = one_container(now);
     state.listed(Listing::default(), now);
-    state.expire(now + LINGER - Duration::from_millis(1));
+    state.expire(now + LINGER / 2);
     assert_eq!(packets(&state), [10]);
     state.expire(now + LINGER);
     assert!(packets(&state).is_empty());

@@ -1,0 +1,58 @@
+//! What the traffic programs are measured against: a program that does nothing, and one that looks its interface up.
+//!
+//! Only the benchmarks load these.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+#[expect(unsafe_code, reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads")]
+#[expect(unreachable_pub, reason = "the entry points are reached through their symbols")]
+mod programs {
+    use aya_ebpf::{
+        bindings::TC_ACT_UNSPEC,
+        macros::{classifier, map},
+        maps::PerCpuHashMap,
+        programs::TcContext,
+    };
+    use netmon_common::traffic::Traffic;
+
+    #[map]
+    static BY_IFINDEX: PerCpuHashMap<u32, Traffic> = PerCpuHashMap::with_max_entries(4096, 0);
+
+    /// The least that any program costs.
+    #[classifier]
+    pub fn empty(_ctx: TcContext) -> i32 {
+        TC_ACT_UNSPEC
+    }
+
+    /// Packets and bytes by interface number: the way that needs no copies of the program.
+    #[classifier]
+    pub fn hashed(ctx: TcContext) -> i32 {
+        // SAFETY: `skb` is the context the kernel called us with; both fields are readable in this program type.
+        let (ifindex, bytes) = unsafe { ((*ctx.skb.skb).ifindex, u64::from((*ctx.skb.skb).len)) };
+        if let Some(counter) = BY_IFINDEX.get_ptr_mut(&ifindex) {
+            // SAFETY: the value stays while the program runs, and belongs to this CPU alone.
+            unsafe {
+                (*counter).packets += 1;
+                (*counter).bytes += bytes;
+            }
+        } else {
+            let first = Traffic { packets: 1, bytes, segments: 1, wire_bytes: bytes };
+            // A full map: this interface is not counted, which a yardstick may.
+            let _inserted = BY_IFINDEX.insert(&ifindex, &first, 0);
+        }
+        TC_ACT_UNSPEC
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        loop {}
+    }
+
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+}
+
+/// On the host this is an empty program: the crate stays a workspace member that every tool can check.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
