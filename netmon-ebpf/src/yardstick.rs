@@ -4,7 +4,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
-#[expect(unsafe_code, reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads")]
+#[expect(
+    unsafe_code,
+    reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
+)]
 #[expect(unreachable_pub, reason = "the entry points are reached through their symbols")]
 mod programs {
     use aya_ebpf::{
@@ -36,7 +39,12 @@ mod programs {
                 (*counter).bytes += bytes;
             }
         } else {
-            let first = Traffic { packets: 1, bytes, segments: 1, wire_bytes: bytes };
+            let first = Traffic {
+                packets: 1,
+                bytes,
+                segments: 1,
+                wire_bytes: bytes,
+            };
             // A full map: this interface is not counted, which a yardstick may.
             let _inserted = BY_IFINDEX.insert(&ifindex, &first, 0);
         }

@@ -2,7 +2,10 @@
 //!
 //! `ARCHITECTURE.md` has the map; `scrape.rs` is the file to read first.
 
+pub mod config;
 pub mod datapath;
+pub mod http;
+pub mod logging;
 pub mod model;
 pub mod netns;
 pub mod network;

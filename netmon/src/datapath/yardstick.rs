@@ -37,21 +37,36 @@ pub fn per_packet(datapath: &mut Datapath, rounds: usize) -> Result<Vec<Run>, Da
     let failed = |error: aya::EbpfError| DatapathError::Load(Box::new(error));
     let mut yardstick = EbpfLoader::new().load(OBJECT).map_err(failed)?;
     for program in ["empty", "hashed"] {
-        classifier(&mut yardstick, program)?.load().map_err(|error| failed(error.into()))?;
+        classifier(&mut yardstick, program)?
+            .load()
+            .map_err(|error| failed(error.into()))?;
     }
     let mut traffic = datapath.attacher.copy(0)?;
-    let mut times: Vec<(&'static str, Vec<Duration>)> =
-        ["empty", PROGRAM_INGRESS, PROGRAM_EGRESS, "hashed"].map(|program| (program, Vec::new())).into();
+    let mut times: Vec<(&'static str, Vec<Duration>)> = ["empty", PROGRAM_INGRESS, PROGRAM_EGRESS, "hashed"]
+        .map(|program| (program, Vec::new()))
+        .into();
     for _ in 0..rounds {
         for (program, times) in &mut times {
-            let object = if matches!(*program, "empty" | "hashed") { &mut yardstick } else { &mut traffic };
-            let options =
-                TestRunOptions { data_in: Some(&FRAME), repeat: REPEAT, ..TestRunOptions::default() };
-            let result = classifier(object, program)?.test_run(options).map_err(|error| failed(error.into()))?;
+            let object = if matches!(*program, "empty" | "hashed") {
+                &mut yardstick
+            } else {
+                &mut traffic
+            };
+            let options = TestRunOptions {
+                data_in: Some(&FRAME),
+                repeat: REPEAT,
+                ..TestRunOptions::default()
+            };
+            let result = classifier(object, program)?
+                .test_run(options)
+                .map_err(|error| failed(error.into()))?;
             times.push(result.duration);
         }
     }
-    Ok(times.into_iter().map(|(program, times)| summary(program, times)).collect())
+    Ok(times
+        .into_iter()
+        .map(|(program, times)| summary(program, times))
+        .collect())
 }
 
 fn summary(program: &'static str, mut times: Vec<Duration>) -> Run {
@@ -59,7 +74,11 @@ fn summary(program: &'static str, mut times: Vec<Duration>) -> Run {
     let best = times.first().copied().unwrap_or_default();
     let tenth = &times[..times.len().div_ceil(10)];
     let nanoseconds = tenth.iter().map(|time| time.as_nanos() as f64).sum::<f64>() / tenth.len().max(1) as f64;
-    Run { program, best, nanoseconds }
+    Run {
+        program,
+        best,
+        nanoseconds,
+    }
 }
 
 fn classifier<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, DatapathError> {

@@ -1,0 +1,383 @@
+//! Settings: flags as the Prometheus ecosystem spells them, each with its twin in the environment.
+//!
+//! The only place that names clap. Gives plain data; reads nothing but its arguments and the environment.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+/// Container network telemetry for Docker Swarm, counted in the kernel.
+///
+/// Without a command netmon runs, and serves what it counts on --web.listen-address until it is told to end.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "netmon", version = version(), max_term_width = 100)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own on the command line"
+)]
+pub struct Config {
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Where to listen: ADDRESS:PORT, or :PORT for every address. May be given more than once.
+    #[arg(
+        long = "web.listen-address",
+        env = "NETMON_WEB_LISTEN_ADDRESS",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = ":10095"
+    )]
+    pub listen: Vec<String>,
+
+    /// Path of the metrics.
+    #[arg(
+        long = "web.telemetry-path",
+        env = "NETMON_WEB_TELEMETRY_PATH",
+        value_name = "PATH",
+        default_value = "/metrics",
+        value_parser = path
+    )]
+    pub telemetry_path: String,
+
+    /// Leave out the metrics about netmon's own process (process_*).
+    #[arg(long = "web.disable-exporter-metrics", env = "NETMON_WEB_DISABLE_EXPORTER_METRICS")]
+    pub disable_exporter_metrics: bool,
+
+    /// How many scrapes may run at the same time; 0 is no limit.
+    #[arg(
+        long = "web.max-requests",
+        env = "NETMON_WEB_MAX_REQUESTS",
+        value_name = "NUMBER",
+        default_value_t = 40
+    )]
+    pub max_requests: usize,
+
+    /// Kernel programs on containers' interfaces: segments, and exact ends even when the kernel's news is lost.
+    #[arg(
+        long = "collector.traffic",
+        env = "NETMON_COLLECTOR_TRAFFIC",
+        overrides_with = "no_traffic",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    traffic: bool,
+
+    #[arg(long = "no-collector.traffic", overrides_with = "traffic", hide = true)]
+    no_traffic: bool,
+
+    /// The VXLAN devices of overlay networks.
+    #[arg(
+        long = "collector.vxlan",
+        env = "NETMON_COLLECTOR_VXLAN",
+        overrides_with = "no_vxlan",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    vxlan: bool,
+
+    #[arg(long = "no-collector.vxlan", overrides_with = "vxlan", hide = true)]
+    no_vxlan: bool,
+
+    /// Sums over the containers of each service.
+    #[arg(
+        long = "collector.service",
+        env = "NETMON_COLLECTOR_SERVICE",
+        overrides_with = "no_service",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    service: bool,
+
+    #[arg(long = "no-collector.service", overrides_with = "service", hide = true)]
+    no_service: bool,
+
+    /// The engine's socket: unix:///PATH or tcp://HOST:PORT. Else DOCKER_HOST, else the usual one.
+    #[arg(long = "docker.host", env = "NETMON_DOCKER_HOST", value_name = "ADDRESS")]
+    pub docker_host: Option<String>,
+
+    /// The directory where the engine mounts containers' namespaces.
+    #[arg(
+        long = "docker.netns-dir",
+        env = "NETMON_DOCKER_NETNS_DIR",
+        value_name = "DIRECTORY",
+        default_value = "/var/run/docker/netns"
+    )]
+    pub netns_dir: PathBuf,
+
+    /// Where the process file system is mounted.
+    #[arg(
+        long = "path.procfs",
+        env = "NETMON_PATH_PROCFS",
+        value_name = "DIRECTORY",
+        default_value = "/proc"
+    )]
+    pub procfs: PathBuf,
+
+    /// How long the last values of a container that is gone stay (500ms, 90s, 1m).
+    #[arg(
+        long = "container.linger",
+        env = "NETMON_CONTAINER_LINGER",
+        value_name = "TIME",
+        default_value = "1m",
+        value_parser = duration
+    )]
+    pub linger: Duration,
+
+    /// How many interfaces can have kernel programs; each takes 64 bytes of kernel memory a CPU.
+    #[arg(
+        long = "limit.interfaces",
+        env = "NETMON_LIMIT_INTERFACES",
+        value_name = "NUMBER",
+        default_value_t = 4096,
+        value_parser = clap::value_parser!(u32).range(1..=65_536)
+    )]
+    pub interfaces: u32,
+
+    /// How many series a page may have; over it, containers are left out and netmon_series_limited says so.
+    #[arg(
+        long = "limit.series",
+        env = "NETMON_LIMIT_SERIES",
+        value_name = "NUMBER",
+        default_value_t = 50_000
+    )]
+    pub series: usize,
+
+    /// How kernel programs are attached.
+    #[arg(
+        long = "bpf.attach",
+        env = "NETMON_BPF_ATTACH",
+        value_name = "HOW",
+        value_enum,
+        default_value_t
+    )]
+    pub attach: Attach,
+
+    /// What to log.
+    #[arg(
+        long = "log.level",
+        env = "NETMON_LOG_LEVEL",
+        value_name = "LEVEL",
+        value_enum,
+        default_value_t
+    )]
+    pub log_level: LogLevel,
+
+    /// How to write the log.
+    #[arg(
+        long = "log.format",
+        env = "NETMON_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub log_format: LogFormat,
+}
+
+/// What to do instead of running.
+#[derive(Clone, Debug, Subcommand, PartialEq, Eq)]
+pub enum Command {
+    /// Print every metric, with its labels and what it means.
+    Metrics {
+        /// As METRICS.md.
+        #[arg(long)]
+        markdown: bool,
+    },
+}
+
+/// How kernel programs are attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Attach {
+    /// By tcx where the kernel has it, else by clsact.
+    #[default]
+    Auto,
+    /// By tcx links (Linux 6.6).
+    Tcx,
+    /// By filters on the clsact queueing discipline.
+    Clsact,
+    /// Not at all: the devices' own counters only.
+    Off,
+}
+
+/// How much to log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What netmon cannot work with.
+    Error,
+    /// What it can work with, but worse.
+    Warn,
+    /// What an operator wants to know.
+    #[default]
+    Info,
+    /// What a developer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How to write the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people and machines.
+    #[default]
+    Logfmt,
+    /// A JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Whether kernel programs on containers' interfaces are wanted.
+    #[must_use]
+    pub const fn traffic(&self) -> bool {
+        self.traffic && !self.no_traffic
+    }
+
+    /// Whether overlay networks' VXLAN devices are wanted.
+    #[must_use]
+    pub const fn vxlan(&self) -> bool {
+        self.vxlan && !self.no_vxlan
+    }
+
+    /// Whether sums over services are wanted.
+    #[must_use]
+    pub const fn service(&self) -> bool {
+        self.service && !self.no_service
+    }
+}
+
+fn version() -> &'static str {
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("NETMON_REVISION"), ")")
+}
+
+fn path(text: &str) -> Result<String, String> {
+    match text {
+        "/" | "/-/healthy" | "/-/ready" => Err(format!("{text} is taken")),
+        _ if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(text.to_owned()),
+        _ => Err("a path starts with / and has no spaces".to_owned()),
+    }
+}
+
+/// Reads a duration as Prometheus writes them: a number and a unit, or several, the largest first.
+fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 5] = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+        ("ms", 1),
+    ];
+    let wrong = || format!("{text:?} is no duration: write 500ms, 90s, 1m or 1h30m");
+    let mut rest = text;
+    let mut milliseconds = 0_u64;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail.find(|letter: char| letter.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        milliseconds = number
+            .checked_mul(*factor)
+            .and_then(|part| milliseconds.checked_add(part))
+            .ok_or_else(wrong)?;
+        rest = tail;
+    }
+    if text.is_empty() {
+        Err(wrong())
+    } else {
+        Ok(Duration::from_millis(milliseconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::{Attach, Config, duration};
+
+    fn config(arguments: &[&str]) -> Config {
+        Config::try_parse_from([&["netmon"], arguments].concat()).expect("a configuration")
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_a_twin_in_the_environment() {
+        for argument in Config::command()
+            .get_arguments()
+            .filter(|argument| !argument.is_hide_set())
+        {
+            let Some(long) = argument.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
+                continue;
+            };
+            let twin = format!("NETMON_{}", long.to_uppercase().replace(['.', '-'], "_"));
+            assert_eq!(
+                argument.get_env().and_then(|name| name.to_str()),
+                Some(twin.as_str()),
+                "--{long}"
+            );
+        }
+    }
+
+    #[test]
+    fn defaults_are_what_the_readme_says() {
+        let config = config(&[]);
+        assert_eq!(config.listen, [":10095"]);
+        assert_eq!(config.telemetry_path, "/metrics");
+        assert_eq!(config.linger, Duration::from_mins(1));
+        assert_eq!(config.attach, Attach::Auto);
+        assert!(config.traffic() && config.vxlan() && config.service());
+    }
+
+    #[test]
+    fn a_collector_can_be_switched_off_and_the_last_word_counts() {
+        assert!(!config(&["--no-collector.vxlan"]).vxlan());
+        assert!(config(&["--no-collector.vxlan", "--collector.vxlan"]).vxlan());
+        assert!(!config(&["--collector.vxlan", "--no-collector.vxlan"]).vxlan());
+        assert!(!config(&["--collector.vxlan=false"]).vxlan());
+    }
+
+    #[test]
+    fn durations_are_read_as_prometheus_writes_them() {
+        for (text, milliseconds) in [
+            ("500ms", 500),
+            ("90s", 90_000),
+            ("1m", 60_000),
+            ("1h30m", 5_400_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "1", "m", "1x", "-1s", "1.5s", "99999999999999999999d"] {
+            assert!(duration(text).is_err(), "{text:?} was taken for a duration");
+        }
+    }
+
+    #[test]
+    fn a_wrong_flag_or_value_is_a_usage_error() {
+        for wrong in [
+            &["--no-such-flag"][..],
+            &["--limit.interfaces=0"],
+            &["--web.telemetry-path=metrics"],
+            &["--web.telemetry-path=/-/ready"],
+            &["--bpf.attach=xdp"],
+        ] {
+            let error = Config::try_parse_from([&["netmon"], wrong].concat()).expect_err("refused");
+            assert_eq!(error.exit_code(), 2, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Serving pages: the only place that names hyper.
+//!
+//! Knows requests, limits and slow clients; knows nothing of what a page says. Nothing here grows with what clients do:
+//! connections, concurrent scrapes, header sizes and waiting times all have a bound.
+
+mod accept;
+mod respond;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::{
+    net::{TcpListener, TcpStream, lookup_host},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tracing::{debug, info, warn};
+
+use self::{respond::Site, stream::Guarded};
+
+/// Connections at the same time; more wait in the kernel's queue. Prometheus keeps one, a person a few.
+const MAX_CONNECTIONS: usize = 256;
+/// How long a client may take for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How large the head of a request may be; over it the answer is 431.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// How long open connections get to finish when netmon ends.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long to wait before accepting again when that failed: mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is served.
+pub trait Pages: Send + Sync + 'static {
+    /// A fresh page of metrics, as `OpenMetrics`. May block for as long as a scrape takes.
+    ///
+    /// # Errors
+    /// A sentence for whoever looks at the page instead.
+    fn scrape(&self) -> Result<String, String>;
+
+    /// The same page as Prometheus' text format 0.0.4.
+    fn text(&self, open_metrics: &str) -> String;
+
+    /// Whether the metrics are complete by now.
+    ///
+    /// # Errors
+    /// What is still missing.
+    fn ready(&self) -> Result<(), String>;
+}
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen: `address:port`, or `:port` for every address.
+    pub listen: Vec<String>,
+    /// Path of the metrics.
+    pub telemetry_path: String,
+    /// Scrapes at the same time; 0 is no limit.
+    pub max_requests: usize,
+    /// What the landing page calls us.
+    pub version: &'static str,
+}
+
+/// Why nothing can be served.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The address makes no sense.
+    #[error("cannot understand the listen address {address:?}: write ADDRESS:PORT or :PORT")]
+    Address {
+        /// The address.
+        address: String,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another with --web.listen-address")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A server that listens already.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    site: Site,
+}
+
+impl Server {
+    /// Listens, so that a taken port is an error at start.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub async fn bind(options: Options) -> Result<Self, HttpError> {
+        let mut listeners = Vec::new();
+        for address in &options.listen {
+            listeners.push(listen(address).await?);
+        }
+        Ok(Self {
+            listeners,
+            site: Site::new(options),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
+    }
+
+    /// Serves until `shutdown` is done, then gives open connections half a second.
+    pub async fn serve<P: Pages>(self, pages: Arc<P>, shutdown: impl Future<Output = ()>) {
+        let (end, ended) = watch::channel(());
+        let site = Arc::new(self.site);
+        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut accepting = JoinSet::new();
+        for listener in self.listeners {
+            accepting.spawn(accept(
+                listener,
+                Arc::clone(&site),
+                Arc::clone(&pages),
+                Arc::clone(&room),
+                ended.clone(),
+            ));
+        }
+        drop(ended);
+        shutdown.await;
+        // Tells every listener, which tell their connections.
+        drop(end);
+        while accepting.join_next().await.is_some() {}
+    }
+}
+
+async fn listen(address: &str) -> Result<TcpListener, HttpError> {
+    let failed = |source| HttpError::Listen {
+        address: address.to_owned(),
+        source,
+    };
+    if let Some(port) = address.strip_prefix(':') {
+        let port: u16 = port.parse().map_err(|_| HttpError::Address {
+            address: address.to_owned(),
+        })?;
+        // Takes IPv4 as well; a host without IPv6 has only the other.
+        return match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.map_err(failed)
+            }
+            result => result.map_err(failed),
+        };
+    }
+    let mut found = lookup_host(address).await.map_err(|_| HttpError::Address {
+        address: address.to_owned(),
+    })?;
+    let resolved = found.next().ok_or_else(|| HttpError::Address {
+        address: address.to_owned(),
+    })?;
+    TcpListener::bind(resolved).await.map_err(failed)
+}
+
+async fn accept<P: Pages>(
+    listener: TcpListener,
+    site: Arc<Site>,
+    pages: Arc<P>,
+    room: Arc<Semaphore>,
+    mut ended: watch::Receiver<()>,
+) {
+    let connections = GracefulShutdown::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = async {
+            // Never closed; without room the kernel's queue holds clients back.
+            let permit = Arc::clone(&room).acquire_owned().await.ok();
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            accepted = accepted => accepted,
+            _ = ended.changed() => break,
+        };
+        match accepted {
+            Ok((stream, client)) => {
+                let connection = converse(stream, Arc::clone(&site), Arc::clone(&pages));
+                let connection = connections.watch(connection);
+                tasks.spawn(async move {
+                    if let Err(error) = connection.await {
+                        debug!(%client, %error, "a connection ended early");
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while tasks.try_join_next().is_some() {}
+    }
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, connections.shutdown())
+        .await
+        .is_err()
+    {
+        info!("connections that were still open are cut");
+    }
+}
+
+fn converse<P: Pages>(
+    stream: TcpStream,
+    site: Arc<Site>,
+    pages: Arc<P>,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
+    let service = service_fn(move |request| {
+        let (site, pages) = (Arc::clone(&site), Arc::clone(&pages));
+        async move { Ok::<_, std::convert::Infallible>(site.respond(&request, &pages).await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(Guarded::new(stream)), service)
+}

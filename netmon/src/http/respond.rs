@@ -1,0 +1,169 @@
+//! From a request to an answer.
+
+use std::{io::Write as _, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{self, HeaderName, HeaderValue},
+};
+use tokio::sync::Semaphore;
+use tracing::error;
+
+use super::{Options, Pages, accept, accept::Format};
+
+/// When to ask again after being turned away.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Compressing harder costs more time than it saves: the page crosses one network once.
+const COMPRESSION: Compression = Compression::fast();
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// What there is to be had, and how much at once.
+#[derive(Debug)]
+pub(super) struct Site {
+    telemetry_path: String,
+    version: &'static str,
+    scrapes: Arc<Semaphore>,
+}
+
+impl Site {
+    pub(super) fn new(options: Options) -> Self {
+        let Options {
+            listen: _,
+            telemetry_path,
+            max_requests,
+            version,
+        } = options;
+        let permits = if max_requests == 0 {
+            Semaphore::MAX_PERMITS
+        } else {
+            max_requests
+        };
+        Self {
+            telemetry_path,
+            version,
+            scrapes: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+
+    pub(super) async fn respond<P: Pages>(&self, request: &Request<Incoming>, pages: &Arc<P>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let answer = plain(StatusCode::METHOD_NOT_ALLOWED, "netmon only answers GET and HEAD.\n");
+            return with(answer, header::ALLOW, "GET, HEAD");
+        }
+        match request.uri().path() {
+            path if path == self.telemetry_path => self.metrics(request, pages).await,
+            "/" => answer(StatusCode::OK, HTML, self.landing_page()),
+            "/-/healthy" => plain(StatusCode::OK, "netmon is healthy.\n"),
+            "/-/ready" => match pages.ready() {
+                Ok(()) => plain(StatusCode::OK, "netmon is ready.\n"),
+                Err(reason) => plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!("netmon is not ready: {reason}.\n"),
+                ),
+            },
+            _ => plain(StatusCode::NOT_FOUND, "There is no such page; / has a list.\n"),
+        }
+    }
+
+    async fn metrics<P: Pages>(&self, request: &Request<Incoming>, pages: &Arc<P>) -> Response<Full<Bytes>> {
+        let Ok(permit) = Arc::clone(&self.scrapes).try_acquire_owned() else {
+            let answer = plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many scrapes at once; see --web.max-requests.\n",
+            );
+            return with(answer, header::RETRY_AFTER, &RETRY_AFTER.as_secs().to_string());
+        };
+        let format = accept::format(values(request, &header::ACCEPT));
+        let gzip = accept::gzip(values(request, &header::ACCEPT_ENCODING));
+        let pages = Arc::clone(pages);
+        let page = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let open_metrics = pages.scrape()?;
+            let page = match format {
+                Format::OpenMetrics => open_metrics,
+                Format::Text => pages.text(&open_metrics),
+            };
+            if gzip {
+                compress(&page).map_err(|error| error.to_string())
+            } else {
+                Ok(Bytes::from(page))
+            }
+        });
+        let page = page.await.unwrap_or_else(|panic| Err(panic.to_string()));
+        match page {
+            Ok(page) => {
+                let mut answer = answer(StatusCode::OK, format.content_type(), page);
+                if gzip {
+                    answer = with(answer, header::CONTENT_ENCODING, "gzip");
+                }
+                with(answer, header::VARY, "Accept, Accept-Encoding")
+            }
+            Err(reason) => {
+                error!(reason, "a scrape failed");
+                plain(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    format!("The scrape failed: {reason}.\n"),
+                )
+            }
+        }
+    }
+
+    fn landing_page(&self) -> String {
+        let Self {
+            telemetry_path,
+            version,
+            scrapes: _,
+        } = self;
+        let path = telemetry_path
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('"', "&quot;");
+        format!(
+            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>netmon</title></head>\n<body>\n\
+             <h1>netmon {version}</h1>\n<p>Container network telemetry for Docker Swarm, counted in the kernel.</p>\n\
+             <ul>\n<li><a href=\"{path}\">Metrics</a></li>\n<li><a href=\"/-/ready\">Ready?</a></li>\n\
+             <li><a href=\"/-/healthy\">Healthy?</a></li>\n</ul>\n</body></html>\n"
+        )
+    }
+}
+
+fn values<'a>(request: &'a Request<Incoming>, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    request
+        .headers()
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+}
+
+fn compress(page: &str) -> std::io::Result<Bytes> {
+    // Metrics shrink to about a twentieth.
+    let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 16), COMPRESSION);
+    encoder.write_all(page.as_bytes())?;
+    encoder.finish().map(Bytes::from)
+}
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    answer(status, TEXT, text)
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn with(mut response: Response<Full<Bytes>>, name: HeaderName, value: &str) -> Response<Full<Bytes>> {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}

@@ -1,0 +1,294 @@
+//! The server, over real sockets on loopback.
+
+use std::{
+    io::Read as _,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+};
+
+use super::{HttpError, Options, Pages, Server};
+
+/// Pages of a test's own making.
+#[derive(Default)]
+struct Fake {
+    ready: AtomicBool,
+    /// A scrape waits until something comes, or the sender is gone.
+    gate: std::sync::Mutex<Option<mpsc::Receiver<()>>>,
+    fails: bool,
+}
+
+impl Pages for Fake {
+    fn scrape(&self) -> Result<String, String> {
+        if let Some(gate) = self.gate.lock().expect("not poisoned").as_ref() {
+            let _opened = gate.recv();
+        }
+        if self.fails {
+            Err("the kernel is away".to_owned())
+        } else {
+            Ok("a 1\n# EOF\n".to_owned())
+        }
+    }
+
+    fn text(&self, open_metrics: &str) -> String {
+        open_metrics.replace("# EOF\n", "")
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.ready.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err("the engine has not answered yet".to_owned())
+        }
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    end: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+async fn start(fake: Fake, max_requests: usize) -> Running {
+    let listen = vec!["127.0.0.1:0".to_owned()];
+    let options = Options {
+        listen,
+        telemetry_path: "/metrics".to_owned(),
+        max_requests,
+        version: "1.2.3",
+    };
+    let server = Server::bind(options).await.expect("a port");
+    let address = server.addresses()[0];
+    let (end, ended) = oneshot::channel::<()>();
+    let serving = tokio::spawn(server.serve(Arc::new(fake), async move {
+        let _told = ended.await;
+    }));
+    Running { address, end, serving }
+}
+
+impl Running {
+    /// Sends bytes and reads until the server closes.
+    async fn exchange(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.expect("a connection");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an answer");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    async fn get(&self, path: &str, headers: &str) -> String {
+        self.exchange(&format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"
+        ))
+        .await
+    }
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or(answer)
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+#[tokio::test]
+async fn metrics_come_as_openmetrics_to_those_who_ask_and_as_text_to_others() {
+    let server = start(Fake::default(), 40).await;
+    let answer = server.get("/metrics", "Accept: application/openmetrics-text\r\n").await;
+    assert!(
+        answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{answer}"
+    );
+    assert_eq!(body(&answer), "a 1\n# EOF\n");
+    let answer = server.get("/metrics", "").await;
+    assert!(
+        answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8"),
+        "{answer}"
+    );
+    assert!(answer.contains("vary: Accept, Accept-Encoding"), "{answer}");
+    assert_eq!(body(&answer), "a 1\n");
+}
+
+#[tokio::test]
+async fn head_has_the_same_headers_and_no_body() {
+    let server = start(Fake::default(), 40).await;
+    let answer = server
+        .exchange("HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
+    assert_eq!(status(&answer), "200");
+    assert!(answer.contains("content-length: 4"), "{answer}");
+    assert_eq!(body(&answer), "");
+}
+
+#[tokio::test]
+async fn a_page_is_compressed_for_those_who_take_it() {
+    let server = start(Fake::default(), 40).await;
+    let mut stream = TcpStream::connect(server.address).await.expect("a connection");
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept-Encoding: gzip\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer");
+    let head_end = answer
+        .windows(4)
+        .position(|bytes| bytes == b"\r\n\r\n")
+        .expect("a head")
+        + 4;
+    assert!(String::from_utf8_lossy(&answer[..head_end]).contains("content-encoding: gzip"));
+    let mut page = String::new();
+    flate2::read::GzDecoder::new(&answer[head_end..])
+        .read_to_string(&mut page)
+        .expect("gzip");
+    assert_eq!(page, "a 1\n");
+}
+
+#[tokio::test]
+async fn other_pages_say_what_they_should() {
+    let server = start(Fake::default(), 40).await;
+    let landing = server.get("/", "").await;
+    assert!(
+        landing.contains("1.2.3") && landing.contains("href=\"/metrics\""),
+        "{landing}"
+    );
+    assert_eq!(status(&server.get("/-/healthy", "").await), "200");
+    let answer = server.get("/-/ready", "").await;
+    assert_eq!(status(&answer), "503");
+    assert!(body(&answer).contains("the engine has not answered yet"), "{answer}");
+    assert_eq!(status(&server.get("/nowhere", "").await), "404");
+    let answer = server
+        .exchange("POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        .await;
+    assert_eq!(status(&answer), "405");
+    assert!(answer.contains("allow: GET, HEAD"), "{answer}");
+}
+
+#[tokio::test]
+async fn readiness_comes() {
+    let server = start(
+        Fake {
+            ready: AtomicBool::new(true),
+            ..Fake::default()
+        },
+        40,
+    )
+    .await;
+    assert_eq!(status(&server.get("/-/ready", "").await), "200");
+}
+
+#[tokio::test]
+async fn a_failed_scrape_says_why() {
+    let server = start(
+        Fake {
+            fails: true,
+            ..Fake::default()
+        },
+        40,
+    )
+    .await;
+    let answer = server.get("/metrics", "").await;
+    assert_eq!(status(&answer), "500");
+    assert!(body(&answer).contains("the kernel is away"), "{answer}");
+}
+
+#[tokio::test]
+async fn more_scrapes_than_allowed_are_turned_away() {
+    let (open, gate) = mpsc::channel();
+    let server = start(
+        Fake {
+            gate: std::sync::Mutex::new(Some(gate)),
+            ..Fake::default()
+        },
+        1,
+    )
+    .await;
+    let first = server.get("/metrics", "");
+    let second = async {
+        // The first one holds the only permit until the gate opens.
+        loop {
+            let answer = tokio::time::timeout(Duration::from_millis(200), server.get("/metrics", "")).await;
+            if let Ok(answer) = answer {
+                drop(open);
+                return answer;
+            }
+        }
+    };
+    let (first, second) = tokio::join!(first, second);
+    let mut statuses = [status(&first), status(&second)];
+    statuses.sort_unstable();
+    assert_eq!(statuses, ["200", "503"]);
+    assert!(first.contains("retry-after") || second.contains("retry-after"));
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let server = start(Fake::default(), 40).await;
+    let answer = server
+        .get("/metrics", &format!("X-Long: {}\r\n", "x".repeat(64 << 10)))
+        .await;
+    assert_eq!(status(&answer), "431", "{answer}");
+}
+
+#[tokio::test]
+async fn rubbish_is_refused() {
+    let server = start(Fake::default(), 40).await;
+    assert_eq!(
+        status(&server.exchange("\x16\x03\x01 this is no HTTP\r\n\r\n").await),
+        "400"
+    );
+}
+
+#[tokio::test]
+async fn a_taken_port_is_an_error_that_names_it() {
+    let server = start(Fake::default(), 40).await;
+    let options = Options {
+        listen: vec![server.address.to_string()],
+        telemetry_path: "/metrics".to_owned(),
+        max_requests: 0,
+        version: "",
+    };
+    let error = Server::bind(options).await.expect_err("taken");
+    assert!(matches!(error, HttpError::Listen { .. }));
+    assert!(error.to_string().contains(&server.address.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_bad_address_is_an_error_that_names_it() {
+    for address in [":http", ":99999", "nowhere", ""] {
+        let options = Options {
+            listen: vec![address.to_owned()],
+            telemetry_path: "/metrics".to_owned(),
+            max_requests: 0,
+            version: "",
+        };
+        let error = Server::bind(options).await.expect_err("refused");
+        assert!(
+            matches!(&error, HttpError::Address { address: named } if named == address),
+            "{address}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn ending_closes_idle_connections_and_returns() {
+    let server = start(Fake::default(), 40).await;
+    let mut idle = TcpStream::connect(server.address).await.expect("a connection");
+    idle.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .expect("sent");
+    let mut answer = [0; 512];
+    assert!(idle.read(&mut answer).await.expect("an answer") > 0);
+    server.end.send(()).expect("still serving");
+    server.serving.await.expect("no panic");
+    assert_eq!(idle.read(&mut answer).await.expect("closed in order"), 0);
+}
