@@ -1,0 +1,106 @@
+//! Checks a compiled kernel program before anybody relies on it. Knows ELF and BPF instructions, not who made them.
+
+use object::{Architecture, Object as _, ObjectSection as _, SectionFlags, SectionKind, elf::SHF_EXECINSTR};
+
+/// One BPF instruction, in bytes; a 64-bit constant takes two, the second of which has operation code 0.
+const INSTRUCTION: usize = 8;
+/// `BPF_JMP | BPF_CALL`.
+const CALL: u8 = 0x85;
+/// Source register of a call to a function of ours, as opposed to a helper of the kernel.
+const PSEUDO_CALL: u8 = 1;
+/// What aya wants to see beside the code: types, and the instructions' places in the source.
+const BTF_SECTIONS: [&str; 2] = [".BTF", ".BTF.ext"];
+/// Where functions stand that no program has been inlined into. Nothing loads it unless a program calls into it.
+const LIBRARY_SECTION: &str = ".text";
+
+/// Says what makes the object unfit, if anything does.
+///
+/// - It is a BPF object with BTF: without, the daemon can neither relocate nor explain what the verifier says.
+/// - No program calls another function. LLVM makes calls of `memset` out of zeroed structures, and a kernel of the
+///   5.10 series has panicked on such a call in a tracing program.
+pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
+    let file = object::File::parse(bytes).map_err(|error| format!("it is no ELF object: {error}"))?;
+    if file.architecture() != Architecture::Bpf {
+        return Err(format!("it is an object for {:?}, not for BPF", file.architecture()));
+    }
+    for name in BTF_SECTIONS {
+        if file.section_by_name(name).is_none_or(|section| section.size() == 0) {
+            return Err(format!(
+                "it has no section {name}: was it compiled with -Cdebuginfo=2 and linked with --btf?"
+            ));
+        }
+    }
+    let mut programs = 0;
+    for section in file.sections() {
+        let name = section.name().unwrap_or("(without a name)");
+        if !is_code(&section.flags(), section.kind()) || name == LIBRARY_SECTION {
+            continue;
+        }
+        let code = section
+            .data()
+            .map_err(|error| format!("section {name} cannot be read: {error}"))?;
+        programs += 1;
+        if let Some(at) = first_local_call(code, file.is_little_endian()) {
+            return Err(format!(
+                "instruction {at} of section {name} calls another BPF function, which old kernels do not survive. \
+                 Mark the function #[inline(always)]; if it is memset or memcpy, write the fields one by one."
+            ));
+        }
+    }
+    if programs == 0 {
+        return Err("it has no program in it".to_owned());
+    }
+    Ok(())
+}
+
+fn is_code(flags: &SectionFlags, kind: SectionKind) -> bool {
+    if let SectionFlags::Elf { sh_flags } = flags {
+        sh_flags & u64::from(SHF_EXECINSTR) != 0
+    } else {
+        kind == SectionKind::Text
+    }
+}
+
+/// The index of the first call to a function of the same object. The two register numbers share a byte, in which
+/// the destination comes first, that is, in the half that the byte order calls first.
+fn first_local_call(code: &[u8], little_endian: bool) -> Option<usize> {
+    code.chunks_exact(INSTRUCTION).position(|instruction| {
+        let &[operation, registers, ..] = instruction else {
+            return false;
+        };
+        let source = if little_endian {
+            registers >> 4
+        } else {
+            registers & 0x0f
+        };
+        operation == CALL && source == PSEUDO_CALL
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check, first_local_call};
+
+    const HELPER_CALL: [u8; 8] = [0x85, 0x00, 0, 0, 8, 0, 0, 0];
+    const LOCAL_CALL: [u8; 8] = [0x85, 0x10, 0, 0, 0xff, 0xff, 0xff, 0xff];
+    const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn a_call_of_a_helper_is_no_local_call() {
+        assert_eq!(first_local_call(&[HELPER_CALL, EXIT].concat(), true), None);
+    }
+
+    #[test]
+    fn a_local_call_is_found_where_it_stands() {
+        assert_eq!(
+            first_local_call(&[HELPER_CALL, LOCAL_CALL, EXIT].concat(), true),
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_with_a_sentence() {
+        let error = check(b"not an object").unwrap_err();
+        assert!(error.starts_with("it is no ELF object"), "{error}");
+    }
+}
