@@ -99,7 +99,10 @@ pub struct Endpoint {
 
 /// A network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the engine's description")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the engine's description"
+)]
 pub struct Network {
     /// Its id.
     pub id: NetworkId,
