@@ -1,13 +1,16 @@
 //! netmon: container network telemetry for Docker Swarm, counted in the kernel.
 //!
-//! `ARCHITECTURE.md` has the map; `scrape.rs` is the file to read first.
+//! `ARCHITECTURE.md` has the map; [`scrape`] is the file to read first.
 
 pub mod config;
 pub mod datapath;
 pub mod http;
 pub mod logging;
+pub mod metrics;
 pub mod model;
 pub mod netns;
 pub mod network;
 pub mod observe;
+pub mod process;
 pub mod scrape;
+pub mod version;

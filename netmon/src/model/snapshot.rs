@@ -130,6 +130,8 @@ pub struct Health {
     pub maps: Vec<MapRow>,
     /// What each collector took, and whether it gave everything it should.
     pub collectors: Vec<CollectorRow>,
+    /// The process itself, as the kernel sees it; none where it could not be read.
+    pub process: Option<ProcessHealth>,
 }
 
 /// The engine's connection.
@@ -224,4 +226,23 @@ pub struct CollectorRow {
     pub duration: Duration,
     /// Whether it gave everything it should.
     pub success: bool,
+}
+
+/// What the kernel says of netmon's own process.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ProcessHealth {
+    /// User and system time it has used, in seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory, in bytes.
+    pub resident_memory_bytes: u64,
+    /// Virtual memory, in bytes.
+    pub virtual_memory_bytes: u64,
+    /// Open file descriptors.
+    pub open_fds: u64,
+    /// How many file descriptors it may open; none where there is no limit.
+    pub max_fds: Option<u64>,
+    /// When it was started, in seconds since the epoch.
+    pub start_time_seconds: f64,
+    /// Its threads.
+    pub threads: u64,
 }

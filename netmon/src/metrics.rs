@@ -1,0 +1,138 @@
+//! The metrics page: one snapshot in, text out.
+//!
+//! The only place that names the metrics library. [`catalog`] has every family once; one file per noun writes them. The
+//! kernel's counters are exposed as they were read: nothing is mirrored into counters of our own, so that a series can
+//! neither drift nor outlive what it is about. Does no I/O and knows nothing of how a page is asked for.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector as PageCollector,
+    encoding::{DescriptorEncoder, text as open_metrics},
+    registry::Registry,
+};
+
+use crate::model::{
+    collector::{Collector, Collectors},
+    snapshot::Snapshot,
+};
+
+pub mod catalog;
+mod container;
+mod document;
+pub mod family;
+#[cfg(test)]
+mod golden;
+mod health;
+mod info;
+pub mod labels;
+mod process;
+mod service;
+mod text;
+pub mod value;
+mod vxlan;
+
+pub use document::{markdown, table};
+pub use text::to_text;
+
+/// How many series a node exposes before it leaves some out.
+pub const DEFAULT_SERIES_LIMIT: usize = 50_000;
+
+/// What an operator wants on the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpositionOptions {
+    /// Whether netmon exposes what it is and what it uses itself (`process_*` and the build).
+    pub exporter_metrics: bool,
+    /// The collectors that are wanted.
+    pub collectors: Collectors,
+    /// How many series the page may have; over it, interfaces are left out container by container. 0 is no limit.
+    pub series_limit: usize,
+}
+
+impl Default for ExpositionOptions {
+    fn default() -> Self {
+        Self {
+            exporter_metrics: true,
+            collectors: Collectors::default(),
+            series_limit: DEFAULT_SERIES_LIMIT,
+        }
+    }
+}
+
+/// The page could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the metrics page could not be written: the encoder refused a value, which is a fault of netmon's own")]
+pub struct EncodeError(#[from] fmt::Error);
+
+/// Writes the page, as OpenMetrics 1.0 text.
+pub fn encode(snapshot: &Snapshot, options: &ExpositionOptions) -> Result<String, EncodeError> {
+    // The library keeps its collectors for good, so that it wants one that borrows nothing: a copy of the snapshot is
+    // a few reference counts a row.
+    let exposition = Exposition {
+        snapshot: Arc::new(snapshot.clone()),
+        options: *options,
+    };
+    let mut page = String::with_capacity(size_hint(snapshot));
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(exposition));
+    open_metrics::encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+/// About how many bytes the page will have: growing a string of megabytes step by step copies it over and over.
+fn size_hint(snapshot: &Snapshot) -> usize {
+    const LINE: usize = 200;
+    const LINES_OF_AN_INTERFACE: usize = 12;
+    const OVERHEAD: usize = 32 * 1024;
+    let rows = snapshot.interfaces.len() + snapshot.services.len() + snapshot.vxlans.len();
+    OVERHEAD + LINE * (rows * LINES_OF_AN_INTERFACE + snapshot.containers.len() + snapshot.networks.len())
+}
+
+#[derive(Debug)]
+struct Exposition {
+    snapshot: Arc<Snapshot>,
+    options: ExpositionOptions,
+}
+
+impl PageCollector for Exposition {
+    /// Interfaces come last but for the count of series: they get the room that everything else leaves.
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Self { snapshot, options } = self;
+        let ExpositionOptions {
+            exporter_metrics,
+            collectors,
+            series_limit,
+        } = *options;
+        let page = &mut family::Page::new(encoder);
+        if exporter_metrics {
+            info::encode_build(page)?;
+            process::encode(page, snapshot.health.process.as_ref())?;
+        }
+        health::encode(page, &snapshot.health)?;
+        info::encode(page, snapshot)?;
+        container::encode_containers(page, &snapshot.containers)?;
+        if collectors.service {
+            service::encode(page, &snapshot.services)?;
+        }
+        if collectors.vxlan {
+            vxlan::encode(page, &snapshot.vxlans)?;
+        }
+        let mut limited = None;
+        if collectors.traffic {
+            let room = (series_limit > 0).then(|| {
+                series_limit
+                    .saturating_sub(page.series())
+                    .saturating_sub(health::series_of_series(collectors))
+            });
+            limited = Some(container::encode_interfaces(page, &snapshot.interfaces, room)?);
+        }
+        health::encode_series(page, collectors, limited)
+    }
+}
+
+/// The collectors that are on the page.
+fn wanted(collectors: Collectors) -> impl Iterator<Item = Collector> {
+    Collector::ALL
+        .into_iter()
+        .filter(move |collector| collectors.has(*collector))
+}

@@ -1,0 +1,222 @@
+//! The one table: every metric family, once.
+//!
+//! The encoders name families by these constants, so that one that is not here does not compile; the documentation,
+//! the golden page and the dashboards read [`ALL`]. A line gives kind and labels, the collector, the name *without*
+//! unit and suffix, the unit, and the help. The library appends unit, `_total` and `_info` by itself; it does not
+//! escape the help, which therefore is plain text.
+
+use super::{
+    family::{About, Family, Unit},
+    labels::{
+        BuildInfo, ByCollector, ContainerInfo, Event, Interface, InterfaceInfo, Map, NetworkInfo, NodeInfo,
+        ProgramInfo, Reason, Service, State, Unlabelled, Vxlan,
+    },
+    value::{Counter, Gauge, Histogram, Info},
+};
+use crate::model::collector::Collector;
+
+macro_rules! unit {
+    () => {
+        None
+    };
+    ($unit:ident) => {
+        Some(Unit::$unit)
+    };
+}
+
+macro_rules! families {
+    ($($noun:literal {$(
+        $family:ident: $kind:ident<$labels:ident> = $collector:ident, $base:literal $(in $unit:ident)?, $help:literal;
+    )*})*) => {
+        $($(
+            #[doc = $help]
+            pub const $family: Family<$kind, $labels> =
+                Family::new($noun, Collector::$collector, $base, unit!($($unit)?), $help);
+        )*)*
+
+        /// Every family, in the order of the documentation.
+        pub const ALL: &[&About] = &[$($($family.about(),)*)*];
+    };
+}
+
+families! {
+    "Containers" {
+        CONTAINER_RECEIVE_BYTES: Counter<Interface> = Traffic, "netmon_container_network_receive" in Bytes,
+            "Bytes that the container received on the interface: equal to the interface's own kernel counter.";
+        CONTAINER_TRANSMIT_BYTES: Counter<Interface> = Traffic, "netmon_container_network_transmit" in Bytes,
+            "Bytes that the container sent on the interface: equal to the interface's own kernel counter.";
+        CONTAINER_RECEIVE_PACKETS: Counter<Interface> = Traffic, "netmon_container_network_receive_packets",
+            "Packets that the container received on the interface: equal to the interface's own kernel counter, which counts a GRO super-packet once.";
+        CONTAINER_TRANSMIT_PACKETS: Counter<Interface> = Traffic, "netmon_container_network_transmit_packets",
+            "Packets that the container sent on the interface: equal to the interface's own kernel counter, which counts a GSO super-packet once.";
+        CONTAINER_RECEIVE_SEGMENTS: Counter<Interface> = Traffic, "netmon_container_network_receive_segments",
+            "Packets that the container received as they were on the wire: a super-packet counts as its segments, from the moment the kernel programs were attached.";
+        CONTAINER_TRANSMIT_SEGMENTS: Counter<Interface> = Traffic, "netmon_container_network_transmit_segments",
+            "Packets that the container sent as they are on the wire: a super-packet counts as its segments, from the moment the kernel programs were attached.";
+        CONTAINER_RECEIVE_ERRORS: Counter<Interface> = Traffic, "netmon_container_network_receive_errors",
+            "Bad packets received, by the interface's own counter.";
+        CONTAINER_TRANSMIT_ERRORS: Counter<Interface> = Traffic, "netmon_container_network_transmit_errors",
+            "Packets that could not be sent, by the interface's own counter.";
+        CONTAINER_RECEIVE_PACKETS_DROPPED: Counter<Interface> = Traffic, "netmon_container_network_receive_packets_dropped",
+            "Received packets that the interface dropped, by its own counter.";
+        CONTAINER_TRANSMIT_PACKETS_DROPPED: Counter<Interface> = Traffic, "netmon_container_network_transmit_packets_dropped",
+            "Packets to be sent that the interface dropped, by its own counter.";
+        CONTAINER_INTERFACE_INFO: Info<InterfaceInfo> = Traffic, "netmon_container_interface",
+            "An interface of a container. Several addresses stand in one label with commas between them.";
+        CONTAINER_INFO: Info<ContainerInfo> = Docker, "netmon_container",
+            "A container: what it is part of, what netmon does for it, and the name of the container whose interfaces it uses where it uses another's.";
+        CONTAINERS: Gauge<State> = Docker, "netmon_containers",
+            "Containers by what netmon does for them: their interfaces are counted (observed), not found yet (pending), those of another container (shared) or of the node (host), only loopback (isolated), or gone a moment ago (ended).";
+    }
+    "Services" {
+        SERVICE_RECEIVE_BYTES: Counter<Service> = Service, "netmon_service_network_receive" in Bytes,
+            "Bytes that the service's containers on this node received from the network, those that have ended included.";
+        SERVICE_TRANSMIT_BYTES: Counter<Service> = Service, "netmon_service_network_transmit" in Bytes,
+            "Bytes that the service's containers on this node sent to the network, those that have ended included.";
+        SERVICE_RECEIVE_PACKETS: Counter<Service> = Service, "netmon_service_network_receive_packets",
+            "Packets that the service's containers on this node received from the network, those that have ended included.";
+        SERVICE_TRANSMIT_PACKETS: Counter<Service> = Service, "netmon_service_network_transmit_packets",
+            "Packets that the service's containers on this node sent to the network, those that have ended included.";
+    }
+    "Overlay networks" {
+        VXLAN_RECEIVE_BYTES: Counter<Vxlan> = Vxlan, "netmon_vxlan_receive" in Bytes,
+            "Bytes of the network's own packets that came from other nodes, by this node's VXLAN device.";
+        VXLAN_TRANSMIT_BYTES: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit" in Bytes,
+            "Bytes of the network's own packets that went to other nodes, by this node's VXLAN device.";
+        VXLAN_RECEIVE_PACKETS: Counter<Vxlan> = Vxlan, "netmon_vxlan_receive_packets",
+            "The network's own packets that came from other nodes, by this node's VXLAN device.";
+        VXLAN_TRANSMIT_PACKETS: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit_packets",
+            "The network's own packets that went to other nodes, by this node's VXLAN device.";
+        VXLAN_RECEIVE_SEGMENTS: Counter<Vxlan> = Vxlan, "netmon_vxlan_receive_segments",
+            "The network's own packets that came from other nodes, as they were on the wire: a super-packet counts as its segments.";
+        VXLAN_TRANSMIT_SEGMENTS: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit_segments",
+            "The network's own packets that went to other nodes, as they are on the wire: a super-packet counts as its segments.";
+        VXLAN_RECEIVE_ERRORS: Counter<Vxlan> = Vxlan, "netmon_vxlan_receive_errors",
+            "Bad packets from other nodes, by this node's VXLAN device.";
+        VXLAN_TRANSMIT_ERRORS: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit_errors",
+            "Packets that could not be sent to other nodes, by this node's VXLAN device.";
+        VXLAN_RECEIVE_PACKETS_DROPPED: Counter<Vxlan> = Vxlan, "netmon_vxlan_receive_packets_dropped",
+            "Packets from other nodes that this node's VXLAN device dropped.";
+        VXLAN_TRANSMIT_PACKETS_DROPPED: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit_packets_dropped",
+            "Packets to other nodes that this node's VXLAN device dropped: among them those to addresses that no node is known for.";
+    }
+    "Networks and the node" {
+        NETWORK_INFO: Info<NetworkInfo> = Docker, "netmon_network",
+            "A Docker network that this node knows of. Several VXLAN identifiers or subnets stand in one label with commas between them.";
+        NODE_INFO: Info<NodeInfo> = Docker, "netmon_node",
+            "The node. Its id and role are empty outside a Swarm.";
+    }
+    "The Docker engine" {
+        DOCKER_UP: Gauge<Unlabelled> = Docker, "netmon_docker_up",
+            "Whether the engine answers and its event stream is open.";
+        DOCKER_LAST_SYNC: Gauge<Unlabelled> = Docker, "netmon_docker_last_sync_timestamp" in Seconds,
+            "When the engine was last asked for everything, and answered.";
+        DOCKER_EVENTS: Counter<Event> = Docker, "netmon_docker_events",
+            "Events that the engine sent.";
+        DOCKER_RECONNECTS: Counter<Unlabelled> = Docker, "netmon_docker_reconnects",
+            "How often the engine's event stream was opened again after it broke.";
+        DOCKER_DECODE_ERRORS: Counter<Unlabelled> = Docker, "netmon_docker_decode_errors",
+            "Answers and events of the engine that were skipped because they made no sense.";
+    }
+    "The kernel programs" {
+        ATTACH_DELAY: Histogram<Unlabelled> = Netmon, "netmon_attach_delay" in Seconds,
+            "Time from the first sight of an interface to kernel programs that count on it.";
+        ATTACH_FAILURES: Counter<Reason> = Netmon, "netmon_attach_failures",
+            "Interfaces that stayed without kernel programs. Their own counters are exposed all the same.";
+        BPF_PROGRAM_INFO: Info<ProgramInfo> = Netmon, "netmon_bpf_program",
+            "A kernel program in use, and the mechanism it is attached by.";
+        BPF_MAP_ENTRIES: Gauge<Map> = Netmon, "netmon_bpf_map_entries",
+            "Entries of the kernel map that are in use.";
+        BPF_MAP_MAX_ENTRIES: Gauge<Map> = Netmon, "netmon_bpf_map_max_entries",
+            "Entries that the kernel map has room for.";
+        BPF_MAP_UPDATE_FAILURES: Counter<Map> = Netmon, "netmon_bpf_map_update_failures",
+            "How often something did not fit into the kernel map.";
+    }
+    "netmon itself" {
+        BUILD_INFO: Info<BuildInfo> = Netmon, "netmon_build",
+            "This build of netmon.";
+        SCRAPE_COLLECTOR_DURATION: Gauge<ByCollector> = Netmon, "netmon_scrape_collector_duration" in Seconds,
+            "How long the collector took in this scrape.";
+        SCRAPE_COLLECTOR_SUCCESS: Gauge<ByCollector> = Netmon, "netmon_scrape_collector_success",
+            "Whether the collector gave everything it should in this scrape.";
+        EXPOSED_SERIES: Gauge<ByCollector> = Netmon, "netmon_exposed_series",
+            "Series of the collector on this page.";
+        SERIES_LIMITED: Gauge<ByCollector> = Netmon, "netmon_series_limited",
+            "Whether series were left out to keep within the limit. Sums by service go on counting everything.";
+    }
+    "The process" {
+        PROCESS_CPU: Counter<Unlabelled> = Netmon, "process_cpu" in Seconds,
+            "User and system CPU time that netmon used.";
+        PROCESS_RESIDENT_MEMORY: Gauge<Unlabelled> = Netmon, "process_resident_memory" in Bytes,
+            "Resident memory of netmon.";
+        PROCESS_VIRTUAL_MEMORY: Gauge<Unlabelled> = Netmon, "process_virtual_memory" in Bytes,
+            "Virtual memory of netmon.";
+        PROCESS_OPEN_FDS: Gauge<Unlabelled> = Netmon, "process_open_fds",
+            "Open file descriptors of netmon.";
+        PROCESS_MAX_FDS: Gauge<Unlabelled> = Netmon, "process_max_fds",
+            "How many file descriptors netmon may open.";
+        PROCESS_START_TIME: Gauge<Unlabelled> = Netmon, "process_start_time" in Seconds,
+            "When netmon was started, in seconds since the epoch.";
+        PROCESS_THREADS: Gauge<Unlabelled> = Netmon, "process_threads",
+            "Threads of netmon.";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ALL;
+    use crate::metrics::family::Kind;
+
+    #[test]
+    fn every_family_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = ALL.iter().map(|family| family.name()).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn names_follow_the_conventions() {
+        for family in ALL {
+            let name = family.name();
+            let allowed = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+            assert!(name.bytes().all(allowed), "{name} has other characters");
+            assert!(
+                name.starts_with("netmon_") || name.starts_with("process_"),
+                "{name} has no prefix"
+            );
+            for doubled in ["_total_total", "_info_info", "_bytes_bytes", "_seconds_seconds"] {
+                assert!(!name.contains(doubled), "{name} has {doubled}");
+            }
+            assert!(
+                family.kind == Kind::Counter || !name.ends_with("_total"),
+                "{name} is no counter"
+            );
+        }
+    }
+
+    #[test]
+    fn a_help_is_one_plain_sentence_or_more() {
+        for family in ALL {
+            let (name, help) = (family.name(), family.help);
+            assert!(
+                !help.contains(['\n', '\\', '"']),
+                "the help of {name} would need escaping"
+            );
+            assert!(help.ends_with('.'), "the help of {name} has no full stop");
+        }
+    }
+
+    #[test]
+    fn a_label_is_never_called_what_prometheus_uses_itself() {
+        for family in ALL {
+            for label in family.labels {
+                assert!(
+                    !["le", "quantile", "job", "instance"].contains(label),
+                    "{} has the label {label}",
+                    family.name()
+                );
+            }
+        }
+    }
+}

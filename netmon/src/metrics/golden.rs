@@ -1,0 +1,191 @@
+//! Whole pages: a snapshot with a bit of everything, against pages that were read by a person.
+
+use std::{fs, path::Path};
+
+use self::sample::{crowd, snapshot};
+use super::{ExpositionOptions, catalog, encode, to_text};
+use crate::model::{collector::Collectors, snapshot::Snapshot};
+
+mod sample;
+
+/// Compares with a file of this package, or writes the file where `NETMON_BLESS` is set.
+pub(super) fn check(file: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("NETMON_BLESS").is_some() {
+        fs::write(&path, actual).expect("the file can be written");
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == actual,
+        "{} is not up to date. If the change is meant, write it anew with NETMON_BLESS=1 cargo test -p netmon, and look \
+         at the difference.\nFirst lines that differ (file, now):\n{:#?}",
+        path.display(),
+        first_difference(&expected, actual),
+    );
+}
+
+fn first_difference<'a>(expected: &'a str, actual: &'a str) -> Option<(&'a str, &'a str)> {
+    let (mut expected, mut actual) = (expected.lines(), actual.lines());
+    loop {
+        match (expected.next(), actual.next()) {
+            (None, None) => return None,
+            (one, other) if one == other => {}
+            (one, other) => return Some((one.unwrap_or("(end)"), other.unwrap_or("(end)"))),
+        }
+    }
+}
+
+fn page(snapshot: &Snapshot, options: &ExpositionOptions) -> String {
+    encode(snapshot, options).expect("a page")
+}
+
+/// The page, with what differs from build to build left out.
+fn golden() -> String {
+    let build = |line: &&str| line.starts_with("netmon_build_info{");
+    let page = page(&snapshot(), &ExpositionOptions::default());
+    let lines = page.lines().map(|line| {
+        if build(&line) {
+            "netmon_build_info{version=\"0.1.0\",revision=\"0123456\",rustc=\"1.95.0\"} 1"
+        } else {
+            line
+        }
+    });
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[test]
+fn the_open_metrics_page_is_as_it_was() {
+    check("testdata/metrics/golden.om", &golden());
+}
+
+#[test]
+fn the_text_page_is_as_it_was() {
+    check("testdata/metrics/golden.txt", &to_text(&golden()));
+}
+
+#[test]
+fn the_golden_page_has_every_family_with_the_labels_of_the_catalog() {
+    let text = to_text(&golden());
+    for family in catalog::ALL {
+        let name = family.name();
+        assert!(text.contains(&format!("# TYPE {name} ")), "{name} is not on the page");
+        for label in family.labels {
+            let sample = text.lines().find(|line| line.starts_with(&format!("{name}{{")));
+            let sample = sample.unwrap_or_else(|| panic!("{name} has no labels"));
+            assert!(
+                sample.contains(&format!("{label}=\"")),
+                "{name} has no label {label}: {sample}"
+            );
+        }
+    }
+    let families = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+    assert_eq!(
+        families,
+        catalog::ALL.len(),
+        "the page has families that are not in the catalog"
+    );
+}
+
+/// The lines with a value, and the value behind the labels.
+fn samples(page: &str) -> impl Iterator<Item = (&str, f64)> {
+    page.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        let (series, value) = line.rsplit_once(' ').expect("a value");
+        (series, value.parse().expect("a number"))
+    })
+}
+
+fn value_of(page: &str, series: &str) -> Option<f64> {
+    samples(page).find_map(|(name, value)| (name == series).then_some(value))
+}
+
+#[test]
+fn the_series_a_page_says_it_has_are_the_series_it_has() {
+    let all_off = Collectors {
+        traffic: false,
+        service: false,
+        vxlan: false,
+    };
+    for collectors in [Collectors::default(), all_off] {
+        for snapshot in [snapshot(), Snapshot::default()] {
+            let options = ExpositionOptions {
+                collectors,
+                ..ExpositionOptions::default()
+            };
+            let page = page(&snapshot, &options);
+            let said = samples(&page).filter(|(series, _)| series.starts_with("netmon_exposed_series{"));
+            let said: f64 = said.map(|(_, series)| series).sum();
+            let difference = samples(&page).count() as f64 - said;
+            assert!(difference.abs() < 0.5, "{said} series are said to be on\n{page}");
+        }
+    }
+}
+
+#[test]
+fn no_page_says_anything_twice() {
+    let page = page(&snapshot(), &ExpositionOptions::default());
+    let mut series: Vec<_> = samples(&page).map(|(series, _)| series).collect();
+    series.sort_unstable();
+    assert!(series.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+#[test]
+fn what_is_switched_off_is_not_there() {
+    let options = ExpositionOptions {
+        exporter_metrics: false,
+        collectors: Collectors {
+            traffic: false,
+            service: false,
+            vxlan: false,
+        },
+        series_limit: 0,
+    };
+    let page = page(&snapshot(), &options);
+    for absent in [
+        "process_",
+        "netmon_build",
+        "netmon_container_network",
+        "netmon_service_",
+        "netmon_vxlan_",
+    ] {
+        assert!(!page.contains(&format!("# TYPE {absent}")), "{absent}* is there");
+    }
+    for present in ["netmon_container_info", "netmon_network_info", "netmon_docker_up"] {
+        assert!(page.contains(present), "{present} is missing");
+    }
+}
+
+#[test]
+fn over_the_limit_whole_containers_are_left_out_and_the_page_says_so() {
+    const LIMITED: &str = "netmon_series_limited{collector=\"traffic\"}";
+    let unlimited = page(&crowd(100), &ExpositionOptions::default());
+    assert_eq!(value_of(&unlimited, LIMITED), Some(0.0));
+    let series = samples(&unlimited).count();
+
+    // Room for all but one line; a container is 22 lines.
+    for (series_limit, expected) in [
+        (series, series),
+        (series - 1, series - 22),
+        (series - 23, series - 44),
+        (1, series - 2200),
+    ] {
+        let options = ExpositionOptions {
+            series_limit,
+            ..ExpositionOptions::default()
+        };
+        let page = page(&crowd(100), &options);
+        assert_eq!(samples(&page).count(), expected, "with a limit of {series_limit}");
+        let limited = expected < series;
+        assert_eq!(value_of(&page, LIMITED), Some(f64::from(u8::from(limited))));
+        assert!(page.contains("netmon_service_network_receive_bytes_total{"));
+        assert!(page.contains("netmon_vxlan_receive_bytes_total{"));
+    }
+}
+
+#[test]
+fn a_histogram_nobody_filled_still_has_the_bucket_for_everything() {
+    let page = page(&Snapshot::default(), &ExpositionOptions::default());
+    assert_eq!(
+        value_of(&page, "netmon_attach_delay_seconds_bucket{le=\"+Inf\"}"),
+        Some(0.0)
+    );
+}

@@ -1,0 +1,238 @@
+//! Snapshots for the golden pages.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use crate::model::{
+    collector::Collector,
+    counters::{Directions, Totals},
+    interface::{Device, DeviceKind, MacAddress},
+    inventory::{Container, Identity, Network, Node, Sandbox},
+    snapshot::{
+        AttachHealth, CollectorRow, ContainerRow, ContainerState, DockerHealth, Health, Histogram, InterfaceRow,
+        MapRow, ProcessHealth, ProgramRow, ServiceRow, Snapshot, VxlanRow,
+    },
+};
+
+fn identity(container: &str, service: &str, stack: &str) -> Arc<Identity> {
+    Arc::new(Identity {
+        container: container.to_owned(),
+        service: service.to_owned(),
+        stack: stack.to_owned(),
+    })
+}
+
+fn container(identity: &Arc<Identity>, id: char, network_mode: &str, sandbox: Sandbox) -> Arc<Container> {
+    let task = |text: &str| {
+        if identity.service.is_empty() {
+            String::new()
+        } else {
+            text.to_owned()
+        }
+    };
+    Arc::new(Container {
+        id: String::from(id).repeat(64).into(),
+        identity: Arc::clone(identity),
+        image: "registry.example/shop/web:1.4@sha256:0123".to_owned(),
+        task_id: task("y6k0ncezn0bpeanuwnpc5x5p8"),
+        task_slot: task("1"),
+        network_mode: network_mode.to_owned(),
+        sandbox,
+        endpoints: Vec::new(),
+        running: true,
+    })
+}
+
+fn device(name: &str, kind: DeviceKind, addresses: &[&str]) -> Arc<Device> {
+    Arc::new(Device {
+        ifindex: 42,
+        name: name.to_owned(),
+        kind,
+        mac: Some(MacAddress([0x02, 0x42, 0x0a, 0, 1, 7])),
+        addresses: addresses
+            .iter()
+            .map(|address| address.parse::<IpAddr>().expect("an address"))
+            .collect(),
+        mtu: 1450,
+        vni: None,
+        up: true,
+    })
+}
+
+/// Figures that differ in every family.
+fn totals(base: u64) -> Directions<Totals> {
+    let totals = |base: u64| Totals {
+        packets: base + 1,
+        bytes: base * 1000,
+        segments: base + 2,
+        errors: base + 3,
+        dropped: base + 4,
+    };
+    Directions {
+        receive: totals(base),
+        transmit: totals(base + 100),
+    }
+}
+
+fn interface(identity: &Arc<Identity>, network: &str, name: &str, base: u64) -> InterfaceRow {
+    InterfaceRow {
+        identity: Arc::clone(identity),
+        network: network.into(),
+        device: device(
+            name,
+            DeviceKind::Veth,
+            &["fe80::42", "10.0.1.7", "10.0.1.8", "fd00:1::7"],
+        ),
+        totals: totals(base),
+    }
+}
+
+/// A bit of everything.
+pub(super) fn snapshot() -> Snapshot {
+    let web = identity("shop_web.1.y6k0ncezn0bpeanuwnpc5x5p8", "shop_web", "shop");
+    let sidecar = identity("sidecar", "", "");
+    let hostile = identity(
+        "odd",
+        "a \"quoted\" \\ service # {x=\"1\"} 2",
+        "two\nlines\u{0}and a snow☃man",
+    );
+    let overlay = Network {
+        id: "z1qkbaqjuhvnwcdzy1bnuvbnl".into(),
+        name: "shop_front".to_owned(),
+        driver: "overlay".to_owned(),
+        scope: "swarm".to_owned(),
+        attachable: true,
+        encrypted: true,
+        mtu: Some(1400),
+        vnis: vec![4097, 4098],
+        subnets: vec![
+            "10.0.1.0/24".parse().expect("a subnet"),
+            "fd00:1::/64".parse().expect("a subnet"),
+        ],
+        stack: "shop".to_owned(),
+        ..Network::default()
+    };
+    let bridge = Network {
+        id: "b".repeat(64).into(),
+        name: "bridge".to_owned(),
+        driver: "bridge".to_owned(),
+        scope: "local".to_owned(),
+        ..Network::default()
+    };
+    Snapshot {
+        node: Some(Arc::new(Node {
+            hostname: "node-1".to_owned(),
+            node_id: "j1p9ftg5s8d1q1evs8tg3ucrd".to_owned(),
+            role: "manager".to_owned(),
+            engine_version: "28.5.2".to_owned(),
+            kernel_version: "6.12.48+deb13-amd64".to_owned(),
+        })),
+        containers: vec![
+            // The one that ended has left its name to the one that runs.
+            ContainerRow {
+                container: container(&web, 'a', "default", Sandbox::Absent),
+                state: ContainerState::Ended,
+                shares_with: None,
+            },
+            ContainerRow {
+                container: container(
+                    &web,
+                    'b',
+                    "default",
+                    Sandbox::Own("/var/run/docker/netns/1a2b3c4d5e6f".into()),
+                ),
+                state: ContainerState::Observed,
+                shares_with: None,
+            },
+            ContainerRow {
+                container: container(&sidecar, 'c', "container:bbbb", Sandbox::Shared("b".repeat(64).into())),
+                state: ContainerState::Shared,
+                shares_with: Some(web.container.clone()),
+            },
+        ],
+        interfaces: vec![
+            interface(&web, "shop_front", "eth0", 1000),
+            interface(&web, "docker_gwbridge", "eth1", 2000),
+            interface(&hostile, "", "eth\\x0a0", 3000),
+            // Must not happen; if it does, the first one stays.
+            interface(&web, "shop_front", "eth0", 666),
+        ],
+        services: vec![ServiceRow {
+            service: "shop_web".to_owned(),
+            stack: "shop".to_owned(),
+            network: "shop_front".into(),
+            totals: totals(4000),
+        }],
+        vxlans: vec![VxlanRow {
+            network: "shop_front".into(),
+            device: device("vxlan0", DeviceKind::Vxlan, &[]),
+            totals: totals(5000),
+        }],
+        networks: vec![Arc::new(overlay), Arc::new(bridge)],
+        health: health(),
+    }
+}
+
+fn health() -> Health {
+    let mut delay = Histogram::new(&[0.001, 0.01, 0.1, 1.0]);
+    for seconds in [0.0005, 0.02, 0.03, 5.0] {
+        delay.observe(seconds);
+    }
+    let program = |program, attach_point| ProgramRow {
+        program,
+        kind: "sched_cls",
+        attach_point,
+        mode: "tcx",
+    };
+    let collector = |collector: Collector, micros, success| CollectorRow {
+        collector: collector.as_str(),
+        duration: Duration::from_micros(micros),
+        success,
+    };
+    Health {
+        docker: DockerHealth {
+            up: true,
+            last_sync: Some(1_795_000_000.25),
+            events: BTreeMap::from([("container".to_owned(), 12), ("network".to_owned(), 0)]),
+            reconnects: 1,
+            decode_errors: 0,
+        },
+        attach: AttachHealth {
+            delay,
+            failures: BTreeMap::from([("permission", 0), ("unsupported", 2)]),
+        },
+        programs: vec![
+            program("traffic_ingress", "ingress"),
+            program("traffic_egress", "egress"),
+        ],
+        maps: vec![MapRow {
+            map: "TRAFFIC",
+            entries: 3,
+            max_entries: 4096,
+            update_failures: 0,
+        }],
+        collectors: vec![
+            collector(Collector::Traffic, 1500, true),
+            collector(Collector::Vxlan, 20, false),
+        ],
+        process: Some(ProcessHealth {
+            cpu_seconds: 1.25,
+            resident_memory_bytes: 12_582_912,
+            virtual_memory_bytes: 400_000_000,
+            open_fds: 23,
+            max_fds: Some(1_048_576),
+            start_time_seconds: 1_794_999_000.5,
+            threads: 3,
+        }),
+    }
+}
+
+/// `containers` containers with two interfaces each.
+pub(super) fn crowd(containers: usize) -> Snapshot {
+    let names = (0..containers).map(|number| identity(&format!("c{number:05}"), "crowd", ""));
+    Snapshot {
+        interfaces: names
+            .flat_map(|identity| ["eth0", "eth1"].map(|name| interface(&identity, "front", name, 1)))
+            .collect(),
+        ..snapshot()
+    }
+}

@@ -1,0 +1,121 @@
+//! How netmon itself is doing: the engine's connection, the kernel programs, the scrape.
+
+use std::fmt;
+
+use super::{
+    catalog,
+    family::Page,
+    labels::{ByCollector, Event, Map, ProgramInfo, Reason, Rows},
+    wanted,
+};
+use crate::model::{
+    collector::{Collector, Collectors},
+    snapshot::{AttachHealth, CollectorRow, DockerHealth, Health, MapRow, ProgramRow},
+};
+
+/// Writes everything but the count of series.
+pub(super) fn encode(page: &mut Page<'_>, health: &Health) -> fmt::Result {
+    let Health {
+        docker,
+        attach,
+        programs,
+        maps,
+        collectors,
+        process: _,
+    } = health;
+    encode_docker(page, docker)?;
+    encode_attach(page, attach)?;
+    encode_programs(page, programs)?;
+    encode_maps(page, maps)?;
+    encode_collectors(page, collectors)
+}
+
+fn encode_docker(page: &mut Page<'_>, docker: &DockerHealth) -> fmt::Result {
+    let DockerHealth {
+        up,
+        last_sync,
+        events,
+        reconnects,
+        decode_errors,
+    } = docker;
+    catalog::DOCKER_UP.encode_value(page, *up)?;
+    if let Some(last_sync) = *last_sync {
+        catalog::DOCKER_LAST_SYNC.encode_value(page, last_sync)?;
+    }
+    let events = Rows::new(events.iter().map(|(r#type, count)| (Event { r#type }.block(), *count)));
+    catalog::DOCKER_EVENTS.encode(page, events.each(|count| *count))?;
+    catalog::DOCKER_RECONNECTS.encode_value(page, *reconnects)?;
+    catalog::DOCKER_DECODE_ERRORS.encode_value(page, *decode_errors)
+}
+
+fn encode_attach(page: &mut Page<'_>, attach: &AttachHealth) -> fmt::Result {
+    let AttachHealth { delay, failures } = attach;
+    catalog::ATTACH_DELAY.encode_value(page, delay)?;
+    let failures = Rows::new(
+        failures
+            .iter()
+            .map(|(reason, count)| (Reason { reason }.block(), *count)),
+    );
+    catalog::ATTACH_FAILURES.encode(page, failures.each(|count| *count))
+}
+
+fn encode_programs(page: &mut Page<'_>, programs: &[ProgramRow]) -> fmt::Result {
+    let programs = Rows::new(programs.iter().map(|row| {
+        let ProgramRow {
+            program,
+            kind,
+            attach_point,
+            mode,
+        } = *row;
+        let info = ProgramInfo {
+            program,
+            r#type: kind,
+            attach_point,
+            mode,
+        };
+        (info.block(), ())
+    }));
+    catalog::BPF_PROGRAM_INFO.encode(page, programs.each(|()| ()))
+}
+
+fn encode_maps(page: &mut Page<'_>, maps: &[MapRow]) -> fmt::Result {
+    let maps = Rows::new(maps.iter().map(|row| (Map { map: row.map }.block(), row)));
+    catalog::BPF_MAP_ENTRIES.encode(page, maps.each(|row| row.entries))?;
+    catalog::BPF_MAP_MAX_ENTRIES.encode(page, maps.each(|row| row.max_entries))?;
+    catalog::BPF_MAP_UPDATE_FAILURES.encode(page, maps.each(|row| row.update_failures))
+}
+
+fn encode_collectors(page: &mut Page<'_>, collectors: &[CollectorRow]) -> fmt::Result {
+    let collector = |row: &CollectorRow| {
+        ByCollector {
+            collector: row.collector,
+        }
+        .block()
+    };
+    let rows = Rows::new(collectors.iter().map(|row| (collector(row), row)));
+    catalog::SCRAPE_COLLECTOR_DURATION.encode(page, rows.each(|row| row.duration.as_secs_f64()))?;
+    catalog::SCRAPE_COLLECTOR_SUCCESS.encode(page, rows.each(|row| row.success))
+}
+
+/// Writes how many series the page has, and whether some were left out: last, for then it is known.
+pub(super) fn encode_series(page: &mut Page<'_>, collectors: Collectors, limited: Option<bool>) -> fmt::Result {
+    let block = |collector: Collector| {
+        ByCollector {
+            collector: collector.as_str(),
+        }
+        .block()
+    };
+    let limited = Rows::new(limited.map(|limited| (block(Collector::Traffic), limited)));
+    catalog::SERIES_LIMITED.encode(page, limited.each(|limited| *limited))?;
+    let own = wanted(collectors).count();
+    let exposed = Rows::new(wanted(collectors).map(|collector| {
+        let own = if collector == Collector::Netmon { own } else { 0 };
+        (block(collector), page.series_of(collector) + own)
+    }));
+    catalog::EXPOSED_SERIES.encode(page, exposed.each(|series| *series))
+}
+
+/// How many series [`encode_series`] makes at most.
+pub(super) fn series_of_series(collectors: Collectors) -> usize {
+    wanted(collectors).count() + 1
+}

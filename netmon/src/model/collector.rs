@@ -1,0 +1,67 @@
+//! The parts that a scrape is made of, and which of them an operator wants.
+
+/// A part of a scrape. Its name is the value of the label `collector`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Collector {
+    /// The interfaces of containers.
+    Traffic,
+    /// Sums over the containers of a service.
+    Service,
+    /// The VXLAN devices of overlay networks.
+    Vxlan,
+    /// What the engine says there is.
+    Docker,
+    /// How netmon itself is doing.
+    Netmon,
+}
+
+impl Collector {
+    /// Every collector, in the order of the metrics.
+    pub const ALL: [Self; 5] = [Self::Traffic, Self::Service, Self::Vxlan, Self::Docker, Self::Netmon];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Traffic => "traffic",
+            Self::Service => "service",
+            Self::Vxlan => "vxlan",
+            Self::Docker => "docker",
+            Self::Netmon => "netmon",
+        }
+    }
+}
+
+/// The collectors that can be left out, and whether they are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collectors {
+    /// [`Collector::Traffic`].
+    pub traffic: bool,
+    /// [`Collector::Service`].
+    pub service: bool,
+    /// [`Collector::Vxlan`].
+    pub vxlan: bool,
+}
+
+impl Default for Collectors {
+    fn default() -> Self {
+        Self {
+            traffic: true,
+            service: true,
+            vxlan: true,
+        }
+    }
+}
+
+impl Collectors {
+    /// Whether this collector is wanted. What cannot be left out always is.
+    #[must_use]
+    pub const fn has(self, collector: Collector) -> bool {
+        match collector {
+            Collector::Traffic => self.traffic,
+            Collector::Service => self.service,
+            Collector::Vxlan => self.vxlan,
+            Collector::Docker | Collector::Netmon => true,
+        }
+    }
+}

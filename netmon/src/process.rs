@@ -1,0 +1,68 @@
+//! Reads what the kernel says of netmon's own process.
+//!
+//! From `/proc/self` always, whatever `--path.procfs` says: another machine's or namespace's procfs has no `self` for us.
+
+use procfs::{
+    CurrentSI as _, KernelStats, ProcError,
+    process::{LimitValue, Process},
+};
+
+use crate::model::snapshot::ProcessHealth;
+
+/// The process could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("netmon's own process could not be read from /proc/self: {0}")]
+pub struct ProcessError(#[from] ProcError);
+
+/// Reads the process.
+pub fn read() -> Result<ProcessHealth, ProcessError> {
+    let process = Process::myself()?;
+    let stat = process.stat()?;
+    let ticks = procfs::ticks_per_second() as f64;
+    let max_fds = match process.limits()?.max_open_files.soft_limit {
+        LimitValue::Value(limit) => Some(limit),
+        LimitValue::Unlimited => None,
+    };
+    Ok(ProcessHealth {
+        cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
+        resident_memory_bytes: stat.rss * procfs::page_size(),
+        virtual_memory_bytes: stat.vsize,
+        open_fds: process.fd_count()? as u64,
+        max_fds,
+        start_time_seconds: KernelStats::current()?.btime as f64 + stat.starttime as f64 / ticks,
+        threads: u64::try_from(stat.num_threads).unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, time::SystemTime};
+
+    use super::read;
+
+    #[test]
+    fn the_process_reads_itself() {
+        let health = read().expect("the process");
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("a clock past 1970");
+        assert!(health.resident_memory_bytes > 0 && health.virtual_memory_bytes >= health.resident_memory_bytes);
+        assert!(health.threads >= 1);
+        // The kernel gives the boot time in whole seconds.
+        assert!(health.start_time_seconds > 0.0 && health.start_time_seconds <= now.as_secs_f64() + 1.0);
+        assert!(health.max_fds.is_none_or(|max| health.open_fds <= max));
+    }
+
+    #[test]
+    fn an_open_file_is_one_descriptor_more() {
+        // Other tests open and close files meanwhile: enough of them to stand out.
+        const FILES: u64 = 200;
+        let before = read().expect("the process").open_fds;
+        let files: Vec<_> = (0..FILES)
+            .map(|_| File::open("/dev/null").expect("/dev/null"))
+            .collect();
+        let after = read().expect("the process").open_fds;
+        drop(files);
+        assert!(after + 100 > before + FILES, "{before} descriptors, then {after}");
+    }
+}
