@@ -1,6 +1,7 @@
 //! Puts the kernel programs' objects and the revision of the source where the library can include them.
 //!
 //! - `OUT_DIR/<noun>.o`: what `netmon-ebpf` compiles to (see `ebpf.rs`), one object a noun.
+//! - `NETMON_RUSTC`: the compiler's version.
 //! - `NETMON_REVISION`: what `--version` says; the commit, or `unknown` outside a repository.
 #![expect(clippy::print_stdout, reason = "that is how a build script speaks to cargo")]
 
@@ -44,6 +45,7 @@ fn run() -> Result<(), Error> {
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
 
     revision(&manifest_dir);
+    compiler()?;
     watch(workspace);
     for (noun, bytes) in objects(workspace, &out_dir)? {
         let path = out_dir.join(format!("{noun}.o"));
@@ -128,6 +130,20 @@ fn revision(manifest_dir: &Path) {
         .or_else(commit)
         .unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env={REVISION_VARIABLE}={revision}");
+}
+
+fn compiler() -> Result<(), String> {
+    let rustc = variable("RUSTC")?;
+    let output = Command::new(&rustc)
+        .arg("--version")
+        .output()
+        .map_err(|error| format!("{rustc}: {error}"))?;
+    let version = String::from_utf8_lossy(&output.stdout);
+    println!(
+        "cargo::rustc-env=NETMON_RUSTC={}",
+        version.split_whitespace().nth(1).unwrap_or("unknown")
+    );
+    Ok(())
 }
 
 fn variable(name: &str) -> Result<String, String> {

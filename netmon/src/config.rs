@@ -1,16 +1,22 @@
 //! Settings: flags as the Prometheus ecosystem spells them, each with its twin in the environment.
 //!
 //! The only place that names clap. Gives plain data; reads nothing but its arguments and the environment.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments are the help's texts, which have no markup"
+)]
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+use crate::{model::collector::Collectors, version};
+
 /// Container network telemetry for Docker Swarm, counted in the kernel.
 ///
 /// Without a command netmon runs, and serves what it counts on --web.listen-address until it is told to end.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "netmon", version = version(), max_term_width = 100)]
+#[command(name = "netmon", version = version::LONG, max_term_width = 100)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of its own on the command line"
@@ -53,7 +59,7 @@ pub struct Config {
     )]
     pub max_requests: usize,
 
-    /// Kernel programs on containers' interfaces: segments, and exact ends even when the kernel's news is lost.
+    /// The interfaces of containers.
     #[arg(
         long = "collector.traffic",
         env = "NETMON_COLLECTOR_TRAFFIC",
@@ -235,27 +241,15 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Whether kernel programs on containers' interfaces are wanted.
+    /// The collectors that are wanted.
     #[must_use]
-    pub const fn traffic(&self) -> bool {
-        self.traffic && !self.no_traffic
+    pub const fn collectors(&self) -> Collectors {
+        Collectors {
+            traffic: self.traffic && !self.no_traffic,
+            service: self.service && !self.no_service,
+            vxlan: self.vxlan && !self.no_vxlan,
+        }
     }
-
-    /// Whether overlay networks' VXLAN devices are wanted.
-    #[must_use]
-    pub const fn vxlan(&self) -> bool {
-        self.vxlan && !self.no_vxlan
-    }
-
-    /// Whether sums over services are wanted.
-    #[must_use]
-    pub const fn service(&self) -> bool {
-        self.service && !self.no_service
-    }
-}
-
-fn version() -> &'static str {
-    concat!(env!("CARGO_PKG_VERSION"), " (", env!("NETMON_REVISION"), ")")
 }
 
 fn path(text: &str) -> Result<String, String> {
@@ -305,6 +299,7 @@ mod tests {
     use clap::{CommandFactory as _, Parser as _};
 
     use super::{Attach, Config, duration};
+    use crate::model::collector::Collectors;
 
     fn config(arguments: &[&str]) -> Config {
         Config::try_parse_from([&["netmon"], arguments].concat()).expect("a configuration")
@@ -340,15 +335,23 @@ mod tests {
         assert_eq!(config.telemetry_path, "/metrics");
         assert_eq!(config.linger, Duration::from_mins(1));
         assert_eq!(config.attach, Attach::Auto);
-        assert!(config.traffic() && config.vxlan() && config.service());
+        assert_eq!(config.collectors(), Collectors::default());
     }
 
     #[test]
     fn a_collector_can_be_switched_off_and_the_last_word_counts() {
-        assert!(!config(&["--no-collector.vxlan"]).vxlan());
-        assert!(config(&["--no-collector.vxlan", "--collector.vxlan"]).vxlan());
-        assert!(!config(&["--collector.vxlan", "--no-collector.vxlan"]).vxlan());
-        assert!(!config(&["--collector.vxlan=false"]).vxlan());
+        assert!(!config(&["--no-collector.vxlan"]).collectors().vxlan);
+        assert!(
+            config(&["--no-collector.vxlan", "--collector.vxlan"])
+                .collectors()
+                .vxlan
+        );
+        assert!(
+            !config(&["--collector.vxlan", "--no-collector.vxlan"])
+                .collectors()
+                .vxlan
+        );
+        assert!(!config(&["--collector.vxlan=false"]).collectors().vxlan);
     }
 
     #[test]

@@ -102,6 +102,16 @@ impl Sources {
         }
     }
 
+    /// How many interfaces wait for programs that they can still get.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        if self.counting.is_some() {
+            self.shared.lock().waiting(Instant::now())
+        } else {
+            0
+        }
+    }
+
     fn health(&self, docker: DockerHealth, attach: AttachHealth, collectors: Vec<CollectorRow>) -> Health {
         let (programs, maps): (Vec<ProgramRow>, Vec<MapRow>) = match &self.counting {
             Some(Counting { traffic, programs }) => (programs.clone(), vec![traffic.row()]),
@@ -113,7 +123,7 @@ impl Sources {
             programs,
             maps,
             collectors,
-            ..Health::default()
+            process: None,
         }
     }
 }

@@ -1,16 +1,13 @@
-//! Which build this is.
+//! Which build this is: what the build script found out.
 
 /// The release.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit it was built from.
-pub const REVISION: &str = match option_env!("NETMON_REVISION") {
-    Some(revision) => revision,
-    None => "unknown",
-};
+/// The commit it was built from; `unknown` outside a repository.
+pub const REVISION: &str = env!("NETMON_REVISION");
 
 /// The compiler that built it.
-pub const RUSTC: &str = match option_env!("NETMON_RUSTC") {
-    Some(rustc) => rustc,
-    None => "unknown",
-};
+pub const RUSTC: &str = env!("NETMON_RUSTC");
+
+/// Release and commit, for people.
+pub const LONG: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("NETMON_REVISION"), ")");

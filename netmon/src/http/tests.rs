@@ -31,7 +31,9 @@ struct Fake {
 
 impl Pages for Fake {
     fn scrape(&self) -> Result<String, String> {
-        if let Some(gate) = self.gate.lock().expect("not poisoned").as_ref() {
+        if let Ok(gate) = self.gate.lock()
+            && let Some(gate) = gate.as_ref()
+        {
             let _opened = gate.recv();
         }
         if self.fails {

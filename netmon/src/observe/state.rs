@@ -307,6 +307,17 @@ impl State {
             })
     }
 
+    /// How many interfaces wait for programs and were never refused them.
+    #[must_use]
+    pub fn waiting(&self, now: Instant) -> usize {
+        let never_refused = |interface: &&Interface| interface.retry_at().is_none();
+        self.interfaces
+            .values()
+            .filter(never_refused)
+            .filter(|interface| interface.waits(self.scope, now))
+            .count()
+    }
+
     /// When the next interface may be tried that cannot be tried now.
     #[must_use]
     pub fn next_try(&self) -> Option<Instant> {

@@ -1,0 +1,222 @@
+//! What netmon costs, measured on the machine at hand: each figure beside its bound, as a table for people and as JSON
+//! lines for machines (`target/bench.jsonl`). Figures that depend on the machine are given as ratios within one run.
+//!
+//! Run with `cargo xtask bench`; needs root. Makes network namespaces of its own and removes them.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+mod report;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use netmon::{
+    datapath::{Datapath, host::Host, yardstick},
+    metrics::{self, ExpositionOptions},
+    model::snapshot::DockerHealth,
+    netns::{enter::travel, rtnetlink::Client},
+    observe::{
+        Shared,
+        state::{Scope, State},
+    },
+    process,
+    scrape::{Counting, Sources},
+};
+
+use report::Report;
+use world::World;
+
+/// Rounds of a hundred thousand runs each.
+const PACKET_ROUNDS: usize = 100;
+/// Scrapes of which the best counts.
+const SCRAPES: usize = 15;
+/// Two interfaces each.
+const CONTAINERS: [usize; 3] = [10, 100, 1000];
+/// Interfaces to measure attaching on.
+const ATTACHMENTS: usize = 40;
+/// As many as 200 containers on 3 networks have.
+const MEMORY_INTERFACES: usize = 600;
+
+fn main() -> anyhow::Result<()> {
+    let mut report = Report::default();
+    let resident = process::read()?.resident_memory_bytes;
+    let host = Host::detect()?;
+    let mode = host.mode();
+    println!("{} CPUs, attaching by {}\n", host.cpus, mode.as_str());
+    let mut datapath = Datapath::load(host, mode, 16_384)?;
+
+    packets(&mut report, &mut datapath)?;
+    slots(&mut report, &datapath)?;
+    scrapes(&mut report, &datapath)?;
+    attaching(&mut report, &mut datapath, resident)?;
+
+    print!("{report}");
+    // cargo runs benchmarks in the package's folder.
+    report.write("../target/bench.jsonl".as_ref())?;
+    report.verdict()
+}
+
+/// A packet, over an empty program on the same hook.
+fn packets(report: &mut Report, datapath: &mut Datapath) -> anyhow::Result<()> {
+    let runs = yardstick::per_packet(datapath, PACKET_ROUNDS)?;
+    let of = |name: &str| {
+        runs.iter()
+            .find(|run| run.program == name)
+            .map_or(f64::NAN, |run| run.nanoseconds)
+    };
+    let empty = of("empty");
+    for (program, bound) in [
+        ("traffic_ingress", Some(5.0)),
+        ("traffic_egress", Some(5.0)),
+        ("hashed", None),
+    ] {
+        report.add(
+            &format!("packet, {program} over empty"),
+            of(program) - empty,
+            "ns",
+            bound,
+        );
+    }
+    Ok(())
+}
+
+/// All counters of ten thousand interfaces.
+fn slots(report: &mut Report, datapath: &Datapath) -> anyhow::Result<()> {
+    let map = datapath.traffic();
+    let slots: Option<Vec<_>> = (0..10_000).map(|_| map.allocate()).collect();
+    let slots = slots.ok_or_else(|| anyhow::anyhow!("the map has no room for ten thousand interfaces"))?;
+    let best = best_of(50, || {
+        slots
+            .iter()
+            .fold(0_u64, |sum, slot| sum.wrapping_add(slot.read().receive.packets))
+    });
+    report.add(
+        "reading the counters of 10,000 interfaces",
+        milliseconds(best),
+        "ms",
+        Some(1.0),
+    );
+    Ok(())
+}
+
+/// A scrape with many containers, from the kernel to the page.
+fn scrapes(report: &mut Report, datapath: &Datapath) -> anyhow::Result<()> {
+    for containers in CONTAINERS {
+        let world = World::new(containers, 2)?;
+        let shared = Shared::new(State::new(
+            Scope {
+                containers: true,
+                vxlan: true,
+            },
+            Duration::ZERO,
+        ));
+        world.observe(&shared)?;
+        let counting = Counting {
+            traffic: datapath.traffic(),
+            programs: datapath.programs(),
+        };
+        let sources = Sources {
+            shared,
+            counting: Some(counting),
+            counting_wanted: true,
+        };
+        let options = ExpositionOptions::default();
+
+        let before = process::read()?.cpu_seconds;
+        let reading = best_of(SCRAPES, || sources.snapshot(DockerHealth::default()));
+        let snapshot = sources.snapshot(DockerHealth::default());
+        anyhow::ensure!(
+            snapshot.interfaces.len() == containers * 2,
+            "{} interfaces",
+            snapshot.interfaces.len()
+        );
+        let encoding = best_of(SCRAPES, || metrics::encode(&snapshot, &options));
+        let cpu = (process::read()?.cpu_seconds - before) / (2 * SCRAPES + 1) as f64 * 2.0;
+        let page = metrics::encode(&snapshot, &options)?;
+        let series = page.lines().filter(|line| !line.starts_with('#')).count();
+
+        let name = |what: &str| format!("{what}, {containers} containers");
+        report.add(&name("reading devices"), milliseconds(reading), "ms", None);
+        report.add(
+            &name("reading a namespace"),
+            milliseconds(reading) * 1000.0 / containers as f64,
+            "us",
+            None,
+        );
+        report.add(&name("encoding"), milliseconds(encoding), "ms", None);
+        report.add(
+            &name("encoding a series"),
+            encoding.as_secs_f64() * 1e9 / series as f64,
+            "ns",
+            None,
+        );
+        report.add(&name("series"), series as f64, "", None);
+        report.add(
+            &name("CPU of a scrape"),
+            cpu * 1000.0,
+            "ms",
+            (containers == 1000).then_some(30.0),
+        );
+    }
+    Ok(())
+}
+
+/// Putting programs on interfaces, and what that takes in memory.
+fn attaching(report: &mut Report, datapath: &mut Datapath, resident_at_start: u64) -> anyhow::Result<()> {
+    let world = World::new(MEMORY_INTERFACES / 3, 3)?;
+    let mut attachments = Vec::new();
+    let mut times = Vec::new();
+    travel(|traveller| -> anyhow::Result<()> {
+        for (at, (path, devices)) in world.namespaces().enumerate() {
+            traveller.enter(&path)?;
+            for (name, ifindex) in devices {
+                let begin = Instant::now();
+                attachments.push(datapath.attach(&name, ifindex)?);
+                if at < ATTACHMENTS {
+                    times.push(begin.elapsed());
+                }
+            }
+        }
+        Ok(())
+    })??;
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    report.add("attaching to one interface (median)", milliseconds(median), "ms", None);
+    let resident = process::read()?.resident_memory_bytes;
+    report.add(
+        "resident memory, 600 interfaces",
+        resident as f64 / 1e6,
+        "MB",
+        Some(30.0),
+    );
+    report.add(
+        "of that before anything was loaded",
+        resident_at_start as f64 / 1e6,
+        "MB",
+        None,
+    );
+    let begin = Instant::now();
+    let count = attachments.len();
+    drop(attachments);
+    report.add(
+        "letting go of one interface",
+        milliseconds(begin.elapsed()) / count as f64,
+        "ms",
+        None,
+    );
+    // The namespace that this benchmark started in is still ours.
+    Client::open()?.netns()?;
+    Ok(())
+}
+
+fn best_of<T>(rounds: usize, mut work: impl FnMut() -> T) -> Duration {
+    let times = (0..rounds).map(|_| {
+        let begin = Instant::now();
+        std::hint::black_box(work());
+        begin.elapsed()
+    });
+    times.min().unwrap_or_default()
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
