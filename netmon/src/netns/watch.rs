@@ -69,6 +69,7 @@ pub struct WatchError {
 /// A running watch. Ends when dropped.
 #[derive(Debug)]
 pub struct Watch {
+    hears_all: bool,
     stop: OwnedFd,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -81,7 +82,7 @@ impl Watch {
     /// changes in containers are then found by looking.
     pub fn start(tell: impl FnMut(Change) + Send + 'static) -> Result<Self, WatchError> {
         let failed = |what| move |source| WatchError { what, source };
-        let netlink = listen().map_err(failed("listen to news of devices (rtnetlink)"))?;
+        let (netlink, hears_all) = listen().map_err(failed("listen to news of devices (rtnetlink)"))?;
         let mounts = File::open(MOUNT_TABLE).map_err(failed("open the mount table /proc/self/mountinfo"))?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC)
             .map_err(|error| failed("make an event descriptor")(io::Error::from(error)))?;
@@ -90,10 +91,13 @@ impl Watch {
             .name("netns-watch".to_owned())
             .spawn(move || run(&netlink, &mounts, &stopped, tell))
             .map_err(failed("start a thread"))?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { hears_all, stop, thread: Some(thread) })
+    }
+
+    /// Whether news of other namespaces' devices comes, too.
+    #[must_use]
+    pub const fn hears_all(&self) -> bool {
+        self.hears_all
     }
 }
 
@@ -107,10 +111,11 @@ impl Drop for Watch {
     }
 }
 
-fn listen() -> io::Result<Socket> {
+fn listen() -> io::Result<(Socket, bool)> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.set_rx_buf_sz(i32::try_from(RECEIVE_BUFFER_BYTES).unwrap_or(i32::MAX))?;
-    if let Err(error) = socket.set_listen_all_namespaces(true) {
+    let all = socket.set_listen_all_namespaces(true);
+    if let Err(error) = &all {
         warn!(
             %error,
             "cannot hear of devices in other namespaces: new interfaces of containers are found seconds late; \
@@ -119,7 +124,7 @@ fn listen() -> io::Result<Socket> {
     }
     socket.bind(&SocketAddr::new(0, LINK_GROUP))?;
     socket.set_non_blocking(true)?;
-    Ok(socket)
+    Ok((socket, all.is_ok()))
 }
 
 fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, mut tell: impl FnMut(Change)) {

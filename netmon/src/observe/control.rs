@@ -44,7 +44,9 @@ use crate::{
 };
 
 /// How often everything is looked at whether or not anything was heard: what was missed is found then.
-const ROUND: Duration = Duration::from_secs(10);
+const ROUND: Duration = Duration::from_mins(1);
+/// The same, while the kernel tells nothing of other namespaces.
+const DEAF_ROUND: Duration = Duration::from_secs(2);
 /// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds.
 const GATHER: Duration = Duration::from_millis(5);
 /// No programs are attached while devices changed this recently: somebody is starting or stopping a container.
@@ -63,6 +65,8 @@ pub enum Signal {
     Change(Change),
     /// The engine has.
     Inventory(Arc<Inventory>),
+    /// The kernel tells nothing of devices in other namespaces: they have to be looked at more often.
+    Deaf,
     /// To end.
     Stop,
 }
@@ -92,6 +96,7 @@ impl Control {
             last_change: Instant::now(),
             waiting_since: None,
             rest_until: Instant::now(),
+            round: ROUND,
             next_round: Instant::now(),
             directory_unreadable: false,
         };
@@ -135,6 +140,7 @@ struct Loop {
     waiting_since: Option<Instant>,
     /// No attaching before: others want the networking lock too.
     rest_until: Instant,
+    round: Duration,
     next_round: Instant,
     directory_unreadable: bool,
 }
@@ -147,7 +153,7 @@ impl Loop {
             }
             let now = Instant::now();
             if now >= self.next_round {
-                self.next_round = now + ROUND;
+                self.next_round = now + self.round;
                 self.list = true;
                 self.dirty.extend(self.shared.lock().namespaces().keys());
             }
@@ -172,6 +178,10 @@ impl Loop {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
                 Ok(Signal::Inventory(inventory)) => self.shared.lock().informed(inventory),
                 Ok(Signal::Change(change)) => self.hear(change),
+                Ok(Signal::Deaf) => {
+                    self.round = DEAF_ROUND;
+                    self.next_round = Instant::now();
+                }
                 Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
             }
             first = false;

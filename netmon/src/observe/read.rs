@@ -1,6 +1,6 @@
 //! One reading of every watched device: the part of a scrape that asks the kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::debug;
 
@@ -33,7 +33,7 @@ pub enum ReadError {
 /// No thread could be started.
 pub fn read_all(state: &mut State) -> Result<usize, EnterError> {
     travel(|traveller| {
-        let namespaces: Vec<_> = state.namespaces().keys().copied().collect();
+        let namespaces: BTreeSet<_> = state.interface_ids().map(|id| id.netns).collect();
         let mut unread = 0;
         for netns in namespaces {
             if let Err(error) = read_namespace(state, netns, traveller) {

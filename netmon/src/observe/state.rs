@@ -146,6 +146,11 @@ impl State {
             .map(|(id, interface)| (id.ifindex, interface))
     }
 
+    /// Which interfaces are there.
+    pub fn interface_ids(&self) -> impl Iterator<Item = InterfaceId> {
+        self.interfaces.keys().copied()
+    }
+
     /// One interface.
     #[must_use]
     pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
@@ -183,7 +188,9 @@ impl State {
             .values()
             .map(|namespace| namespace.file.path.clone())
             .collect();
-        files.into_values().filter(|file| !known.contains(&file.path)).collect()
+        // A sandbox's name is never used again. An overlay's is, and its inode may be, too: only a look can tell.
+        let look = |file: &NetnsFile| matches!(file.role, Role::Overlay { .. }) || !known.contains(&file.path);
+        files.into_values().filter(look).collect()
     }
 
     /// Takes in a look into a namespace. Another namespace that was on the same file before is closed.
