@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod datapath;
+pub mod docker;
 pub mod http;
 pub mod logging;
 pub mod metrics;

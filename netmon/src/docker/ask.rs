@@ -1,0 +1,113 @@
+//! One question to the engine, from the request to an answer in the model's words.
+
+use super::{
+    client::{Client, RequestError},
+    convert::{self, Described},
+    health::Health,
+    roster::{Answer, Question},
+    wire::{self, List},
+};
+use crate::model::inventory::{ContainerId, Network, Node};
+
+/// What came of a question. What makes no sense was counted on the way, and is not in it.
+pub(super) enum Outcome {
+    /// The node; nothing if it cannot be had.
+    Node(Option<Node>),
+    /// The networks; nothing if they cannot be had.
+    Networks(Option<Networks>),
+    /// The containers that run. Without them there is nothing to watch.
+    Containers(Result<Vec<ContainerId>, RequestError>),
+    /// What became of the question about this container.
+    Container(ContainerId, Answer),
+}
+
+/// A list of networks.
+pub(super) struct Networks {
+    pub(super) networks: Vec<Network>,
+    /// None was left out.
+    pub(super) complete: bool,
+}
+
+pub(super) async fn ask(client: &Client, question: Question, health: &Health) -> Outcome {
+    match question {
+        Question::Node => Outcome::Node(node(client, health).await),
+        Question::Networks => Outcome::Networks(networks(client, health).await),
+        Question::Containers => Outcome::Containers(containers(client, health).await),
+        Question::Container(id) => {
+            let answer = container(client, &id, health).await;
+            Outcome::Container(id, answer)
+        }
+    }
+}
+
+async fn node(client: &Client, health: &Health) -> Option<Node> {
+    let info = client.get::<wire::Info>("/info").await;
+    let info = info
+        .inspect_err(|error| health.failed("the description of the node", error))
+        .ok()?;
+    Some(convert::node(&info))
+}
+
+async fn networks(client: &Client, health: &Health) -> Option<Networks> {
+    let list = client.get::<List<wire::Network>>("/networks").await;
+    let list = list
+        .inspect_err(|error| health.failed("the list of networks", error))
+        .ok()?;
+    let (networks, complete) = readable(list, convert::network, "a network in a list", health);
+    Some(Networks { networks, complete })
+}
+
+async fn containers(client: &Client, health: &Health) -> Result<Vec<ContainerId>, RequestError> {
+    let list = client.get::<List<wire::Listed>>("/containers/json").await;
+    let list = list.inspect_err(|error| {
+        if let RequestError::Nonsense { .. } = error {
+            health.nonsense("a list of containers", error);
+        }
+    })?;
+    // Whether one was left out does not matter: no container is taken for ended because a list does not have it.
+    let (ids, _complete) = readable(list, |listed| convert::id(&listed.id), "a container in a list", health);
+    Ok(ids)
+}
+
+async fn container(client: &Client, id: &ContainerId, health: &Health) -> Answer {
+    let about = "a description of a container";
+    match client.get::<wire::Container>(&format!("/containers/{id}/json")).await {
+        Ok(description) => match convert::container(description) {
+            Some(described) if described.container.id == *id => Answer::Described(described),
+            Some(Described { container, .. }) => {
+                health.nonsense(about, &format_args!("asked for {id} it describes {}", container.id));
+                Answer::Nothing
+            }
+            None => {
+                health.nonsense(about, &format_args!("asked for {id} it has no id"));
+                Answer::Nothing
+            }
+        },
+        Err(RequestError::Refused { status: 404, .. }) => Answer::NotFound,
+        Err(error) => {
+            health.failed(about, &error);
+            Answer::Nothing
+        }
+    }
+}
+
+/// What can be read of a list, and whether that is all of it.
+fn readable<T, U>(
+    list: List<T>,
+    convert: impl Fn(T) -> Option<U>,
+    about: &'static str,
+    health: &Health,
+) -> (Vec<U>, bool) {
+    let List { items, mut skipped } = list;
+    let mut readable = Vec::with_capacity(items.len());
+    for item in items {
+        match convert(item) {
+            Some(item) => readable.push(item),
+            None => skipped.push("it has no id".to_owned()),
+        }
+    }
+    for reason in &skipped {
+        health.nonsense(about, reason);
+    }
+    (readable, skipped.is_empty())
+}

@@ -1,0 +1,250 @@
+//! One request to the engine, bounded in time and in memory, whatever answers.
+//!
+//! bollard connects, speaks HTTP and negotiates the version. Its typed calls are not used: they gather a body of any
+//! size, fail a whole list for one element, and lose the events behind one that they cannot read. Instead its raw
+//! download is pointed at the path that is wanted ([`aim`]), and read here.
+
+use std::{pin::Pin, time::Duration};
+
+use bollard::{BollardRequest, Docker, errors::Error};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use serde::de::DeserializeOwned;
+
+use super::{
+    host::Host,
+    lines::{Line, Lines},
+    wire,
+};
+
+/// How long an answer may take, to its last byte. An engine holds a container's description back while it starts it,
+/// which takes up to 20 s where its network cannot be had; a manager without a quorum takes as long over `/info`.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the first answer may take: it needs nothing but a living engine.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The largest answer that is read. A list of 5,000 containers with long labels stays well below it.
+const LARGEST: usize = 32 << 20;
+
+/// How much of an engine's words goes into a message of ours.
+const LONGEST_QUOTE: usize = 200;
+
+/// A container's name for bollard's download, which never leaves this process: [`aim`] replaces it.
+const NOWHERE: &str = "nowhere";
+
+/// Why a request gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RequestError {
+    /// Nobody answers.
+    #[error("no Docker engine answers at {host}: {reason}; check that it runs, and --docker.host")]
+    Unreachable { host: String, reason: String },
+    /// Somebody may answer one day.
+    #[error("the Docker engine took more than {} s to answer {path}", .limit.as_secs())]
+    Slow { path: String, limit: Duration },
+    /// The engine, or a proxy in front of it, said no.
+    #[error("the Docker engine refused {path} with status {status}: {message}")]
+    Refused { path: String, status: u16, message: String },
+    /// There was an answer, and it is none.
+    #[error("the answer to {path} is none of a Docker engine: {reason}; check what listens at --docker.host")]
+    Nonsense { path: String, reason: String },
+    /// The stream of events ended.
+    #[error("the Docker engine closed the stream of events")]
+    Closed,
+}
+
+/// A connection to an engine that has answered.
+#[derive(Clone)]
+pub(super) struct Client {
+    docker: Docker,
+    host: Host,
+}
+
+/// The engine's events, as they come.
+pub(super) struct Events {
+    body: Body,
+    lines: Lines,
+    client: Client,
+}
+
+type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
+
+impl Client {
+    /// Finds out that an engine is there, which version of its interface to speak, and that it lets us have its events.
+    pub(super) async fn connect(host: Host) -> Result<Self, RequestError> {
+        let docker = Docker::connect_with_host(host.as_str()).map_err(|error| unreachable_engine(&host, &error))?;
+        let mut client = Self {
+            docker: docker.with_timeout(PATIENCE),
+            host,
+        };
+        // Read with our own bounds first: bollard reads a version of any length.
+        let version: wire::Version = client.get_within("/version", FIRST_PATIENCE).await?;
+        let negotiation = client.docker.clone().negotiate_version();
+        client.docker = tokio::time::timeout(FIRST_PATIENCE, negotiation)
+            .await
+            .map_err(|_| slow("/version", FIRST_PATIENCE))?
+            .map_err(|error| client.explain("/version", error))?;
+        tracing::debug!(
+            host = %client.host,
+            engine = quote(&version.api_version),
+            used = %client.docker.client_version(),
+            "the Docker engine answers"
+        );
+        // The events of the epoch's first second: none, and the stream ends at once, but a proxy's refusal shows now.
+        client.read("/events?since=1&until=1", FIRST_PATIENCE).await?;
+        Ok(client)
+    }
+
+    /// Asks for `path`, and reads the answer.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
+        self.get_within(path, PATIENCE).await
+    }
+
+    /// The events since a moment in nanoseconds since the epoch, that moment included.
+    pub(super) fn events(&self, since: i64) -> Events {
+        let (seconds, nanoseconds) = (since.div_euclid(1_000_000_000), since.rem_euclid(1_000_000_000));
+        Events {
+            body: self.open(&format!("/events?since={seconds}.{nanoseconds:09}")),
+            lines: Lines::default(),
+            client: self.clone(),
+        }
+    }
+
+    async fn get_within<T: DeserializeOwned>(&self, path: &str, limit: Duration) -> Result<T, RequestError> {
+        let body = self.read(path, limit).await?;
+        serde_json::from_slice(&body).map_err(|error| nonsense(path, &describe(&error, &body)))
+    }
+
+    async fn read(&self, path: &str, limit: Duration) -> Result<BytesMut, RequestError> {
+        let mut body = self.open(path);
+        let mut bytes = BytesMut::new();
+        let reading = async {
+            while let Some(chunk) = body.next().await {
+                bytes.extend_from_slice(&chunk.map_err(|error| self.explain(path, error))?);
+                if bytes.len() > LARGEST {
+                    return Err(nonsense(path, &format!("it has more than {} MiB", LARGEST >> 20)));
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(limit, reading).await {
+            Ok(read) => read.map(|()| bytes),
+            Err(_) => Err(slow(path, limit)),
+        }
+    }
+
+    fn open(&self, path: &str) -> Body {
+        let target = path.to_owned();
+        let docker = self.docker.clone();
+        let docker = docker.with_request_modifier(move |request| aim(request, &target));
+        Box::pin(docker.export_container(NOWHERE))
+    }
+
+    /// What a failed request means.
+    fn explain(&self, path: &str, error: Error) -> RequestError {
+        if let Error::DockerResponseServerError { status_code, message } = error {
+            RequestError::Refused {
+                path: path.to_owned(),
+                status: status_code,
+                message: quote(&message),
+            }
+        } else if matches!(error, Error::RequestTimeoutError) {
+            slow(path, PATIENCE)
+        } else if matches!(
+            error,
+            Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::APIVersionParseError {}
+        ) {
+            nonsense(path, &root_cause(&error))
+        } else {
+            unreachable_engine(&self.host, &error)
+        }
+    }
+}
+
+impl Events {
+    /// The next event, or what is wrong with it: then the one behind it can still be asked for. Safe to cancel.
+    ///
+    /// An error is the stream's end.
+    pub(super) async fn next(&mut self) -> Result<Result<wire::Event, String>, RequestError> {
+        loop {
+            match self.lines.next() {
+                Some(Line::Whole(line)) => {
+                    return Ok(serde_json::from_slice(&line).map_err(|error| describe(&error, &line)));
+                }
+                Some(Line::TooLong) => return Ok(Err("it is too long".to_owned())),
+                None => {}
+            }
+            match self.body.next().await {
+                Some(Ok(chunk)) => self.lines.push(&chunk),
+                Some(Err(error)) => return Err(self.client.explain("/events", error)),
+                None if self.lines.has_rest() => {
+                    self.lines = Lines::default();
+                    return Ok(Err("it ends in the middle".to_owned()));
+                }
+                None => return Err(RequestError::Closed),
+            }
+        }
+    }
+}
+
+/// Points a request for the download of [`NOWHERE`] at another path. What stands before it stays: the version, where
+/// bollard writes one.
+fn aim(mut request: BollardRequest, target: &str) -> BollardRequest {
+    let mut parts = request.uri().clone().into_parts();
+    let path = request.uri().path();
+    let prefix = path
+        .strip_suffix(&format!("/containers/{NOWHERE}/export"))
+        .unwrap_or_default();
+    parts.path_and_query = format!("{prefix}{target}").parse().ok();
+    // Cannot fail, since paths are made of literals and checked ids; if it did, the engine would know no such container.
+    if let Ok(uri) = parts.try_into() {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+fn unreachable_engine(host: &Host, error: &Error) -> RequestError {
+    RequestError::Unreachable {
+        host: host.to_string(),
+        reason: root_cause(error),
+    }
+}
+
+fn slow(path: &str, limit: Duration) -> RequestError {
+    RequestError::Slow {
+        path: path.to_owned(),
+        limit,
+    }
+}
+
+fn nonsense(path: &str, reason: &str) -> RequestError {
+    RequestError::Nonsense {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// Why a text could not be read, and how it begins.
+fn describe(error: &serde_json::Error, text: &[u8]) -> String {
+    let beginning = &text[..text.len().min(LONGEST_QUOTE)];
+    format!(
+        "{error}; it begins with \"{}\"",
+        quote(&String::from_utf8_lossy(beginning))
+    )
+}
+
+/// The innermost error: the outer ones only say that there is one.
+fn root_cause(error: &Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    quote(&cause.to_string())
+}
+
+/// Somebody else's words, short and on one line.
+fn quote(text: &str) -> String {
+    let text = text.trim();
+    let short = &text[..text.floor_char_boundary(LONGEST_QUOTE)];
+    short.chars().flat_map(char::escape_debug).collect()
+}

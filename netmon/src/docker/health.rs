@@ -1,0 +1,116 @@
+//! How the connection to the engine is doing: figures for the metrics, and a word for the log, once for each trouble.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{client::RequestError, convert::EVENT_KINDS};
+use crate::model::snapshot::DockerHealth;
+
+/// Shared between the watch, its questions, and whoever asks how it is doing.
+#[derive(Debug)]
+pub(super) struct Health(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    figures: DockerHealth,
+    /// What there was a warning of already. The same trouble comes back with each full sync.
+    warned: BTreeSet<&'static str>,
+    /// Whether the engine is gone, and somebody was told.
+    outage: bool,
+}
+
+impl Health {
+    pub(super) fn new() -> Self {
+        let figures = DockerHealth {
+            events: EVENT_KINDS.into_iter().map(|kind| (kind.to_owned(), 0)).collect(),
+            ..DockerHealth::default()
+        };
+        Self(Mutex::new(State {
+            figures,
+            warned: BTreeSet::new(),
+            outage: false,
+        }))
+    }
+
+    /// The figures as of now.
+    pub(super) fn figures(&self) -> DockerHealth {
+        self.lock().figures.clone()
+    }
+
+    /// An event of this kind was taken in.
+    pub(super) fn event(&self, kind: &'static str) {
+        *self.lock().figures.events.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// The event stream was opened once more.
+    pub(super) fn reconnected(&self) {
+        self.lock().figures.reconnects += 1;
+    }
+
+    /// Everything was listed; `at` in seconds since the epoch.
+    pub(super) fn synced(&self, at: f64) {
+        self.lock().figures.last_sync = Some(at);
+    }
+
+    /// The engine answers what matters most.
+    pub(super) fn up(&self) {
+        let mut state = self.lock();
+        state.figures.up = true;
+        let was_outage = std::mem::take(&mut state.outage);
+        drop(state);
+        if was_outage {
+            tracing::info!("the Docker engine answers again");
+        }
+    }
+
+    /// The connection was lost, or could not be made. Whether it was up before.
+    ///
+    /// There is a warning once an attempt to connect fails, not when a connection ends: a proxy closes a stream that
+    /// was silent for long, and the next attempt is a moment away.
+    pub(super) fn down(&self, error: &RequestError) -> bool {
+        let mut state = self.lock();
+        let was_up = std::mem::take(&mut state.figures.up);
+        let warn = !was_up && !std::mem::replace(&mut state.outage, true);
+        drop(state);
+        if warn {
+            tracing::warn!("{error}; what is known of containers and networks stays as it is until then");
+        } else {
+            tracing::debug!("{error}");
+        }
+        was_up
+    }
+
+    /// Something from the engine makes no sense, and is left out.
+    pub(super) fn nonsense(&self, about: &'static str, reason: &dyn fmt::Display) {
+        let mut state = self.lock();
+        state.figures.decode_errors += 1;
+        let warn = state.warned.insert(about);
+        drop(state);
+        if warn {
+            tracing::warn!(
+                "the Docker engine sent {about} that makes no sense and is left out: {reason}; \
+                 others are counted in netmon_docker_decode_errors_total"
+            );
+        } else {
+            tracing::debug!("the Docker engine sent {about} that makes no sense and is left out: {reason}");
+        }
+    }
+
+    /// A request gave nothing, and netmon goes on without.
+    pub(super) fn failed(&self, about: &'static str, error: &RequestError) {
+        if let RequestError::Nonsense { .. } = error {
+            self.nonsense(about, error);
+        } else if self.lock().warned.insert(about) {
+            tracing::warn!("{error}; netmon goes on without {about}");
+        } else {
+            tracing::debug!("{error}");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,113 @@
+//! Cuts an endless answer into its lines, and holds no more of it than the longest line it allows.
+
+use bytes::BytesMut;
+
+/// The longest line that is taken. An event carries all labels of its container, for which the engine knows no limit;
+/// 1 MiB is far beyond any that were meant.
+const LONGEST: usize = 1 << 20;
+
+/// What arrived and is no whole line yet.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    buffer: BytesMut,
+    /// How much of the buffer is known to hold no line's end.
+    searched: usize,
+    /// The line's beginning was thrown away: its rest goes the same way.
+    overlong: bool,
+}
+
+/// A line, without its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// All of it.
+    Whole(BytesMut),
+    /// It was longer than allowed.
+    TooLong,
+}
+
+impl Lines {
+    /// Takes in what arrived. [`Lines::next`] is to be called until it has no more before anything else is pushed.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next line. Empty ones are left out.
+    pub(super) fn next(&mut self) -> Option<Line> {
+        loop {
+            let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+            let Some(at) = unsearched.iter().position(|byte| *byte == b'\n') else {
+                self.searched = self.buffer.len();
+                if self.searched > LONGEST {
+                    self.overlong = true;
+                    self.buffer = BytesMut::new();
+                    self.searched = 0;
+                }
+                return None;
+            };
+            let mut line = self.buffer.split_to(self.searched + at + 1);
+            line.truncate(line.len() - 1);
+            self.searched = 0;
+            if std::mem::take(&mut self.overlong) || line.len() > LONGEST {
+                return Some(Line::TooLong);
+            }
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                return Some(Line::Whole(line));
+            }
+        }
+    }
+
+    /// Whether a line was begun and not ended.
+    pub(super) fn has_rest(&self) -> bool {
+        self.overlong || !self.buffer.iter().all(u8::is_ascii_whitespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST, Line, Lines};
+
+    fn take(lines: &mut Lines) -> Vec<Option<String>> {
+        std::iter::from_fn(|| lines.next())
+            .map(|line| match line {
+                Line::Whole(line) => Some(String::from_utf8_lossy(&line).into_owned()),
+                Line::TooLong => None,
+            })
+            .collect()
+    }
+
+    fn whole(line: &str) -> Option<String> {
+        Some(line.to_owned())
+    }
+
+    #[test]
+    fn a_line_may_come_in_pieces_and_pieces_may_hold_several_lines() {
+        let mut lines = Lines::default();
+        lines.push(b"on");
+        assert_eq!(take(&mut lines), []);
+        assert!(lines.has_rest());
+        lines.push(b"e\ntwo\nthr");
+        assert_eq!(take(&mut lines), [whole("one"), whole("two")]);
+        lines.push(b"ee\n");
+        assert_eq!(take(&mut lines), [whole("three")]);
+        assert!(!lines.has_rest());
+    }
+
+    #[test]
+    fn empty_lines_are_left_out() {
+        let mut lines = Lines::default();
+        lines.push(b"\n\r\n  \none\n\n");
+        assert_eq!(take(&mut lines), [whole("one")]);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_given_up_and_the_next_one_is_read() {
+        let mut lines = Lines::default();
+        for _ in 0..40 {
+            lines.push(&vec![b'x'; LONGEST / 8]);
+            assert_eq!(take(&mut lines), []);
+            assert!(lines.buffer.capacity() <= 4 * LONGEST, "the buffer grows and grows");
+        }
+        lines.push(b"x\nnext\n");
+        assert_eq!(take(&mut lines), [None, whole("next")]);
+    }
+}

@@ -1,0 +1,252 @@
+//! The engine's JSON, as far as netmon reads it.
+//!
+//! Not bollard's own types: those know every field of every answer, and their enums know every value of today. One
+//! value of tomorrow, in a field that nobody here looks at, would cost a container its name, and one such container
+//! in a list the whole list. What is not named here is not looked at.
+
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, SeqAccess, Visitor},
+};
+
+/// `GET /version`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Version {
+    /// The newest version of the interface that the engine speaks. What has none is no engine.
+    pub(super) api_version: String,
+}
+
+/// `GET /info`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Info {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) server_version: String,
+    #[serde(default)]
+    pub(super) kernel_version: String,
+    pub(super) swarm: Option<Swarm>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[derive(Default)]
+pub(super) struct Swarm {
+    #[serde(rename = "NodeID")]
+    pub(super) node_id: String,
+    pub(super) control_available: bool,
+}
+
+/// An element of `GET /containers/json`: everything else is read from the container's own description.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Listed {
+    pub(super) id: String,
+}
+
+/// `GET /containers/{id}/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Container {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) state: State,
+    pub(super) config: Option<Config>,
+    pub(super) host_config: Option<HostConfig>,
+    pub(super) network_settings: Option<NetworkSettings>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct State {
+    /// Of a paused container too, and of one that waits to be restarted.
+    pub(super) running: bool,
+    #[serde(default)]
+    pub(super) restarting: bool,
+    /// The year 1 where it never was.
+    #[serde(default)]
+    pub(super) started_at: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Config {
+    pub(super) image: String,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct HostConfig {
+    pub(super) network_mode: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct NetworkSettings {
+    pub(super) sandbox_key: String,
+    /// By the network's name.
+    pub(super) networks: Option<BTreeMap<String, Option<Endpoint>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Endpoint {
+    #[serde(rename = "NetworkID")]
+    pub(super) network_id: String,
+    pub(super) mac_address: String,
+    #[serde(rename = "IPAddress")]
+    pub(super) ip_address: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    pub(super) global_ipv6_address: String,
+}
+
+/// An element of `GET /networks`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the engine's description"
+)]
+pub(super) struct Network {
+    pub(super) id: String,
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) driver: String,
+    #[serde(default)]
+    pub(super) scope: String,
+    #[serde(default)]
+    pub(super) internal: bool,
+    #[serde(default)]
+    pub(super) attachable: bool,
+    #[serde(default)]
+    pub(super) ingress: bool,
+    #[serde(default, rename = "EnableIPv6")]
+    pub(super) enable_ipv6: bool,
+    #[serde(rename = "IPAM")]
+    pub(super) ipam: Option<Ipam>,
+    pub(super) options: Option<BTreeMap<String, String>>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Ipam {
+    pub(super) config: Option<Vec<IpamConfig>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct IpamConfig {
+    pub(super) subnet: String,
+}
+
+/// A line of `GET /events`. The fields `status`, `id` and `from` are gone from newer engines.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Event {
+    #[serde(rename = "Type")]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) action: String,
+    pub(super) actor: Option<Actor>,
+    /// Seconds since the epoch.
+    #[serde(default, rename = "time")]
+    pub(super) time: i64,
+    /// Nanoseconds since the epoch.
+    #[serde(default, rename = "timeNano")]
+    pub(super) time_nano: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Actor {
+    #[serde(rename = "ID")]
+    pub(super) id: String,
+    pub(super) attributes: Option<Attributes>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Attributes {
+    /// Of a network's event: the container that came or went.
+    pub(super) container: String,
+}
+
+/// A list whose elements stand for themselves: one that makes no sense is left out, and the others are read.
+#[derive(Debug)]
+pub(super) struct List<T> {
+    pub(super) items: Vec<T>,
+    /// What was wrong with those left out.
+    pub(super) skipped: Vec<String>,
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Elements(PhantomData))
+    }
+}
+
+struct Elements<T>(PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Elements<T> {
+    type Value = List<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<List<T>, A::Error> {
+        let (mut items, mut skipped) = (Vec::new(), Vec::new());
+        while let Some(element) = elements.next_element::<serde_json::Value>()? {
+            match T::deserialize(element) {
+                Ok(item) => items.push(item),
+                Err(error) => skipped.push(error.to_string()),
+            }
+        }
+        Ok(List { items, skipped })
+    }
+
+    /// An empty list of Go's.
+    fn visit_unit<E>(self) -> Result<List<T>, E> {
+        Ok(List {
+            items: Vec::new(),
+            skipped: Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{List, Listed};
+
+    fn ids(json: &str) -> (Vec<String>, usize) {
+        let list: List<Listed> = serde_json::from_str(json).expect("a list");
+        (list.items.into_iter().map(|item| item.id).collect(), list.skipped.len())
+    }
+
+    #[test]
+    fn an_element_that_makes_no_sense_does_not_cost_the_others() {
+        let json = r#"[{"Id":"a","State":"molten"}, {"Id":7}, null, {"State":"running"}, [], {"Id":"b"}]"#;
+        assert_eq!(ids(json), (vec!["a".to_owned(), "b".to_owned()], 4));
+    }
+
+    #[test]
+    fn an_empty_list_may_be_null() {
+        assert_eq!(ids("null"), (vec![], 0));
+        assert_eq!(ids("[]"), (vec![], 0));
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused() {
+        for json in [r#"{"message":"no"}"#, "7", r#""x""#, r#"[{"Id":"a"}"#] {
+            assert!(
+                serde_json::from_str::<List<Listed>>(json).is_err(),
+                "{json} was taken for a list"
+            );
+        }
+    }
+}
