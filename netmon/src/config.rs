@@ -120,15 +120,6 @@ pub struct Config {
     )]
     pub netns_dir: PathBuf,
 
-    /// Where the process file system is mounted.
-    #[arg(
-        long = "path.procfs",
-        env = "NETMON_PATH_PROCFS",
-        value_name = "DIRECTORY",
-        default_value = "/proc"
-    )]
-    pub procfs: PathBuf,
-
     /// How long the last values of a container that is gone stay (500ms, 90s, 1m).
     #[arg(
         long = "container.linger",

@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` has the map; [`scrape`] is the file to read first.
 
+pub mod app;
 pub mod config;
 pub mod datapath;
 pub mod docker;

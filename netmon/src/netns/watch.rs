@@ -91,7 +91,11 @@ impl Watch {
             .name("netns-watch".to_owned())
             .spawn(move || run(&netlink, &mounts, &stopped, tell))
             .map_err(failed("start a thread"))?;
-        Ok(Self { hears_all, stop, thread: Some(thread) })
+        Ok(Self {
+            hears_all,
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// Whether news of other namespaces' devices comes, too.

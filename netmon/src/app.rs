@@ -1,0 +1,222 @@
+//! The only wiring: makes the parts, gives each what it needs, and ends them in order.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::{
+    config::{Attach, Config},
+    datapath::{
+        Datapath, DatapathError,
+        host::{Host, Mode},
+    },
+    docker,
+    http::{self, HttpError, Pages, Server},
+    metrics::{self, ExpositionOptions},
+    netns::{
+        rtnetlink::{Client, NetlinkError},
+        watch::{Watch, WatchError},
+    },
+    observe::{
+        Shared,
+        control::{Control, Signal},
+        state::{Scope, State},
+    },
+    process,
+    scrape::{Counting, Sources},
+    version,
+};
+
+/// Why netmon cannot work at all.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The pages cannot be served.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The kernel programs are wanted, and cannot be had.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// The kernel does not tell of devices.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The kernel does not tell of changes.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The engine's address makes no sense.
+    #[error(transparent)]
+    Docker(#[from] docker::DockerError),
+    /// The process cannot do what every process can.
+    #[error("cannot {what}: {source}")]
+    Process {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// Runs until the process is told to end.
+///
+/// # Errors
+/// Whatever keeps netmon from being of any use. What can degrade does, with a warning.
+pub async fn run(config: Config) -> Result<(), AppError> {
+    // First what fails most: a port that is taken.
+    let server = Server::bind(http::Options {
+        listen: config.listen.clone(),
+        telemetry_path: config.telemetry_path.clone(),
+        max_requests: config.max_requests,
+        version: version::VERSION,
+    })
+    .await?;
+    let home = Client::open()?;
+    home.netns()?;
+    let datapath = datapath(&config)?;
+    let collectors = config.collectors();
+    let counting = datapath.as_ref().map(|datapath| Counting {
+        traffic: datapath.traffic(),
+        programs: datapath.programs(),
+    });
+
+    let scope = Scope {
+        containers: collectors.traffic,
+        vxlan: collectors.vxlan,
+    };
+    let shared = Shared::new(State::new(scope, config.linger));
+    let control = Control::start(shared.clone(), config.netns_dir.clone(), home, datapath).map_err(|source| {
+        AppError::Process {
+            what: "start a thread",
+            source,
+        }
+    })?;
+    let signals = control.signals();
+    let watch = Watch::start(move |change| {
+        // Fails only when the loop has ended, and then nobody wants to know.
+        let _told = signals.send(Signal::Change(change));
+    })?;
+    let signals = control.signals();
+    if !watch.hears_all() {
+        let _told = signals.send(Signal::Deaf);
+    }
+    let engine = docker::Options {
+        host: config.docker_host.clone(),
+        linger: config.linger,
+    };
+    let engine = docker::spawn(engine, move |inventory| {
+        let _told = signals.send(Signal::Inventory(inventory));
+    })?;
+
+    let page = Arc::new(Page {
+        sources: Sources {
+            shared,
+            counting,
+            counting_wanted: config.attach != Attach::Off,
+        },
+        engine,
+        options: ExpositionOptions {
+            exporter_metrics: !config.disable_exporter_metrics,
+            collectors,
+            series_limit: config.series,
+        },
+        was_ready: AtomicBool::new(false),
+    });
+    let end = told_to_end()?;
+    for address in server.addresses() {
+        info!(%address, path = config.telemetry_path, version = version::VERSION, "listening");
+    }
+    server.serve(Arc::clone(&page), end).await;
+    info!("ending");
+    drop(watch);
+    drop(control);
+    Ok(())
+}
+
+/// Loads the kernel programs, unless they are not wanted, or this kernel has no way to run them.
+fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
+    let load = |choose: fn(&Host) -> Mode| {
+        let host = Host::detect()?;
+        let mode = choose(&host);
+        Datapath::load(host, mode, config.interfaces)
+    };
+    let loaded = match config.attach {
+        Attach::Off => return Ok(None),
+        Attach::Tcx => load(|_| Mode::Tcx).map(Some),
+        Attach::Clsact => load(|_| Mode::Clsact).map(Some),
+        Attach::Auto => match load(Host::mode) {
+            Err(error) if !error.is_permission() => {
+                warn!(%error, "no kernel programs: packets and bytes are the interfaces' own, segments are not known");
+                Ok(None)
+            }
+            result => result.map(Some),
+        },
+    };
+    if let Ok(Some(datapath)) = &loaded {
+        info!(
+            mode = datapath.mode().as_str(),
+            cpus = datapath.host().cpus,
+            "kernel programs are loaded"
+        );
+    }
+    loaded
+}
+
+/// What is served.
+struct Page {
+    sources: Sources,
+    engine: docker::Watch,
+    options: ExpositionOptions,
+    was_ready: AtomicBool,
+}
+
+impl Pages for Page {
+    fn scrape(&self) -> Result<String, String> {
+        let mut snapshot = self.sources.snapshot(self.engine.health());
+        if self.options.exporter_metrics {
+            snapshot.health.process = process::read().ok();
+        }
+        metrics::encode(&snapshot, &self.options).map_err(|error| error.to_string())
+    }
+
+    fn text(&self, open_metrics: &str) -> String {
+        metrics::to_text(open_metrics)
+    }
+
+    /// Once it was ready it stays so: a new container does not make a node unready.
+    fn ready(&self) -> Result<(), String> {
+        if self.was_ready.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if !self.engine.synced() {
+            return Err("the engine has not told yet what runs on this node".to_owned());
+        }
+        match self.sources.waiting() {
+            0 => {
+                self.was_ready.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            waiting => Err(format!("{waiting} interfaces wait for their kernel programs")),
+        }
+    }
+}
+
+fn told_to_end() -> Result<impl Future<Output = ()>, AppError> {
+    let listen = |kind| {
+        signal(kind).map_err(|source| AppError::Process {
+            what: "listen for signals",
+            source,
+        })
+    };
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
