@@ -15,8 +15,8 @@ pub fn start(level: LogLevel, format: LogFormat) {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    // aya tells at every load of a program what it relocates: a thousand lines for each interface.
-    let filter = EnvFilter::new(format!("{level},aya=warn,aya_obj=warn"));
+    // Libraries tell a developer of theirs: aya a thousand lines for each interface, bollard every answer it decodes.
+    let filter = EnvFilter::new(format!("{level},aya=warn,aya_obj=warn,bollard=warn,hyper=warn"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
