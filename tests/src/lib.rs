@@ -1,1 +1,16 @@
-//! fixtures
+//! Fixtures: network namespaces that stand for containers, an engine that says what it is told to, a netmon to look at,
+//! and a real Swarm on one machine. For the tests in `tests/`, and for the demo.
+//!
+//! They know netmon from outside only: a binary with flags, and a page.
+
+pub mod fake_engine;
+pub mod figures;
+pub mod lab;
+pub mod netmon;
+pub mod netns;
+pub mod page;
+pub mod patience;
+pub mod prometheus;
+pub mod scratch;
+pub mod sh;
+pub mod traffic;

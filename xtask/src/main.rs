@@ -1,2 +1,88 @@
-//! chores
-fn main() {}
+//! netmon's chores. Owns what a person types after `cargo xtask`; what each chore does is in the module of its name.
+
+mod bench;
+mod build;
+mod demo;
+mod doctor;
+mod kernel_programs;
+mod lint;
+mod needs;
+mod run;
+mod setup;
+mod sh;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{needs::Purpose, test::Tier};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "netmon's chores", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Install what building needs, or what the tests need too; each command is shown before it runs.
+    Setup {
+        #[arg(value_enum, default_value_t)]
+        purpose: Purpose,
+    },
+    /// List what is there, what is missing, and what to do about it. Changes nothing.
+    Doctor,
+    /// Build netmon.
+    Build {
+        /// Optimised, as it is run on nodes.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Build and run netmon; where no Docker engine answers, on a demo topology.
+    Run {
+        /// On the demo topology, engine or no engine.
+        #[arg(long)]
+        demo: bool,
+        /// End by itself after that many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        seconds: Option<u64>,
+        /// Flags of netmon's.
+        #[arg(last = true)]
+        flags: Vec<String>,
+    },
+    /// Run the tests: all of them, or one tier.
+    Test {
+        /// Which tier; all without.
+        #[arg(value_enum)]
+        tier: Option<Tier>,
+        /// Only tests whose names contain this.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Formatting, clippy on both targets, and the rules of the house.
+    Lint,
+    /// Measure what netmon costs, beside the bounds; needs root.
+    Bench,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Setup { purpose } => setup::run(purpose),
+        Chore::Doctor => doctor::run(),
+        Chore::Build { release } => build::run(release).map(drop),
+        Chore::Run { demo, seconds, flags } => run::run(demo, seconds, &flags),
+        Chore::Test { tier, name } => test::run(tier, name.as_deref()),
+        Chore::Lint => lint::run(),
+        Chore::Bench => bench::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            sh::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! An engine that says what it is told to: for the kernel's tests, which need names and no containers, and for faults
+//! that no real engine can be brought to make.
+//!
+//! It speaks just enough of HTTP and of the engine's API for netmon: a connection for each request, and events.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+/// An interface of a container on a network of the engine's.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    /// The network's name.
+    pub network: String,
+    /// Its hardware address.
+    pub mac: String,
+    /// Its address.
+    pub address: String,
+    /// Its IPv6 address.
+    pub ipv6_address: String,
+}
+
+/// A container, as far as netmon asks.
+#[derive(Clone, Debug, Default)]
+pub struct Container {
+    /// Its name, without the slash.
+    pub name: String,
+    /// The file of its namespace.
+    pub sandbox: PathBuf,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// `default`, `host`, `none`, `container:...`.
+    pub network_mode: String,
+    /// Its interfaces.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Container {
+    /// Its id: made of its name.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let hex: String = self.name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        format!("{hex:0<64.64}")
+    }
+
+    fn json(&self) -> Value {
+        let networks: serde_json::Map<String, Value> = self
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                let described = json!({
+                    "NetworkID": network_id(&endpoint.network), "MacAddress": endpoint.mac,
+                    "IPAddress": endpoint.address, "GlobalIPv6Address": endpoint.ipv6_address,
+                });
+                (endpoint.network.clone(), described)
+            })
+            .collect();
+        json!({
+            "Id": self.id(), "Name": format!("/{}", self.name),
+            "State": { "Status": "running", "Running": true, "Restarting": false, "StartedAt": "2026-01-01T00:00:00Z" },
+            "Config": { "Image": "demo:latest", "Labels": self.labels },
+            "HostConfig": { "NetworkMode": self.network_mode },
+            "NetworkSettings": { "SandboxKey": self.sandbox, "Networks": networks },
+        })
+    }
+}
+
+/// A network.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    /// Its name; its id is made of it.
+    pub name: String,
+    /// Its driver.
+    pub driver: String,
+    /// Its subnet.
+    pub subnet: String,
+    /// Its VXLAN identifier, of an overlay.
+    pub vni: Option<u32>,
+}
+
+impl Network {
+    fn json(&self) -> Value {
+        let mut options = BTreeMap::new();
+        if let Some(vni) = self.vni {
+            options.insert("com.docker.network.driver.overlay.vxlanid_list", vni.to_string());
+        }
+        json!({
+            "Id": network_id(&self.name), "Name": self.name, "Driver": self.driver,
+            "Scope": if self.vni.is_some() { "swarm" } else { "local" }, "Internal": false, "Attachable": true,
+            "Ingress": false, "EnableIPv6": false, "IPAM": { "Config": [{ "Subnet": self.subnet }] },
+            "Options": options, "Labels": {},
+        })
+    }
+}
+
+/// The id of the network of that name.
+#[must_use]
+pub fn network_id(name: &str) -> String {
+    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("{hex:0<64.64}")
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    containers: Vec<Container>,
+    networks: Vec<Network>,
+    listeners: Vec<UnixStream>,
+    /// Answers that replace the right ones, by path.
+    rubbish: BTreeMap<String, String>,
+}
+
+/// An engine on a socket.
+#[derive(Debug)]
+pub struct FakeEngine {
+    socket: PathBuf,
+    told: Arc<Mutex<Told>>,
+    ends: Arc<AtomicBool>,
+}
+
+impl FakeEngine {
+    /// Listens on a socket in that folder.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn start(folder: &Path) -> anyhow::Result<Self> {
+        let socket = folder.join("docker.sock");
+        let listener = UnixListener::bind(&socket).with_context(|| format!("{}", socket.display()))?;
+        let told = Arc::new(Mutex::new(Told::default()));
+        let ends = Arc::new(AtomicBool::new(false));
+        let (its_told, its_ends) = (Arc::clone(&told), Arc::clone(&ends));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if its_ends.load(Ordering::Relaxed) {
+                    break;
+                }
+                let told = Arc::clone(&its_told);
+                // A client that hangs up in the middle is its own affair.
+                thread::spawn(move || drop(serve(stream, &told)));
+            }
+        });
+        Ok(Self { socket, told, ends })
+    }
+
+    /// Its address, as a flag of netmon's.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        format!("--docker.host=unix://{}", self.socket.display())
+    }
+
+    /// There is a network.
+    pub fn network(&self, network: Network) {
+        self.told().networks.push(network);
+    }
+
+    /// A container starts.
+    pub fn start_container(&self, container: Container) {
+        let id = container.id();
+        let mut told = self.told();
+        told.containers.push(container);
+        event(&mut told, "container", "start", &id, &json!({}));
+    }
+
+    /// A container comes onto another network.
+    pub fn connect(&self, name: &str, endpoint: Endpoint) {
+        let mut told = self.told();
+        let network = network_id(&endpoint.network);
+        let Some(container) = told.containers.iter_mut().find(|it| it.name == name) else {
+            return;
+        };
+        container.endpoints.push(endpoint);
+        let id = container.id();
+        event(&mut told, "network", "connect", &network, &json!({ "container": id }));
+    }
+
+    /// A container ends, and is gone.
+    pub fn end_container(&self, name: &str) {
+        let mut told = self.told();
+        let Some(at) = told.containers.iter().position(|it| it.name == name) else {
+            return;
+        };
+        let id = told.containers.remove(at).id();
+        event(&mut told, "container", "die", &id, &json!({}));
+        event(&mut told, "container", "destroy", &id, &json!({}));
+    }
+
+    /// From now on the answer to that path is this, whatever is asked.
+    pub fn answer(&self, path: &str, body: &str) {
+        self.told().rubbish.insert(path.to_owned(), body.to_owned());
+    }
+
+    /// Answers are right again.
+    pub fn answer_rightly(&self) {
+        self.told().rubbish.clear();
+    }
+
+    /// Sends a line to whoever listens for events.
+    pub fn send_line(&self, line: &str) {
+        send(&mut self.told(), line);
+    }
+
+    /// Ends every stream of events, as an engine that goes down does.
+    pub fn hang_up(&self) {
+        self.told().listeners.clear();
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for FakeEngine {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        // Wakes the listener, so that it sees the end.
+        drop(UnixStream::connect(&self.socket));
+        drop(std::fs::remove_file(&self.socket));
+        self.hang_up();
+    }
+}
+
+fn event(told: &mut Told, kind: &str, action: &str, id: &str, attributes: &Value) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let line = json!({
+        "Type": kind, "Action": action, "Actor": { "ID": id, "Attributes": attributes },
+        "time": now.as_secs(), "timeNano": u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+    });
+    send(told, &line.to_string());
+}
+
+fn send(told: &mut Told, line: &str) {
+    told.listeners
+        .retain_mut(|stream| write!(stream, "{:x}\r\n{line}\n\r\n", line.len() + 1).is_ok());
+}
+
+fn serve(stream: UnixStream, told: &Mutex<Told>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut stream = stream;
+    let mut request = String::new();
+    reader.read_line(&mut request)?;
+    let mut header = String::new();
+    while reader.read_line(&mut header)? > 2 {
+        header.clear();
+    }
+    let path = request.split_whitespace().nth(1).unwrap_or("/");
+    // The version that was agreed on stands before the path.
+    let path = match path.strip_prefix("/v").and_then(|it| it.split_once('/')) {
+        Some((version, rest)) if version.starts_with(|it: char| it.is_ascii_digit()) => format!("/{rest}"),
+        _ => path.to_owned(),
+    };
+    let (path, query) = path.split_once('?').unwrap_or((&path, ""));
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(rubbish) = told.rubbish.get(path) {
+        return answer(&mut stream, 200, rubbish);
+    }
+    let body = match path {
+        "/_ping" => return answer(&mut stream, 200, "OK"),
+        "/version" => json!({ "Version": "28.0.0", "ApiVersion": "1.48", "MinAPIVersion": "1.24" }),
+        "/info" => json!({
+            "Name": "demo", "ServerVersion": "28.0.0", "KernelVersion": "demo",
+            "Swarm": { "NodeID": "demo-node", "ControlAvailable": true },
+        }),
+        "/networks" => told.networks.iter().map(Network::json).collect(),
+        "/containers/json" => told
+            .containers
+            .iter()
+            .map(|container| json!({ "Id": container.id(), "State": "running" }))
+            .collect(),
+        "/events" => {
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )?;
+            if query.contains("until=") {
+                return write!(stream, "0\r\n\r\n");
+            }
+            told.listeners.push(stream);
+            return Ok(());
+        }
+        path => {
+            let id = path.trim_start_matches("/containers/").trim_end_matches("/json");
+            match told.containers.iter().find(|container| container.id() == id) {
+                Some(container) => container.json(),
+                None => return answer(&mut stream, 404, r#"{"message":"No such container"}"#),
+            }
+        }
+    };
+    answer(&mut stream, 200, &body.to_string())
+}
+
+fn answer(stream: &mut UnixStream, status: u16, body: &str) -> std::io::Result<()> {
+    write!(
+        stream,
+        "HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nApi-Version: 1.48\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}

@@ -1,0 +1,55 @@
+//! A device's counters, as the kernel's own tools show them.
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+/// Counters of one device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct Figures {
+    /// Packets received.
+    pub receive_packets: u64,
+    /// Bytes received.
+    pub receive_bytes: u64,
+    /// Packets sent.
+    pub transmit_packets: u64,
+    /// Bytes sent.
+    pub transmit_bytes: u64,
+}
+
+impl Figures {
+    /// Reads what `ip -j -s link show dev X` printed.
+    ///
+    /// # Errors
+    /// It printed something else.
+    pub fn of_ip(json: &str) -> anyhow::Result<Self> {
+        let json: Value = serde_json::from_str(json)?;
+        let figure = |path: &str| {
+            json.pointer(&format!("/0/stats64/{path}"))
+                .and_then(Value::as_u64)
+                .with_context(|| format!("`ip` shows no {path}: {json}"))
+        };
+        Ok(Self {
+            receive_packets: figure("rx/packets")?,
+            receive_bytes: figure("rx/bytes")?,
+            transmit_packets: figure("tx/packets")?,
+            transmit_bytes: figure("tx/bytes")?,
+        })
+    }
+
+    /// What is more here than there.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        let Self {
+            receive_packets,
+            receive_bytes,
+            transmit_packets,
+            transmit_bytes,
+        } = self;
+        Self {
+            receive_packets: receive_packets - before.receive_packets,
+            receive_bytes: receive_bytes - before.receive_bytes,
+            transmit_packets: transmit_packets - before.transmit_packets,
+            transmit_bytes: transmit_bytes - before.transmit_bytes,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! A netmon to look at: the binary, started with a test's flags, ended with the test.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    page::Page,
+    patience::{until, within},
+};
+
+/// How long the answer to a request may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The binary under test: what `cargo xtask test` built.
+///
+/// # Errors
+/// The tests were not started by `cargo xtask test`.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    let path = env::var_os("NETMON_TEST_BINARY").context("NETMON_TEST_BINARY is not set: run `cargo xtask test`")?;
+    Ok(path.into())
+}
+
+/// An answer of the server's.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The header's lines.
+    pub head: String,
+    /// What came after them.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body, which is text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A netmon that runs.
+#[derive(Debug)]
+pub struct Netmon {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Netmon {
+    /// Starts one, and waits until it answers. Its log goes to a file of its own, and is shown when it fails.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn start(flags: &[String]) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary()?);
+        command.args(flags);
+        Self::spawn(command, free_port()?)
+    }
+
+    /// Starts that command, to which the address is added.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn spawn(mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {
+        let log = env::temp_dir().join(format!("netmon-test-{}-{}.log", std::process::id(), address.port()));
+        let file = File::create(&log).with_context(|| format!("{}", log.display()))?;
+        let child = command
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--log.level=debug")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("{} cannot be run", command.get_program().display()))?;
+        let mut netmon = Self { child, address, log };
+        until("netmon to answer", || {
+            if let Some(status) = netmon.child.try_wait()? {
+                bail!("it ended with {status}: {}", netmon.log());
+            }
+            let answer = netmon.get("/-/healthy")?;
+            ensure!(answer.status == 200, "{}", answer.text());
+            Ok(())
+        })?;
+        Ok(netmon)
+    }
+
+    /// Waits until everything on the node is counted.
+    ///
+    /// # Errors
+    /// It never is.
+    pub fn wait_ready(&self) -> anyhow::Result<()> {
+        until("netmon to be ready", || {
+            let answer = self.get("/-/ready")?;
+            ensure!(answer.status == 200, "{}", answer.text());
+            Ok(())
+        })
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks for a page.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        self.request(&format!(
+            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+        ))
+    }
+
+    /// Sends this, and reads the answer to its end.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn request(&self, request: &str) -> anyhow::Result<Answer> {
+        get(self.address, request)
+    }
+
+    /// The page of metrics.
+    ///
+    /// # Errors
+    /// It cannot be had or read.
+    pub fn page(&self) -> anyhow::Result<Page> {
+        let answer = self.get("/metrics")?;
+        ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
+        Page::parse(&answer.text())
+    }
+
+    /// Looks at the page until it shows what is waited for.
+    ///
+    /// # Errors
+    /// It never does: the error has the last reason, and what netmon has logged.
+    pub fn page_until<T>(&self, what: &str, mut look: impl FnMut(&Page) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        until(what, || look(&self.page()?)).with_context(|| format!("netmon's log:\n{}", self.log()))
+    }
+
+    /// Kills it, as a power cut would.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Tells it to end, and gives how it ended and how long that took.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn terminate(mut self) -> anyhow::Result<(ExitStatus, Duration)> {
+        let begin = Instant::now();
+        kill_process(self.os_pid()?, Signal::TERM)?;
+        let status = within(Duration::from_secs(10), "netmon to end", || {
+            self.child.try_wait()?.context("it still runs")
+        })?;
+        Ok((status, begin.elapsed()))
+    }
+
+    /// How many descriptors it holds.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
+    fn os_pid(&self) -> anyhow::Result<Pid> {
+        i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("the process has no number")
+    }
+}
+
+impl Drop for Netmon {
+    fn drop(&mut self) {
+        // Ended, not killed: what it attached by clsact outlives it otherwise. It may have ended already.
+        if let Ok(pid) = self.os_pid()
+            && matches!(self.child.try_wait(), Ok(None))
+        {
+            drop(kill_process(pid, Signal::TERM));
+            let ended = within(Duration::from_secs(5), "netmon to end", || {
+                self.child.try_wait()?.context("it still runs")
+            });
+            if ended.is_err() {
+                drop(self.child.kill());
+                drop(self.child.wait());
+            }
+        }
+        drop(fs::remove_file(&self.log));
+    }
+}
+
+/// Sends this to a server, and reads the answer to its end.
+///
+/// # Errors
+/// It does not answer, or not in HTTP.
+pub fn get(address: SocketAddr, request: &str) -> anyhow::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).context("it cannot be reached")?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let end = bytes
+        .windows(4)
+        .position(|it| it == b"\r\n\r\n")
+        .context("the answer has no head")?;
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let status = head
+        .split_whitespace()
+        .nth(1)
+        .and_then(|it| it.parse().ok())
+        .with_context(|| format!("no status: {head}"))?;
+    let mut body = bytes.split_off(end + 4);
+    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        body = unchunk(&body)?;
+    }
+    Ok(Answer { status, head, body })
+}
+
+fn unchunk(mut bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = bytes
+            .windows(2)
+            .position(|it| it == b"\r\n")
+            .context("a chunk without a size")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..end])?.trim(), 16)?;
+        if size == 0 {
+            return Ok(body);
+        }
+        body.extend(bytes.get(end + 2..end + 2 + size).context("a chunk was cut")?);
+        bytes = bytes.get(end + 4 + size..).context("a chunk without an end")?;
+    }
+}
+
+/// An address of this machine that nobody listens on.
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}

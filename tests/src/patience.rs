@@ -1,0 +1,36 @@
+//! Waiting for what takes its time.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::bail;
+
+/// Long enough for whatever happens by itself on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Looks until there is something, and gives it.
+///
+/// # Errors
+/// There was nothing within [`PATIENCE`]; the error has the last reason.
+pub fn until<T>(what: &str, look: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    within(PATIENCE, what, look)
+}
+
+/// Looks until there is something, for at most that long.
+///
+/// # Errors
+/// There was nothing in time; the error has the last reason.
+pub fn within<T>(time: Duration, what: &str, mut look: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let begin = Instant::now();
+    loop {
+        match look() {
+            Ok(it) => return Ok(it),
+            Err(error) if begin.elapsed() > time => bail!("waited {time:?} for {what}: {error:#}"),
+            Err(_) => thread::sleep(INTERVAL),
+        }
+    }
+}

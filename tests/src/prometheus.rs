@@ -1,0 +1,130 @@
+//! A real Prometheus, and its own checker of pages.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use crate::{
+    netmon::{free_port, get},
+    patience::until,
+};
+
+fn tool(name: &str) -> anyhow::Result<PathBuf> {
+    let folder =
+        env::var_os("NETMON_TEST_PROMETHEUS").context("NETMON_TEST_PROMETHEUS is not set: run `cargo xtask test`")?;
+    Ok(PathBuf::from(folder).join(name))
+}
+
+/// Whether `promtool check metrics` has nothing to say about the page.
+///
+/// # Errors
+/// What it says.
+pub fn check_metrics(page: &[u8]) -> anyhow::Result<()> {
+    let mut child = Command::new(tool("promtool")?)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("promtool cannot be run")?;
+    child.stdin.take().context("promtool has no input")?.write_all(page)?;
+    let output = child.wait_with_output()?;
+    let words = [output.stdout, output.stderr].concat();
+    ensure!(
+        output.status.success() && words.is_empty(),
+        "promtool ({}): {}",
+        output.status,
+        String::from_utf8_lossy(&words)
+    );
+    Ok(())
+}
+
+/// A Prometheus that scrapes.
+#[derive(Debug)]
+pub struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    /// Starts one that scrapes these targets every second.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn start(folder: &Path, targets: &[SocketAddr]) -> anyhow::Result<Self> {
+        let targets: Vec<String> = targets.iter().map(|it| format!("\"{it}\"")).collect();
+        let configuration = folder.join("prometheus.yml");
+        let text = format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: netmon\n    \
+             static_configs: [{{targets: [{}]}}]\n",
+            targets.join(", ")
+        );
+        fs::write(&configuration, text)?;
+        let address = free_port()?;
+        let log = File::create(folder.join("prometheus.log"))?;
+        let child = Command::new(tool("prometheus")?)
+            .arg(format!("--config.file={}", configuration.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("prometheus cannot be run")?;
+        let prometheus = Self { child, address };
+        until("Prometheus to be ready", || prometheus.get("/-/ready").map(drop))?;
+        Ok(prometheus)
+    }
+
+    /// The value of a query that gives one.
+    ///
+    /// # Errors
+    /// It gives none, or many.
+    pub fn value(&self, query: &str) -> anyhow::Result<f64> {
+        let encoded: String = query
+            .bytes()
+            .map(|byte| {
+                if byte.is_ascii_alphanumeric() {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            })
+            .collect();
+        let json: Value = serde_json::from_str(&self.get(&format!("/api/v1/query?query={encoded}"))?)?;
+        let results = json
+            .pointer("/data/result")
+            .and_then(Value::as_array)
+            .context("no result")?;
+        ensure!(results.len() == 1, "`{query}` gives {} series", results.len());
+        let value = results[0]
+            .pointer("/value/1")
+            .and_then(Value::as_str)
+            .context("no value")?;
+        Ok(value.parse()?)
+    }
+
+    fn get(&self, path: &str) -> anyhow::Result<String> {
+        let answer = get(
+            self.address,
+            &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"),
+        )?;
+        ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
+        Ok(answer.text())
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,42 @@
+//! Other programs, run to their end.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+/// Runs the command and gives what it printed.
+///
+/// # Errors
+/// It cannot run, or fails; the error has its own words.
+pub fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{} cannot be run", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!(
+            "{command:?} failed ({}): {}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr),
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// A command line whose words are separated by blanks.
+#[must_use]
+pub fn command(line: &str) -> Command {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
+    command
+}
+
+/// Runs a command line whose words are separated by blanks.
+///
+/// # Errors
+/// As [`output`].
+pub fn run(line: &str) -> anyhow::Result<String> {
+    output(&mut command(line))
+}

@@ -1,0 +1,129 @@
+//! Traffic of an exact amount, between namespaces.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, ensure};
+
+use crate::netns::Netns;
+
+/// The port that receivers listen on.
+const PORT: u16 = 5201;
+/// How long either end may wait for the other.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Sends that many pings and gets as many answers.
+///
+/// # Errors
+/// An answer is missing.
+pub fn ping(from: &Netns, to: IpAddr, count: u32) -> anyhow::Result<()> {
+    let text = from.run(&format!("ping -q -c {count} -i 0.002 -W 5 {to}"))?;
+    ensure!(
+        text.contains(&format!("{count} packets transmitted, {count} received")),
+        "pings were lost: {text}"
+    );
+    Ok(())
+}
+
+/// Sends that many datagrams of that size; all arrive.
+///
+/// # Errors
+/// One is missing.
+pub fn udp(from: &Netns, to: &Netns, address: IpAddr, count: u32, size: usize) -> anyhow::Result<()> {
+    thread::scope(|scope| {
+        let (ready, is_ready) = mpsc::channel();
+        let (got, is_got) = mpsc::channel();
+        let receiver = scope.spawn(move || -> anyhow::Result<()> {
+            to.enter()?;
+            let socket = UdpSocket::bind(SocketAddr::new(any(address), PORT))?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            ready.send(())?;
+            let mut buffer = vec![0; 65_536];
+            for number in 0..count {
+                let length = socket
+                    .recv(&mut buffer)
+                    .with_context(|| format!("datagram {number} of {count} did not arrive"))?;
+                ensure!(length == size, "a datagram of {length} bytes arrived, not of {size}");
+                got.send(())?;
+            }
+            Ok(())
+        });
+        let sender = scope.spawn(move || -> anyhow::Result<()> {
+            from.enter()?;
+            is_ready.recv_timeout(PATIENCE).context("the receiver is not ready")?;
+            let socket = UdpSocket::bind(SocketAddr::new(any(address), 0))?;
+            let datagram = vec![0x5a; size];
+            for _ in 0..count {
+                socket.send_to(&datagram, SocketAddr::new(address, PORT))?;
+                // One at a time: what overflows the receiver's buffer would be lost, and this is no test of that.
+                is_got.recv_timeout(PATIENCE).context("a datagram is missing")?;
+            }
+            Ok(())
+        });
+        joined(sender.join())?;
+        joined(receiver.join())
+    })
+}
+
+/// Sends that many bytes over one connection, which both ends then close.
+///
+/// # Errors
+/// Not all of them arrive.
+pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, bytes: usize) -> anyhow::Result<()> {
+    thread::scope(|scope| {
+        let (ready, is_ready) = mpsc::channel();
+        let receiver = scope.spawn(move || -> anyhow::Result<()> {
+            to.enter()?;
+            let listener = TcpListener::bind(SocketAddr::new(any(address), PORT))?;
+            ready.send(())?;
+            let (mut stream, _) = listener.accept()?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let mut buffer = vec![0; 1 << 18];
+            let mut length = 0;
+            loop {
+                match stream.read(&mut buffer)? {
+                    0 => break,
+                    more => length += more,
+                }
+            }
+            ensure!(length == bytes, "{length} of {bytes} bytes arrived");
+            Ok(())
+        });
+        let sender = scope.spawn(move || -> anyhow::Result<()> {
+            from.enter()?;
+            is_ready.recv_timeout(PATIENCE).context("the receiver is not ready")?;
+            let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, PORT), PATIENCE)?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            let block = vec![0x5a; 1 << 18];
+            let mut rest = bytes;
+            while rest > 0 {
+                let some = rest.min(block.len());
+                stream.write_all(&block[..some])?;
+                rest -= some;
+            }
+            stream.shutdown(std::net::Shutdown::Write)?;
+            // Ends when the other end has closed, too.
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.read_to_end(&mut Vec::new())?;
+            Ok(())
+        });
+        joined(sender.join())?;
+        joined(receiver.join())
+    })
+}
+
+fn any(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+fn joined(result: thread::Result<anyhow::Result<()>>) -> anyhow::Result<()> {
+    result.map_err(|_| anyhow!("an end of the traffic panicked"))?
+}

@@ -1,0 +1,1 @@
+//! netmon beside real engines.

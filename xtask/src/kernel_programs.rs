@@ -1,0 +1,20 @@
+//! What netmon's build script knows about compiling kernel programs, for `setup`, `doctor` and `lint`: the very same
+//! files, so that both always look in the same places.
+#![allow(dead_code, reason = "the build script uses more of these files than the chores do")]
+#![allow(clippy::duplicate_mod, reason = "one source, two programs")]
+
+#[path = "../../netmon/build/ebpf.rs"]
+pub(crate) mod ebpf;
+#[path = "../../netmon/build/object.rs"]
+mod object;
+#[path = "../../netmon/build/toolchain.rs"]
+pub(crate) mod toolchain;
+
+/// The byte order that kernel programs are compiled for here.
+pub(crate) fn endian() -> toolchain::Endian {
+    if cfg!(target_endian = "big") {
+        toolchain::Endian::Big
+    } else {
+        toolchain::Endian::Little
+    }
+}

@@ -1,0 +1,64 @@
+//! `cargo xtask lint`: formatting, clippy on the host and on BPF, documentation, and the rules of the house.
+
+use std::process::Command;
+
+use crate::{
+    kernel_programs::{ebpf::Toolchain, endian, toolchain::CompilerKind},
+    needs::{self, Purpose},
+    setup, sh, tidy,
+};
+
+/// Fails on the first thing that is not in order.
+pub(crate) fn run() -> anyhow::Result<()> {
+    setup::run(Purpose::Lint)?;
+    tidy::run()?;
+    sh::run("formatting", &mut sh::cargo(["fmt", "--all", "--check"]))?;
+    sh::run(
+        "clippy on the host",
+        sh::cargo([
+            "clippy",
+            "--workspace",
+            "--exclude",
+            "netmon-ebpf",
+            "--all-targets",
+            "--features",
+            "netmon/bench",
+        ])
+        .args(["--", "-Dwarnings"]),
+    )?;
+    let toolchain = Toolchain::find(&sh::tools(), endian(), std::env::consts::ARCH).map_err(anyhow::Error::msg)?;
+    sh::run("clippy on BPF", &mut bpf_clippy(&toolchain))?;
+    sh::run(
+        "documentation",
+        sh::cargo([
+            "doc",
+            "--no-deps",
+            "--workspace",
+            "--exclude",
+            "netmon-ebpf",
+            "--document-private-items",
+        ])
+        .env("RUSTDOCFLAGS", "-Dwarnings"),
+    )
+}
+
+/// Clippy with the compiler of kernel programs.
+fn bpf_clippy(toolchain: &Toolchain) -> Command {
+    let target = sh::workspace().join("target/ebpf-clippy");
+    match toolchain.compiler.kind {
+        // rustup's clippy looks for core where rustup's compiler has it: the driver that belongs to Debian's compiler
+        // takes its place, called as `cargo clippy` calls it.
+        CompilerKind::Prebuilt { .. } => {
+            let mut command = toolchain.cargo("check", &sh::workspace(), &target);
+            command
+                .env("RUSTC_WORKSPACE_WRAPPER", needs::CLIPPY_DRIVER)
+                .env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
+            command
+        }
+        CompilerKind::BuildStd { .. } => {
+            let mut command = toolchain.cargo("clippy", &sh::workspace(), &target);
+            command.args(["--", "-Dwarnings"]);
+            command
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The one table of what has to be on a machine, what for, and how Debian calls it. `setup` installs by it, `doctor`
+//! reports by it.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use crate::{
+    kernel_programs::{endian, toolchain},
+    sh,
+};
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Purpose {
+    /// Build netmon.
+    #[default]
+    Build,
+    /// Check the code.
+    Lint,
+    /// Run the demo.
+    Demo,
+    /// Run the tests.
+    Test,
+}
+
+impl Purpose {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Lint => "lint",
+            Self::Demo => "demo",
+            Self::Test => "test",
+        }
+    }
+
+    /// Whether who wants this also needs what that takes.
+    pub(crate) fn includes(self, other: Self) -> bool {
+        match other {
+            Self::Build => true,
+            Self::Demo => matches!(self, Self::Demo | Self::Test),
+            Self::Lint | Self::Test => self == other,
+        }
+    }
+}
+
+/// How a need is met where it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// Debian's packages of these names.
+    Packages(&'static [&'static str]),
+    /// Debian's package of that name, unpacked into a folder of ours: installed, its daemon would run on the machine.
+    Unpacked(&'static str),
+    /// The linker of kernel programs, compiled here.
+    Linker,
+    /// A newer Docker engine than Debian 12 has, unpacked into a folder of ours.
+    NewEngine,
+}
+
+/// One thing that has to be there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    /// What it is.
+    pub(crate) what: &'static str,
+    /// What it is needed for.
+    pub(crate) purpose: Purpose,
+    /// How it is found: the place, or why it was not found.
+    pub(crate) find: fn() -> Result<String, String>,
+    /// How it comes here.
+    pub(crate) remedy: Remedy,
+}
+
+/// Everything, in the order in which it is installed.
+pub(crate) const NEEDS: &[Need] = &[
+    Need {
+        what: "a C linker",
+        purpose: Purpose::Build,
+        find: || program("cc"),
+        remedy: Remedy::Packages(&["gcc", "libc6-dev"]),
+    },
+    Need {
+        what: "a Rust compiler with a core for BPF",
+        purpose: Purpose::Build,
+        find: compiler,
+        remedy: Remedy::Packages(&["rustc-web", "libstd-rust-web-dev-bpf"]),
+    },
+    Need {
+        what: "bpf-linker",
+        purpose: Purpose::Build,
+        find: linker,
+        remedy: Remedy::Linker,
+    },
+    Need {
+        what: "clippy for that compiler",
+        purpose: Purpose::Lint,
+        find: clippy,
+        remedy: Remedy::Packages(&["rust-web-clippy"]),
+    },
+    Need {
+        what: "ip (network namespaces)",
+        purpose: Purpose::Demo,
+        find: || program("ip"),
+        remedy: Remedy::Packages(&["iproute2"]),
+    },
+    Need {
+        what: "ping",
+        purpose: Purpose::Demo,
+        find: || program("ping"),
+        remedy: Remedy::Packages(&["iputils-ping"]),
+    },
+    Need {
+        what: "nft (loss on purpose)",
+        purpose: Purpose::Demo,
+        find: || program("nft"),
+        remedy: Remedy::Packages(&["nftables"]),
+    },
+    Need {
+        what: "ethtool (offloads on and off)",
+        purpose: Purpose::Test,
+        find: || program("ethtool"),
+        remedy: Remedy::Packages(&["ethtool"]),
+    },
+    Need {
+        what: "a Docker engine",
+        purpose: Purpose::Test,
+        find: || program("dockerd").and_then(|it| program("containerd").map(|_| it)),
+        remedy: Remedy::Packages(&["docker.io", "iptables"]),
+    },
+    Need {
+        what: "tini-static (a test node's first process)",
+        purpose: Purpose::Test,
+        find: || program("tini-static"),
+        remedy: Remedy::Packages(&["tini"]),
+    },
+    Need {
+        what: "busybox, static (the containers' image)",
+        purpose: Purpose::Test,
+        find: || program("busybox"),
+        remedy: Remedy::Packages(&["busybox-static"]),
+    },
+    Need {
+        what: "jq and pgrep (the lab's script)",
+        purpose: Purpose::Test,
+        find: || program("jq").and_then(|it| program("pgrep").map(|_| it)),
+        remedy: Remedy::Packages(&["jq", "procps"]),
+    },
+    Need {
+        what: "Prometheus and promtool",
+        purpose: Purpose::Test,
+        find: || file(prometheus().join("usr/bin/promtool")),
+        remedy: Remedy::Unpacked("prometheus"),
+    },
+    Need {
+        what: "a newer Docker engine",
+        purpose: Purpose::Test,
+        find: || file(new_engine().join("dockerd")),
+        remedy: Remedy::NewEngine,
+    },
+];
+
+/// Debian's clippy.
+pub(crate) const CLIPPY_DRIVER: &str = "/usr/bin/clippy-driver";
+
+/// Where Prometheus is unpacked.
+pub(crate) fn prometheus() -> PathBuf {
+    sh::tools().join("prometheus")
+}
+
+/// Where the newer engine is unpacked.
+pub(crate) fn new_engine() -> PathBuf {
+    sh::tools().join("new-engine")
+}
+
+/// Compilers of kernel programs are found as the build finds them.
+fn compiler() -> Result<String, String> {
+    toolchain::find_compiler(endian())
+        .map(|compiler| compiler.to_string())
+        .map_err(|tried| tried.join("; "))
+}
+
+/// rustup's own clippy serves a compiler of rustup's.
+fn clippy() -> Result<String, String> {
+    match toolchain::find_compiler(endian()) {
+        Ok(toolchain::Compiler {
+            kind: toolchain::CompilerKind::BuildStd { toolchain },
+            ..
+        }) => Ok(format!("rustup's {toolchain}")),
+        Ok(_) | Err(_) => file(CLIPPY_DRIVER.into()),
+    }
+}
+
+fn linker() -> Result<String, String> {
+    toolchain::find_linker(&sh::tools()).map(|path| path.display().to_string())
+}
+
+/// A program in `PATH`, or where Debian keeps those for root, which a person's `PATH` may lack.
+fn program(name: &str) -> Result<String, String> {
+    toolchain::in_path(name)
+        .or_else(|| {
+            ["/usr/sbin", "/sbin"]
+                .map(|directory| Path::new(directory).join(name))
+                .into_iter()
+                .find(|path| path.is_file())
+        })
+        .map(|path| path.display().to_string())
+        .ok_or_else(|| format!("no {name} in PATH"))
+}
+
+fn file(path: PathBuf) -> Result<String, String> {
+    if path.is_file() {
+        Ok(path.display().to_string())
+    } else {
+        Err(format!("no {}", path.display()))
+    }
+}

@@ -1,0 +1,183 @@
+//! `cargo xtask setup`: installs what is missing, and nothing else. Debian and Ubuntu; elsewhere it says what is needed.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    kernel_programs::{endian, toolchain},
+    needs::{NEEDS, Need, Purpose, Remedy, new_engine, prometheus},
+    sh,
+};
+
+/// Debian's way to forbid packages to start their services while they are installed: exit status 101 is "forbidden".
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Installs what is missing for that purpose and for those before it.
+pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
+    let missing: Vec<&Need> = NEEDS
+        .iter()
+        .filter(|need| purpose.includes(need.purpose) && (need.find)().is_err())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    sh::say(format!(
+        "To {} netmon, these are missing and will be installed:",
+        purpose.as_str()
+    ));
+    for need in &missing {
+        sh::say(format!("  {:<42} {}", need.what, describe(need.remedy)));
+    }
+    if toolchain::in_path("apt-get").is_none() {
+        for line in toolchain::remedies() {
+            sh::say(format!("  {line}"));
+        }
+        bail!("this machine has no apt-get: install the above by its own means, then look with `cargo xtask doctor`");
+    }
+
+    let mut packages: Vec<&str> = missing
+        .iter()
+        .filter_map(|need| match need.remedy {
+            Remedy::Packages(names) => Some(names),
+            Remedy::Unpacked(_) | Remedy::Linker | Remedy::NewEngine => None,
+        })
+        .flatten()
+        .copied()
+        .collect();
+    packages.dedup();
+    if needs_lists(&missing) {
+        sh::run("fetch Debian's lists of packages", apt().args(["-qq", "update"]))?;
+    }
+    install(&packages)?;
+    for need in &missing {
+        match need.remedy {
+            Remedy::Packages(_) => {}
+            Remedy::Unpacked(package) => unpack(package, &prometheus())?,
+            Remedy::Linker => linker()?,
+            Remedy::NewEngine => sh::run(
+                "unpack a newer Docker engine, without installing it",
+                Command::new(sh::workspace().join("tests/lab/get-engine"))
+                    .arg("sid")
+                    .arg(new_engine()),
+            )?,
+        }
+    }
+    for need in missing {
+        if let Err(why) = (need.find)() {
+            bail!("{} is still missing after it was installed: {why}", need.what);
+        }
+    }
+    Ok(())
+}
+
+/// What a remedy does, in a few words.
+pub(crate) fn describe(remedy: Remedy) -> String {
+    match remedy {
+        Remedy::Packages(names) => format!("apt-get install {}", names.join(" ")),
+        Remedy::Unpacked(name) => format!("Debian's {name}, unpacked into target/tools"),
+        Remedy::Linker => "compiled into target/tools (some minutes), after Debian's LLVM".to_owned(),
+        Remedy::NewEngine => "Debian sid's docker.io, unpacked into target/tools".to_owned(),
+    }
+}
+
+/// Whether any of it comes from Debian.
+fn needs_lists(missing: &[&Need]) -> bool {
+    missing.iter().any(|need| match need.remedy {
+        Remedy::Packages(_) | Remedy::Unpacked(_) | Remedy::Linker => true,
+        Remedy::NewEngine => false,
+    })
+}
+
+/// `apt-get`, by `sudo` where the person is not root.
+fn apt() -> Command {
+    let mut command = as_root("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+fn as_root(program: &str) -> Command {
+    if fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0) {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg(program);
+    command
+}
+
+/// Installs packages, without starting the services in them.
+fn install(packages: &[&str]) -> anyhow::Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    // Without root, sudo installs, and services do as Debian does.
+    let policy = Path::new(POLICY);
+    let ours = !policy.exists() && fs::write(policy, "#!/bin/sh\nexit 101\n").is_ok();
+    if ours {
+        fs::set_permissions(policy, fs::Permissions::from_mode(0o755)).with_context(|| format!("{POLICY}"))?;
+    }
+    let installed = sh::run(
+        "install Debian's packages; the services in them are not started",
+        apt()
+            .args(["install", "-qq", "-y", "--no-install-recommends"])
+            .args(packages),
+    );
+    if ours {
+        fs::remove_file(policy).with_context(|| format!("{POLICY} cannot be removed: remove it by hand"))?;
+    }
+    installed
+}
+
+/// Unpacks one of Debian's packages into a folder, without installing it.
+fn unpack(package: &str, folder: &Path) -> anyhow::Result<()> {
+    let name = folder.display();
+    fs::create_dir_all(folder).with_context(|| format!("{name}"))?;
+    sh::run(
+        &format!("fetch {package}"),
+        Command::new("apt-get")
+            .args(["-qq", "-o", "APT::Sandbox::User=root", "download", package])
+            .current_dir(folder),
+    )?;
+    for entry in fs::read_dir(folder).with_context(|| format!("{name}"))? {
+        let path = entry.with_context(|| format!("{name}"))?.path();
+        if path.extension().is_some_and(|it| it == "deb") {
+            sh::run(
+                &format!("unpack {package}"),
+                Command::new("dpkg").arg("-x").arg(&path).arg(folder),
+            )?;
+            fs::remove_file(&path).with_context(|| format!("{}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Compiles the linker, against the LLVM that the compiler of kernel programs has.
+fn linker() -> anyhow::Result<()> {
+    let compiler = toolchain::find_compiler(endian()).map_err(|tried| anyhow::anyhow!(tried.join("; ")))?;
+    let major = compiler.llvm_major();
+    let llvm = [
+        format!("llvm-{major}-dev"),
+        format!("libpolly-{major}-dev"),
+        "zlib1g-dev".to_owned(),
+        "libzstd-dev".to_owned(),
+        "g++".to_owned(),
+    ];
+    install(&llvm.iter().map(String::as_str).collect::<Vec<_>>())?;
+    sh::run(
+        "compile bpf-linker (some minutes, once)",
+        sh::cargo([
+            "install",
+            "bpf-linker",
+            "--version",
+            toolchain::LINKER_VERSION,
+            "--locked",
+        ])
+        .args(["--no-default-features", "--features", &format!("llvm-{major}")])
+        .arg("--root")
+        .arg(sh::tools())
+        // Its build script asks the first llvm-config in PATH otherwise, which may be another LLVM's.
+        .env("LLVM_PREFIX", format!("/usr/lib/llvm-{major}"))
+        // In the workspace it would take over our profile and lints.
+        .current_dir("/"),
+    )
+}

@@ -1,0 +1,79 @@
+//! Running other programs so that a person can follow: what for, the command itself, and how long it took.
+#![expect(clippy::print_stderr, reason = "chores talk to the person at the terminal")]
+
+use std::{
+    ffi::OsStr,
+    fmt::Display,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context as _, bail};
+
+/// The workspace's directory.
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+        .to_path_buf()
+}
+
+/// Where tools that only this project uses are installed.
+pub(crate) fn tools() -> PathBuf {
+    workspace().join("target/tools")
+}
+
+/// The cargo that runs this chore.
+pub(crate) fn cargo<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace()).args(arguments);
+    command
+}
+
+/// A line for the person.
+pub(crate) fn say(line: impl Display) {
+    eprintln!("{line}");
+}
+
+/// Why the chore failed.
+pub(crate) fn complain(error: &anyhow::Error) {
+    eprintln!("\nxtask: {error:#}");
+}
+
+/// Runs the command, shown before and timed after; its output goes where ours goes.
+pub(crate) fn run(what: &str, command: &mut Command) -> anyhow::Result<()> {
+    eprintln!("\n== {what}");
+    eprintln!("   $ {}", line(command));
+    let begin = Instant::now();
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("{} cannot be run", command.get_program().display()))?;
+    if !status.success() {
+        bail!("{what}: `{}` failed ({status})", line(command));
+    }
+    eprintln!("   done in {:.1} s", begin.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// What the command printed, or nothing if it could not run or failed.
+pub(crate) fn ask(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).output().ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The command as a person would type it.
+fn line(command: &Command) -> String {
+    let variables = command.get_envs().filter_map(|(name, value)| {
+        let value = value?;
+        Some(format!("{}={}", name.display(), value.display()))
+    });
+    let words = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy().into_owned());
+    variables.chain(words).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,73 @@
+//! `cargo xtask test`: three tiers, none skipped in silence.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+
+use crate::{build, needs, needs::Purpose, setup, sh};
+
+/// A tier of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tier {
+    /// No privileges, no kernel, no engine: unit tests and golden files.
+    Pure,
+    /// The real kernel: network namespaces, programs attached. Needs root.
+    Kernel,
+    /// Real engines, a real Swarm, a real Prometheus. Needs root.
+    Engine,
+}
+
+/// Runs one tier or all; of those, only what the name says.
+pub(crate) fn run(tier: Option<Tier>, name: Option<&str>) -> anyhow::Result<()> {
+    let wanted = |it| tier.is_none_or(|tier| tier == it);
+    if wanted(Tier::Pure) {
+        setup::run(Purpose::Build)?;
+        let mut cargo = sh::cargo([
+            "test",
+            "--workspace",
+            "--exclude",
+            "netmon-ebpf",
+            "--exclude",
+            "netmon-tests",
+        ]);
+        sh::run("pure tests", cargo.args(name))?;
+    }
+    if !wanted(Tier::Kernel) && !wanted(Tier::Engine) {
+        return Ok(());
+    }
+    if !std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0) {
+        bail!(
+            "the kernel's and the engine's tests need root: `sudo -E env PATH=$PATH cargo xtask test`, or `cargo xtask \
+             test pure` for the others"
+        );
+    }
+    setup::run(Purpose::Test)?;
+    // As it is run on nodes: a debug build is too slow to tell whether it keeps up.
+    let netmon = build::run(true)?;
+    for (tier, target, what) in [
+        (Tier::Kernel, "kernel", "kernel tests"),
+        (Tier::Engine, "engine", "engine tests"),
+    ] {
+        if wanted(tier) {
+            sh::run(what, &mut tests(target, name, &netmon)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The tests of one tier, told where everything is.
+fn tests(target: &str, name: Option<&str>, netmon: &Path) -> anyhow::Result<Command> {
+    let path = std::env::var("PATH").context("PATH is not set")?;
+    let mut cargo = sh::cargo(["test", "--package", "netmon-tests", "--test", target]);
+    cargo
+        .env("NETMON_TEST_BINARY", netmon)
+        .env("NETMON_TEST_PROMETHEUS", needs::prometheus().join("usr/bin"))
+        .env("NETMON_TEST_NEW_ENGINE", needs::new_engine())
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .args(name)
+        // Tests share one kernel with one networking lock and one set of counters of programs: side by side they
+        // would measure each other.
+        .args(["--", "--test-threads=1"]);
+    Ok(cargo)
+}

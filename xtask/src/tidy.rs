@@ -1,0 +1,157 @@
+//! The rules of the house that no compiler checks: every module says what it owns, each third-party library is named
+//! in one folder, pure layers do no I/O, and the project speaks of itself alone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::sh;
+
+/// Which library may be named where: (library, folders or files of `netmon/src`).
+const HOMES: &[(&str, &[&str])] = &[
+    ("aya", &["datapath"]),
+    ("bollard", &["docker"]),
+    ("clap", &["config.rs", "main.rs"]),
+    ("flate2", &["http"]),
+    ("hyper", &["http", "docker"]),
+    ("hyper_util", &["http", "docker"]),
+    ("netlink_packet_core", &["netns"]),
+    ("netlink_packet_route", &["netns"]),
+    ("netlink_sys", &["netns"]),
+    ("procfs", &["process.rs", "netns"]),
+    ("prometheus_client", &["metrics"]),
+    ("tracing_subscriber", &["logging.rs"]),
+];
+
+/// Folders and files of `netmon/src` that do no I/O.
+const PURE: &[&str] = &[
+    "model",
+    "metrics",
+    "network",
+    "network.rs",
+    "docker/convert.rs",
+    "observe/state",
+];
+/// What I/O looks like.
+const IO: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::process",
+    "tokio::",
+    "rustix::fs",
+    "rustix::net",
+    "fs::read",
+];
+
+/// Files of more lines than this hold more than one idea.
+const LONG: usize = 600;
+
+/// Looks through the files that git knows, and names every breach.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let root = sh::workspace();
+    let list = sh::ask(
+        Command::new("git")
+            .args(["ls-files", "-co", "--exclude-standard"])
+            .current_dir(&root),
+    )
+    .context("git cannot list the project's files")?;
+    let mut breaches = Vec::new();
+    for path in list.lines().map(PathBuf::from).filter(|path| root.join(path).is_file()) {
+        let bytes = fs::read(root.join(&path)).with_context(|| format!("{}", path.display()))?;
+        let Ok(text) = std::str::from_utf8(&bytes) else {
+            continue;
+        };
+        if path.extension().is_some_and(|it| it == "rs") {
+            source(&path, text, &mut breaches);
+        }
+    }
+    if breaches.is_empty() {
+        return Ok(());
+    }
+    bail!("the rules of the house are broken:\n  {}", breaches.join("\n  "))
+}
+
+fn source(path: &Path, text: &str, breaches: &mut Vec<String>) {
+    let name = path.display();
+    if !text.starts_with("//!") && !text.starts_with("#!") {
+        breaches.push(format!(
+            "{name}: a module opens with `//!`: what it owns and what it must not know"
+        ));
+    }
+    let lines = text.lines().count();
+    if lines > LONG {
+        breaches.push(format!("{name}: {lines} lines; split it by idea (at most {LONG})"));
+    }
+    let Ok(inner) = path.strip_prefix("netmon/src") else {
+        return;
+    };
+    // A folder's own file (`docker.rs`) belongs to the folder.
+    let at_home = |home: &&str| inner.starts_with(home) || inner == Path::new(&format!("{home}.rs"));
+    for (library, homes) in HOMES {
+        if names(text, library) && !homes.iter().any(at_home) {
+            breaches.push(format!(
+                "{name}: names {library}, which belongs into {}",
+                homes.join(", ")
+            ));
+        }
+    }
+    if PURE.iter().any(at_home) && !is_test(inner) {
+        for call in IO.iter().filter(|call| text.contains(**call)) {
+            breaches.push(format!("{name}: does I/O ({call}) in a layer that is to be pure"));
+        }
+    }
+}
+
+/// Whether the code, comments aside, uses that crate.
+fn names(text: &str, library: &str) -> bool {
+    let path = format!("{library}::");
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .any(|line| {
+            line.match_indices(&path).any(|(at, _)| {
+                !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == ':')
+            })
+        })
+}
+
+/// Tests may read what they compare with.
+fn is_test(path: &Path) -> bool {
+    path.iter().any(|part| {
+        let part = part.to_string_lossy();
+        part.starts_with("tests") || part.starts_with("golden")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{names, source};
+
+    #[test]
+    fn a_library_is_named_by_its_path_and_not_by_a_word_that_ends_like_it() {
+        assert!(names("use aya::Ebpf;", "aya"));
+        assert!(names("let it = aya::Ebpf::load();", "aya"));
+        assert!(!names("use papaya::Map;", "aya"));
+        assert!(!names("// aya::Ebpf is not used", "aya"));
+        assert!(!names("crate::aya::x", "aya"));
+    }
+
+    #[test]
+    fn a_breach_is_found() {
+        let mut breaches = Vec::new();
+        source(Path::new("netmon/src/http.rs"), "use bollard::Docker;\n", &mut breaches);
+        assert_eq!(breaches.len(), 2, "{breaches:?}");
+        breaches.clear();
+        source(
+            Path::new("netmon/src/docker.rs"),
+            "//! The engine.\nuse bollard::Docker;\n",
+            &mut breaches,
+        );
+        assert_eq!(breaches, Vec::<String>::new());
+    }
+}
