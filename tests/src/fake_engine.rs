@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
@@ -51,8 +52,7 @@ impl Container {
     /// Its id: made of its name.
     #[must_use]
     pub fn id(&self) -> String {
-        let hex: String = self.name.bytes().map(|byte| format!("{byte:02x}")).collect();
-        format!("{hex:0<64.64}")
+        id_of(&self.name)
     }
 
     fn json(&self) -> Value {
@@ -108,7 +108,16 @@ impl Network {
 /// The id of the network of that name.
 #[must_use]
 pub fn network_id(name: &str) -> String {
-    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    id_of(name)
+}
+
+/// As long as the engine's ids, and of their characters.
+fn id_of(name: &str) -> String {
+    let mut hex = String::new();
+    for byte in name.bytes() {
+        // Writing to a text cannot fail.
+        let _written = write!(hex, "{byte:02x}");
+    }
     format!("{hex:0<64.64}")
 }
 

@@ -201,7 +201,7 @@ impl Drop for Netmon {
         if let Ok(pid) = self.os_pid()
             && matches!(self.child.try_wait(), Ok(None))
         {
-            drop(kill_process(pid, Signal::TERM));
+            let _told = kill_process(pid, Signal::TERM);
             let ended = within(Duration::from_secs(5), "netmon to end", || {
                 self.child.try_wait()?.context("it still runs")
             });

@@ -138,7 +138,7 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        drop(unmount(&self.path, UnmountFlags::DETACH));
+        let _unmounted = unmount(&self.path, UnmountFlags::DETACH);
         drop(fs::remove_file(&self.path));
     }
 }

@@ -147,13 +147,13 @@ pub(crate) const NEEDS: &[Need] = &[
     Need {
         what: "Prometheus and promtool",
         purpose: Purpose::Test,
-        find: || file(prometheus().join("usr/bin/promtool")),
+        find: || file(&prometheus().join("usr/bin/promtool")),
         remedy: Remedy::Unpacked("prometheus"),
     },
     Need {
         what: "a newer Docker engine",
         purpose: Purpose::Test,
-        find: || file(new_engine().join("dockerd")),
+        find: || file(&new_engine().join("dockerd")),
         remedy: Remedy::NewEngine,
     },
 ];
@@ -185,7 +185,7 @@ fn clippy() -> Result<String, String> {
             kind: toolchain::CompilerKind::BuildStd { toolchain },
             ..
         }) => Ok(format!("rustup's {toolchain}")),
-        Ok(_) | Err(_) => file(CLIPPY_DRIVER.into()),
+        Ok(_) | Err(_) => file(CLIPPY_DRIVER.as_ref()),
     }
 }
 
@@ -206,7 +206,7 @@ fn program(name: &str) -> Result<String, String> {
         .ok_or_else(|| format!("no {name} in PATH"))
 }
 
-fn file(path: PathBuf) -> Result<String, String> {
+fn file(path: &Path) -> Result<String, String> {
     if path.is_file() {
         Ok(path.display().to_string())
     } else {

@@ -114,7 +114,7 @@ fn install(packages: &[&str]) -> anyhow::Result<()> {
     let policy = Path::new(POLICY);
     let ours = !policy.exists() && fs::write(policy, "#!/bin/sh\nexit 101\n").is_ok();
     if ours {
-        fs::set_permissions(policy, fs::Permissions::from_mode(0o755)).with_context(|| format!("{POLICY}"))?;
+        fs::set_permissions(policy, fs::Permissions::from_mode(0o755)).context(POLICY)?;
     }
     let installed = sh::run(
         "install Debian's packages; the services in them are not started",
