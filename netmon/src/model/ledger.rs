@@ -42,6 +42,13 @@ impl Ledger {
         self.receive.is_settled() && self.transmit.is_settled()
     }
 
+    /// The device cannot be read, mostly because it is about to be found gone: its totals are what the map and the last
+    /// distance give.
+    pub fn presume(&mut self, map: Directions<Traffic>) {
+        self.receive.presume(map.receive);
+        self.transmit.presume(map.transmit);
+    }
+
     /// The device is gone: settles the accounts for good with what the kernel said of it at its end, where it said
     /// anything, else with what the map holds.
     pub fn close(&mut self, farewell: Directions<Option<DeviceCounters>>, map: Option<Directions<Traffic>>) {
@@ -115,18 +122,25 @@ impl Account {
         self.programs.is_some_and(|programs| programs.exact)
     }
 
-    fn close(&mut self, farewell: Option<DeviceCounters>, map: Option<Traffic>) {
-        if let (Some(programs), Some(map)) = (&mut self.programs, map) {
+    fn presume(&mut self, map: Traffic) {
+        if let Some(programs) = &mut self.programs {
             programs.map = map;
+            let (packets, bytes) = programs.measured();
+            self.device.packets = self.device.packets.max(packets);
+            self.device.bytes = self.device.bytes.max(bytes);
         }
+    }
+
+    fn close(&mut self, farewell: Option<DeviceCounters>, map: Option<Traffic>) {
         // Counters of one device never fall: a farewell that is behind the last reading is not this device's whole
         // story (a veth whose peer went first has forgotten what it received).
         if let Some(farewell) = farewell.filter(|farewell| farewell.follows(self.device)) {
             self.device = farewell;
-        } else if let Some(programs) = self.programs {
-            let (packets, bytes) = programs.measured();
-            self.device.packets = self.device.packets.max(packets);
-            self.device.bytes = self.device.bytes.max(bytes);
+            if let (Some(programs), Some(map)) = (&mut self.programs, map) {
+                programs.map = map;
+            }
+        } else if let Some(map) = map {
+            self.presume(map);
         }
     }
 

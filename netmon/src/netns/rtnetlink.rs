@@ -12,7 +12,7 @@ use std::{
     os::fd::{AsFd, AsRawFd as _},
 };
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::AddressMessage,
@@ -143,11 +143,8 @@ impl Client {
     /// # Errors
     /// See [`NetlinkError`].
     pub fn nsid(&mut self, namespace: impl AsFd) -> Result<Option<i32>, NetlinkError> {
-        let mut request = NsidMessage::default();
-        request
-            .attributes
-            .push(NsidAttribute::Fd(namespace.as_fd().as_raw_fd().cast_unsigned()));
         let what = "tell a namespace's number";
+        let request = nsid_request(&namespace);
         self.send(what, RouteNetlinkMessage::GetNsId(request), 0)?;
         self.receive(what)?;
         for message in messages(&self.buffer) {
@@ -158,6 +155,33 @@ impl Client {
             }
         }
         Ok(None)
+    }
+
+    /// Gives another namespace a number here, if it has none: only of namespaces with a number does the kernel tell
+    /// what happens in them (`do_one_broadcast`, `peernet_has_id`). The kernel gives one by itself only when something
+    /// needs it, such as a veth that crosses.
+    ///
+    /// # Errors
+    /// The kernel refuses: `CAP_NET_ADMIN` is missing.
+    pub fn number(&mut self, namespace: impl AsFd) -> Result<Option<i32>, NetlinkError> {
+        if let Some(nsid) = self.nsid(&namespace)? {
+            return Ok(Some(nsid));
+        }
+        let what = "give a namespace a number";
+        let mut request = nsid_request(&namespace);
+        // Any.
+        request.attributes.push(NsidAttribute::Id(-1));
+        self.send(what, RouteNetlinkMessage::NewNsId(request), NLM_F_ACK)?;
+        self.receive(what)?;
+        for message in messages(&self.buffer) {
+            match message {
+                // Somebody else was quicker.
+                Message::Error(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+                Message::Error(source) => return Err(NetlinkError::Refused { what, source }),
+                Message::Answer(_) | Message::Done | Message::Interrupted => {}
+            }
+        }
+        self.nsid(&namespace)
     }
 
     fn dump<T>(
@@ -225,6 +249,14 @@ impl Client {
             }
         }
     }
+}
+
+fn nsid_request(namespace: &impl AsFd) -> NsidMessage {
+    let mut request = NsidMessage::default();
+    request
+        .attributes
+        .push(NsidAttribute::Fd(namespace.as_fd().as_raw_fd().cast_unsigned()));
+    request
 }
 
 /// The cookie of the namespace that a socket belongs to.

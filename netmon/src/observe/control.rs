@@ -36,7 +36,7 @@ use crate::{
         inventory::Inventory,
     },
     netns::{
-        discover::{self, NetnsFile},
+        discover::{self, NetnsFile, Role},
         enter::{Traveller, travel},
         rtnetlink::Client,
         watch::{Change, DeviceChange},
@@ -295,10 +295,12 @@ impl Loop {
         if files.is_empty() {
             return;
         }
+        // Before the look, so that nothing which happens after it goes unheard.
+        let numbers: Vec<Option<i32>> = files.iter().map(|file| self.number(file)).collect();
         let shared = &self.shared;
         let looked = travel(|traveller| {
-            for file in &files {
-                if let Err(error) = look_into(shared, file, traveller) {
+            for (file, nsid) in files.iter().zip(numbers) {
+                if let Err(error) = look_into(shared, file, nsid, traveller) {
                     // Mostly gone already; the next listing says so. What cannot be entered shows as pending.
                     debug!(path = %file.path.display(), %error, "cannot look into a namespace");
                 }
@@ -308,6 +310,22 @@ impl Loop {
             warn!(%error, "cannot look into namespaces");
         }
         self.shared.lock().name();
+    }
+
+    /// The number by which the kernel tells of a namespace that is to be looked into.
+    fn number(&mut self, file: &NetnsFile) -> Option<i32> {
+        // The node's own namespace is the one that netmon runs in: its news needs no number.
+        if file.role == Role::Node {
+            return None;
+        }
+        let open = std::fs::File::open(&file.path).ok()?;
+        match self.home.number(open) {
+            Ok(nsid) => nsid,
+            Err(error) => {
+                debug!(path = %file.path.display(), %error, "changes in a namespace are found by looking");
+                None
+            }
+        }
     }
 
     /// Attaches programs to one interface, if one waits and the time is right.
@@ -370,13 +388,14 @@ impl Loop {
     }
 }
 
-fn look_into(shared: &Shared, file: &NetnsFile, traveller: &mut Traveller) -> Result<(), ReadError> {
+fn look_into(shared: &Shared, file: &NetnsFile, nsid: Option<i32>, traveller: &mut Traveller) -> Result<(), ReadError> {
     let _file = traveller.enter(&file.path)?;
     let mut client = Client::open()?;
     let netns = client.netns()?;
     let devices = client.devices()?;
     let mut state = shared.lock();
     state.looked(file, netns, devices, Instant::now());
+    state.numbered(netns, nsid);
     // A first reading at once: a device that is gone before any scrape has at least this.
     take_reading(&mut state, netns, &mut client)
 }

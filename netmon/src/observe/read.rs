@@ -48,8 +48,18 @@ pub fn read_all(state: &mut State) -> Result<usize, EnterError> {
 /// Reads the devices of one namespace, on a thread that may enter it.
 ///
 /// # Errors
-/// See [`ReadError`]. What was known before stays.
+/// See [`ReadError`]. What was known before stays, and what programs counted since is added to it.
 pub fn read_namespace(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Result<(), ReadError> {
+    let read = try_read(state, netns, traveller);
+    if read.is_err() {
+        for (_, interface) in state.interfaces_of(netns) {
+            interface.presume();
+        }
+    }
+    read
+}
+
+fn try_read(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Result<(), ReadError> {
     let Some(namespace) = state.namespaces().get(&netns) else {
         return Err(ReadError::Replaced);
     };
@@ -75,6 +85,8 @@ pub fn take_reading(state: &mut State, netns: NetnsId, client: &mut Client) -> R
     for (ifindex, interface) in state.interfaces_of(netns) {
         if let Some((_, counters)) = statistics.iter().find(|(found, _)| *found == ifindex) {
             interface.observe(before.get(&ifindex).copied().flatten(), *counters);
+        } else {
+            interface.presume();
         }
     }
     Ok(())

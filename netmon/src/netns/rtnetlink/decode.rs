@@ -85,9 +85,11 @@ pub(in crate::netns) fn messages(datagram: &[u8]) -> impl Iterator<Item = Messag
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         let message = match kind {
             NLMSG_DONE => Message::Done,
-            NLMSG_ERROR => Message::Error(io::Error::from_raw_os_error(
-                u32_at(payload, 0)?.cast_signed().wrapping_neg(),
-            )),
+            NLMSG_ERROR => match u32_at(payload, 0)?.cast_signed() {
+                // "No error" is how the kernel says that it did what was asked.
+                0 => Message::Done,
+                code => Message::Error(io::Error::from_raw_os_error(code.wrapping_neg())),
+            },
             _ => Message::Answer(Answer { kind, payload }),
         };
         if flags & NLM_F_DUMP_INTR == 0 {

@@ -109,7 +109,10 @@ impl Interface {
     /// Takes in news: a device that stopped or went tells what it counted; one that is up again will count on.
     pub(super) fn hear(&mut self, change: &DeviceChange) {
         self.farewell = if change.gone || !change.up {
-            change.counters
+            Directions {
+                receive: later(self.farewell.receive, change.counters.receive),
+                transmit: later(self.farewell.transmit, change.counters.transmit),
+            }
         } else {
             Directions::default()
         };
@@ -136,6 +139,13 @@ impl Interface {
                 after.map(|after| after.transmit),
             ),
         });
+    }
+
+    /// The device could not be read: what its programs counted since tells how far it came.
+    pub fn presume(&mut self) {
+        if let Some(map) = self.programs.read() {
+            self.ledger.presume(map);
+        }
     }
 
     /// Whether it should get programs now.
@@ -188,6 +198,15 @@ impl Interface {
             at: now,
             rest: programs.take(),
         }
+    }
+}
+
+/// The later of two last words. A device is mostly taken down before it goes, and when it goes it may have forgotten
+/// what it counted: a veth's receive counter is kept by its other end.
+fn later(before: Option<DeviceCounters>, now: Option<DeviceCounters>) -> Option<DeviceCounters> {
+    match (before, now) {
+        (Some(before), Some(now)) if !now.follows(before) => Some(before),
+        (before, now) => now.or(before),
     }
 }
 

@@ -1,0 +1,201 @@
+//! N packets sent are N counted: every kind of traffic, over every kind of cable, however programs are attached.
+
+use anyhow::ensure;
+use netmon_tests::{figures::Figures, netmon::Netmon, page::Page, traffic};
+
+use crate::world::{Cable, DEVICE, Member, World, agree, offloads, quiet, ready};
+
+/// One kind of traffic, and how many packets it is in each direction where that is known beforehand.
+struct Kind {
+    name: &'static str,
+    send: fn(&Member, &Member) -> anyhow::Result<()>,
+    /// Packets that the first sends, and the second.
+    packets: Option<(u64, u64)>,
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "ping",
+        send: |a, b| traffic::ping(&a.netns, b.address, 50),
+        packets: Some((50, 50)),
+    },
+    Kind {
+        name: "ping over IPv6",
+        send: |a, b| traffic::ping(&a.netns, b.ipv6_address, 50),
+        packets: Some((50, 50)),
+    },
+    Kind {
+        name: "UDP",
+        send: |a, b| traffic::udp(&a.netns, &b.netns, b.address, 200, 1000),
+        packets: Some((200, 0)),
+    },
+    Kind {
+        name: "UDP over IPv6",
+        send: |a, b| traffic::udp(&a.netns, &b.netns, b.ipv6_address, 200, 1000),
+        packets: Some((200, 0)),
+    },
+    Kind {
+        // 4000 bytes are three packets of an MTU of 1450 or 1500.
+        name: "fragments",
+        send: |a, b| traffic::udp(&a.netns, &b.netns, b.address, 100, 4000),
+        packets: Some((300, 0)),
+    },
+    Kind {
+        name: "TCP",
+        send: |a, b| traffic::tcp(&a.netns, &b.netns, b.address, 20_000_000),
+        packets: None,
+    },
+    Kind {
+        name: "TCP over IPv6",
+        send: |a, b| traffic::tcp(&a.netns, &b.netns, b.ipv6_address, 20_000_000),
+        packets: None,
+    },
+];
+
+#[test]
+fn every_packet_over_a_veth_is_counted() -> anyhow::Result<()> {
+    exact(Cable::Veth, "tcx")
+}
+
+#[test]
+fn every_packet_over_a_bridge_is_counted() -> anyhow::Result<()> {
+    exact(Cable::Bridge, "tcx")
+}
+
+#[test]
+fn every_packet_over_macvlan_is_counted() -> anyhow::Result<()> {
+    exact(Cable::Macvlan, "tcx")
+}
+
+#[test]
+fn every_packet_over_an_overlay_is_counted() -> anyhow::Result<()> {
+    exact(Cable::Vxlan, "tcx")
+}
+
+#[test]
+fn every_packet_is_counted_with_clsact_filters() -> anyhow::Result<()> {
+    exact(Cable::Bridge, "clsact")?;
+    exact(Cable::Vxlan, "clsact")
+}
+
+#[test]
+fn every_packet_is_counted_without_programs() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&["--bpf.attach=off"])?;
+    netmon.wait_ready()?;
+    quiet(&[&a, &b])?;
+    for kind in KINDS {
+        round(kind, &netmon, &a, &b)?;
+    }
+    let page = netmon.page()?;
+    ensure!(
+        page.all("netmon_bpf_program_info", &[]).is_empty(),
+        "programs are shown"
+    );
+    Ok(())
+}
+
+/// Every kind of traffic both ways, with segmentation left to the device and without.
+fn exact(cable: Cable, mode: &str) -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(cable)?;
+    let netmon = world.netmon(&[&format!("--bpf.attach={mode}")])?;
+    // The two containers', and the VXLAN device of an overlay.
+    ready(&netmon, if cable == Cable::Vxlan { 3 } else { 2 })?;
+    netmon.page()?.one(
+        "netmon_bpf_program_info",
+        &[("attach_point", "receive"), ("mode", mode)],
+    )?;
+    quiet(&[&a, &b])?;
+    for state in ["on", "off"] {
+        offloads(&a, state)?;
+        offloads(&b, state)?;
+        for kind in KINDS {
+            round(kind, &netmon, &a, &b)?;
+            segments(kind, &netmon, &a, &b)?;
+            round(kind, &netmon, &b, &a)?;
+        }
+    }
+    if cable == Cable::Vxlan {
+        vxlan(&world, &netmon)?;
+    }
+    Ok(())
+}
+
+/// Sends, and compares with the kernel on both ends.
+fn round(kind: &Kind, netmon: &Netmon, from: &Member, to: &Member) -> anyhow::Result<()> {
+    let (_, sender_before) = agree(netmon, from, "net")?;
+    let (_, receiver_before) = agree(netmon, to, "net")?;
+    (kind.send)(from, to)?;
+    let (page, sender) = agree(netmon, from, "net")?;
+    let (_, receiver) = agree(netmon, to, "net")?;
+    let (sent, received) = (sender.since(sender_before), receiver.since(receiver_before));
+    if let Some((there, back)) = kind.packets {
+        for (what, figure, wanted) in [
+            ("sender sent", sent.transmit_packets, there),
+            ("receiver received", received.receive_packets, there),
+            ("receiver sent", received.transmit_packets, back),
+            ("sender received", sent.receive_packets, back),
+        ] {
+            ensure!(
+                figure == wanted,
+                "{}: {wanted} packets, of which the {what} {figure} by the kernel's count",
+                kind.name
+            );
+        }
+    }
+    // The labels are the engine's.
+    page.one(
+        "netmon_container_network_receive_packets_total",
+        &[
+            ("container", &from.name),
+            ("service", "shop_web"),
+            ("stack", "shop"),
+            ("network", "net"),
+            ("interface", DEVICE),
+        ],
+    )?;
+    Ok(())
+}
+
+/// What goes on the wire is what the protocol says that it sent, cut or not.
+fn segments(kind: &Kind, netmon: &Netmon, from: &Member, to: &Member) -> anyhow::Result<()> {
+    if !kind.name.starts_with("TCP") {
+        return Ok(());
+    }
+    let tcp = |member: &Member| -> anyhow::Result<u64> {
+        Ok(member.netns.nstat("TcpOutSegs")? + member.netns.nstat("TcpRetransSegs")?)
+    };
+    let counted = |page: &Page, member: &Member| {
+        page.count(
+            "netmon_container_network_transmit_segments_total",
+            &[("container", &member.name), ("network", "net")],
+        )
+    };
+    let before = (agree(netmon, from, "net")?.0, tcp(from)?, tcp(to)?);
+    (kind.send)(from, to)?;
+    let page = agree(netmon, to, "net")?.0;
+    for (member, segments) in [(from, tcp(from)? - before.1), (to, tcp(to)? - before.2)] {
+        let shown = counted(&page, member)? - counted(&before.0, member)?;
+        ensure!(
+            shown == segments,
+            "{}: {} sent {segments} segments by nstat, {shown} by netmon",
+            kind.name,
+            member.name
+        );
+    }
+    Ok(())
+}
+
+/// The overlay's device on the node, in its own namespace.
+fn vxlan(world: &World, netmon: &Netmon) -> anyhow::Result<()> {
+    let overlay = world.overlay_netns()?;
+    netmon.page_until("the VXLAN device's figures", |page| {
+        let before = overlay.figures("vxlan0")?;
+        let shown = page.figures("netmon_vxlan", &[("network", "net"), ("interface", "vxlan0")])?;
+        ensure!(before == shown, "netmon shows {shown:?}, the kernel {before:?}");
+        ensure!(shown > Figures::default(), "nothing passed the VXLAN device");
+        Ok(())
+    })
+}

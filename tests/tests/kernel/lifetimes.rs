@@ -1,0 +1,332 @@
+//! Containers and devices that come and go, and netmon itself that does.
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{
+    fake_engine::{Endpoint, Network},
+    figures::Figures,
+    netmon::Netmon,
+    page::Page,
+    patience::until,
+    traffic,
+};
+
+use crate::world::{Cable, DEVICE, Member, World, agree, bpf_programs, quiet, ready};
+
+/// Short, for a test to see the end of it; long enough to look at the page meanwhile.
+const LINGER: &str = "--container.linger=4s";
+
+#[test]
+fn a_container_that_starts_later_is_counted_from_its_first_packet() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let netmon = world.netmon(&[])?;
+    netmon.wait_ready()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    let (_, figures) = agree(&netmon, &a, "net")?;
+    ensure!(figures.transmit_packets >= 20, "only {figures:?}");
+    ready(&netmon, 2)?;
+    traffic::tcp(&a.netns, &b.netns, b.address, 1_000_000)?;
+    agree(&netmon, &a, "net")?;
+    agree(&netmon, &b, "net").map(drop)
+}
+
+#[test]
+fn a_network_connected_later_is_counted_under_its_own_name() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+
+    world.engine.network(Network {
+        name: "later".to_owned(),
+        driver: "bridge".to_owned(),
+        subnet: "10.79.0.0/24".to_owned(),
+        vni: None,
+    });
+    let (here, there) = (
+        a.netns.path().display().to_string(),
+        b.netns.path().display().to_string(),
+    );
+    world
+        .other("cable")?
+        .run(&format!("ip link add x type veth peer name eth1 netns {there}"))?;
+    world.others[1].run(&format!("ip link set x netns {here} name eth1"))?;
+    for (number, member) in [(1, &a), (2, &b)] {
+        member.netns.run(&format!("ip addr add 10.79.0.{number}/24 dev eth1"))?;
+        member.netns.run("ip link set eth1 up")?;
+        world.engine.connect(
+            &member.name,
+            Endpoint {
+                network: "later".to_owned(),
+                mac: member.netns.mac("eth1")?,
+                address: format!("10.79.0.{number}"),
+                ipv6_address: String::new(),
+            },
+        );
+    }
+    traffic::ping(&a.netns, "10.79.0.2".parse()?, 30)?;
+    ready(&netmon, 4)?;
+    netmon.page_until("the new network's figures", |page| {
+        let before = a.netns.figures("eth1")?;
+        let shown = page.interface("a", "later")?;
+        ensure!(shown == before, "netmon shows {shown:?}, the kernel {before:?}");
+        ensure!(shown.transmit_packets >= 30, "the first packets are missing: {shown:?}");
+        page.one(
+            "netmon_container_network_receive_packets_total",
+            &[("container", "a"), ("network", "later"), ("interface", "eth1")],
+        )
+        .map(drop)
+    })?;
+    agree(&netmon, &a, "net").map(drop)
+}
+
+#[test]
+fn the_last_values_of_a_gone_container_stay_for_the_linger_and_then_end() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[LINGER])?;
+    ready(&netmon, 2)?;
+    quiet(&[&a, &b])?;
+    let (_, before) = agree(&netmon, &a, "net")?;
+    // No scrape sees these before the end.
+    traffic::tcp(&a.netns, &b.netns, b.address, 5_000_000)?;
+    traffic::udp(&a.netns, &b.netns, b.address, 100, 4000)?;
+    let last = world.end(a)?;
+    ensure!(
+        last.since(before).transmit_packets > 300,
+        "the kernel counted too few: {last:?}"
+    );
+
+    netmon.page_until("the container to have ended", |page| {
+        ensure!(
+            page.count("netmon_containers", &[("state", "ended")])? == 1,
+            "it has not"
+        );
+        Ok(())
+    })?;
+    let shown = netmon.page()?.interface("a", "net")?;
+    exactly_or_a_goodbye_more(shown, last)?;
+    until("its series to end", || gone(&netmon.page()?, "a"))?;
+    // What the service counted stays while another container of it is there.
+    let service = netmon.page()?.figures(
+        "netmon_service_network",
+        &[("service", "shop_web"), ("stack", "shop"), ("network", "net")],
+    )?;
+    let both = b.figures()?.transmit_packets + shown.transmit_packets;
+    ensure!(
+        service.transmit_packets == both,
+        "the service sent {} packets, its containers {both}",
+        service.transmit_packets
+    );
+    Ok(())
+}
+
+#[test]
+fn a_container_whose_namespace_is_torn_away_is_counted_to_its_last_packet() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    quiet(&[&a, &b])?;
+    agree(&netmon, &a, "net")?;
+    traffic::tcp(&a.netns, &b.netns, b.address, 5_000_000)?;
+    traffic::ping(&a.netns, b.address, 100)?;
+    let last = a.figures()?;
+    // Nobody can ask the device any more, and the kernel says nothing of it: only the programs know.
+    drop(a);
+    let shown = netmon.page()?.interface("a", "net")?;
+    ensure!(
+        shown == last,
+        "netmon shows {shown:?}, the kernel's last figures are {last:?}"
+    );
+    world.engine.end_container("a");
+    netmon.page_until("the container to have ended", |page| {
+        ensure!(
+            page.count("netmon_containers", &[("state", "ended")])? == 1,
+            "it has not"
+        );
+        Ok(())
+    })?;
+    let shown = netmon.page()?.interface("a", "net")?;
+    exactly_or_a_goodbye_more(shown, last)
+}
+
+#[test]
+fn a_container_that_is_gone_before_anything_is_attached_is_counted() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let netmon = world.netmon(&["--container.linger=20s"])?;
+    netmon.wait_ready()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    traffic::ping(&a.netns, b.address, 10)?;
+    let last = world.end(a)?;
+    let shown = netmon.page_until("the container to have ended", |page| {
+        ensure!(
+            page.count("netmon_containers", &[("state", "ended")])? == 1,
+            "it has not"
+        );
+        page.interface("a", "net")
+    })?;
+    exactly_or_a_goodbye_more(shown, last)
+}
+
+#[test]
+fn a_new_container_of_the_same_name_takes_the_old_ones_place() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&["--container.linger=30s"])?;
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 100)?;
+    let old = a.netns.path().to_path_buf();
+    world.end(a)?;
+    let netns = netmon_tests::netns::Netns::new(&world.netns_dir(), "cccccccccccc")?;
+    ensure!(netns.path() != old, "the same file");
+    let bridge = &world.others[0];
+    bridge.run(&format!(
+        "ip link add again type veth peer name {DEVICE} netns {}",
+        netns.path().display()
+    ))?;
+    bridge.run("ip link set again master br0 up")?;
+    netns.run(&format!("ip addr add 10.77.0.1/24 dev {DEVICE}"))?;
+    netns.run(&format!("ip link set {DEVICE} up"))?;
+    let again = Member {
+        name: "a".to_owned(),
+        netns,
+        address: "10.77.0.1".parse()?,
+        ipv6_address: "fd77::1".parse()?,
+    };
+    world.engine.start_container(again.container("net")?);
+    agree(&netmon, &again, "net").map(drop)
+}
+
+#[test]
+fn an_ifindex_that_comes_back_belongs_to_the_new_device() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 200)?;
+    let (_, old) = agree(&netmon, &a, "net")?;
+    let number = a.netns.ifindex(DEVICE)?;
+    let mac = a.netns.mac(DEVICE)?;
+    a.netns.run(&format!("ip link del {DEVICE}"))?;
+    // Made here and its other end sent to the bridge: a number can only be chosen where a device is made.
+    let bridge = &world.others[0];
+    a.netns.run(&format!(
+        "ip link add {DEVICE} index {number} address {mac} type veth peer name again netns {}",
+        bridge.path().display()
+    ))?;
+    bridge.run("ip link set again master br0 up")?;
+    a.netns.run(&format!("ip addr add 10.77.0.1/24 dev {DEVICE}"))?;
+    a.netns.run(&format!("ip link set {DEVICE} up"))?;
+    ensure!(a.netns.ifindex(DEVICE)? == number, "the number did not come back");
+    traffic::ping(&a.netns, b.address, 20)?;
+    let (_, new) = agree(&netmon, &a, "net")?;
+    ensure!(
+        new.transmit_packets < old.transmit_packets,
+        "{new:?} is the old device's"
+    );
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    agree(&netmon, &a, "net").map(drop)
+}
+
+#[test]
+fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Result<()> {
+    for mode in ["tcx", "clsact"] {
+        let flag = format!("--bpf.attach={mode}");
+        let mut world = World::new()?;
+        let (a, b) = world.pair(Cable::Bridge)?;
+        let before = bpf_programs()?;
+        let netmon = world.netmon(&[&flag])?;
+        ready(&netmon, 2)?;
+        traffic::ping(&a.netns, b.address, 50)?;
+        let (_, first) = agree(&netmon, &a, "net")?;
+        netmon.kill()?;
+        if mode == "tcx" {
+            until("the killed netmon's programs to go", || {
+                let left = bpf_programs()?;
+                ensure!(left == before, "{left} programs are loaded, {before} were");
+                Ok(())
+            })?;
+        }
+        traffic::ping(&a.netns, b.address, 50)?;
+        let netmon = world.netmon(&[&flag])?;
+        ready(&netmon, 2)?;
+        let (_, second) = agree(&netmon, &a, "net")?;
+        ensure!(
+            second.since(first).transmit_packets >= 50,
+            "{mode}: what passed in between is missing: {second:?} after {first:?}"
+        );
+        if mode == "clsact" {
+            ensure!(filters(&a)? == 2, "filters of the killed netmon are left");
+        }
+        drop(netmon);
+        until("netmon's programs to go", || {
+            let left = bpf_programs()?;
+            ensure!(left == before, "{mode}: {left} programs are loaded, {before} were");
+            Ok(())
+        })?;
+        ensure!(filters(&a)? == 0, "{mode}: filters are left");
+    }
+    Ok(())
+}
+
+#[test]
+fn told_to_end_it_ends_within_a_second() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let _pair = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let (status, time) = netmon.terminate()?;
+    ensure!(status.success(), "it ended with {status}");
+    ensure!(time.as_secs_f64() < 1.0, "it took {time:?}");
+    Ok(())
+}
+
+/// How many of our filters are on a container's device.
+fn filters(member: &Member) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for side in ["ingress", "egress"] {
+        let text = member.netns.run(&format!("tc filter show dev {DEVICE} {side}"))?;
+        count += text.lines().filter(|line| line.contains("traffic_")).count();
+    }
+    Ok(count)
+}
+
+/// A device that is taken down says goodbye to its multicast groups; nothing else may be added.
+fn exactly_or_a_goodbye_more(shown: Figures, last: Figures) -> anyhow::Result<()> {
+    const GOODBYES: u64 = 4;
+    let more = shown
+        .transmit_packets
+        .checked_sub(last.transmit_packets)
+        .zip(shown.receive_packets.checked_sub(last.receive_packets))
+        .with_context(|| format!("netmon shows less ({shown:?}) than the kernel's last figures ({last:?})"))?;
+    ensure!(
+        more.0 <= GOODBYES && more.1 <= GOODBYES,
+        "netmon shows {shown:?}, far more than the kernel's last figures {last:?}"
+    );
+    Ok(())
+}
+
+fn gone(page: &Page, container: &str) -> anyhow::Result<()> {
+    let left = page.samples.iter().find(|it| it.has(&[("container", container)]));
+    ensure!(left.is_none(), "{left:?} is still there");
+    Ok(())
+}
+
+#[test]
+fn figures_are_the_same_on_every_page_of_a_quiet_node() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon: Netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    traffic::tcp(&a.netns, &b.netns, b.address, 1_000_000)?;
+    quiet(&[&a, &b])?;
+    let first = netmon.page()?;
+    let second = netmon.page()?;
+    for sample in first.samples.iter().filter(|it| it.name.contains("_network_")) {
+        let labels: Vec<(&str, &str)> = sample.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        ensure!(*sample == *second.one(&sample.name, &labels)?, "{sample:?} changed");
+    }
+    Ok(())
+}

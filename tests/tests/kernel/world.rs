@@ -1,0 +1,332 @@
+//! Containers and networks made of namespaces, and a netmon that watches them.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{
+    fake_engine::{Container, Endpoint, FakeEngine, Network, network_id},
+    figures::Figures,
+    netmon::Netmon,
+    netns::Netns,
+    page::Page,
+    patience::until,
+    scratch::Scratch,
+    sh,
+};
+
+/// The name of every container's device.
+pub(crate) const DEVICE: &str = "eth0";
+
+/// How two containers are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cable {
+    /// By one veth, an end in each.
+    Veth,
+    /// By a bridge, as on Docker's bridge networks.
+    Bridge,
+    /// By two macvlan devices on one parent.
+    Macvlan,
+    /// By an overlay network between two nodes.
+    Vxlan,
+}
+
+impl Cable {
+    /// The Docker driver that makes such.
+    fn driver(self) -> &'static str {
+        match self {
+            Self::Veth | Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+            Self::Vxlan => "overlay",
+        }
+    }
+}
+
+/// A container: a namespace with a device and addresses.
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) netns: Netns,
+    pub(crate) address: IpAddr,
+    pub(crate) ipv6_address: IpAddr,
+}
+
+impl Member {
+    /// What the engine says of it.
+    pub(crate) fn container(&self, network: &str) -> anyhow::Result<Container> {
+        Ok(Container {
+            name: self.name.clone(),
+            sandbox: self.netns.path().to_path_buf(),
+            labels: BTreeMap::from([
+                ("com.docker.swarm.service.name".to_owned(), "shop_web".to_owned()),
+                ("com.docker.stack.namespace".to_owned(), "shop".to_owned()),
+            ]),
+            network_mode: "default".to_owned(),
+            endpoints: vec![Endpoint {
+                network: network.to_owned(),
+                mac: self.netns.mac(DEVICE)?,
+                address: self.address.to_string(),
+                ipv6_address: self.ipv6_address.to_string(),
+            }],
+        })
+    }
+
+    /// What its device counts.
+    pub(crate) fn figures(&self) -> anyhow::Result<Figures> {
+        self.netns.figures(DEVICE)
+    }
+}
+
+/// Everything a test needs; gone with it.
+pub(crate) struct World {
+    // Dropped in this order: namespaces before the folder that they are mounted in.
+    pub(crate) engine: FakeEngine,
+    /// Namespaces that are no container's: bridges, nodes.
+    pub(crate) others: Vec<Netns>,
+    pub(crate) scratch: Scratch,
+}
+
+impl World {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let scratch = Scratch::new()?;
+        for folder in ["netns", "others"] {
+            std::fs::create_dir(scratch.path().join(folder))?;
+        }
+        let engine = FakeEngine::start(scratch.path())?;
+        Ok(Self {
+            engine,
+            others: Vec::new(),
+            scratch,
+        })
+    }
+
+    /// The folder that netmon watches.
+    pub(crate) fn netns_dir(&self) -> PathBuf {
+        self.scratch.path().join("netns")
+    }
+
+    /// What netmon is started with.
+    pub(crate) fn flags(&self, more: &[&str]) -> Vec<String> {
+        [
+            self.engine.flag(),
+            format!("--docker.netns-dir={}", self.netns_dir().display()),
+        ]
+        .into_iter()
+        .chain(more.iter().map(ToString::to_string))
+        .collect()
+    }
+
+    /// A netmon that watches this world.
+    pub(crate) fn netmon(&self, more: &[&str]) -> anyhow::Result<Netmon> {
+        Netmon::start(&self.flags(more))
+    }
+
+    /// A namespace like a container's.
+    pub(crate) fn sandbox(&self, name: &str) -> anyhow::Result<Netns> {
+        Netns::new(&self.netns_dir(), name)
+    }
+
+    /// A namespace that netmon does not watch.
+    pub(crate) fn other(&mut self, name: &str) -> anyhow::Result<&Netns> {
+        let netns = Netns::new(&self.scratch.path().join("others"), name)?;
+        self.others.push(netns);
+        self.others.last().context("it was just made")
+    }
+
+    /// Two containers, `a` and `b`, on the network `net`, that the engine knows.
+    pub(crate) fn pair(&mut self, cable: Cable) -> anyhow::Result<(Member, Member)> {
+        let (a, b) = (self.sandbox("aaaaaaaaaaaa")?, self.sandbox("bbbbbbbbbbbb")?);
+        match cable {
+            Cable::Veth => {
+                let b = b.path().display();
+                a.run(&format!("ip link add {DEVICE} type veth peer name {DEVICE} netns {b}"))?;
+            }
+            Cable::Bridge => self.bridge("bridge", &[&a, &b])?,
+            Cable::Macvlan => self.macvlan(&[&a, &b])?,
+            Cable::Vxlan => self.overlay(&a, &b)?,
+        }
+        self.engine.network(Network {
+            name: "net".to_owned(),
+            driver: cable.driver().to_owned(),
+            subnet: "10.77.0.0/24".to_owned(),
+            vni: (cable == Cable::Vxlan).then_some(4097),
+        });
+        let mut members = Vec::new();
+        for (number, (name, netns)) in [("a", a), ("b", b)].into_iter().enumerate() {
+            let number = number + 1;
+            netns.run(&format!("ip addr add 10.77.0.{number}/24 dev {DEVICE}"))?;
+            netns.run(&format!("ip addr add fd77::{number}/64 dev {DEVICE} nodad"))?;
+            netns.run(&format!("ip link set {DEVICE} up"))?;
+            members.push(Member {
+                name: name.to_owned(),
+                netns,
+                address: format!("10.77.0.{number}").parse()?,
+                ipv6_address: format!("fd77::{number}").parse()?,
+            });
+        }
+        let [a, b] = <[Member; 2]>::try_from(members).map_err(|_| anyhow::anyhow!("not two"))?;
+        // Nobody asks for addresses: what is counted is what is sent.
+        for (one, other) in [(&a, &b), (&b, &a)] {
+            let mac = other.netns.mac(DEVICE)?;
+            for address in [other.address, other.ipv6_address] {
+                one.netns.run(&format!(
+                    "ip neigh replace {address} lladdr {mac} dev {DEVICE} nud permanent"
+                ))?;
+            }
+        }
+        for member in [&a, &b] {
+            self.engine.start_container(member.container("net")?);
+        }
+        Ok((a, b))
+    }
+
+    /// A container ends as the engine ends one: its device is taken down and out before its namespace goes. Gives what
+    /// the device had counted.
+    pub(crate) fn end(&self, member: Member) -> anyhow::Result<Figures> {
+        let last = member.figures()?;
+        self.engine.end_container(&member.name);
+        member.netns.run(&format!("ip link set {DEVICE} down"))?;
+        member.netns.run(&format!("ip link del {DEVICE}"))?;
+        drop(member);
+        Ok(last)
+    }
+
+    /// A bridge in a namespace of its own, with a device in each container.
+    fn bridge(&mut self, name: &str, members: &[&Netns]) -> anyhow::Result<()> {
+        let netns = self.other(name)?;
+        netns.run("ip link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
+        netns.run("ip link set br0 up")?;
+        for (number, member) in members.iter().enumerate() {
+            plug(netns, &format!("veth{number}"), member)?;
+        }
+        Ok(())
+    }
+
+    fn macvlan(&mut self, members: &[&Netns]) -> anyhow::Result<()> {
+        let netns = self.other("parent")?;
+        // A veth, for kernels without dummy devices.
+        netns.run("ip link add parent type veth peer name uplink")?;
+        netns.run("ip link set uplink up")?;
+        netns.run("ip link set parent up")?;
+        for (number, member) in members.iter().enumerate() {
+            netns.run(&format!("ip link add mv{number} link parent type macvlan mode bridge"))?;
+            netns.run(&format!(
+                "ip link set mv{number} netns {} name {DEVICE}",
+                member.path().display()
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Two nodes with an underlay between them, and on each an overlay's namespace with a bridge, a VXLAN device and a
+    /// container. Only the first node's namespaces are where netmon looks.
+    fn overlay(&mut self, a: &Netns, b: &Netns) -> anyhow::Result<()> {
+        let here = Netns::new(&self.netns_dir(), &format!("1-{}", &network_id("net")[..10]))?;
+        self.others.push(here);
+        self.other("node2-overlay")?;
+        self.other("node1")?;
+        self.other("node2")?;
+        let [.., overlay1, overlay2, node1, node2] = &self.others[..] else {
+            anyhow::bail!("namespaces are missing");
+        };
+        node1.run(&format!(
+            "ip link add under0 type veth peer name under0 netns {}",
+            node2.path().display()
+        ))?;
+        for (number, node, overlay, member) in [(1, node1, overlay1, a), (2, node2, overlay2, b)] {
+            node.run(&format!("ip addr add 10.88.0.{number}/24 dev under0"))?;
+            node.run("ip link set under0 up")?;
+            // Made on the node and moved, as the engine does: its socket stays the node's.
+            node.run(&format!(
+                "ip link add vxlan0 type vxlan id 4097 dstport 4789 remote 10.88.0.{} local 10.88.0.{number} proxy l2miss l3miss",
+                3 - number
+            ))?;
+            node.run(&format!("ip link set vxlan0 netns {}", overlay.path().display()))?;
+            overlay.run("ip link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
+            overlay.run("ip link set br0 up")?;
+            overlay.run("ip link set vxlan0 master br0 up")?;
+            plug(overlay, "veth0", member)?;
+            member.run(&format!("ip link set {DEVICE} mtu 1450"))?;
+        }
+        Ok(())
+    }
+
+    /// The namespace of the overlay that netmon sees.
+    pub(crate) fn overlay_netns(&self) -> anyhow::Result<&Netns> {
+        let name = format!("1-{}", &network_id("net")[..10]);
+        self.others
+            .iter()
+            .find(|it| it.path().ends_with(&name))
+            .context("there is no overlay")
+    }
+}
+
+/// A veth from a bridge to a container.
+fn plug(bridge: &Netns, port: &str, member: &Netns) -> anyhow::Result<()> {
+    let member = member.path().display();
+    bridge.run(&format!(
+        "ip link add {port} type veth peer name {DEVICE} netns {member}"
+    ))?;
+    bridge.run(&format!("ip link set {port} master br0 up"))?;
+    Ok(())
+}
+
+/// The page and the device's own figures at one moment: read before and after, until nothing passed in between.
+pub(crate) fn agree(netmon: &Netmon, member: &Member, network: &str) -> anyhow::Result<(Page, Figures)> {
+    until("page and device to show the same", || {
+        let before = member.figures()?;
+        let page = netmon.page()?;
+        let after = member.figures()?;
+        ensure!(before == after, "the device of {} is not quiet", member.name);
+        let shown = page.interface(&member.name, network)?;
+        ensure!(shown == after, "netmon shows {shown:?}, the kernel {after:?}");
+        Ok((page, after))
+    })
+    .with_context(|| format!("netmon's log:\n{}", netmon.log()))
+}
+
+/// Waits until the kernel's own chatter of new devices (multicast reports) is over.
+pub(crate) fn quiet(members: &[&Member]) -> anyhow::Result<()> {
+    let all = || {
+        members
+            .iter()
+            .map(|it| it.figures())
+            .collect::<anyhow::Result<Vec<_>>>()
+    };
+    until("devices to be quiet", || {
+        let before = all()?;
+        std::thread::sleep(Duration::from_millis(1200));
+        ensure!(before == all()?, "they still send");
+        Ok(())
+    })
+}
+
+/// Waits until both containers have their programs.
+pub(crate) fn ready(netmon: &Netmon, interfaces: u64) -> anyhow::Result<()> {
+    netmon.wait_ready()?;
+    netmon.page_until("every interface to have programs", |page| {
+        let used = page.count("netmon_bpf_map_entries", &[("map", "TRAFFIC")])?;
+        ensure!(used == interfaces, "{used} of {interfaces} have programs");
+        Ok(())
+    })
+}
+
+/// Two switches of `ethtool`.
+pub(crate) fn offloads(member: &Member, state: &str) -> anyhow::Result<()> {
+    member
+        .netns
+        .run(&format!("ethtool -K {DEVICE} tso {state} gso {state} gro {state}"))?;
+    Ok(())
+}
+
+/// How many BPF programs of netmon's the kernel has.
+pub(crate) fn bpf_programs() -> anyhow::Result<usize> {
+    let json: serde_json::Value = serde_json::from_str(&sh::run("bpftool -j prog show")?)?;
+    let programs = json.as_array().context("bpftool shows no list")?;
+    Ok(programs
+        .iter()
+        .filter(|it| {
+            it.get("name")
+                .and_then(|it| it.as_str())
+                .is_some_and(|it| it.starts_with("traffic_"))
+        })
+        .count())
+}
