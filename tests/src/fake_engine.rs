@@ -127,7 +127,7 @@ struct Told {
     networks: Vec<Network>,
     listeners: Vec<UnixStream>,
     /// Answers that replace the right ones, by path.
-    rubbish: BTreeMap<String, String>,
+    rubbish: BTreeMap<String, Vec<u8>>,
 }
 
 /// An engine on a socket.
@@ -205,8 +205,8 @@ impl FakeEngine {
     }
 
     /// From now on the answer to that path is this, whatever is asked.
-    pub fn answer(&self, path: &str, body: &str) {
-        self.told().rubbish.insert(path.to_owned(), body.to_owned());
+    pub fn answer(&self, path: &str, body: &[u8]) {
+        self.told().rubbish.insert(path.to_owned(), body.to_vec());
     }
 
     /// Answers are right again.
@@ -274,7 +274,7 @@ fn serve(stream: UnixStream, told: &Mutex<Told>) -> std::io::Result<()> {
         return answer(&mut stream, 200, rubbish);
     }
     let body = match path {
-        "/_ping" => return answer(&mut stream, 200, "OK"),
+        "/_ping" => return answer(&mut stream, 200, b"OK"),
         "/version" => json!({ "Version": "28.0.0", "ApiVersion": "1.48", "MinAPIVersion": "1.24" }),
         "/info" => json!({
             "Name": "demo", "ServerVersion": "28.0.0", "KernelVersion": "demo",
@@ -301,18 +301,19 @@ fn serve(stream: UnixStream, told: &Mutex<Told>) -> std::io::Result<()> {
             let id = path.trim_start_matches("/containers/").trim_end_matches("/json");
             match told.containers.iter().find(|container| container.id() == id) {
                 Some(container) => container.json(),
-                None => return answer(&mut stream, 404, r#"{"message":"No such container"}"#),
+                None => return answer(&mut stream, 404, br#"{"message":"No such container"}"#),
             }
         }
     };
-    answer(&mut stream, 200, &body.to_string())
+    answer(&mut stream, 200, body.to_string().as_bytes())
 }
 
-fn answer(stream: &mut UnixStream, status: u16, body: &str) -> std::io::Result<()> {
+fn answer(stream: &mut UnixStream, status: u16, body: &[u8]) -> std::io::Result<()> {
     write!(
         stream,
         "HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nApi-Version: 1.48\r\nConnection: close\r\n\
-         Content-Length: {}\r\n\r\n{body}",
+         Content-Length: {}\r\n\r\n",
         body.len()
-    )
+    )?;
+    stream.write_all(body)
 }

@@ -125,18 +125,17 @@ fn exact(cable: Cable, mode: &str) -> anyhow::Result<()> {
 
 /// Sends, and compares with the kernel on both ends.
 fn round(kind: &Kind, netmon: &Netmon, from: &Member, to: &Member) -> anyhow::Result<()> {
-    let (_, sender_before) = agree(netmon, from, "net")?;
-    let (_, receiver_before) = agree(netmon, to, "net")?;
+    let before = (agree(netmon, from, "net")?.1, agree(netmon, to, "net")?.1);
     (kind.send)(from, to)?;
-    let (page, sender) = agree(netmon, from, "net")?;
-    let (_, receiver) = agree(netmon, to, "net")?;
-    let (sent, received) = (sender.since(sender_before), receiver.since(receiver_before));
+    let (page, after) = agree(netmon, from, "net")?;
+    let near = after.since(before.0);
+    let far = agree(netmon, to, "net")?.1.since(before.1);
     if let Some((there, back)) = kind.packets {
         for (what, figure, wanted) in [
-            ("sender sent", sent.transmit_packets, there),
-            ("receiver received", received.receive_packets, there),
-            ("receiver sent", received.transmit_packets, back),
-            ("sender received", sent.receive_packets, back),
+            ("sender sent", near.transmit_packets, there),
+            ("receiver received", far.receive_packets, there),
+            ("receiver sent", far.transmit_packets, back),
+            ("sender received", near.receive_packets, back),
         ] {
             ensure!(
                 figure == wanted,

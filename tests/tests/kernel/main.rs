@@ -3,5 +3,9 @@
 //! Every figure is compared with what `ip -s link` or `nstat` shows in the same namespace.
 
 mod counting;
+mod faults;
+mod http;
+mod leaks;
 mod lifetimes;
+mod programs;
 mod world;

@@ -1,0 +1,253 @@
+//! Bad input: a clear sentence or a counted skip, never a panic, never a wrong number.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    net::TcpListener,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{PermissionsExt as _, symlink},
+    },
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{
+    netmon::{Netmon, binary},
+    patience::until,
+    prometheus, sh, traffic,
+};
+
+use crate::world::{Cable, DEVICE, World, agree, ready};
+
+#[test]
+fn without_root_it_says_what_is_missing() -> anyhow::Result<()> {
+    let world = World::new()?;
+    // Where anybody may run it.
+    let copy = world.scratch.path().join("netmon");
+    fs::copy(binary()?, &copy)?;
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    let output = run(Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&copy)
+        .arg("--web.listen-address=127.0.0.1:0"))?;
+    refuses(&output, 1, &["root", "CAP_SYS_ADMIN"])
+}
+
+#[test]
+fn what_it_does_not_understand_is_usage() -> anyhow::Result<()> {
+    for (flag, word) in [
+        ("--collector.magic", "--collector.magic"),
+        ("--container.linger=never", "never"),
+        ("--web.telemetry-path=metrics", "metrics"),
+        ("--limit.interfaces=0", "0"),
+        ("--bpf.attach=kprobe", "kprobe"),
+    ] {
+        let output = run(Command::new(binary()?).arg(flag))?;
+        refuses(&output, 2, &[word])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_taken_port_is_named() -> anyhow::Result<()> {
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    let output = run(Command::new(binary()?).arg(format!("--web.listen-address={address}")))?;
+    refuses(&output, 1, &[&address, "in use"])
+}
+
+#[test]
+fn an_engine_address_that_makes_no_sense_is_named() -> anyhow::Result<()> {
+    let output = run(Command::new(binary()?).args(["--web.listen-address=127.0.0.1:0", "--docker.host=gopher://x"]))?;
+    refuses(&output, 1, &["gopher://x"])
+}
+
+#[test]
+fn without_an_engine_it_serves_and_says_so() -> anyhow::Result<()> {
+    let netmon = Netmon::start(&["--docker.host=unix:///run/no-such.sock".to_owned()])?;
+    let page = netmon.page()?;
+    ensure!(page.count("netmon_docker_up", &[])? == 0, "the engine is up");
+    let ready = netmon.get("/-/ready")?;
+    ensure!(ready.status == 503 && ready.text().contains("engine"), "{ready:?}");
+    until("the log to say so", || {
+        ensure!(netmon.log().contains("/run/no-such.sock"), "{}", netmon.log());
+        Ok(())
+    })
+}
+
+#[test]
+fn an_engine_that_answers_rubbish_costs_no_counting() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let errors = || netmon.page()?.count("netmon_docker_decode_errors_total", &[]);
+    ensure!(errors()? == 0, "errors before anything was wrong");
+
+    // Lines that are no events: counted, and the stream goes on.
+    for line in ["{", "[]", "7", "\"x\"", "{\"Type\":7}", "\u{0}\u{1}"] {
+        world.engine.send_line(line);
+    }
+    netmon.page_until("the rubbish to be counted", |page| {
+        let count = page.count("netmon_docker_decode_errors_total", &[])?;
+        ensure!(count == 6, "{count} of 6 are counted");
+        ensure!(page.count("netmon_docker_up", &[])? == 1, "the engine is down");
+        Ok(())
+    })?;
+
+    // Lists that are no lists, while the engine is asked for everything again.
+    for path in ["/containers/json", "/networks", "/info", "/version"] {
+        world.engine.answer(path, b"<html>\xff\xfe</html>");
+    }
+    world.engine.hang_up();
+    netmon.page_until("the engine to be down", |page| {
+        ensure!(page.count("netmon_docker_up", &[])? == 0, "it is up");
+        Ok(())
+    })?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    agree(&netmon, &a, "net")?;
+
+    world.engine.answer_rightly();
+    netmon.page_until("the engine to be up again", |page| {
+        ensure!(page.count("netmon_docker_up", &[])? == 1, "it is down");
+        ensure!(
+            page.count("netmon_docker_reconnects_total", &[])? >= 1,
+            "nothing was reconnected"
+        );
+        Ok(())
+    })?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    agree(&netmon, &a, "net").map(drop)
+}
+
+#[test]
+fn one_container_that_makes_no_sense_costs_only_itself() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let mut odd = b.container("net")?;
+    odd.name = "odd".to_owned();
+    let path = format!("/containers/{}/json", odd.id());
+    world.engine.answer(&path, b"{\"Id\": \"\xff\", \"Name\": [}");
+    world.engine.start_container(odd);
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    agree(&netmon, &a, "net")?;
+    netmon.page_until("the odd one to be counted", |page| {
+        ensure!(page.count("netmon_docker_decode_errors_total", &[])? >= 1, "it is not");
+        Ok(())
+    })
+}
+
+#[test]
+fn hostile_names_stay_label_values() -> anyhow::Result<()> {
+    const HOSTILE: &str = "quote\" back\\slash new\nline } 1 # {";
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    world.engine.end_container("a");
+    let mut hostile = a.container("net")?;
+    for label in hostile.labels.values_mut() {
+        *label = HOSTILE.to_owned();
+    }
+    world.engine.start_container(hostile);
+    // A name that is no UTF-8, and one that would break out of its label.
+    sh::output(
+        b.netns
+            .command("ip link add")
+            .arg(OsStr::from_bytes(b"\xff\"\\{}"))
+            .args(["type", "veth", "peer", "name", "peer"]),
+    )?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 5)?;
+    let (page, _) = agree(&netmon, &a, "net")?;
+    page.one(
+        "netmon_container_network_receive_packets_total",
+        &[
+            ("container", "a"),
+            ("service", HOSTILE),
+            ("stack", HOSTILE),
+            ("interface", DEVICE),
+        ],
+    )?;
+    agree(&netmon, &b, "net")?;
+    prometheus::check_metrics(&netmon.get("/metrics")?.body)
+}
+
+#[test]
+fn files_that_are_no_namespaces_are_passed_over() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let folder = world.netns_dir();
+    File::create(folder.join("plain"))?;
+    fs::create_dir(folder.join("folder"))?;
+    symlink("/no/such/file", folder.join("dangling"))?;
+    // A namespace, but not of the network.
+    let other = File::create(folder.join("uts")).map(|_| folder.join("uts"))?;
+    sh::output(Command::new("mount").args(["--bind", "/proc/self/ns/uts"]).arg(&other))?;
+    let _unmounted = Unmount(&other);
+    let mut claims = b.container("net")?;
+    claims.name = "claims-a-plain-file".to_owned();
+    claims.sandbox = folder.join("plain");
+    world.engine.start_container(claims);
+
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 5)?;
+    agree(&netmon, &a, "net")?;
+    agree(&netmon, &b, "net")?;
+    let page = netmon.page()?;
+    page.one(
+        "netmon_container_info",
+        &[("container", "claims-a-plain-file"), ("state", "pending")],
+    )?;
+    Ok(())
+}
+
+#[test]
+fn with_no_slot_left_packets_are_still_counted_and_it_is_said() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&["--limit.interfaces=1"])?;
+    netmon.page_until("one interface to be refused", |page| {
+        ensure!(
+            page.count("netmon_attach_failures_total", &[("reason", "full")])? >= 1,
+            "none is"
+        );
+        ensure!(
+            page.count("netmon_bpf_map_max_entries", &[("map", "TRAFFIC")])? == 1,
+            "there is more room"
+        );
+        Ok(())
+    })?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    agree(&netmon, &a, "net")?;
+    agree(&netmon, &b, "net").map(drop)
+}
+
+struct Unmount<'a>(&'a std::path::Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        drop(sh::output(Command::new("umount").arg(self.0)));
+    }
+}
+
+fn run(command: &mut Command) -> anyhow::Result<Output> {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{} cannot be run", command.get_program().display()))
+}
+
+/// It ends with that status, and says this; without a panic.
+fn refuses(output: &Output, status: i32, words: &[&str]) -> anyhow::Result<()> {
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(status), "{}: {text}", output.status);
+    for word in words {
+        ensure!(text.contains(word), "it does not say {word}: {text}");
+    }
+    ensure!(!text.contains("panicked"), "{text}");
+    Ok(())
+}

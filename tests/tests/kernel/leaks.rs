@@ -1,0 +1,153 @@
+//! What comes and goes leaves nothing behind: no namespace, no link, no descriptor, no slot.
+
+use anyhow::ensure;
+use netmon_tests::{
+    fake_engine::{Container, Endpoint, Network},
+    netns::Netns,
+    patience::until,
+    sh, traffic,
+};
+
+use crate::world::{Cable, DEVICE, World, agree, bpf_programs, ready};
+
+/// How many interfaces come and go.
+const INTERFACES: usize = 500;
+/// How many are there at a time.
+const BATCH: usize = 50;
+
+#[test]
+fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let programs_before = bpf_programs()?;
+    let netmon = world.netmon(&["--container.linger=1s"])?;
+    netmon.wait_ready()?;
+    // One that stays: it must be counted through all of it.
+    let (a, b) = world.pair(Cable::Bridge)?;
+    ready(&netmon, 2)?;
+    world.engine.network(Network {
+        name: "churn".to_owned(),
+        driver: "bridge".to_owned(),
+        subnet: "10.99.0.0/16".to_owned(),
+        vni: None,
+    });
+    let numbers = numbered_namespaces()?;
+    let mut descriptors = None;
+
+    for batch in 0..INTERFACES / BATCH {
+        let mut containers = Vec::new();
+        for number in 0..BATCH {
+            containers.push(start(&world, batch * BATCH + number)?);
+        }
+        // Every other batch is gone before most of it has programs.
+        if batch % 2 == 0 {
+            ready(&netmon, 2 + BATCH as u64)?;
+        }
+        traffic::ping(&a.netns, b.address, 10)?;
+        agree(&netmon, &a, "net")?;
+        for (name, netns) in containers {
+            world.engine.end_container(&name);
+            // As an engine does; and as it looks when somebody else does it.
+            if batch % 3 != 0 {
+                netns.run(&format!("ip link del {DEVICE}"))?;
+            }
+            drop(netns);
+        }
+        until("the batch to be forgotten", || {
+            let page = netmon.page()?;
+            let left = page.count("netmon_bpf_map_entries", &[("map", "TRAFFIC")])?;
+            ensure!(left == 2, "{left} slots are in use");
+            ensure!(
+                page.count("netmon_containers", &[("state", "ended")])? == 0,
+                "some linger"
+            );
+            ensure!(
+                bpf_programs()? == programs_before + 4,
+                "{} programs are loaded",
+                bpf_programs()?
+            );
+            let now = numbered_namespaces()?;
+            ensure!(now == numbers, "{now} namespaces are alive, {numbers} were");
+            Ok(())
+        })?;
+        let now = netmon.descriptors()?;
+        ensure!(
+            *descriptors.get_or_insert(now) >= now,
+            "{now} descriptors after {batch} batches, {descriptors:?} before"
+        );
+    }
+    agree(&netmon, &a, "net")?;
+    agree(&netmon, &b, "net")?;
+    drop(netmon);
+    until("netmon's programs to go", || {
+        let left = bpf_programs()?;
+        ensure!(
+            left == programs_before,
+            "{left} programs are loaded, {programs_before} were"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_device_that_vanishes_while_it_is_attached_is_skipped() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let endpoint = |number: usize| Endpoint {
+        network: "net".to_owned(),
+        mac: format!("02:00:00:00:00:{number:02x}"),
+        ..Endpoint::default()
+    };
+    for number in 0..60 {
+        world.engine.connect("a", endpoint(number));
+        a.netns
+            .run("ip link add gone type veth peer name peer address 02:00:00:00:01:01")?;
+        a.netns
+            .run(&format!("ip link set gone address 02:00:00:00:00:{number:02x} up"))?;
+        // Around the moment when netmon thinks that things are quiet, and for as long as attaching takes.
+        std::thread::sleep(std::time::Duration::from_millis(45 + number as u64));
+        a.netns.run("ip link del gone")?;
+    }
+    traffic::ping(&a.netns, b.address, 10)?;
+    agree(&netmon, &a, "net")?;
+    ready(&netmon, 2)?;
+    let page = netmon.page()?;
+    for reason in ["load", "attach", "full"] {
+        let count = page.count("netmon_attach_failures_total", &[("reason", reason)])?;
+        ensure!(count == 0, "{count} failures of the kind {reason}: {}", netmon.log());
+    }
+    Ok(())
+}
+
+/// A container with an interface on the bridge of the pair.
+fn start(world: &World, number: usize) -> anyhow::Result<(String, Netns)> {
+    let name = format!("churn{number}");
+    let netns = world.sandbox(&format!("dddddddd{number:04}"))?;
+    world.others[0].run(&format!(
+        "ip link add c{number} type veth peer name {DEVICE} netns {}",
+        netns.path().display()
+    ))?;
+    world.others[0].run(&format!("ip link set c{number} up"))?;
+    let address = format!("10.99.{}.{}", number / 250, number % 250 + 1);
+    netns.run(&format!("ip addr add {address}/16 dev {DEVICE}"))?;
+    netns.run(&format!("ip link set {DEVICE} up"))?;
+    world.engine.start_container(Container {
+        name: name.clone(),
+        sandbox: netns.path().to_path_buf(),
+        network_mode: "default".to_owned(),
+        endpoints: vec![Endpoint {
+            network: "churn".to_owned(),
+            mac: netns.mac(DEVICE)?,
+            address,
+            ipv6_address: String::new(),
+        }],
+        ..Container::default()
+    });
+    Ok((name, netns))
+}
+
+/// How many namespaces are alive that netmon has looked into: the kernel forgets the number of one that is gone.
+fn numbered_namespaces() -> anyhow::Result<usize> {
+    Ok(sh::run("ip netns list-id")?.lines().count())
+}

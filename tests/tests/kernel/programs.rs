@@ -1,0 +1,100 @@
+//! The programs themselves: what they count is what the device counts, and nobody on the same device can hide from them.
+
+use anyhow::{Context as _, ensure};
+use netmon::datapath::{
+    Datapath,
+    host::{Host, Mode},
+};
+use netmon_tests::{figures::Figures, traffic};
+
+use crate::world::{Cable, DEVICE, Member, World, agree, quiet, ready};
+
+#[test]
+fn programs_count_packets_and_bytes_as_the_device_does() -> anyhow::Result<()> {
+    for mode in [Mode::Tcx, Mode::Clsact] {
+        for cable in [Cable::Veth, Cable::Bridge, Cable::Macvlan, Cable::Vxlan] {
+            let mut world = World::new()?;
+            let (a, b) = world.pair(cable)?;
+            quiet(&[&a, &b])?;
+            let mut datapath = Datapath::load(Host::detect()?, mode, 16)?;
+            let ifindex = u32::try_from(a.netns.ifindex(DEVICE)?)?;
+            // Filters of clsact are taken off in the same namespace.
+            a.netns.within(|| {
+                let before = a.figures()?;
+                let attachment = datapath.attach(DEVICE, ifindex)?;
+                traffic::ping(&a.netns, b.address, 100)?;
+                traffic::udp(&a.netns, &b.netns, b.address, 50, 4000)?;
+                traffic::udp(&b.netns, &a.netns, a.ipv6_address, 50, 4000)?;
+                traffic::tcp(&a.netns, &b.netns, b.address, 10_000_000)?;
+                traffic::tcp(&b.netns, &a.netns, a.address, 10_000_000)?;
+                let device = a.figures()?.since(before);
+                let map = attachment.read();
+                attachment.detach_here();
+                let programs = Figures {
+                    receive_packets: map.receive.packets,
+                    receive_bytes: map.receive.bytes,
+                    transmit_packets: map.transmit.packets,
+                    transmit_bytes: map.transmit.bytes,
+                };
+                ensure!(
+                    programs == device,
+                    "{cable:?}, {mode:?}: the programs counted {programs:?}, the device {device:?}"
+                );
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn another_program_that_lets_nothing_pass_hides_nothing() -> anyhow::Result<()> {
+    for mode in ["tcx", "clsact"] {
+        for foreign_first in [true, false] {
+            let mut world = World::new()?;
+            let (a, b) = world.pair(Cable::Bridge)?;
+            if foreign_first {
+                drop_all(&a)?;
+            }
+            let netmon = world.netmon(&[&format!("--bpf.attach={mode}")])?;
+            ready(&netmon, 2)?;
+            if !foreign_first {
+                drop_all(&a)?;
+            }
+            quiet(&[&a, &b])?;
+            let segments = |page: &netmon_tests::page::Page| {
+                page.count(
+                    "netmon_container_network_receive_segments_total",
+                    &[("container", "a"), ("network", "net")],
+                )
+            };
+            let (page, before) = agree(&netmon, &a, "net")?;
+            let before = (segments(&page)?, before);
+            b.netns
+                .run(&format!("ping -q -c 20 -i 0.002 -W 1 {}", a.address))
+                .err()
+                .context("pings were answered: nothing is dropped")?;
+            let (page, after) = agree(&netmon, &a, "net")?;
+            let after = (segments(&page)?, after);
+            ensure!(
+                after.1.since(before.1).receive_packets == 20,
+                "the device counted {after:?}"
+            );
+            ensure!(
+                after.0 - before.0 == 20,
+                "{mode}, foreign program {}: the programs saw {} of 20 packets",
+                if foreign_first { "first" } else { "later" },
+                after.0 - before.0
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Somebody else's filter, of the highest priority there is, that drops all that is received.
+fn drop_all(member: &Member) -> anyhow::Result<()> {
+    // There already, if netmon made it.
+    let _made = member.netns.run(&format!("tc qdisc add dev {DEVICE} clsact"));
+    let filter = format!("tc filter add dev {DEVICE} ingress pref 1 protocol all matchall action drop");
+    member.netns.run(&filter).map(drop)
+}
