@@ -5,6 +5,7 @@
 
 mod containers;
 mod load;
+mod network;
 mod topology;
 
 use std::{

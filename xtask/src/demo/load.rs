@@ -13,7 +13,10 @@ use std::{
 use anyhow::Context as _;
 use netmon_tests::netns::Netns;
 
-use super::topology::{API, BACKEND, CACHE, DB, FRONTEND, NOWHERE, Plan, Topology, UNREACHABLE};
+use super::{
+    network::{API, BACKEND, CACHE, DB, FRONTEND, NOWHERE, Plan, UNREACHABLE},
+    topology::Topology,
+};
 use crate::sh;
 
 /// Where servers listen.

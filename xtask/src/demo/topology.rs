@@ -1,5 +1,5 @@
 //! What the demo runs on: two nodes with an overlay between them, and containers on it, wired as the engine wires them.
-//! Owns every namespace, device, address and rule, and what the engine that is played says of them.
+//! Owns every namespace, device and rule, and what the engine that is played says of them.
 //!
 //! Must not know what traffic runs here, nor netmon. Nothing is ever made in the host's namespace.
 
@@ -11,88 +11,23 @@ use std::{
 
 use anyhow::Context as _;
 use netmon_tests::{
-    fake_engine::{Container, Endpoint, FakeEngine, Network, network_id},
+    fake_engine::{Container, Endpoint, FakeEngine, network_id},
     netns::Netns,
     scratch::Scratch,
 };
 
-use super::containers;
-
-/// A network of containers.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) name: &'static str,
-    bridge: &'static str,
-    mtu: u32,
-    /// Its first three bytes; it is a /24.
-    v4: [u8; 3],
-    /// What comes before the last group; it is a /64. Nothing without IPv6.
-    v6: Option<&'static str>,
-}
-
-/// The network on this node only.
-pub(super) const FRONTEND: Plan = Plan {
-    name: "shop_frontend",
-    bridge: "br-frontend",
-    mtu: 1500,
-    v4: [172, 20, 0],
-    v6: Some("fd00:20::"),
+use super::{
+    containers,
+    network::{API, BACKEND, CACHE, DB, FRONTEND, JOB, NOWHERE, UNREACHABLE, WEB, bridge, forward, neighbour, plug},
 };
-/// The network over both nodes. VXLAN takes 50 bytes of each packet.
-pub(super) const BACKEND: Plan = Plan {
-    name: "shop_backend",
-    bridge: "br0",
-    mtu: 1450,
-    v4: [10, 0, 1],
-    v6: None,
-};
+
 /// Its number on the wire.
 const VNI: u32 = 4097;
 /// Below the frontend's: where it is set on one end of a cable only, longer packets are dropped and counted.
 const TOO_SMALL: u32 = 1400;
 
-/// Last bytes of addresses.
-pub(super) const WEB: [u8; 2] = [11, 12];
-pub(super) const API: u8 = 21;
-pub(super) const CACHE: u8 = 31;
-pub(super) const JOB: u8 = 41;
-/// On the other node.
-pub(super) const DB: u8 = 51;
-/// Addresses that the overlay answers for, and then has no node for, or one that cannot be reached.
-pub(super) const NOWHERE: u8 = 98;
-pub(super) const UNREACHABLE: u8 = 99;
-
 /// The nodes on the cable between them.
 const NODES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
-
-impl Plan {
-    /// An address on it.
-    pub(super) fn ip(&self, last: u8) -> Ipv4Addr {
-        let [a, b, c] = self.v4;
-        Ipv4Addr::new(a, b, c, last)
-    }
-
-    /// The IPv6 address that goes with it, if the network has any.
-    pub(super) fn ipv6(&self, last: u8) -> Option<String> {
-        self.v6.map(|prefix| format!("{prefix}{last:x}"))
-    }
-
-    /// The engine makes hardware addresses of addresses, too.
-    fn mac(&self, last: u8) -> String {
-        let [a, b, c] = self.v4;
-        format!("02:42:{a:02x}:{b:02x}:{c:02x}:{last:02x}")
-    }
-
-    fn described(&self, driver: &str, vni: Option<u32>) -> Network {
-        let v6 = self.v6.map(|prefix| format!(",{prefix}/64")).unwrap_or_default();
-        Network {
-            name: self.name.to_owned(),
-            driver: driver.to_owned(),
-            subnet: format!("{}/24{v6}", self.ip(0)),
-            vni,
-        }
-    }
-}
 
 /// All of it. Namespaces go before the folder that they are mounted in.
 #[derive(Debug)]
@@ -122,7 +57,7 @@ impl Topology {
         for folder in [&folder, &elsewhere] {
             fs::create_dir(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         }
-        let container = |name: &str| Netns::new(&folder, &containers::sandbox(name));
+        let container = |name: &str| sandbox(&folder, name);
         let overlay = format!("1-{:.10}", network_id(BACKEND.name));
         let topology = Self {
             engine: FakeEngine::start(scratch.path())?,
@@ -136,6 +71,7 @@ impl Topology {
             folder,
             _scratch: scratch,
         };
+        topology.overlays[0].number()?;
         topology.wire()?;
         topology.populate()?;
         topology.trouble()?;
@@ -150,7 +86,7 @@ impl Topology {
     /// A container on the overlay that lives for a moment.
     pub(super) fn start_job(&self, run: u32) -> anyhow::Result<(Container, Netns)> {
         let mut container = containers::job(run);
-        let netns = Netns::new(&self.folder, &containers::sandbox(&container.name))?;
+        let netns = sandbox(&self.folder, &container.name)?;
         let port = format!("vethjob{run}");
         let endpoint = plug(&netns, "eth0", &self.overlays[0], &port, &BACKEND, JOB)?;
         netns.path().clone_into(&mut container.sandbox);
@@ -251,50 +187,9 @@ impl Topology {
     }
 }
 
-fn neighbour(overlay: &Netns, last: u8) -> anyhow::Result<()> {
-    let (ip, mac) = (BACKEND.ip(last), BACKEND.mac(last));
-    overlay
-        .run(&format!("ip neigh add {ip} lladdr {mac} dev vxlan0 nud permanent"))
-        .map(drop)
-}
-
-fn forward(overlay: &Netns, last: u8, node: Ipv4Addr) -> anyhow::Result<()> {
-    let mac = BACKEND.mac(last);
-    overlay
-        .run(&format!("bridge fdb add {mac} dev vxlan0 dst {node} self permanent"))
-        .map(drop)
-}
-
-fn bridge(netns: &Netns, network: &Plan) -> anyhow::Result<()> {
-    netns.run(&format!("ip link add {} type bridge", network.bridge))?;
-    netns.run(&format!("ip link set {} up", network.bridge)).map(drop)
-}
-
-/// A cable from a container to the network's bridge.
-fn plug(
-    container: &Netns,
-    device: &str,
-    switch: &Netns,
-    port: &str,
-    network: &Plan,
-    last: u8,
-) -> anyhow::Result<Endpoint> {
-    let (ip, mac, mtu) = (network.ip(last), network.mac(last), network.mtu);
-    switch.run(&format!(
-        "ip link add {port} mtu {mtu} type veth peer name {device} address {mac} mtu {mtu} netns {}",
-        container.path().display()
-    ))?;
-    switch.run(&format!("ip link set {port} master {} up", network.bridge))?;
-    container.run(&format!("ip address add {ip}/24 dev {device}"))?;
-    let ipv6 = network.ipv6(last);
-    if let Some(ipv6) = &ipv6 {
-        container.run(&format!("ip address add {ipv6}/64 dev {device} nodad"))?;
-    }
-    container.run(&format!("ip link set {device} up"))?;
-    Ok(Endpoint {
-        network: network.name.to_owned(),
-        mac,
-        address: ip.to_string(),
-        ipv6_address: ipv6.unwrap_or_default(),
-    })
+/// A container's namespace. The engine moves devices into it from where netmon runs, which numbers it there.
+fn sandbox(folder: &Path, container: &str) -> anyhow::Result<Netns> {
+    let netns = Netns::new(folder, &containers::sandbox(container))?;
+    netns.number()?;
+    Ok(netns)
 }
