@@ -49,7 +49,11 @@ pub(crate) fn run(netmon: &Path, time: Option<Duration>, flags: &[String]) -> an
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&over)).context("signals cannot be caught")?;
     }
-    let topology = Topology::new()?;
+    let topology = match Topology::new() {
+        // What was just being made was told to end, too, and failed of that.
+        Err(_) if over.load(Ordering::Relaxed) => return Ok(()),
+        made => made?,
+    };
     let mut daemon = Daemon::start(netmon, &topology, flags)?;
     introduce(flags);
 
