@@ -84,7 +84,7 @@ pub struct Network {
     pub name: String,
     /// Its driver.
     pub driver: String,
-    /// Its subnet.
+    /// Its subnet; several with commas between them.
     pub subnet: String,
     /// Its VXLAN identifier, of an overlay.
     pub vni: Option<u32>,
@@ -96,10 +96,11 @@ impl Network {
         if let Some(vni) = self.vni {
             options.insert("com.docker.network.driver.overlay.vxlanid_list", vni.to_string());
         }
+        let subnets: Vec<Value> = self.subnet.split(',').map(|it| json!({ "Subnet": it })).collect();
         json!({
             "Id": network_id(&self.name), "Name": self.name, "Driver": self.driver,
             "Scope": if self.vni.is_some() { "swarm" } else { "local" }, "Internal": false, "Attachable": true,
-            "Ingress": false, "EnableIPv6": false, "IPAM": { "Config": [{ "Subnet": self.subnet }] },
+            "Ingress": false, "EnableIPv6": self.subnet.contains(':'), "IPAM": { "Config": subnets },
             "Options": options, "Labels": {},
         })
     }
@@ -111,10 +112,11 @@ pub fn network_id(name: &str) -> String {
     id_of(name)
 }
 
-/// As long as the engine's ids, and of their characters.
+/// As long as the engine's ids, and of their characters. Made of the name backwards: the beginning of an id is used in
+/// its stead here and there, and names of one stack all begin alike.
 fn id_of(name: &str) -> String {
     let mut hex = String::new();
-    for byte in name.bytes() {
+    for byte in name.bytes().rev() {
         // Writing to a text cannot fail.
         let _written = write!(hex, "{byte:02x}");
     }

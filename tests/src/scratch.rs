@@ -8,6 +8,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use rustix::mount::{UnmountFlags, unmount};
+
+/// Where they are, and how their names begin; the number of the process that made them follows.
+const FOLDER: &str = "/run";
+const NAME: &str = "netmon-test-";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -22,12 +27,36 @@ impl Scratch {
     /// It cannot be made.
     pub fn new() -> anyhow::Result<Self> {
         let path = PathBuf::from(format!(
-            "/run/netmon-test-{}-{}",
+            "{FOLDER}/{NAME}{}-{}",
             process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         ));
         fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
         Ok(Self(path))
+    }
+
+    /// Removes the folders of processes that are no more, and what is still mounted in them; gives what it removed.
+    ///
+    /// # Errors
+    /// Something cannot be removed.
+    pub fn sweep() -> anyhow::Result<Vec<PathBuf>> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
+        let mut swept = Vec::new();
+        for entry in fs::read_dir(FOLDER).context(FOLDER)? {
+            let path = entry.context(FOLDER)?.path();
+            if !is_left_over(&path) {
+                continue;
+            }
+            // The fifth word is where it is mounted; what was mounted last goes first.
+            let mounted = mounts.lines().rev().filter_map(|line| line.split(' ').nth(4));
+            for place in mounted.map(Path::new).filter(|place| place.starts_with(&path)) {
+                unmount(place, UnmountFlags::DETACH)
+                    .with_context(|| format!("{} cannot be unmounted", place.display()))?;
+            }
+            fs::remove_dir_all(&path).with_context(|| format!("{} cannot be removed", path.display()))?;
+            swept.push(path);
+        }
+        Ok(swept)
     }
 
     /// Where it is.
@@ -42,4 +71,12 @@ impl Drop for Scratch {
         // What a test left mounted stays, and so does the folder below it: a test that leaks is found by its own count.
         drop(fs::remove_dir_all(&self.0));
     }
+}
+
+/// Whether it is a folder of ours whose process is no more.
+fn is_left_over(path: &Path) -> bool {
+    path.file_name()
+        .and_then(|name| name.to_str()?.strip_prefix(NAME)?.split_once('-'))
+        .and_then(|(process, _)| process.parse::<u32>().ok())
+        .is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists())
 }

@@ -115,6 +115,12 @@ pub(crate) const NEEDS: &[Need] = &[
         remedy: Remedy::Packages(&["nftables"]),
     },
     Need {
+        what: "sysctl (namespaces without chatter)",
+        purpose: Purpose::Demo,
+        find: || program("sysctl"),
+        remedy: Remedy::Packages(&["procps"]),
+    },
+    Need {
         what: "ethtool (offloads on and off)",
         purpose: Purpose::Test,
         find: || program("ethtool"),

@@ -1,0 +1,90 @@
+//! Who the demo's containers are: names, labels and modes, as Swarm and Compose give them.
+//!
+//! Must not know where they are plugged in.
+
+use std::collections::BTreeMap;
+
+use netmon_tests::fake_engine::Container;
+
+/// Tasks of services of the stack: service, slot, and the task's id.
+pub(super) const WEB: [&str; 2] = [
+    "shop_web.1.x3kq8v0c2m7d9t1w5z4b6n0fa",
+    "shop_web.2.p6h2r9y4s1j8g3l7e5u0i2oqb",
+];
+pub(super) const API: &str = "shop_api.1.m9c4x7z2v5b8n1k3j6h0g2fdc";
+/// Of Compose.
+pub(super) const CACHE: &str = "cache";
+/// Without any network.
+pub(super) const ISOLATED: &str = "vault";
+
+/// A task's container, by its name.
+pub(super) fn task(name: &str) -> Container {
+    let mut words = name.split('.');
+    let service = words.next().unwrap_or_default();
+    let labels: BTreeMap<String, String> = [
+        ("com.docker.swarm.service.name", service),
+        ("com.docker.swarm.task.name", name),
+        ("com.docker.swarm.task.id", words.next_back().unwrap_or_default()),
+        ("com.docker.stack.namespace", "shop"),
+    ]
+    .map(|(label, value)| (label.to_owned(), value.to_owned()))
+    .into();
+    Container {
+        name: name.to_owned(),
+        labels,
+        network_mode: "default".to_owned(),
+        ..Container::default()
+    }
+}
+
+/// The container that comes and goes: another task each time.
+pub(super) fn job(run: u32) -> Container {
+    task(&format!("shop_job.1.t5y8u1w4q7r0e3a6s9d2{run:05}"))
+}
+
+pub(super) fn cache() -> Container {
+    let labels = [("project", "shop"), ("service", "cache")];
+    Container {
+        name: CACHE.to_owned(),
+        labels: labels
+            .map(|(label, value)| (format!("com.docker.compose.{label}"), value.to_owned()))
+            .into(),
+        network_mode: "shop_frontend".to_owned(),
+        ..Container::default()
+    }
+}
+
+/// On the node's own network.
+pub(super) fn host() -> Container {
+    Container {
+        name: "node-exporter".to_owned(),
+        network_mode: "host".to_owned(),
+        ..Container::default()
+    }
+}
+
+pub(super) fn isolated() -> Container {
+    Container {
+        name: ISOLATED.to_owned(),
+        network_mode: "none".to_owned(),
+        ..Container::default()
+    }
+}
+
+/// On the cache's network.
+pub(super) fn shared() -> Container {
+    Container {
+        name: "cache-exporter".to_owned(),
+        network_mode: format!("container:{}", cache().id()),
+        ..Container::default()
+    }
+}
+
+/// The file of a container's namespace.
+pub(super) fn sandbox(name: &str) -> String {
+    let container = Container {
+        name: name.to_owned(),
+        ..Container::default()
+    };
+    format!("{:.12}", container.id())
+}

@@ -1,0 +1,191 @@
+//! The demo's traffic: steady, gentle, and of every kind, until it is told to stop. Owns who talks to whom.
+//!
+//! Must not know how anything is wired. A round that fails is no error: losses are part of the demo.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::atomic::{AtomicBool, Ordering},
+    thread::{self, Scope},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use netmon_tests::netns::Netns;
+
+use super::{
+    network::{API, BACKEND, CACHE, DB, FRONTEND, NOWHERE, Plan, UNREACHABLE},
+    topology::Topology,
+};
+use crate::sh;
+
+/// Where servers listen.
+const PORT: u16 = 8080;
+/// Bytes of a request and of its answer: long enough that the sender leaves it to the device to cut it into packets.
+const REQUEST: usize = 300;
+const ANSWER: usize = 30_000;
+/// Bytes of a datagram, and of one that fills a packet of 1500.
+const DATAGRAM: usize = 400;
+const LONG_DATAGRAM: usize = 1472;
+/// How often the gentle things happen, and the rare ones.
+const OFTEN: Duration = Duration::from_millis(200);
+const SELDOM: Duration = Duration::from_secs(1);
+/// How long an answer may take: so long is the wait at the end, too.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// How long the container that comes and goes is there, and then not.
+const PHASE: Duration = Duration::from_secs(5);
+
+/// Starts all of it.
+pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, topology: &'scope Topology, stop: &'scope AtomicBool) {
+    let Topology {
+        web: [web1, web2],
+        api,
+        cache,
+        db,
+        ..
+    } = topology;
+    for (place, name) in [(api, "api"), (cache, "cache"), (db, "db")] {
+        within(scope, place, format!("the server of {name}"), move || serve(stop));
+        within(scope, place, format!("the echo of {name}"), move || echo(stop));
+    }
+    let cache6 = FRONTEND.ipv6(CACHE).and_then(|it| it.parse().ok());
+    let cache6 = cache6.map_or(FRONTEND.at(CACHE), IpAddr::V6);
+    let flows: [(&Netns, &str, IpAddr); 5] = [
+        (web1, "shop_web.1", BACKEND.at(API)),
+        (web2, "shop_web.2", BACKEND.at(API)),
+        (web1, "shop_web.1", cache6),
+        (web2, "shop_web.2", FRONTEND.at(CACHE)),
+        (api, "shop_api.1", BACKEND.at(DB)),
+    ];
+    for (place, name, to) in flows {
+        within(scope, place, format!("{name}'s requests to {to}"), move || {
+            every(OFTEN, stop, || request(to));
+            Ok(())
+        });
+        within(scope, place, format!("{name}'s datagrams to {to}"), move || {
+            let socket = socket(to)?;
+            every(OFTEN, stop, || ask(&socket, to));
+            Ok(())
+        });
+        scope.spawn(move || every(SELDOM, stop, || place.run(&format!("ping -q -n -c 1 -W 1 {to}"))));
+    }
+    let lost: [(&Netns, &str, IpAddr, usize); 4] = [
+        (web1, "shop_web.1", FRONTEND.at(CACHE), LONG_DATAGRAM),
+        (web2, "shop_web.2", FRONTEND.at(CACHE), LONG_DATAGRAM),
+        (api, "shop_api.1", BACKEND.at(NOWHERE), DATAGRAM),
+        (api, "shop_api.1", BACKEND.at(UNREACHABLE), DATAGRAM),
+    ];
+    for (place, name, to, size) in lost {
+        within(scope, place, format!("{name}'s lost datagrams to {to}"), move || {
+            let socket = socket(to)?;
+            every(SELDOM, stop, || socket.send_to(&vec![0; size], (to, PORT)));
+            Ok(())
+        });
+    }
+    scope.spawn(move || tell("the container that comes and goes", jobs(topology, stop)));
+}
+
+impl Plan {
+    fn at(&self, last: u8) -> IpAddr {
+        self.ip(last).into()
+    }
+}
+
+/// Runs it on a thread of its own in the container.
+fn within<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    place: &'scope Netns,
+    what: String,
+    run: impl FnOnce() -> anyhow::Result<()> + Send + 'scope,
+) {
+    scope.spawn(move || tell(&what, place.enter().and_then(|()| run())));
+}
+
+fn tell(what: &str, ended: anyhow::Result<()>) {
+    if let Err(error) = ended {
+        sh::say(format!("The demo goes on without {what}: {error:#}"));
+    }
+}
+
+/// Does it again and again, well or not.
+fn every<T, E>(interval: Duration, stop: &AtomicBool, mut act: impl FnMut() -> Result<T, E>) {
+    while !stop.load(Ordering::Relaxed) {
+        drop(act());
+        thread::sleep(interval);
+    }
+}
+
+/// Answers requests; over IPv4, too.
+fn serve(stop: &AtomicBool) -> anyhow::Result<()> {
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)).context("it cannot listen")?;
+    listener.set_nonblocking(true)?;
+    every(Duration::from_millis(20), stop, || -> io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.read_exact(&mut [0; REQUEST])?;
+        stream.write_all(&vec![0; ANSWER])
+    });
+    Ok(())
+}
+
+fn request(to: IpAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(to, PORT), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&[0; REQUEST])?;
+    stream.shutdown(Shutdown::Write)?;
+    stream.read_to_end(&mut Vec::with_capacity(ANSWER)).map(drop)
+}
+
+/// Sends datagrams back; over IPv4, too.
+fn echo(stop: &AtomicBool) -> anyhow::Result<()> {
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT)).context("it cannot listen")?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut datagram = [0; LONG_DATAGRAM];
+    every(Duration::ZERO, stop, || {
+        let (length, from) = socket.recv_from(&mut datagram)?;
+        socket.send_to(&datagram[..length], from)
+    });
+    Ok(())
+}
+
+fn ask(socket: &UdpSocket, to: IpAddr) -> io::Result<()> {
+    socket.send_to(&[0; DATAGRAM], (to, PORT))?;
+    socket.recv(&mut [0; LONG_DATAGRAM]).map(drop)
+}
+
+fn socket(to: IpAddr) -> anyhow::Result<UdpSocket> {
+    let any: IpAddr = match to {
+        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).context("it has no socket")?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+/// A container for some seconds, then none, over and over.
+fn jobs(topology: &Topology, stop: &AtomicBool) -> anyhow::Result<()> {
+    let during = |phase: Duration, act: &dyn Fn()| {
+        let begin = Instant::now();
+        while begin.elapsed() < phase && !stop.load(Ordering::Relaxed) {
+            act();
+            thread::sleep(OFTEN);
+        }
+    };
+    for run in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let (container, netns) = topology.start_job(run)?;
+        netns.within(|| {
+            during(PHASE, &|| drop(request(BACKEND.at(API))));
+            Ok(())
+        })?;
+        // The engine takes the namespace away before it says that the container has ended.
+        drop(netns);
+        topology.engine.end_container(&container.name);
+        during(PHASE, &|| {});
+    }
+    Ok(())
+}
