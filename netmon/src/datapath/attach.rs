@@ -182,6 +182,8 @@ impl Attacher {
             Ok(()) => Ok(attachment),
             Err(error) => {
                 attachment.detach_here();
+                // What fails because the device went meanwhile is no failure to attach.
+                check_device(name, ifindex)?;
                 Err(error)
             }
         }

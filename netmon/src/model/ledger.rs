@@ -84,8 +84,12 @@ struct Programs {
     exact: bool,
     /// Which of the map's figures the device's follow.
     measure: Measure,
-    /// The device's packets before the programs were attached: nobody knows their segments, so each counts as one.
-    segments_before: u64,
+    /// Packets that only the device saw: before the programs were attached, or because another program hides them from
+    /// ours (a later clsact filter of the same priority comes first). Nobody knows their segments, so each counts as
+    /// one.
+    unseen: u64,
+    /// The map and the device's packets when the distance was last exact.
+    exact_at: (Traffic, u64),
 }
 
 /// What a driver counts as a packet.
@@ -153,7 +157,7 @@ impl Account {
         } = self.device;
         let segments = self
             .programs
-            .map_or(packets, |programs| programs.segments_before + programs.map.segments);
+            .map_or(packets, |programs| programs.unseen + programs.map.segments);
         Totals {
             packets,
             bytes,
@@ -173,13 +177,24 @@ impl Programs {
             distance: distance(device, measure.of(after)),
             exact: before == after,
             measure,
-            segments_before: device.packets.saturating_sub(after.packets),
+            unseen: device.packets.saturating_sub(after.packets),
+            exact_at: (after, device.packets),
         }
     }
 
     fn settle(mut self, earlier: DeviceCounters, before: Traffic, device: DeviceCounters, after: Traffic) -> Self {
         let exact = before == after;
         if exact {
+            if self.exact {
+                let (map, packets) = self.exact_at;
+                let passed = since(after, map);
+                // However super-packets are counted, a device counts no more packets than went over the wire.
+                self.unseen += device
+                    .packets
+                    .saturating_sub(packets)
+                    .saturating_sub(passed.segments.max(passed.packets));
+            }
+            self.exact_at = (after, device.packets);
             self.measure = self.follow(since(after, self.map), device.packets.saturating_sub(earlier.packets));
             self.distance = distance(device, self.measure.of(after));
             self.exact = true;
@@ -279,6 +294,12 @@ mod tests {
             }
         }
 
+        /// Seen by the device, and by another program that comes before ours.
+        fn hide(&mut self, payload: u64) {
+            self.device.packets += 1;
+            self.device.bytes += payload + HEADER;
+        }
+
         fn still(&self) -> Reading {
             Reading {
                 before: self.map,
@@ -339,6 +360,23 @@ mod tests {
         kernel.pass(1, 10);
         account.close(Some(DeviceCounters::default()), kernel.map);
         assert_eq!(packets(&account), (2, 128));
+    }
+
+    #[test]
+    fn packets_that_another_program_hides_count_as_one_segment_each() {
+        let mut kernel = Kernel::default();
+        let mut account = Account::default();
+        kernel.attach();
+        kernel.pass(5, 5000);
+        account.observe(kernel.still());
+        for _ in 0..7 {
+            kernel.hide(100);
+        }
+        kernel.pass(2, 2000);
+        account.observe(kernel.still());
+        assert_eq!(packets(&account).0, 9);
+        // The two that passed as one could stand for one of those hidden: never too many are shown.
+        assert_eq!(account.totals().segments, 5 + 7 + 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use netmon::datapath::{
     Datapath,
     host::{Host, Mode},
 };
-use netmon_tests::{figures::Figures, traffic};
+use netmon_tests::{figures::Figures, sh, traffic};
 
 use crate::world::{Cable, DEVICE, Member, World, agree, quiet, ready};
 
@@ -95,6 +95,7 @@ fn another_program_that_lets_nothing_pass_hides_nothing() -> anyhow::Result<()> 
 fn drop_all(member: &Member) -> anyhow::Result<()> {
     // There already, if netmon made it.
     let _made = member.netns.run(&format!("tc qdisc add dev {DEVICE} clsact"));
-    let filter = format!("tc filter add dev {DEVICE} ingress pref 1 protocol all matchall action drop");
-    member.netns.run(&filter).map(drop)
+    // Classic BPF, for it needs no compiler: "return 2", which is TC_ACT_SHOT.
+    let filter = format!("tc filter add dev {DEVICE} ingress pref 1 protocol all bpf da bytecode");
+    sh::output(member.netns.command(&filter).arg("1,6 0 0 2")).map(drop)
 }
