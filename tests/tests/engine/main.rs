@@ -1,1 +1,4 @@
 //! netmon beside real engines.
+
+mod drivers;
+mod ground;
