@@ -56,9 +56,8 @@ impl Lab {
         take_down_what_the_dead_left()?;
         let engine = match engine {
             Engine::Installed => String::new(),
-            Engine::New => {
-                env::var("NETMON_TEST_NEW_ENGINE").context("NETMON_TEST_NEW_ENGINE is not set: run `cargo xtask test`")?
-            }
+            Engine::New => env::var("NETMON_TEST_NEW_ENGINE")
+                .context("NETMON_TEST_NEW_ENGINE is not set: run `cargo xtask test`")?,
         };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let lab = Self {
@@ -190,7 +189,9 @@ impl Node<'_> {
         let described = self.inspect(container)?;
         let path = text(&described, "/NetworkSettings/SandboxKey")?;
         let name = Path::new(path).file_name().and_then(OsStr::to_str);
-        Ok(name.with_context(|| format!("{container} has no namespace"))?.to_owned())
+        Ok(name
+            .with_context(|| format!("{container} has no namespace"))?
+            .to_owned())
     }
 
     /// A container's address on a network, as the engine says.
@@ -209,6 +210,15 @@ impl Node<'_> {
         Ok(address.split('/').next().unwrap_or_default().parse()?)
     }
 
+    /// The address of the node on a container's network.
+    ///
+    /// # Errors
+    /// It has none there.
+    pub fn gateway_of(self, container: &str, network: &str) -> anyhow::Result<IpAddr> {
+        let described = self.inspect(container)?;
+        Ok(text(&described, &format!("/NetworkSettings/Networks/{network}/Gateway"))?.parse()?)
+    }
+
     /// The name of a container's device on a network: the one that has its address there.
     ///
     /// # Errors
@@ -217,7 +227,11 @@ impl Node<'_> {
         let address = self.address_of(container, network)?;
         let devices: Value = serde_json::from_str(&self.exec_in(container, &format!("ip -j addr show to {address}"))?)?;
         // `ip` shows the others, too, with nothing in them.
-        let mut names = devices.as_array().into_iter().flatten().filter_map(|it| it.get("ifname"));
+        let mut names = devices
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|it| it.get("ifname"));
         match (names.next(), names.next()) {
             (Some(Value::String(name)), None) => Ok(name.clone()),
             _ => bail!("{container} does not have one device of {address}: {devices}"),

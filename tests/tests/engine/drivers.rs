@@ -151,17 +151,23 @@ fn published_stack(ground: &Ground) -> anyhow::Result<()> {
              overlay}}\n"
         ),
     )?;
-    node.docker(&format!("stack deploy --resolve-image never -c {} site", file.display()))?;
+    node.docker(&format!(
+        "stack deploy --resolve-image never -c {} site",
+        file.display()
+    ))?;
     let task = until("the task to run", || {
         let name = node.docker("ps --filter label=com.docker.swarm.service.name=site_web --format {{.Names}}")?;
         ensure!(!name.is_empty(), "there is none");
         Ok(name)
     })?;
     let before = ground.agrees(&task, "ingress")?;
-    ground.lab().publish()?;
+    ground.lab.publish()?;
     // Each is a connection of its own: three packets at least in each direction.
     for _ in 0..10 {
-        let text = node.exec(&format!("curl -sS --max-time 5 http://{}:8080/index.html", node.address()))?;
+        let text = node.exec(&format!(
+            "curl -sS --max-time 5 http://{}:8080/index.html",
+            node.address()
+        ))?;
         ensure!(text == "ok", "the published port answers {text:?}");
     }
     let more = ground.agrees(&task, "ingress")?.since(before);
@@ -179,10 +185,19 @@ fn published_stack(ground: &Ground) -> anyhow::Result<()> {
     let page = ground.netmon.page()?;
     page.one(
         "netmon_container_info",
-        &[("container", &task), ("service", "site_web"), ("stack", "site"), ("task_slot", "1"), ("state", "observed")],
+        &[
+            ("container", &task),
+            ("service", "site_web"),
+            ("stack", "site"),
+            ("task_slot", "1"),
+            ("state", "observed"),
+        ],
     )?;
     page.one("netmon_network_info", &[("network", "ingress"), ("ingress", "true")])?;
-    page.one("netmon_network_info", &[("network", "site_front"), ("stack", "site"), ("driver", "overlay")])?;
+    page.one(
+        "netmon_network_info",
+        &[("network", "site_front"), ("stack", "site"), ("driver", "overlay")],
+    )?;
     Ok(())
 }
 
@@ -223,7 +238,10 @@ fn without_a_network(ground: &Ground) -> anyhow::Result<()> {
     );
     let page = ground.netmon.page()?;
     for container in ["on-host", "alone", "guest"] {
-        let series = page.all(&format!("{CONTAINER}_receive_packets_total"), &[("container", container)]);
+        let series = page.all(
+            &format!("{CONTAINER}_receive_packets_total"),
+            &[("container", container)],
+        );
         ensure!(series.is_empty(), "{container} has no interface of its own: {series:?}");
     }
     Ok(())

@@ -17,23 +17,21 @@ use netmon_tests::{
 /// The family of a container's interface, without direction and unit.
 pub(crate) const CONTAINER: &str = "netmon_container_network";
 
+/// Long enough to see last values on a busy machine, short enough to wait for their end.
+const LINGER: &str = "--container.linger=5s";
+
 /// A lab of one node, and the netmon that watches it.
 pub(crate) struct Ground {
     // Ends before the lab does.
     pub(crate) netmon: Netmon,
-    lab: Lab,
+    pub(crate) lab: Lab,
 }
 
 impl Ground {
     pub(crate) fn new(engine: Engine) -> anyhow::Result<Self> {
         let lab = Lab::up(1, engine)?;
-        let netmon = lab.node(1).netmon(&["--container.linger=3s"])?;
-        netmon.wait_ready()?;
+        let netmon = netmon_on(lab.node(1))?;
         Ok(Self { netmon, lab })
-    }
-
-    pub(crate) fn lab(&self) -> &Lab {
-        &self.lab
     }
 
     pub(crate) fn node(&self) -> Node<'_> {
@@ -76,6 +74,13 @@ impl Ground {
     }
 }
 
+/// Starts a netmon that watches the node.
+pub(crate) fn netmon_on(node: Node<'_>) -> anyhow::Result<Netmon> {
+    let netmon = node.netmon(&[LINGER])?;
+    netmon.wait_ready()?;
+    Ok(netmon)
+}
+
 /// Sends that many pings from a container, and gets as many answers.
 pub(crate) fn ping(node: Node<'_>, from: &str, to: IpAddr, count: u64) -> anyhow::Result<()> {
     let text = node.docker(&format!("exec {from} ping -q -c {count} -i 0.01 -W 5 {to}"))?;
@@ -92,7 +97,7 @@ pub(crate) struct Interface {
     pub(crate) container: String,
     pub(crate) network: String,
     /// The file of its namespace: it is reached by it when there is no engine to ask.
-    sandbox: String,
+    pub(crate) sandbox: String,
     device: String,
 }
 
@@ -121,7 +126,8 @@ impl Interface {
         netmon.page_until(&format!("{self:?} on the page"), |page| {
             page.figures(CONTAINER, &labels).map(drop)
         })?;
-        agrees(|| self.figures(node), || netmon.page()?.figures(CONTAINER, &labels)).with_context(|| format!("{self:?}"))
+        agrees(|| self.figures(node), || netmon.page()?.figures(CONTAINER, &labels))
+            .with_context(|| format!("{self:?}"))
     }
 }
 
