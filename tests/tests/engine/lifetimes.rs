@@ -182,7 +182,7 @@ fn run(node: Node<'_>, flags: &str, script: &str) -> anyhow::Result<Figures> {
     let text = node.docker_script(
         &format!("run --rm {flags} {IMAGE}"),
         &format!(
-            "{script} >/dev/null && cd /sys/class/net/eth0/statistics && cat rx_packets rx_bytes tx_packets tx_bytes"
+            "({script}) >/dev/null && cd /sys/class/net/eth0/statistics && cat rx_packets rx_bytes tx_packets tx_bytes"
         ),
     )?;
     let numbers: Vec<u64> = text
