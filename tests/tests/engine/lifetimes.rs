@@ -1,11 +1,12 @@
 //! Interfaces that come later and go sooner: live connects, restarts, containers that live for a moment.
 
-use std::thread;
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use netmon_tests::{
     figures::Figures,
     lab::{Engine, IMAGE, Node},
+    patience::within,
 };
 
 use crate::ground::{CONTAINER, Ground, ping};
@@ -49,11 +50,7 @@ fn connected_later(ground: &Ground) -> anyhow::Result<()> {
     ground.carries("early", "other", "late")?;
     let last = ground.agrees("early", "late")?;
     node.docker("network disconnect late early")?;
-    let lingers = ground.netmon.page()?.interface("early", "late")?;
-    ensure!(
-        lingers.between(last, plus(last, TEARDOWN)),
-        "the interface went with {last:?}, and {lingers:?} is shown"
-    );
+    is_last(last, ground.netmon.page()?.interface("early", "late")?, TEARDOWN)?;
     ground.netmon.page_until("the interface to be forgotten", |page| {
         gone(&page.interface("early", "late"))
     })?;
@@ -83,12 +80,8 @@ fn restarted(ground: &Ground) -> anyhow::Result<()> {
         "netmon_service_network",
         &[("service", "twice"), ("stack", "shop"), ("network", "again")],
     )?;
-    let least = plus(first, second);
-    ensure!(
-        sum.between(least, plus(least, TEARDOWN)),
-        "the container counted {first:?} before and {second:?} after, and its service {sum:?}"
-    );
-    Ok(())
+    is_last(plus(first, second), sum, TEARDOWN)
+        .with_context(|| format!("the container counted {first:?} before and {second:?} after"))
 }
 
 fn brief(ground: &Ground) -> anyhow::Result<()> {
@@ -100,13 +93,12 @@ fn brief(ground: &Ground) -> anyhow::Result<()> {
     ];
     for (name, script) in scripts {
         let last = run(node, &format!("--name {name}"), script)?;
-        let shown = ground
+        ground
             .netmon
-            .page_until("its last values", |page| page.interface(name, "bridge"))?;
-        ensure!(
-            shown.between(last, plus(last, TEARDOWN)),
-            "{name} saw {last:?} as the last thing it did, and {shown:?} is shown"
-        );
+            .page_until("its last values", |page| {
+                is_last(last, page.interface(name, "bridge")?, TEARDOWN)
+            })
+            .with_context(|| format!("{name} saw {last:?} as the last thing it did"))?;
     }
     for (name, _) in scripts {
         ground
@@ -126,14 +118,23 @@ fn burst(ground: &Ground) -> anyhow::Result<()> {
     node.start_container("stays", LABELS)?;
     node.start_container("target", "--network storm")?;
     let target = node.address_of("target", "storm")?;
-    let run_some = || -> anyhow::Result<Vec<Figures>> {
-        let script = format!("ping -q -c 5 -i 0.01 {target}");
+    let script = format!("ping -q -c 5 -i 0.01 {target}");
+    let run_some = |row: u64| -> anyhow::Result<Vec<Figures>> {
         (0..EACH)
-            .map(|_| run(node, &format!("--network storm {LABELS}"), &script))
+            .map(|number| {
+                let name = format!("gust-{row}-{number}");
+                let last = run(node, &format!("--name {name} --network storm {LABELS}"), &script)?;
+                within(Duration::from_secs(3), "its last values", || {
+                    is_last(last, ground.netmon.page()?.interface(&name, "storm")?, BROADCASTS)
+                })
+                .with_context(|| format!("{name} saw {last:?} as the last thing it did"))?;
+                Ok(last)
+            })
             .collect()
     };
     let all = thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(run_some)).collect();
+        let run_some = &run_some;
+        let threads: Vec<_> = (0..AT_ONCE).map(|row| scope.spawn(move || run_some(row))).collect();
         let mut all = Vec::new();
         for thread in threads {
             all.extend(thread.join().map_err(|_| anyhow!("a thread panicked"))??);
@@ -145,15 +146,11 @@ fn burst(ground: &Ground) -> anyhow::Result<()> {
         least.transmit_packets >= AT_ONCE * EACH * 5,
         "the containers themselves saw {least:?}"
     );
-    // The others' broadcasts reach a container after it has looked for the last time.
-    let slack = (0..AT_ONCE * EACH * EACH).fold(Figures::default(), |sum, _| plus(sum, TEARDOWN));
+    let slack = all.iter().fold(Figures::default(), |sum, _| plus(sum, BROADCASTS));
     let labels = [("service", "gust"), ("stack", "storm"), ("network", "storm")];
     let sum = ground.netmon.page_until("the sum of all of them", |page| {
         let sum = page.figures("netmon_service_network", &labels)?;
-        ensure!(
-            sum.between(least, plus(least, slack)),
-            "the containers saw {least:?}, and {sum:?} is shown"
-        );
+        is_last(least, sum, slack)?;
         Ok(sum)
     })?;
     ground.netmon.page_until("the series of each to end", |page| {
@@ -176,6 +173,21 @@ const TEARDOWN: Figures = Figures {
     transmit_packets: 5,
     transmit_bytes: 500,
 };
+
+/// The same where others come and go: each asks everybody for an address.
+const BROADCASTS: Figures = Figures {
+    receive_packets: 50,
+    receive_bytes: 5000,
+    ..TEARDOWN
+};
+
+fn is_last(seen: Figures, shown: Figures, slack: Figures) -> anyhow::Result<()> {
+    ensure!(
+        shown.between(seen, plus(seen, slack)),
+        "{seen:?} was seen last, and {shown:?} is shown"
+    );
+    Ok(())
+}
 
 /// Runs a container to its end, and gives its interface's counters as it saw them in the last thing it did.
 fn run(node: Node<'_>, flags: &str, script: &str) -> anyhow::Result<Figures> {
