@@ -98,7 +98,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         // What is left is taken down by the next lab, when this process has ended.
-        drop(self.run(["down"]));
+        drop(take_down(&self.name));
     }
 }
 
@@ -287,9 +287,16 @@ fn take_down_what_the_dead_left() -> anyhow::Result<()> {
         let name = folder?.file_name().to_string_lossy().into_owned();
         let owner = name.strip_prefix(PREFIX).and_then(|it| it.split('-').next());
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            sh::output(script(&name).arg("down"))?;
+            take_down(&name)?;
         }
     }
+    Ok(())
+}
+
+fn take_down(lab: &str) -> anyhow::Result<()> {
+    sh::output(script(lab).arg("down"))?;
+    // The script cannot remove what it holds.
+    drop(fs::remove_file(format!("{STATES}/.{lab}.lock")));
     Ok(())
 }
 

@@ -36,8 +36,13 @@ fn all_lifetimes_on_a_newer_engine_are_counted() -> anyhow::Result<()> {
     let ground = Ground::new(Engine::New)?;
     connected_later(&ground)?;
     restarted(&ground)?;
-    brief(&ground)?;
-    burst(&ground)
+    brief(&ground)
+}
+
+/// Newer engines answer nothing about a container while they start it, and once it has ended do not know its namespace.
+#[test]
+fn a_service_keeps_what_a_burst_of_short_lived_containers_counted_on_a_newer_engine() -> anyhow::Result<()> {
+    burst(&Ground::new(Engine::New)?)
 }
 
 fn connected_later(ground: &Ground) -> anyhow::Result<()> {
