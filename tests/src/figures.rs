@@ -36,6 +36,24 @@ impl Figures {
         })
     }
 
+    /// Whether none of these is below those, and none above the others.
+    #[must_use]
+    pub fn between(self, low: Self, high: Self) -> bool {
+        let (low, its, high) = (low.each(), self.each(), high.each());
+        (0..its.len()).all(|at| (low[at]..=high[at]).contains(&its[at]))
+    }
+
+    /// All of them, in the order of their declaration.
+    #[must_use]
+    pub fn each(self) -> [u64; 4] {
+        [
+            self.receive_packets,
+            self.receive_bytes,
+            self.transmit_packets,
+            self.transmit_bytes,
+        ]
+    }
+
     /// What is more here than there.
     #[must_use]
     pub fn since(self, before: Self) -> Self {

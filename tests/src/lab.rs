@@ -1,1 +1,311 @@
-//! stub
+//! A real Swarm on one machine: nodes with engines of their own, gone when it goes out of scope.
+//!
+//! `tests/lab/swarm-lab` does the work, and documents what a node is.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::{
+    figures::Figures,
+    netmon::{Netmon, binary, free_port},
+    sh,
+};
+
+/// An image that every node has: busybox, which sleeps if it is told nothing else.
+pub const IMAGE: &str = "lab/bb:1";
+
+/// Where labs keep their state, each in a folder of its name.
+const STATES: &str = "/var/lib/swarm-lab";
+/// A lab's name is this, the process that brought it up, and a number.
+const PREFIX: &str = "netmon-test-";
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Which engine runs on the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The machine's own.
+    Installed,
+    /// A newer one, which `cargo xtask test` fetched.
+    New,
+}
+
+/// A Swarm. Its first node is the manager.
+#[derive(Debug)]
+pub struct Lab {
+    name: String,
+    engine: String,
+}
+
+impl Lab {
+    /// Brings up that many nodes, with [`IMAGE`] on each.
+    ///
+    /// # Errors
+    /// Not root, or something that it needs is missing.
+    pub fn up(nodes: u8, engine: Engine) -> anyhow::Result<Self> {
+        take_down_what_the_dead_left()?;
+        let engine = match engine {
+            Engine::Installed => String::new(),
+            Engine::New => env::var("NETMON_TEST_NEW_ENGINE")
+                .context("NETMON_TEST_NEW_ENGINE is not set: run `cargo xtask test`")?,
+        };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let lab = Self {
+            name: format!("{PREFIX}{}-{number}", process::id()),
+            engine,
+        };
+        lab.run(["up", &nodes.to_string()])?;
+        lab.run(["base-image", IMAGE])?;
+        Ok(lab)
+    }
+
+    /// The node of that number, from 1.
+    #[must_use]
+    pub fn node(&self, number: u8) -> Node<'_> {
+        Node { lab: self, number }
+    }
+
+    /// Makes virtual addresses and published ports of services work on kernels that have no IPVS, for the tasks that
+    /// run now.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn publish(&self) -> anyhow::Result<()> {
+        self.run(["vips"]).map(drop)
+    }
+
+    fn run<const N: usize>(&self, words: [&str; N]) -> anyhow::Result<String> {
+        sh::output(self.command().args(words))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = script(&self.name);
+        command.env("SWARM_LAB_ENGINE", &self.engine);
+        command
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // What is left is taken down by the next lab, when this process has ended.
+        drop(take_down(&self.name));
+    }
+}
+
+/// A node of a lab.
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'lab> {
+    lab: &'lab Lab,
+    number: u8,
+}
+
+impl Node<'_> {
+    /// Its address on the way to the other nodes.
+    #[must_use]
+    pub fn address(self) -> String {
+        format!("10.94.0.{}", 10 + self.number)
+    }
+
+    /// The file of its network namespace.
+    #[must_use]
+    pub fn netns(self) -> PathBuf {
+        format!("/run/netns/{}-n{}", self.lab.name, self.number).into()
+    }
+
+    /// Runs `docker` with the words of a line, and gives what it printed.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn docker(self, line: &str) -> anyhow::Result<String> {
+        sh::output(self.command("docker").args(line.split_whitespace()))
+    }
+
+    /// Runs `docker`, as in `run --rm IMAGE` or `exec CONTAINER`, with a shell's script as the command.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn docker_script(self, line: &str, text: &str) -> anyhow::Result<String> {
+        let mut command = self.command("docker");
+        sh::output(command.args(line.split_whitespace()).args(["sh", "-c", text]))
+    }
+
+    /// Starts a container of [`IMAGE`] with these flags, which sleeps.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub fn start_container(self, name: &str, flags: &str) -> anyhow::Result<()> {
+        self.docker(&format!("run -d --name {name} {flags} {IMAGE}")).map(drop)
+    }
+
+    /// Runs a command line on the node, and gives what it printed.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn exec(self, line: &str) -> anyhow::Result<String> {
+        sh::output(self.command("exec").args(line.split_whitespace()))
+    }
+
+    /// Runs a command line in a network namespace of the node: a container's, or one named by its file in
+    /// `/run/docker/netns`, which needs no engine.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn exec_in(self, netns: &str, line: &str) -> anyhow::Result<String> {
+        sh::output(self.command("netns").arg(netns).args(line.split_whitespace()))
+    }
+
+    /// A device's own counters, as `ip -s link` shows them.
+    ///
+    /// # Errors
+    /// There is no such device.
+    pub fn figures(self, netns: &str, device: &str) -> anyhow::Result<Figures> {
+        Figures::of_ip(&self.exec_in(netns, &format!("ip -j -s link show dev {device}"))?)
+    }
+
+    /// What the engine says of a container.
+    ///
+    /// # Errors
+    /// It knows none of that name.
+    pub fn inspect(self, container: &str) -> anyhow::Result<Value> {
+        let mut all: Value = serde_json::from_str(&self.docker(&format!("container inspect {container}"))?)?;
+        all.get_mut(0).map(Value::take).context("nothing was said")
+    }
+
+    /// The file of a container's network namespace.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn sandbox(self, container: &str) -> anyhow::Result<String> {
+        let described = self.inspect(container)?;
+        let path = text(&described, "/NetworkSettings/SandboxKey")?;
+        let name = Path::new(path).file_name().and_then(OsStr::to_str);
+        Ok(name
+            .with_context(|| format!("{container} has no namespace"))?
+            .to_owned())
+    }
+
+    /// A container's address on a network, as the engine says.
+    ///
+    /// # Errors
+    /// It has none there.
+    pub fn address_of(self, container: &str, network: &str) -> anyhow::Result<IpAddr> {
+        let described = self.inspect(container)?;
+        if let Ok(address) = text(&described, &format!("/NetworkSettings/Networks/{network}/IPAddress")) {
+            return Ok(address.parse()?);
+        }
+        // The way out of a Swarm's networks is in the network's description only.
+        let id = text(&described, "/Id")?;
+        let networks: Value = serde_json::from_str(&self.docker(&format!("network inspect {network}"))?)?;
+        let address = text(&networks, &format!("/0/Containers/{id}/IPv4Address"))?;
+        Ok(address.split('/').next().unwrap_or_default().parse()?)
+    }
+
+    /// The address of the node on a container's network.
+    ///
+    /// # Errors
+    /// It has none there.
+    pub fn gateway_of(self, container: &str, network: &str) -> anyhow::Result<IpAddr> {
+        let described = self.inspect(container)?;
+        Ok(text(&described, &format!("/NetworkSettings/Networks/{network}/Gateway"))?.parse()?)
+    }
+
+    /// The name of a container's device on a network: the one that has its address there.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn device(self, container: &str, network: &str) -> anyhow::Result<String> {
+        let address = self.address_of(container, network)?;
+        let devices: Value = serde_json::from_str(&self.exec_in(container, &format!("ip -j addr show to {address}"))?)?;
+        // `ip` shows the others, too, with nothing in them.
+        let mut names = devices
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|it| it.get("ifname"));
+        match (names.next(), names.next()) {
+            (Some(Value::String(name)), None) => Ok(name.clone()),
+            _ => bail!("{container} does not have one device of {address}: {devices}"),
+        }
+    }
+
+    /// Kills the engine. Its containers go on.
+    ///
+    /// # Errors
+    /// It cannot be killed.
+    pub fn crash_engine(self) -> anyhow::Result<()> {
+        sh::output(&mut self.command("crash")).map(drop)
+    }
+
+    /// Starts the engine again.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn start_engine(self) -> anyhow::Result<()> {
+        sh::output(&mut self.command("start")).map(drop)
+    }
+
+    /// Starts a netmon on the node.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn netmon(self, flags: &[&str]) -> anyhow::Result<Netmon> {
+        let mut command = self.command("exec");
+        command.arg(binary()?).args(flags);
+        Netmon::spawn_in(Some(self.netns()), command, free_port()?)
+    }
+
+    fn command(self, what: &str) -> Command {
+        let mut command = self.lab.command();
+        command.arg(what).arg(format!("n{}", self.number));
+        command
+    }
+}
+
+fn text<'a>(json: &'a Value, pointer: &str) -> anyhow::Result<&'a str> {
+    json.pointer(pointer)
+        .and_then(Value::as_str)
+        .filter(|it| !it.is_empty())
+        .with_context(|| format!("{pointer} is missing"))
+}
+
+/// A test that is killed leaves its lab behind.
+fn take_down_what_the_dead_left() -> anyhow::Result<()> {
+    let Ok(folders) = fs::read_dir(STATES) else {
+        return Ok(());
+    };
+    for folder in folders {
+        let name = folder?.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(PREFIX).and_then(|it| it.split('-').next());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            take_down(&name)?;
+        }
+    }
+    Ok(())
+}
+
+fn take_down(lab: &str) -> anyhow::Result<()> {
+    sh::output(script(lab).arg("down"))?;
+    // The script cannot remove what it holds.
+    drop(fs::remove_file(format!("{STATES}/.{lab}.lock")));
+    Ok(())
+}
+
+fn script(lab: &str) -> Command {
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/lab/swarm-lab"));
+    // What else somebody has set for a lab of their own is not for this one.
+    for setting in ["DIR", "SUBNET", "MTU", "OFFLOAD", "MANAGERS", "DOCKERD_ARGS"] {
+        command.env_remove(format!("SWARM_LAB_{setting}"));
+    }
+    command.env("SWARM_LAB_NAME", lab);
+    command
+}

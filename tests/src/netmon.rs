@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -14,8 +14,10 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
+    netns,
     page::Page,
     patience::{until, within},
+    sh,
 };
 
 /// How long the answer to a request may take.
@@ -53,6 +55,10 @@ impl Answer {
 #[derive(Debug)]
 pub struct Netmon {
     child: Child,
+    /// The process that is netmon: the child, or what stands behind the commands that the child is.
+    pid: u32,
+    /// The namespace to ask it from, where that is not the test's.
+    netns: Option<PathBuf>,
     /// Where it listens.
     pub address: SocketAddr,
     log: PathBuf,
@@ -73,7 +79,16 @@ impl Netmon {
     ///
     /// # Errors
     /// It does not run.
-    pub fn spawn(mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {
+    pub fn spawn(command: Command, address: SocketAddr) -> anyhow::Result<Self> {
+        Self::spawn_in(None, command, address)
+    }
+
+    /// Starts that command, to which the address is added. It takes netmon into the network namespace of that file, and
+    /// may stay in front of it, as `nsenter` does.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn spawn_in(netns: Option<PathBuf>, mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {
         let log = env::temp_dir().join(format!("netmon-test-{}-{}.log", std::process::id(), address.port()));
         let file = File::create(&log).with_context(|| format!("{}", log.display()))?;
         let child = command
@@ -84,7 +99,14 @@ impl Netmon {
             .stderr(file)
             .spawn()
             .with_context(|| format!("{} cannot be run", command.get_program().display()))?;
-        let mut netmon = Self { child, address, log };
+        let pid = child.id();
+        let mut netmon = Self {
+            child,
+            pid,
+            netns,
+            address,
+            log,
+        };
         until("netmon to answer", || {
             if let Some(status) = netmon.child.try_wait()? {
                 bail!("it ended with {status}: {}", netmon.log());
@@ -93,6 +115,9 @@ impl Netmon {
             ensure!(answer.status == 200, "{}", answer.text());
             Ok(())
         })?;
+        if netmon.netns.is_some() {
+            netmon.pid = innermost(pid)?;
+        }
         Ok(netmon)
     }
 
@@ -117,7 +142,7 @@ impl Netmon {
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     /// Asks for a page.
@@ -135,7 +160,7 @@ impl Netmon {
     /// # Errors
     /// It does not answer.
     pub fn request(&self, request: &str) -> anyhow::Result<Answer> {
-        get(self.address, request)
+        get_in(self.netns.as_deref(), self.address, request)
     }
 
     /// The page of metrics.
@@ -161,7 +186,7 @@ impl Netmon {
     /// # Errors
     /// It is not there.
     pub fn kill(mut self) -> anyhow::Result<()> {
-        self.child.kill()?;
+        kill_process(self.os_pid()?, Signal::KILL)?;
         self.child.wait()?;
         Ok(())
     }
@@ -184,11 +209,11 @@ impl Netmon {
     /// # Errors
     /// It is not there.
     pub fn descriptors(&self) -> anyhow::Result<usize> {
-        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.pid))?.count())
     }
 
     fn os_pid(&self) -> anyhow::Result<Pid> {
-        i32::try_from(self.child.id())
+        i32::try_from(self.pid)
             .ok()
             .and_then(Pid::from_raw)
             .context("the process has no number")
@@ -206,11 +231,33 @@ impl Drop for Netmon {
                 self.child.try_wait()?.context("it still runs")
             });
             if ended.is_err() {
-                drop(self.child.kill());
+                let _killed = kill_process(pid, Signal::KILL);
                 drop(self.child.wait());
             }
         }
         drop(fs::remove_file(&self.log));
+    }
+}
+
+/// The last of the commands that each stay in front of the next.
+fn innermost(mut pid: u32) -> anyhow::Result<u32> {
+    // `pgrep` fails where there is none.
+    while let Ok(next) = sh::run(&format!("pgrep -P {pid}")) {
+        pid = next
+            .parse()
+            .with_context(|| format!("process {pid} has many children: {next}"))?;
+    }
+    Ok(pid)
+}
+
+/// As [`get`], from within a namespace if one is given.
+///
+/// # Errors
+/// As [`get`].
+pub fn get_in(netns: Option<&Path>, address: SocketAddr, request: &str) -> anyhow::Result<Answer> {
+    match netns {
+        Some(path) => netns::within(path, || get(address, request)),
+        None => get(address, request),
     }
 }
 

@@ -71,15 +71,7 @@ impl Netns {
     /// # Errors
     /// The namespace cannot be entered, or the function fails.
     pub fn within<T: Send>(&self, run: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
-        thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    self.enter()?;
-                    run()
-                })
-                .join()
-                .map_err(|_| anyhow!("a thread in {} panicked", self.path.display()))?
-        })
+        within(&self.path, run)
     }
 
     /// Takes the calling thread into the namespace, for good.
@@ -87,9 +79,7 @@ impl Netns {
     /// # Errors
     /// It cannot.
     pub fn enter(&self) -> anyhow::Result<()> {
-        let file = File::open(&self.path).with_context(|| format!("{} cannot be opened", self.path.display()))?;
-        move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), Some(LinkNameSpaceType::Network))
-            .with_context(|| format!("{} cannot be entered", self.path.display()))
+        enter(&self.path)
     }
 
     /// Gives it a number in the calling thread's namespace, as the kernel does when the engine moves a device from there
@@ -181,4 +171,26 @@ impl Drop for Netns {
         let _unmounted = unmount(&self.path, UnmountFlags::DETACH);
         drop(fs::remove_file(&self.path));
     }
+}
+
+/// Runs a function on a thread of its own in the namespace mounted on that file.
+///
+/// # Errors
+/// The namespace cannot be entered, or the function fails.
+pub fn within<T: Send>(path: &Path, run: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                enter(path)?;
+                run()
+            })
+            .join()
+            .map_err(|_| anyhow!("a thread in {} panicked", path.display()))?
+    })
+}
+
+fn enter(path: &Path) -> anyhow::Result<()> {
+    let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+    move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), Some(LinkNameSpaceType::Network))
+        .with_context(|| format!("{} cannot be entered", path.display()))
 }

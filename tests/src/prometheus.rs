@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use crate::{
-    netmon::{free_port, get},
+    netmon::{free_port, get_in},
     patience::until,
 };
 
@@ -51,6 +51,7 @@ pub fn check_metrics(page: &[u8]) -> anyhow::Result<()> {
 #[derive(Debug)]
 pub struct Prometheus {
     child: Child,
+    netns: Option<PathBuf>,
     address: SocketAddr,
 }
 
@@ -60,6 +61,14 @@ impl Prometheus {
     /// # Errors
     /// It does not run.
     pub fn start(folder: &Path, targets: &[SocketAddr]) -> anyhow::Result<Self> {
+        Self::start_in(None, folder, targets)
+    }
+
+    /// As [`Prometheus::start`], in the network namespace of that file if one is given.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn start_in(netns: Option<PathBuf>, folder: &Path, targets: &[SocketAddr]) -> anyhow::Result<Self> {
         let targets: Vec<String> = targets.iter().map(|it| format!("\"{it}\"")).collect();
         let configuration = folder.join("prometheus.yml");
         let text = format!(
@@ -70,7 +79,17 @@ impl Prometheus {
         fs::write(&configuration, text)?;
         let address = free_port()?;
         let log = File::create(folder.join("prometheus.log"))?;
-        let child = Command::new(tool("prometheus")?)
+        let mut command = match &netns {
+            Some(netns) => {
+                let mut command = Command::new("nsenter");
+                command
+                    .arg(format!("--net={}", netns.display()))
+                    .arg(tool("prometheus")?);
+                command
+            }
+            None => Command::new(tool("prometheus")?),
+        };
+        let child = command
             .arg(format!("--config.file={}", configuration.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address={address}"))
@@ -79,7 +98,7 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .context("prometheus cannot be run")?;
-        let prometheus = Self { child, address };
+        let prometheus = Self { child, netns, address };
         until("Prometheus to be ready", || prometheus.get("/-/ready").map(drop))?;
         Ok(prometheus)
     }
@@ -113,7 +132,8 @@ impl Prometheus {
     }
 
     fn get(&self, path: &str) -> anyhow::Result<String> {
-        let answer = get(
+        let answer = get_in(
+            self.netns.as_deref(),
             self.address,
             &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"),
         )?;

@@ -1,1 +1,8 @@
 //! netmon beside real engines.
+
+mod drivers;
+mod faults;
+mod ground;
+mod lifetimes;
+mod prometheus;
+mod swarm;

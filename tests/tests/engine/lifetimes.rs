@@ -1,0 +1,234 @@
+//! Interfaces that come later and go sooner: live connects, restarts, containers that live for a moment.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use netmon_tests::{
+    figures::Figures,
+    lab::{Engine, IMAGE, Node},
+    patience::within,
+};
+
+use crate::ground::{CONTAINER, Ground, ping};
+
+#[test]
+fn a_network_that_is_connected_later_is_counted_and_ends_when_it_is_disconnected() -> anyhow::Result<()> {
+    connected_later(&Ground::new(Engine::Installed)?)
+}
+
+#[test]
+fn a_restarted_container_counts_from_its_new_interface_and_its_service_keeps_both() -> anyhow::Result<()> {
+    restarted(&Ground::new(Engine::Installed)?)
+}
+
+#[test]
+fn a_container_that_lives_for_a_moment_is_counted_to_its_last_packet() -> anyhow::Result<()> {
+    brief(&Ground::new(Engine::Installed)?)
+}
+
+#[test]
+fn a_service_keeps_what_a_burst_of_short_lived_containers_counted() -> anyhow::Result<()> {
+    burst(&Ground::new(Engine::Installed)?)
+}
+
+#[test]
+fn all_lifetimes_on_a_newer_engine_are_counted() -> anyhow::Result<()> {
+    let ground = Ground::new(Engine::New)?;
+    connected_later(&ground)?;
+    restarted(&ground)?;
+    brief(&ground)
+}
+
+/// Newer engines answer nothing about a container while they start it, and once it has ended do not know its namespace.
+#[test]
+fn a_service_keeps_what_a_burst_of_short_lived_containers_counted_on_a_newer_engine() -> anyhow::Result<()> {
+    burst(&Ground::new(Engine::New)?)
+}
+
+fn connected_later(ground: &Ground) -> anyhow::Result<()> {
+    let node = ground.node();
+    node.docker("network create late")?;
+    node.start_container("early", "")?;
+    node.start_container("other", "--network late")?;
+    ground.agrees("early", "bridge")?;
+    node.docker("network connect late early")?;
+    ground.carries("early", "other", "late")?;
+    let last = ground.agrees("early", "late")?;
+    node.docker("network disconnect late early")?;
+    is_last(last, ground.netmon.page()?.interface("early", "late")?, TEARDOWN)?;
+    ground.netmon.page_until("the interface to be forgotten", |page| {
+        gone(&page.interface("early", "late"))
+    })?;
+    ground.agrees("early", "bridge").map(drop)
+}
+
+fn restarted(ground: &Ground) -> anyhow::Result<()> {
+    const PINGS: u64 = 50;
+    let node = ground.node();
+    node.docker("network create again")?;
+    node.start_container(
+        "twice",
+        "--network again --label com.docker.compose.service=twice --label com.docker.compose.project=shop",
+    )?;
+    let gateway = node.gateway_of("twice", "again")?;
+    ping(node, "twice", gateway, PINGS)?;
+    let first = ground.agrees("twice", "again")?;
+    node.docker("restart -t 0 twice")?;
+    ground.netmon.page_until("the new interface", |page| {
+        let shown = page.interface("twice", "again")?;
+        ensure!(shown.transmit_packets < PINGS, "the page has {shown:?}");
+        Ok(())
+    })?;
+    ground.carries_to("twice", &["twice"], gateway, "again")?;
+    let second = ground.agrees("twice", "again")?;
+    let sum = ground.netmon.page()?.figures(
+        "netmon_service_network",
+        &[("service", "twice"), ("stack", "shop"), ("network", "again")],
+    )?;
+    is_last(plus(first, second), sum, TEARDOWN)
+        .with_context(|| format!("the container counted {first:?} before and {second:?} after"))
+}
+
+fn brief(ground: &Ground) -> anyhow::Result<()> {
+    let node = ground.node();
+    let scripts = [
+        ("brief-five", "ping -q -c 5 -i 0.01 172.17.0.1"),
+        ("brief-some", "ping -q -c 1 172.17.0.1; sleep 0.2"),
+        ("brief-once", "ping -q -c 1 172.17.0.1"),
+    ];
+    for (name, script) in scripts {
+        let last = run(node, &format!("--name {name}"), script)?;
+        ground
+            .netmon
+            .page_until("its last values", |page| {
+                is_last(last, page.interface(name, "bridge")?, TEARDOWN)
+            })
+            .with_context(|| format!("{name} saw {last:?} as the last thing it did"))?;
+    }
+    for (name, _) in scripts {
+        ground
+            .netmon
+            .page_until("its series to end", |page| gone(&page.interface(name, "bridge")))?;
+    }
+    Ok(())
+}
+
+fn burst(ground: &Ground) -> anyhow::Result<()> {
+    const AT_ONCE: u64 = 10;
+    const EACH: u64 = 3;
+    const LABELS: &str = "--label com.docker.compose.service=gust --label com.docker.compose.project=storm";
+    let node = ground.node();
+    node.docker("network create storm")?;
+    // What a service counted is kept while it has a container here. This one is on another network.
+    node.start_container("stays", LABELS)?;
+    node.start_container("target", "--network storm")?;
+    let target = node.address_of("target", "storm")?;
+    let script = format!("ping -q -c 5 -i 0.01 {target}");
+    let run_some = |row: u64| -> anyhow::Result<Vec<Figures>> {
+        (0..EACH)
+            .map(|number| {
+                let name = format!("gust-{row}-{number}");
+                let last = run(node, &format!("--name {name} --network storm {LABELS}"), &script)?;
+                within(Duration::from_secs(3), "its last values", || {
+                    is_last(last, ground.netmon.page()?.interface(&name, "storm")?, BROADCASTS)
+                })
+                .with_context(|| format!("{name} saw {last:?} as the last thing it did"))?;
+                Ok(last)
+            })
+            .collect()
+    };
+    let all = thread::scope(|scope| {
+        let run_some = &run_some;
+        let threads: Vec<_> = (0..AT_ONCE).map(|row| scope.spawn(move || run_some(row))).collect();
+        let mut all = Vec::new();
+        for thread in threads {
+            all.extend(thread.join().map_err(|_| anyhow!("a thread panicked"))??);
+        }
+        anyhow::Ok(all)
+    })?;
+    let least = all.iter().copied().fold(Figures::default(), plus);
+    ensure!(
+        least.transmit_packets >= AT_ONCE * EACH * 5,
+        "the containers themselves saw {least:?}"
+    );
+    let slack = all.iter().fold(Figures::default(), |sum, _| plus(sum, BROADCASTS));
+    let labels = [("service", "gust"), ("stack", "storm"), ("network", "storm")];
+    let sum = ground.netmon.page_until("the sum of all of them", |page| {
+        let sum = page.figures("netmon_service_network", &labels)?;
+        is_last(least, sum, slack)?;
+        Ok(sum)
+    })?;
+    ground.netmon.page_until("the series of each to end", |page| {
+        let series = page.all(
+            &format!("{CONTAINER}_receive_packets_total"),
+            &[("service", "gust"), ("network", "storm")],
+        );
+        ensure!(series.is_empty(), "{} are there", series.len());
+        Ok(())
+    })?;
+    let kept = ground.netmon.page()?.figures("netmon_service_network", &labels)?;
+    ensure!(kept == sum, "the service had {sum:?}, and keeps {kept:?}");
+    Ok(())
+}
+
+/// What may pass between a container's last look at its interface and the end of that.
+const TEARDOWN: Figures = Figures {
+    receive_packets: 5,
+    receive_bytes: 500,
+    transmit_packets: 5,
+    transmit_bytes: 500,
+};
+
+/// The same where others come and go: each asks everybody for an address.
+const BROADCASTS: Figures = Figures {
+    receive_packets: 50,
+    receive_bytes: 5000,
+    ..TEARDOWN
+};
+
+fn is_last(seen: Figures, shown: Figures, slack: Figures) -> anyhow::Result<()> {
+    ensure!(
+        shown.between(seen, plus(seen, slack)),
+        "{seen:?} was seen last, and {shown:?} is shown"
+    );
+    Ok(())
+}
+
+/// Runs a container to its end, and gives its interface's counters as it saw them in the last thing it did.
+fn run(node: Node<'_>, flags: &str, script: &str) -> anyhow::Result<Figures> {
+    let text = node.docker_script(
+        &format!("run --rm {flags} {IMAGE}"),
+        &format!(
+            "({script}) >/dev/null && cd /sys/class/net/eth0/statistics && cat rx_packets rx_bytes tx_packets tx_bytes"
+        ),
+    )?;
+    let numbers: Vec<u64> = text
+        .lines()
+        .map(|line| line.trim().parse().with_context(|| format!("no counter: {line}")))
+        .collect::<anyhow::Result<_>>()?;
+    let [receive_packets, receive_bytes, transmit_packets, transmit_bytes] = numbers[..] else {
+        bail!("the container printed {text}");
+    };
+    Ok(Figures {
+        receive_packets,
+        receive_bytes,
+        transmit_packets,
+        transmit_bytes,
+    })
+}
+
+fn plus(one: Figures, other: Figures) -> Figures {
+    Figures {
+        receive_packets: one.receive_packets + other.receive_packets,
+        receive_bytes: one.receive_bytes + other.receive_bytes,
+        transmit_packets: one.transmit_packets + other.transmit_packets,
+        transmit_bytes: one.transmit_bytes + other.transmit_bytes,
+    }
+}
+
+fn gone(figures: &anyhow::Result<Figures>) -> anyhow::Result<()> {
+    match figures {
+        Ok(figures) => bail!("it is still there: {figures:?}"),
+        Err(_) => Ok(()),
+    }
+}
