@@ -94,6 +94,20 @@ pub fn network_of(device: &Device, container: &Container, inventory: &Inventory)
         .or_else(|| gateway(device, inventory))
 }
 
+/// The network of that container on which it has, or had, just this device: by hardware address or address alone, for
+/// it is not known whether the device is the container's at all.
+#[must_use]
+pub fn network_by_address(device: &Device, container: &Container, inventory: &Inventory) -> Option<Arc<str>> {
+    let is_it = |endpoint: &&Endpoint| {
+        let network = inventory.networks.get(&endpoint.network);
+        let fits = network.is_none_or(|network| driver_for(&network.driver).makes(device.kind));
+        let same_mac = endpoint.mac.is_some() && endpoint.mac == device.mac;
+        let same_address = endpoint.addresses.iter().any(|it| device.addresses.contains(it));
+        fits && (same_mac || same_address)
+    };
+    only(container.endpoints.iter().filter(is_it)).map(|endpoint| Arc::from(endpoint.network_name.as_str()))
+}
+
 /// Whether programs are worth attaching to a device that belongs to a network.
 #[must_use]
 pub fn is_counted(kind: DeviceKind) -> bool {

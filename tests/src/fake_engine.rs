@@ -4,7 +4,7 @@
 //! It speaks just enough of HTTP and of the engine's API for netmon: a connection for each request, and events.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::{UnixListener, UnixStream},
@@ -14,7 +14,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -56,24 +56,39 @@ impl Container {
     }
 
     fn json(&self) -> Value {
-        let networks: serde_json::Map<String, Value> = self
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                let described = json!({
-                    "NetworkID": network_id(&endpoint.network), "MacAddress": endpoint.mac,
-                    "IPAddress": endpoint.address, "GlobalIPv6Address": endpoint.ipv6_address,
-                });
-                (endpoint.network.clone(), described)
-            })
-            .collect();
         json!({
             "Id": self.id(), "Name": format!("/{}", self.name),
             "State": { "Status": "running", "Running": true, "Restarting": false, "StartedAt": "2026-01-01T00:00:00Z" },
             "Config": { "Image": "demo:latest", "Labels": self.labels },
             "HostConfig": { "NetworkMode": self.network_mode },
-            "NetworkSettings": { "SandboxKey": self.sandbox, "Networks": networks },
+            "NetworkSettings": { "SandboxKey": self.sandbox, "Networks": self.networks() },
         })
+    }
+
+    /// As an element of a list.
+    fn listed(&self) -> Value {
+        json!({ "Id": self.id(), "State": "running", "NetworkSettings": { "Networks": self.networks() } })
+    }
+
+    /// As engines from 26 on describe it after its end.
+    fn forgotten(&self) -> Value {
+        let mut json = self.json();
+        json["State"] = json!({ "Status": "exited", "Running": false, "StartedAt": "2026-01-01T00:00:00Z" });
+        json["NetworkSettings"] = json!({ "SandboxKey": "", "Networks": {} });
+        json
+    }
+
+    fn networks(&self) -> serde_json::Map<String, Value> {
+        let described = |endpoint: &Endpoint| {
+            json!({
+                "NetworkID": network_id(&endpoint.network), "MacAddress": endpoint.mac,
+                "IPAddress": endpoint.address, "GlobalIPv6Address": endpoint.ipv6_address,
+            })
+        };
+        self.endpoints
+            .iter()
+            .map(|it| (it.network.clone(), described(it)))
+            .collect()
     }
 }
 
@@ -128,6 +143,10 @@ struct Told {
     containers: Vec<Container>,
     networks: Vec<Network>,
     listeners: Vec<UnixStream>,
+    /// Ids of containers whose descriptions are held back.
+    held: BTreeSet<String>,
+    /// Containers that ended while they were.
+    forgotten: Vec<Container>,
     /// Answers that replace the right ones, by path.
     rubbish: BTreeMap<String, Vec<u8>>,
 }
@@ -201,9 +220,24 @@ impl FakeEngine {
         let Some(at) = told.containers.iter().position(|it| it.name == name) else {
             return;
         };
-        let id = told.containers.remove(at).id();
+        let container = told.containers.remove(at);
+        let id = container.id();
+        if told.held.contains(&id) {
+            told.forgotten.push(container);
+        }
         event(&mut told, "container", "die", &id, &json!({}));
         event(&mut told, "container", "destroy", &id, &json!({}));
+    }
+
+    /// Holds the description of a container back, as a busy engine does; if it ends before [`FakeEngine::release`], its
+    /// namespace and addresses are forgotten by then.
+    pub fn hold(&self, name: &str) {
+        self.told().held.insert(id_of(name));
+    }
+
+    /// Gives what was held back.
+    pub fn release(&self, name: &str) {
+        self.told().held.remove(&id_of(name));
     }
 
     /// From now on the answer to that path is this, whatever is asked.
@@ -227,7 +261,7 @@ impl FakeEngine {
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.told)
     }
 }
 
@@ -255,7 +289,11 @@ fn send(told: &mut Told, line: &str) {
         .retain_mut(|stream| write!(stream, "{:x}\r\n{line}\n\r\n", line.len() + 1).is_ok());
 }
 
-fn serve(stream: UnixStream, told: &Mutex<Told>) -> std::io::Result<()> {
+fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serve(stream: UnixStream, told_of_all: &Mutex<Told>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     let mut request = String::new();
@@ -271,7 +309,7 @@ fn serve(stream: UnixStream, told: &Mutex<Told>) -> std::io::Result<()> {
         _ => path.to_owned(),
     };
     let (path, query) = path.split_once('?').unwrap_or((&path, ""));
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut told = lock(told_of_all);
     if let Some(rubbish) = told.rubbish.get(path) {
         return answer(&mut stream, 200, rubbish);
     }
@@ -286,7 +324,8 @@ fn serve(stream: UnixStream, told: &Mutex<Told>) -> std::io::Result<()> {
         "/containers/json" => told
             .containers
             .iter()
-            .map(|container| json!({ "Id": container.id(), "State": "running" }))
+            .filter(|container| !query.contains("filters") || query.contains(&container.id()))
+            .map(Container::listed)
             .collect(),
         "/events" => {
             write!(
@@ -301,8 +340,21 @@ fn serve(stream: UnixStream, told: &Mutex<Told>) -> std::io::Result<()> {
         }
         path => {
             let id = path.trim_start_matches("/containers/").trim_end_matches("/json");
-            match told.containers.iter().find(|container| container.id() == id) {
-                Some(container) => container.json(),
+            while told.held.contains(id) {
+                drop(told);
+                thread::sleep(Duration::from_millis(10));
+                told = lock(told_of_all);
+            }
+            let is_it = |container: &&Container| container.id() == id;
+            let forgotten = || told.forgotten.iter().find(is_it).map(Container::forgotten);
+            match told
+                .containers
+                .iter()
+                .find(is_it)
+                .map(Container::json)
+                .or_else(forgotten)
+            {
+                Some(container) => container,
                 None => return answer(&mut stream, 404, br#"{"message":"No such container"}"#),
             }
         }

@@ -1,5 +1,9 @@
 //! One question to the engine, from the request to an answer in the model's words.
 
+use std::{pin::pin, time::Duration};
+
+use tokio::time::sleep;
+
 use super::{
     client::{Client, RequestError},
     convert::{self, Described},
@@ -7,7 +11,11 @@ use super::{
     roster::{Answer, Question},
     wire::{self, List},
 };
-use crate::model::inventory::{ContainerId, Network, Node};
+use crate::model::inventory::{ContainerId, Endpoint, Network, Node};
+
+/// How long a container's description may take before its interfaces are looked up in a list; and how often there, until
+/// they are in it. Without load the description takes a few milliseconds.
+const HELD_BACK: Duration = Duration::from_millis(100);
 
 /// What came of a question. What makes no sense was counted on the way, and is not in it.
 pub(super) enum Outcome {
@@ -71,9 +79,24 @@ async fn containers(client: &Client, health: &Health) -> Result<Vec<ContainerId>
 
 async fn container(client: &Client, id: &ContainerId, health: &Health) -> Answer {
     let about = "a description of a container";
-    match client.get::<wire::Container>(&format!("/containers/{id}/json")).await {
+    let path = format!("/containers/{id}/json");
+    let mut description = pin!(client.get::<wire::Container>(&path));
+    // The engine holds the description back while it starts or ends the container. On a busy node it comes when all is
+    // over, and engines from 26 on have forgotten by then which interfaces the container had. Its lists do not wait.
+    let mut endpoints = Vec::new();
+    let description = loop {
+        tokio::select! {
+            biased;
+            description = &mut description => break description,
+            () = sleep(HELD_BACK), if endpoints.is_empty() => endpoints = listed_endpoints(client, id).await,
+        }
+    };
+    match description {
         Ok(description) => match convert::container(description) {
-            Some(described) if described.container.id == *id => Answer::Described(described),
+            Some(mut described) if described.container.id == *id => {
+                convert::complete(&mut described.container, endpoints);
+                Answer::Described(described)
+            }
             Some(Described { container, .. }) => {
                 health.nonsense(about, &format_args!("asked for {id} it describes {}", container.id));
                 Answer::Nothing
@@ -89,6 +112,23 @@ async fn container(client: &Client, id: &ContainerId, health: &Health) -> Answer
             Answer::Nothing
         }
     }
+}
+
+/// The interfaces of a container as a list has them; none if it has none yet, or no more. Failures are those of the
+/// question that this one stands in for.
+async fn listed_endpoints(client: &Client, id: &ContainerId) -> Vec<Endpoint> {
+    // `{"id":["..."]}`; an id is letters and digits.
+    let path = format!("/containers/json?all=1&filters=%7B%22id%22%3A%5B%22{id}%22%5D%7D");
+    let list = client.get::<List<wire::Summary>>(&path).await;
+    let Ok(List { items, .. }) = list else {
+        return Vec::new();
+    };
+    items
+        .into_iter()
+        .filter(|summary| summary.id == **id)
+        .flat_map(|summary| convert::endpoints(summary.network_settings))
+        .filter(Endpoint::is_located)
+        .collect()
 }
 
 /// What can be read of a list, and whether that is all of it.

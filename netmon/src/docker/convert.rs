@@ -147,10 +147,23 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
             .unwrap_or_default(),
         sandbox: sandbox(&network_mode, &sandbox_key),
         network_mode: text(&network_mode),
-        endpoints: networks.unwrap_or_default().iter().filter_map(endpoint).collect(),
+        endpoints: networks.iter().flatten().filter_map(endpoint).collect(),
         running: stage == Stage::Running,
     };
     Some(Described { container, stage })
+}
+
+/// The interfaces out of an element of a list.
+pub(super) fn endpoints(settings: Option<wire::NetworkSettings>) -> Vec<Endpoint> {
+    let networks = settings.unwrap_or_default().networks;
+    networks.iter().flatten().filter_map(endpoint).collect()
+}
+
+/// Fills in interfaces that were seen before, if the description has none that could be found.
+pub(super) fn complete(container: &mut Container, seen: Vec<Endpoint>) {
+    if !seen.is_empty() && !container.endpoints.iter().any(Endpoint::is_located) {
+        container.endpoints = seen;
+    }
 }
 
 /// A network; nothing if its description has no id.

@@ -47,6 +47,14 @@ pub(super) struct Listed {
     pub(super) id: String,
 }
 
+/// The same element, where its interfaces are wanted: they are all that is read of it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Summary {
+    pub(super) id: String,
+    pub(super) network_settings: Option<NetworkSettings>,
+}
+
 /// `GET /containers/{id}/json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

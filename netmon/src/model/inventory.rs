@@ -97,6 +97,14 @@ pub struct Endpoint {
     pub addresses: Vec<IpAddr>,
 }
 
+impl Endpoint {
+    /// Whether there is anything to find its interface by.
+    #[must_use]
+    pub const fn is_located(&self) -> bool {
+        self.mac.is_some() || !self.addresses.is_empty()
+    }
+}
+
 /// A network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(

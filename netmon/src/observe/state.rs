@@ -24,7 +24,7 @@ use crate::{
     model::{
         counters::{Directions, Totals},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
-        inventory::Inventory,
+        inventory::{ContainerId, Inventory},
         snapshot::{AttachHealth, Histogram},
     },
     netns::{
@@ -283,15 +283,28 @@ impl State {
             ..
         } = self;
         let sandboxes = naming::Sandboxes::new(inventory);
-        for (id, interface) in interfaces {
+        for (id, interface) in &mut *interfaces {
             if let Some(namespace) = namespaces.get(&id.netns) {
                 let owner = sandboxes.owner(&namespace.file, &interface.device, interface.owner.as_ref());
                 interface.belongs_to(owner);
             }
         }
-        for ended in ended {
-            if ended.owner.is_none() {
-                ended.owner = sandboxes.owner(&ended.file, &ended.device, None);
+        for at in 0..ended.len() {
+            if ended[at].owner.is_none() {
+                let Ended { file, device, .. } = &ended[at];
+                let owners = || {
+                    let living = interfaces.values().filter_map(|interface| interface.owner.as_ref());
+                    living.chain(ended.iter().filter_map(|ended| ended.owner.as_ref()))
+                };
+                let claimed = |container: &ContainerId, on: &str| {
+                    owners().any(|owner| match owner {
+                        Owner::Container { id, network, .. } => id == container && **network == *on,
+                        Owner::Overlay { .. } => false,
+                    })
+                };
+                let owner = sandboxes.owner(file, device, None);
+                let owner = owner.or_else(|| sandboxes.former_owner(file, device, claimed));
+                ended[at].owner = owner;
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Containers and devices that come and go, and netmon itself that does.
 
+use std::{thread, time::Duration};
+
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
     fake_engine::{Endpoint, Network},
@@ -166,6 +168,23 @@ fn a_container_that_is_gone_before_anything_is_attached_is_counted() -> anyhow::
         );
         page.interface("a", "net")
     })?;
+    exactly_or_a_goodbye_more(shown, last)
+}
+
+#[test]
+fn a_container_that_the_engine_describes_only_after_its_end_is_counted() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let netmon = world.netmon(&["--container.linger=20s"])?;
+    netmon.wait_ready()?;
+    world.engine.hold("a");
+    let (a, b) = world.pair(Cable::Bridge)?;
+    traffic::ping(&a.netns, b.address, 10)?;
+    // Long enough for netmon to look for another way to its addresses.
+    thread::sleep(Duration::from_millis(400));
+    let last = world.end(a)?;
+    thread::sleep(Duration::from_millis(100));
+    world.engine.release("a");
+    let shown = netmon.page_until("the container to be named", |page| page.interface("a", "net"))?;
     exactly_or_a_goodbye_more(shown, last)
 }
 

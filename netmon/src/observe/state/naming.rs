@@ -78,6 +78,39 @@ impl<'a> Sandboxes<'a> {
             Role::Node | Role::Service => None,
         }
     }
+
+    /// Whose a device was that is gone, where no container has its namespace: a container that ended before the engine
+    /// told of its namespace, found by hardware address or address. Not one that has its device on that network
+    /// already (`claimed`), for addresses are given out again; and nobody's, if it could be more than one's.
+    ///
+    /// Never asked for a device that is there: its owner may be about to be known, and until then another's figures
+    /// would be wrong.
+    pub(super) fn former_owner(
+        &self,
+        file: &NetnsFile,
+        device: &Device,
+        claimed: impl Fn(&ContainerId, &str) -> bool,
+    ) -> Option<Owner> {
+        if file.role != Role::Sandbox {
+            return None;
+        }
+        let mut owners = self
+            .inventory
+            .containers
+            .values()
+            .filter(|container| container.sandbox == Sandbox::Absent && !container.running)
+            .filter_map(|container| {
+                let network = network::network_by_address(device, container, self.inventory)?;
+                (!claimed(&container.id, &network)).then(|| Owner::Container {
+                    id: Arc::clone(&container.id),
+                    identity: Arc::clone(&container.identity),
+                    network,
+                    started: false,
+                })
+            });
+        let owner = owners.next()?;
+        owners.next().is_none().then_some(owner)
+    }
 }
 
 fn file_name(path: &Path) -> Option<&str> {
