@@ -39,7 +39,6 @@ const PURE: &[&str] = &[
 /// What I/O looks like.
 const IO: &[&str] = &[
     "std::fs",
-    "std::net",
     "std::process",
     "tokio::",
     "rustix::fs",
