@@ -14,6 +14,11 @@
     unsafe_code,
     reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
 )]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over by value")]
+#[expect(
+    clippy::inline_always,
+    reason = "a call of another function of ours is not portable: see the check of objects in the build"
+)]
 #[expect(unreachable_pub, reason = "the entry points are reached through their symbols")]
 mod programs {
     use aya_ebpf::{
@@ -37,7 +42,7 @@ mod programs {
     #[map]
     static TRAFFIC: Array<Traffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-    /// The packet goes on to whatever else is attached: with tcx this is TCX_NEXT, with clsact "no verdict".
+    /// The packet goes on to whatever else is attached: with tcx this is `TCX_NEXT`, with clsact "no verdict".
     const PASS: i32 = TC_ACT_UNSPEC;
 
     #[classifier]

@@ -8,6 +8,7 @@
     unsafe_code,
     reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
 )]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over by value")]
 #[expect(unreachable_pub, reason = "the entry points are reached through their symbols")]
 mod programs {
     use aya_ebpf::{
@@ -32,7 +33,7 @@ mod programs {
     pub fn hashed(ctx: TcContext) -> i32 {
         // SAFETY: `skb` is the context the kernel called us with; both fields are readable in this program type.
         let (ifindex, bytes) = unsafe { ((*ctx.skb.skb).ifindex, u64::from((*ctx.skb.skb).len)) };
-        if let Some(counter) = BY_IFINDEX.get_ptr_mut(&ifindex) {
+        if let Some(counter) = BY_IFINDEX.get_ptr_mut(ifindex) {
             // SAFETY: the value stays while the program runs, and belongs to this CPU alone.
             unsafe {
                 (*counter).packets += 1;
@@ -46,7 +47,7 @@ mod programs {
                 wire_bytes: bytes,
             };
             // A full map: this interface is not counted, which a yardstick may.
-            let _inserted = BY_IFINDEX.insert(&ifindex, &first, 0);
+            let _inserted = BY_IFINDEX.insert(ifindex, first, 0);
         }
         TC_ACT_UNSPEC
     }

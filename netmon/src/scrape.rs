@@ -1,6 +1,6 @@
 //! One scrape, from the kernel to the page: the file to read first.
 //!
-//! Every device is read now ([`observe::read`]), joined with what the engine said last ([`observe::state`]), and laid out
+//! Every device is read now ([`crate::observe::read`]), joined with what the engine said last ([`crate::observe::state`]), and laid out
 //! as a [`Snapshot`], of which the metrics make a page. Nothing is carried over to the next scrape but the ledgers, which
 //! keep the totals of devices that are gone.
 

@@ -35,22 +35,18 @@ impl Report {
 
     /// Writes the figures as JSON, one a line.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let lines: String = self
-            .figures
-            .iter()
-            .map(|figure| {
-                let Figure {
-                    what,
-                    value,
-                    unit,
-                    bound,
-                } = figure;
-                format!(
-                    "{}\n",
-                    serde_json::json!({"what": what, "value": value, "unit": unit, "bound": bound})
-                )
-            })
-            .collect();
+        let mut lines = String::new();
+        for figure in &self.figures {
+            let Figure {
+                what,
+                value,
+                unit,
+                bound,
+            } = figure;
+            let figure = serde_json::json!({"what": what, "value": value, "unit": unit, "bound": bound});
+            lines.push_str(&figure.to_string());
+            lines.push('\n');
+        }
         std::fs::write(path, lines)
     }
 
