@@ -2,16 +2,14 @@
 
 use std::{
     fs::{self, File},
-    os::fd::{AsRawFd as _, RawFd},
     path::{Path, PathBuf},
     process::Command,
     thread,
 };
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow};
 use rustix::{
     mount::{UnmountFlags, unmount},
-    net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, send, socket},
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
@@ -82,29 +80,6 @@ impl Netns {
         enter(&self.path)
     }
 
-    /// Gives it a number in the calling thread's namespace, as the kernel does when the engine moves a device from there
-    /// into it: news of its devices is told only where it has one. Once.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn number(&self) -> anyhow::Result<()> {
-        let refused = || format!("{} gets no number here", self.path.display());
-        let file = File::open(&self.path).with_context(refused)?;
-        // No protocol is the first one: routes, devices, and namespaces' numbers.
-        let netlink = socket(AddressFamily::NETLINK, SocketType::RAW, None).with_context(refused)?;
-        send(&netlink, &newnsid(file.as_raw_fd()), SendFlags::empty()).with_context(refused)?;
-        let mut answer = [0; 64];
-        let (_, length) = recv(&netlink, &mut answer[..], RecvFlags::empty()).with_context(refused)?;
-        // The answer's header has 16 bytes; after it comes an error's number, negative, or zero.
-        ensure!(
-            length >= 20 && answer[16..20] == [0; 4],
-            "{}: {:?}",
-            refused(),
-            &answer[..length]
-        );
-        Ok(())
-    }
-
     /// The device's own counters, as `ip -s link` shows them.
     ///
     /// # Errors
@@ -149,21 +124,6 @@ impl Netns {
             .map(ToOwned::to_owned)
             .with_context(|| format!("{device} has no address"))
     }
-}
-
-/// `RTM_NEWNSID` for that namespace: any number (-1). As in `linux/net_namespace.h`.
-fn newnsid(descriptor: RawFd) -> Vec<u8> {
-    const REQUEST_AND_ACK: u16 = 1 | 4;
-    let mut message = Vec::new();
-    message.extend(36_u32.to_ne_bytes());
-    message.extend([88, REQUEST_AND_ACK].map(u16::to_ne_bytes).concat());
-    // Number and port of the message, and the family, padded.
-    message.extend([0; 12]);
-    for (attribute, value) in [(1_u16, -1), (3, descriptor)] {
-        message.extend([8, attribute].map(u16::to_ne_bytes).concat());
-        message.extend(value.to_ne_bytes());
-    }
-    message
 }
 
 impl Drop for Netns {

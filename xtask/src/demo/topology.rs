@@ -71,7 +71,6 @@ impl Topology {
             folder,
             _scratch: scratch,
         };
-        topology.overlays[0].number()?;
         topology.wire()?;
         topology.populate()?;
         topology.trouble()?;
@@ -187,9 +186,7 @@ impl Topology {
     }
 }
 
-/// A container's namespace. The engine moves devices into it from where netmon runs, which numbers it there.
+/// A container's namespace.
 fn sandbox(folder: &Path, container: &str) -> anyhow::Result<Netns> {
-    let netns = Netns::new(folder, &containers::sandbox(container))?;
-    netns.number()?;
-    Ok(netns)
+    Netns::new(folder, &containers::sandbox(container))
 }
