@@ -1,6 +1,4 @@
 //! Reads what the kernel says of netmon's own process.
-//!
-//! From `/proc/self` always, whatever `--path.procfs` says: another machine's or namespace's procfs has no `self` for us.
 
 use procfs::{
     CurrentSI as _, KernelStats, ProcError,

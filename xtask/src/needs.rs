@@ -127,6 +127,12 @@ pub(crate) const NEEDS: &[Need] = &[
         remedy: Remedy::Packages(&["ethtool"]),
     },
     Need {
+        what: "bpftool (what the kernel has loaded)",
+        purpose: Purpose::Test,
+        find: || program("bpftool"),
+        remedy: Remedy::Packages(&["bpftool"]),
+    },
+    Need {
         what: "a Docker engine",
         purpose: Purpose::Test,
         find: || program("dockerd").and_then(|it| program("containerd").map(|_| it)),

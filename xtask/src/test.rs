@@ -56,18 +56,25 @@ pub(crate) fn run(tier: Option<Tier>, name: Option<&str>) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The tests of one tier, told where everything is.
+/// The tests of one tier.
 fn tests(target: &str, name: Option<&str>, netmon: &Path) -> anyhow::Result<Command> {
-    let path = std::env::var("PATH").context("PATH is not set")?;
     let mut cargo = sh::cargo(["test", "--package", "netmon-tests", "--test", target]);
-    cargo
-        .env("NETMON_TEST_BINARY", netmon)
-        .env("NETMON_TEST_PROMETHEUS", needs::prometheus().join("usr/bin"))
-        .env("NETMON_TEST_NEW_ENGINE", needs::new_engine())
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+    with_tools(&mut cargo, netmon)?
         .args(name)
         // Tests share one kernel with one networking lock and one set of counters of programs: side by side they
         // would measure each other.
         .args(["--", "--test-threads=1"]);
     Ok(cargo)
+}
+
+/// Tells the command where everything is that fixtures need.
+pub(crate) fn with_tools<'a>(command: &'a mut Command, netmon: &Path) -> anyhow::Result<&'a mut Command> {
+    let path = std::env::var("PATH").context("PATH is not set")?;
+    Ok(command
+        .env("NETMON_TEST_BINARY", netmon)
+        .env("NETMON_TEST_PROMETHEUS", needs::prometheus().join("usr/bin"))
+        .env("NETMON_TEST_NEW_ENGINE", needs::new_engine())
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        // Errors say where and what; whose code passed them on helps nobody.
+        .env("RUST_BACKTRACE", "0"))
 }

@@ -1,0 +1,104 @@
+//! What netmon costs a node with a real engine: how much longer `docker run` takes, and what idling costs.
+//!
+//! Run with `cargo xtask bench`; needs root. The engine is one of its own, in namespaces of its own.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+#[path = "../../../netmon/benches/costs/report.rs"]
+mod report;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use netmon_tests::lab::{Engine, IMAGE, Lab, Node};
+
+use report::Report;
+
+/// Rounds with netmon and without, in turn: whatever else the machine does meets both.
+const ROUNDS: usize = 8;
+/// Containers run in each.
+const RUNS: usize = 10;
+/// Containers that are there while netmon idles.
+const CONTAINERS: usize = 20;
+/// How long it is watched idling.
+const IDLE: Duration = Duration::from_mins(1);
+/// As a usual Prometheus does.
+const SCRAPES_EVERY: Duration = Duration::from_secs(15);
+
+fn main() -> anyhow::Result<()> {
+    let mut report = Report::default();
+    let lab = Lab::up(1, Engine::Installed)?;
+    let node = lab.node(1);
+
+    starts(&mut report, node)?;
+    idle(&mut report, node)?;
+
+    print!("{report}");
+    // cargo runs benchmarks in the package's folder.
+    report.write("../target/bench-node.jsonl".as_ref())?;
+    report.verdict()
+}
+
+/// `docker run`, from the command to its return, of a container that does nothing.
+fn starts(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
+    let run = || -> anyhow::Result<f64> {
+        let begin = Instant::now();
+        node.docker(&format!("run --rm {IMAGE} true"))?;
+        Ok(begin.elapsed().as_secs_f64())
+    };
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        run()?;
+    }
+    for round in 0..2 * ROUNDS {
+        let netmon = (round % 2 == 0).then(|| node.netmon(&[])).transpose()?;
+        if let Some(netmon) = &netmon {
+            netmon.wait_ready()?;
+        }
+        let times = if netmon.is_some() { &mut with } else { &mut without };
+        for _ in 0..RUNS {
+            times.push(run()?);
+        }
+    }
+    let (with, without) = (median(&mut with), median(&mut without));
+    report.add("docker run without netmon (median)", without * 1e3, "ms", None);
+    report.add("docker run with netmon (median)", with * 1e3, "ms", None);
+    report.add(
+        "what netmon adds to docker run",
+        (with / without - 1.0) * 100.0,
+        "%",
+        Some(5.0),
+    );
+    Ok(())
+}
+
+/// Containers that do nothing, and a scrape now and then.
+fn idle(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
+    for number in 0..CONTAINERS {
+        node.start_container(&format!("idle{number}"), "")?;
+    }
+    let netmon = node.netmon(&[])?;
+    netmon.wait_ready()?;
+    // netmon's own figure: of a process's threads most have ended, for each that was in a namespace is thrown away.
+    let cpu = || netmon.page()?.value("process_cpu_seconds_total", &[]);
+    let before = cpu()?;
+    let mut after = before;
+    for _ in 0..IDLE.as_secs() / SCRAPES_EVERY.as_secs() {
+        thread::sleep(SCRAPES_EVERY);
+        after = cpu()?;
+    }
+    let share = (after - before) / IDLE.as_secs_f64();
+    report.add(
+        "idle CPU, 20 containers, scraped every 15 s",
+        share * 100.0,
+        "% of a core",
+        Some(0.1),
+    );
+    Ok(())
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
