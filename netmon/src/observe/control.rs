@@ -3,8 +3,8 @@
 //! Attaching is done late and slowly on purpose. A tcx link costs about twelve milliseconds with the kernel's one
 //! networking lock held (a grace period), and whoever starts a container meanwhile waits. Nothing is missed by it: the
 //! device's own counters are read from the first packet on, and the kernel tells what a device counted when it goes.
-//! So an interface gets its programs when its container's start is over and things are quiet, and then not more often
-//! than half of the time.
+//! So an interface gets its programs when its container's start is over and things are quiet, and the lock is left to
+//! others for half of the time; on a node that is never quiet, for nine tenths.
 
 use std::{
     collections::BTreeSet,
@@ -49,10 +49,16 @@ const ROUND: Duration = Duration::from_mins(1);
 const DEAF_ROUND: Duration = Duration::from_secs(2);
 /// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds.
 const GATHER: Duration = Duration::from_millis(5);
+/// No programs for a container that is not this old: many that are short-lived never need them, and whoever started it
+/// may be starting the next one.
+const AGE: Duration = Duration::from_secs(1);
 /// No programs are attached while devices changed this recently: somebody is starting or stopping a container.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(400);
 /// But things are never quiet on some nodes: after this long it is done anyway.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How much of the time others have the networking lock while interfaces are attached: as many times what an attachment
+/// took, when things are quiet, and when they are not.
+const REST: (u32, u32) = (1, 9);
 /// How often a reading is repeated to settle the distance between a busy device and its programs' counters.
 const SETTLE_ATTEMPTS: u32 = 50;
 /// How long between those.
@@ -189,11 +195,12 @@ impl Loop {
     }
 
     fn deadline(&self) -> Instant {
+        let now = Instant::now();
         let state = self.shared.lock();
         let attach = state
-            .candidate(Instant::now())
+            .candidate(now, AGE)
             .map(|_| self.attach_at())
-            .or_else(|| state.next_try());
+            .or_else(|| state.next_try(now, AGE));
         [
             Some(self.next_round),
             attach.filter(|_| self.datapath.is_some()),
@@ -331,7 +338,7 @@ impl Loop {
     /// Attaches programs to one interface, if one waits and the time is right.
     fn attach_next(&mut self) {
         let now = Instant::now();
-        let candidate = self.shared.lock().candidate(now);
+        let candidate = self.shared.lock().candidate(now, AGE);
         let (Some(candidate), true) = (candidate, self.datapath.is_some()) else {
             self.waiting_since = None;
             return;
@@ -359,7 +366,8 @@ impl Loop {
             warn!(%error, "cannot attach programs");
         }
         let end = Instant::now();
-        self.rest_until = end + (end - now);
+        let quiet = self.last_change + QUIET <= now;
+        self.rest_until = end + (end - now) * if quiet { REST.0 } else { REST.1 };
     }
 
     /// Takes off what the kernel would leave in place.

@@ -309,13 +309,13 @@ impl State {
         }
     }
 
-    /// The interface that should get programs next: the newest that waits, for it may be gone soon. Not while the
-    /// container that it belongs to is only being started.
+    /// The interface that should get programs next: the newest that waits, for it may be gone soon, of those that are
+    /// at least that old. Not while the container that it belongs to is only being started.
     #[must_use]
-    pub fn candidate(&self, now: Instant) -> Option<Candidate> {
+    pub fn candidate(&self, now: Instant, age: Duration) -> Option<Candidate> {
         self.interfaces
             .iter()
-            .filter(|(_, interface)| interface.waits(self.scope, now))
+            .filter(|(_, interface)| interface.waits(self.scope, now) && interface.first_seen + age <= now)
             .max_by_key(|(_, interface)| interface.first_seen)
             .and_then(|(id, interface)| {
                 let path = self.namespaces.get(&id.netns)?.file.path.clone();
@@ -338,10 +338,16 @@ impl State {
             .count()
     }
 
-    /// When the next interface may be tried that cannot be tried now.
+    /// When the next interface may be tried that cannot be tried now: it was refused, or is not yet that old.
     #[must_use]
-    pub fn next_try(&self) -> Option<Instant> {
-        self.interfaces.values().filter_map(Interface::retry_at).min()
+    pub fn next_try(&self, now: Instant, age: Duration) -> Option<Instant> {
+        let young = |interface: &Interface| {
+            (interface.waits(self.scope, now) && interface.first_seen + age > now).then(|| interface.first_seen + age)
+        };
+        self.interfaces
+            .values()
+            .filter_map(|interface| interface.retry_at().or_else(|| young(interface)))
+            .min()
     }
 
     /// Takes in an attempt to attach. Gives back programs whose interface is gone meanwhile.

@@ -15,10 +15,10 @@ use netmon_tests::lab::{Engine, IMAGE, Lab, Node};
 
 use report::Report;
 
-/// Rounds with netmon and without, in turn: whatever else the machine does meets both.
-const ROUNDS: usize = 8;
-/// Containers run in each.
-const RUNS: usize = 10;
+/// Rounds, each with netmon and without, in turn: whatever else the machine does meets both.
+const ROUNDS: usize = 12;
+/// Containers run in each half of a round.
+const RUNS: usize = 6;
 /// Containers that are there while netmon idles.
 const CONTAINERS: usize = 20;
 /// How long it is watched idling.
@@ -40,37 +40,59 @@ fn main() -> anyhow::Result<()> {
     report.verdict()
 }
 
-/// `docker run`, from the command to its return, of a container that does nothing.
+/// `docker run`, from the command to its return: of containers that end at once, and of some that stay.
 fn starts(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
-    let run = || -> anyhow::Result<f64> {
-        let begin = Instant::now();
-        node.docker(&format!("run --rm {IMAGE} true"))?;
-        Ok(begin.elapsed().as_secs_f64())
-    };
-    let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..3 {
-        run()?;
+        run(node, "--rm", "true")?;
     }
-    for round in 0..2 * ROUNDS {
-        let netmon = (round % 2 == 0).then(|| node.netmon(&[])).transpose()?;
-        if let Some(netmon) = &netmon {
-            netmon.wait_ready()?;
+    for (what, flags, command) in [("run --rm", "--rm", "true"), ("run -d", "-d", "sleep infinity")] {
+        let (mut with, mut without, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            // Which half comes first changes, for a node may become slower all the time.
+            let mut half = |is_with: bool| -> anyhow::Result<f64> {
+                let netmon = is_with.then(|| node.netmon(&[])).transpose()?;
+                if let Some(netmon) = &netmon {
+                    netmon.wait_ready()?;
+                }
+                let mut times = Vec::new();
+                for _ in 0..RUNS {
+                    times.push(run(node, flags, command)?);
+                }
+                let left = node.docker("ps -q")?.replace('\n', " ");
+                if !left.is_empty() {
+                    node.docker(&format!("rm -f {left}"))?;
+                }
+                let time = median(&mut times);
+                if is_with { &mut with } else { &mut without }.push(time);
+                Ok(time)
+            };
+            let (first, second) = (half(round % 2 == 0)?, half(round % 2 == 1)?);
+            ratios.push(if round % 2 == 0 { first / second } else { second / first });
         }
-        let times = if netmon.is_some() { &mut with } else { &mut without };
-        for _ in 0..RUNS {
-            times.push(run()?);
-        }
+        let (with, without) = (median(&mut with), median(&mut without));
+        report.add(
+            &format!("docker {what} without netmon (median)"),
+            without * 1e3,
+            "ms",
+            None,
+        );
+        report.add(&format!("docker {what} with netmon (median)"), with * 1e3, "ms", None);
+        let added = (median(&mut ratios) - 1.0) * 100.0;
+        report.add(
+            &format!("what netmon adds to docker {what} (median of rounds)"),
+            added,
+            "%",
+            Some(5.0),
+        );
     }
-    let (with, without) = (median(&mut with), median(&mut without));
-    report.add("docker run without netmon (median)", without * 1e3, "ms", None);
-    report.add("docker run with netmon (median)", with * 1e3, "ms", None);
-    report.add(
-        "what netmon adds to docker run",
-        (with / without - 1.0) * 100.0,
-        "%",
-        Some(5.0),
-    );
     Ok(())
+}
+
+/// How many seconds it takes to run a container.
+fn run(node: Node<'_>, flags: &str, command: &str) -> anyhow::Result<f64> {
+    let begin = Instant::now();
+    node.docker(&format!("run {flags} {IMAGE} {command}"))?;
+    Ok(begin.elapsed().as_secs_f64())
 }
 
 /// Containers that do nothing, and a scrape now and then.

@@ -105,14 +105,14 @@ fn a_device_that_vanishes_while_it_is_attached_is_skipped() -> anyhow::Result<()
         driver: "bridge".to_owned(),
         ..Network::default()
     });
-    for number in 0..60 {
+    for number in 0..20 {
         world.engine.connect("a", endpoint(number));
         a.netns
             .run("ip link add gone type veth peer name peer address 02:00:00:00:01:01")?;
         a.netns
             .run(&format!("ip link set gone address 02:00:00:00:00:{number:02x} up"))?;
-        // Around the moment when netmon thinks that things are quiet, and for as long as attaching takes.
-        std::thread::sleep(std::time::Duration::from_millis(45 + number as u64));
+        // Around the moment when it is old enough for programs, and for as long as attaching takes.
+        std::thread::sleep(std::time::Duration::from_millis(1000 + 3 * number as u64));
         a.netns.run("ip link del gone")?;
     }
     traffic::ping(&a.netns, b.address, 10)?;

@@ -287,6 +287,9 @@ fn a_container_cannot_crowd_out_others_with_devices_of_its_own_making() {
     assert!(state.attach_health().failures["too_many_devices"] > 0);
 }
 
+/// How old an interface has to be to get programs.
+const AGE: Duration = Duration::from_secs(1);
+
 #[test]
 fn programs_go_to_the_newest_interface_of_a_running_container() {
     let now = Instant::now();
@@ -295,13 +298,16 @@ fn programs_go_to_the_newest_interface_of_a_running_container() {
         netns: NetnsId(100),
         ifindex: ETH0,
     };
-    assert_eq!(state.candidate(now).map(|candidate| candidate.id), Some(id));
+    let candidate = |state: &State, now| state.candidate(now, AGE).map(|candidate| candidate.id);
+    assert_eq!(candidate(&state, now), None, "it is too young");
+    assert_eq!(state.next_try(now, AGE), Some(now + AGE));
+    assert_eq!(candidate(&state, now + AGE), Some(id));
     let mut starting = Arc::unwrap_or_clone(inventory("web.1", "aaaaaaaaaaaa"));
     for container in starting.containers.values_mut() {
         Arc::make_mut(container).running = false;
     }
     state.informed(Arc::new(starting));
-    assert_eq!(state.candidate(now), None);
+    assert_eq!(candidate(&state, now + AGE), None);
 }
 
 #[test]
@@ -311,7 +317,7 @@ fn an_interface_that_nobody_owns_gets_no_programs() {
     state.looked(&file("cccccccccccc", 3), NetnsId(300), vec![device(ETH0, "eth0")], now);
     state.name();
     assert_eq!(
-        state.candidate(now).map(|candidate| candidate.id.netns),
+        state.candidate(now + AGE, AGE).map(|candidate| candidate.id.netns),
         Some(NetnsId(100))
     );
 }
