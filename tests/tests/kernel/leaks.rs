@@ -8,7 +8,7 @@ use netmon_tests::{
     sh, traffic,
 };
 
-use crate::world::{Cable, DEVICE, World, agree, bpf_programs, ready};
+use crate::world::{Cable, DEVICE, World, agree, bpf_programs, ready, settled_bpf_programs};
 
 /// How many interfaces come and go.
 const INTERFACES: usize = 500;
@@ -18,7 +18,7 @@ const BATCH: usize = 50;
 #[test]
 fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<()> {
     let mut world = World::new()?;
-    let programs_before = bpf_programs()?;
+    let programs_before = settled_bpf_programs()?;
     let netmon = world.netmon(&["--container.linger=1s"])?;
     netmon.wait_ready()?;
     // One that stays: it must be counted through all of it.

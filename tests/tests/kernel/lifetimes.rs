@@ -12,7 +12,7 @@ use netmon_tests::{
     traffic,
 };
 
-use crate::world::{Cable, DEVICE, Member, World, agree, bpf_programs, quiet, ready};
+use crate::world::{Cable, DEVICE, Member, World, agree, bpf_programs, quiet, ready, settled_bpf_programs};
 
 /// Short, for a test to see the end of it; long enough to look at the page meanwhile.
 const LINGER: &str = "--container.linger=4s";
@@ -255,7 +255,7 @@ fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Res
         let flag = format!("--bpf.attach={mode}");
         let mut world = World::new()?;
         let (a, b) = world.pair(Cable::Bridge)?;
-        let before = bpf_programs()?;
+        let before = settled_bpf_programs()?;
         let netmon = world.netmon(&[&flag])?;
         ready(&netmon, 2)?;
         traffic::ping(&a.netns, b.address, 50)?;

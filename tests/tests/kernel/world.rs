@@ -330,3 +330,13 @@ pub(crate) fn bpf_programs() -> anyhow::Result<usize> {
         })
         .count())
 }
+
+/// The same, once the kernel has let go of those of an earlier netmon, which it does in its own time.
+pub(crate) fn settled_bpf_programs() -> anyhow::Result<usize> {
+    until("the kernel to let programs go", || {
+        let before = bpf_programs()?;
+        std::thread::sleep(Duration::from_millis(700));
+        ensure!(before == bpf_programs()?, "it still does");
+        Ok(before)
+    })
+}
