@@ -1,1 +1,49 @@
+//! The conversion, on what engines really answered and on what no engine should.
+//!
+//! The samples are excerpts: fields that nothing here could read are left out, lists are cut to a few elements.
 
+mod containers;
+mod events;
+mod hostile;
+mod networks;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Described, container, endpoints};
+use crate::docker::wire;
+
+const CONTAINERS_20: &str = include_str!("samples/20.10-containers.json");
+const CONTAINERS_28: &str = include_str!("samples/28-containers.json");
+
+fn read<T: DeserializeOwned>(json: &str) -> T {
+    serde_json::from_str(json).expect("the wire's types read it")
+}
+
+/// A container out of a sample, by the name that the engine has for it or the beginning of it.
+fn sample(json: &str, name: &str) -> Described {
+    let all: Vec<wire::Container> = read(json);
+    let one = all.into_iter().find(|one| one.name[1..].starts_with(name));
+    container(one.expect("the sample has it")).expect("it has an id")
+}
+
+/// What comes of a description with nothing out of the ordinary but this part of it; nothing if it has no id.
+fn converted(part: &Value) -> Option<Described> {
+    let mut whole = json!({
+        "Id": "c0ffee",
+        "Name": "/one",
+        "State": { "Running": true, "StartedAt": "2026-11-23T16:17:40.734399289Z" },
+    });
+    for (field, value) in part.as_object().into_iter().flatten() {
+        whole[field] = value.clone();
+    }
+    container(read(&whole.to_string()))
+}
+
+fn described(part: &Value) -> Described {
+    converted(part).expect("it has an id")
+}
+
+fn labelled(labels: &Value) -> Described {
+    described(&json!({ "Config": { "Image": "image", "Labels": labels } }))
+}
