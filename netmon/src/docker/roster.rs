@@ -177,26 +177,14 @@ impl Roster {
     /// Takes an event in, `at` its moment by the engine's clock.
     pub(super) fn event(&mut self, change: Change, at: i64, now: Instant) {
         match change {
-            Change::Nothing => {}
             Change::Node => _ = self.wanted.insert(Question::Node),
             Change::Networks => _ = self.wanted.insert(Question::Networks),
             Change::Started(id) | Change::Connected(id) => self.inspect(id),
-            // What is not known has ended long ago, or is asked for already.
-            Change::Altered(id) | Change::Disconnected(id) => {
-                if self
-                    .tracks
-                    .get(&id)
-                    .is_some_and(|track| track.runs() || track.is_asked())
-                {
-                    self.inspect(id);
-                }
-            }
             Change::Died(id) => self.ended(id, at, now),
-            Change::Removed(id) => {
-                if self.tracks.contains_key(&id) {
-                    self.ended(id, at, now);
-                }
-            }
+            // What is not known has ended long ago, or is asked for already.
+            Change::Altered(id) | Change::Disconnected(id) if self.concerns(&id) => self.inspect(id),
+            Change::Removed(id) if self.concerns(&id) => self.ended(id, at, now),
+            Change::Nothing | Change::Altered(_) | Change::Disconnected(_) | Change::Removed(_) => {}
         }
     }
 
@@ -212,10 +200,11 @@ impl Roster {
     /// Takes in which networks there are; nothing if that could not be found out. Where some were left out because they
     /// make no sense, those known before are kept.
     pub(super) fn networks(&mut self, networks: Option<Networks>) {
-        self.networks_as_of = self.open.remove(&Question::Networks).unwrap_or_default();
+        let asked = self.open.remove(&Question::Networks).unwrap_or_default();
         let Some(Networks { networks, complete }) = networks else {
             return;
         };
+        self.networks_as_of = asked;
         let mut old = std::mem::take(&mut self.networks);
         for network in networks {
             let network = match old.remove(&network.id) {
@@ -336,6 +325,12 @@ impl Roster {
         Some(Arc::clone(&self.published))
     }
 
+    /// Whether a container runs by what is known, or is asked for.
+    fn concerns(&self, id: &ContainerId) -> bool {
+        let track = self.tracks.get(id);
+        track.is_some_and(|track| track.runs() || track.is_asked())
+    }
+
     /// Asks for a container, soon; or again, if it is being asked for.
     fn inspect(&mut self, id: ContainerId) {
         let track = self.tracks.entry(Arc::clone(&id)).or_default();
@@ -374,8 +369,10 @@ impl Roster {
         let track = self.tracks.entry(Arc::clone(&id)).or_default();
         let runs = track.runs();
         let is_news = at > track.as_of;
-        if runs && is_news {
+        if is_news {
             self.changed |= track.end(at, expires);
+            // It may have been another run than the one that is known: each lingers for the whole time.
+            track.expires = track.expires.map(|_| expires);
         }
         match &mut track.inspect {
             // The answer may still say that it runs, and that would be the news of yesterday.
@@ -484,9 +481,15 @@ fn pop(
 }
 
 /// Fills in what the engine forgets when a container ends: addresses, and newer engines the sandbox. Not from another
-/// run, which had another sandbox.
+/// run, which had another sandbox, or places that are all others.
 fn remember(known: &Container, container: &mut Container) {
-    if container.sandbox == Sandbox::Absent || container.sandbox == known.sandbox {
+    let located = || container.endpoints.iter().filter(|endpoint| endpoint.is_located());
+    let same_run = if container.sandbox == Sandbox::Absent {
+        located().next().is_none() || located().any(|endpoint| known.endpoints.contains(endpoint))
+    } else {
+        container.sandbox == known.sandbox
+    };
+    if same_run {
         container.sandbox = known.sandbox.clone();
         container.endpoints.clone_from(&known.endpoints);
     }

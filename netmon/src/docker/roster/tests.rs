@@ -1,1 +1,184 @@
+//! The roster, told of events and answers in every order that they can come in.
+//!
+//! Moments of the wall clock are small numbers here; only their order counts.
 
+mod lists;
+mod random;
+mod runs;
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Answer, Question, Roster};
+use crate::{
+    docker::{
+        ask::Networks,
+        convert::{Change, Described, Stage},
+    },
+    model::inventory::{Container, ContainerId, Endpoint, Identity, Inventory, Network, Sandbox},
+};
+
+const LINGER: Duration = Duration::from_mins(1);
+
+/// A roster, and a clock that only moves when it is told to.
+struct World {
+    roster: Roster,
+    now: Instant,
+    inventory: Arc<Inventory>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            roster: Roster::new(LINGER),
+            now: Instant::now(),
+            inventory: Arc::default(),
+        }
+    }
+
+    /// Tells of an event, with the change that it means to a container.
+    fn event(&mut self, change: fn(ContainerId) -> Change, container: &str, at: i64) {
+        self.roster.event(change(container.into()), at, self.now);
+    }
+
+    /// Every question that may be asked now.
+    fn questions(&mut self, asked: i64) -> Vec<Question> {
+        std::iter::from_fn(|| self.roster.question(asked)).collect()
+    }
+
+    /// That this container is what is asked for now, and nothing else.
+    #[track_caller]
+    fn asks_for(&mut self, container: &str, asked: i64) {
+        assert_eq!(self.questions(asked), [Question::Container(container.into())]);
+    }
+
+    #[track_caller]
+    fn asks_nothing(&mut self) {
+        assert_eq!(self.questions(i64::MAX), []);
+    }
+
+    fn answer(&mut self, container: &Container, stage: Stage) {
+        let container = container.clone();
+        let id = Arc::clone(&container.id);
+        let answer = Answer::Described(Described { container, stage });
+        self.roster.container(&id, answer, self.now);
+    }
+
+    fn no_answer(&mut self, container: &str, answer: Answer) {
+        self.roster.container(&container.into(), answer, self.now);
+    }
+
+    /// A container that started, was asked for at this moment, and runs.
+    fn runs(&mut self, container: &Container, asked: i64) {
+        self.event(Change::Started, &container.id, asked - 1);
+        self.asks_for(&container.id, asked);
+        self.answer(container, Stage::Running);
+    }
+
+    /// Tells which networks there are.
+    fn networks(&mut self, names: &[&str], complete: bool) {
+        let networks = names.iter().map(|name| network(name)).collect();
+        self.roster.networks(Some(Networks { networks, complete }));
+    }
+
+    /// A first full sync, at this moment, that finds these networks and no container.
+    fn synced(networks: &[&str], asked: i64) -> Self {
+        let mut world = Self::new();
+        world.roster.sync();
+        assert_eq!(world.questions(asked).len(), 3);
+        world.roster.node(None);
+        world.networks(networks, true);
+        world.roster.containers(Vec::new());
+        assert!(world.roster.synced());
+        world.news();
+        world
+    }
+
+    /// Whether there is a new inventory; it is looked at from now on.
+    fn news(&mut self) -> bool {
+        let news = self.roster.take_news();
+        let is_news = news.is_some();
+        if let Some(inventory) = news {
+            self.inventory = inventory;
+        }
+        is_news
+    }
+
+    /// What is known of a container.
+    fn known(&mut self, container: &str) -> Option<Container> {
+        self.news();
+        self.inventory.containers.get(container).map(|known| (**known).clone())
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.roster.expire(self.now);
+    }
+}
+
+fn network(id: &str) -> Network {
+    Network {
+        id: id.into(),
+        name: format!("the {id}"),
+        ..Network::default()
+    }
+}
+
+/// A place on the network `net` that can be found, the last byte of its address given.
+fn place(host: u8) -> Endpoint {
+    Endpoint {
+        network: "net".into(),
+        network_name: "the net".to_owned(),
+        mac: None,
+        addresses: vec![[10, 0, 0, host].into()],
+    }
+}
+
+/// A place on the network `net` as it is described after the end.
+fn no_place() -> Endpoint {
+    Endpoint {
+        addresses: Vec::new(),
+        ..place(0)
+    }
+}
+
+fn own(file: &str) -> Sandbox {
+    Sandbox::Own(PathBuf::from(format!("/netns/{file}")))
+}
+
+/// A container that runs in this sandbox, on one network.
+fn container(id: &str, sandbox: &str, host: u8) -> Container {
+    Container {
+        id: id.into(),
+        identity: Arc::new(Identity {
+            container: format!("the {id}"),
+            ..Identity::default()
+        }),
+        image: String::new(),
+        task_id: String::new(),
+        task_slot: String::new(),
+        network_mode: "net".to_owned(),
+        sandbox: own(sandbox),
+        endpoints: vec![place(host)],
+        running: true,
+    }
+}
+
+/// The same container as a newer engine describes it after its end: without sandbox and addresses.
+fn after_its_end(container: &Container) -> Container {
+    Container {
+        sandbox: Sandbox::Absent,
+        endpoints: vec![no_place()],
+        ..ended(container)
+    }
+}
+
+fn ended(container: &Container) -> Container {
+    Container {
+        running: false,
+        ..container.clone()
+    }
+}
