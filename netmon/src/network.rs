@@ -63,12 +63,10 @@ pub fn network_of(device: &Device, container: &Container, inventory: &Inventory)
         return None;
     }
     let endpoints = || {
-        container.endpoints.iter().filter(|endpoint| {
-            inventory
-                .networks
-                .get(&endpoint.network)
-                .is_none_or(|network| driver_for(&network.driver).makes(device.kind))
-        })
+        container
+            .endpoints
+            .iter()
+            .filter(|endpoint| may_have(endpoint, device, inventory))
     };
     let by_mac = || only(endpoints().filter(|endpoint| endpoint.mac.is_some() && endpoint.mac == device.mac));
     let by_address = || {
@@ -99,11 +97,9 @@ pub fn network_of(device: &Device, container: &Container, inventory: &Inventory)
 #[must_use]
 pub fn network_by_address(device: &Device, container: &Container, inventory: &Inventory) -> Option<Arc<str>> {
     let is_it = |endpoint: &&Endpoint| {
-        let network = inventory.networks.get(&endpoint.network);
-        let fits = network.is_none_or(|network| driver_for(&network.driver).makes(device.kind));
         let same_mac = endpoint.mac.is_some() && endpoint.mac == device.mac;
         let same_address = endpoint.addresses.iter().any(|it| device.addresses.contains(it));
-        fits && (same_mac || same_address)
+        may_have(endpoint, device, inventory) && (same_mac || same_address)
     };
     only(container.endpoints.iter().filter(is_it)).map(|endpoint| Arc::from(endpoint.network_name.as_str()))
 }
@@ -115,6 +111,12 @@ pub fn is_counted(kind: DeviceKind) -> bool {
         DeviceKind::Veth | DeviceKind::Vxlan | DeviceKind::Macvlan | DeviceKind::Ipvlan | DeviceKind::Other => true,
         DeviceKind::Loopback | DeviceKind::Bridge => false,
     }
+}
+
+/// Whether a network gives its containers devices of this kind; one that is not known may.
+fn may_have(endpoint: &Endpoint, device: &Device, inventory: &Inventory) -> bool {
+    let network = inventory.networks.get(&endpoint.network);
+    network.is_none_or(|network| driver_for(&network.driver).makes(device.kind))
 }
 
 /// The one that is there, if there is but one.

@@ -97,7 +97,7 @@ fn apt() -> Command {
 }
 
 fn as_root(program: &str) -> Command {
-    if fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0) {
+    if sh::is_root() {
         return Command::new(program);
     }
     let mut command = Command::new("sudo");

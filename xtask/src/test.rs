@@ -36,7 +36,7 @@ pub(crate) fn run(tier: Option<Tier>, name: Option<&str>) -> anyhow::Result<()> 
     if !wanted(Tier::Kernel) && !wanted(Tier::Engine) {
         return Ok(());
     }
-    if !std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0) {
+    if !sh::is_root() {
         bail!(
             "the kernel's and the engine's tests need root: `sudo -E env PATH=$PATH cargo xtask test`, or `cargo xtask \
              test pure` for the others"

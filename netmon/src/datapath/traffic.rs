@@ -82,9 +82,8 @@ impl TrafficMap {
         let failed = |error: rustix::io::Errno| DatapathError::of("map the counters into memory", error.into());
         let length = Self::bytes(cpus, slots);
         // SAFETY: no address is asked for, so that no mapping of ours is replaced.
-        let memory =
-            unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::SHARED, array, 0) }.map_err(failed)?;
-        let memory = NonNull::new(memory.cast()).ok_or_else(|| failed(rustix::io::Errno::NOMEM))?;
+        let memory = unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::SHARED, array, 0) };
+        let memory = NonNull::new(memory.map_err(failed)?.cast()).ok_or_else(|| failed(rustix::io::Errno::NOMEM))?;
         let free = Mutex::new(Free {
             returned: Vec::new(),
             fresh: 0,

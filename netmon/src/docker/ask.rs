@@ -126,7 +126,7 @@ async fn listed_endpoints(client: &Client, id: &ContainerId) -> Vec<Endpoint> {
     items
         .into_iter()
         .filter(|summary| summary.id == **id)
-        .flat_map(|summary| convert::endpoints(summary.network_settings))
+        .flat_map(|summary| convert::endpoints(summary.network_settings.as_ref()))
         .filter(Endpoint::is_located)
         .collect()
 }

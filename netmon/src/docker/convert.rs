@@ -126,7 +126,7 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
     let wire::Config { image, labels } = config.unwrap_or_default();
     let labels = labels.unwrap_or_default();
     let network_mode = host_config.unwrap_or_default().network_mode;
-    let wire::NetworkSettings { sandbox_key, networks } = network_settings.unwrap_or_default();
+    let settings = network_settings.unwrap_or_default();
     let stage = if state.running && state.restarting {
         Stage::Restarting
     } else if state.running {
@@ -145,18 +145,18 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
             .get("com.docker.swarm.task.name")
             .map(|name| task_slot(name))
             .unwrap_or_default(),
-        sandbox: sandbox(&network_mode, &sandbox_key),
+        sandbox: sandbox(&network_mode, &settings.sandbox_key),
         network_mode: text(&network_mode),
-        endpoints: networks.iter().flatten().filter_map(endpoint).collect(),
+        endpoints: endpoints(Some(&settings)),
         running: stage == Stage::Running,
     };
     Some(Described { container, stage })
 }
 
-/// The interfaces out of an element of a list.
-pub(super) fn endpoints(settings: Option<wire::NetworkSettings>) -> Vec<Endpoint> {
-    let networks = settings.unwrap_or_default().networks;
-    networks.iter().flatten().filter_map(endpoint).collect()
+/// A container's interfaces.
+pub(super) fn endpoints(settings: Option<&wire::NetworkSettings>) -> Vec<Endpoint> {
+    let networks = settings.and_then(|settings| settings.networks.as_ref());
+    networks.into_iter().flatten().filter_map(endpoint).collect()
 }
 
 /// Fills in interfaces that were seen before, if the description has none that could be found.

@@ -36,7 +36,7 @@ use crate::{
         inventory::Inventory,
     },
     netns::{
-        discover::{self, NetnsFile, Role},
+        discover::{self, NetnsFile},
         enter::{Traveller, travel},
         rtnetlink::Client,
         watch::{Change, DeviceChange},
@@ -276,12 +276,17 @@ impl Loop {
 
     /// Lists the directory if that is due, and looks into every namespace that is new or changed.
     fn look(&mut self) {
-        let mut files: Vec<NetnsFile> = Vec::new();
+        let mut files: Vec<(NetnsFile, Option<i32>)> = Vec::new();
         if std::mem::take(&mut self.list) {
             match discover::list(&self.netns_dir) {
                 Ok(listing) => {
                     self.directory_unreadable = false;
-                    files = self.shared.lock().listed(listing, Instant::now());
+                    let new = self.shared.lock().listed(listing, Instant::now());
+                    // Before the look, so that nothing which happens after it goes unheard.
+                    files.extend(new.into_iter().map(|file| {
+                        let nsid = self.number(&file);
+                        (file, nsid)
+                    }));
                 }
                 Err(error) if !self.directory_unreadable => {
                     self.directory_unreadable = true;
@@ -296,18 +301,17 @@ impl Loop {
             files.extend(
                 changed
                     .iter()
-                    .filter_map(|netns| Some(state.namespaces().get(netns)?.file.clone())),
+                    .filter_map(|netns| state.namespaces().get(netns))
+                    .map(|namespace| (namespace.file.clone(), None)),
             );
         }
         if files.is_empty() {
             return;
         }
-        // Before the look, so that nothing which happens after it goes unheard.
-        let numbers: Vec<Option<i32>> = files.iter().map(|file| self.number(file)).collect();
         let shared = &self.shared;
         let looked = travel(|traveller| {
-            for (file, nsid) in files.iter().zip(numbers) {
-                if let Err(error) = look_into(shared, file, nsid, traveller) {
+            for (file, nsid) in &files {
+                if let Err(error) = look_into(shared, file, *nsid, traveller) {
                     // Mostly gone already; the next listing says so. What cannot be entered shows as pending.
                     debug!(path = %file.path.display(), %error, "cannot look into a namespace");
                 }
@@ -319,12 +323,8 @@ impl Loop {
         self.shared.lock().name();
     }
 
-    /// The number by which the kernel tells of a namespace that is to be looked into.
+    /// The number by which the kernel tells of a namespace that is looked into for the first time.
     fn number(&mut self, file: &NetnsFile) -> Option<i32> {
-        // The node's own namespace is the one that netmon runs in: its news needs no number.
-        if file.role == Role::Node {
-            return None;
-        }
         let open = std::fs::File::open(&file.path).ok()?;
         match self.home.number(open) {
             Ok(nsid) => nsid,
@@ -403,7 +403,9 @@ fn look_into(shared: &Shared, file: &NetnsFile, nsid: Option<i32>, traveller: &m
     let devices = client.devices()?;
     let mut state = shared.lock();
     state.looked(file, netns, devices, Instant::now());
-    state.numbered(netns, nsid);
+    if nsid.is_some() {
+        state.numbered(netns, nsid);
+    }
     // A first reading at once: a device that is gone before any scrape has at least this.
     take_reading(&mut state, netns, &mut client)
 }

@@ -99,13 +99,7 @@ fn the_last_values_of_a_gone_container_stay_for_the_linger_and_then_end() -> any
         "the kernel counted too few: {last:?}"
     );
 
-    netmon.page_until("the container to have ended", |page| {
-        ensure!(
-            page.count("netmon_containers", &[("state", "ended")])? == 1,
-            "it has not"
-        );
-        Ok(())
-    })?;
+    ended(&netmon)?;
     let shown = netmon.page()?.interface("a", "net")?;
     exactly_or_a_goodbye_more(shown, last)?;
     until("its series to end", || gone(&netmon.page()?, "a"))?;
@@ -142,13 +136,7 @@ fn a_container_whose_namespace_is_torn_away_is_counted_to_its_last_packet() -> a
         "netmon shows {shown:?}, the kernel's last figures are {last:?}"
     );
     world.engine.end_container("a");
-    netmon.page_until("the container to have ended", |page| {
-        ensure!(
-            page.count("netmon_containers", &[("state", "ended")])? == 1,
-            "it has not"
-        );
-        Ok(())
-    })?;
+    ended(&netmon)?;
     let shown = netmon.page()?.interface("a", "net")?;
     exactly_or_a_goodbye_more(shown, last)
 }
@@ -161,13 +149,8 @@ fn a_container_that_is_gone_before_anything_is_attached_is_counted() -> anyhow::
     let (a, b) = world.pair(Cable::Bridge)?;
     traffic::ping(&a.netns, b.address, 10)?;
     let last = world.end(a)?;
-    let shown = netmon.page_until("the container to have ended", |page| {
-        ensure!(
-            page.count("netmon_containers", &[("state", "ended")])? == 1,
-            "it has not"
-        );
-        page.interface("a", "net")
-    })?;
+    ended(&netmon)?;
+    let shown = netmon.page_until("the container to be named", |page| page.interface("a", "net"))?;
     exactly_or_a_goodbye_more(shown, last)
 }
 
@@ -300,6 +283,17 @@ fn told_to_end_it_ends_within_a_second() -> anyhow::Result<()> {
     ensure!(status.success(), "it ended with {status}");
     ensure!(time.as_secs_f64() < 1.0, "it took {time:?}");
     Ok(())
+}
+
+/// Waits until one container has ended.
+fn ended(netmon: &Netmon) -> anyhow::Result<()> {
+    netmon.page_until("the container to have ended", |page| {
+        ensure!(
+            page.count("netmon_containers", &[("state", "ended")])? == 1,
+            "it has not"
+        );
+        Ok(())
+    })
 }
 
 /// How many of our filters are on a container's device.

@@ -255,7 +255,7 @@ fn listed(name: &str) -> Vec<Endpoint> {
     let one = list.into_iter().find(|one| one["Names"][0] == name);
     let summary: wire::Summary = serde_json::from_value(one.expect("the sample has it")).expect("a summary");
     assert!(!summary.id.is_empty());
-    endpoints(summary.network_settings)
+    endpoints(summary.network_settings.as_ref())
 }
 
 #[test]

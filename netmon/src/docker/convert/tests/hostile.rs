@@ -292,7 +292,7 @@ proptest! {
             prop_assert!(node(&info).hostname.len() <= LONGEST_TEXT);
         }
         if let Ok(summary) = serde_json::from_value::<wire::Summary>(answer.clone()) {
-            prop_assert!(endpoints(summary.network_settings).iter().all(|it| id(&it.network).is_some()));
+            prop_assert!(endpoints(summary.network_settings.as_ref()).iter().all(|it| id(&it.network).is_some()));
         }
         if let Ok(one) = serde_json::from_value::<wire::Network>(answer.clone())
             && let Some(network) = network(one)
