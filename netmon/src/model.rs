@@ -8,4 +8,5 @@ pub mod counters;
 pub mod interface;
 pub mod inventory;
 pub mod ledger;
+pub mod place;
 pub mod snapshot;

@@ -18,7 +18,7 @@ use crate::model::{
     inventory::{Container, Endpoint, Inventory, Network},
 };
 
-pub use overlay::network_of_namespace;
+pub use overlay::{network_of_namespace, routing_mesh};
 
 /// A container in a Swarm reaches the world through this network, which its description does not list.
 const GATEWAY_BRIDGE: &str = "docker_gwbridge";
@@ -221,6 +221,7 @@ mod tests {
             addresses,
             mtu: 1450,
             vni: None,
+            master: None,
             up: true,
         }
     }

@@ -33,10 +33,15 @@ pub enum Role {
         /// The first characters of the network's id.
         network: String,
     },
+    /// The load balancer of a network's virtual addresses, on this node.
+    LoadBalancer {
+        /// The first characters of the network's id.
+        network: String,
+    },
+    /// The routing mesh's load balancer.
+    Ingress,
     /// The node's own.
     Node,
-    /// A load balancer's (`lb_...`) or the routing mesh's (`ingress_sbox`), or what we do not know: no container's.
-    Service,
 }
 
 impl Role {
@@ -45,8 +50,12 @@ impl Role {
     pub fn of(name: &str) -> Self {
         if name == "default" {
             Self::Node
-        } else if name == "ingress_sbox" || name.starts_with("lb_") {
-            Self::Service
+        } else if name == "ingress_sbox" {
+            Self::Ingress
+        } else if let Some(network) = name.strip_prefix("lb_") {
+            Self::LoadBalancer {
+                network: network.to_owned(),
+            }
         } else if let Some((_, network)) = name.split_once('-').filter(|(index, _)| is_number(index)) {
             Self::Overlay {
                 network: network.to_owned(),
@@ -84,9 +93,7 @@ pub fn list(directory: &Path) -> io::Result<Listing> {
         let path = entry?.path();
         match netns_inode(&path) {
             Some(inode) => {
-                let role = path
-                    .file_name()
-                    .map_or(Role::Service, |name| Role::of(&name.to_string_lossy()));
+                let role = Role::of(&path.file_name().unwrap_or_default().to_string_lossy());
                 listing.files.push(NetnsFile { path, inode, role });
             }
             None => listing.strays += 1,
@@ -113,6 +120,21 @@ pub(super) fn is_nsfs(statfs: &rustix::fs::StatFs) -> bool {
     kind == NSFS_MAGIC
 }
 
+/// The namespace that netmon itself runs in, which is the node's unless the engine made it: outside a container, and in
+/// one with `--network host`.
+///
+/// # Errors
+/// There is no procfs at `/proc`.
+pub fn own() -> io::Result<NetnsFile> {
+    // The process', not the thread's, which may be somewhere else.
+    let path = Path::new("/proc/self/ns/net");
+    Ok(NetnsFile {
+        path: path.to_owned(),
+        inode: fs::metadata(path)?.ino(),
+        role: Role::Node,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
@@ -122,8 +144,13 @@ mod tests {
     #[test]
     fn a_role_is_read_off_the_name_the_engine_gives() {
         assert_eq!(Role::of("default"), Role::Node);
-        assert_eq!(Role::of("ingress_sbox"), Role::Service);
-        assert_eq!(Role::of("lb_tmhelb35n"), Role::Service);
+        assert_eq!(Role::of("ingress_sbox"), Role::Ingress);
+        assert_eq!(
+            Role::of("lb_tmhelb35n"),
+            Role::LoadBalancer {
+                network: "tmhelb35n".to_owned()
+            }
+        );
         assert_eq!(
             Role::of("1-tmhelb35nq"),
             Role::Overlay {

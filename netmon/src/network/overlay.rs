@@ -19,7 +19,7 @@ impl Driver for Overlay {
     }
 }
 
-/// The network whose namespace file carries the first characters of its id.
+/// The network whose namespace file (`1-...`, or `lb_...` of its load balancer) carries the first characters of its id.
 #[must_use]
 pub fn network_of_namespace(prefix: &str, inventory: &Inventory) -> Option<Arc<str>> {
     let named = |id: &str| !prefix.is_empty() && id.starts_with(prefix);
@@ -27,6 +27,16 @@ pub fn network_of_namespace(prefix: &str, inventory: &Inventory) -> Option<Arc<s
         .networks
         .values()
         .find(|network| named(&network.id))
+        .map(|network| Arc::from(network.name.as_str()))
+}
+
+/// The network of the routing mesh, which publishes ports on every node.
+#[must_use]
+pub fn routing_mesh(inventory: &Inventory) -> Option<Arc<str>> {
+    inventory
+        .networks
+        .values()
+        .find(|network| network.ingress)
         .map(|network| Arc::from(network.name.as_str()))
 }
 

@@ -36,7 +36,7 @@ use crate::{
         inventory::Inventory,
     },
     netns::{
-        discover::{self, NetnsFile},
+        discover::{self, Listing, NetnsFile, Role},
         enter::{Traveller, travel},
         rtnetlink::Client,
         watch::{Change, DeviceChange},
@@ -279,8 +279,9 @@ impl Loop {
         let mut files: Vec<(NetnsFile, Option<i32>)> = Vec::new();
         if std::mem::take(&mut self.list) {
             match discover::list(&self.netns_dir) {
-                Ok(listing) => {
+                Ok(mut listing) => {
                     self.directory_unreadable = false;
+                    listing.files.extend(own_unless_listed(&listing));
                     let new = self.shared.lock().listed(listing, Instant::now());
                     // Before the look, so that nothing which happens after it goes unheard.
                     files.extend(new.into_iter().map(|file| {
@@ -325,6 +326,10 @@ impl Loop {
 
     /// The number by which the kernel tells of a namespace that is looked into for the first time.
     fn number(&mut self, file: &NetnsFile) -> Option<i32> {
+        // Nothing is counted of the node's devices, and their news comes without a number.
+        if file.role == Role::Node {
+            return None;
+        }
         let open = std::fs::File::open(&file.path).ok()?;
         match self.home.number(open) {
             Ok(nsid) => nsid,
@@ -394,6 +399,13 @@ impl Loop {
             warn!(%error, "filters stay on containers' interfaces until netmon starts again or the containers end");
         }
     }
+}
+
+/// The namespace that netmon runs in is the node's, unless the engine made it.
+fn own_unless_listed(listing: &Listing) -> Option<NetnsFile> {
+    let listed = |own: &NetnsFile| listing.files.iter().any(|file| file.inode == own.inode);
+    let node = listing.files.iter().any(|file| file.role == Role::Node);
+    discover::own().ok().filter(|own| !node && !listed(own))
 }
 
 fn look_into(shared: &Shared, file: &NetnsFile, nsid: Option<i32>, traveller: &mut Traveller) -> Result<(), ReadError> {

@@ -25,6 +25,7 @@ use crate::{
         counters::{Directions, Totals},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{ContainerId, Inventory},
+        place::Place,
         snapshot::{AttachHealth, Histogram},
     },
     netns::{
@@ -60,6 +61,21 @@ pub struct Namespace {
     pub file: NetnsFile,
     /// How our own namespace calls it, once it does.
     pub nsid: Option<i32>,
+    /// Whose it is, once that is known. What was known once stays when the engine has forgotten.
+    pub place: Option<Place>,
+    /// Its devices' numbers, and the bridges they are ports of: only the node's, where others' packets pass.
+    pub devices: BTreeMap<u32, Arc<Device>>,
+}
+
+/// A namespace that is gone. What was counted for it lingers.
+#[derive(Clone, Debug)]
+pub struct Departed {
+    /// Which.
+    pub netns: NetnsId,
+    /// What was known of it.
+    pub namespace: Namespace,
+    /// When it was found gone.
+    pub at: Instant,
 }
 
 /// A device that is to get programs next.
@@ -82,6 +98,7 @@ pub struct State {
     namespaces: BTreeMap<NetnsId, Namespace>,
     interfaces: BTreeMap<InterfaceId, Interface>,
     ended: Vec<Ended>,
+    departed: Vec<Departed>,
     services: Services,
     attach: AttachHealth,
 }
@@ -97,6 +114,7 @@ impl State {
             namespaces: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             ended: Vec::new(),
+            departed: Vec::new(),
             services: Services::default(),
             attach: AttachHealth {
                 delay: Histogram::new(&DELAY_BOUNDS),
@@ -139,6 +157,12 @@ impl State {
         &self.namespaces
     }
 
+    /// The namespaces that ended a moment ago.
+    #[must_use]
+    pub fn departed(&self) -> &[Departed] {
+        &self.departed
+    }
+
     /// The interfaces of one namespace.
     pub fn interfaces_of(&mut self, netns: NetnsId) -> impl Iterator<Item = (u32, &mut Interface)> {
         self.interfaces
@@ -157,12 +181,12 @@ impl State {
         self.interfaces.get(&id)
     }
 
-    /// Whether a namespace with this role has anything to watch.
-    const fn concerns(&self, role: &Role) -> bool {
+    /// Whether a device of a namespace with this role is an interface to count.
+    fn counts(&self, role: &Role, device: &Device) -> bool {
         match role {
-            Role::Sandbox => true,
-            Role::Overlay { .. } => self.scope.vxlan,
-            Role::Node | Role::Service => false,
+            Role::Sandbox => device.kind != DeviceKind::Loopback,
+            Role::Overlay { .. } => self.scope.vxlan && device.kind == DeviceKind::Vxlan,
+            Role::Node | Role::Ingress | Role::LoadBalancer { .. } => false,
         }
     }
 
@@ -171,7 +195,6 @@ impl State {
         let files: BTreeMap<PathBuf, NetnsFile> = listing
             .files
             .into_iter()
-            .filter(|file| self.concerns(&file.role))
             .map(|file| (file.path.clone(), file))
             .collect();
         let gone: Vec<_> = self
@@ -189,7 +212,10 @@ impl State {
             .map(|namespace| namespace.file.path.clone())
             .collect();
         // A sandbox's name is never used again. An overlay's is, and its inode may be, too: only a look can tell.
-        let look = |file: &NetnsFile| matches!(file.role, Role::Overlay { .. }) || !known.contains(&file.path);
+        let look = |file: &NetnsFile| match file.role {
+            Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => true,
+            Role::Sandbox | Role::Node => !known.contains(&file.path),
+        };
         files.into_values().filter(look).collect()
     }
 
@@ -204,17 +230,24 @@ impl State {
         for known in replaced {
             self.close_namespace(known, now);
         }
-        self.namespaces.entry(netns).or_insert_with(|| Namespace {
+        let namespace = self.namespaces.entry(netns).or_insert_with(|| Namespace {
             file: file.clone(),
             nsid: None,
+            place: None,
+            devices: BTreeMap::new(),
         });
-
-        let wanted = |device: &Device| match file.role {
-            Role::Overlay { .. } => device.kind == DeviceKind::Vxlan,
-            Role::Sandbox | Role::Node | Role::Service => device.kind != DeviceKind::Loopback,
-        };
+        if file.role == Role::Node {
+            namespace.devices = devices
+                .into_iter()
+                .map(|device| (device.ifindex, Arc::new(device)))
+                .collect();
+            return;
+        }
         let mut missing: BTreeSet<_> = self.interfaces.range(range(netns)).map(|(id, _)| *id).collect();
-        for device in devices.into_iter().filter(wanted) {
+        for device in devices {
+            if !self.counts(&file.role, &device) {
+                continue;
+            }
             let id = InterfaceId {
                 netns,
                 ifindex: device.ifindex,
@@ -280,9 +313,16 @@ impl State {
             namespaces,
             interfaces,
             ended,
+            departed,
             ..
         } = self;
         let sandboxes = naming::Sandboxes::new(inventory);
+        let departed = departed.iter_mut().map(|departed| &mut departed.namespace);
+        for namespace in namespaces.values_mut().chain(departed) {
+            if let Some(place) = sandboxes.place(&namespace.file) {
+                namespace.place = Some(place);
+            }
+        }
         for (id, interface) in &mut *interfaces {
             if let Some(namespace) = namespaces.get(&id.netns) {
                 let owner = sandboxes.owner(&namespace.file, &interface.device, interface.owner.as_ref());
@@ -402,6 +442,8 @@ impl State {
             .into_iter()
             .partition(|ended| now.saturating_duration_since(ended.at) >= linger);
         self.ended = kept;
+        self.departed
+            .retain(|departed| now.saturating_duration_since(departed.at) < linger);
         self.services
             .retire(&over, &self.interfaces, &self.ended, &self.inventory);
     }
@@ -410,9 +452,11 @@ impl State {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
         let linger = self.linger.max(SLOT_REST);
+        let namespaces = self.departed.iter().map(|departed| departed.at + linger);
         self.ended
             .iter()
             .map(|ended| ended.at + if ended.rest.is_some() { SLOT_REST } else { linger })
+            .chain(namespaces)
             .min()
     }
 
@@ -421,7 +465,13 @@ impl State {
         for id in ids {
             self.close(id, now);
         }
-        self.namespaces.remove(&netns);
+        if let Some(namespace) = self.namespaces.remove(&netns) {
+            self.departed.push(Departed {
+                netns,
+                namespace,
+                at: now,
+            });
+        }
     }
 
     fn close(&mut self, id: InterfaceId, now: Instant) {

@@ -54,6 +54,7 @@ fn device(name: &str, kind: DeviceKind, addresses: &[&str]) -> Arc<Device> {
             .collect(),
         mtu: 1450,
         vni: None,
+        master: None,
         up: true,
     })
 }

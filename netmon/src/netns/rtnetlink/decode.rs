@@ -31,6 +31,7 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
 const IFLA_INFO_KIND: u16 = 1;
@@ -118,6 +119,7 @@ pub(super) fn device(answer: Answer<'_>) -> Option<Device> {
         addresses: Vec::new(),
         mtu: 0,
         vni: None,
+        master: None,
         up: flags & IFF_UP != 0,
     };
     for (kind, value) in answer.attributes(IFINFO_BYTES) {
@@ -125,6 +127,7 @@ pub(super) fn device(answer: Answer<'_>) -> Option<Device> {
             IFLA_IFNAME => device.name = printable(value),
             IFLA_ADDRESS => device.mac = <[u8; 6]>::try_from(value).ok().map(MacAddress),
             IFLA_MTU => device.mtu = u32_at(value, 0).unwrap_or_default(),
+            IFLA_MASTER => device.master = u32_at(value, 0),
             IFLA_LINKINFO => link_info(value, &mut device),
             _ => {}
         }

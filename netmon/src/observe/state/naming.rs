@@ -6,6 +6,7 @@ use crate::{
     model::{
         interface::Device,
         inventory::{Container, ContainerId, Identity, Inventory, Sandbox},
+        place::Place,
     },
     netns::discover::{NetnsFile, Role},
     network,
@@ -75,7 +76,28 @@ impl<'a> Sandboxes<'a> {
                     started: container.running,
                 })
             }
-            Role::Node | Role::Service => None,
+            Role::Node | Role::Ingress | Role::LoadBalancer { .. } => None,
+        }
+    }
+
+    /// Whose a namespace is.
+    pub(super) fn place(&self, file: &NetnsFile) -> Option<Place> {
+        match &file.role {
+            Role::Overlay { network } => {
+                network::network_of_namespace(network, self.inventory).map(|network| Place::Overlay { network })
+            }
+            Role::LoadBalancer { network } => {
+                network::network_of_namespace(network, self.inventory).map(|network| Place::LoadBalancer { network })
+            }
+            Role::Ingress => network::routing_mesh(self.inventory).map(|network| Place::LoadBalancer { network }),
+            Role::Node => Some(Place::Node),
+            Role::Sandbox => {
+                let container = self.by_name.get(file_name(&file.path)?)?;
+                Some(Place::Container {
+                    id: Arc::clone(&container.id),
+                    identity: Arc::clone(&container.identity),
+                })
+            }
         }
     }
 

@@ -43,6 +43,7 @@ fn device(ifindex: u32, name: &str) -> Device {
         addresses: vec!["10.0.1.5".parse().expect("an address")],
         mtu: 1500,
         vni: None,
+        master: None,
         up: true,
     }
 }
