@@ -4,4 +4,7 @@
 //! targets, and what they do not share here they do not share. This crate knows nothing of aya, Docker or metrics.
 #![no_std]
 
+pub mod drops;
+pub mod kernel;
+pub mod tcp;
 pub mod traffic;

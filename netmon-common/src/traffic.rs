@@ -35,9 +35,11 @@ pub struct Traffic {
     /// Transmit: bytes as on a wire, the headers of every segment included. Receive: the same as `bytes`, for the
     /// kernel does not say more there.
     pub wire_bytes: u64,
+    /// Transmit: the TCP segments among them that sockets here sent, those sent again included. Receive: not counted.
+    pub tcp_segments: u64,
 }
 
-const _: () = assert!(size_of::<Traffic>() == 32 && align_of::<Traffic>() == 8);
+const _: () = assert!(size_of::<Traffic>() == 40 && align_of::<Traffic>() == 8);
 
 /// Where a CPU keeps a slot's direction: CPUs lie apart, so that no two write to one cache line.
 #[must_use]
@@ -50,7 +52,7 @@ pub const fn index(cpu: u32, slots: u32, slot: u32, direction: u32) -> u32 {
     (cpu * slots + slot) * DIRECTIONS + direction
 }
 
-// SAFETY: `repr(C)`, four `u64`, no padding (the assertion above): every bit pattern is a value.
+// SAFETY: `repr(C)`, five `u64`, no padding (the assertion above): every bit pattern is a value.
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for the promise that any bytes are a valid value")]
 unsafe impl aya::Pod for Traffic {}

@@ -45,6 +45,15 @@ mod programs {
     /// The packet goes on to whatever else is attached: with tcx this is `TCX_NEXT`, with clsact "no verdict".
     const PASS: i32 = TC_ACT_UNSPEC;
 
+    /// `ETH_P_IP` and `ETH_P_IPV6`, as they stand in the packet.
+    const IPV4: u32 = 0x0800_u16.to_be() as u32;
+    const IPV6: u32 = 0x86dd_u16.to_be() as u32;
+    const ETHERNET_HEADER: usize = 14;
+    /// Where the IP header says what is in the packet.
+    const IPV4_PROTOCOL: usize = 9;
+    const IPV6_NEXT_HEADER: usize = 6;
+    const TCP: u8 = 6;
+
     #[classifier]
     pub fn traffic_ingress(ctx: TcContext) -> i32 {
         count(&ctx, RECEIVE);
@@ -73,12 +82,36 @@ mod programs {
             let segments = (*skb).gso_segs;
             (*counter).packets += 1;
             (*counter).bytes += bytes;
-            (*counter).segments += if segments > 1 { u64::from(segments) } else { 1 };
-            (*counter).wire_bytes += if direction == TRANSMIT {
-                u64::from((*skb).wire_len)
+            let segments = if segments > 1 { u64::from(segments) } else { 1 };
+            (*counter).segments += segments;
+            if direction == TRANSMIT {
+                (*counter).wire_bytes += u64::from((*skb).wire_len);
+                if is_own_tcp(ctx) {
+                    (*counter).tcp_segments += segments;
+                }
             } else {
-                bytes
+                (*counter).wire_bytes += bytes;
+            }
+        }
+    }
+
+    /// Whether a socket here sends this over TCP. What is only forwarded has no socket any more (`ip_rcv_core`).
+    #[inline(always)]
+    fn is_own_tcp(ctx: &TcContext) -> bool {
+        // SAFETY: as in `count`; the header is read only where it lies within the packet's linear part, which the
+        // verifier makes sure of. Extension headers of IPv6 are not followed: no TCP of the kernel's sends any.
+        unsafe {
+            let skb = ctx.skb.skb;
+            let protocol_at = match (*skb).protocol {
+                IPV4 => IPV4_PROTOCOL,
+                IPV6 => IPV6_NEXT_HEADER,
+                _ => return false,
             };
+            if (*skb).__bindgen_anon_2.sk.is_null() {
+                return false;
+            }
+            let protocol = ctx.data() + ETHERNET_HEADER + protocol_at;
+            protocol + 1 <= ctx.data_end() && *(protocol as *const u8) == TCP
         }
     }
 

@@ -45,6 +45,7 @@ mod programs {
                 bytes,
                 segments: 1,
                 wire_bytes: bytes,
+                tcp_segments: 0,
             };
             // A full map: this interface is not counted, which a yardstick may.
             let _inserted = BY_IFINDEX.insert(ifindex, first, 0);

@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::{
     config::{Attach, Config},
     datapath::{
-        Datapath, DatapathError,
+        Datapath, DatapathError, SharedTracepoints, Tracepoints,
         host::{Host, Mode},
     },
     docker,
@@ -88,12 +88,22 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         containers: collectors.traffic,
         vxlan: collectors.vxlan,
     };
+    let tracepoints = match &datapath {
+        Some(datapath) => Tracepoints::load(collectors, datapath.host().cpus)?,
+        None => Tracepoints::default(),
+    };
+    let tracepoints = SharedTracepoints::new(tracepoints);
     let shared = Shared::new(State::new(scope, config.linger));
-    let control = Control::start(shared.clone(), config.netns_dir.clone(), home, datapath).map_err(|source| {
-        AppError::Process {
-            what: "start a thread",
-            source,
-        }
+    let control = Control::start(
+        shared.clone(),
+        config.netns_dir.clone(),
+        home,
+        datapath,
+        tracepoints.clone(),
+    )
+    .map_err(|source| AppError::Process {
+        what: "start a thread",
+        source,
     })?;
     let signals = control.signals();
     let watch = Watch::start(move |change| {
@@ -117,6 +127,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             shared,
             counting,
             counting_wanted: config.attach != Attach::Off,
+            tracepoints,
+            collectors,
+            retired: Mutex::default(),
         },
         engine,
         options: ExpositionOptions {

@@ -75,6 +75,38 @@ pub struct Config {
     #[arg(long = "no-collector.traffic", overrides_with = "traffic", hide = true)]
     no_traffic: bool,
 
+    /// Packets that the kernel threw away, and why.
+    #[arg(
+        long = "collector.drops",
+        env = "NETMON_COLLECTOR_DROPS",
+        overrides_with = "no_drops",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    drops: bool,
+
+    #[arg(long = "no-collector.drops", overrides_with = "drops", hide = true)]
+    no_drops: bool,
+
+    /// What happens to TCP connections.
+    #[arg(
+        long = "collector.tcp",
+        env = "NETMON_COLLECTOR_TCP",
+        overrides_with = "no_tcp",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    tcp: bool,
+
+    #[arg(long = "no-collector.tcp", overrides_with = "tcp", hide = true)]
+    no_tcp: bool,
+
     /// The VXLAN devices of overlay networks.
     #[arg(
         long = "collector.vxlan",
@@ -237,6 +269,8 @@ impl Config {
     pub const fn collectors(&self) -> Collectors {
         Collectors {
             traffic: self.traffic && !self.no_traffic,
+            drops: self.drops && !self.no_drops,
+            tcp: self.tcp && !self.no_tcp,
             service: self.service && !self.no_service,
             vxlan: self.vxlan && !self.no_vxlan,
         }

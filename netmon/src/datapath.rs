@@ -4,22 +4,38 @@
 //! nothing of containers, networks, or why a device is to be counted.
 
 pub mod attach;
+mod batch;
+pub mod btf;
+pub mod drops;
 pub mod host;
 pub mod pins;
+pub mod symbols;
+pub mod tcp;
+mod tracepoint;
 pub mod traffic;
 #[cfg(feature = "bench")]
 pub mod yardstick;
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use aya::EbpfError;
+use tracing::warn;
 
 use self::{
     attach::{AttachError, Attacher, Attachment},
+    drops::DropsMap,
     host::{Host, Mode},
+    tcp::TcpMap,
+    tracepoint::Kernel,
     traffic::TrafficMap,
 };
-use crate::model::snapshot::{MapRow, ProgramRow};
+use crate::model::{
+    collector::Collectors,
+    snapshot::{MapRow, ProgramRow},
+};
 
 /// Why there is no data path.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +61,23 @@ pub enum DatapathError {
     /// The programs were not loaded.
     #[error("cannot load the kernel programs: {0}")]
     Load(Box<EbpfError>),
+    /// The kernel does not say where its structures' fields are.
+    #[error(transparent)]
+    Types(#[from] btf::BtfError),
+    /// The kernel's structures are not what the programs expect.
+    #[error("this kernel's `struct {structure}` has no member {member}")]
+    NoField {
+        /// The structure.
+        structure: &'static str,
+        /// The member.
+        member: &'static str,
+    },
+    /// The kernel gives no reasons for drops.
+    #[error("this kernel does not say why it drops packets (needs Linux 5.17)")]
+    NoReasons,
+    /// A map was not read or written.
+    #[error("cannot use a map of the kernel programs: {0}")]
+    Map(Box<aya::maps::MapError>),
     /// The programs that were built in are not what the daemon expects.
     #[error("the kernel programs that netmon was built with have no {0}; build netmon again")]
     Incomplete(&'static str),
@@ -59,13 +92,19 @@ impl DatapathError {
         }
     }
 
+    fn map(error: aya::maps::MapError) -> Self {
+        Self::Map(Box::new(error))
+    }
+
     /// Whether more rights would help.
     #[must_use]
     pub fn is_permission(&self) -> bool {
         match self {
             Self::NotAllowed { .. } => true,
             Self::Load(error) => permission(error.as_ref()),
-            Self::Unsupported { .. } | Self::Incomplete(_) => false,
+            Self::Map(error) => permission(error.as_ref()),
+            Self::Types(error) => permission(error),
+            Self::Unsupported { .. } | Self::NoField { .. } | Self::NoReasons | Self::Incomplete(_) => false,
         }
     }
 }
@@ -83,6 +122,91 @@ fn permission(error: &(dyn std::error::Error + 'static)) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// The programs on tracepoints and their counts: attached once, for all namespaces. Each noun without which this host has
+/// to do is missing.
+#[derive(Debug, Default)]
+pub struct Tracepoints {
+    /// Packets that the kernel threw away.
+    pub drops: Option<DropsMap>,
+    /// What happens to TCP connections.
+    pub tcp: Option<TcpMap>,
+}
+
+impl Tracepoints {
+    /// Loads what is wanted and can be had; of what cannot, one warning says why.
+    ///
+    /// # Errors
+    /// netmon is not allowed to: that is never the host's fault, and is not degraded silently.
+    pub fn load(wanted: Collectors, cpus: u32) -> Result<Self, DatapathError> {
+        if !wanted.drops && !wanted.tcp {
+            return Ok(Self::default());
+        }
+        let Some(kernel) = or_none("neither drops nor TCP events", Kernel::detect())? else {
+            return Ok(Self::default());
+        };
+        let drops = || or_none("drops", DropsMap::load(&kernel, cpus));
+        let tcp = || or_none("TCP events", TcpMap::load(&kernel, cpus));
+        let loaded = Self {
+            drops: if wanted.drops { drops()? } else { None },
+            tcp: if wanted.tcp { tcp()? } else { None },
+        };
+        drop(kernel);
+        give_memory_back();
+        Ok(loaded)
+    }
+
+    /// Forgets what was counted in namespaces that are gone.
+    pub fn forget(&mut self, gone: impl Fn(crate::model::interface::NetnsId) -> bool) {
+        let drops = self.drops.as_mut().map(|drops| drops.forget(&gone));
+        let tcp = self.tcp.as_mut().map(|tcp| tcp.forget(&gone));
+        for result in [drops, tcp].into_iter().flatten() {
+            if let Err(error) = result {
+                warn!(%error, "the counts of namespaces that are gone stay in the kernel");
+            }
+        }
+    }
+}
+
+/// Gives back what the kernel's types took, which are as large as all the rest together: glibc keeps what is freed in
+/// small pieces, and netmon never needs that much again.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "no library offers this call")]
+fn give_memory_back() {
+    // SAFETY: the call may be made at any time, by any thread (malloc_trim(3)).
+    let _something_was_given_back = unsafe { libc::malloc_trim(0) };
+}
+
+/// Other C libraries give back by themselves, or not at all.
+#[cfg(not(target_env = "gnu"))]
+const fn give_memory_back() {}
+
+fn or_none<T>(what: &str, loaded: Result<T, DatapathError>) -> Result<Option<T>, DatapathError> {
+    match loaded {
+        Err(error) if !error.is_permission() => {
+            warn!(%error, "{what} are not counted on this host");
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
+}
+
+/// The same, shared by the scrapes that read and the loop that forgets.
+#[derive(Clone, Debug, Default)]
+pub struct SharedTracepoints(Arc<Mutex<Tracepoints>>);
+
+impl SharedTracepoints {
+    /// Shares them.
+    #[must_use]
+    pub fn new(tracepoints: Tracepoints) -> Self {
+        Self(Arc::new(Mutex::new(tracepoints)))
+    }
+
+    /// Takes them, for as long as a reading takes.
+    pub fn lock(&self) -> MutexGuard<'_, Tracepoints> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The loaded data path.

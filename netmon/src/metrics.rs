@@ -20,6 +20,7 @@ use crate::model::{
 pub mod catalog;
 mod container;
 mod document;
+mod drops;
 pub mod family;
 #[cfg(test)]
 mod golden;
@@ -28,6 +29,7 @@ mod info;
 pub mod labels;
 mod process;
 mod service;
+mod tcp;
 mod text;
 pub mod value;
 mod vxlan;
@@ -84,7 +86,7 @@ fn size_hint(snapshot: &Snapshot) -> usize {
     const LINE: usize = 200;
     const LINES_OF_AN_INTERFACE: usize = 12;
     const OVERHEAD: usize = 32 * 1024;
-    let rows = snapshot.interfaces.len() + snapshot.services.len() + snapshot.vxlans.len();
+    let rows = snapshot.interfaces.len() + 2 * snapshot.tcp.len() + snapshot.services.len() + snapshot.vxlans.len();
     OVERHEAD + LINE * (rows * LINES_OF_AN_INTERFACE + snapshot.containers.len() + snapshot.networks.len())
 }
 
@@ -95,7 +97,8 @@ struct Exposition {
 }
 
 impl PageCollector for Exposition {
-    /// Interfaces come last but for the count of series: they get the room that everything else leaves.
+    /// What grows with the containers comes last but for the count of series: it gets the room that everything else
+    /// leaves, interfaces first.
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Self { snapshot, options } = self;
         let ExpositionOptions {
@@ -117,16 +120,33 @@ impl PageCollector for Exposition {
         if collectors.vxlan {
             vxlan::encode(page, &snapshot.vxlans)?;
         }
-        let mut limited = None;
-        if collectors.traffic {
-            let room = (series_limit > 0).then(|| {
+        if collectors.drops {
+            drops::encode(page, &snapshot.drops)?;
+        }
+        let room = |page: &family::Page<'_>| {
+            (series_limit > 0).then(|| {
                 series_limit
                     .saturating_sub(page.series())
                     .saturating_sub(health::series_of_series(collectors))
-            });
-            limited = Some(container::encode_interfaces(page, &snapshot.interfaces, room)?);
+            })
+        };
+        let mut limited = Vec::new();
+        if collectors.traffic {
+            let room = room(page);
+            let left_out = container::encode_interfaces(page, &snapshot.interfaces, room)?;
+            limited.push((Collector::Traffic, left_out));
         }
-        health::encode_series(page, collectors, limited)
+        if collectors.drops {
+            let room = room(page);
+            let left_out = drops::encode_containers(page, &snapshot.drops, room)?;
+            limited.push((Collector::Drops, left_out));
+        }
+        if collectors.tcp {
+            let room = room(page);
+            let left_out = tcp::encode(page, &snapshot.tcp, &snapshot.connections, room)?;
+            limited.push((Collector::Tcp, left_out));
+        }
+        health::encode_series(page, collectors, &limited)
     }
 }
 

@@ -5,8 +5,10 @@
 
 pub mod collector;
 pub mod counters;
+pub mod drops;
 pub mod interface;
 pub mod inventory;
 pub mod ledger;
 pub mod place;
 pub mod snapshot;
+pub mod tcp;

@@ -18,6 +18,7 @@ use crate::model::{
     inventory::{Container, Endpoint, Inventory, Network},
 };
 
+pub use bridge::network_of_bridge;
 pub use overlay::{network_of_namespace, routing_mesh};
 
 /// A container in a Swarm reaches the world through this network, which its description does not list.

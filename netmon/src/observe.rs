@@ -5,8 +5,10 @@
 //! every device for a scrape. Knows neither metrics nor HTTP, and of the engine only the inventory.
 
 pub mod control;
+pub mod drops;
 pub mod read;
 pub mod state;
+pub mod tcp;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -6,27 +6,29 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use tracing::warn;
 
 use crate::{
-    datapath::traffic::TrafficMap,
+    datapath::{SharedTracepoints, drops::DropsMap, traffic::TrafficMap},
     model::{
+        collector::{Collector, Collectors},
         counters::{Directions, Totals},
         interface::Device,
         inventory::{Container, ContainerId, Inventory, Sandbox},
         snapshot::{
-            AttachHealth, CollectorRow, ContainerRow, ContainerState, DockerHealth, Health, InterfaceRow, MapRow,
-            ProgramRow, ServiceRow, Snapshot, VxlanRow,
+            AttachHealth, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRows, Health,
+            InterfaceRow, MapRow, ProgramRow, ServiceRow, Snapshot, TcpRow, VxlanRow,
         },
     },
     observe::{
-        Shared,
+        Shared, drops,
         read::read_all,
         state::{Owner, State},
+        tcp,
     },
 };
 
@@ -51,6 +53,12 @@ pub struct Sources {
     pub counting: Option<Counting>,
     /// Programs were wanted.
     pub counting_wanted: bool,
+    /// The programs on tracepoints.
+    pub tracepoints: SharedTracepoints,
+    /// What is wanted.
+    pub collectors: Collectors,
+    /// What the kernel has forgotten and nobody was told whose it was.
+    pub retired: Mutex<drops::Retired>,
 }
 
 impl Sources {
@@ -70,6 +78,12 @@ impl Sources {
             success: read.is_ok(),
         };
 
+        let mut collectors = vec![device];
+        let mut maps = Vec::new();
+        let mut programs = Vec::new();
+        let drops = self.drops(&mut state, &mut collectors, &mut maps, &mut programs);
+        let (tcp, connections) = self.tcp(&mut state, &mut collectors, &mut maps, &mut programs);
+
         let begin = Instant::now();
         let inventory = Arc::clone(state.inventory());
         let (interfaces, vxlans) = rows(&state);
@@ -77,7 +91,6 @@ impl Sources {
         let containers = containers(&inventory, &state);
         let attach = state.attach_health().clone();
         drop(state);
-        let mut collectors = vec![device];
         if self.counting_wanted {
             let success = self.counting.is_some();
             collectors.push(CollectorRow {
@@ -86,7 +99,7 @@ impl Sources {
                 success,
             });
         }
-        let health = self.health(docker, attach, collectors);
+        let health = self.health(docker, attach, collectors, maps, programs);
         let (node, networks) = (
             inventory.node.clone(),
             inventory.networks.values().map(Arc::clone).collect(),
@@ -97,6 +110,9 @@ impl Sources {
             interfaces,
             services,
             vxlans,
+            drops,
+            tcp,
+            connections,
             networks,
             health,
         }
@@ -112,11 +128,99 @@ impl Sources {
         }
     }
 
-    fn health(&self, docker: DockerHealth, attach: AttachHealth, collectors: Vec<CollectorRow>) -> Health {
-        let (programs, maps): (Vec<ProgramRow>, Vec<MapRow>) = match &self.counting {
-            Some(Counting { traffic, programs }) => (programs.clone(), vec![traffic.row()]),
-            None => (Vec::new(), Vec::new()),
-        };
+    /// Packets that the kernel threw away.
+    fn drops(
+        &self,
+        state: &mut State,
+        collectors: &mut Vec<CollectorRow>,
+        maps: &mut Vec<MapRow>,
+        programs: &mut Vec<ProgramRow>,
+    ) -> DropRows {
+        if !self.collectors.drops || !self.counting_wanted {
+            return DropRows::default();
+        }
+        let begin = Instant::now();
+        let mut tracepoints = self.tracepoints.lock();
+        let mut rows = None;
+        if let Some(map) = &mut tracepoints.drops {
+            programs.push(DropsMap::program());
+            match map.read() {
+                Ok(drops) => {
+                    let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+                    rows = Some(drops::rows(&drops, &retired, state, begin, |reason| map.reason(reason)));
+                    maps.push(DropsMap::row(
+                        drops.entries,
+                        drops.lost.iter().map(|(_, packets)| packets).sum(),
+                    ));
+                    if drops.entries > DropsMap::NEARLY_FULL {
+                        let foreign = retired.take_over(&drops, state, begin);
+                        if let Err(error) = map.forget(|netns| foreign.binary_search(&netns).is_ok()) {
+                            warn!(%error, "drops of other namespaces stay in the kernel's map");
+                        }
+                    }
+                }
+                Err(error) => warn!(%error, "drops are missing from this scrape"),
+            }
+        }
+        collectors.push(CollectorRow {
+            collector: Collector::Drops.as_str(),
+            duration: begin.elapsed(),
+            success: rows.is_some(),
+        });
+        rows.unwrap_or_default()
+    }
+
+    /// What happened to TCP connections.
+    fn tcp(
+        &self,
+        state: &mut State,
+        collectors: &mut Vec<CollectorRow>,
+        maps: &mut Vec<MapRow>,
+        programs: &mut Vec<ProgramRow>,
+    ) -> (Vec<TcpRow>, Vec<ConnectionsRow>) {
+        if !self.collectors.tcp {
+            return (Vec::new(), Vec::new());
+        }
+        let begin = Instant::now();
+        let tracepoints = self.tracepoints.lock();
+        let mut events = None;
+        let mut is_whole = false;
+        if let Some(map) = &tracepoints.tcp {
+            programs.extend(map.programs());
+            match map.read().and_then(|events| Ok((events, map.lost()?))) {
+                Ok((read, lost)) => {
+                    maps.extend(map.rows(read.len() as u64, lost));
+                    is_whole = map.is_whole();
+                    events = Some(read);
+                }
+                Err(error) => warn!(%error, "TCP events are missing from this scrape"),
+            }
+        }
+        let rows = tcp::rows(events.as_ref(), state, begin);
+        collectors.push(CollectorRow {
+            collector: Collector::Tcp.as_str(),
+            duration: begin.elapsed(),
+            success: is_whole || !self.counting_wanted,
+        });
+        rows
+    }
+
+    fn health(
+        &self,
+        docker: DockerHealth,
+        attach: AttachHealth,
+        collectors: Vec<CollectorRow>,
+        mut maps: Vec<MapRow>,
+        mut programs: Vec<ProgramRow>,
+    ) -> Health {
+        if let Some(Counting {
+            traffic,
+            programs: of_traffic,
+        }) = &self.counting
+        {
+            maps.push(traffic.row());
+            programs.extend(of_traffic.iter().cloned());
+        }
         Health {
             docker,
             attach,

@@ -27,6 +27,7 @@ struct Shared {
     bytes: AtomicU64,
     segments: AtomicU64,
     wire_bytes: AtomicU64,
+    tcp_segments: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Shared>() == size_of::<Traffic>() && align_of::<Shared>() == align_of::<Traffic>());
@@ -158,12 +159,14 @@ impl TrafficMap {
                 bytes,
                 segments,
                 wire_bytes,
+                tcp_segments,
             } = shared;
             Traffic {
                 packets: sum.packets.wrapping_add(packets.load(Ordering::Relaxed)),
                 bytes: sum.bytes.wrapping_add(bytes.load(Ordering::Relaxed)),
                 segments: sum.segments.wrapping_add(segments.load(Ordering::Relaxed)),
                 wire_bytes: sum.wire_bytes.wrapping_add(wire_bytes.load(Ordering::Relaxed)),
+                tcp_segments: sum.tcp_segments.wrapping_add(tcp_segments.load(Ordering::Relaxed)),
             }
         })
     }

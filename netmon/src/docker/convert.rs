@@ -186,6 +186,7 @@ pub(super) fn network(described: wire::Network) -> Option<Network> {
             .get("com.docker.network.driver.mtu")
             .and_then(|mtu| mtu.parse().ok())
             .filter(|mtu| *mtu > 0),
+        bridge: options.get("com.docker.network.bridge.name").cloned(),
         vnis: options
             .get("com.docker.network.driver.overlay.vxlanid_list")
             .map(|list| vnis(list))

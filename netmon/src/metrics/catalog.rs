@@ -8,8 +8,9 @@
 use super::{
     family::{About, Family, Unit},
     labels::{
-        BuildInfo, ByCollector, ContainerInfo, Event, Interface, InterfaceInfo, Map, NetworkInfo, NodeInfo,
-        ProgramInfo, Reason, Service, State, Unlabelled, Vxlan,
+        BuildInfo, ByCollector, Connections, ContainerDrop, ContainerInfo, ContainerNetwork, ContainerNetworkFailure,
+        Event, Interface, InterfaceInfo, Map, NetworkDrop, NetworkInfo, NodeInfo, ProgramInfo, Reason, Service, State,
+        UnattributedDrop, Unlabelled, Vxlan,
     },
     value::{Counter, Gauge, Histogram, Info},
 };
@@ -67,6 +68,38 @@ families! {
             "A container: what it is part of, what netmon does for it, and the name of the container whose interfaces it uses where it uses another's.";
         CONTAINERS: Gauge<State> = Docker, "netmon_containers",
             "Containers by what netmon does for them: their interfaces are counted (observed), not found yet (pending), those of another container (shared) or of the node (host), only loopback (isolated), or gone a moment ago (ended).";
+    }
+    "Drops" {
+        CONTAINER_PACKET_DROPS: Counter<ContainerDrop> = Drops, "netmon_container_packet_drops",
+            "Packets that the kernel threw away in the container's namespace, by the kernel's own reason; of a super-packet its segments. The network is empty for loopback, and where the device belongs to none. ARCHITECTURE.md lists what is no loss and not here.";
+        OVERLAY_PACKET_DROPS: Counter<NetworkDrop> = Drops, "netmon_overlay_packet_drops",
+            "Packets that the kernel threw away in the overlay network's own namespace on this node: between the containers' interfaces and the way to other nodes.";
+        LOAD_BALANCER_PACKET_DROPS: Counter<NetworkDrop> = Drops, "netmon_load_balancer_packet_drops",
+            "Packets that the kernel threw away in the network's load balancer on this node; of the routing mesh, too.";
+        NODE_PACKET_DROPS: Counter<NetworkDrop> = Drops, "netmon_node_packet_drops",
+            "Packets that the kernel threw away in the node's own namespace. The network is the one whose bridge they passed; empty for the node's other devices.";
+        UNATTRIBUTED_DROPS: Counter<UnattributedDrop> = Drops, "netmon_unattributed_drops",
+            "Packets that the kernel threw away, and nobody can say whose they were: no_namespace (the packet carried neither device nor socket), foreign_namespace (not one of the engine's), unnamed (the engine does not say whose), no_place (no reason, and the kernel hides the place), map_full.";
+    }
+    "TCP" {
+        CONTAINER_TCP_SENT_SEGMENTS: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_sent_segments",
+            "TCP segments that the container sent for the first time. The sum over networks is the namespace's TcpOutSegs since netmon or the container started; an empty network is loopback, and what passed no device with kernel programs.";
+        CONTAINER_TCP_RETRANSMITTED_SEGMENTS: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_retransmitted_segments",
+            "TCP segments that the container sent again. The sum over networks is the namespace's TcpRetransSegs since netmon or the container started; an empty network is loopback, and what no network is known of.";
+        CONTAINER_TCP_RESETS_SENT: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_resets_sent",
+            "TCP resets that the container sent: it refused a connection, or broke one off. The sum over networks is the namespace's TcpOutRsts since netmon or the container started. Before Linux 6.10 those that answer to a closed port belong to no network.";
+        CONTAINER_TCP_RESETS_RECEIVED: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_resets_received",
+            "TCP resets that the container received: the other end refused a connection, or broke one off.";
+        CONTAINER_TCP_CONNECTS: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_connects",
+            "TCP connections that the container made to others.";
+        CONTAINER_TCP_ACCEPTS: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_accepts",
+            "TCP connections that others made to the container.";
+        CONTAINER_TCP_CONNECT_FAILURES: Counter<ContainerNetworkFailure> = Tcp, "netmon_container_tcp_connect_failures",
+            "TCP connections that the container could not make: refused (nobody listens), timeout (nobody answered), unreachable (no way there), reset (the other end broke it off), aborted (the application gave up first), other.";
+        CONTAINER_TCP_ROUND_TRIP_TIME: Histogram<ContainerNetwork> = Tcp, "netmon_container_tcp_round_trip_time" in Seconds,
+            "Smoothed round-trip time of the container's TCP connections, as the kernel sees it: at one in eight of the acknowledgements that it receives for data it sent.";
+        CONTAINER_TCP_CONNECTIONS: Gauge<Connections> = Tcp, "netmon_container_tcp_connections",
+            "TCP sockets of the container, by state.";
     }
     "Services" {
         SERVICE_RECEIVE_BYTES: Counter<Service> = Service, "netmon_service_network_receive" in Bytes,

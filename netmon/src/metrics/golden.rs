@@ -102,6 +102,8 @@ fn value_of(page: &str, series: &str) -> Option<f64> {
 fn the_series_a_page_says_it_has_are_the_series_it_has() {
     let all_off = Collectors {
         traffic: false,
+        drops: false,
+        tcp: false,
         service: false,
         vxlan: false,
     };
@@ -134,6 +136,8 @@ fn what_is_switched_off_is_not_there() {
         exporter_metrics: false,
         collectors: Collectors {
             traffic: false,
+            drops: false,
+            tcp: false,
             service: false,
             vxlan: false,
         },
@@ -146,6 +150,9 @@ fn what_is_switched_off_is_not_there() {
         "netmon_container_network",
         "netmon_service_",
         "netmon_vxlan_",
+        "netmon_container_packet_drops",
+        "netmon_unattributed",
+        "netmon_container_tcp",
     ] {
         assert!(!page.contains(&format!("# TYPE {absent}")), "{absent}* is there");
     }

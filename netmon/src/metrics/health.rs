@@ -98,14 +98,14 @@ fn encode_collectors(page: &mut Page<'_>, collectors: &[CollectorRow]) -> fmt::R
 }
 
 /// Writes how many series the page has, and whether some were left out: last, for then it is known.
-pub(super) fn encode_series(page: &mut Page<'_>, collectors: Collectors, limited: Option<bool>) -> fmt::Result {
+pub(super) fn encode_series(page: &mut Page<'_>, collectors: Collectors, limited: &[(Collector, bool)]) -> fmt::Result {
     let block = |collector: Collector| {
         ByCollector {
             collector: collector.as_str(),
         }
         .block()
     };
-    let limited = Rows::new(limited.map(|limited| (block(Collector::Traffic), limited)));
+    let limited = Rows::new(limited.iter().map(|(collector, limited)| (block(*collector), *limited)));
     catalog::SERIES_LIMITED.encode(page, limited.each(|limited| *limited))?;
     let own = wanted(collectors).count();
     let exposed = Rows::new(wanted(collectors).map(|collector| {
@@ -117,5 +117,6 @@ pub(super) fn encode_series(page: &mut Page<'_>, collectors: Collectors, limited
 
 /// How many series [`encode_series`] makes at most.
 pub(super) fn series_of_series(collectors: Collectors) -> usize {
-    wanted(collectors).count() + 1
+    // Of every collector the count, and of three whether they were limited.
+    wanted(collectors).count() + 3
 }

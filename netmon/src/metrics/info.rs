@@ -64,6 +64,7 @@ fn network_info(network: &Network) -> Block<NetworkInfo<'static>> {
         ipv6,
         encrypted,
         mtu,
+        bridge: _,
         vnis,
         subnets,
         stack,

@@ -89,6 +89,11 @@ impl<L, R> Rows<L, R> {
         self.rows.iter().map(move |(labels, row)| (labels, value(row)))
     }
 
+    /// A series for each row, with the row itself for its value.
+    pub(super) fn each_ref(&self) -> impl Iterator<Item = (&Block<L>, &R)> {
+        self.rows.iter().map(|(labels, row)| (labels, row))
+    }
+
     /// The rows.
     pub(super) fn iter(&self) -> impl Iterator<Item = &R> {
         self.rows.iter().map(|(_, row)| row)
@@ -142,6 +147,18 @@ label_sets! {
     InterfaceInfo {
         container, service, stack, network, interface, mac_address, ip_address, ipv6_address, mtu, kind,
     }
+    /// A container on a network.
+    ContainerNetwork { container, service, stack, network }
+    /// A connection of a container's that was not made.
+    ContainerNetworkFailure { container, service, stack, network, reason }
+    /// A container's connections in a state.
+    Connections { container, service, stack, state }
+    /// Packets of a container's that the kernel threw away.
+    ContainerDrop { container, service, stack, network, reason }
+    /// Packets of a network's that the kernel threw away.
+    NetworkDrop { network, reason }
+    /// Packets that the kernel threw away, and nobody can say whose they were.
+    UnattributedDrop { reason, cause }
     /// A service's share of a network.
     Service { service, stack, network }
     /// An overlay network's VXLAN device.

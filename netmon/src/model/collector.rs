@@ -5,6 +5,10 @@
 pub enum Collector {
     /// The interfaces of containers.
     Traffic,
+    /// Packets that the kernel threw away.
+    Drops,
+    /// What happens to TCP connections.
+    Tcp,
     /// Sums over the containers of a service.
     Service,
     /// The VXLAN devices of overlay networks.
@@ -17,13 +21,23 @@ pub enum Collector {
 
 impl Collector {
     /// Every collector, in the order of the metrics.
-    pub const ALL: [Self; 5] = [Self::Traffic, Self::Service, Self::Vxlan, Self::Docker, Self::Netmon];
+    pub const ALL: [Self; 7] = [
+        Self::Traffic,
+        Self::Drops,
+        Self::Tcp,
+        Self::Service,
+        Self::Vxlan,
+        Self::Docker,
+        Self::Netmon,
+    ];
 
     /// The label value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Traffic => "traffic",
+            Self::Drops => "drops",
+            Self::Tcp => "tcp",
             Self::Service => "service",
             Self::Vxlan => "vxlan",
             Self::Docker => "docker",
@@ -34,9 +48,14 @@ impl Collector {
 
 /// The collectors that can be left out, and whether they are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Collectors {
     /// [`Collector::Traffic`].
     pub traffic: bool,
+    /// [`Collector::Drops`].
+    pub drops: bool,
+    /// [`Collector::Tcp`].
+    pub tcp: bool,
     /// [`Collector::Service`].
     pub service: bool,
     /// [`Collector::Vxlan`].
@@ -47,6 +66,8 @@ impl Default for Collectors {
     fn default() -> Self {
         Self {
             traffic: true,
+            drops: true,
+            tcp: true,
             service: true,
             vxlan: true,
         }
@@ -59,6 +80,8 @@ impl Collectors {
     pub const fn has(self, collector: Collector) -> bool {
         match collector {
             Collector::Traffic => self.traffic,
+            Collector::Drops => self.drops,
+            Collector::Tcp => self.tcp,
             Collector::Service => self.service,
             Collector::Vxlan => self.vxlan,
             Collector::Docker | Collector::Netmon => true,

@@ -64,6 +64,8 @@ pub struct Totals {
     pub bytes: u64,
     /// Packets on the wire: super-packets count as their segments, from the moment the programs were attached.
     pub segments: u64,
+    /// Transmit: TCP segments that the container's sockets sent, from the moment the programs were attached.
+    pub tcp_segments: u64,
     /// Packets that were bad.
     pub errors: u64,
     /// Packets that the device dropped.
@@ -78,6 +80,7 @@ impl Add for Totals {
             packets,
             bytes,
             segments,
+            tcp_segments,
             errors,
             dropped,
         } = other;
@@ -85,6 +88,7 @@ impl Add for Totals {
             packets: self.packets + packets,
             bytes: self.bytes + bytes,
             segments: self.segments + segments,
+            tcp_segments: self.tcp_segments + tcp_segments,
             errors: self.errors + errors,
             dropped: self.dropped + dropped,
         }
@@ -106,12 +110,14 @@ pub(crate) fn since(later: Traffic, earlier: Traffic) -> Traffic {
         bytes,
         segments,
         wire_bytes,
+        tcp_segments,
     } = earlier;
     Traffic {
         packets: later.packets.wrapping_sub(packets),
         bytes: later.bytes.wrapping_sub(bytes),
         segments: later.segments.wrapping_sub(segments),
         wire_bytes: later.wire_bytes.wrapping_sub(wire_bytes),
+        tcp_segments: later.tcp_segments.wrapping_sub(tcp_segments),
     }
 }
 

@@ -132,6 +132,8 @@ pub struct Network {
     pub encrypted: bool,
     /// The MTU option, where it was set.
     pub mtu: Option<u32>,
+    /// The node's bridge device that a bridge network is, where its name was set.
+    pub bridge: Option<String>,
     /// VXLAN network identifiers, one for each subnet of an overlay.
     pub vnis: Vec<u32>,
     /// Its subnets.

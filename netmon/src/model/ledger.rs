@@ -162,6 +162,7 @@ impl Account {
             packets,
             bytes,
             segments,
+            tcp_segments: self.programs.map_or(0, |programs| programs.map.tcp_segments),
             errors,
             dropped,
         }

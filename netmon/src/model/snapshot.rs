@@ -6,6 +6,8 @@ use super::{
     counters::{Directions, Totals},
     interface::Device,
     inventory::{Container, Identity, Network, Node},
+    place::Cause,
+    tcp::{Events, Segments},
 };
 
 /// Everything one scrape exposes, taken at one moment.
@@ -21,6 +23,12 @@ pub struct Snapshot {
     pub services: Vec<ServiceRow>,
     /// Every overlay network's way to the other nodes.
     pub vxlans: Vec<VxlanRow>,
+    /// Packets that the kernel threw away.
+    pub drops: DropRows,
+    /// Every container's TCP connections, by network.
+    pub tcp: Vec<TcpRow>,
+    /// Every container's TCP connections, by state.
+    pub connections: Vec<ConnectionsRow>,
     /// Every network.
     pub networks: Vec<Arc<Network>>,
     /// How netmon itself is doing.
@@ -115,6 +123,65 @@ pub struct VxlanRow {
     pub device: Arc<Device>,
     /// What it counted: `receive` came from other nodes.
     pub totals: Directions<Totals>,
+}
+
+/// Packets that the kernel threw away, by whose they were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DropRows {
+    /// In containers.
+    pub containers: Vec<(Arc<Identity>, DropRow)>,
+    /// In overlay networks' namespaces.
+    pub overlays: Vec<DropRow>,
+    /// In load balancers.
+    pub load_balancers: Vec<DropRow>,
+    /// In the node's namespace.
+    pub node: Vec<DropRow>,
+    /// Nobody's.
+    pub unattributed: Vec<UnattributedRow>,
+}
+
+/// Packets that the kernel threw away for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropRow {
+    /// On which network; empty where the device belongs to none.
+    pub network: Arc<str>,
+    /// The running kernel's name of the reason.
+    pub reason: Arc<str>,
+    /// How many.
+    pub packets: u64,
+}
+
+/// Packets that the kernel threw away, and nobody can say whose they were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnattributedRow {
+    /// The running kernel's name of the reason.
+    pub reason: Arc<str>,
+    /// Why nobody can say.
+    pub cause: Cause,
+    /// How many.
+    pub packets: u64,
+}
+
+/// A container's TCP connections on a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpRow {
+    /// Whose.
+    pub identity: Arc<Identity>,
+    /// On which network; empty for loopback, and for what no network is known of.
+    pub network: Arc<str>,
+    /// What the kernel counts, this network's share of it.
+    pub segments: Segments,
+    /// What the programs count; nothing where there are none.
+    pub events: Option<Events>,
+}
+
+/// A container's TCP connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionsRow {
+    /// Whose.
+    pub identity: Arc<Identity>,
+    /// How many are in a state.
+    pub states: Vec<(&'static str, u64)>,
 }
 
 /// How netmon itself is doing.

@@ -24,11 +24,11 @@ use tracing::{debug, info, warn};
 use super::{
     Shared,
     read::{ReadError, read_namespace, take_reading},
-    state::Candidate,
+    state::{Candidate, State},
 };
 use crate::{
     datapath::{
-        Datapath,
+        Datapath, SharedTracepoints,
         attach::{AttachError, Attachment},
     },
     model::{
@@ -36,6 +36,7 @@ use crate::{
         inventory::Inventory,
     },
     netns::{
+        connections,
         discover::{self, Listing, NetnsFile, Role},
         enter::{Traveller, travel},
         rtnetlink::Client,
@@ -59,6 +60,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How much of the time others have the networking lock while interfaces are attached: as many times what an attachment
 /// took, when things are quiet, and when they are not.
 const REST: (u32, u32) = (1, 9);
+/// How often an older namespace's sockets are counted again because some changed their state meanwhile.
+const COUNT_ATTEMPTS: u32 = 5;
 /// How often a reading is repeated to settle the distance between a busy device and its programs' counters.
 const SETTLE_ATTEMPTS: u32 = 50;
 /// How long between those.
@@ -90,13 +93,20 @@ impl Control {
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start(shared: Shared, netns_dir: PathBuf, home: Client, datapath: Option<Datapath>) -> io::Result<Self> {
+    pub fn start(
+        shared: Shared,
+        netns_dir: PathBuf,
+        home: Client,
+        datapath: Option<Datapath>,
+        tracepoints: SharedTracepoints,
+    ) -> io::Result<Self> {
         let (signals, inbox) = channel();
         let work = Loop {
             shared,
             netns_dir,
             home,
             datapath,
+            tracepoints,
             dirty: BTreeSet::new(),
             list: true,
             last_change: Instant::now(),
@@ -137,6 +147,7 @@ struct Loop {
     netns_dir: PathBuf,
     home: Client,
     datapath: Option<Datapath>,
+    tracepoints: SharedTracepoints,
     /// Namespaces to look at again.
     dirty: BTreeSet<NetnsId>,
     /// The directory is to be listed again.
@@ -165,7 +176,7 @@ impl Loop {
             }
             self.look();
             self.attach_next();
-            self.shared.lock().expire(Instant::now());
+            self.expire();
         }
         self.take_off();
     }
@@ -309,10 +320,10 @@ impl Loop {
         if files.is_empty() {
             return;
         }
-        let shared = &self.shared;
+        let (shared, tracepoints) = (&self.shared, &self.tracepoints);
         let looked = travel(|traveller| {
             for (file, nsid) in &files {
-                if let Err(error) = look_into(shared, file, *nsid, traveller) {
+                if let Err(error) = look_into(shared, tracepoints, file, *nsid, traveller) {
                     // Mostly gone already; the next listing says so. What cannot be entered shows as pending.
                     debug!(path = %file.path.display(), %error, "cannot look into a namespace");
                 }
@@ -337,6 +348,18 @@ impl Loop {
                 debug!(path = %file.path.display(), %error, "changes in a namespace are found by looking");
                 None
             }
+        }
+    }
+
+    /// Lets go of what has lingered long enough, here and in the kernel.
+    fn expire(&self) {
+        let forgotten = {
+            let mut state = self.shared.lock();
+            state.expire(Instant::now());
+            state.take_forgotten()
+        };
+        if !forgotten.is_empty() {
+            self.tracepoints.lock().forget(|netns| forgotten.contains(&netns));
         }
     }
 
@@ -408,18 +431,56 @@ fn own_unless_listed(listing: &Listing) -> Option<NetnsFile> {
     discover::own().ok().filter(|own| !node && !listed(own))
 }
 
-fn look_into(shared: &Shared, file: &NetnsFile, nsid: Option<i32>, traveller: &mut Traveller) -> Result<(), ReadError> {
+fn look_into(
+    shared: &Shared,
+    tracepoints: &SharedTracepoints,
+    file: &NetnsFile,
+    nsid: Option<i32>,
+    traveller: &mut Traveller,
+) -> Result<(), ReadError> {
     let _file = traveller.enter(&file.path)?;
     let mut client = Client::open()?;
     let netns = client.netns()?;
     let devices = client.devices()?;
+    if file.role == Role::Sandbox {
+        let addresses = devices
+            .iter()
+            .flat_map(|device| device.addresses.iter().map(|address| (*address, device.ifindex)));
+        if let Some(tcp) = &mut tracepoints.lock().tcp {
+            tcp.tell(netns, addresses);
+        }
+    }
     let mut state = shared.lock();
+    let is_new = state.namespace(netns).is_none();
     state.looked(file, netns, devices, Instant::now());
+    if is_new && file.role == Role::Sandbox && state.namespace(netns).is_some_and(|it| it.is_older) {
+        begin_with_connections(&mut state, tracepoints, netns);
+    }
     if nsid.is_some() {
         state.numbered(netns, nsid);
     }
     // A first reading at once: a device that is gone before any scrape has at least this.
     take_reading(&mut state, netns, &mut client)
+}
+
+/// Counts the sockets of an older namespace, which the calling thread is in: the kernel programs only count changes.
+fn begin_with_connections(state: &mut State, tracepoints: &SharedTracepoints, netns: NetnsId) {
+    let tracepoints = tracepoints.lock();
+    let Some(tcp) = &tracepoints.tcp else { return };
+    for _ in 0..COUNT_ATTEMPTS {
+        let (Ok(before), Ok(sockets), Ok(after)) = (
+            tcp.read_namespace(netns),
+            connections::count(),
+            tcp.read_namespace(netns),
+        ) else {
+            debug!(netns = netns.0, "connections from before netmon are not counted");
+            return;
+        };
+        state.began_with(netns, after.before(&sockets));
+        if before == after {
+            return;
+        }
+    }
 }
 
 fn attach(

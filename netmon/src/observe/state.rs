@@ -3,6 +3,7 @@
 mod interface;
 mod naming;
 mod services;
+mod sites;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ pub use self::{
     interface::{Ended, Interface, Programs},
     naming::Owner,
     services::{ServiceKey, Services},
+    sites::Sites,
 };
 use crate::{
     datapath::attach::{AttachError, Attachment},
@@ -27,6 +29,7 @@ use crate::{
         inventory::{ContainerId, Inventory},
         place::Place,
         snapshot::{AttachHealth, Histogram},
+        tcp::{Before, Segments, Shares},
     },
     netns::{
         discover::{Listing, NetnsFile, Role},
@@ -63,6 +66,12 @@ pub struct Namespace {
     pub nsid: Option<i32>,
     /// Whose it is, once that is known. What was known once stays when the engine has forgotten.
     pub place: Option<Place>,
+    /// It was there before netmon was.
+    pub is_older: bool,
+    /// Its TCP counts, shared out among its networks.
+    pub tcp: Shares,
+    /// Its TCP sockets, as they were before the kernel programs counted: of an older namespace.
+    pub connections_before: Before,
     /// Its devices' numbers, and the bridges they are ports of: only the node's, where others' packets pass.
     pub devices: BTreeMap<u32, Arc<Device>>,
 }
@@ -99,6 +108,12 @@ pub struct State {
     interfaces: BTreeMap<InterfaceId, Interface>,
     ended: Vec<Ended>,
     departed: Vec<Departed>,
+    /// Files that were there when the directory was listed for the first time.
+    first_listing: BTreeSet<PathBuf>,
+    was_listed: bool,
+    /// Namespaces whose time is over.
+    forgotten: BTreeSet<NetnsId>,
+    sites: Sites,
     services: Services,
     attach: AttachHealth,
 }
@@ -115,6 +130,10 @@ impl State {
             interfaces: BTreeMap::new(),
             ended: Vec::new(),
             departed: Vec::new(),
+            first_listing: BTreeSet::new(),
+            was_listed: false,
+            forgotten: BTreeSet::new(),
+            sites: Sites::default(),
             services: Services::default(),
             attach: AttachHealth {
                 delay: Histogram::new(&DELAY_BOUNDS),
@@ -132,6 +151,55 @@ impl State {
     /// The interfaces that are there.
     pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
         self.interfaces.values()
+    }
+
+    /// The same, with their numbers.
+    pub fn interfaces_with_ids(&self) -> impl Iterator<Item = (InterfaceId, &Interface)> {
+        self.interfaces.iter().map(|(id, interface)| (*id, interface))
+    }
+
+    /// The namespaces of containers, those that ended a moment ago included.
+    pub fn containers(&self) -> impl Iterator<Item = NetnsId> {
+        let departed = self
+            .departed
+            .iter()
+            .map(|departed| (departed.netns, &departed.namespace));
+        let living = self.namespaces.iter().map(|(netns, namespace)| (*netns, namespace));
+        living
+            .chain(departed)
+            .filter(|(_, namespace)| matches!(namespace.place, Some(Place::Container { .. })))
+            .map(|(netns, _)| netns)
+    }
+
+    /// A namespace that is there, or was a moment ago.
+    #[must_use]
+    pub fn namespace(&self, netns: NetnsId) -> Option<&Namespace> {
+        let departed = || self.departed.iter().find(|departed| departed.netns == netns);
+        self.namespaces
+            .get(&netns)
+            .or_else(|| departed().map(|departed| &departed.namespace))
+    }
+
+    fn namespace_mut(&mut self, netns: NetnsId) -> Option<&mut Namespace> {
+        let departed = self.departed.iter_mut().find(|departed| departed.netns == netns);
+        self.namespaces
+            .get_mut(&netns)
+            .or(departed.map(|departed| &mut departed.namespace))
+    }
+
+    /// Takes in what the programs say of the networks' shares of a namespace's TCP counts.
+    pub fn share_segments(&mut self, netns: NetnsId, shares: &BTreeMap<Arc<str>, Segments>) {
+        if let Some(namespace) = self.namespace_mut(netns) {
+            let whole = None;
+            namespace.tcp.observe(whole, shares, namespace.is_older);
+        }
+    }
+
+    /// Takes in how many TCP sockets a namespace had before the kernel programs counted.
+    pub fn began_with(&mut self, netns: NetnsId, before: Before) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.connections_before = before;
+        }
     }
 
     /// The interfaces that ended a moment ago, the latest first.
@@ -197,6 +265,10 @@ impl State {
             .into_iter()
             .map(|file| (file.path.clone(), file))
             .collect();
+        if !self.was_listed {
+            self.was_listed = true;
+            self.first_listing = files.keys().cloned().collect();
+        }
         let gone: Vec<_> = self
             .namespaces
             .iter()
@@ -234,6 +306,9 @@ impl State {
             file: file.clone(),
             nsid: None,
             place: None,
+            is_older: self.first_listing.contains(&file.path),
+            tcp: Shares::default(),
+            connections_before: Before::default(),
             devices: BTreeMap::new(),
         });
         if file.role == Role::Node {
@@ -442,8 +517,10 @@ impl State {
             .into_iter()
             .partition(|ended| now.saturating_duration_since(ended.at) >= linger);
         self.ended = kept;
-        self.departed
-            .retain(|departed| now.saturating_duration_since(departed.at) < linger);
+        let is_over = |departed: &Departed| now.saturating_duration_since(departed.at) >= linger;
+        let gone = self.departed.iter().filter(|departed| is_over(departed));
+        self.forgotten.extend(gone.map(|departed| departed.netns));
+        self.departed.retain(|departed| !is_over(departed));
         self.services
             .retire(&over, &self.interfaces, &self.ended, &self.inventory);
     }
@@ -477,7 +554,7 @@ impl State {
     fn close(&mut self, id: InterfaceId, now: Instant) {
         let file = self.namespaces.get(&id.netns).map(|namespace| namespace.file.clone());
         if let (Some(interface), Some(file)) = (self.interfaces.remove(&id), file) {
-            self.ended.push(interface.end(file, now));
+            self.ended.push(interface.end(id, file, now));
         }
     }
 

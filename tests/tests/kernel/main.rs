@@ -3,6 +3,7 @@
 //! Every figure is compared with what `ip -s link` or `nstat` shows in the same namespace.
 
 mod counting;
+mod drops;
 mod faults;
 mod http;
 mod leaks;

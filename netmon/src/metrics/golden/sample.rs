@@ -2,15 +2,20 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+use netmon_common::tcp::Tcp;
+
 use crate::model::{
     collector::Collector,
     counters::{Directions, Totals},
     interface::{Device, DeviceKind, MacAddress},
     inventory::{Container, Identity, Network, Node, Sandbox},
+    place::Cause,
     snapshot::{
-        AttachHealth, CollectorRow, ContainerRow, ContainerState, DockerHealth, Health, Histogram, InterfaceRow,
-        MapRow, ProcessHealth, ProgramRow, ServiceRow, Snapshot, VxlanRow,
+        AttachHealth, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRow, DropRows,
+        Health, Histogram, InterfaceRow, MapRow, ProcessHealth, ProgramRow, ServiceRow, Snapshot, TcpRow,
+        UnattributedRow, VxlanRow,
     },
+    tcp::{Events, Segments},
 };
 
 fn identity(container: &str, service: &str, stack: &str) -> Arc<Identity> {
@@ -65,6 +70,7 @@ fn totals(base: u64) -> Directions<Totals> {
         packets: base + 1,
         bytes: base * 1000,
         segments: base + 2,
+        tcp_segments: base + 5,
         errors: base + 3,
         dropped: base + 4,
     };
@@ -168,9 +174,64 @@ pub(super) fn snapshot() -> Snapshot {
             device: device("vxlan0", DeviceKind::Vxlan, &[]),
             totals: totals(5000),
         }],
+        drops: drops(&web),
+        tcp: tcp(&web),
+        connections: vec![ConnectionsRow {
+            identity: Arc::clone(&web),
+            states: vec![("established", 4), ("listen", 1)],
+        }],
         networks: vec![Arc::new(overlay), Arc::new(bridge)],
         health: health(),
     }
+}
+
+/// Drops of every kind of place.
+fn drops(web: &Arc<Identity>) -> DropRows {
+    let row = |network: &str, reason: &str, packets| DropRow {
+        network: network.into(),
+        reason: reason.into(),
+        packets,
+    };
+    DropRows {
+        containers: vec![
+            (Arc::clone(web), row("shop_front", "NETFILTER_DROP", 7)),
+            (Arc::clone(web), row("", "NO_SOCKET", 1)),
+        ],
+        overlays: vec![row("shop_front", "NO_TX_TARGET", 4)],
+        load_balancers: vec![row("shop_front", "IP_RPFILTER", 2)],
+        node: vec![row("", "PKT_TOO_SMALL", 3), row("bridge", "NETFILTER_DROP", 5)],
+        unattributed: vec![UnattributedRow {
+            reason: "UDP_CSUM".into(),
+            cause: Cause::NoNamespace,
+            packets: 6,
+        }],
+    }
+}
+
+/// A container with programs on two networks.
+fn tcp(web: &Arc<Identity>) -> Vec<TcpRow> {
+    let mut counts = Tcp::ZERO;
+    counts.resets_received = 3;
+    counts.connects = 10;
+    counts.accepts = 20;
+    counts.failures[1] = 2;
+    counts.round_trips[2] = 5;
+    counts.round_trips[12] = 1;
+    counts.round_trip_microseconds = 702_000;
+    let row = |network: &str, sent, events| TcpRow {
+        identity: Arc::clone(web),
+        network: network.into(),
+        segments: Segments {
+            sent,
+            retransmitted: sent / 100,
+            resets_sent: sent / 200,
+        },
+        events: Some(events),
+    };
+    vec![
+        row("shop_front", 1000, Events::from(counts)),
+        row("", 400, Events::default()),
+    ]
 }
 
 fn health() -> Health {

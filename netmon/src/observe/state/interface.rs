@@ -10,7 +10,7 @@ use crate::{
     datapath::attach::Attachment,
     model::{
         counters::{DeviceCounters, Directions, Totals, Traffic},
-        interface::Device,
+        interface::{Device, InterfaceId},
         ledger::{Ledger, Reading},
     },
     netns::{discover::NetnsFile, watch::DeviceChange},
@@ -181,7 +181,7 @@ impl Interface {
     }
 
     /// It is gone: settles its accounts.
-    pub(super) fn end(mut self, file: NetnsFile, now: Instant) -> Ended {
+    pub(super) fn end(mut self, id: InterfaceId, file: NetnsFile, now: Instant) -> Ended {
         self.ledger.close(self.farewell, self.programs.read());
         let Self {
             device,
@@ -191,6 +191,7 @@ impl Interface {
             ..
         } = self;
         Ended {
+            id,
             file,
             device,
             owner,
@@ -213,6 +214,8 @@ fn later(before: Option<DeviceCounters>, now: Option<DeviceCounters>) -> Option<
 /// An interface that is gone.
 #[derive(Debug)]
 pub struct Ended {
+    /// Which it was.
+    pub id: InterfaceId,
     /// The file its namespace was mounted on.
     pub file: NetnsFile,
     /// The device, as last looked at.

@@ -94,7 +94,6 @@ impl<'a> Sandboxes<'a> {
             Role::Sandbox => {
                 let container = self.by_name.get(file_name(&file.path)?)?;
                 Some(Place::Container {
-                    id: Arc::clone(&container.id),
                     identity: Arc::clone(&container.identity),
                 })
             }

@@ -1,0 +1,213 @@
+//! What happens to TCP connections: retransmissions, resets, connects and failures, round-trip times.
+
+use crate::kernel::{Field, field};
+
+/// The map that holds the counts: a hash by [`Key`], of [`Tcp`] for every CPU.
+pub const MAP: &str = "TCP";
+/// What did not fit into the map: one `u64` for every CPU.
+pub const MAP_LOST: &str = "TCP_LOST";
+/// The map that the daemon fills: the number of the device that has an address, by [`Address`]. For what has an address
+/// and no route: a connection that is only being made.
+pub const MAP_ADDRESSES: &str = "ADDRESSES";
+/// Load-time global: how many arguments `tcp_retransmit_skb` has. The error is the third, from 6.17 on.
+pub const GLOBAL_RETRANSMIT_ARGUMENTS: &str = "RETRANSMIT_ARGUMENTS";
+
+/// A program and the tracepoint that it is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The program.
+    pub name: &'static str,
+    /// The tracepoint.
+    pub tracepoint: &'static str,
+}
+
+/// Every program of this noun.
+pub const PROGRAMS: [Program; 6] = [
+    Program {
+        name: "tcp_retransmit",
+        tracepoint: "tcp_retransmit_skb",
+    },
+    Program {
+        name: "tcp_retransmit_syn_ack",
+        tracepoint: "tcp_retransmit_synack",
+    },
+    Program {
+        name: "tcp_reset_sent",
+        tracepoint: "tcp_send_reset",
+    },
+    Program {
+        name: "tcp_reset_received",
+        tracepoint: "tcp_receive_reset",
+    },
+    Program {
+        name: "tcp_state",
+        tracepoint: "inet_sock_set_state",
+    },
+    Program {
+        name: "tcp_round_trip",
+        tracepoint: "tcp_probe",
+    },
+];
+
+/// How many interfaces the map has room for.
+pub const MAX_ENTRIES: u32 = 16_384;
+/// How many addresses the daemon can tell.
+pub const MAX_ADDRESSES: u32 = 65_536;
+
+/// What the programs read, beside [`crate::kernel::NAMESPACE`].
+pub const FIELDS: &[Field] = &[
+    field("SOCKET_FAMILY", "sock", "__sk_common.skc_family"),
+    field("SOCKET_IPV4_ADDRESS", "sock", "__sk_common.skc_rcv_saddr"),
+    field("SOCKET_IPV6_ADDRESS", "sock", "__sk_common.skc_v6_rcv_saddr"),
+    field("SOCKET_PROTOCOL", "sock", "sk_protocol"),
+    field("SOCKET_ROUTE", "sock", "sk_dst_cache"),
+    field("SOCKET_ERROR", "sock", "sk_err"),
+    field("PACKET_DEVICE", "sk_buff", "dev"),
+    field("PACKET_CONTROL", "sk_buff", "cb"),
+    field("CONTROL_SEGMENTS", "tcp_skb_cb", "tcp_gso_segs"),
+    field("CONTROL_ACKNOWLEDGED", "tcp_skb_cb", "ack_seq"),
+    field("TCP_UNACKNOWLEDGED", "tcp_sock", "snd_una"),
+    field("TCP_ROUND_TRIP", "tcp_sock", "srtt_us"),
+];
+
+/// What is told apart: an interface. 0 for its number is what no device is known of.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The cookie of the socket's namespace.
+    pub netns: u64,
+    /// The device that the connection goes through, by its number in that namespace.
+    pub ifindex: u32,
+    /// Always 0.
+    pub zero: u32,
+}
+
+/// An address in a namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// The cookie of the namespace.
+    pub netns: u64,
+    /// The address, an IPv4 one as its IPv6 form (`::ffff:a.b.c.d`).
+    pub address: [u8; 16],
+}
+
+/// How many reasons for a connection that was not made are told apart.
+pub const FAILURES: usize = 6;
+/// The other end said that nobody listens.
+pub const FAILURE_REFUSED: usize = 0;
+/// Nobody answered.
+pub const FAILURE_TIMEOUT: usize = 1;
+/// A router, or this host, said that there is no way.
+pub const FAILURE_UNREACHABLE: usize = 2;
+/// The other end broke it off.
+pub const FAILURE_RESET: usize = 3;
+/// The program that wanted it gave up first.
+pub const FAILURE_ABORTED: usize = 4;
+/// Anything else.
+pub const FAILURE_OTHER: usize = 5;
+
+/// How many numbers there may be for a connection's state (`include/net/tcp_states.h`: 13).
+pub const STATES: usize = 16;
+
+/// Upper bounds of the round-trip times, in microseconds. One more bucket has what is longer.
+pub const ROUND_TRIP_BOUNDS: [u32; 12] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+];
+/// How many buckets that makes.
+pub const ROUND_TRIP_BUCKETS: usize = ROUND_TRIP_BOUNDS.len() + 1;
+
+/// One of so many acknowledgements is looked at for its round-trip time: a power of two.
+pub const ROUND_TRIP_SAMPLING: u32 = 8;
+
+/// What one CPU saw of an interface's connections.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tcp {
+    /// Segments that were sent again, as `TcpRetransSegs` counts them.
+    pub retransmitted_segments: u64,
+    /// Resets sent.
+    pub resets_sent: u64,
+    /// Resets received.
+    pub resets_received: u64,
+    /// Connections made to others.
+    pub connects: u64,
+    /// Connections that others made.
+    pub accepts: u64,
+    /// Connections to others that were not made, by reason.
+    pub failures: [u64; FAILURES],
+    /// By the kernel's number of the state: sockets that came into it less those that left it. One CPU's share alone
+    /// means nothing: a socket leaves on another CPU than it came on. Wraps below 0.
+    pub states: [u64; STATES],
+    /// Smoothed round-trip times, by bucket.
+    pub round_trips: [u64; ROUND_TRIP_BUCKETS],
+    /// Their sum, in microseconds.
+    pub round_trip_microseconds: u64,
+}
+
+impl Tcp {
+    /// Nothing yet.
+    pub const ZERO: Self = Self {
+        retransmitted_segments: 0,
+        resets_sent: 0,
+        resets_received: 0,
+        connects: 0,
+        accepts: 0,
+        failures: [0; FAILURES],
+        states: [0; STATES],
+        round_trips: [0; ROUND_TRIP_BUCKETS],
+        round_trip_microseconds: 0,
+    };
+
+    /// Adds what another CPU saw.
+    pub fn accumulate(&mut self, other: &Self) {
+        let Self {
+            retransmitted_segments,
+            resets_sent,
+            resets_received,
+            connects,
+            accepts,
+            failures,
+            states,
+            round_trips,
+            round_trip_microseconds,
+        } = other;
+        let add = |sum: &mut u64, more: &u64| *sum = sum.wrapping_add(*more);
+        add(&mut self.retransmitted_segments, retransmitted_segments);
+        add(&mut self.resets_sent, resets_sent);
+        add(&mut self.resets_received, resets_received);
+        add(&mut self.connects, connects);
+        add(&mut self.accepts, accepts);
+        add(&mut self.round_trip_microseconds, round_trip_microseconds);
+        for (sums, more) in [
+            (&mut self.failures[..], &failures[..]),
+            (&mut self.states[..], &states[..]),
+            (&mut self.round_trips[..], &round_trips[..]),
+        ] {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| add(sum, more));
+        }
+    }
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+const _: () = assert!(size_of::<Key>() == 16 && align_of::<Key>() == 8);
+const _: () = assert!(size_of::<Address>() == 24 && align_of::<Address>() == 8);
+const _: () = assert!(size_of::<Tcp>() == 8 * (6 + FAILURES + STATES + ROUND_TRIP_BUCKETS) && align_of::<Tcp>() == 8);
+
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya asks for the promise that any bytes are a valid value")]
+mod user {
+    use super::{Address, Key, Tcp};
+
+    // SAFETY: `repr(C)`, integers and arrays of them, no padding (the assertions above): every bit pattern is a value.
+    unsafe impl aya::Pod for Key {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Address {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Tcp {}
+}

@@ -1,0 +1,255 @@
+//! Counts the packets that the kernel throws away, by namespace, device and the kernel's own reason.
+//!
+//! Owns the map of drops. Runs when a packet dies, in whatever namespace, and never otherwise. Knows which reasons are
+//! no loss because it is told; knows no names.
+//!
+//! Kernel facts relied on: `kfree_skb` has a reason since 5.17; `skb_iif` is the device that the packet arrived on last,
+//! in the namespace that it arrived in; `skb->sk` of a packet that was received is the *sender's* socket, so a socket
+//! counts only where there is no device; a packet for which `protocol` is 0 is none of a network's (Unix and netlink
+//! sockets). A program is not run again within itself on one CPU, so that no other writer is on a CPU's counter.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+#[expect(
+    unsafe_code,
+    reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
+)]
+#[expect(
+    clippy::inline_always,
+    reason = "a call of another function of ours is not portable: see the check of objects in the build"
+)]
+mod kernel;
+
+#[cfg(target_arch = "bpf")]
+#[expect(
+    unsafe_code,
+    reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
+)]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over by value")]
+#[expect(
+    clippy::inline_always,
+    reason = "a call of another function of ours is not portable: see the check of objects in the build"
+)]
+#[expect(unreachable_pub, reason = "the entry points are reached through their symbols")]
+mod programs {
+    use aya_ebpf::{
+        Global,
+        bindings::BPF_F_NO_PREALLOC,
+        helpers::bpf_probe_read_kernel,
+        macros::{btf_tracepoint, map},
+        maps::{PerCpuArray, PerCpuHashMap},
+        programs::BtfTracePointContext,
+    };
+    use netmon_common::drops::{Key, LOST_REASONS, MAX_ENTRIES};
+
+    use crate::kernel::{
+        DEVICE_IFINDEX, DEVICE_NAMESPACE, Interface, NAMESPACE_COOKIE, ROUTE_DEVICE, field, of_device, of_socket,
+        offset,
+    };
+
+    #[unsafe(no_mangle)]
+    static PACKET_DEVICE: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static PACKET_SOCKET: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static PACKET_ARRIVED_ON: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static PACKET_PROTOCOL: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static PACKET_ROUTE: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static PACKET_HEAD: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static PACKET_END: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static PACKET_NETWORK_HEADER: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static SHARED_SEGMENTS: Global<u32> = offset();
+
+    /// How many arguments the tracepoint has here.
+    #[unsafe(no_mangle)]
+    static ARGUMENTS: Global<u32> = Global::new(3);
+    /// Reasons that are no loss, a bit each.
+    #[unsafe(no_mangle)]
+    static HARMLESS_0: Global<u64> = Global::new(0);
+    #[unsafe(no_mangle)]
+    static HARMLESS_1: Global<u64> = Global::new(0);
+    #[unsafe(no_mangle)]
+    static HARMLESS_2: Global<u64> = Global::new(0);
+    #[unsafe(no_mangle)]
+    static HARMLESS_3: Global<u64> = Global::new(0);
+    /// The reason that says nothing.
+    #[unsafe(no_mangle)]
+    static NOT_SPECIFIED: Global<u32> = Global::new(u32::MAX);
+    /// The reason "no socket".
+    #[unsafe(no_mangle)]
+    static NO_SOCKET: Global<u32> = Global::new(u32::MAX);
+
+    #[map]
+    static DROPS: PerCpuHashMap<Key, u64> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
+    #[map]
+    static DROPS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_REASONS, 0);
+
+    /// `ETH_P_IP` and `ETH_P_IPV6`, as they stand in the packet.
+    const IPV4: u16 = 0x0800_u16.to_be();
+    const IPV6: u16 = 0x86dd_u16.to_be();
+    /// Where the IP header says what is in the packet.
+    const IPV4_PROTOCOL: u32 = 9;
+    const IPV6_NEXT_HEADER: u32 = 6;
+    const ICMP: u8 = 1;
+    const ICMPV6: u8 = 58;
+    /// The lowest bit of a packet's route says that it holds no reference; the rest is the address.
+    const ROUTE_FLAG: u64 = 1;
+    /// Before 6.11 the tracepoint does not say which socket was to receive the packet.
+    const WITH_RECEIVER: u32 = 4;
+
+    #[btf_tracepoint(function = "kfree_skb")]
+    pub fn drops_kfree_skb(ctx: BtfTracePointContext) -> i32 {
+        let reason: u32 = ctx.arg(2);
+        if is_harmless(reason) {
+            return 0;
+        }
+        let packet: u64 = ctx.arg(0);
+        // SAFETY: the tracepoint's first argument is a `struct sk_buff *`.
+        let protocol: u16 = unsafe { field(packet, &PACKET_PROTOCOL) };
+        if protocol == 0 || (reason == NO_SOCKET.load() && is_icmp(packet, protocol)) {
+            return 0;
+        }
+        // Guarded by a constant of the verifier's: where there is no such argument this is never looked at.
+        let receiver: u64 = if ARGUMENTS.load() >= WITH_RECEIVER {
+            ctx.arg(3)
+        } else {
+            0
+        };
+        let Interface { netns, ifindex } = place(packet, receiver);
+        let location = if reason == NOT_SPECIFIED.load() { ctx.arg(1) } else { 0 };
+        count(
+            &Key {
+                netns,
+                location,
+                ifindex,
+                reason,
+            },
+            segments(packet),
+        );
+        0
+    }
+
+    #[inline(always)]
+    fn is_harmless(reason: u32) -> bool {
+        let reasons = match reason / u64::BITS {
+            0 => HARMLESS_0.load(),
+            1 => HARMLESS_1.load(),
+            2 => HARMLESS_2.load(),
+            3 => HARMLESS_3.load(),
+            _ => 0,
+        };
+        (reasons >> (reason % u64::BITS)) & 1 == 1
+    }
+
+    /// Where it happened. The receiving socket knows best; then the device; then, of a packet that has not got as far as
+    /// a device, the sending socket.
+    #[inline(always)]
+    fn place(packet: u64, receiver: u64) -> Interface {
+        // SAFETY: `packet` is a `struct sk_buff *` of the tracepoint's, `receiver` a `struct sock *` or 0, and what is
+        // read from them is followed by its type.
+        unsafe {
+            if receiver != 0 {
+                return Interface {
+                    netns: of_socket(receiver),
+                    ifindex: field(packet, &PACKET_ARRIVED_ON),
+                };
+            }
+            if let Some(interface) = of_device(field(packet, &PACKET_DEVICE)) {
+                return interface;
+            }
+            let sender: u64 = field(packet, &PACKET_SOCKET);
+            if sender == 0 {
+                return Interface { netns: 0, ifindex: 0 };
+            }
+            let netns = of_socket(sender);
+            let route = field::<u64>(packet, &PACKET_ROUTE) & !ROUTE_FLAG;
+            Interface {
+                netns,
+                ifindex: of_route(route, netns),
+            }
+        }
+    }
+
+    /// The number of the device that a route leads through, if that is in this namespace. The route is a mere number.
+    #[inline(always)]
+    fn of_route(route: u64, netns: u64) -> u32 {
+        let ifindex = || {
+            let device: u64 = probe(route, ROUTE_DEVICE.load())?;
+            let namespace: u64 = probe(device, DEVICE_NAMESPACE.load())?;
+            let cookie: u64 = probe(namespace, NAMESPACE_COOKIE.load())?;
+            if cookie == netns {
+                probe(device, DEVICE_IFINDEX.load())
+            } else {
+                None
+            }
+        };
+        if route == 0 { 0 } else { ifindex().unwrap_or(0) }
+    }
+
+    /// Reads a field through a number that may be a pointer; nothing if it is not.
+    #[inline(always)]
+    fn probe<T: Copy>(base: u64, offset: u32) -> Option<T> {
+        // SAFETY: the helper checks the address and reads nothing if it is no good. Any bytes are a `T`: only integers are
+        // asked for.
+        unsafe { bpf_probe_read_kernel((base as *const u8).wrapping_add(offset as usize).cast()) }.ok()
+    }
+
+    /// How many packets it would have been on the wire.
+    #[inline(always)]
+    fn segments(packet: u64) -> u64 {
+        // SAFETY: `packet` is a `struct sk_buff *`. `skb_shared_info` lies behind the data's end (skb_end_pointer).
+        let shared = unsafe { field::<u64>(packet, &PACKET_HEAD) + u64::from(field::<u32>(packet, &PACKET_END)) };
+        match probe::<u16>(shared, SHARED_SEGMENTS.load()) {
+            Some(segments) if segments > 1 => u64::from(segments),
+            _ => 1,
+        }
+    }
+
+    /// Whether it is ICMP. A ping's answer that a raw socket has taken is then thrown away for want of a ping socket
+    /// (`ping_rcv`), one for each ping.
+    #[inline(always)]
+    fn is_icmp(packet: u64, protocol: u16) -> bool {
+        // SAFETY: `packet` is a `struct sk_buff *`.
+        let header =
+            unsafe { field::<u64>(packet, &PACKET_HEAD) + u64::from(field::<u16>(packet, &PACKET_NETWORK_HEADER)) };
+        match protocol {
+            IPV4 => probe(header, IPV4_PROTOCOL) == Some(ICMP),
+            IPV6 => probe(header, IPV6_NEXT_HEADER) == Some(ICMPV6),
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    fn count(key: &Key, segments: u64) {
+        let counter = match DROPS.get_ptr_mut(key) {
+            Some(counter) => counter,
+            // Of two CPUs that are here for the same key each sets its own counter.
+            None if DROPS.insert(key, segments, 0).is_ok() => return,
+            None => match DROPS_LOST.get_ptr_mut(key.reason % LOST_REASONS) {
+                Some(counter) => counter,
+                None => return,
+            },
+        };
+        // SAFETY: the value stays while the program runs; this CPU's counter has no other writer (see the module).
+        unsafe { *counter += segments };
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        loop {}
+    }
+
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+}
+
+/// On the host this is an empty program: the crate stays a workspace member that every tool can check.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

@@ -1,0 +1,320 @@
+//! Counts what happens to TCP connections, by namespace and device: retransmissions, resets, connections made and not
+//! made, sockets by state, round-trip times.
+//!
+//! Owns the map of TCP counts. Runs on events of the kernel's TCP, not on packets; the one tracepoint that comes with
+//! every segment received (`tcp_probe`) looks closer at one in so many only. Knows no names.
+//!
+//! Kernel facts relied on: each is said where it is used. A program is not run again within itself on one CPU, so that
+//! no other writer is on a CPU's counter.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+#[expect(
+    unsafe_code,
+    reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
+)]
+#[expect(
+    clippy::inline_always,
+    reason = "a call of another function of ours is not portable: see the check of objects in the build"
+)]
+mod kernel;
+
+#[cfg(target_arch = "bpf")]
+#[expect(
+    unsafe_code,
+    reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
+)]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over by value")]
+#[expect(
+    clippy::inline_always,
+    reason = "a call of another function of ours is not portable: see the check of objects in the build"
+)]
+#[expect(unreachable_pub, reason = "the entry points are reached through their symbols")]
+mod programs {
+    use aya_ebpf::{
+        Global,
+        bindings::BPF_F_NO_PREALLOC,
+        helpers::bpf_skc_to_tcp_sock,
+        macros::{btf_tracepoint, map},
+        maps::{HashMap, PerCpuArray, PerCpuHashMap},
+        programs::BtfTracePointContext,
+    };
+    use netmon_common::tcp::{
+        Address, FAILURE_ABORTED, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNREACHABLE,
+        Key, MAX_ADDRESSES, MAX_ENTRIES, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, STATES, Tcp,
+    };
+
+    use crate::kernel::{Interface, field, of_device, of_socket, offset};
+
+    #[unsafe(no_mangle)]
+    static SOCKET_FAMILY: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static SOCKET_IPV4_ADDRESS: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static SOCKET_IPV6_ADDRESS: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static SOCKET_PROTOCOL: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static SOCKET_ROUTE: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static SOCKET_ERROR: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static PACKET_DEVICE: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static PACKET_CONTROL: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static CONTROL_SEGMENTS: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static CONTROL_ACKNOWLEDGED: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static TCP_UNACKNOWLEDGED: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static TCP_ROUND_TRIP: Global<u32> = offset();
+    /// How many arguments `tcp_retransmit_skb` has here.
+    #[unsafe(no_mangle)]
+    static RETRANSMIT_ARGUMENTS: Global<u32> = Global::new(2);
+
+    #[map]
+    static TCP: PerCpuHashMap<Key, Tcp> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
+    #[map]
+    static TCP_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+    #[map]
+    static ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(MAX_ADDRESSES, BPF_F_NO_PREALLOC);
+
+    /// What a new interface's counts begin with. In memory of the program's own, for a structure that is made on the
+    /// stack becomes a call of `memset`.
+    static ZERO: Tcp = Tcp::ZERO;
+
+    const AF_INET: u16 = 2;
+    const AF_INET6: u16 = 10;
+    const IPPROTO_TCP: u16 = 6;
+
+    const ESTABLISHED: i32 = 1;
+    const SYN_SENT: i32 = 2;
+    const SYN_RECEIVED: i32 = 3;
+    const CLOSE: i32 = 7;
+    const LISTEN: i32 = 10;
+
+    const EPERM: i32 = 1;
+    const ECONNRESET: i32 = 104;
+    const ENOBUFS: i32 = 105;
+    const ETIMEDOUT: i32 = 110;
+    const ECONNREFUSED: i32 = 111;
+    const EHOSTDOWN: i32 = 112;
+    const EHOSTUNREACH: i32 = 113;
+    const ENETDOWN: i32 = 100;
+    const ENETUNREACH: i32 = 101;
+
+    /// From this many arguments on `tcp_retransmit_skb` also tells of what failed, and how.
+    const WITH_ERROR: u32 = 3;
+
+    /// Segments sent again. The kernel counts them once it has tried to send; what fails before that it does not count
+    /// (`__tcp_retransmit_skb`). Up to 6.16 the tracepoint comes only with what was sent.
+    #[btf_tracepoint(function = "tcp_retransmit_skb")]
+    pub fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
+        let (socket, packet): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+        if RETRANSMIT_ARGUMENTS.load() >= WITH_ERROR && !was_counted(ctx.arg(2)) {
+            return 0;
+        }
+        // SAFETY: the second argument is a `struct sk_buff *`, in whose control block TCP keeps a `struct tcp_skb_cb`.
+        let segments: u16 = unsafe { field(packet + u64::from(PACKET_CONTROL.load()), &CONTROL_SEGMENTS) };
+        with(of_connection(socket), |tcp| {
+            tcp.retransmitted_segments += u64::from(segments)
+        });
+        0
+    }
+
+    /// Whether the kernel had counted the segments when it failed with this: it did when the packet was lost on the way
+    /// to the device (a positive code, or that a filter or want of memory forbade it).
+    #[inline(always)]
+    fn was_counted(error: i32) -> bool {
+        error >= 0 || error == -EPERM || error == -ENOBUFS
+    }
+
+    /// An answer to a connection request, sent again. There is no connection yet, and so no route.
+    #[btf_tracepoint(function = "tcp_retransmit_synack")]
+    pub fn tcp_retransmit_syn_ack(ctx: BtfTracePointContext) -> i32 {
+        with(of_address(ctx.arg(1)), |tcp| tcp.retransmitted_segments += 1);
+        0
+    }
+
+    /// A reset sent: in answer to a packet (then the packet's device tells), or because the application closed with data
+    /// unread (then there is a socket and no packet). Before 6.10 the first does not come without a socket.
+    #[btf_tracepoint(function = "tcp_send_reset")]
+    pub fn tcp_reset_sent(ctx: BtfTracePointContext) -> i32 {
+        let (socket, packet): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+        if packet != 0 {
+            // SAFETY: the second argument is a `struct sk_buff *` or 0.
+            if let Some(interface) = of_device(unsafe { field(packet, &PACKET_DEVICE) }) {
+                with(interface, |tcp| tcp.resets_sent += 1);
+                return 0;
+            }
+        }
+        if socket != 0 {
+            with(of_connection(socket), |tcp| tcp.resets_sent += 1);
+        }
+        0
+    }
+
+    #[btf_tracepoint(function = "tcp_receive_reset")]
+    pub fn tcp_reset_received(ctx: BtfTracePointContext) -> i32 {
+        with(of_connection(ctx.arg(0)), |tcp| tcp.resets_received += 1);
+        0
+    }
+
+    /// A socket's state changes: connections are made, or not, and sockets are counted by state.
+    #[btf_tracepoint(function = "inet_sock_set_state")]
+    pub fn tcp_state(ctx: BtfTracePointContext) -> i32 {
+        let socket: u64 = ctx.arg(0);
+        let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+        // SAFETY: the first argument is a `struct sock *`, of any protocol that has such states.
+        if unsafe { field::<u16>(socket, &SOCKET_PROTOCOL) } != IPPROTO_TCP {
+            return 0;
+        }
+        // SAFETY: as above.
+        let error: i32 = unsafe { field(socket, &SOCKET_ERROR) };
+        with(of_connection(socket), |tcp| {
+            // A connection that somebody else makes is born as a copy of the listening socket, which goes on listening
+            // (inet_csk_clone_lock). A closed socket is no connection.
+            if old != CLOSE && !(old == LISTEN && new == SYN_RECEIVED) {
+                let count = &mut tcp.states[old as usize % STATES];
+                *count = count.wrapping_sub(1);
+            }
+            if new != CLOSE {
+                let count = &mut tcp.states[new as usize % STATES];
+                *count = count.wrapping_add(1);
+            }
+            match (old, new) {
+                (SYN_SENT, ESTABLISHED) => tcp.connects += 1,
+                (SYN_RECEIVED, ESTABLISHED) => tcp.accepts += 1,
+                // The error is there before the state (tcp_reset, tcp_write_err, tcp_v4_err); none is close().
+                (SYN_SENT, CLOSE) => tcp.failures[failure(error)] += 1,
+                _ => {}
+            }
+        });
+        0
+    }
+
+    #[inline(always)]
+    fn failure(error: i32) -> usize {
+        match error {
+            0 => FAILURE_ABORTED,
+            ECONNREFUSED => FAILURE_REFUSED,
+            ETIMEDOUT => FAILURE_TIMEOUT,
+            EHOSTUNREACH | ENETUNREACH | EHOSTDOWN | ENETDOWN => FAILURE_UNREACHABLE,
+            ECONNRESET => FAILURE_RESET,
+            _ => FAILURE_OTHER,
+        }
+    }
+
+    /// A segment came in on a connection. If it acknowledges something new, the connection sends, and its round-trip
+    /// time is fresh; a mere receiver's is that of the handshake, for ever. The tracepoint comes before the
+    /// acknowledgement is taken in (`tcp_rcv_established`).
+    #[btf_tracepoint(function = "tcp_probe")]
+    pub fn tcp_round_trip(ctx: BtfTracePointContext) -> i32 {
+        let (socket, packet): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+        // SAFETY: the second argument is a `struct sk_buff *`, in whose control block TCP keeps a `struct tcp_skb_cb`.
+        let acknowledged: u32 = unsafe { field(packet + u64::from(PACKET_CONTROL.load()), &CONTROL_ACKNOWLEDGED) };
+        // One in so many, without a counter: the top bits of a product are as good as random.
+        if acknowledged.wrapping_mul(0x9e37_79b1) >> (u32::BITS - ROUND_TRIP_SAMPLING.ilog2()) != 0 {
+            return 0;
+        }
+        // SAFETY: the helper gives null if it is no TCP socket, and what it gives else is a `struct tcp_sock *`.
+        let tcp = unsafe { bpf_skc_to_tcp_sock(socket as *mut _) } as u64;
+        if tcp == 0 {
+            return 0;
+        }
+        // SAFETY: `tcp` is a `struct tcp_sock *`.
+        let (unacknowledged, smoothed) = unsafe {
+            (
+                field::<u32>(tcp, &TCP_UNACKNOWLEDGED),
+                field::<u32>(tcp, &TCP_ROUND_TRIP),
+            )
+        };
+        let is_new = (unacknowledged.wrapping_sub(acknowledged) as i32) < 0;
+        // The kernel keeps eight times the time.
+        let microseconds = smoothed >> 3;
+        if !is_new || microseconds == 0 {
+            return 0;
+        }
+        with(of_connection(socket), |tcp| {
+            let mut bucket = 0;
+            for bound in ROUND_TRIP_BOUNDS {
+                bucket += usize::from(microseconds > bound);
+            }
+            tcp.round_trips[bucket] += 1;
+            tcp.round_trip_microseconds += u64::from(microseconds);
+        });
+        0
+    }
+
+    /// Where a connection goes: through the device of its route, or of its address if it has no route yet.
+    #[inline(always)]
+    fn of_connection(socket: u64) -> Interface {
+        // SAFETY: every caller hands over a `struct sock *` of a tracepoint's; and so on from pointer to pointer.
+        let route: u64 = unsafe { field(socket, &SOCKET_ROUTE) };
+        if route != 0 {
+            // SAFETY: as above.
+            let device: u64 = unsafe { field(route, &crate::kernel::ROUTE_DEVICE) };
+            if let Some(interface) = of_device(device) {
+                return interface;
+            }
+        }
+        of_address(socket)
+    }
+
+    /// The device that has the socket's own address, if the daemon has told; works for sockets of every kind.
+    #[inline(always)]
+    fn of_address(socket: u64) -> Interface {
+        // SAFETY: every caller hands over a `struct sock *`, or a `struct request_sock *`, which begins like one.
+        unsafe {
+            let netns = of_socket(socket);
+            let address = match field::<u16>(socket, &SOCKET_FAMILY) {
+                AF_INET => {
+                    let [a, b, c, d] = field::<u32>(socket, &SOCKET_IPV4_ADDRESS).to_ne_bytes();
+                    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+                }
+                AF_INET6 => field::<u128>(socket, &SOCKET_IPV6_ADDRESS).to_ne_bytes(),
+                _ => return Interface { netns, ifindex: 0 },
+            };
+            let ifindex = ADDRESSES.get_ptr(Address { netns, address }).map_or(0, |found| *found);
+            Interface { netns, ifindex }
+        }
+    }
+
+    /// Hands out the interface's counts on this CPU.
+    #[inline(always)]
+    fn with(interface: Interface, change: impl FnOnce(&mut Tcp)) {
+        let Interface { netns, ifindex } = interface;
+        let key = Key {
+            netns,
+            ifindex,
+            zero: 0,
+        };
+        let mut counts = TCP.get_ptr_mut(key);
+        if counts.is_none() && TCP.insert(key, &ZERO, 0).is_ok() {
+            counts = TCP.get_ptr_mut(key);
+        }
+        // SAFETY: a value stays while the program runs, and this CPU's has no other writer (see the module).
+        unsafe {
+            if let Some(counts) = counts {
+                change(&mut *counts);
+            } else if let Some(lost) = TCP_LOST.get_ptr_mut(0) {
+                *lost += 1;
+            }
+        }
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        loop {}
+    }
+
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+}
+
+/// On the host this is an empty program: the crate stays a workspace member that every tool can check.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

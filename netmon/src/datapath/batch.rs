@@ -1,0 +1,114 @@
+//! Reading a hash of per-CPU values many entries at a time.
+//!
+//! aya reads entry by entry, two system calls each: 22 ms for 10,000 entries, against 2 ms in batches.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
+
+use aya::Pod;
+
+/// Entries asked for at once: as many as fit into a few memory pages each way.
+const BATCH: usize = 512;
+/// `BPF_MAP_LOOKUP_BATCH` (`enum bpf_cmd`), since 5.6.
+const LOOKUP_BATCH: libc::c_long = 24;
+
+/// The part of `union bpf_attr` that commands on batches use.
+#[repr(C)]
+#[derive(Default)]
+struct Request {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Reads a hash of per-CPU values whole, and hands over each key with the values of all CPUs. What comes or goes
+/// meanwhile may be there or not.
+///
+/// # Errors
+/// The kernel refuses.
+pub(super) fn read<K: Pod, V: Pod>(map: BorrowedFd<'_>, cpus: usize, mut each: impl FnMut(K, &[V])) -> io::Result<()> {
+    // The kernel rounds each CPU's value up to eight bytes.
+    const {
+        assert!(
+            size_of::<V>() % 8 == 0,
+            "a CPU's value would not be followed by the next"
+        )
+    };
+    let mut batch = BATCH;
+    // Where the kernel goes on: for a hash the number of a bucket, but as long as a key for all it says.
+    let mut position = [0_u64; 4];
+    const { assert!(size_of::<K>() <= 32, "the position is as long as a key") };
+    let mut begun = false;
+    loop {
+        let mut keys: Vec<K> = Vec::with_capacity(batch);
+        let mut values: Vec<V> = Vec::with_capacity(batch * cpus);
+        let mut next = [0_u64; 4];
+        let mut request = Request {
+            in_batch: if begun { position.as_ptr().addr() as u64 } else { 0 },
+            out_batch: next.as_mut_ptr().addr() as u64,
+            keys: keys.as_mut_ptr().addr() as u64,
+            values: values.as_mut_ptr().addr() as u64,
+            count: u32::try_from(batch).unwrap_or(u32::MAX),
+            map_fd: map.as_raw_fd().cast_unsigned(),
+            ..Request::default()
+        };
+        let result = command(&mut request);
+        let end = match &result {
+            Ok(()) => false,
+            // The end; what was left is there.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            // One bucket has more than there is room for.
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                batch *= 2;
+                continue;
+            }
+            Err(_) => return result,
+        };
+        let count = usize::try_from(request.count).unwrap_or(0).min(batch);
+        fill(&mut keys, count);
+        fill(&mut values, count * cpus);
+        for (key, values) in keys.iter().zip(values.chunks_exact(cpus.max(1))) {
+            each(*key, values);
+        }
+        if end {
+            return Ok(());
+        }
+        position = next;
+        begun = true;
+    }
+}
+
+/// Takes in what the kernel wrote behind a vector's back.
+#[expect(unsafe_code, reason = "memory that the kernel filled")]
+fn fill<T: Pod>(vector: &mut Vec<T>, length: usize) {
+    let length = length.min(vector.capacity());
+    // SAFETY: `length` is within the capacity; the kernel has written that many entries (`count` of its answer), and of a
+    // `Pod` any bytes are a value.
+    unsafe { vector.set_len(length) };
+}
+
+#[expect(unsafe_code, reason = "no library offers this command")]
+fn command(request: &mut Request) -> io::Result<()> {
+    // SAFETY: `request` is what the command takes, of the size that is given. Its pointers are to memory that lives
+    // through the call, with room for `count` keys and as many values of every CPU, and for a position.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            LOOKUP_BATCH,
+            std::ptr::from_mut(request),
+            size_of::<Request>(),
+        )
+    };
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

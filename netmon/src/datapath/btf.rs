@@ -1,0 +1,431 @@
+//! The running kernel's own description of its types (BTF): where a field lies, what an enumeration's numbers mean, how
+//! many arguments a tracepoint has.
+//!
+//! Pure but for [`Types::of_kernel`]. Reads what is asked for and no more; of a format version or a kind of type that it
+//! does not know it says so, for then nothing behind it can be found. The format is the kernel's
+//! (`Documentation/bpf/btf.rst`).
+
+use std::{collections::HashMap, fs, io};
+
+/// Where the kernel shows it.
+pub const PATH: &str = "/sys/kernel/btf/vmlinux";
+
+const MAGIC: u16 = 0xeb9f;
+const HEADER_BYTES: usize = 24;
+/// Every type begins with a name, an info word and a size or type.
+const TYPE_BYTES: usize = 12;
+/// Members lie within members; deeper than this nobody nests them.
+const DEPTH: usize = 8;
+
+const KIND_INT: u8 = 1;
+const KIND_PTR: u8 = 2;
+const KIND_ARRAY: u8 = 3;
+const KIND_STRUCT: u8 = 4;
+const KIND_UNION: u8 = 5;
+const KIND_ENUM: u8 = 6;
+const KIND_FWD: u8 = 7;
+const KIND_TYPEDEF: u8 = 8;
+const KIND_VOLATILE: u8 = 9;
+const KIND_CONST: u8 = 10;
+const KIND_RESTRICT: u8 = 11;
+const KIND_FUNC: u8 = 12;
+const KIND_FUNC_PROTO: u8 = 13;
+const KIND_VAR: u8 = 14;
+const KIND_DATASEC: u8 = 15;
+const KIND_FLOAT: u8 = 16;
+const KIND_DECL_TAG: u8 = 17;
+const KIND_TYPE_TAG: u8 = 18;
+const KIND_ENUM64: u8 = 19;
+
+/// What cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// There is none.
+    #[error("cannot read {PATH}: {0}; the kernel has to be built with CONFIG_DEBUG_INFO_BTF")]
+    Missing(#[source] io::Error),
+    /// It is none, or cut off.
+    #[error("the kernel's type information makes no sense at byte {0}")]
+    Malformed(usize),
+    /// A later kernel has kinds of types that netmon does not know.
+    #[error("the kernel's type information has a kind of type ({0}) that this netmon does not know; use a newer one")]
+    UnknownKind(u8),
+}
+
+/// A kernel's types.
+#[derive(Debug)]
+pub struct Types {
+    bytes: Vec<u8>,
+    /// Where each type begins, by its number less one.
+    places: Vec<u32>,
+    /// The structures, enumerations and tracepoints, by name.
+    names: HashMap<(Class, Box<[u8]>), u32>,
+    strings: usize,
+}
+
+/// What is found by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Class {
+    Structure,
+    Enumeration,
+    Typedef,
+}
+
+/// A member that was found: its offset in bits, and its type.
+#[derive(Clone, Copy)]
+struct Member {
+    bits: u32,
+    of: u32,
+}
+
+/// A type's fixed part.
+#[derive(Clone, Copy)]
+struct Head {
+    /// Where it begins.
+    at: usize,
+    kind: u8,
+    /// How many members, values or arguments it has.
+    length: usize,
+    /// A flag whose meaning depends on the kind.
+    flag: bool,
+    /// A size, or another type.
+    of: u32,
+}
+
+impl Types {
+    /// Those of the running kernel.
+    ///
+    /// # Errors
+    /// See [`BtfError`].
+    pub fn of_kernel() -> Result<Self, BtfError> {
+        Self::parse(fs::read(PATH).map_err(BtfError::Missing)?)
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// See [`BtfError`].
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+        let word = |at: usize| usize::try_from(u32_at(&bytes, at)?).ok();
+        let header = || {
+            let magic = u16_at(&bytes, 0)?;
+            let length = word(4)?;
+            let types = length.checked_add(word(8)?)?;
+            let end = types.checked_add(word(12)?)?;
+            let strings = length.checked_add(word(16)?)?;
+            (magic == MAGIC && length >= HEADER_BYTES && end <= bytes.len() && strings <= bytes.len())
+                .then_some((types, end, strings))
+        };
+        let (mut at, end, strings) = header().ok_or(BtfError::Malformed(0))?;
+        let mut types = Self {
+            bytes,
+            places: Vec::new(),
+            names: HashMap::new(),
+            strings,
+        };
+        while at < end {
+            let head = types.head_at(at).ok_or(BtfError::Malformed(at))?;
+            types
+                .places
+                .push(u32::try_from(at).map_err(|_| BtfError::Malformed(at))?);
+            types.remember(head);
+            at = at + TYPE_BYTES + tail(head)?;
+        }
+        Ok(types)
+    }
+
+    /// The offset in bytes of a structure's member; dots lead into members' members.
+    #[must_use]
+    pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
+        let mut of = self.find(Class::Structure, structure)?;
+        let mut bits = 0_u32;
+        for name in member.split('.') {
+            let found = self.member(of, name.as_bytes(), DEPTH)?;
+            bits = bits.checked_add(found.bits)?;
+            of = found.of;
+        }
+        bits.is_multiple_of(u8::BITS).then_some(bits / u8::BITS)
+    }
+
+    /// An enumeration's names and their numbers. Empty if there is no such enumeration.
+    #[must_use]
+    pub fn enumeration(&self, name: &str) -> Vec<(String, u64)> {
+        let values = || {
+            let head = self.head(self.find(Class::Enumeration, name)?)?;
+            let size = if head.kind == KIND_ENUM { 8 } else { 12 };
+            (0..head.length)
+                .map(|index| {
+                    let at = head.at + TYPE_BYTES + index * size;
+                    let high = if head.kind == KIND_ENUM64 {
+                        u32_at(&self.bytes, at + 8)?
+                    } else {
+                        0
+                    };
+                    let value = u64::from(high) << 32 | u64::from(u32_at(&self.bytes, at + 4)?);
+                    let name = self.string(u32_at(&self.bytes, at)?)?;
+                    Some((String::from_utf8_lossy(name).into_owned(), value))
+                })
+                .collect::<Option<_>>()
+        };
+        values().unwrap_or_default()
+    }
+
+    /// How many arguments a tracepoint has; nothing if there is no such tracepoint.
+    #[must_use]
+    pub fn arguments(&self, tracepoint: &str) -> Option<u32> {
+        let pointer = self.find(Class::Typedef, &format!("btf_trace_{tracepoint}"))?;
+        let pointer = self.head(self.strip(pointer)?)?;
+        let function = self.head(self.strip(pointer.of)?)?;
+        // The first is the tracepoint's own.
+        (pointer.kind == KIND_PTR && function.kind == KIND_FUNC_PROTO)
+            .then(|| u32::try_from(function.length).ok()?.checked_sub(1))
+            .flatten()
+    }
+
+    fn remember(&mut self, head: Head) {
+        let class = match head.kind {
+            KIND_STRUCT => Class::Structure,
+            KIND_ENUM | KIND_ENUM64 => Class::Enumeration,
+            KIND_TYPEDEF => Class::Typedef,
+            _ => return,
+        };
+        let Some(name) = u32_at(&self.bytes, head.at).and_then(|name| self.string(name)) else {
+            return;
+        };
+        if name.is_empty() || (class == Class::Typedef && !name.starts_with(b"btf_trace_")) {
+            return;
+        }
+        let key = (class, Box::from(name));
+        let id = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        self.names.entry(key).or_insert(id);
+    }
+
+    fn find(&self, class: Class, name: &str) -> Option<u32> {
+        self.names.get(&(class, Box::from(name.as_bytes()))).copied()
+    }
+
+    /// A member by name, also within members that have none.
+    fn member(&self, structure: u32, name: &[u8], depth: usize) -> Option<Member> {
+        let head = self.head(self.strip(structure)?)?;
+        if !matches!(head.kind, KIND_STRUCT | KIND_UNION) || depth == 0 {
+            return None;
+        }
+        (0..head.length).find_map(|index| {
+            let at = head.at + TYPE_BYTES + index * 12;
+            let its_name = self.string(u32_at(&self.bytes, at)?)?;
+            let of = u32_at(&self.bytes, at + 4)?;
+            let offset = u32_at(&self.bytes, at + 8)?;
+            // With the flag, the top byte is the size of a bit field.
+            let bits = if head.flag { offset & 0x00ff_ffff } else { offset };
+            if its_name == name {
+                return Some(Member { bits, of });
+            }
+            if !its_name.is_empty() {
+                return None;
+            }
+            let within = self.member(of, name, depth - 1)?;
+            Some(Member {
+                bits: bits.checked_add(within.bits)?,
+                of: within.of,
+            })
+        })
+    }
+
+    /// The type behind names and qualifiers.
+    fn strip(&self, mut id: u32) -> Option<u32> {
+        for _ in 0..DEPTH {
+            let head = self.head(id)?;
+            match head.kind {
+                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => id = head.of,
+                _ => return Some(id),
+            }
+        }
+        None
+    }
+
+    fn head(&self, id: u32) -> Option<Head> {
+        let place = self.places.get(usize::try_from(id.checked_sub(1)?).ok()?)?;
+        self.head_at(usize::try_from(*place).ok()?)
+    }
+
+    fn head_at(&self, at: usize) -> Option<Head> {
+        let info = u32_at(&self.bytes, at + 4)?;
+        let (length, kind) = (
+            usize::try_from(info & 0xffff).ok()?,
+            u8::try_from(info >> 24 & 0x1f).ok()?,
+        );
+        Some(Head {
+            at,
+            kind,
+            length,
+            flag: info >> 31 == 1,
+            of: u32_at(&self.bytes, at + 8)?,
+        })
+    }
+
+    fn string(&self, offset: u32) -> Option<&[u8]> {
+        let text = self
+            .bytes
+            .get(self.strings.checked_add(usize::try_from(offset).ok()?)?..)?;
+        text.split(|byte| *byte == 0).next()
+    }
+}
+
+/// How many bytes follow a type's fixed part.
+fn tail(head: Head) -> Result<usize, BtfError> {
+    Ok(match head.kind {
+        KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+        KIND_ARRAY => 12,
+        KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * head.length,
+        KIND_ENUM | KIND_FUNC_PROTO => 8 * head.length,
+        KIND_PTR | KIND_FWD | KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_FUNC | KIND_FLOAT
+        | KIND_TYPE_TAG => 0,
+        kind => return Err(BtfError::UnknownKind(kind)),
+    })
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..at.checked_add(2)?)?;
+    Some(u16::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::{
+        BtfError, KIND_ENUM, KIND_FUNC_PROTO, KIND_INT, KIND_PTR, KIND_STRUCT, KIND_TYPEDEF, KIND_UNION, Types,
+    };
+
+    /// Builds type information.
+    struct Builder {
+        types: Vec<u8>,
+        strings: Vec<u8>,
+    }
+
+    impl Builder {
+        fn new() -> Self {
+            Self {
+                types: Vec::new(),
+                strings: vec![0],
+            }
+        }
+
+        fn name(&mut self, name: &str) -> u32 {
+            if name.is_empty() {
+                return 0;
+            }
+            let at = u32::try_from(self.strings.len()).expect("short");
+            self.strings.extend(name.bytes().chain([0]));
+            at
+        }
+
+        fn add(&mut self, name: &str, kind: u8, flag: bool, length: u32, of: u32, tail: &[[u32; 3]], words: usize) {
+            let name = self.name(name);
+            let info = u32::from(flag) << 31 | u32::from(kind) << 24 | length;
+            let tail = tail.iter().flat_map(|words_of| words_of[..words].to_vec());
+            for word in [name, info, of].into_iter().chain(tail) {
+                self.types.extend(word.to_ne_bytes());
+            }
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            let (types, strings) = (self.types.len(), self.strings.len());
+            let mut bytes = vec![];
+            bytes.extend(0xeb9f_u16.to_ne_bytes());
+            bytes.extend([1, 0]);
+            for word in [24, 0, types, types, strings] {
+                bytes.extend(u32::try_from(word).expect("short").to_ne_bytes());
+            }
+            bytes.extend(&self.types);
+            bytes.extend(&self.strings);
+            bytes
+        }
+    }
+
+    /// 1: int; 2: union { 3 }; 3: struct { dev }; 4: struct packet; 5: enum; 6: proto; 7: ptr; 8: typedef.
+    fn sample() -> Builder {
+        let mut builder = Builder::new();
+        builder.add("int", KIND_INT, false, 0, 4, &[[32, 0, 0]], 1);
+        let (inner, dev, sk, bit) = (0, builder.name("dev"), builder.name("sk"), builder.name("bit"));
+        builder.add("", KIND_UNION, false, 1, 8, &[[inner, 3, 0]], 3);
+        builder.add("", KIND_STRUCT, false, 1, 8, &[[dev, 1, 32]], 3);
+        builder.add(
+            "packet",
+            KIND_STRUCT,
+            true,
+            3,
+            24,
+            &[[inner, 2, 64], [sk, 1, 128], [bit, 1, 1 << 24 | 161]],
+            3,
+        );
+        let (first, second) = (builder.name("FIRST"), builder.name("SECOND"));
+        builder.add("reason", KIND_ENUM, false, 2, 4, &[[first, 0, 0], [second, 7, 0]], 2);
+        builder.add("", KIND_FUNC_PROTO, false, 4, 0, &[[0, 1, 0]; 4], 2);
+        builder.add("", KIND_PTR, false, 0, 6, &[], 0);
+        builder.add("btf_trace_kfree_skb", KIND_TYPEDEF, false, 0, 7, &[], 0);
+        builder
+    }
+
+    #[test]
+    fn a_member_is_found_also_within_members_without_a_name() {
+        let types = Types::parse(sample().bytes()).expect("types");
+        assert_eq!(types.offset("packet", "dev"), Some(12));
+        assert_eq!(types.offset("packet", "sk"), Some(16));
+        assert_eq!(types.offset("packet", "nothing"), None);
+        assert_eq!(types.offset("nothing", "dev"), None);
+    }
+
+    #[test]
+    fn a_bit_field_has_no_offset_in_bytes() {
+        let types = Types::parse(sample().bytes()).expect("types");
+        assert_eq!(types.offset("packet", "bit"), None);
+    }
+
+    #[test]
+    fn an_enumeration_and_a_tracepoints_arguments_are_found() {
+        let types = Types::parse(sample().bytes()).expect("types");
+        assert_eq!(
+            types.enumeration("reason"),
+            [("FIRST".to_owned(), 0), ("SECOND".to_owned(), 7)]
+        );
+        assert!(types.enumeration("nothing").is_empty());
+        assert_eq!(types.arguments("kfree_skb"), Some(3));
+        assert_eq!(types.arguments("nothing"), None);
+    }
+
+    #[test]
+    fn a_kind_that_is_not_known_is_said() {
+        let mut builder = sample();
+        builder.add("later", 31, false, 0, 0, &[], 0);
+        assert!(matches!(Types::parse(builder.bytes()), Err(BtfError::UnknownKind(31))));
+    }
+
+    #[test]
+    fn a_type_that_contains_itself_is_no_endless_loop() {
+        let mut builder = Builder::new();
+        builder.add("packet", KIND_STRUCT, false, 1, 8, &[[0, 1, 0]], 3);
+        builder.add("btf_trace_x", KIND_TYPEDEF, false, 0, 2, &[], 0);
+        let types = Types::parse(builder.bytes()).expect("types");
+        assert_eq!(types.offset("packet", "dev"), None);
+        assert_eq!(types.arguments("x"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_bytes_are_nothing_panics(mut noise in prop::collection::vec(any::<(usize, u8)>(), 0..8)) {
+            let mut bytes = sample().bytes();
+            for (at, byte) in noise.drain(..) {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            if let Ok(types) = Types::parse(bytes) {
+                let _found = (types.offset("packet", "dev"), types.enumeration("reason"), types.arguments("kfree_skb"));
+            }
+        }
+    }
+}

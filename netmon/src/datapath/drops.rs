@@ -1,0 +1,288 @@
+//! The counts of packets that the kernel threw away.
+//!
+//! Knows the running kernel's reasons by number and by name, and which of them are no loss. Whose a namespace is, it does
+//! not know.
+
+mod harmless;
+
+use std::collections::BTreeMap;
+
+use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
+use netmon_common::drops::{
+    FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBALS_HARMLESS, Key, LOST_REASONS, MAP,
+    MAP_LOST, MAX_ENTRIES, PROGRAM, TRACEPOINT,
+};
+use tracing::warn;
+
+use self::harmless::{FUNCTIONS, REASONS};
+use super::{
+    DatapathError, batch,
+    symbols::Ranges,
+    tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
+};
+use crate::model::{
+    drops::{Drop, Drops},
+    interface::{InterfaceId, NetnsId},
+    snapshot::{MapRow, ProgramRow},
+};
+
+/// The program, as built with this daemon.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/drops.o"));
+
+/// The kernel's enumeration of reasons.
+const ENUMERATION: &str = "skb_drop_reason";
+/// What most of its names begin with.
+const PREFIX: &str = "SKB_DROP_REASON_";
+/// The reasons of a subsystem have its number in the upper half (6.3).
+const SUBSYSTEM_SHIFT: u32 = 16;
+/// The kernel's enumeration of subsystems.
+const SUBSYSTEMS: &str = "skb_drop_reason_subsys";
+/// What its names begin with.
+const SUBSYSTEM_PREFIX: &str = "SKB_DROP_REASON_SUBSYS_";
+
+/// The running program and its counts.
+#[derive(Debug)]
+pub struct DropsMap {
+    attached: Attached,
+    cpus: usize,
+    reasons: Reasons,
+    /// The number of the reason that says nothing.
+    not_specified: Option<u32>,
+    /// Where a drop without a reason is no loss; nothing if the kernel does not say where its functions are.
+    harmless: Option<Ranges>,
+}
+
+impl DropsMap {
+    /// Loads the program and attaches it.
+    ///
+    /// # Errors
+    /// The kernel gives no reasons (before 5.17), has no type information, or does not take the program.
+    pub(super) fn load(kernel: &Kernel, cpus: u32) -> Result<Self, DatapathError> {
+        let types = &kernel.types;
+        let reasons = Reasons::new(types.enumeration(ENUMERATION), types.enumeration(SUBSYSTEMS));
+        let arguments = types.arguments(TRACEPOINT).unwrap_or(0);
+        if reasons.names.is_empty() || arguments < 3 {
+            return Err(DatapathError::NoReasons);
+        }
+        let mut globals = Globals::offsets(types, FIELDS)?;
+        globals.set(GLOBAL_ARGUMENTS, arguments);
+        let not_specified = reasons.number("NOT_SPECIFIED");
+        globals.set(GLOBAL_NOT_SPECIFIED, not_specified.unwrap_or(u32::MAX));
+        globals.set(GLOBAL_NO_SOCKET, reasons.number("NO_SOCKET").unwrap_or(u32::MAX));
+        globals
+            .long
+            .extend(GLOBALS_HARMLESS.into_iter().zip(reasons.bits(REASONS)));
+        let harmless = Ranges::of_kernel(FUNCTIONS).unwrap_or_default();
+        if harmless.is_none() {
+            warn!(
+                path = super::symbols::PATH,
+                "the kernel hides where its functions are, so drops without a reason cannot be judged and are only \
+                 counted as not attributed; give netmon CAP_SYSLOG, and see kernel.kptr_restrict"
+            );
+        }
+        let mut programs = Programs::open(OBJECT, &globals, kernel)?;
+        programs.attach(PROGRAM, TRACEPOINT)?;
+        let attached = programs.ready();
+        attached.per_cpu_hash(MAP)?;
+        attached.map(MAP_LOST)?;
+        Ok(Self {
+            attached,
+            cpus: usize::try_from(cpus).unwrap_or(usize::MAX),
+            reasons,
+            not_specified,
+            harmless,
+        })
+    }
+
+    /// How many counts there may be before those of other namespaces are taken out.
+    pub const NEARLY_FULL: u64 = MAX_ENTRIES as u64 / 4 * 3;
+
+    /// Reads every count that is a loss.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn read(&self) -> Result<Drops, DatapathError> {
+        let failed = |error| DatapathError::of("read the counts of dropped packets", error);
+        let mut drops = Drops::default();
+        batch::read(
+            descriptor(self.attached.per_cpu_hash(MAP)?),
+            self.cpus,
+            |key: Key, counts: &[u64]| {
+                drops.entries += 1;
+                let Key {
+                    netns,
+                    location,
+                    ifindex,
+                    reason,
+                } = key;
+                let unplaced = Some(reason) == self.not_specified && self.harmless.is_none();
+                if location != 0 && self.harmless.as_ref().is_some_and(|ranges| ranges.contain(location)) {
+                    return;
+                }
+                drops.counted.push(Drop {
+                    interface: InterfaceId {
+                        netns: NetnsId(netns),
+                        ifindex,
+                    },
+                    reason,
+                    unplaced,
+                    packets: counts.iter().sum(),
+                });
+            },
+        )
+        .map_err(failed)?;
+        drops.lost = self.lost()?;
+        Ok(drops)
+    }
+
+    /// What did not fit, by the low bits of the reason.
+    fn lost(&self) -> Result<Vec<(u32, u64)>, DatapathError> {
+        let array: PerCpuArray<&MapData, u64> = self.attached.map(MAP_LOST)?.try_into().map_err(DatapathError::map)?;
+        let mut lost = Vec::new();
+        for reason in 0..LOST_REASONS {
+            let packets = array.get(&reason, 0).map_err(DatapathError::map)?.iter().sum();
+            if packets > 0 {
+                lost.push((reason, packets));
+            }
+        }
+        Ok(lost)
+    }
+
+    /// The reason's name, as the running kernel calls it.
+    #[must_use]
+    pub fn reason(&self, number: u32) -> String {
+        self.reasons.name(number)
+    }
+
+    /// Forgets what was counted for namespaces.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
+        let mut keys: Vec<Key> = Vec::new();
+        batch::read(
+            descriptor(self.attached.per_cpu_hash(MAP)?),
+            self.cpus,
+            |key: Key, _: &[u64]| {
+                if gone(NetnsId(key.netns)) {
+                    keys.push(key);
+                }
+            },
+        )
+        .map_err(|error| DatapathError::of("read the counts of dropped packets", error))?;
+        let map = self.attached.map_mut(MAP)?;
+        let mut map: PerCpuHashMap<&mut MapData, Key, u64> = map.try_into().map_err(DatapathError::map)?;
+        for key in keys {
+            map.remove(&key).map_err(DatapathError::map)?;
+        }
+        Ok(())
+    }
+
+    /// How full the map is.
+    #[must_use]
+    pub fn row(entries: u64, lost: u64) -> MapRow {
+        MapRow {
+            map: MAP,
+            entries,
+            max_entries: MAX_ENTRIES.into(),
+            update_failures: lost,
+        }
+    }
+
+    /// What is in use.
+    #[must_use]
+    pub const fn program() -> ProgramRow {
+        ProgramRow {
+            program: PROGRAM,
+            kind: "tracing",
+            attach_point: TRACEPOINT,
+            mode: "tp_btf",
+        }
+    }
+}
+
+/// The running kernel's reasons.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Reasons {
+    names: BTreeMap<u32, String>,
+    subsystems: BTreeMap<u32, String>,
+}
+
+impl Reasons {
+    fn new(reasons: Vec<(String, u64)>, subsystems: Vec<(String, u64)>) -> Self {
+        let short = |values: Vec<(String, u64)>, prefix: &str| {
+            let values = values.into_iter().filter_map(|(name, number)| {
+                let name = name.strip_prefix(prefix).unwrap_or(&name).to_owned();
+                Some((u32::try_from(number).ok()?, name))
+            });
+            values.collect()
+        };
+        Self {
+            names: short(reasons, PREFIX),
+            subsystems: short(subsystems, SUBSYSTEM_PREFIX),
+        }
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        self.names.iter().find(|(_, it)| *it == name).map(|(number, _)| *number)
+    }
+
+    /// A name of the kernel's; of a subsystem's own reasons only the numbers are known here.
+    fn name(&self, number: u32) -> String {
+        if let Some(name) = self.names.get(&number) {
+            return name.clone();
+        }
+        let (subsystem, reason) = (number >> SUBSYSTEM_SHIFT, number & ((1 << SUBSYSTEM_SHIFT) - 1));
+        match self.subsystems.get(&subsystem) {
+            Some(name) if subsystem > 0 => format!("{name}_{reason}"),
+            _ => format!("REASON_{number}"),
+        }
+    }
+
+    /// Those names as bits by number. A kernel that has no such reason has no such bit.
+    fn bits(&self, names: &[&str]) -> [u64; 4] {
+        let mut bits = [0_u64; 4];
+        for number in names.iter().filter_map(|name| self.number(name)) {
+            let word = usize::try_from(number / u64::BITS).unwrap_or(usize::MAX);
+            if let Some(word) = bits.get_mut(word) {
+                *word |= 1 << (number % u64::BITS);
+            }
+        }
+        bits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reasons;
+
+    fn reasons() -> Reasons {
+        let value = |name: &str, number| (name.to_owned(), number);
+        Reasons::new(
+            vec![
+                value("SKB_CONSUMED", 1),
+                value("SKB_DROP_REASON_NO_SOCKET", 3),
+                value("SKB_DROP_REASON_QUEUE_PURGE", 104),
+                value("SKB_DROP_REASON_SUBSYS_MASK", 0xffff_0000),
+            ],
+            vec![
+                value("SKB_DROP_REASON_SUBSYS_CORE", 0),
+                value("SKB_DROP_REASON_SUBSYS_OPENVSWITCH", 3),
+            ],
+        )
+    }
+
+    #[test]
+    fn a_reason_is_called_as_the_kernel_calls_it() {
+        assert_eq!(reasons().name(3), "NO_SOCKET");
+        assert_eq!(reasons().name(1), "SKB_CONSUMED");
+        assert_eq!(reasons().name(200), "REASON_200");
+        assert_eq!(reasons().name(3 << 16 | 5), "OPENVSWITCH_5");
+    }
+
+    #[test]
+    fn harmless_reasons_are_bits_by_the_running_kernels_numbers() {
+        let bits = reasons().bits(&["SKB_CONSUMED", "QUEUE_PURGE", "NOT_IN_THIS_KERNEL"]);
+        assert_eq!(bits, [1 << 1, 1 << (104 - 64), 0, 0]);
+    }
+}

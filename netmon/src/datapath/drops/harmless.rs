@@ -1,0 +1,55 @@
+//! What the kernel throws away without anything being lost.
+//!
+//! An alarm for nothing is a defect, and so is a silent loss: what stands here is left out everywhere, and why is said.
+//! Two more rules are in the kernel program itself: packets of no network (Unix and netlink sockets), and answers to
+//! pings of which a raw socket has taken a copy.
+
+/// Reasons, by the kernel's names without `SKB_DROP_REASON_`. A kernel that lacks one has nothing to leave out.
+pub(super) const REASONS: &[&str] = &[
+    // Delivered, or not dropped at all: the tracepoint's other use.
+    "SKB_NOT_DROPPED_YET",
+    "SKB_CONSUMED",
+    // Lay unread when its socket or queue was closed.
+    "QUEUE_PURGE",
+    "SOCKET_CLOSE",
+    "UNIX_DISCONNECT",
+    "UNIX_SKIP_OOB",
+    // A switch sent it to every port; this one is not meant.
+    "OTHERHOST",
+    "IPV6_NDISC_NS_OTHERHOST",
+    // IPv6 is switched off: neighbours' multicast goes on.
+    "IPV6DISABLED",
+    // The data, or the acknowledgement, is there already: the other end sent it twice, or a later one came first.
+    "TCP_OLD_DATA",
+    "TCP_OLD_SEQUENCE",
+    "TCP_OLD_ACK",
+    "TCP_OFOMERGE",
+    "TCP_RFC7323_PAWS_ACK",
+    // Did its work: a reset that ended a connection (counted as such), a handshake that carried data.
+    "TCP_RESET",
+    "TCP_FASTOPEN",
+];
+
+/// Functions in which a drop without a reason is no loss.
+pub(super) const FUNCTIONS: &[&str] = &[
+    // A socket was closed with data unread.
+    "__sk_flush_backlog",
+    "inet_sock_destruct",
+    "sk_stream_kill_queues",
+    "skb_queue_purge",
+    "skb_queue_purge_reason",
+    "skb_rbtree_purge",
+    "tcp_disconnect",
+    "tcp_write_queue_purge",
+    "udp_destruct_common",
+    "udp_destruct_sock",
+    // The last segments of a connection that is in TIME_WAIT: what is really lost there has a reason.
+    "tcp_v4_rcv",
+    "tcp_v6_rcv",
+    // Parts of a packet that was put together, when the whole is let go of (before 6.2 without the whole's reason).
+    "skb_release_data",
+    // Multicast that nobody here wants, on a network where everybody gets it.
+    "__udp4_lib_mcast_deliver",
+    "__udp6_lib_mcast_deliver",
+    "ip6_mc_input",
+];

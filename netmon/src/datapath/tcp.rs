@@ -1,0 +1,242 @@
+//! The counts of what happens to TCP connections.
+//!
+//! Also tells the programs which device has which address, for what has an address and no route yet. Whose a namespace
+//! is, it does not know.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap};
+use netmon_common::tcp::{
+    Address, FIELDS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_ADDRESSES, MAP_LOST, MAX_ADDRESSES, MAX_ENTRIES,
+    PROGRAMS, Program, Tcp,
+};
+use tracing::{debug, warn};
+
+use super::{
+    DatapathError, batch,
+    tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
+};
+use crate::model::{
+    interface::{InterfaceId, NetnsId},
+    snapshot::{MapRow, ProgramRow},
+    tcp::Events,
+};
+
+/// The programs, as built with this daemon.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcp.o"));
+
+/// How many addresses of one namespace are told: Docker gives a container two a network.
+const ADDRESSES_PER_NAMESPACE: usize = 128;
+
+/// The running programs and their counts.
+#[derive(Debug)]
+pub struct TcpMap {
+    attached: Attached,
+    cpus: usize,
+    /// Programs that count.
+    programs: Vec<Program>,
+    /// What was told, by namespace.
+    addresses: BTreeMap<NetnsId, BTreeMap<[u8; 16], u32>>,
+    told: u64,
+    refused: u64,
+}
+
+impl TcpMap {
+    /// Loads the programs and attaches them. One that this kernel has no tracepoint for is left out, with a warning.
+    ///
+    /// # Errors
+    /// The kernel has no type information, or takes none of the programs.
+    pub(super) fn load(kernel: &Kernel, cpus: u32) -> Result<Self, DatapathError> {
+        let mut globals = Globals::offsets(&kernel.types, FIELDS)?;
+        let arguments = kernel.types.arguments("tcp_retransmit_skb").unwrap_or(0);
+        globals.set(GLOBAL_RETRANSMIT_ARGUMENTS, arguments);
+        let mut open = Programs::open(OBJECT, &globals, kernel)?;
+        let mut programs = Vec::with_capacity(PROGRAMS.len());
+        let mut last = None;
+        for program in PROGRAMS {
+            match open.attach(program.name, program.tracepoint) {
+                Ok(()) => programs.push(program),
+                Err(error) if error.is_permission() => return Err(error),
+                Err(error) => {
+                    warn!(tracepoint = program.tracepoint, %error, "what this tracepoint tells is not counted");
+                    last = Some(error);
+                }
+            }
+        }
+        if let (Some(error), true) = (last, programs.is_empty()) {
+            return Err(error);
+        }
+        let attached = open.ready();
+        attached.per_cpu_hash(MAP)?;
+        attached.map(MAP_LOST)?;
+        attached.map(MAP_ADDRESSES)?;
+        Ok(Self {
+            attached,
+            cpus: usize::try_from(cpus).unwrap_or(usize::MAX),
+            programs,
+            addresses: BTreeMap::new(),
+            told: 0,
+            refused: 0,
+        })
+    }
+
+    /// Whether every program counts.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.programs.len() == PROGRAMS.len()
+    }
+
+    /// Reads every interface's counts.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn read(&self) -> Result<BTreeMap<InterfaceId, Events>, DatapathError> {
+        let mut all = BTreeMap::new();
+        let each = |key: Key, counts: &[Tcp]| {
+            let mut sum = Tcp::ZERO;
+            counts.iter().for_each(|its| sum.accumulate(its));
+            all.insert(interface(key), Events::from(sum));
+        };
+        batch::read(descriptor(self.attached.per_cpu_hash(MAP)?), self.cpus, each)
+            .map_err(|error| DatapathError::of("read the counts of TCP events", error))?;
+        Ok(all)
+    }
+
+    /// Reads the counts of one namespace, all interfaces together.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn read_namespace(&self, netns: NetnsId) -> Result<Events, DatapathError> {
+        let mut all = Events::default();
+        for (id, events) in self.read()? {
+            if id.netns == netns {
+                all.accumulate(&events);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Events that there was no room for.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn lost(&self) -> Result<u64, DatapathError> {
+        let array: PerCpuArray<&MapData, u64> = self.attached.map(MAP_LOST)?.try_into().map_err(DatapathError::map)?;
+        Ok(array.get(&0, 0).map_err(DatapathError::map)?.iter().sum())
+    }
+
+    /// Tells the programs which addresses a namespace's devices have now. What does not fit is counted, and not told:
+    /// its events belong to no network then.
+    pub fn tell(&mut self, netns: NetnsId, addresses: impl IntoIterator<Item = (IpAddr, u32)>) {
+        let wanted: BTreeMap<[u8; 16], u32> = addresses
+            .into_iter()
+            .take(ADDRESSES_PER_NAMESPACE)
+            .map(|(address, ifindex)| (octets(address), ifindex))
+            .collect();
+        let known = self.addresses.remove(&netns).unwrap_or_default();
+        if wanted != known
+            && let Err(error) = self.write(netns, &known, &wanted)
+        {
+            debug!(netns = netns.0, %error, "the kernel programs do not know all addresses");
+            self.refused += 1;
+        }
+        if !wanted.is_empty() {
+            self.addresses.insert(netns, wanted);
+        }
+        self.told = self.addresses.values().map(|its| its.len() as u64).sum();
+    }
+
+    fn write(
+        &mut self,
+        netns: NetnsId,
+        known: &BTreeMap<[u8; 16], u32>,
+        wanted: &BTreeMap<[u8; 16], u32>,
+    ) -> Result<(), DatapathError> {
+        let map = self.attached.map_mut(MAP_ADDRESSES)?;
+        let mut map: HashMap<&mut MapData, Address, u32> = map.try_into().map_err(DatapathError::map)?;
+        let key = |address: &[u8; 16]| Address {
+            netns: netns.0,
+            address: *address,
+        };
+        for address in known.keys().filter(|address| !wanted.contains_key(*address)) {
+            map.remove(&key(address)).map_err(DatapathError::map)?;
+        }
+        for (address, ifindex) in wanted {
+            map.insert(key(address), ifindex, 0).map_err(DatapathError::map)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what was counted and told for namespaces.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
+        let mut keys: Vec<Key> = Vec::new();
+        let each = |key: Key, _: &[Tcp]| {
+            if gone(NetnsId(key.netns)) {
+                keys.push(key);
+            }
+        };
+        batch::read(descriptor(self.attached.per_cpu_hash(MAP)?), self.cpus, each)
+            .map_err(|error| DatapathError::of("read the counts of TCP events", error))?;
+        let map = self.attached.map_mut(MAP)?;
+        let mut map: PerCpuHashMap<&mut MapData, Key, Tcp> = map.try_into().map_err(DatapathError::map)?;
+        for key in keys {
+            map.remove(&key).map_err(DatapathError::map)?;
+        }
+        let told: Vec<NetnsId> = self.addresses.keys().copied().filter(|netns| gone(*netns)).collect();
+        for netns in told {
+            self.tell(netns, []);
+        }
+        Ok(())
+    }
+
+    /// How full the maps are, with so many interfaces and so many events lost.
+    #[must_use]
+    pub fn rows(&self, interfaces: u64, lost: u64) -> [MapRow; 2] {
+        [
+            MapRow {
+                map: MAP,
+                entries: interfaces,
+                max_entries: MAX_ENTRIES.into(),
+                update_failures: lost,
+            },
+            MapRow {
+                map: MAP_ADDRESSES,
+                entries: self.told,
+                max_entries: MAX_ADDRESSES.into(),
+                update_failures: self.refused,
+            },
+        ]
+    }
+
+    /// What is in use.
+    pub fn programs(&self) -> impl Iterator<Item = ProgramRow> {
+        self.programs.iter().map(|program| ProgramRow {
+            program: program.name,
+            kind: "tracing",
+            attach_point: program.tracepoint,
+            mode: "tp_btf",
+        })
+    }
+}
+
+const fn interface(key: Key) -> InterfaceId {
+    let Key {
+        netns,
+        ifindex,
+        zero: _,
+    } = key;
+    InterfaceId {
+        netns: NetnsId(netns),
+        ifindex,
+    }
+}
+
+const fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}

@@ -1,0 +1,67 @@
+//! Packets that the kernel threw away.
+
+use std::fmt;
+
+use super::{
+    catalog,
+    family::Page,
+    labels::{ContainerDrop, NetworkDrop, Rows, UnattributedDrop},
+};
+use crate::model::snapshot::{DropRow, DropRows, UnattributedRow};
+
+/// Writes all but the containers': what is nobody's must not be left out for want of room.
+pub(super) fn encode(page: &mut Page<'_>, drops: &DropRows) -> fmt::Result {
+    let DropRows {
+        containers: _,
+        overlays,
+        load_balancers,
+        node,
+        unattributed,
+    } = drops;
+    let rows = |rows: &[DropRow]| {
+        Rows::new(rows.iter().map(|row| {
+            let DropRow {
+                network,
+                reason,
+                packets,
+            } = row;
+            (NetworkDrop { network, reason }.block(), *packets)
+        }))
+    };
+    catalog::OVERLAY_PACKET_DROPS.encode(page, rows(overlays).each(|packets| *packets))?;
+    catalog::LOAD_BALANCER_PACKET_DROPS.encode(page, rows(load_balancers).each(|packets| *packets))?;
+    catalog::NODE_PACKET_DROPS.encode(page, rows(node).each(|packets| *packets))?;
+    let unattributed = Rows::new(unattributed.iter().map(|row| {
+        let UnattributedRow { reason, cause, packets } = row;
+        let cause = cause.as_str();
+        (UnattributedDrop { reason, cause }.block(), *packets)
+    }));
+    catalog::UNATTRIBUTED_DROPS.encode(page, unattributed.each(|packets| *packets))
+}
+
+/// Writes the containers', container by container as long as there is room for `room` series. Says whether some were left
+/// out.
+pub(super) fn encode_containers(
+    page: &mut Page<'_>,
+    drops: &DropRows,
+    room: Option<usize>,
+) -> Result<bool, fmt::Error> {
+    let mut rows = Rows::new(drops.containers.iter().map(|(identity, row)| {
+        let DropRow {
+            network,
+            reason,
+            packets,
+        } = row;
+        let labels = ContainerDrop {
+            container: &identity.container,
+            service: &identity.service,
+            stack: &identity.stack,
+            network,
+            reason,
+        };
+        (labels.block(), (identity, *packets))
+    }));
+    let whole = room.is_none_or(|room| rows.keep_groups(room, |(one, _), (other, _)| one == other));
+    catalog::CONTAINER_PACKET_DROPS.encode(page, rows.each(|(_, packets)| *packets))?;
+    Ok(!whole)
+}

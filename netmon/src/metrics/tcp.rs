@@ -1,0 +1,105 @@
+//! Containers' TCP connections.
+
+use std::fmt;
+
+use super::{
+    catalog,
+    family::Page,
+    labels::{Connections, ContainerNetwork, ContainerNetworkFailure, Rows},
+};
+use crate::model::{
+    snapshot::{ConnectionsRow, TcpRow},
+    tcp::{CONNECTION_STATES, FAILURE_REASONS, NO_NETWORK},
+};
+
+/// Writes them, container by container as long as there is room for `room` series. Says whether some were left out.
+pub(super) fn encode(
+    page: &mut Page<'_>,
+    tcp: &[TcpRow],
+    connections: &[ConnectionsRow],
+    room: Option<usize>,
+) -> Result<bool, fmt::Error> {
+    let mut rows = Rows::new(tcp.iter().map(|row| (container_network(row), row)));
+    let whole = room.is_none_or(|room| {
+        rows.keep_groups(room / series_of_a_network(), |one, other| {
+            one.identity == other.identity
+        })
+    });
+
+    catalog::CONTAINER_TCP_SENT_SEGMENTS.encode(page, rows.each(|row| row.segments.sent))?;
+    catalog::CONTAINER_TCP_RETRANSMITTED_SEGMENTS.encode(page, rows.each(|row| row.segments.retransmitted))?;
+    catalog::CONTAINER_TCP_RESETS_SENT.encode(page, rows.each(|row| row.segments.resets_sent))?;
+
+    let counted = Rows::new(
+        rows.iter()
+            .filter_map(|row| Some((container_network(row), (*row, row.events?)))),
+    );
+    catalog::CONTAINER_TCP_RESETS_RECEIVED.encode(page, counted.each(|(_, it)| it.counts().resets_received))?;
+    catalog::CONTAINER_TCP_CONNECTS.encode(page, counted.each(|(_, it)| it.counts().connects))?;
+    catalog::CONTAINER_TCP_ACCEPTS.encode(page, counted.each(|(_, it)| it.counts().accepts))?;
+
+    let failures = counted.iter().flat_map(|(row, events)| {
+        let counts = FAILURE_REASONS.map(|(reason, index)| (reason, events.counts().failures[index]));
+        // What no network is known of fails rarely; a network's reasons are there from the start.
+        let shown = |(_, count): &(&str, u64)| &*row.network != NO_NETWORK || *count > 0;
+        counts
+            .into_iter()
+            .filter(shown)
+            .map(|(reason, count)| (failure(row, reason), count))
+    });
+    let failures = Rows::new(failures);
+    catalog::CONTAINER_TCP_CONNECT_FAILURES.encode(page, failures.each(|count| *count))?;
+
+    // A histogram is fifteen series: not for those who never measured anything.
+    let round_trips = counted
+        .iter()
+        .map(|(row, events)| (container_network(row), events.round_trips()));
+    let round_trips = Rows::new(round_trips.filter(|(_, histogram)| histogram.count > 0));
+    catalog::CONTAINER_TCP_ROUND_TRIP_TIME.encode(page, round_trips.each_ref())?;
+
+    let kept = connections
+        .iter()
+        .filter(|row| whole || rows.iter().any(|kept| kept.identity == row.identity));
+    let states = Rows::new(kept.flat_map(|row| {
+        let ConnectionsRow { identity, states } = row;
+        states.iter().map(move |(state, count)| {
+            let labels = Connections {
+                container: &identity.container,
+                service: &identity.service,
+                stack: &identity.stack,
+                state,
+            };
+            (labels.block(), *count)
+        })
+    }));
+    catalog::CONTAINER_TCP_CONNECTIONS.encode(page, states.each(|count| *count))?;
+    Ok(!whole)
+}
+
+/// How many series a container's network makes at most.
+const fn series_of_a_network() -> usize {
+    const COUNTERS: usize = 6;
+    const HISTOGRAM: usize = netmon_common::tcp::ROUND_TRIP_BUCKETS + 2;
+    COUNTERS + HISTOGRAM + FAILURE_REASONS.len() + CONNECTION_STATES.len()
+}
+
+fn container_network(row: &TcpRow) -> super::labels::Block<ContainerNetwork<'static>> {
+    ContainerNetwork {
+        container: &row.identity.container,
+        service: &row.identity.service,
+        stack: &row.identity.stack,
+        network: &row.network,
+    }
+    .block()
+}
+
+fn failure(row: &TcpRow, reason: &str) -> super::labels::Block<ContainerNetworkFailure<'static>> {
+    ContainerNetworkFailure {
+        container: &row.identity.container,
+        service: &row.identity.service,
+        stack: &row.identity.stack,
+        network: &row.network,
+        reason,
+    }
+    .block()
+}

@@ -1,0 +1,262 @@
+//! What happens to TCP connections, as the kernel programs count it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use netmon_common::tcp::{
+    FAILURE_ABORTED, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNREACHABLE, FAILURES,
+    ROUND_TRIP_BOUNDS, STATES, Tcp,
+};
+
+use super::snapshot::Histogram;
+
+/// Why a connection to somebody else was not made: the label's value, and where the programs count it.
+pub const FAILURE_REASONS: [(&str, usize); FAILURES] = [
+    ("refused", FAILURE_REFUSED),
+    ("timeout", FAILURE_TIMEOUT),
+    ("unreachable", FAILURE_UNREACHABLE),
+    ("reset", FAILURE_RESET),
+    ("aborted", FAILURE_ABORTED),
+    ("other", FAILURE_OTHER),
+];
+
+/// The states of a connection that the programs count: the label's value, and the kernel's number
+/// (`include/net/tcp_states.h`). A closed socket is no connection; one in TIME_WAIT is no socket any more, and the
+/// kernel counts it itself.
+pub const CONNECTION_STATES: [(&str, usize); 9] = [
+    ("established", 1),
+    ("syn_sent", 2),
+    ("syn_received", 3),
+    ("fin_wait1", 4),
+    ("fin_wait2", 5),
+    ("close_wait", 8),
+    ("last_ack", 9),
+    ("listen", 10),
+    ("closing", 11),
+];
+
+/// The counts of an interface, or of several together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events(Tcp);
+
+impl From<Tcp> for Events {
+    fn from(counts: Tcp) -> Self {
+        Self(counts)
+    }
+}
+
+impl Events {
+    /// Adds another interface's.
+    pub fn accumulate(&mut self, other: &Self) {
+        self.0.accumulate(&other.0);
+    }
+
+    /// The counts.
+    #[must_use]
+    pub const fn counts(&self) -> &Tcp {
+        &self.0
+    }
+
+    /// Connections in a state, of which there were so many `before` the programs counted. Never below nothing, as it
+    /// might seem while one is on its way from CPU to CPU.
+    #[must_use]
+    pub fn connections(&self, state: usize, before: &Before) -> u64 {
+        let count = self
+            .changes(state)
+            .wrapping_add(before.0.get(state).copied().unwrap_or(0));
+        u64::try_from(count).unwrap_or(0)
+    }
+
+    fn changes(&self, state: usize) -> i64 {
+        self.0.states.get(state).copied().unwrap_or(0).cast_signed()
+    }
+
+    /// What there must have been before the programs counted, if there are so many sockets in each state now.
+    #[must_use]
+    pub fn before(&self, now: &[u64; STATES]) -> Before {
+        Before(std::array::from_fn(|state| {
+            now[state].cast_signed().wrapping_sub(self.changes(state))
+        }))
+    }
+
+    /// Smoothed round-trip times, in seconds.
+    #[must_use]
+    pub fn round_trips(&self) -> Histogram {
+        let bounds = ROUND_TRIP_BOUNDS.iter().map(|bound| f64::from(*bound) / 1e6);
+        let buckets: Vec<_> = bounds.chain([f64::INFINITY]).zip(self.0.round_trips).collect();
+        Histogram {
+            count: buckets.iter().map(|(_, count)| count).sum(),
+            sum: self.0.round_trip_microseconds as f64 / 1e6,
+            buckets,
+        }
+    }
+}
+
+/// Sockets by the number of their state, before the programs counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before([i64; STATES]);
+
+/// What the kernel counts for a namespace as a whole, and the programs for each of its networks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segments {
+    /// Segments sent for the first time (`TcpOutSegs`).
+    pub sent: u64,
+    /// Segments sent again (`TcpRetransSegs`).
+    pub retransmitted: u64,
+    /// Resets sent (`TcpOutRsts`).
+    pub resets_sent: u64,
+}
+
+impl Segments {
+    fn zip(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
+        Self {
+            sent: f(self.sent, other.sent),
+            retransmitted: f(self.retransmitted, other.retransmitted),
+            resets_sent: f(self.resets_sent, other.resets_sent),
+        }
+    }
+}
+
+/// The network of what goes over loopback, and of what no network is known of.
+pub const NO_NETWORK: &str = "";
+
+/// A namespace's counts, shared out among its networks so that the sum is the kernel's own.
+///
+/// The programs tell the networks' shares; the rest, which went over loopback or through no device that has programs,
+/// is [`NO_NETWORK`]'s. The kernel's counts and the programs' are not read at one moment: a share that seems to fall
+/// stays where it was until it has risen again, for a counter that falls is taken for one that was reset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// What the kernel had counted, and the programs had not, before netmon looked.
+    before: Option<Segments>,
+    shown: BTreeMap<Arc<str>, Segments>,
+}
+
+impl Shares {
+    /// Takes in a reading: the kernel's count of the whole, if it could be read, and the networks' shares. What was
+    /// counted before netmon came is in nobody's share if the namespace `is_older`: it is not known whose it was, and
+    /// would come back as a jump with every restart.
+    pub fn observe(&mut self, whole: Option<Segments>, shares: &BTreeMap<Arc<str>, Segments>, is_older: bool) {
+        for (network, share) in shares {
+            self.raise(network, *share);
+        }
+        let Some(whole) = whole else { return };
+        let named = self.shown.iter().filter(|(network, _)| &***network != NO_NETWORK);
+        let named = named.fold(Segments::default(), |sum, (_, share)| {
+            sum.zip(*share, u64::saturating_add)
+        });
+        let rest = whole.zip(named, u64::saturating_sub);
+        let before = *self
+            .before
+            .get_or_insert(if is_older { rest } else { Segments::default() });
+        self.raise(&Arc::from(NO_NETWORK), rest.zip(before, u64::saturating_sub));
+    }
+
+    /// Every network's share.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, Segments)> {
+        self.shown.iter().map(|(network, share)| (network, *share))
+    }
+
+    fn raise(&mut self, network: &Arc<str>, share: Segments) {
+        let shown = self.shown.entry(Arc::clone(network)).or_default();
+        *shown = shown.zip(share, u64::max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use netmon_common::tcp::Tcp;
+
+    use super::{Before, Events, NO_NETWORK, Segments, Shares};
+
+    fn sent(sent: u64) -> Segments {
+        Segments {
+            sent,
+            ..Segments::default()
+        }
+    }
+
+    fn shares<const N: usize>(shares: [(&str, u64); N]) -> BTreeMap<Arc<str>, Segments> {
+        shares
+            .into_iter()
+            .map(|(network, count)| (Arc::from(network), sent(count)))
+            .collect()
+    }
+
+    fn shown(shares: &Shares, network: &str) -> u64 {
+        let share = shares.iter().find(|(name, _)| &***name == network);
+        share.expect("a share").1.sent
+    }
+
+    #[test]
+    fn the_shares_are_the_whole_of_a_new_namespace() {
+        let mut book = Shares::default();
+        book.observe(Some(sent(10)), &shares([("front", 6), ("back", 1)]), false);
+        assert_eq!((shown(&book, "front"), shown(&book, "back")), (6, 1));
+        assert_eq!(shown(&book, NO_NETWORK), 3);
+    }
+
+    #[test]
+    fn what_was_before_netmon_is_in_nobodys_share() {
+        let mut book = Shares::default();
+        book.observe(Some(sent(1000)), &shares([("front", 2)]), true);
+        assert_eq!(shown(&book, NO_NETWORK), 0);
+        book.observe(Some(sent(1010)), &shares([("front", 9)]), true);
+        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (9, 3));
+    }
+
+    #[test]
+    fn a_share_never_falls() {
+        let mut book = Shares::default();
+        book.observe(Some(sent(10)), &shares([("front", 6)]), false);
+        // The programs were read later than the kernel's count.
+        book.observe(Some(sent(11)), &shares([("front", 9)]), false);
+        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (9, 4));
+        book.observe(Some(sent(20)), &shares([("front", 8)]), false);
+        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (9, 11));
+    }
+
+    #[test]
+    fn without_the_kernels_count_the_shares_are_what_the_programs_say() {
+        let mut book = Shares::default();
+        book.observe(None, &shares([("front", 6), ("", 2)]), false);
+        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (6, 2));
+    }
+
+    #[test]
+    fn a_socket_that_leaves_on_another_cpu_than_it_came_on_is_gone() {
+        let mut here = Tcp::ZERO;
+        here.states[1] = 3;
+        let mut there = Tcp::ZERO;
+        there.states[1] = 0_u64.wrapping_sub(2);
+        let mut events = Events::from(here);
+        events.accumulate(&Events::from(there));
+        assert_eq!(events.connections(1, &Before::default()), 1);
+        assert_eq!(Events::from(there).connections(1, &Before::default()), 0);
+    }
+
+    #[test]
+    fn sockets_that_were_there_before_are_counted_from_what_is_there_now() {
+        let mut counts = Tcp::ZERO;
+        counts.states[1] = 0_u64.wrapping_sub(2);
+        let mut now = [0; 16];
+        now[1] = 5;
+        let before = Events::from(counts).before(&now);
+        counts.states[1] = 0_u64.wrapping_sub(6);
+        assert_eq!(Events::from(counts).connections(1, &before), 1);
+    }
+
+    #[test]
+    fn round_trips_are_in_seconds_and_every_one_is_in_a_bucket() {
+        let mut counts = Tcp::ZERO;
+        counts.round_trips[0] = 2;
+        counts.round_trips[12] = 1;
+        counts.round_trip_microseconds = 700_150;
+        let histogram = Events::from(counts).round_trips();
+        assert_eq!(histogram.buckets.first(), Some(&(0.0001, 2)));
+        assert_eq!(histogram.buckets.last(), Some(&(f64::INFINITY, 1)));
+        assert_eq!(histogram.count, 3);
+        assert!((histogram.sum - 0.700_15).abs() < 1e-9);
+    }
+}

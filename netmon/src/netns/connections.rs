@@ -1,0 +1,74 @@
+//! How many TCP sockets a namespace has in each state, from the kernel's own list.
+//!
+//! For namespaces that were there before netmon was: the kernel programs count changes of state, so somebody has to say
+//! from where. The kernel walks all the machine's connections for such a list (some milliseconds), so it is asked for
+//! once and never again.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+};
+
+/// The lists of the namespace that the calling thread is in.
+const LISTS: [&str; 2] = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
+/// Numbers of states (`include/net/tcp_states.h`), 0 included.
+pub const STATES: usize = 16;
+/// A connection that is being made to a listening socket is listed with this state, but is no socket yet.
+const SYN_RECEIVED: usize = 3;
+/// What is left of a connection is listed with this one, and is no socket any more.
+const TIME_WAIT: usize = 6;
+
+/// Counts the sockets of the calling thread's namespace by the number of their state.
+///
+/// # Errors
+/// The lists cannot be read. A kernel without IPv6 has only one.
+pub fn count() -> io::Result<[u64; STATES]> {
+    let mut counts = [0; STATES];
+    for path in LISTS {
+        match File::open(path) {
+            Ok(file) => tally(BufReader::new(file), &mut counts)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(counts)
+}
+
+fn tally(mut list: impl BufRead, counts: &mut [u64; STATES]) -> io::Result<()> {
+    let mut line = Vec::new();
+    while list.read_until(b'\n', &mut line)? > 0 {
+        if let Some(count) = state(&line).and_then(|state| counts.get_mut(state)) {
+            *count += 1;
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// The state of the socket that a line is about; the head is about none.
+fn state(line: &[u8]) -> Option<usize> {
+    let line = std::str::from_utf8(line).ok()?;
+    let state = usize::from_str_radix(line.split_ascii_whitespace().nth(3)?, 16).ok()?;
+    (state != SYN_RECEIVED && state != TIME_WAIT).then_some(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{STATES, tally};
+
+    #[test]
+    fn sockets_are_counted_by_state_and_what_is_none_is_left_out() {
+        let list = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 35150 1
+   1: 0100007F:0BB8 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 35151 1
+   2: 0100007F:0BB8 0100007F:9C42 01 00000000:00000000 00:00000000 00000000     0        0 35152 1
+   3: 0100007F:0BB8 0100007F:9C44 03 00000000:00000000 01:00000050 00000000     0        0 0 1
+   4: 0100007F:0BB8 0100007F:9C46 06 00000000:00000000 03:00000050 00000000     0        0 0 3
+\u{fffd} cut
+";
+        let mut counts = [0; STATES];
+        tally(list.as_bytes(), &mut counts).expect("a list");
+        assert_eq!((counts[1], counts[10]), (2, 1));
+        assert_eq!(counts.iter().sum::<u64>(), 3);
+    }
+}

@@ -1,0 +1,121 @@
+//! Where something that the kernel counted belongs, decided once.
+//!
+//! The kernel programs count from the first packet on, by namespace and device. Whose those are is known a moment later:
+//! the namespace has to be seen, and the engine has to say what it is for. Until then such a count is held back, and
+//! what was decided stays decided, because a count that moves from one series to another looks like one that was reset
+//! and one that jumped.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Namespace, Owner, State};
+use crate::{
+    model::{
+        interface::{InterfaceId, NetnsId},
+        place::{Cause, Place, Site},
+    },
+    network,
+};
+
+/// How long the namespace, and its device, may take to become known. Longer than an engine under load takes to describe
+/// a container.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Loopback's number in every namespace.
+const LOOPBACK: u32 = 1;
+
+/// What was decided, and what is still open since when.
+#[derive(Debug, Default)]
+pub struct Sites(BTreeMap<InterfaceId, Known>);
+
+#[derive(Debug)]
+enum Known {
+    Open(Instant),
+    Decided(Site),
+}
+
+impl State {
+    /// Where something belongs that was counted there; nothing if that is not decided yet.
+    pub fn site(&mut self, id: InterfaceId, now: Instant) -> Option<Site> {
+        let since = match self.sites.0.get(&id) {
+            Some(Known::Decided(site)) => return Some(site.clone()),
+            Some(Known::Open(since)) => *since,
+            None => now,
+        };
+        let late = now.saturating_duration_since(since) >= PATIENCE;
+        let site = self.decide(id, late);
+        let known = site.clone().map_or(Known::Open(since), Known::Decided);
+        self.sites.0.insert(id, known);
+        site
+    }
+
+    fn decide(&self, id: InterfaceId, late: bool) -> Option<Site> {
+        let InterfaceId { netns, ifindex } = id;
+        if netns == NetnsId(0) {
+            return Some(Site::Nowhere(Cause::NoNamespace));
+        }
+        let Some(namespace) = self.namespace(netns) else {
+            return late.then_some(Site::Nowhere(Cause::ForeignNamespace));
+        };
+        let Some(place) = namespace.place.clone() else {
+            return late.then_some(Site::Nowhere(Cause::Unnamed));
+        };
+        let network = match &place {
+            Place::Overlay { network } | Place::LoadBalancer { network } => Some(Arc::clone(network)),
+            _ if ifindex == 0 || ifindex == LOOPBACK => Some(Arc::default()),
+            Place::Node => self.network_of_node_device(namespace, ifindex),
+            Place::Container { .. } => self.network_of_interface(id),
+        };
+        let network = network.or_else(|| late.then(Arc::default))?;
+        Some(Site::In { place, network })
+    }
+
+    /// The network of a container's interface, living or gone, once it is known.
+    fn network_of_interface(&self, id: InterfaceId) -> Option<Arc<str>> {
+        let living = self.interfaces.get(&id).and_then(|interface| interface.owner.as_ref());
+        let owner = living.or_else(|| {
+            let ended = self.ended.iter().rev().find(|ended| ended.id == id)?;
+            ended.owner.as_ref()
+        })?;
+        match owner {
+            Owner::Container { network, .. } if !network.is_empty() => Some(Arc::clone(network)),
+            Owner::Container { .. } | Owner::Overlay { .. } => None,
+        }
+    }
+
+    /// The network of a device of the node's: a bridge network's bridge, or a port of it. Empty for any other; nothing for
+    /// one that was not seen yet.
+    fn network_of_node_device(&self, node: &Namespace, ifindex: u32) -> Option<Arc<str>> {
+        let device = node.devices.get(&ifindex)?;
+        let bridge = device
+            .master
+            .and_then(|master| node.devices.get(&master))
+            .unwrap_or(device);
+        Some(network::network_of_bridge(&bridge.name, &self.inventory).unwrap_or_default())
+    }
+
+    /// Of several namespaces that are the same to people (a container's old one and that of the one which took its name)
+    /// the one that stands: the living, or the latest.
+    #[must_use]
+    pub fn standing(&self) -> BTreeMap<&Place, NetnsId> {
+        let departed = self
+            .departed
+            .iter()
+            .map(|departed| (departed.netns, &departed.namespace));
+        let living = self.namespaces.iter().map(|(netns, namespace)| (*netns, namespace));
+        departed
+            .chain(living)
+            .filter_map(|(netns, namespace)| Some((namespace.place.as_ref()?, netns)))
+            .collect()
+    }
+
+    /// Namespaces that are gone for good since this was last asked: what the kernel counted for them can be forgotten.
+    pub fn take_forgotten(&mut self) -> BTreeSet<NetnsId> {
+        let forgotten = std::mem::take(&mut self.forgotten);
+        self.sites.0.retain(|id, _| !forgotten.contains(&id.netns));
+        forgotten
+    }
+}
