@@ -295,6 +295,9 @@ pub(super) fn crowd(containers: usize) -> Snapshot {
         interfaces: names
             .flat_map(|identity| ["eth0", "eth1"].map(|name| interface(&identity, "front", name, 1)))
             .collect(),
+        drops: DropRows::default(),
+        tcp: Vec::new(),
+        connections: Vec::new(),
         ..snapshot()
     }
 }
