@@ -107,6 +107,22 @@ pub struct Config {
     #[arg(long = "no-collector.tcp", overrides_with = "tcp", hide = true)]
     no_tcp: bool,
 
+    /// What sockets and their buffers lost.
+    #[arg(
+        long = "collector.sockets",
+        env = "NETMON_COLLECTOR_SOCKETS",
+        overrides_with = "no_sockets",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    sockets: bool,
+
+    #[arg(long = "no-collector.sockets", overrides_with = "sockets", hide = true)]
+    no_sockets: bool,
+
     /// The VXLAN devices of overlay networks.
     #[arg(
         long = "collector.vxlan",
@@ -271,6 +287,7 @@ impl Config {
             traffic: self.traffic && !self.no_traffic,
             drops: self.drops && !self.no_drops,
             tcp: self.tcp && !self.no_tcp,
+            sockets: self.sockets && !self.no_sockets,
             service: self.service && !self.no_service,
             vxlan: self.vxlan && !self.no_vxlan,
         }

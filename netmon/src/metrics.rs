@@ -29,6 +29,7 @@ mod info;
 pub mod labels;
 mod process;
 mod service;
+mod sockets;
 mod tcp;
 mod text;
 pub mod value;
@@ -145,6 +146,11 @@ impl PageCollector for Exposition {
             let room = room(page);
             let left_out = tcp::encode(page, &snapshot.tcp, &snapshot.connections, room)?;
             limited.push((Collector::Tcp, left_out));
+        }
+        if collectors.sockets {
+            let room = room(page);
+            let left_out = sockets::encode(page, &snapshot.sockets, room)?;
+            limited.push((Collector::Sockets, left_out));
         }
         health::encode_series(page, collectors, &limited)
     }

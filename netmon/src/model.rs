@@ -10,5 +10,6 @@ pub mod interface;
 pub mod inventory;
 pub mod ledger;
 pub mod place;
+pub mod protocols;
 pub mod snapshot;
 pub mod tcp;

@@ -6,5 +6,6 @@
 pub mod connections;
 pub mod discover;
 pub mod enter;
+pub mod protocols;
 pub mod rtnetlink;
 pub mod watch;

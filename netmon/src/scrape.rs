@@ -19,9 +19,10 @@ use crate::{
         counters::{Directions, Totals},
         interface::Device,
         inventory::{Container, ContainerId, Inventory, Sandbox},
+        place::Place,
         snapshot::{
             AttachHealth, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRows, Health,
-            InterfaceRow, MapRow, ProgramRow, ServiceRow, Snapshot, TcpRow, VxlanRow,
+            InterfaceRow, MapRow, ProgramRow, ServiceRow, Snapshot, SocketRows, TcpRow, VxlanRow,
         },
     },
     observe::{
@@ -84,6 +85,8 @@ impl Sources {
         let drops = self.drops(&mut state, &mut collectors, &mut maps, &mut programs);
         let (tcp, connections) = self.tcp(&mut state, &mut collectors, &mut maps, &mut programs);
 
+        let sockets = sockets(&state);
+
         let begin = Instant::now();
         let inventory = Arc::clone(state.inventory());
         let (interfaces, vxlans) = rows(&state);
@@ -113,6 +116,7 @@ impl Sources {
             drops,
             tcp,
             connections,
+            sockets,
             networks,
             health,
         }
@@ -230,6 +234,22 @@ impl Sources {
             process: None,
         }
     }
+}
+
+/// What the protocols of each namespace lost.
+fn sockets(state: &State) -> SocketRows {
+    let mut rows = SocketRows::default();
+    for (place, netns) in state.standing() {
+        let Some(protocols) = state.namespace(netns).and_then(|namespace| namespace.protocols) else {
+            continue;
+        };
+        match place {
+            Place::Container { identity } => rows.containers.push((Arc::clone(identity), protocols.losses)),
+            Place::Node => rows.node = Some(protocols.losses),
+            Place::Overlay { .. } | Place::LoadBalancer { .. } => {}
+        }
+    }
+    rows
 }
 
 /// Every interface that has a name to go by: those that are there, then those that are gone, the latest first. Of two

@@ -8,13 +8,13 @@
 use super::{
     family::{About, Family, Unit},
     labels::{
-        BuildInfo, ByCollector, Connections, ContainerDrop, ContainerInfo, ContainerNetwork, ContainerNetworkFailure,
-        Event, Interface, InterfaceInfo, Map, NetworkDrop, NetworkInfo, NodeInfo, ProgramInfo, Reason, Service, State,
-        UnattributedDrop, Unlabelled, Vxlan,
+        BuildInfo, ByCollector, Connections, Container, ContainerDrop, ContainerInfo, ContainerNetwork,
+        ContainerNetworkFailure, Event, Interface, InterfaceInfo, Map, NetworkDrop, NetworkInfo, NodeInfo, ProgramInfo,
+        Reason, Service, State, UnattributedDrop, Unlabelled, Vxlan,
     },
     value::{Counter, Gauge, Histogram, Info},
 };
-use crate::model::collector::Collector;
+use crate::model::{collector::Collector, protocols::Losses};
 
 macro_rules! unit {
     () => {
@@ -100,6 +100,52 @@ families! {
             "Smoothed round-trip time of the container's TCP connections, as the kernel sees it: at one in eight of the acknowledgements that it receives for data it sent.";
         CONTAINER_TCP_CONNECTIONS: Gauge<Connections> = Tcp, "netmon_container_tcp_connections",
             "TCP sockets of the container, by state.";
+    }
+    "Sockets and buffers" {
+        CONTAINER_TCP_LISTEN_OVERFLOWS: Counter<Container> = Sockets, "netmon_container_tcp_listen_overflows",
+            "Connections that were turned away because the application did not take those before it (TcpExt: ListenOverflows): it is too slow, or its backlog or net.core.somaxconn too small.";
+        CONTAINER_TCP_LISTEN_DROPS: Counter<Container> = Sockets, "netmon_container_tcp_listen_drops",
+            "Connections that a listening socket turned away for whatever reason (TcpExt: ListenDrops), the overflows among them.";
+        CONTAINER_TCP_BACKLOG_DROPS: Counter<Container> = Sockets, "netmon_container_tcp_backlog_drops",
+            "Segments that came while the socket was in use and for which its backlog had no room (TcpExt: TCPBacklogDrop): raise net.ipv4.tcp_rmem.";
+        CONTAINER_TCP_RECEIVE_QUEUE_DROPS: Counter<Container> = Sockets, "netmon_container_tcp_receive_queue_drops",
+            "Segments for which the socket's receive queue had no room (TcpExt: TCPRcvQDrop): raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
+        CONTAINER_TCP_PRUNES: Counter<Container> = Sockets, "netmon_container_tcp_prunes",
+            "How often segments that were received already were thrown away for want of memory (TcpExt: RcvPruned and OfoPruned): raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
+        CONTAINER_UDP_RECEIVE_BUFFER_ERRORS: Counter<Container> = Sockets, "netmon_container_udp_receive_buffer_errors",
+            "Datagrams for which the socket's receive buffer had no room (Udp: RcvbufErrors): the application is too slow, or net.core.rmem_max too small.";
+        CONTAINER_UDP_SEND_BUFFER_ERRORS: Counter<Container> = Sockets, "netmon_container_udp_send_buffer_errors",
+            "Datagrams for which the socket's send buffer had no room (Udp: SndbufErrors): raise net.core.wmem_max.";
+        CONTAINER_UDP_CHECKSUM_ERRORS: Counter<Container> = Sockets, "netmon_container_udp_checksum_errors",
+            "Datagrams with a wrong checksum (Udp: InCsumErrors).";
+        CONTAINER_UDP_NO_PORTS: Counter<Container> = Sockets, "netmon_container_udp_no_ports",
+            "Datagrams to a port that nobody listens on (Udp: NoPorts).";
+        CONTAINER_IP_NO_ROUTES: Counter<Container> = Sockets, "netmon_container_ip_no_routes",
+            "Packets that found no route out (Ip: OutNoRoutes).";
+        CONTAINER_IP_REASSEMBLY_FAILURES: Counter<Container> = Sockets, "netmon_container_ip_reassembly_failures",
+            "Fragmented packets that were not put together again (Ip: ReasmFails): a fragment is missing, or net.ipv4.ipfrag_high_thresh too small.";
+        NODE_TCP_LISTEN_OVERFLOWS: Counter<Unlabelled> = Sockets, "netmon_node_tcp_listen_overflows",
+            "In the node's namespace: connections that were turned away because the application did not take those before it (TcpExt: ListenOverflows): it is too slow, or its backlog or net.core.somaxconn too small.";
+        NODE_TCP_LISTEN_DROPS: Counter<Unlabelled> = Sockets, "netmon_node_tcp_listen_drops",
+            "In the node's namespace: connections that a listening socket turned away for whatever reason (TcpExt: ListenDrops), the overflows among them.";
+        NODE_TCP_BACKLOG_DROPS: Counter<Unlabelled> = Sockets, "netmon_node_tcp_backlog_drops",
+            "In the node's namespace: segments that came while the socket was in use and for which its backlog had no room (TcpExt: TCPBacklogDrop): raise net.ipv4.tcp_rmem.";
+        NODE_TCP_RECEIVE_QUEUE_DROPS: Counter<Unlabelled> = Sockets, "netmon_node_tcp_receive_queue_drops",
+            "In the node's namespace: segments for which the socket's receive queue had no room (TcpExt: TCPRcvQDrop): raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
+        NODE_TCP_PRUNES: Counter<Unlabelled> = Sockets, "netmon_node_tcp_prunes",
+            "In the node's namespace: how often segments that were received already were thrown away for want of memory (TcpExt: RcvPruned and OfoPruned): raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
+        NODE_UDP_RECEIVE_BUFFER_ERRORS: Counter<Unlabelled> = Sockets, "netmon_node_udp_receive_buffer_errors",
+            "In the node's namespace: datagrams for which the socket's receive buffer had no room (Udp: RcvbufErrors): the application is too slow, or net.core.rmem_max too small.";
+        NODE_UDP_SEND_BUFFER_ERRORS: Counter<Unlabelled> = Sockets, "netmon_node_udp_send_buffer_errors",
+            "In the node's namespace: datagrams for which the socket's send buffer had no room (Udp: SndbufErrors): raise net.core.wmem_max.";
+        NODE_UDP_CHECKSUM_ERRORS: Counter<Unlabelled> = Sockets, "netmon_node_udp_checksum_errors",
+            "In the node's namespace: datagrams with a wrong checksum (Udp: InCsumErrors).";
+        NODE_UDP_NO_PORTS: Counter<Unlabelled> = Sockets, "netmon_node_udp_no_ports",
+            "In the node's namespace: datagrams to a port that nobody listens on (Udp: NoPorts).";
+        NODE_IP_NO_ROUTES: Counter<Unlabelled> = Sockets, "netmon_node_ip_no_routes",
+            "In the node's namespace: packets that found no route out (Ip: OutNoRoutes).";
+        NODE_IP_REASSEMBLY_FAILURES: Counter<Unlabelled> = Sockets, "netmon_node_ip_reassembly_failures",
+            "In the node's namespace: fragmented packets that were not put together again (Ip: ReasmFails): a fragment is missing, or net.ipv4.ipfrag_high_thresh too small.";
     }
     "Services" {
         SERVICE_RECEIVE_BYTES: Counter<Service> = Service, "netmon_service_network_receive" in Bytes,
@@ -194,6 +240,56 @@ families! {
             "Threads of netmon.";
     }
 }
+
+/// A loss that a namespace's protocols count: the container's family, the node's, and where the figure is.
+type Loss = (
+    &'static Family<Counter, Container<'static>>,
+    &'static Family<Counter, Unlabelled>,
+    fn(&Losses) -> u64,
+);
+
+/// Every such loss.
+pub(super) const LOSSES: &[Loss] = &[
+    (&CONTAINER_TCP_LISTEN_OVERFLOWS, &NODE_TCP_LISTEN_OVERFLOWS, |losses| {
+        losses.tcp_listen_overflows
+    }),
+    (&CONTAINER_TCP_LISTEN_DROPS, &NODE_TCP_LISTEN_DROPS, |losses| {
+        losses.tcp_listen_drops
+    }),
+    (&CONTAINER_TCP_BACKLOG_DROPS, &NODE_TCP_BACKLOG_DROPS, |losses| {
+        losses.tcp_backlog_drops
+    }),
+    (
+        &CONTAINER_TCP_RECEIVE_QUEUE_DROPS,
+        &NODE_TCP_RECEIVE_QUEUE_DROPS,
+        |losses| losses.tcp_receive_queue_drops,
+    ),
+    (&CONTAINER_TCP_PRUNES, &NODE_TCP_PRUNES, |losses| losses.tcp_prunes),
+    (
+        &CONTAINER_UDP_RECEIVE_BUFFER_ERRORS,
+        &NODE_UDP_RECEIVE_BUFFER_ERRORS,
+        |losses| losses.udp_receive_buffer_errors,
+    ),
+    (
+        &CONTAINER_UDP_SEND_BUFFER_ERRORS,
+        &NODE_UDP_SEND_BUFFER_ERRORS,
+        |losses| losses.udp_send_buffer_errors,
+    ),
+    (&CONTAINER_UDP_CHECKSUM_ERRORS, &NODE_UDP_CHECKSUM_ERRORS, |losses| {
+        losses.udp_checksum_errors
+    }),
+    (&CONTAINER_UDP_NO_PORTS, &NODE_UDP_NO_PORTS, |losses| {
+        losses.udp_no_ports
+    }),
+    (&CONTAINER_IP_NO_ROUTES, &NODE_IP_NO_ROUTES, |losses| {
+        losses.ip_no_routes
+    }),
+    (
+        &CONTAINER_IP_REASSEMBLY_FAILURES,
+        &NODE_IP_REASSEMBLY_FAILURES,
+        |losses| losses.ip_reassembly_failures,
+    ),
+];
 
 #[cfg(test)]
 mod tests {

@@ -108,6 +108,7 @@ fn the_series_a_page_says_it_has_are_the_series_it_has() {
         traffic: false,
         drops: false,
         tcp: false,
+        sockets: false,
         service: false,
         vxlan: false,
     };
@@ -142,6 +143,7 @@ fn what_is_switched_off_is_not_there() {
             traffic: false,
             drops: false,
             tcp: false,
+            sockets: false,
             service: false,
             vxlan: false,
         },
@@ -157,6 +159,8 @@ fn what_is_switched_off_is_not_there() {
         "netmon_container_packet_drops",
         "netmon_unattributed",
         "netmon_container_tcp",
+        "netmon_container_udp",
+        "netmon_node_udp",
     ] {
         assert!(!page.contains(&format!("# TYPE {absent}")), "{absent}* is there");
     }

@@ -117,6 +117,6 @@ pub(super) fn encode_series(page: &mut Page<'_>, collectors: Collectors, limited
 
 /// How many series [`encode_series`] makes at most.
 pub(super) fn series_of_series(collectors: Collectors) -> usize {
-    // Of every collector the count, and of three whether they were limited.
-    wanted(collectors).count() + 3
+    // Of every collector the count, and of four whether they were limited.
+    wanted(collectors).count() + 4
 }

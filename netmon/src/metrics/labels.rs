@@ -147,6 +147,8 @@ label_sets! {
     InterfaceInfo {
         container, service, stack, network, interface, mac_address, ip_address, ipv6_address, mtu, kind,
     }
+    /// A container.
+    Container { container, service, stack }
     /// A container on a network.
     ContainerNetwork { container, service, stack, network }
     /// A connection of a container's that was not made.

@@ -9,6 +9,8 @@ pub enum Collector {
     Drops,
     /// What happens to TCP connections.
     Tcp,
+    /// What sockets and their buffers lost.
+    Sockets,
     /// Sums over the containers of a service.
     Service,
     /// The VXLAN devices of overlay networks.
@@ -21,10 +23,11 @@ pub enum Collector {
 
 impl Collector {
     /// Every collector, in the order of the metrics.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Traffic,
         Self::Drops,
         Self::Tcp,
+        Self::Sockets,
         Self::Service,
         Self::Vxlan,
         Self::Docker,
@@ -38,6 +41,7 @@ impl Collector {
             Self::Traffic => "traffic",
             Self::Drops => "drops",
             Self::Tcp => "tcp",
+            Self::Sockets => "sockets",
             Self::Service => "service",
             Self::Vxlan => "vxlan",
             Self::Docker => "docker",
@@ -56,6 +60,8 @@ pub struct Collectors {
     pub drops: bool,
     /// [`Collector::Tcp`].
     pub tcp: bool,
+    /// [`Collector::Sockets`].
+    pub sockets: bool,
     /// [`Collector::Service`].
     pub service: bool,
     /// [`Collector::Vxlan`].
@@ -68,6 +74,7 @@ impl Default for Collectors {
             traffic: true,
             drops: true,
             tcp: true,
+            sockets: true,
             service: true,
             vxlan: true,
         }
@@ -82,6 +89,7 @@ impl Collectors {
             Collector::Traffic => self.traffic,
             Collector::Drops => self.drops,
             Collector::Tcp => self.tcp,
+            Collector::Sockets => self.sockets,
             Collector::Service => self.service,
             Collector::Vxlan => self.vxlan,
             Collector::Docker | Collector::Netmon => true,

@@ -7,6 +7,7 @@ use super::{
     interface::Device,
     inventory::{Container, Identity, Network, Node},
     place::Cause,
+    protocols::Losses,
     tcp::{Events, Segments},
 };
 
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub tcp: Vec<TcpRow>,
     /// Every container's TCP connections, by state.
     pub connections: Vec<ConnectionsRow>,
+    /// What sockets and their buffers lost.
+    pub sockets: SocketRows,
     /// Every network.
     pub networks: Vec<Arc<Network>>,
     /// How netmon itself is doing.
@@ -160,6 +163,15 @@ pub struct UnattributedRow {
     pub cause: Cause,
     /// How many.
     pub packets: u64,
+}
+
+/// What sockets and their buffers lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SocketRows {
+    /// In containers.
+    pub containers: Vec<(Arc<Identity>, Losses)>,
+    /// In the node's namespace, where it is known.
+    pub node: Option<Losses>,
 }
 
 /// A container's TCP connections on a network.

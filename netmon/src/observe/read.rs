@@ -1,14 +1,19 @@
 //! One reading of every watched device: the part of a scrape that asks the kernel.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use tracing::debug;
 
-use super::state::State;
+use super::state::{Namespace, State};
 use crate::{
     model::interface::NetnsId,
     netns::{
+        discover::Role,
         enter::{EnterError, Traveller, travel},
+        protocols::Reader,
         rtnetlink::{Client, NetlinkError},
     },
 };
@@ -22,6 +27,9 @@ pub enum ReadError {
     /// The kernel did not answer.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+    /// Its procfs cannot be read.
+    #[error("cannot read the counters of its protocols: {0}")]
+    Protocols(#[from] io::Error),
     /// Another namespace is on its file by now.
     #[error("another namespace has taken its place")]
     Replaced,
@@ -33,16 +41,45 @@ pub enum ReadError {
 /// No thread could be started.
 pub fn read_all(state: &mut State) -> Result<usize, EnterError> {
     travel(|traveller| {
-        let namespaces: BTreeSet<_> = state.interface_ids().map(|id| id.netns).collect();
+        let with_interfaces: BTreeSet<_> = state.interface_ids().map(|id| id.netns).collect();
+        let has_any = |(netns, namespace): &(&NetnsId, &Namespace)| {
+            with_interfaces.contains(netns) || has_protocols(&namespace.file.role)
+        };
+        let namespaces: Vec<_> = state
+            .namespaces()
+            .iter()
+            .filter(has_any)
+            .map(|(netns, _)| *netns)
+            .collect();
+        let mut reader = Reader::default();
         let mut unread = 0;
         for netns in namespaces {
-            if let Err(error) = read_namespace(state, netns, traveller) {
+            let read = read_namespace(state, netns, traveller).and_then(|()| read_protocols(state, netns, &mut reader));
+            if let Err(error) = read {
                 debug!(netns = netns.0, %error, "a namespace was not read");
                 unread += 1;
             }
         }
         unread
     })
+}
+
+/// Reads the protocols' counters of the namespace that the calling thread has just entered.
+fn read_protocols(state: &mut State, netns: NetnsId, reader: &mut Reader) -> Result<(), ReadError> {
+    let namespace = state.namespaces().get(&netns);
+    if namespace.is_some_and(|namespace| has_protocols(&namespace.file.role)) {
+        let protocols = reader.read()?;
+        state.counted(netns, protocols);
+    }
+    Ok(())
+}
+
+/// Whether sockets are in a namespace with this role: an overlay and a load balancer only pass packets on.
+const fn has_protocols(role: &Role) -> bool {
+    match role {
+        Role::Sandbox | Role::Node => true,
+        Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => false,
+    }
 }
 
 /// Reads the devices of one namespace, on a thread that may enter it.
@@ -81,6 +118,9 @@ pub fn take_reading(state: &mut State, netns: NetnsId, client: &mut Client) -> R
         .interfaces_of(netns)
         .map(|(ifindex, interface)| (ifindex, interface.programs.read()))
         .collect();
+    if before.is_empty() {
+        return Ok(());
+    }
     let statistics = client.statistics()?;
     for (ifindex, interface) in state.interfaces_of(netns) {
         if let Some((_, counters)) = statistics.iter().find(|(found, _)| *found == ifindex) {

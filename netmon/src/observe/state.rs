@@ -28,6 +28,7 @@ use crate::{
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{ContainerId, Inventory},
         place::Place,
+        protocols::Protocols,
         snapshot::{AttachHealth, Histogram},
         tcp::{Before, Segments, Shares},
     },
@@ -68,6 +69,8 @@ pub struct Namespace {
     pub place: Option<Place>,
     /// It was there before netmon was.
     pub is_older: bool,
+    /// Its protocols' counters, as last read.
+    pub protocols: Option<Protocols>,
     /// Its TCP counts, shared out among its networks.
     pub tcp: Shares,
     /// Its TCP sockets, as they were before the kernel programs counted: of an older namespace.
@@ -190,8 +193,15 @@ impl State {
     /// Takes in what the programs say of the networks' shares of a namespace's TCP counts.
     pub fn share_segments(&mut self, netns: NetnsId, shares: &BTreeMap<Arc<str>, Segments>) {
         if let Some(namespace) = self.namespace_mut(netns) {
-            let whole = None;
+            let whole = namespace.protocols.map(|protocols| protocols.segments);
             namespace.tcp.observe(whole, shares, namespace.is_older);
+        }
+    }
+
+    /// Takes in a reading of a namespace's protocols.
+    pub fn counted(&mut self, netns: NetnsId, protocols: Protocols) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.protocols = Some(protocols);
         }
     }
 
@@ -307,6 +317,7 @@ impl State {
             nsid: None,
             place: None,
             is_older: self.first_listing.contains(&file.path),
+            protocols: None,
             tcp: Shares::default(),
             connections_before: Before::default(),
             devices: BTreeMap::new(),

@@ -131,8 +131,10 @@ fn connections_row(identity: &Arc<Identity>, netns: NetnsId, networks: &Networks
         .map(|namespace| namespace.connections_before)
         .unwrap_or_default();
     let states = CONNECTION_STATES.map(|(name, number)| (name, all.connections(number, &before)));
+    let protocols = state.namespace(netns).and_then(|namespace| namespace.protocols);
+    let time_wait = protocols.map(|protocols| ("time_wait", protocols.time_wait));
     ConnectionsRow {
         identity: Arc::clone(identity),
-        states: states.to_vec(),
+        states: states.into_iter().chain(time_wait).collect(),
     }
 }

@@ -9,4 +9,5 @@ mod http;
 mod leaks;
 mod lifetimes;
 mod programs;
+mod retransmits;
 mod world;

@@ -10,9 +10,10 @@ use crate::model::{
     interface::{Device, DeviceKind, MacAddress},
     inventory::{Container, Identity, Network, Node, Sandbox},
     place::Cause,
+    protocols::Losses,
     snapshot::{
         AttachHealth, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRow, DropRows,
-        Health, Histogram, InterfaceRow, MapRow, ProcessHealth, ProgramRow, ServiceRow, Snapshot, TcpRow,
+        Health, Histogram, InterfaceRow, MapRow, ProcessHealth, ProgramRow, ServiceRow, Snapshot, SocketRows, TcpRow,
         UnattributedRow, VxlanRow,
     },
     tcp::{Events, Segments},
@@ -180,8 +181,29 @@ pub(super) fn snapshot() -> Snapshot {
             identity: Arc::clone(&web),
             states: vec![("established", 4), ("listen", 1)],
         }],
+        sockets: SocketRows {
+            containers: vec![(Arc::clone(&web), losses(1))],
+            node: Some(losses(100)),
+        },
         networks: vec![Arc::new(overlay), Arc::new(bridge)],
         health: health(),
+    }
+}
+
+/// Figures that differ in every family.
+fn losses(base: u64) -> Losses {
+    Losses {
+        tcp_listen_overflows: base,
+        tcp_listen_drops: base + 1,
+        tcp_backlog_drops: base + 2,
+        tcp_receive_queue_drops: base + 3,
+        tcp_prunes: base + 4,
+        udp_receive_buffer_errors: base + 5,
+        udp_send_buffer_errors: base + 6,
+        udp_checksum_errors: base + 7,
+        udp_no_ports: base + 8,
+        ip_no_routes: base + 9,
+        ip_reassembly_failures: base + 10,
     }
 }
 
@@ -295,6 +317,7 @@ pub(super) fn crowd(containers: usize) -> Snapshot {
         interfaces: names
             .flat_map(|identity| ["eth0", "eth1"].map(|name| interface(&identity, "front", name, 1)))
             .collect(),
+        sockets: SocketRows::default(),
         drops: DropRows::default(),
         tcp: Vec::new(),
         connections: Vec::new(),

@@ -1,0 +1,198 @@
+//! The counters of a namespace's protocols, as its procfs shows them.
+//!
+//! Columns are found by name, for every kernel has others; one that is not there counts nothing. Read for every container
+//! at every scrape, so nothing is kept but the sums.
+
+use std::{fs::File, io, io::Read as _};
+
+use crate::model::protocols::Protocols;
+
+/// Two lines a group: names, then values.
+const TABLES: [&str; 2] = ["/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat"];
+/// A name and a value a line; not there without IPv6.
+const IPV6: &str = "/proc/thread-self/net/snmp6";
+/// Names and values in turn.
+const SOCKETS: &str = "/proc/thread-self/net/sockstat";
+
+/// Reads files into one buffer over and over.
+#[derive(Debug, Default)]
+pub struct Reader {
+    text: String,
+}
+
+impl Reader {
+    /// Reads the counters of the namespace that the calling thread is in.
+    ///
+    /// # Errors
+    /// A file cannot be read; that of IPv6 may be missing.
+    pub fn read(&mut self) -> io::Result<Protocols> {
+        let mut protocols = Protocols::default();
+        for path in TABLES {
+            table(self.load(path)?, &mut protocols);
+        }
+        match self.load(IPV6) {
+            Ok(text) => ipv6(text, &mut protocols),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        sockets(self.load(SOCKETS)?, &mut protocols);
+        Ok(protocols)
+    }
+
+    fn load(&mut self, path: &str) -> io::Result<&str> {
+        self.text.clear();
+        File::open(path)?.read_to_string(&mut self.text)?;
+        Ok(&self.text)
+    }
+}
+
+fn table(text: &str, protocols: &mut Protocols) {
+    let mut lines = text.lines();
+    while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
+        let Some((group, names)) = names.split_once(':') else {
+            continue;
+        };
+        let Some(values) = values.strip_prefix(group).and_then(|rest| rest.strip_prefix(':')) else {
+            continue;
+        };
+        let wanted = matches!(group, "Ip" | "Tcp" | "Udp" | "TcpExt");
+        if !wanted {
+            continue;
+        }
+        for (name, value) in names.split_ascii_whitespace().zip(values.split_ascii_whitespace()) {
+            if let Some(field) = field(group, name, protocols) {
+                add(field, value);
+            }
+        }
+    }
+}
+
+fn ipv6(text: &str, protocols: &mut Protocols) {
+    for line in text.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(name), Some(value)) = (words.next(), words.next()) else {
+            continue;
+        };
+        let field = if let Some(name) = name.strip_prefix("Udp6") {
+            field("Udp", name, protocols)
+        } else if let Some(name) = name.strip_prefix("Ip6") {
+            field("Ip", name, protocols)
+        } else {
+            None
+        };
+        if let Some(field) = field {
+            add(field, value);
+        }
+    }
+}
+
+fn sockets(text: &str, protocols: &mut Protocols) {
+    let tcp = text.lines().find_map(|line| line.strip_prefix("TCP:"));
+    let mut words = tcp.unwrap_or_default().split_ascii_whitespace();
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        if name == "tw" {
+            add(&mut protocols.time_wait, value);
+        }
+    }
+}
+
+/// Where a counter is kept, if it is.
+fn field<'a>(group: &str, name: &str, protocols: &'a mut Protocols) -> Option<&'a mut u64> {
+    let Protocols {
+        segments,
+        time_wait: _,
+        losses,
+    } = protocols;
+    Some(match (group, name) {
+        ("Tcp", "OutSegs") => &mut segments.sent,
+        ("Tcp", "RetransSegs") => &mut segments.retransmitted,
+        ("Tcp", "OutRsts") => &mut segments.resets_sent,
+        ("TcpExt", "ListenOverflows") => &mut losses.tcp_listen_overflows,
+        ("TcpExt", "ListenDrops") => &mut losses.tcp_listen_drops,
+        ("TcpExt", "TCPBacklogDrop") => &mut losses.tcp_backlog_drops,
+        ("TcpExt", "TCPRcvQDrop") => &mut losses.tcp_receive_queue_drops,
+        ("TcpExt", "RcvPruned" | "OfoPruned") => &mut losses.tcp_prunes,
+        ("Udp", "RcvbufErrors") => &mut losses.udp_receive_buffer_errors,
+        ("Udp", "SndbufErrors") => &mut losses.udp_send_buffer_errors,
+        ("Udp", "InCsumErrors") => &mut losses.udp_checksum_errors,
+        ("Udp", "NoPorts") => &mut losses.udp_no_ports,
+        ("Ip", "OutNoRoutes") => &mut losses.ip_no_routes,
+        ("Ip", "ReasmFails") => &mut losses.ip_reassembly_failures,
+        _ => return None,
+    })
+}
+
+/// What is no number counts nothing (`MaxConn` is -1).
+fn add(field: &mut u64, value: &str) {
+    *field = field.wrapping_add(value.parse().unwrap_or(0));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ipv6, sockets, table};
+    use crate::model::protocols::Protocols;
+
+    /// Linux 6.18, shortened.
+    const SNMP: &str = "\
+Ip: Forwarding DefaultTTL InReceives OutNoRoutes ReasmFails
+Ip: 2 64 30245 3 1
+IcmpMsg: InType3
+IcmpMsg: 1
+Tcp: RtoAlgorithm MaxConn ActiveOpens OutSegs RetransSegs InErrs OutRsts
+Tcp: 1 -1 1976 25526 7 0 23
+Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors
+Udp: 59 4 0 60 5 6 2
+UdpLite: InDatagrams NoPorts RcvbufErrors
+UdpLite: 9 9 9
+";
+
+    fn parsed(texts: &[(fn(&str, &mut Protocols), &str)]) -> Protocols {
+        let mut protocols = Protocols::default();
+        for (parse, text) in texts {
+            parse(text, &mut protocols);
+        }
+        protocols
+    }
+
+    #[test]
+    fn counters_are_found_by_name() {
+        let protocols = parsed(&[(table, SNMP)]);
+        assert_eq!(protocols.segments.sent, 25526);
+        assert_eq!(protocols.segments.retransmitted, 7);
+        assert_eq!(protocols.segments.resets_sent, 23);
+        assert_eq!(protocols.losses.udp_receive_buffer_errors, 5);
+        assert_eq!(protocols.losses.udp_no_ports, 4);
+        assert_eq!(protocols.losses.ip_no_routes, 3);
+    }
+
+    #[test]
+    fn both_families_of_addresses_are_one_sum() {
+        let ipv6_text = "Ip6OutNoRoutes \t10\nUdp6NoPorts   1\nUdp6RcvbufErrors 20\nUdpLite6NoPorts 5\nIcmp6InMsgs 3\n";
+        let protocols = parsed(&[(table, SNMP), (ipv6, ipv6_text)]);
+        assert_eq!(protocols.losses.udp_receive_buffer_errors, 25);
+        assert_eq!(protocols.losses.udp_no_ports, 5);
+        assert_eq!(protocols.losses.ip_no_routes, 13);
+    }
+
+    #[test]
+    fn closed_connections_are_found_among_the_sockets() {
+        let text = "sockets: used 13\nTCP: inuse 1 orphan 0 tw 42 alloc 1 mem 169\nUDP: inuse 0 mem 0\n";
+        assert_eq!(parsed(&[(sockets, text)]).time_wait, 42);
+    }
+
+    #[test]
+    fn what_makes_no_sense_counts_nothing() {
+        for text in [
+            "",
+            "Tcp",
+            "Tcp: OutSegs",
+            "Tcp: OutSegs\nUdp: 1\n",
+            "Tcp: OutSegs\nTcp: many\n",
+            "Tcp: OutSegs\nTcp:\n",
+            "\u{0}\n\n\n",
+        ] {
+            let nothing = parsed(&[(table, text), (ipv6, text), (sockets, text)]);
+            assert_eq!(nothing, Protocols::default(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Segments sent again, and for the first time: to the segment what the kernel counts, however many are lost, and each
+//! under its network.
+
+use std::{net::IpAddr, time::Duration};
+
+use anyhow::ensure;
+use netmon_tests::{netmon::Netmon, netns::Netns, patience::until, traffic};
+
+use crate::world::{Cable, Member, World, ready};
+
+/// Percent of packets lost, and how many bytes are sent in spite of it: at 20 % a connection mostly waits.
+const LOSSES: [(u32, usize); 3] = [(1, 8_000_000), (5, 2_000_000), (20, 200_000)];
+
+#[test]
+fn retransmits_over_a_veth_are_what_the_kernel_counts() -> anyhow::Result<()> {
+    under_loss(Cable::Bridge)
+}
+
+#[test]
+fn retransmits_over_an_overlay_are_what_the_kernel_counts() -> anyhow::Result<()> {
+    under_loss(Cable::Vxlan)
+}
+
+fn under_loss(cable: Cable) -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(cable)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, if cable == Cable::Vxlan { 3 } else { 2 })?;
+    for (percent, bytes) in LOSSES {
+        let _lossy = [Lossy::new(&a.netns, percent)?, Lossy::new(&b.netns, percent)?];
+        for address in [b.address, b.ipv6_address] {
+            let before = a.netns.nstat("TcpRetransSegs")?;
+            for _ in 0..50 {
+                traffic::tcp(&a.netns, &b.netns, address, bytes)?;
+                if a.netns.nstat("TcpRetransSegs")? > before {
+                    break;
+                }
+            }
+            ensure!(
+                a.netns.nstat("TcpRetransSegs")? > before,
+                "{percent} % of loss, and nothing was sent again"
+            );
+            for member in [&a, &b] {
+                agree(&netmon, member)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_handshake_that_is_lost_is_sent_again_and_counted() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    for address in [b.address, b.ipv6_address] {
+        // The request is lost on its way in, then the answer.
+        for (netns, flags) in [(&b.netns, "syn"), (&a.netns, "syn|ack")] {
+            let lossy = Lossy::rule(netns, &format!("tcp flags == ({flags}) counter drop"))?;
+            let before = (a.netns.nstat("TcpRetransSegs")?, b.netns.nstat("TcpRetransSegs")?);
+            let listener = b.netns.within(|| Ok(std::net::TcpListener::bind((address, 5555))?))?;
+            let refused = a.netns.within(|| {
+                let address = std::net::SocketAddr::new(address, 5555);
+                Ok(std::net::TcpStream::connect_timeout(&address, Duration::from_millis(3500)).is_err())
+            })?;
+            ensure!(refused, "a connection was made without {flags}");
+            let after = (a.netns.nstat("TcpRetransSegs")?, b.netns.nstat("TcpRetransSegs")?);
+            ensure!(
+                after.0 + after.1 > before.0 + before.1,
+                "nothing was sent again without {flags}"
+            );
+            drop((lossy, listener));
+            for member in [&a, &b] {
+                agree(&netmon, member)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_queue_or_a_filter_of_the_senders_own_loses_is_counted_as_the_kernel_does() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    a.netns
+        .run("tc qdisc add dev eth0 root tbf rate 20mbit burst 4000 limit 20000")?;
+    traffic::tcp(&a.netns, &b.netns, b.address, 3_000_000)?;
+    a.netns.run("tc qdisc del dev eth0 root")?;
+    ensure!(a.netns.nstat("TcpRetransSegs")? > 0, "the queue lost nothing");
+    sums_agree(&netmon, &a)?;
+    sums_agree(&netmon, &b)?;
+    let own = Lossy::output(&a.netns, 5)?;
+    let before = a.netns.nstat("TcpRetransSegs")?;
+    traffic::tcp(&a.netns, &b.netns, b.address, 3_000_000)?;
+    drop(own);
+    ensure!(a.netns.nstat("TcpRetransSegs")? > before, "the filter lost nothing");
+    sums_agree(&netmon, &a)?;
+    sums_agree(&netmon, &b)
+}
+
+#[test]
+fn loopback_is_no_network() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let loopback: IpAddr = "127.0.0.1".parse()?;
+    traffic::tcp(&a.netns, &a.netns, loopback, 100_000)?;
+    traffic::tcp(&a.netns, &b.netns, b.address, 100_000)?;
+    let (own, network) = until("loopback's share to be there", || {
+        let page = netmon.page()?;
+        let sent = |network: &str| {
+            page.count(
+                "netmon_container_tcp_sent_segments_total",
+                &[("container", "a"), ("network", network)],
+            )
+        };
+        Ok((sent("")?, sent("net")?))
+    })?;
+    ensure!(
+        own > 0 && network > 0,
+        "{own} segments over loopback, {network} over the network"
+    );
+    sums_agree(&netmon, &a)
+}
+
+/// The sums are the kernel's, and nothing that was sent again is without a network.
+fn agree(netmon: &Netmon, member: &Member) -> anyhow::Result<()> {
+    sums_agree(netmon, member)?;
+    let strays = netmon.page()?.count(
+        "netmon_container_tcp_retransmitted_segments_total",
+        &[("container", &member.name), ("network", "")],
+    )?;
+    ensure!(
+        strays == 0,
+        "{strays} segments that {} sent again have no network",
+        member.name
+    );
+    Ok(())
+}
+
+/// What is shown for all networks together is what the kernel counts for the namespace.
+fn sums_agree(netmon: &Netmon, member: &Member) -> anyhow::Result<()> {
+    for (family, counter) in [
+        ("netmon_container_tcp_retransmitted_segments_total", "TcpRetransSegs"),
+        ("netmon_container_tcp_sent_segments_total", "TcpOutSegs"),
+        ("netmon_container_tcp_resets_sent_total", "TcpOutRsts"),
+    ] {
+        until(counter, || {
+            let before = member.netns.nstat(counter)?;
+            let shown: f64 = netmon
+                .page()?
+                .all(family, &[("container", &member.name)])
+                .iter()
+                .map(|sample| sample.value)
+                .sum();
+            let after = member.netns.nstat(counter)?;
+            ensure!(
+                (before as f64..=after as f64).contains(&shown),
+                "{} of {}: netmon shows {shown}, the kernel {before} to {after}",
+                counter,
+                member.name
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// A filter that loses packets, until it goes.
+struct Lossy<'a>(&'a Netns);
+
+impl<'a> Lossy<'a> {
+    /// Loses so many percent of what comes in, at random.
+    fn new(netns: &'a Netns, percent: u32) -> anyhow::Result<Self> {
+        Self::rule(netns, &format!("numgen random mod 100 < {percent} counter drop"))
+    }
+
+    /// Loses so many percent of what goes out, at random.
+    fn output(netns: &'a Netns, percent: u32) -> anyhow::Result<Self> {
+        Self::hook(
+            netns,
+            "output",
+            &format!("numgen random mod 100 < {percent} counter drop"),
+        )
+    }
+
+    fn rule(netns: &'a Netns, rule: &str) -> anyhow::Result<Self> {
+        Self::hook(netns, "prerouting", rule)
+    }
+
+    fn hook(netns: &'a Netns, hook: &str, rule: &str) -> anyhow::Result<Self> {
+        netns.run("nft add table inet lossy")?;
+        let lossy = Self(netns);
+        netns.run(&format!(
+            "nft add chain inet lossy c {{ type filter hook {hook} priority -300 ; }}"
+        ))?;
+        netns.run(&format!("nft add rule inet lossy c meta l4proto tcp {rule}"))?;
+        Ok(lossy)
+    }
+}
+
+impl Drop for Lossy<'_> {
+    fn drop(&mut self) {
+        drop(self.0.run("nft delete table inet lossy"));
+    }
+}
