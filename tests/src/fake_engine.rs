@@ -92,6 +92,9 @@ impl Container {
     }
 }
 
+/// What the bridge of a bridge network is called on the node.
+pub const BRIDGE: &str = "br0";
+
 /// A network.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
@@ -110,6 +113,9 @@ impl Network {
         let mut options = BTreeMap::new();
         if let Some(vni) = self.vni {
             options.insert("com.docker.network.driver.overlay.vxlanid_list", vni.to_string());
+        }
+        if self.driver == "bridge" {
+            options.insert("com.docker.network.bridge.name", BRIDGE.to_owned());
         }
         let subnets: Vec<Value> = self.subnet.split(',').map(|it| json!({ "Subnet": it })).collect();
         json!({

@@ -5,6 +5,7 @@
 
 pub mod fake_engine;
 pub mod figures;
+pub mod filter;
 pub mod lab;
 pub mod netmon;
 pub mod netns;

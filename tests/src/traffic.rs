@@ -70,6 +70,24 @@ pub fn udp(from: &Netns, to: &Netns, address: IpAddr, count: u32, size: usize) -
     })
 }
 
+/// Sends that many datagrams of that size, whether anybody gets them or not. Gives how many the kernel took.
+///
+/// # Errors
+/// No socket can be had.
+pub fn datagrams(from: &Netns, to: SocketAddr, count: u32, size: usize) -> anyhow::Result<u64> {
+    from.within(|| {
+        let socket = UdpSocket::bind(SocketAddr::new(any(to.ip()), 0))?;
+        socket.set_broadcast(true)?;
+        let datagram = vec![0x5a; size];
+        let mut taken = 0;
+        for _ in 0..count {
+            // An answer that nobody listens there comes as an error of the next attempt, which is then not made.
+            taken += u64::from(socket.send_to(&datagram, to).is_ok() || socket.send_to(&datagram, to).is_ok());
+        }
+        Ok(taken)
+    })
+}
+
 /// Sends that many bytes over one connection, which both ends then close.
 ///
 /// # Errors

@@ -1,25 +1,122 @@
-//! Every way to lose a packet that a namespace and a few tools can produce: each is seen under the right container,
+//! Every way to lose a packet that namespaces and a few tools can produce: each is seen under the right container,
 //! network and reason, as often as it happened, and nothing else is.
 
-use netmon_tests::traffic;
+mod forwarded;
+mod lifetimes;
+mod none;
+mod received;
+mod sent;
 
-use crate::world::{Cable, World, ready};
+use std::collections::BTreeMap;
 
-#[test]
-fn try_it() -> anyhow::Result<()> {
-    let mut world = World::new()?;
-    let (a, b) = world.pair(Cable::Bridge)?;
-    let netmon = world.netmon(&[])?;
-    ready(&netmon, 2)?;
-    a.netns.run("ping -q -c 20 -i 0.01 10.77.0.2")?;
-    traffic::tcp(&a.netns, &b.netns, b.address, 20_000_000)?;
-    b.netns.run("nft add table ip t")?;
-    b.netns
-        .run("nft add chain ip t c { type filter hook input priority 0 ; }")?;
-    b.netns.run("nft add rule ip t c icmp type echo-request drop")?;
-    drop(a.netns.run("ping -q -c 20 -i 0.01 -W 1 10.77.0.2"));
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    println!("{}", netmon.get("/metrics")?.text());
-    println!("{}", netmon.log());
-    Ok(())
+use anyhow::{Context as _, ensure};
+use netmon::datapath::btf::Types;
+use netmon_tests::{netmon::Netmon, page::Page, patience::until};
+
+/// What is told apart: family, container (if it is a container's), network, reason.
+type Key = (String, String, String, String);
+
+/// The families that say whose the packets were.
+const FAMILIES: [&str; 4] = [
+    "netmon_container_packet_drops_total",
+    "netmon_overlay_packet_drops_total",
+    "netmon_load_balancer_packet_drops_total",
+    "netmon_node_packet_drops_total",
+];
+
+/// Drops since a moment.
+struct Drops<'a> {
+    netmon: &'a Netmon,
+    before: BTreeMap<Key, u64>,
+}
+
+impl<'a> Drops<'a> {
+    fn since_now(netmon: &'a Netmon) -> anyhow::Result<Self> {
+        Ok(Self {
+            netmon,
+            before: read(&netmon.page()?),
+        })
+    }
+
+    fn now(&self) -> anyhow::Result<BTreeMap<Key, u64>> {
+        let mut now = read(&self.netmon.page()?);
+        for (key, before) in &self.before {
+            let count = now.get_mut(key).with_context(|| format!("{key:?} is gone"))?;
+            *count = count.checked_sub(*before).with_context(|| format!("{key:?} fell"))?;
+        }
+        now.retain(|_, count| *count > 0);
+        Ok(now)
+    }
+
+    /// These, and no others: once they are there, and still so a moment later.
+    fn are(&self, expected: &[(Where, &str, u64)]) -> anyhow::Result<()> {
+        let expected: BTreeMap<Key, u64> = expected
+            .iter()
+            .filter(|(_, _, count)| *count > 0)
+            .map(|(place, reason, count)| (place.key(reason), *count))
+            .collect();
+        let same = || {
+            let now = self.now()?;
+            ensure!(now == expected, "dropped were {now:?}, not {expected:?}");
+            Ok(())
+        };
+        until("drops to be as expected", same)?;
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        same()
+    }
+
+    /// None at all.
+    fn are_none(&self) -> anyhow::Result<()> {
+        self.are(&[])
+    }
+}
+
+fn read(page: &Page) -> BTreeMap<Key, u64> {
+    let of_family = |family: &'static str| page.all(family, &[]).into_iter().map(move |sample| (family, sample));
+    FAMILIES
+        .into_iter()
+        .flat_map(of_family)
+        .map(|(family, sample)| {
+            let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
+            let key = (family.to_owned(), label("container"), label("network"), label("reason"));
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "counters in tests are whole and far below 2^53"
+            )]
+            let count = sample.value as u64;
+            (key, count)
+        })
+        .collect()
+}
+
+/// Whose a packet was.
+#[derive(Clone, Copy)]
+enum Where<'a> {
+    Container(&'a str, &'a str),
+    Overlay(&'a str),
+    Node(&'a str),
+}
+
+impl Where<'_> {
+    fn key(self, reason: &str) -> Key {
+        let (family, container, network) = match self {
+            Self::Container(container, network) => (FAMILIES[0], container, network),
+            Self::Overlay(network) => (FAMILIES[1], "", network),
+            Self::Node(network) => (FAMILIES[3], "", network),
+        };
+        let [family, container, network, reason] = [family, container, network, reason].map(ToOwned::to_owned);
+        (family, container, network, reason)
+    }
+}
+
+/// The first of these reasons that the running kernel has: kernels get better at saying why.
+fn reason<'a>(names: &[&'a str]) -> anyhow::Result<&'a str> {
+    let known = Types::of_kernel()?.enumeration("skb_drop_reason");
+    let has = |name: &&&str| {
+        known
+            .iter()
+            .any(|(known, _)| known.strip_prefix("SKB_DROP_REASON_") == Some(**name))
+    };
+    Ok(names.iter().find(has).copied().unwrap_or("NOT_SPECIFIED"))
 }

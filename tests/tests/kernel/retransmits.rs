@@ -4,7 +4,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::ensure;
-use netmon_tests::{netmon::Netmon, netns::Netns, patience::until, traffic};
+use netmon_tests::{filter::Filter, netmon::Netmon, patience::until, traffic};
 
 use crate::world::{Cable, Member, World, ready};
 
@@ -27,7 +27,7 @@ fn under_loss(cable: Cable) -> anyhow::Result<()> {
     let netmon = world.netmon(&[])?;
     ready(&netmon, if cable == Cable::Vxlan { 3 } else { 2 })?;
     for (percent, bytes) in LOSSES {
-        let _lossy = [Lossy::new(&a.netns, percent)?, Lossy::new(&b.netns, percent)?];
+        let _lossy = [Filter::lossy(&a.netns, percent)?, Filter::lossy(&b.netns, percent)?];
         for address in [b.address, b.ipv6_address] {
             let before = a.netns.nstat("TcpRetransSegs")?;
             for _ in 0..50 {
@@ -57,7 +57,7 @@ fn a_handshake_that_is_lost_is_sent_again_and_counted() -> anyhow::Result<()> {
     for address in [b.address, b.ipv6_address] {
         // The request is lost on its way in, then the answer.
         for (netns, flags) in [(&b.netns, "syn"), (&a.netns, "syn|ack")] {
-            let lossy = Lossy::rule(netns, &format!("tcp flags == ({flags}) counter drop"))?;
+            let lossy = Filter::new(netns, "prerouting", &format!("tcp flags == ({flags}) counter drop"))?;
             let before = (a.netns.nstat("TcpRetransSegs")?, b.netns.nstat("TcpRetransSegs")?);
             let listener = b.netns.within(|| Ok(std::net::TcpListener::bind((address, 5555))?))?;
             let refused = a.netns.within(|| {
@@ -93,7 +93,7 @@ fn what_a_queue_or_a_filter_of_the_senders_own_loses_is_counted_as_the_kernel_do
     sums_agree(&netmon, &a)?;
     sums_agree(&netmon, &b)?;
     // What a filter of the sender's own forbids TCP hears of at once, and sends it anew: the kernel counts it twice as sent.
-    let own = Lossy::output(&a.netns, 20)?;
+    let own = Filter::new(&a.netns, "output", "meta l4proto tcp numgen random mod 100 < 20 drop")?;
     traffic::tcp(&a.netns, &b.netns, b.address, 3_000_000)?;
     drop(own);
     sums_agree(&netmon, &a)?;
@@ -167,43 +167,4 @@ fn sums_agree(netmon: &Netmon, member: &Member) -> anyhow::Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// A filter that loses packets, until it goes.
-struct Lossy<'a>(&'a Netns);
-
-impl<'a> Lossy<'a> {
-    /// Loses so many percent of what comes in, at random.
-    fn new(netns: &'a Netns, percent: u32) -> anyhow::Result<Self> {
-        Self::rule(netns, &format!("numgen random mod 100 < {percent} counter drop"))
-    }
-
-    /// Loses so many percent of what goes out, at random.
-    fn output(netns: &'a Netns, percent: u32) -> anyhow::Result<Self> {
-        Self::hook(
-            netns,
-            "output",
-            &format!("numgen random mod 100 < {percent} counter drop"),
-        )
-    }
-
-    fn rule(netns: &'a Netns, rule: &str) -> anyhow::Result<Self> {
-        Self::hook(netns, "prerouting", rule)
-    }
-
-    fn hook(netns: &'a Netns, hook: &str, rule: &str) -> anyhow::Result<Self> {
-        netns.run("nft add table inet lossy")?;
-        let lossy = Self(netns);
-        netns.run(&format!(
-            "nft add chain inet lossy c {{ type filter hook {hook} priority -300 ; }}"
-        ))?;
-        netns.run(&format!("nft add rule inet lossy c meta l4proto tcp {rule}"))?;
-        Ok(lossy)
-    }
-}
-
-impl Drop for Lossy<'_> {
-    fn drop(&mut self) {
-        drop(self.0.run("nft delete table inet lossy"));
-    }
 }

@@ -81,6 +81,8 @@ pub(crate) struct World {
     pub(crate) engine: FakeEngine,
     /// Namespaces that are no container's: bridges, nodes.
     pub(crate) others: Vec<Netns>,
+    /// The namespace with the bridge, or that of the first node, is the one that netmon takes for the node's.
+    pub(crate) sees_node: bool,
     pub(crate) scratch: Scratch,
 }
 
@@ -94,6 +96,7 @@ impl World {
         Ok(Self {
             engine,
             others: Vec::new(),
+            sees_node: false,
             scratch,
         })
     }
@@ -126,7 +129,11 @@ impl World {
 
     /// A namespace that netmon does not watch.
     pub(crate) fn other(&mut self, name: &str) -> anyhow::Result<&Netns> {
-        let netns = Netns::new(&self.scratch.path().join("others"), name)?;
+        let netns = if self.sees_node && matches!(name, "bridge" | "node1") {
+            Netns::new(&self.netns_dir(), "default")?
+        } else {
+            Netns::new(&self.scratch.path().join("others"), name)?
+        };
         self.others.push(netns);
         self.others.last().context("it was just made")
     }
@@ -247,6 +254,14 @@ impl World {
             member.run(&format!("ip link set {DEVICE} mtu 1450"))?;
         }
         Ok(())
+    }
+
+    /// The node's namespace, where netmon sees it.
+    pub(crate) fn node(&self) -> anyhow::Result<&Netns> {
+        self.others
+            .iter()
+            .find(|it| it.path().ends_with("default"))
+            .context("netmon does not see the node")
     }
 
     /// The namespace of the overlay that netmon sees.

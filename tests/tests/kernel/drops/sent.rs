@@ -1,0 +1,146 @@
+//! What a container sent, and what did not even leave it.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{filter::Filter, netns::Netns, patience::until, traffic};
+
+use super::{Drops, Where, reason};
+use crate::world::{Cable, DEVICE, World, offloads, ready};
+
+const A: Where<'_> = Where::Container("a", "net");
+
+#[test]
+fn packets_that_a_filter_of_the_senders_own_forbids() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    for address in [b.address, b.ipv6_address] {
+        let drops = Drops::since_now(&netmon)?;
+        let filter = Filter::new(&a.netns, "output", "udp dport 9999 counter drop")?;
+        traffic::datagrams(&a.netns, SocketAddr::new(address, 9999), 50, 100)?;
+        let counted = filter.packets()?;
+        ensure!(counted >= 50, "the filter counted {counted} of 50");
+        drops.are(&[(A, "NETFILTER_DROP", counted)])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn packets_that_a_queue_has_no_room_for() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let drops = Drops::since_now(&netmon)?;
+    let _queue = Queue::new(&a.netns, "rate 100kbit burst 2000 limit 3000")?;
+    let _sink = Filter::new(&b.netns, "prerouting", "udp dport 9 reject with icmpx no-route")?;
+    traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9000), 200, 500)?;
+    let dropped = queue_drops(&a.netns)?;
+    ensure!(dropped > 100, "the queue lost only {dropped} of 200");
+    until("the queue's drops", || {
+        let now = drops.now()?;
+        let shown = now.get(&A.key(reason(&["QDISC_OVERLIMIT", "QDISC_DROP"])?)).copied();
+        let shown = shown.or(now.get(&A.key("QDISC_DROP")).copied()).unwrap_or(0);
+        ensure!(shown == dropped, "netmon shows {now:?}, the queue {dropped}");
+        Ok(())
+    })
+}
+
+/// A super-packet that is lost is as many packets as it would have been on the wire.
+#[test]
+fn super_packets_that_are_lost_count_as_their_segments() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    offloads(&a, "on")?;
+    let drops = Drops::since_now(&netmon)?;
+    let lossy = Filter::new(
+        &b.netns,
+        "prerouting",
+        "meta l4proto tcp meta length > 20000 numgen random mod 3 == 0 counter drop",
+    )?;
+    for _ in 0..20 {
+        traffic::tcp(&a.netns, &b.netns, b.address, 5_000_000)?;
+        if lossy.packets()? > 3 {
+            break;
+        }
+    }
+    let events = lossy.packets()?;
+    ensure!(events > 0, "no super-packet was lost");
+    until("the segments to be counted", || {
+        let now = drops.now()?;
+        let shown = now.get(&Where::Container("b", "net").key("NETFILTER_DROP")).copied();
+        // More than 20,000 bytes are at least 14 segments.
+        ensure!(
+            shown.unwrap_or(0) >= events * 14,
+            "{shown:?} packets in {events} super-packets"
+        );
+        ensure!(now.len() == 1, "dropped were {now:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn packets_to_a_neighbour_that_does_not_answer() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, _b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let drops = Drops::since_now(&netmon)?;
+    // Three questions, a second each.
+    traffic::datagrams(&a.netns, "10.77.0.99:9".parse()?, 5, 100)?;
+    drops.are(&[(A, "NEIGH_FAILED", 5)])?;
+    // The queue of those that wait has room for some; the oldest goes.
+    a.netns.run("sysctl -qw net.ipv4.neigh.eth0.unres_qlen_bytes=4096")?;
+    traffic::datagrams(&a.netns, "10.77.0.98:9".parse()?, 50, 1000)?;
+    until("both reasons", || {
+        let now = drops.now()?;
+        let of = |reason: &str| now.get(&A.key(reason)).copied().unwrap_or(0);
+        let (failed, full) = (of("NEIGH_FAILED"), of("NEIGH_QUEUEFULL"));
+        ensure!(
+            failed + full == 55 && full > 30 && now.len() == 2,
+            "dropped were {now:?}, of 55"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn what_the_other_end_of_the_cable_cannot_take() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    world.sees_node = true;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let drops = Drops::since_now(&netmon)?;
+    b.netns.run(&format!("ip link set {DEVICE} down"))?;
+    traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 20, 100)?;
+    // The port has no carrier, so the bridge has nowhere to send it.
+    drops.are(&[(Where::Node("net"), reason(&["NO_TX_TARGET"])?, 20)])
+}
+
+/// A token bucket on a container's device, until it goes.
+struct Queue<'a>(&'a Netns);
+
+impl<'a> Queue<'a> {
+    fn new(netns: &'a Netns, parameters: &str) -> anyhow::Result<Self> {
+        netns.run(&format!("tc qdisc add dev {DEVICE} root tbf {parameters}"))?;
+        Ok(Self(netns))
+    }
+}
+
+impl Drop for Queue<'_> {
+    fn drop(&mut self) {
+        drop(self.0.run(&format!("tc qdisc del dev {DEVICE} root")));
+    }
+}
+
+fn queue_drops(netns: &Netns) -> anyhow::Result<u64> {
+    let json: serde_json::Value = serde_json::from_str(&netns.run(&format!("tc -j -s qdisc show dev {DEVICE} root"))?)?;
+    json.pointer("/0/drops")
+        .and_then(serde_json::Value::as_u64)
+        .with_context(|| format!("no drops in {json}"))
+}
