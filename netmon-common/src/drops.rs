@@ -14,6 +14,8 @@ pub const TRACEPOINT: &str = "kfree_skb";
 pub const GLOBAL_ARGUMENTS: &str = "ARGUMENTS";
 /// Load-time globals: the reasons that are no loss, a bit each, for the numbers from 0, 64, 128 and 192 on.
 pub const GLOBALS_HARMLESS: [&str; 4] = ["HARMLESS_0", "HARMLESS_1", "HARMLESS_2", "HARMLESS_3"];
+/// Load-time globals: the reasons that are no loss of a packet that was meant for everybody, likewise.
+pub const GLOBALS_UNWANTED: [&str; 4] = ["UNWANTED_0", "UNWANTED_1", "UNWANTED_2", "UNWANTED_3"];
 /// Load-time global: the number of the reason that says nothing, so that the place in the kernel has to.
 pub const GLOBAL_NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 /// Load-time global: the number of the reason "no socket".
@@ -30,6 +32,7 @@ pub const FIELDS: &[Field] = &[
     field("PACKET_SOCKET", "sk_buff", "sk"),
     field("PACKET_ARRIVED_ON", "sk_buff", "skb_iif"),
     field("PACKET_PROTOCOL", "sk_buff", "protocol"),
+    field("PACKET_TYPE", "sk_buff", "__pkt_type_offset"),
     field("PACKET_ROUTE", "sk_buff", "_skb_refdst"),
     field("PACKET_HEAD", "sk_buff", "head"),
     field("PACKET_END", "sk_buff", "end"),

@@ -56,6 +56,8 @@ mod programs {
     #[unsafe(no_mangle)]
     static PACKET_PROTOCOL: Global<u32> = offset();
     #[unsafe(no_mangle)]
+    static PACKET_TYPE: Global<u32> = offset();
+    #[unsafe(no_mangle)]
     static PACKET_ROUTE: Global<u32> = offset();
     #[unsafe(no_mangle)]
     static PACKET_HEAD: Global<u32> = offset();
@@ -78,6 +80,15 @@ mod programs {
     static HARMLESS_2: Global<u64> = Global::new(0);
     #[unsafe(no_mangle)]
     static HARMLESS_3: Global<u64> = Global::new(0);
+    /// Reasons that are no loss of a packet that was meant for everybody.
+    #[unsafe(no_mangle)]
+    static UNWANTED_0: Global<u64> = Global::new(0);
+    #[unsafe(no_mangle)]
+    static UNWANTED_1: Global<u64> = Global::new(0);
+    #[unsafe(no_mangle)]
+    static UNWANTED_2: Global<u64> = Global::new(0);
+    #[unsafe(no_mangle)]
+    static UNWANTED_3: Global<u64> = Global::new(0);
     /// The reason that says nothing.
     #[unsafe(no_mangle)]
     static NOT_SPECIFIED: Global<u32> = Global::new(u32::MAX);
@@ -96,6 +107,9 @@ mod programs {
     /// Where the IP header says what is in the packet.
     const IPV4_PROTOCOL: u32 = 9;
     const IPV6_NEXT_HEADER: u32 = 6;
+    const PACKET_BROADCAST: u8 = 1;
+    const PACKET_MULTICAST: u8 = 2;
+    const PACKET_LOOPBACK: u8 = 5;
     const ICMP: u8 = 1;
     const ICMPV6: u8 = 58;
     /// The lowest bit of a packet's route says that it holds no reference; the rest is the address.
@@ -106,13 +120,16 @@ mod programs {
     #[btf_tracepoint(function = "kfree_skb")]
     pub fn drops_kfree_skb(ctx: BtfTracePointContext) -> i32 {
         let reason: u32 = ctx.arg(2);
-        if is_harmless(reason) {
+        if is_among(reason, [&HARMLESS_0, &HARMLESS_1, &HARMLESS_2, &HARMLESS_3]) {
             return 0;
         }
         let packet: u64 = ctx.arg(0);
         // SAFETY: the tracepoint's first argument is a `struct sk_buff *`.
         let protocol: u16 = unsafe { field(packet, &PACKET_PROTOCOL) };
         if protocol == 0 || (reason == NO_SOCKET.load() && is_icmp(packet, protocol)) {
+            return 0;
+        }
+        if is_among(reason, [&UNWANTED_0, &UNWANTED_1, &UNWANTED_2, &UNWANTED_3]) && is_for_everybody(packet) {
             return 0;
         }
         // Guarded by a constant of the verifier's: where there is no such argument this is never looked at.
@@ -136,15 +153,29 @@ mod programs {
     }
 
     #[inline(always)]
-    fn is_harmless(reason: u32) -> bool {
+    fn is_among(reason: u32, [first, second, third, fourth]: [&Global<u64>; 4]) -> bool {
         let reasons = match reason / u64::BITS {
-            0 => HARMLESS_0.load(),
-            1 => HARMLESS_1.load(),
-            2 => HARMLESS_2.load(),
-            3 => HARMLESS_3.load(),
+            0 => first.load(),
+            1 => second.load(),
+            2 => third.load(),
+            3 => fourth.load(),
             _ => 0,
         };
         (reasons >> (reason % u64::BITS)) & 1 == 1
+    }
+
+    /// Whether the frame was a broadcast or a multicast when it came in, or is the sender's own copy of such.
+    #[inline(always)]
+    fn is_for_everybody(packet: u64) -> bool {
+        // SAFETY: `packet` is a `struct sk_buff *`.
+        let byte: u8 = unsafe { field(packet, &PACKET_TYPE) };
+        // A bit field of three bits, the first in its byte.
+        let kind = if cfg!(target_endian = "little") {
+            byte & 0b111
+        } else {
+            byte >> 5
+        };
+        kind == PACKET_BROADCAST || kind == PACKET_MULTICAST || kind == PACKET_LOOPBACK
     }
 
     /// Where it happened. The receiving socket knows best; then the device; then, of a packet that has not got as far as

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 
 use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
 use netmon_common::drops::{
-    FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBALS_HARMLESS, Key, LOST_REASONS, MAP,
-    MAP_LOST, MAX_ENTRIES, PROGRAM, TRACEPOINT,
+    FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBALS_HARMLESS, GLOBALS_UNWANTED, Key,
+    LOST_REASONS, MAP, MAP_LOST, MAX_ENTRIES, PROGRAM, TRACEPOINT,
 };
 use tracing::warn;
 
-use self::harmless::{FUNCTIONS, REASONS};
+use self::harmless::{FUNCTIONS, REASONS, UNWANTED};
 use super::{
     DatapathError, batch,
     symbols::Ranges,
@@ -72,6 +72,9 @@ impl DropsMap {
         globals
             .long
             .extend(GLOBALS_HARMLESS.into_iter().zip(reasons.bits(REASONS)));
+        globals
+            .long
+            .extend(GLOBALS_UNWANTED.into_iter().zip(reasons.bits(UNWANTED)));
         let harmless = Ranges::of_kernel(FUNCTIONS).unwrap_or_default();
         if harmless.is_none() {
             warn!(

@@ -27,19 +27,31 @@ const FAMILIES: [&str; 4] = [
 /// Drops since a moment.
 struct Drops<'a> {
     netmon: &'a Netmon,
+    families: &'static [&'static str],
     before: BTreeMap<Key, u64>,
 }
 
 impl<'a> Drops<'a> {
+    /// Without the node's: that is the machine's own namespace, where others are at work.
     fn since_now(netmon: &'a Netmon) -> anyhow::Result<Self> {
+        Self::of(netmon, &FAMILIES[..3])
+    }
+
+    /// With the node's, which is the test's.
+    fn with_node(netmon: &'a Netmon) -> anyhow::Result<Self> {
+        Self::of(netmon, &FAMILIES)
+    }
+
+    fn of(netmon: &'a Netmon, families: &'static [&'static str]) -> anyhow::Result<Self> {
         Ok(Self {
             netmon,
-            before: read(&netmon.page()?),
+            families,
+            before: read(&netmon.page()?, families),
         })
     }
 
     fn now(&self) -> anyhow::Result<BTreeMap<Key, u64>> {
-        let mut now = read(&self.netmon.page()?);
+        let mut now = read(&self.netmon.page()?, self.families);
         for (key, before) in &self.before {
             let count = now.get_mut(key).with_context(|| format!("{key:?} is gone"))?;
             *count = count.checked_sub(*before).with_context(|| format!("{key:?} fell"))?;
@@ -71,10 +83,11 @@ impl<'a> Drops<'a> {
     }
 }
 
-fn read(page: &Page) -> BTreeMap<Key, u64> {
+fn read(page: &Page, families: &'static [&'static str]) -> BTreeMap<Key, u64> {
     let of_family = |family: &'static str| page.all(family, &[]).into_iter().map(move |sample| (family, sample));
-    FAMILIES
-        .into_iter()
+    families
+        .iter()
+        .copied()
         .flat_map(of_family)
         .map(|(family, sample)| {
             let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();

@@ -30,6 +30,21 @@ pub(super) const REASONS: &[&str] = &[
     "TCP_FASTOPEN",
 ];
 
+/// Reasons, likewise, that are no loss of a frame that was sent to everybody: on a network with a hundred containers each
+/// gets the multicast of all others (neighbour discovery, reports of groups), and few are meant. What is left out is that
+/// nobody here wants it, and that there is nobody else to send it to; a filter, or a queue without room, counts.
+pub(super) const UNWANTED: &[&str] = &[
+    "NOT_SPECIFIED",
+    "NO_SOCKET",
+    "IP_INADDRERRORS",
+    "IP_INNOROUTES",
+    "IP_INVALID_DEST",
+    "IP_NOPROTO",
+    "NO_TX_TARGET",
+    "UNHANDLED_PROTO",
+    "UNICAST_IN_L2_MULTICAST",
+];
+
 /// Functions in which a drop without a reason is no loss.
 pub(super) const FUNCTIONS: &[&str] = &[
     // A socket was closed with data unread.
@@ -46,10 +61,8 @@ pub(super) const FUNCTIONS: &[&str] = &[
     // The last segments of a connection that is in TIME_WAIT: what is really lost there has a reason.
     "tcp_v4_rcv",
     "tcp_v6_rcv",
+    // An acknowledgement that did its work while the connection is being closed.
+    "tcp_rcv_state_process",
     // Parts of a packet that was put together, when the whole is let go of (before 6.2 without the whole's reason).
     "skb_release_data",
-    // Multicast that nobody here wants, on a network where everybody gets it.
-    "__udp4_lib_mcast_deliver",
-    "__udp6_lib_mcast_deliver",
-    "ip6_mc_input",
 ];

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use netmon_tests::{filter::Filter, netns::Netns, traffic};
 
 use super::{Drops, Where, reason};
-use crate::world::{Cable, Member, World, ready};
+use crate::world::{Cable, DEVICE, Member, World, ready};
 
 const NODE: Where<'_> = Where::Node("net");
 const OVERLAY: Where<'_> = Where::Overlay("net");
@@ -39,7 +39,7 @@ fn packets_that_the_nodes_filter_does_not_forward() -> anyhow::Result<()> {
     let (a, _b, _beyond) = routed(&mut world)?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
-    let drops = Drops::since_now(&netmon)?;
+    let drops = Drops::with_node(&netmon)?;
     let filter = Filter::new(world.node()?, "forward", "udp dport 9999 counter drop")?;
     traffic::datagrams(&a.netns, "10.79.0.2:9999".parse()?, 40, 100)?;
     ensure!(filter.packets()? == 40, "{} of 40", filter.packets()?);
@@ -52,10 +52,13 @@ fn packets_that_are_too_big_to_be_forwarded() -> anyhow::Result<()> {
     let (a, _b, _beyond) = routed(&mut world)?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
-    let drops = Drops::since_now(&netmon)?;
+    let drops = Drops::with_node(&netmon)?;
     let before = world.node()?.nstat("IpFragFails")?;
-    // "Do not fragment", and no memory of what the router answers.
-    drop(a.netns.run("ping -q -c 10 -i 0.01 -W 1 -M probe -s 1400 10.79.0.2"));
+    for _ in 0..10 {
+        // "Do not fragment", and no memory of what the router answers.
+        drop(a.netns.run("ping -q -c 1 -W 1 -M do -s 1400 10.79.0.2"));
+        a.netns.run("ip route flush cache")?;
+    }
     let counted = world.node()?.nstat("IpFragFails")? - before;
     ensure!(counted == 10, "the kernel counted {counted} of 10");
     drops.are(&[(NODE, reason(&["PKT_TOO_BIG"])?, 10)])
@@ -71,7 +74,7 @@ fn packets_that_a_bridge_has_no_target_for() -> anyhow::Result<()> {
     let node = world.node()?;
     a.netns
         .run("ip neigh replace 10.77.0.50 lladdr 02:00:00:00:00:99 dev eth0 nud permanent")?;
-    let drops = Drops::since_now(&netmon)?;
+    let drops = Drops::with_node(&netmon)?;
     // Flooded, it is the other container's network card that does not want it: no loss.
     traffic::datagrams(&a.netns, "10.77.0.50:9".parse()?, 20, 100)?;
     drops.are_none()?;
@@ -91,6 +94,8 @@ fn packets_that_an_overlay_has_no_node_for() -> anyhow::Result<()> {
     traffic::ping(&a.netns, b.address, 5)?;
     drops.are_none()?;
     overlay.run("bridge fdb del 00:00:00:00:00:00 dev vxlan0 dst 10.88.0.2")?;
+    // And what it has learnt.
+    overlay.run(&format!("bridge fdb del {} dev vxlan0 self", b.netns.mac(DEVICE)?))?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 20, 100)?;
     drops.are(&[(OVERLAY, reason(&["NO_TX_TARGET"])?, 20)])
 }
@@ -111,7 +116,7 @@ fn overlay_packets_of_a_network_that_the_node_does_not_have() -> anyhow::Result<
     there.run("ip addr add 10.90.0.2/24 dev stray")?;
     there.run("ip link set stray up")?;
     there.run("ip neigh replace 10.90.0.1 lladdr 02:00:00:00:00:01 dev stray nud permanent")?;
-    let drops = Drops::since_now(&netmon)?;
+    let drops = Drops::with_node(&netmon)?;
     traffic::datagrams(there, "10.90.0.1:9".parse()?, 20, 100)?;
     drops.are(&[(Where::Node(""), reason(&["VXLAN_VNI_NOT_FOUND"])?, 20)])
 }

@@ -25,7 +25,7 @@ fn quietly(cable: Cable, run: impl FnOnce(&Member, &Member) -> anyhow::Result<()
     let (a, b) = world.pair(cable)?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, if cable == Cable::Vxlan { 3 } else { 2 })?;
-    let drops = Drops::since_now(&netmon)?;
+    let drops = Drops::with_node(&netmon)?;
     run(&a, &b)?;
     drops.are_none().with_context(|| format!("over {cable:?}"))
 }

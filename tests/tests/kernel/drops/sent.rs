@@ -115,7 +115,7 @@ fn what_the_other_end_of_the_cable_cannot_take() -> anyhow::Result<()> {
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
-    let drops = Drops::since_now(&netmon)?;
+    let drops = Drops::with_node(&netmon)?;
     b.netns.run(&format!("ip link set {DEVICE} down"))?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 20, 100)?;
     // The port has no carrier, so the bridge has nowhere to send it.
