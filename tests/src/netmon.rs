@@ -16,12 +16,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     netns,
     page::Page,
-    patience::{until, within},
+    patience::{slowness, until, within},
     sh,
 };
 
 /// How long the answer to a request may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+fn patience() -> Duration {
+    Duration::from_secs(10) * slowness()
+}
 
 /// The binary under test: what `cargo xtask test` built.
 ///
@@ -266,8 +268,8 @@ pub fn get_in(netns: Option<&Path>, address: SocketAddr, request: &str) -> anyho
 /// # Errors
 /// It does not answer, or not in HTTP.
 pub fn get(address: SocketAddr, request: &str) -> anyhow::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).context("it cannot be reached")?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, patience()).context("it cannot be reached")?;
+    stream.set_read_timeout(Some(patience()))?;
     stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

@@ -1,7 +1,7 @@
 //! Waiting for what takes its time.
 
 use std::{
-    thread,
+    env, thread,
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,13 @@ use anyhow::bail;
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked.
 const INTERVAL: Duration = Duration::from_millis(20);
+
+/// How many times slower than usual this machine is: an emulated one says so in its environment.
+#[must_use]
+pub fn slowness() -> u32 {
+    let said = env::var("NETMON_TEST_SLOWNESS").ok();
+    said.and_then(|text| text.parse().ok()).unwrap_or(1)
+}
 
 /// Looks until there is something, and gives it.
 ///
@@ -25,6 +32,7 @@ pub fn until<T>(what: &str, look: impl FnMut() -> anyhow::Result<T>) -> anyhow::
 /// # Errors
 /// There was nothing in time; the error has the last reason.
 pub fn within<T>(time: Duration, what: &str, mut look: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let time = time * slowness();
     let begin = Instant::now();
     loop {
         match look() {

@@ -10,12 +10,14 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 
-use crate::netns::Netns;
+use crate::{netns::Netns, patience::slowness};
 
 /// The port that receivers listen on.
 const PORT: u16 = 5201;
 /// How long either end may wait for the other.
-const PATIENCE: Duration = Duration::from_secs(20);
+fn patience() -> Duration {
+    Duration::from_secs(20) * slowness()
+}
 
 /// Sends that many pings and gets as many answers.
 ///
@@ -41,7 +43,7 @@ pub fn udp(from: &Netns, to: &Netns, address: IpAddr, count: u32, size: usize) -
         let receiver = scope.spawn(move || -> anyhow::Result<()> {
             to.enter()?;
             let socket = UdpSocket::bind(SocketAddr::new(any(address), PORT))?;
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(patience()))?;
             ready.send(())?;
             let mut buffer = vec![0; 65_536];
             for number in 0..count {
@@ -55,13 +57,13 @@ pub fn udp(from: &Netns, to: &Netns, address: IpAddr, count: u32, size: usize) -
         });
         let sender = scope.spawn(move || -> anyhow::Result<()> {
             from.enter()?;
-            is_ready.recv_timeout(PATIENCE).context("the receiver is not ready")?;
+            is_ready.recv_timeout(patience()).context("the receiver is not ready")?;
             let socket = UdpSocket::bind(SocketAddr::new(any(address), 0))?;
             let datagram = vec![0x5a; size];
             for _ in 0..count {
                 socket.send_to(&datagram, SocketAddr::new(address, PORT))?;
                 // One at a time: what overflows the receiver's buffer would be lost, and this is no test of that.
-                is_got.recv_timeout(PATIENCE).context("a datagram is missing")?;
+                is_got.recv_timeout(patience()).context("a datagram is missing")?;
             }
             Ok(())
         });
@@ -100,7 +102,7 @@ pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, bytes: usize) -> anyhow::R
             let listener = TcpListener::bind(SocketAddr::new(any(address), PORT))?;
             ready.send(())?;
             let (mut stream, _) = listener.accept()?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(patience()))?;
             let mut buffer = vec![0; 1 << 18];
             let mut length = 0;
             loop {
@@ -114,9 +116,9 @@ pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, bytes: usize) -> anyhow::R
         });
         let sender = scope.spawn(move || -> anyhow::Result<()> {
             from.enter()?;
-            is_ready.recv_timeout(PATIENCE).context("the receiver is not ready")?;
-            let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, PORT), PATIENCE)?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            is_ready.recv_timeout(patience()).context("the receiver is not ready")?;
+            let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, PORT), patience())?;
+            stream.set_write_timeout(Some(patience()))?;
             let block = vec![0x5a; 1 << 18];
             let mut rest = bytes;
             while rest > 0 {
@@ -126,7 +128,7 @@ pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, bytes: usize) -> anyhow::R
             }
             stream.shutdown(std::net::Shutdown::Write)?;
             // Ends when the other end has closed, too.
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(patience()))?;
             stream.read_to_end(&mut Vec::new())?;
             Ok(())
         });

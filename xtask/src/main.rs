@@ -12,6 +12,7 @@ mod setup;
 mod sh;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -61,6 +62,9 @@ enum Chore {
         /// Only tests whose names contain this.
         #[arg(long)]
         name: Option<String>,
+        /// The kernel's tests, on Debian's kernel of this series (6.1, 6.12, 7) in an emulated machine.
+        #[arg(long, value_name = "SERIES")]
+        kernel: Option<String>,
     },
     /// Formatting, clippy on both targets, and the rules of the house.
     Lint,
@@ -74,7 +78,13 @@ fn main() -> ExitCode {
         Chore::Doctor => doctor::run(),
         Chore::Build { release } => build::run(release).map(drop),
         Chore::Run { demo, seconds, flags } => run::run(demo, seconds, &flags),
-        Chore::Test { tier, name } => test::run(tier, name.as_deref()),
+        Chore::Test {
+            tier: None | Some(Tier::Kernel),
+            name,
+            kernel: Some(kernel),
+        } => test::on_kernel(&kernel, name.as_deref()),
+        Chore::Test { kernel: Some(_), .. } => Err(anyhow::anyhow!("only the kernel's tests run on another kernel")),
+        Chore::Test { tier, name, .. } => test::run(tier, name.as_deref()),
         Chore::Lint => lint::run(),
         Chore::Bench => bench::run(),
     };

@@ -22,6 +22,8 @@ pub(crate) enum Purpose {
     Demo,
     /// Run the tests.
     Test,
+    /// Run the kernel's tests on other kernels.
+    Vm,
 }
 
 impl Purpose {
@@ -31,6 +33,7 @@ impl Purpose {
             Self::Lint => "lint",
             Self::Demo => "demo",
             Self::Test => "test",
+            Self::Vm => "vm",
         }
     }
 
@@ -38,8 +41,9 @@ impl Purpose {
     pub(crate) fn includes(self, other: Self) -> bool {
         match other {
             Self::Build => true,
-            Self::Demo => matches!(self, Self::Demo | Self::Test),
-            Self::Lint | Self::Test => self == other,
+            Self::Demo => matches!(self, Self::Demo | Self::Test | Self::Vm),
+            Self::Test => matches!(self, Self::Test | Self::Vm),
+            Self::Lint | Self::Vm => self == other,
         }
     }
 }
@@ -167,6 +171,24 @@ pub(crate) const NEEDS: &[Need] = &[
         purpose: Purpose::Test,
         find: || file(&new_engine().join("dockerd")),
         remedy: Remedy::NewEngine,
+    },
+    Need {
+        what: "qemu (a machine with another kernel)",
+        purpose: Purpose::Vm,
+        find: || program("qemu-system-x86_64"),
+        remedy: Remedy::Packages(&["qemu-system-x86"]),
+    },
+    Need {
+        what: "cpio, depmod, xz and strip (that machine's files)",
+        purpose: Purpose::Vm,
+        find: || {
+            program("cpio")?;
+            program("depmod")?;
+            program("xz")?;
+            program("zstd")?;
+            program("strip")
+        },
+        remedy: Remedy::Packages(&["cpio", "kmod", "xz-utils", "zstd", "binutils", "util-linux"]),
     },
 ];
 

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
-use crate::{build, needs, needs::Purpose, setup, sh};
+use crate::{build, needs, needs::Purpose, setup, sh, vm};
 
 /// A tier of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,6 +54,13 @@ pub(crate) fn run(tier: Option<Tier>, name: Option<&str>) -> anyhow::Result<()> 
         }
     }
     Ok(())
+}
+
+/// Runs the kernel's tests on another kernel than this machine's.
+pub(crate) fn on_kernel(series: &str, name: Option<&str>) -> anyhow::Result<()> {
+    setup::run(Purpose::Vm)?;
+    let netmon = build::run(true)?;
+    vm::run(series, name, &netmon)
 }
 
 /// The tests of one tier.

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use netmon_tests::{figures::Figures, netmon::Netmon, page::Page, traffic};
 
-use crate::world::{Cable, DEVICE, Member, World, agree, offloads, quiet, ready};
+use crate::world::{Cable, DEVICE, Member, World, agree, best_mode, offloads, quiet, ready};
 
 /// One kind of traffic, and how many packets it is in each direction where that is known beforehand.
 struct Kind {
@@ -54,22 +54,22 @@ const KINDS: &[Kind] = &[
 
 #[test]
 fn every_packet_over_a_veth_is_counted() -> anyhow::Result<()> {
-    exact(Cable::Veth, "tcx")
+    exact(Cable::Veth, best_mode()?)
 }
 
 #[test]
 fn every_packet_over_a_bridge_is_counted() -> anyhow::Result<()> {
-    exact(Cable::Bridge, "tcx")
+    exact(Cable::Bridge, best_mode()?)
 }
 
 #[test]
 fn every_packet_over_macvlan_is_counted() -> anyhow::Result<()> {
-    exact(Cable::Macvlan, "tcx")
+    exact(Cable::Macvlan, best_mode()?)
 }
 
 #[test]
 fn every_packet_over_an_overlay_is_counted() -> anyhow::Result<()> {
-    exact(Cable::Vxlan, "tcx")
+    exact(Cable::Vxlan, best_mode()?)
 }
 
 #[test]

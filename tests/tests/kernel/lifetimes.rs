@@ -12,7 +12,7 @@ use netmon_tests::{
     traffic,
 };
 
-use crate::world::{Cable, DEVICE, Member, World, agree, bpf_programs, quiet, ready, settled_bpf_programs};
+use crate::world::{Cable, DEVICE, Member, World, agree, bpf_programs, modes, quiet, ready, settled_bpf_programs};
 
 /// Short, for a test to see the end of it; long enough to look at the page meanwhile.
 const LINGER: &str = "--container.linger=4s";
@@ -234,7 +234,7 @@ fn an_ifindex_that_comes_back_belongs_to_the_new_device() -> anyhow::Result<()> 
 
 #[test]
 fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Result<()> {
-    for mode in ["tcx", "clsact"] {
+    for mode in modes()? {
         let flag = format!("--bpf.attach={mode}");
         let mut world = World::new()?;
         let (a, b) = world.pair(Cable::Bridge)?;

@@ -7,11 +7,12 @@ use netmon::datapath::{
 };
 use netmon_tests::{figures::Figures, sh, traffic};
 
-use crate::world::{Cable, DEVICE, Member, World, agree, quiet, ready};
+use crate::world::{Cable, DEVICE, Member, World, agree, best_mode, modes, quiet, ready};
 
 #[test]
 fn programs_count_packets_and_bytes_as_the_device_does() -> anyhow::Result<()> {
-    for mode in [Mode::Tcx, Mode::Clsact] {
+    let best = Host::detect()?.mode();
+    for mode in [best, Mode::Clsact] {
         for cable in [Cable::Veth, Cable::Bridge, Cable::Macvlan, Cable::Vxlan] {
             let mut world = World::new()?;
             let (a, b) = world.pair(cable)?;
@@ -49,7 +50,7 @@ fn programs_count_packets_and_bytes_as_the_device_does() -> anyhow::Result<()> {
 
 #[test]
 fn another_program_that_lets_nothing_pass_hides_nothing() -> anyhow::Result<()> {
-    for mode in ["tcx", "clsact"] {
+    for mode in modes()? {
         for foreign_first in [true, false] {
             let mut world = World::new()?;
             let (a, b) = world.pair(Cable::Bridge)?;
@@ -88,6 +89,28 @@ fn another_program_that_lets_nothing_pass_hides_nothing() -> anyhow::Result<()> 
             );
         }
     }
+    Ok(())
+}
+
+#[test]
+fn tcx_is_used_where_it_is_and_refused_in_a_sentence_where_it_is_not() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let _pair = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&["--bpf.attach=tcx"])?;
+    if best_mode()? == "tcx" {
+        ready(&netmon, 2)?;
+        netmon.page()?.one(
+            "netmon_bpf_program_info",
+            &[("attach_point", "receive"), ("mode", "tcx")],
+        )?;
+        return Ok(());
+    }
+    netmon.page_until("the failures to be counted", |page| {
+        let failures = page.count("netmon_attach_failures_total", &[("reason", "attach")])?;
+        ensure!(failures == 2, "{failures} of 2");
+        Ok(())
+    })?;
+    ensure!(netmon.log().contains("cannot attach to the"), "{}", netmon.log());
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, ensure};
+use netmon::datapath::host::Host;
 use netmon_tests::{
     fake_engine::{Container, Endpoint, FakeEngine, Network, network_id},
     figures::Figures,
@@ -330,6 +331,21 @@ pub(crate) fn offloads(member: &Member, state: &str) -> anyhow::Result<()> {
         .netns
         .run(&format!("ethtool -K {DEVICE} tso {state} gso {state} gro {state}"))?;
     Ok(())
+}
+
+/// The ways to attach programs that this kernel has, best first: tcx is not there before 6.6.
+pub(crate) fn modes() -> anyhow::Result<Vec<&'static str>> {
+    let best = best_mode()?;
+    Ok(if best == "clsact" {
+        vec![best]
+    } else {
+        vec![best, "clsact"]
+    })
+}
+
+/// The best of them.
+pub(crate) fn best_mode() -> anyhow::Result<&'static str> {
+    Ok(Host::detect()?.mode().as_str())
 }
 
 /// How many BPF programs of netmon's the kernel has.

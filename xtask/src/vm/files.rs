@@ -1,0 +1,245 @@
+//! What is in the emulated machine: programs with their libraries, modules, the tests. All of it in its memory.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use netmon_tests::sh as tools;
+
+use crate::{needs, sh};
+
+/// Programs that tests and fixtures call.
+const PROGRAMS: &[&str] = &[
+    "bpftool", "bridge", "ethtool", "ip", "nft", "nsenter", "nstat", "ping", "pgrep", "setpriv", "ss", "sysctl", "tc",
+    "unshare",
+];
+/// Applets of busybox that the first process and the tests call.
+const APPLETS: &[&str] = &[
+    "cat", "insmod", "kill", "ls", "mkdir", "mount", "nproc", "poweroff", "sh", "sleep", "sync", "true", "umount",
+    "uname",
+];
+/// What the tests' namespaces are made of, and what they lose packets with. Those that a kernel has built in, or has not
+/// got, are not loaded.
+const MODULES: &[&str] = &[
+    "veth",
+    "bridge",
+    "vxlan",
+    "macvlan",
+    "ipvlan",
+    "dummy",
+    "tun",
+    "nf_conntrack",
+    "nf_tables",
+    "nft_counter",
+    "nft_ct",
+    "nft_numgen",
+    "nft_reject",
+    "nft_reject_inet",
+    "nft_reject_ipv4",
+    "nft_reject_ipv6",
+    "sch_ingress",
+    "sch_tbf",
+    "sch_netem",
+    "sch_fq",
+    "cls_bpf",
+    "act_bpf",
+    "inet_diag",
+    "tcp_diag",
+];
+/// What programs look into.
+const FILES: &[&str] = &["/etc/protocols", "/etc/services", "/etc/iproute2/rt_tables"];
+/// How much slower than this machine the emulated one is.
+const SLOWNESS: &str = "8";
+/// How much a healthy transfer sends there.
+const TRANSFER: &str = "300000000";
+
+/// An unpacked kernel.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    /// Its release, as `uname -r` says it.
+    pub(super) release: String,
+    /// The image to boot.
+    pub(super) image: PathBuf,
+    /// Where its modules are.
+    root: PathBuf,
+}
+
+impl Kernel {
+    /// Looks for one in a folder that a package was unpacked into.
+    pub(super) fn find(directory: &Path) -> anyhow::Result<Self> {
+        let boot = directory.join("boot");
+        let entries = fs::read_dir(&boot).with_context(|| format!("no kernel in {}", boot.display()))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let release = names
+            .filter_map(|name| name.strip_prefix("vmlinuz-").map(ToOwned::to_owned))
+            .next()
+            .with_context(|| format!("no kernel in {}", boot.display()))?;
+        Ok(Self {
+            image: boot.join(format!("vmlinuz-{release}")),
+            root: directory.to_path_buf(),
+            release,
+        })
+    }
+
+    /// The files of the modules and of those that they need, in the order of loading.
+    fn modules(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let Self { release, root, .. } = self;
+        // Later packages have them below /usr.
+        let lib = root.join("lib/modules");
+        if !lib.exists() {
+            std::os::unix::fs::symlink("usr/lib", root.join("lib"))?;
+        }
+        tools::output(Command::new("depmod").arg("-b").arg(root).arg(release))?;
+        let mut files = Vec::new();
+        for module in MODULES {
+            let shown = Command::new("modprobe")
+                .args(["--show-depends", "--ignore-install", "-S", release, "-d"])
+                .arg(root)
+                .arg(module)
+                .output()
+                .context("modprobe cannot be run")?;
+            // A module that this kernel does not have: what needs it finds out.
+            for line in String::from_utf8_lossy(&shown.stdout).lines() {
+                // Options may follow.
+                if let Some(file) = line
+                    .strip_prefix("insmod ")
+                    .and_then(|rest| rest.split_whitespace().next())
+                {
+                    let file = PathBuf::from(file);
+                    if !files.contains(&file) {
+                        files.push(file);
+                    }
+                }
+            }
+        }
+        ensure!(!files.is_empty(), "kernel {release} has no modules");
+        Ok(files)
+    }
+}
+
+/// Packs the machine's files; gives the archive that it boots with.
+pub(super) fn pack(
+    kernel: &Kernel,
+    directory: &Path,
+    netmon: &Path,
+    tests: &Path,
+    name: Option<&str>,
+) -> anyhow::Result<PathBuf> {
+    let root = directory.join("root");
+    if root.exists() {
+        fs::remove_dir_all(&root)?;
+    }
+    for folder in [
+        "bin", "dev", "etc", "modules", "proc", "root", "run", "sys", "tests", "tmp", "usr/bin",
+    ] {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    let files = Files { root: &root };
+    files.copy(&program("busybox")?, Path::new("/bin/busybox"))?;
+    for applet in APPLETS {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(applet))?;
+    }
+    for name in PROGRAMS {
+        files.program(&program(name)?, &Path::new("/usr/bin").join(name))?;
+    }
+    files.program(
+        &needs::prometheus().join("usr/bin/promtool"),
+        Path::new("/tests/promtool"),
+    )?;
+    for (from, to) in [(netmon, "/tests/netmon"), (tests, "/tests/kernel")] {
+        files.program(from, Path::new(to))?;
+        tools::output(Command::new("strip").arg(root.join(&to[1..])))?;
+    }
+    for file in FILES.iter().map(Path::new).filter(|file| file.exists()) {
+        files.copy(file, file)?;
+    }
+    for (number, module) in kernel.modules()?.iter().enumerate() {
+        files.module(number, module)?;
+    }
+    let lab = sh::workspace().join("tests/lab");
+    files.copy(&lab.join("vm-init"), Path::new("/init"))?;
+    fs::write(root.join("arguments"), name.unwrap_or_default())?;
+    fs::write(
+        root.join("environment"),
+        format!(
+            "export RUST_BACKTRACE=0 NETMON_TEST_BINARY=/tests/netmon NETMON_TEST_PROMETHEUS=/tests \
+             NETMON_TEST_SLOWNESS={SLOWNESS} NETMON_TEST_TRANSFER={TRANSFER}\n"
+        ),
+    )?;
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+    )?;
+    let archive = directory.join("initrd");
+    let pack = format!(
+        "cd {} && find . | cpio --quiet -o -H newc > {}",
+        root.display(),
+        archive.display()
+    );
+    tools::output(Command::new("sh").args(["-c", &pack]))?;
+    Ok(archive)
+}
+
+/// The machine's files, as they lie here.
+struct Files<'a> {
+    root: &'a Path,
+}
+
+impl Files<'_> {
+    fn copy(&self, from: &Path, to: &Path) -> anyhow::Result<()> {
+        let target = self.root.join(to.strip_prefix("/")?);
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::copy(from, &target).with_context(|| format!("{} cannot be copied", from.display()))?;
+        Ok(())
+    }
+
+    /// A program with the libraries that it names. They stay where they are here, and so does the loader.
+    fn program(&self, from: &Path, to: &Path) -> anyhow::Result<()> {
+        self.copy(from, to)?;
+        // One that is linked statically names none, and fails here.
+        let Some(text) = sh::ask(Command::new("ldd").arg(from)) else {
+            return Ok(());
+        };
+        let libraries: BTreeSet<&Path> = text
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'))
+            .map(Path::new)
+            .collect();
+        for library in libraries {
+            if !self.root.join(library.strip_prefix("/")?).exists() {
+                self.copy(library, library)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A module, not compressed: the first process has no means for that. By number, in the order of loading.
+    fn module(&self, number: usize, from: &Path) -> anyhow::Result<()> {
+        let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let (stem, unpack) = match name.rsplit_once(".ko") {
+            Some((stem, "")) => (stem, "cat"),
+            Some((stem, ".xz")) => (stem, "xz -dc"),
+            Some((stem, ".zst")) => (stem, "zstd -dc"),
+            _ => bail!("{} is no module", from.display()),
+        };
+        let target = self.root.join(format!("modules/{number:02}-{stem}.ko"));
+        let command = format!("{unpack} {} > {}", from.display(), target.display());
+        tools::output(Command::new("sh").args(["-c", &command]))?;
+        Ok(())
+    }
+}
+
+fn program(name: &str) -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").context("PATH is not set")?;
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .with_context(|| format!("there is no {name}: `cargo xtask setup vm`"))
+}
