@@ -53,7 +53,7 @@ const MODULES: &[&str] = &[
 /// What programs look into.
 const FILES: &[&str] = &["/etc/protocols", "/etc/services", "/etc/iproute2/rt_tables"];
 /// How much slower than this machine the emulated one is.
-const SLOWNESS: &str = "8";
+const SLOWNESS: &str = "4";
 /// How much a healthy transfer sends there.
 const TRANSFER: &str = "300000000";
 

@@ -61,6 +61,8 @@ pub(super) const FUNCTIONS: &[&str] = &[
     // The last segments of a connection that is in TIME_WAIT: what is really lost there has a reason.
     "tcp_v4_rcv",
     "tcp_v6_rcv",
+    // ICMPv6 that was taken in: neighbour discovery, groups, pings. What is really lost there has a reason.
+    "icmpv6_rcv",
     // An acknowledgement that did its work while the connection is being closed.
     "tcp_rcv_state_process",
     // Parts of a packet that was put together, when the whole is let go of (before 6.2 without the whole's reason).
