@@ -12,6 +12,7 @@ pub mod netns;
 pub mod page;
 pub mod patience;
 pub mod prometheus;
+pub mod relay;
 pub mod scratch;
 pub mod sh;
 pub mod traffic;

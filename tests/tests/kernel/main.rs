@@ -10,4 +10,5 @@ mod leaks;
 mod lifetimes;
 mod programs;
 mod retransmits;
+mod tcp;
 mod world;

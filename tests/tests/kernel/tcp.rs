@@ -1,0 +1,393 @@
+//! What happens to connections: made, refused, reset, timed out, open, and how long the way is.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{
+    fake_engine::Network, filter::Filter, netmon::Netmon, netns::Netns, page::Page, patience::until, relay::Relay,
+};
+use rustix::net::sockopt::set_socket_linger;
+
+use crate::world::{Cable, DEVICE, Member, World, ready};
+
+const PORT: u16 = 5300;
+
+fn count(page: &Page, family: &str, container: &str, network: &str) -> anyhow::Result<u64> {
+    page.count(
+        &format!("netmon_container_tcp_{family}_total"),
+        &[("container", container), ("network", network)],
+    )
+}
+
+fn failures(page: &Page, container: &str, reason: &str) -> anyhow::Result<u64> {
+    page.count(
+        "netmon_container_tcp_connect_failures_total",
+        &[("container", container), ("network", "net"), ("reason", reason)],
+    )
+}
+
+/// Sockets by state, and those that the kernel's own list has (closed connections aside, which are no sockets).
+fn connections(page: &Page, container: &str) -> BTreeMap<String, u64> {
+    page.all("netmon_container_tcp_connections", &[("container", container)])
+        .into_iter()
+        .map(|sample| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "counts in tests are whole and small"
+            )]
+            let count = sample.value as u64;
+            (sample.labels["state"].clone(), count)
+        })
+        .filter(|(state, count)| *count > 0 && state != "time_wait")
+        .collect()
+}
+
+fn listed(netns: &Netns) -> anyhow::Result<BTreeMap<String, u64>> {
+    let mut states = BTreeMap::new();
+    for line in netns.run("ss -H -t -a -n")?.lines() {
+        let state = match line.split_whitespace().next().unwrap_or_default() {
+            "ESTAB" => "established",
+            "LISTEN" => "listen",
+            "SYN-SENT" => "syn_sent",
+            "FIN-WAIT-1" => "fin_wait1",
+            "FIN-WAIT-2" => "fin_wait2",
+            "CLOSE-WAIT" => "close_wait",
+            "LAST-ACK" => "last_ack",
+            "CLOSING" => "closing",
+            // Not sockets: being made, or over.
+            _ => continue,
+        };
+        *states.entry(state.to_owned()).or_default() += 1;
+    }
+    Ok(states)
+}
+
+#[test]
+fn connections_made_refused_and_given_up_are_counted_on_both_ends() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    for address in [b.address, b.ipv6_address] {
+        let before = netmon.page()?;
+        let kernel = (a.netns.nstat("TcpActiveOpens")?, b.netns.nstat("TcpPassiveOpens")?);
+        let server = Server::start(&b.netns, address)?;
+        a.netns.within(|| {
+            for _ in 0..30 {
+                let mut stream = TcpStream::connect(server.address)?;
+                stream.write_all(b"hello")?;
+            }
+            for _ in 0..20 {
+                ensure!(TcpStream::connect((address, PORT + 1)).is_err(), "somebody listens");
+            }
+            Ok(())
+        })?;
+        // Nobody answers, and the application does not wait for the kernel to find that out.
+        let silence = Filter::new(&b.netns, "prerouting", &format!("tcp dport {} drop", PORT + 2))?;
+        a.netns.within(|| {
+            let target = SocketAddr::new(address, PORT + 2);
+            ensure!(
+                TcpStream::connect_timeout(&target, Duration::from_millis(300)).is_err(),
+                "somebody answers"
+            );
+            Ok(())
+        })?;
+        drop(silence);
+        drop(server);
+        until("everything to be counted", || {
+            let page = netmon.page()?;
+            for (what, shown, wanted) in [
+                (
+                    "connects",
+                    count(&page, "connects", "a", "net")? - count(&before, "connects", "a", "net")?,
+                    30,
+                ),
+                (
+                    "accepts",
+                    count(&page, "accepts", "b", "net")? - count(&before, "accepts", "b", "net")?,
+                    b.netns.nstat("TcpPassiveOpens")? - kernel.1,
+                ),
+                (
+                    "refused",
+                    failures(&page, "a", "refused")? - failures(&before, "a", "refused")?,
+                    20,
+                ),
+                (
+                    "aborted",
+                    failures(&page, "a", "aborted")? - failures(&before, "a", "aborted")?,
+                    1,
+                ),
+                (
+                    "resets received",
+                    count(&page, "resets_received", "a", "net")? - count(&before, "resets_received", "a", "net")?,
+                    20,
+                ),
+            ] {
+                ensure!(shown == wanted, "{what}: {shown}, not {wanted}");
+            }
+            let attempts = a.netns.nstat("TcpActiveOpens")? - kernel.0;
+            ensure!(attempts == 51, "{attempts} attempts by the kernel's count");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_connection_that_the_kernel_gives_up_is_a_timeout_or_unreachable() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    a.netns.run("sysctl -qw net.ipv4.tcp_syn_retries=1")?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let silence = Filter::new(&b.netns, "prerouting", "meta l4proto tcp drop")?;
+    a.netns.within(|| {
+        ensure!(TcpStream::connect((b.address, PORT)).is_err(), "somebody answers");
+        Ok(())
+    })?;
+    drop(silence);
+    // No neighbour: after three questions, a second each, there is no way.
+    a.netns.run("sysctl -qw net.ipv4.tcp_syn_retries=4")?;
+    a.netns.within(|| {
+        ensure!(TcpStream::connect(("10.77.0.99", PORT)).is_err(), "somebody answers");
+        Ok(())
+    })?;
+    netmon.page_until("both to be counted", |page| {
+        let (timeout, unreachable) = (failures(page, "a", "timeout")?, failures(page, "a", "unreachable")?);
+        ensure!(
+            (timeout, unreachable) == (1, 1),
+            "{timeout} timeouts, {unreachable} unreachable"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn resets_are_counted_both_ways_as_the_kernel_does() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let server = Server::start(&b.netns, b.address)?;
+    a.netns.within(|| {
+        for _ in 0..25 {
+            let stream = TcpStream::connect(server.address)?;
+            set_socket_linger(&stream, Some(Duration::ZERO))?;
+        }
+        Ok(())
+    })?;
+    let sent = a.netns.nstat("TcpOutRsts")?;
+    ensure!(sent == 25, "the kernel sent {sent} resets");
+    netmon.page_until("the resets to be counted", |page| {
+        let (sent, received) = (
+            count(page, "resets_sent", "a", "net")?,
+            count(page, "resets_received", "b", "net")?,
+        );
+        ensure!((sent, received) == (25, 25), "{sent} sent, {received} received");
+        Ok(())
+    })
+}
+
+/// Also of connections that were there before netmon was, and that end while it looks on.
+#[test]
+fn open_connections_are_those_that_the_kernel_lists() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let server = Server::start(&b.netns, b.address)?;
+    let connect = |count: usize| {
+        a.netns.within(|| {
+            let streams = (0..count).map(|_| TcpStream::connect(server.address));
+            Ok(streams.collect::<Result<Vec<_>, _>>()?)
+        })
+    };
+    let mut old = connect(12)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let agree = |netmon: &Netmon| {
+        until("the connections to be the kernel's", || {
+            let page = netmon.page()?;
+            for member in [&a, &b] {
+                let (shown, kernel) = (connections(&page, &member.name), listed(&member.netns)?);
+                ensure!(
+                    shown == kernel,
+                    "{}: netmon {shown:?}, the kernel {kernel:?}",
+                    member.name
+                );
+            }
+            Ok(())
+        })
+    };
+    agree(&netmon)?;
+    let new = connect(7)?;
+    agree(&netmon)?;
+    old.truncate(5);
+    agree(&netmon)?;
+    for stream in &new {
+        stream.shutdown(std::net::Shutdown::Write)?;
+    }
+    agree(&netmon)?;
+    drop((old, new));
+    agree(&netmon)?;
+    drop(server);
+    agree(&netmon)
+}
+
+#[test]
+fn round_trip_times_are_those_of_the_kernel() -> anyhow::Result<()> {
+    const CONNECTIONS: usize = 100;
+    const DELAY: Duration = Duration::from_millis(15);
+    let mut world = World::new()?;
+    let (a, b) = delayed(&mut world)?;
+    let wire = world.others.last().context("there is no wire")?;
+    let _relay = Relay::start(wire, ["left", "right"], DELAY)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let server = Server::start(&b.netns, b.address)?;
+    let streams = a.netns.within(|| {
+        let mut streams = Vec::new();
+        for _ in 0..CONNECTIONS {
+            streams.push(TcpStream::connect(server.address)?);
+        }
+        // Requests and answers, all connections in turn: every answer acknowledges something.
+        for _ in 0..12 {
+            for stream in &mut streams {
+                stream.write_all(&[0x5a; 200])?;
+            }
+            for stream in &mut streams {
+                stream.read_exact(&mut [0; 200])?;
+            }
+        }
+        Ok(streams)
+    })?;
+    let kernel = smoothed(&a.netns)?;
+    ensure!(
+        kernel.len() >= CONNECTIONS,
+        "the kernel lists {} connections",
+        kernel.len()
+    );
+    let kernel = kernel.iter().sum::<f64>() / kernel.len() as f64 / 1000.0;
+    drop(streams);
+    let page = netmon.page()?;
+    let labels = [("container", "a"), ("network", "net")];
+    let of = |part: &str| page.value(&format!("netmon_container_tcp_round_trip_time_seconds_{part}"), &labels);
+    let (sum, samples) = (of("sum")?, of("count")?);
+    ensure!(samples >= CONNECTIONS as f64 / 2.0, "only {samples} samples");
+    let shown = sum / samples;
+    ensure!(
+        (shown / kernel - 1.0).abs() <= 0.1,
+        "netmon's mean is {shown} s of {samples} samples, the kernel's {kernel} s"
+    );
+    let mut bucket = labels.to_vec();
+    bucket.push(("le", "0.025"));
+    let short = page.value("netmon_container_tcp_round_trip_time_seconds_bucket", &bucket)?;
+    ensure!(
+        short <= samples * 0.1,
+        "{short} of {samples} samples are shorter than the way"
+    );
+    Ok(())
+}
+
+/// Two containers with a wire between them that is a relay's.
+fn delayed(world: &mut World) -> anyhow::Result<(Member, Member)> {
+    let (left, right) = (world.sandbox("aaaaaaaaaaaa")?, world.sandbox("bbbbbbbbbbbb")?);
+    let wire = world.other("wire")?;
+    for (end, netns) in [("left", &left), ("right", &right)] {
+        wire.run(&format!(
+            "ip link add {end} type veth peer name {DEVICE} netns {}",
+            netns.path().display()
+        ))?;
+        // The wire has no addresses, and its own chatter would be relayed.
+        wire.run(&format!("sysctl -qw net.ipv6.conf.{end}.disable_ipv6=1"))?;
+        wire.run(&format!("ip link set {end} up"))?;
+    }
+    world.engine.network(Network {
+        name: "net".to_owned(),
+        driver: "bridge".to_owned(),
+        subnet: "10.77.0.0/24".to_owned(),
+        vni: None,
+    });
+    let mut members = Vec::new();
+    for (number, (name, netns)) in [("a", left), ("b", right)].into_iter().enumerate() {
+        let number = number + 1;
+        netns.run(&format!("ip addr add 10.77.0.{number}/24 dev {DEVICE}"))?;
+        netns.run(&format!("ip addr add fd77::{number}/64 dev {DEVICE} nodad"))?;
+        netns.run(&format!("ip link set {DEVICE} up"))?;
+        // Whole frames of ordinary size: the relay hands on what it gets.
+        netns.run(&format!("ethtool -K {DEVICE} tso off gso off gro off tx off"))?;
+        let member = Member {
+            name: name.to_owned(),
+            netns,
+            address: format!("10.77.0.{number}").parse()?,
+            ipv6_address: format!("fd77::{number}").parse()?,
+        };
+        world.engine.start_container(member.container("net")?);
+        members.push(member);
+    }
+    let [a, b] = <[Member; 2]>::try_from(members).map_err(|_| anyhow::anyhow!("not two"))?;
+    Ok((a, b))
+}
+
+/// Every connection's smoothed round-trip time by `ss`, in milliseconds.
+fn smoothed(netns: &Netns) -> anyhow::Result<Vec<f64>> {
+    let text = netns.run("ss -H -t -i -n state established")?;
+    let of_word = |word: &str| word.strip_prefix("rtt:")?.split('/').next()?.parse().ok();
+    Ok(text.split_whitespace().filter_map(of_word).collect())
+}
+
+/// Accepts connections and sends back what comes, until it goes.
+struct Server {
+    address: SocketAddr,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(netns: &Netns, address: IpAddr) -> anyhow::Result<Self> {
+        let address = SocketAddr::new(address, PORT);
+        let listener = netns.within(|| {
+            let listener = TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        })?;
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut streams: Vec<TcpStream> = Vec::new();
+            let mut buffer = [0; 4096];
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                while let Ok((stream, _)) = listener.accept() {
+                    if stream.set_nonblocking(true).is_ok() {
+                        streams.push(stream);
+                    }
+                }
+                streams.retain_mut(|stream| match stream.read(&mut buffer) {
+                    Ok(0) => false,
+                    Ok(length) => stream.write_all(&buffer[..length]).is_ok(),
+                    Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+                });
+                thread::sleep(Duration::from_micros(300));
+            }
+        });
+        Ok(Self {
+            address,
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
