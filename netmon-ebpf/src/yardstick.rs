@@ -13,9 +13,9 @@
 mod programs {
     use aya_ebpf::{
         bindings::TC_ACT_UNSPEC,
-        macros::{classifier, map},
+        macros::{btf_tracepoint, classifier, map},
         maps::PerCpuHashMap,
-        programs::TcContext,
+        programs::{BtfTracePointContext, TcContext},
     };
     use netmon_common::traffic::Traffic;
 
@@ -26,6 +26,18 @@ mod programs {
     #[classifier]
     pub fn empty(_ctx: TcContext) -> i32 {
         TC_ACT_UNSPEC
+    }
+
+    /// The least that any program costs for a packet that is thrown away.
+    #[btf_tracepoint(function = "kfree_skb")]
+    pub fn empty_drop(_ctx: BtfTracePointContext) -> i32 {
+        0
+    }
+
+    /// The least that any program costs for a segment received.
+    #[btf_tracepoint(function = "tcp_probe")]
+    pub fn empty_segment(_ctx: BtfTracePointContext) -> i32 {
+        0
     }
 
     /// Packets and bytes by interface number: the way that needs no copies of the program.

@@ -5,14 +5,18 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod report;
+mod workload;
 mod world;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use netmon::{
-    datapath::{Datapath, host::Host, yardstick},
+    datapath::{Datapath, SharedTracepoints, Tracepoints, host::Host, yardstick},
     metrics::{self, ExpositionOptions},
-    model::snapshot::DockerHealth,
+    model::{collector::Collectors, snapshot::DockerHealth},
     netns::{enter::travel, rtnetlink::Client},
     observe::{
         Shared,
@@ -27,6 +31,12 @@ use world::World;
 
 /// Rounds of a hundred thousand runs each.
 const PACKET_ROUNDS: usize = 100;
+/// Datagrams to nobody.
+const DROPS: usize = 100_000;
+/// Requests over one connection, each with an answer.
+const REQUESTS: usize = 50_000;
+/// How long either is.
+const REQUEST_BYTES: usize = 1000;
 /// Scrapes of which the best counts.
 const SCRAPES: usize = 15;
 /// Two interfaces each.
@@ -46,6 +56,7 @@ fn main() -> anyhow::Result<()> {
 
     packets(&mut report, &mut datapath)?;
     slots(&mut report, &datapath)?;
+    events(&mut report, datapath.host().cpus)?;
     scrapes(&mut report, &datapath)?;
     attaching(&mut report, &mut datapath, resident)?;
 
@@ -76,6 +87,48 @@ fn packets(report: &mut Report, datapath: &mut Datapath) -> anyhow::Result<()> {
             bound,
         );
     }
+    Ok(())
+}
+
+/// What happens seldom: a packet that is thrown away, a segment's acknowledgement, a connection made.
+fn events(report: &mut Report, cpus: u32) -> anyhow::Result<()> {
+    let runs = yardstick::per_event(cpus, || {
+        // In the machine's own namespace, over loopback: the programs do not know the difference.
+        if let Err(error) = workload::drops(DROPS).and_then(|()| workload::requests(REQUESTS, REQUEST_BYTES)) {
+            println!("the events could not be made: {error}");
+        }
+    })?;
+    let of = |name: &str| runs.iter().find(|runs| name.starts_with(&runs.program));
+    let time = |name: &str| of(name).map_or(f64::NAN, |runs| runs.nanoseconds);
+    report.add("a dropped packet", time("drops_kfree_skb"), "ns", Some(140.0));
+    report.add(
+        "a dropped packet, over an empty program",
+        time("drops_kfree_skb") - time("empty_drop"),
+        "ns",
+        None,
+    );
+    report.add(
+        "a segment received (round-trip time)",
+        time("tcp_round_trip"),
+        "ns",
+        None,
+    );
+    report.add(
+        "a segment received, over an empty program",
+        time("tcp_round_trip") - time("empty_segment"),
+        "ns",
+        None,
+    );
+    report.add("a connection's change of state", time("tcp_state"), "ns", None);
+    // Both ends are here, as on a node whose containers talk to each other.
+    let segments = of("tcp_round_trip").map_or(f64::NAN, |runs| runs.count as f64) / REQUESTS as f64;
+    let requests = 1e9 / 8.0 / (2 * REQUEST_BYTES) as f64;
+    report.add(
+        "TCP programs at 1 Gbit/s of requests and answers of 1,000 bytes",
+        segments * requests * time("tcp_round_trip") / 1e9 * 100.0,
+        "% of a core",
+        None,
+    );
     Ok(())
 }
 
@@ -118,6 +171,9 @@ fn scrapes(report: &mut Report, datapath: &Datapath) -> anyhow::Result<()> {
             shared,
             counting: Some(counting),
             counting_wanted: true,
+            tracepoints: SharedTracepoints::new(Tracepoints::load(Collectors::default(), datapath.host().cpus)?),
+            collectors: Collectors::default(),
+            retired: Mutex::default(),
         };
         let options = ExpositionOptions::default();
 

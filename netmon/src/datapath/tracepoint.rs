@@ -35,6 +35,7 @@ impl Kernel {
 }
 
 /// Constants for programs, by the name of the global.
+#[derive(Default)]
 pub(super) struct Globals {
     words: Vec<(&'static str, u32)>,
     /// Longer ones.
