@@ -123,6 +123,22 @@ pub struct Config {
     #[arg(long = "no-collector.sockets", overrides_with = "sockets", hide = true)]
     no_sockets: bool,
 
+    /// Queues and tables, and what bounds them.
+    #[arg(
+        long = "collector.buffers",
+        env = "NETMON_COLLECTOR_BUFFERS",
+        overrides_with = "no_buffers",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    buffers: bool,
+
+    #[arg(long = "no-collector.buffers", overrides_with = "buffers", hide = true)]
+    no_buffers: bool,
+
     /// The VXLAN devices of overlay networks.
     #[arg(
         long = "collector.vxlan",
@@ -288,6 +304,7 @@ impl Config {
             drops: self.drops && !self.no_drops,
             tcp: self.tcp && !self.no_tcp,
             sockets: self.sockets && !self.no_sockets,
+            buffers: self.buffers && !self.no_buffers,
             service: self.service && !self.no_service,
             vxlan: self.vxlan && !self.no_vxlan,
         }

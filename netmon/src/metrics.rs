@@ -17,6 +17,7 @@ use crate::model::{
     snapshot::Snapshot,
 };
 
+mod buffers;
 pub mod catalog;
 mod container;
 mod document;
@@ -124,6 +125,9 @@ impl PageCollector for Exposition {
         if collectors.drops {
             drops::encode(page, &snapshot.drops)?;
         }
+        if collectors.buffers {
+            buffers::encode_node(page, &snapshot.buffers)?;
+        }
         let room = |page: &family::Page<'_>| {
             (series_limit > 0).then(|| {
                 series_limit
@@ -151,6 +155,11 @@ impl PageCollector for Exposition {
             let room = room(page);
             let left_out = sockets::encode(page, &snapshot.sockets, room)?;
             limited.push((Collector::Sockets, left_out));
+        }
+        if collectors.buffers {
+            let room = room(page);
+            let left_out = buffers::encode_containers(page, &snapshot.buffers, room)?;
+            limited.push((Collector::Buffers, left_out));
         }
         health::encode_series(page, collectors, &limited)
     }

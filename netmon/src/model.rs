@@ -3,6 +3,7 @@
 //! Imports nothing of ours, does no I/O, and cannot fail. The engine's types, the kernel's messages and the metrics
 //! library's encoders are turned into these, or made from these, at the edges.
 
+pub mod buffers;
 pub mod collector;
 pub mod counters;
 pub mod drops;

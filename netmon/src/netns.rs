@@ -3,6 +3,7 @@
 //! The only place that names the netlink crates. Knows files, namespaces and devices; knows neither containers nor
 //! networks: what a namespace is *for* is read off its file's name and nothing else.
 
+pub mod buffers;
 pub mod connections;
 pub mod discover;
 pub mod enter;

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tracing::warn;
@@ -21,8 +21,9 @@ use crate::{
         inventory::{Container, ContainerId, Inventory, Sandbox},
         place::Place,
         snapshot::{
-            AttachHealth, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRows, Health,
-            InterfaceRow, MapRow, ProgramRow, ServiceRow, Snapshot, SocketRows, TcpRow, VxlanRow,
+            AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth,
+            DropRows, Health, InterfaceRow, MapRow, ProgramRow, QueueRow, ServiceRow, Snapshot, SocketRows, TcpRow,
+            VxlanRow,
         },
     },
     observe::{
@@ -86,6 +87,14 @@ impl Sources {
         let (tcp, connections) = self.tcp(&mut state, &mut collectors, &mut maps, &mut programs);
 
         let sockets = sockets(&state);
+        let buffers = buffers(&state);
+        if self.collectors.buffers {
+            collectors.push(CollectorRow {
+                collector: Collector::Buffers.as_str(),
+                duration: Duration::ZERO,
+                success: buffers.node.is_some(),
+            });
+        }
 
         let begin = Instant::now();
         let inventory = Arc::clone(state.inventory());
@@ -117,6 +126,7 @@ impl Sources {
             tcp,
             connections,
             sockets,
+            buffers,
             networks,
             health,
         }
@@ -249,6 +259,34 @@ fn sockets(state: &State) -> SocketRows {
             Place::Overlay { .. } | Place::LoadBalancer { .. } => {}
         }
     }
+    rows
+}
+
+/// Queues and tables of the containers' namespaces and of the node's.
+fn buffers(state: &State) -> BufferRows {
+    let mut rows = BufferRows::default();
+    for (place, netns) in state.standing() {
+        let Some(namespace) = state.namespace(netns) else {
+            continue;
+        };
+        match place {
+            Place::Container { identity } => rows.containers.push((Arc::clone(identity), namespace.buffers)),
+            Place::Node => rows.node.clone_from(&namespace.node_buffers),
+            Place::Overlay { .. } | Place::LoadBalancer { .. } => {}
+        }
+    }
+    rows.queues = state
+        .interfaces()
+        .filter_map(|interface| match (&interface.owner, &interface.queue) {
+            (Some(Owner::Container { identity, network, .. }), Some(queue)) => Some(QueueRow {
+                identity: Arc::clone(identity),
+                network: Arc::clone(network),
+                interface: interface.device.name.clone(),
+                queue: queue.clone(),
+            }),
+            _ => None,
+        })
+        .collect();
     rows
 }
 

@@ -9,8 +9,9 @@ use super::{
     family::{About, Family, Unit},
     labels::{
         BuildInfo, ByCollector, Connections, Container, ContainerDrop, ContainerInfo, ContainerNetwork,
-        ContainerNetworkFailure, Event, Interface, InterfaceInfo, Map, NetworkDrop, NetworkInfo, NodeInfo, ProgramInfo,
-        Reason, Service, State, UnattributedDrop, Unlabelled, Vxlan,
+        ContainerNetworkFailure, Event, Family as AddressFamily, Interface, InterfaceInfo, InterfaceQueue, Map,
+        NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, ProgramInfo, Reason, Service, State, Sysctl, Threshold,
+        UnattributedDrop, Unlabelled, Vxlan,
     },
     value::{Counter, Gauge, Histogram, Info},
 };
@@ -146,6 +147,48 @@ families! {
             "In the node's namespace: packets that found no route out (Ip: OutNoRoutes).";
         NODE_IP_REASSEMBLY_FAILURES: Counter<Unlabelled> = Sockets, "netmon_node_ip_reassembly_failures",
             "In the node's namespace: fragmented packets that were not put together again (Ip: ReasmFails): a fragment is missing, or net.ipv4.ipfrag_high_thresh too small.";
+    }
+    "Queues and tables" {
+        CONTAINER_QDISC_DROPS: Counter<InterfaceQueue> = Buffers, "netmon_container_qdisc_drops",
+            "Packets that the queueing discipline of the container's own interface dropped. Most interfaces have none.";
+        CONTAINER_CONNTRACK_ENTRIES: Gauge<Container> = Buffers, "netmon_container_conntrack_entries",
+            "Connections that the packet filter follows in the container's namespace.";
+        CONTAINER_LISTEN_BACKLOG_LIMIT: Gauge<Container> = Buffers, "netmon_container_listen_backlog_limit",
+            "How many connections may wait to be accepted, whatever the application asks for (net.core.somaxconn of the container's namespace).";
+        NODE_SOFTNET_PROCESSED: Counter<Unlabelled> = Buffers, "netmon_node_softnet_processed",
+            "Packets that the node's processors took in.";
+        NODE_SOFTNET_DROPPED: Counter<Unlabelled> = Buffers, "netmon_node_softnet_dropped",
+            "Packets for which a processor's backlog had no room: raise net.core.netdev_max_backlog, or spread the load.";
+        NODE_SOFTNET_TIMES_SQUEEZED: Counter<Unlabelled> = Buffers, "netmon_node_softnet_times_squeezed",
+            "How often a processor ran out of its budget with packets left: raise net.core.netdev_budget and net.core.netdev_budget_usecs if packets are dropped, too.";
+        NODE_QDISC_DROPS: Counter<NodeQueue> = Buffers, "netmon_node_qdisc_drops",
+            "Packets that the queueing discipline of one of the node's devices dropped: the device is slower than what it is given.";
+        NODE_QDISC_OVERLIMITS: Counter<NodeQueue> = Buffers, "netmon_node_qdisc_overlimits",
+            "How often the queueing discipline of one of the node's devices held packets back.";
+        NODE_QDISC_BACKLOG: Gauge<NodeQueue> = Buffers, "netmon_node_qdisc_backlog" in Bytes,
+            "Bytes that wait in the queueing discipline of one of the node's devices.";
+        NODE_CONNTRACK_ENTRIES: Gauge<Unlabelled> = Buffers, "netmon_node_conntrack_entries",
+            "Connections that the packet filter follows in the node's namespace.";
+        NODE_CONNTRACK_LIMIT: Gauge<Unlabelled> = Buffers, "netmon_node_conntrack_entries_limit",
+            "How many connections the packet filter may follow in one namespace (net.netfilter.nf_conntrack_max).";
+        NODE_CONNTRACK_DROPS: Counter<Unlabelled> = Buffers, "netmon_node_conntrack_drops",
+            "Packets that were dropped because the table of connections was full: raise net.netfilter.nf_conntrack_max.";
+        NODE_CONNTRACK_EARLY_DROPS: Counter<Unlabelled> = Buffers, "netmon_node_conntrack_early_drops",
+            "Connections that were forgotten early to make room for others: raise net.netfilter.nf_conntrack_max.";
+        NODE_CONNTRACK_INSERT_FAILURES: Counter<Unlabelled> = Buffers, "netmon_node_conntrack_insert_failures",
+            "Connections that could not be entered into the table: mostly two packets of one at once, such as a resolver's.";
+        NODE_NEIGHBOUR_ENTRIES: Gauge<AddressFamily> = Buffers, "netmon_node_neighbour_entries",
+            "Neighbours (ARP and neighbour discovery) that the kernel knows, in all namespaces of the machine together.";
+        NODE_NEIGHBOUR_LIMIT: Gauge<Threshold> = Buffers, "netmon_node_neighbour_limit",
+            "How many neighbours the kernel keeps anyway (gc_thresh1), lets go of soon (gc_thresh2), and knows at most (gc_thresh3), in all namespaces of the machine together.";
+        NODE_NEIGHBOUR_TABLE_FULL: Counter<AddressFamily> = Buffers, "netmon_node_neighbour_table_full",
+            "How often there was no room for another neighbour: raise gc_thresh3 of net.ipv4.neigh.default or net.ipv6.neigh.default.";
+        NODE_TCP_MEMORY: Gauge<Unlabelled> = Buffers, "netmon_node_tcp_memory" in Bytes,
+            "Memory of the buffers of all TCP sockets of the machine; net.ipv4.tcp_mem bounds it.";
+        NODE_UDP_MEMORY: Gauge<Unlabelled> = Buffers, "netmon_node_udp_memory" in Bytes,
+            "Memory of the buffers of all UDP sockets of the machine; net.ipv4.udp_mem bounds it.";
+        NODE_SYSCTL: Gauge<Sysctl> = Buffers, "netmon_node_sysctl",
+            "Settings of the kernel that bound buffers and queues, as far as they can be read. Of settings with three numbers the last, which is the limit.";
     }
     "Services" {
         SERVICE_RECEIVE_BYTES: Counter<Service> = Service, "netmon_service_network_receive" in Bytes,

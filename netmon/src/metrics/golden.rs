@@ -109,6 +109,7 @@ fn the_series_a_page_says_it_has_are_the_series_it_has() {
         drops: false,
         tcp: false,
         sockets: false,
+        buffers: false,
         service: false,
         vxlan: false,
     };
@@ -144,6 +145,7 @@ fn what_is_switched_off_is_not_there() {
             drops: false,
             tcp: false,
             sockets: false,
+            buffers: false,
             service: false,
             vxlan: false,
         },
@@ -161,6 +163,8 @@ fn what_is_switched_off_is_not_there() {
         "netmon_container_tcp",
         "netmon_container_udp",
         "netmon_node_udp",
+        "netmon_node_softnet",
+        "netmon_container_qdisc",
     ] {
         assert!(!page.contains(&format!("# TYPE {absent}")), "{absent}* is there");
     }

@@ -169,6 +169,16 @@ label_sets! {
     ContainerInfo {
         container, service, stack, container_id, image, task_id, task_slot, network_mode, state, shares_with,
     }
+    /// The queue of a container's interface.
+    InterfaceQueue { container, service, stack, network, interface, kind }
+    /// The queue of a device of the node's.
+    NodeQueue { interface, kind }
+    /// A family of addresses.
+    Family { family }
+    /// A limit of a table of neighbours.
+    Threshold { family, threshold }
+    /// A setting of the kernel's.
+    Sysctl { name }
     /// A network.
     NetworkInfo {
         network, network_id, driver, scope, internal, attachable, ingress, encrypted, ipv6, mtu, vni, subnet, stack,

@@ -11,6 +11,8 @@ pub enum Collector {
     Tcp,
     /// What sockets and their buffers lost.
     Sockets,
+    /// Queues and tables, and what bounds them.
+    Buffers,
     /// Sums over the containers of a service.
     Service,
     /// The VXLAN devices of overlay networks.
@@ -23,11 +25,12 @@ pub enum Collector {
 
 impl Collector {
     /// Every collector, in the order of the metrics.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Traffic,
         Self::Drops,
         Self::Tcp,
         Self::Sockets,
+        Self::Buffers,
         Self::Service,
         Self::Vxlan,
         Self::Docker,
@@ -42,6 +45,7 @@ impl Collector {
             Self::Drops => "drops",
             Self::Tcp => "tcp",
             Self::Sockets => "sockets",
+            Self::Buffers => "buffers",
             Self::Service => "service",
             Self::Vxlan => "vxlan",
             Self::Docker => "docker",
@@ -62,6 +66,8 @@ pub struct Collectors {
     pub tcp: bool,
     /// [`Collector::Sockets`].
     pub sockets: bool,
+    /// [`Collector::Buffers`].
+    pub buffers: bool,
     /// [`Collector::Service`].
     pub service: bool,
     /// [`Collector::Vxlan`].
@@ -75,6 +81,7 @@ impl Default for Collectors {
             drops: true,
             tcp: true,
             sockets: true,
+            buffers: true,
             service: true,
             vxlan: true,
         }
@@ -90,6 +97,7 @@ impl Collectors {
             Collector::Drops => self.drops,
             Collector::Tcp => self.tcp,
             Collector::Sockets => self.sockets,
+            Collector::Buffers => self.buffers,
             Collector::Service => self.service,
             Collector::Vxlan => self.vxlan,
             Collector::Docker | Collector::Netmon => true,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
+    buffers::{ContainerBuffers, NodeBuffers, Queue},
     counters::{Directions, Totals},
     interface::Device,
     inventory::{Container, Identity, Network, Node},
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub connections: Vec<ConnectionsRow>,
     /// What sockets and their buffers lost.
     pub sockets: SocketRows,
+    /// Queues and tables, and what bounds them.
+    pub buffers: BufferRows,
     /// Every network.
     pub networks: Vec<Arc<Network>>,
     /// How netmon itself is doing.
@@ -172,6 +175,30 @@ pub struct SocketRows {
     pub containers: Vec<(Arc<Identity>, Losses)>,
     /// In the node's namespace, where it is known.
     pub node: Option<Losses>,
+}
+
+/// Queues and tables, and what bounds them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BufferRows {
+    /// Of containers.
+    pub containers: Vec<(Arc<Identity>, ContainerBuffers)>,
+    /// The queues of containers' interfaces.
+    pub queues: Vec<QueueRow>,
+    /// Of the node, where its namespace is known and could be read.
+    pub node: Option<Arc<NodeBuffers>>,
+}
+
+/// The queue of a container's interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueRow {
+    /// Whose.
+    pub identity: Arc<Identity>,
+    /// The network that the interface is on.
+    pub network: Arc<str>,
+    /// The interface's name.
+    pub interface: String,
+    /// The queue.
+    pub queue: Queue,
 }
 
 /// A container's TCP connections on a network.

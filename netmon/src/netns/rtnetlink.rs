@@ -5,6 +5,7 @@
 //! container could hide its interfaces that way.
 
 mod decode;
+mod queues;
 
 use std::{
     io,
@@ -17,12 +18,15 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     address::AddressMessage,
     link::{LinkAttribute, LinkExtentMask, LinkMessage},
+    neighbour_table::NeighbourTableMessage,
     nsid::{NsidAttribute, NsidMessage},
     stats::{StatsFilterMask, StatsMessage},
+    tc::TcMessage,
 };
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 
 use crate::model::{
+    buffers::{Neighbours, Queue},
     counters::{DeviceCounters, Directions},
     interface::{Device, NetnsId},
 };
@@ -136,6 +140,24 @@ impl Client {
             &RouteNetlinkMessage::GetStats(request),
             decode::statistics,
         )
+    }
+
+    /// The queueing discipline of every device that has one, by ifindex.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn queues(&mut self) -> Result<Vec<(u32, Queue)>, NetlinkError> {
+        let request = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
+        self.dump("list the queues", &request, queues::queue)
+    }
+
+    /// The tables of neighbours, which all namespaces share.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn neighbours(&mut self) -> Result<Vec<Neighbours>, NetlinkError> {
+        let request = RouteNetlinkMessage::GetNeighbourTable(NeighbourTableMessage::default());
+        self.dump("list the tables of neighbours", &request, queues::neighbours)
     }
 
     /// The number by which this client's namespace calls another one, if it has given it a number yet.

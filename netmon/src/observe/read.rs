@@ -5,12 +5,13 @@ use std::{
     io,
 };
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::state::{Namespace, State};
 use crate::{
     model::interface::NetnsId,
     netns::{
+        buffers,
         discover::Role,
         enter::{EnterError, Traveller, travel},
         protocols::Reader,
@@ -68,8 +69,18 @@ pub fn read_all(state: &mut State) -> Result<usize, EnterError> {
 fn read_protocols(state: &mut State, netns: NetnsId, reader: &mut Reader) -> Result<(), ReadError> {
     let namespace = state.namespaces().get(&netns);
     if namespace.is_some_and(|namespace| has_protocols(&namespace.file.role)) {
+        let is_node = namespace.is_some_and(|namespace| namespace.file.role == Role::Node);
         let protocols = reader.read()?;
         state.counted(netns, protocols);
+        if is_node {
+            let read = Client::open().and_then(|mut client| buffers::node(&mut client));
+            if let Err(error) = &read {
+                warn!(%error, "the node's queues and tables are missing from this scrape");
+            }
+            state.node_bounded(netns, read.ok());
+        } else {
+            state.bounded(netns, buffers::container());
+        }
     }
     Ok(())
 }
@@ -122,7 +133,9 @@ pub fn take_reading(state: &mut State, netns: NetnsId, client: &mut Client) -> R
         return Ok(());
     }
     let statistics = client.statistics()?;
+    let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
     for (ifindex, interface) in state.interfaces_of(netns) {
+        interface.queue = queues.remove(&ifindex);
         if let Some((_, counters)) = statistics.iter().find(|(found, _)| *found == ifindex) {
             interface.observe(before.get(&ifindex).copied().flatten(), *counters);
         } else {

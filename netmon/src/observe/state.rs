@@ -24,6 +24,7 @@ pub use self::{
 use crate::{
     datapath::attach::{AttachError, Attachment},
     model::{
+        buffers::{ContainerBuffers, NodeBuffers},
         counters::{Directions, Totals},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{ContainerId, Inventory},
@@ -71,6 +72,10 @@ pub struct Namespace {
     pub is_older: bool,
     /// Its protocols' counters, as last read.
     pub protocols: Option<Protocols>,
+    /// Its tables and limits, as last read: of a container's.
+    pub buffers: ContainerBuffers,
+    /// Its queues, tables and limits, as last read: of the node's.
+    pub node_buffers: Option<Arc<NodeBuffers>>,
     /// Its TCP counts, shared out among its networks.
     pub tcp: Shares,
     /// Its TCP sockets, as they were before the kernel programs counted: of an older namespace.
@@ -205,6 +210,20 @@ impl State {
         }
     }
 
+    /// Takes in a reading of a container's tables and limits.
+    pub fn bounded(&mut self, netns: NetnsId, buffers: ContainerBuffers) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.buffers = buffers;
+        }
+    }
+
+    /// Takes in a reading of the node's queues, tables and limits; nothing if they could not be read.
+    pub fn node_bounded(&mut self, netns: NetnsId, buffers: Option<NodeBuffers>) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.node_buffers = buffers.map(Arc::new);
+        }
+    }
+
     /// Takes in how many TCP sockets a namespace had before the kernel programs counted.
     pub fn began_with(&mut self, netns: NetnsId, before: Before) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
@@ -318,6 +337,8 @@ impl State {
             place: None,
             is_older: self.first_listing.contains(&file.path),
             protocols: None,
+            buffers: ContainerBuffers::default(),
+            node_buffers: None,
             tcp: Shares::default(),
             connections_before: Before::default(),
             devices: BTreeMap::new(),

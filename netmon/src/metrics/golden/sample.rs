@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use netmon_common::tcp::Tcp;
 
 use crate::model::{
+    buffers::{Conntrack, ContainerBuffers, Neighbours, NodeBuffers, Queue, Softnet},
     collector::Collector,
     counters::{Directions, Totals},
     interface::{Device, DeviceKind, MacAddress},
@@ -12,9 +13,9 @@ use crate::model::{
     place::Cause,
     protocols::Losses,
     snapshot::{
-        AttachHealth, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRow, DropRows,
-        Health, Histogram, InterfaceRow, MapRow, ProcessHealth, ProgramRow, ServiceRow, Snapshot, SocketRows, TcpRow,
-        UnattributedRow, VxlanRow,
+        AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRow,
+        DropRows, Health, Histogram, InterfaceRow, MapRow, ProcessHealth, ProgramRow, QueueRow, ServiceRow, Snapshot,
+        SocketRows, TcpRow, UnattributedRow, VxlanRow,
     },
     tcp::{Events, Segments},
 };
@@ -185,6 +186,7 @@ pub(super) fn snapshot() -> Snapshot {
             containers: vec![(Arc::clone(&web), losses(1))],
             node: Some(losses(100)),
         },
+        buffers: buffers(&web),
         networks: vec![Arc::new(overlay), Arc::new(bridge)],
         health: health(),
     }
@@ -204,6 +206,55 @@ fn losses(base: u64) -> Losses {
         udp_no_ports: base + 8,
         ip_no_routes: base + 9,
         ip_reassembly_failures: base + 10,
+    }
+}
+
+/// Something in every queue and table.
+fn buffers(web: &Arc<Identity>) -> BufferRows {
+    let queue = |kind: &str, drops| Queue {
+        kind: kind.to_owned(),
+        drops,
+        overlimits: drops + 1,
+        backlog_bytes: drops + 2,
+    };
+    BufferRows {
+        containers: vec![(
+            Arc::clone(web),
+            ContainerBuffers {
+                conntrack_entries: Some(7),
+                listen_backlog_limit: Some(4096),
+            },
+        )],
+        queues: vec![QueueRow {
+            identity: Arc::clone(web),
+            network: "shop_front".into(),
+            interface: "eth0".to_owned(),
+            queue: queue("tbf", 10),
+        }],
+        node: Some(Arc::new(NodeBuffers {
+            softnet: Softnet {
+                processed: 1000,
+                dropped: 1,
+                times_squeezed: 2,
+            },
+            queues: vec![("eth0".to_owned(), queue("fq_codel", 20))],
+            conntrack: Some(Conntrack {
+                entries: 100,
+                limit: 262_144,
+                drops: 3,
+                early_drops: 4,
+                insert_failures: 5,
+            }),
+            neighbours: vec![Neighbours {
+                family: "ipv4",
+                entries: 12,
+                thresholds: [128, 512, 1024],
+                full: 6,
+            }],
+            tcp_memory_bytes: 4096,
+            udp_memory_bytes: 8192,
+            sysctls: vec![("net.core.rmem_max", 212_992)],
+        })),
     }
 }
 
@@ -318,6 +369,7 @@ pub(super) fn crowd(containers: usize) -> Snapshot {
             .flat_map(|identity| ["eth0", "eth1"].map(|name| interface(&identity, "front", name, 1)))
             .collect(),
         sockets: SocketRows::default(),
+        buffers: BufferRows::default(),
         drops: DropRows::default(),
         tcp: Vec::new(),
         connections: Vec::new(),

@@ -61,13 +61,13 @@ pub(in crate::netns) enum Message<'a> {
 /// A message that carries something: its type and what is behind the netlink header.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::netns) struct Answer<'a> {
-    kind: u16,
-    payload: &'a [u8],
+    pub(super) kind: u16,
+    pub(super) payload: &'a [u8],
 }
 
 impl<'a> Answer<'a> {
     /// The attributes behind a fixed header of `header` bytes. What cannot be read ends them.
-    fn attributes(self, header: usize) -> impl Iterator<Item = (u16, &'a [u8])> {
+    pub(super) fn attributes(self, header: usize) -> impl Iterator<Item = (u16, &'a [u8])> {
         attributes(self.payload.get(header..).unwrap_or_default())
     }
 }
@@ -274,7 +274,7 @@ pub(in crate::netns) fn link_news(answer: Answer<'_>) -> Option<LinkNews> {
 
 /// The attributes of a message or of an attribute, as type and value. Own, because the netlink crates' iterator lends
 /// its values only until the next one.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(rest, 0)?);
@@ -294,15 +294,22 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..at + 8)?.try_into().ok().map(u64::from_ne_bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, prop, proptest};
 
-    use super::{Message, address, device, link_news, messages, nsid, printable, statistics};
+    use super::{
+        super::queues::{neighbours, queue},
+        Message, address, device, link_news, messages, nsid, printable, statistics,
+    };
 
     #[test]
     fn two_names_stay_two_names_however_odd_their_bytes() {
@@ -337,6 +344,7 @@ mod tests {
                 for message in messages(datagram) {
                     let Message::Answer(answer) = message else { continue };
                     let _ = (device(answer), address(answer), statistics(answer), nsid(answer), link_news(answer));
+                    let _ = (queue(answer), neighbours(answer));
                 }
             }
         }

@@ -9,6 +9,7 @@ use super::{Owner, Scope};
 use crate::{
     datapath::attach::Attachment,
     model::{
+        buffers::Queue,
         counters::{DeviceCounters, Directions, Totals, Traffic},
         interface::{Device, InterfaceId},
         ledger::{Ledger, Reading},
@@ -33,6 +34,8 @@ pub struct Interface {
     pub ledger: Ledger,
     /// The programs on it.
     pub programs: Programs,
+    /// Its queue, where it has one.
+    pub queue: Option<Queue>,
     /// When it was first seen.
     pub first_seen: Instant,
     /// What the kernel said it had counted when it stopped.
@@ -81,6 +84,7 @@ impl Interface {
             owner: None,
             ledger: Ledger::default(),
             programs: Programs::Waiting,
+            queue: None,
             first_seen: now,
             farewell: Directions::default(),
             failures: 0,

@@ -1,0 +1,177 @@
+//! Queues, tables and their limits, as procfs shows them to the namespace that the calling thread is in.
+//!
+//! What cannot be read is left out: not every kernel has everything, and a container may be shown less.
+
+use std::fs;
+
+use super::rtnetlink::{Client, NetlinkError};
+use crate::model::buffers::{Conntrack, ContainerBuffers, NodeBuffers, Softnet};
+
+const SOFTNET: &str = "/proc/thread-self/net/softnet_stat";
+const CONNTRACK: &str = "/proc/thread-self/net/stat/nf_conntrack";
+const SOCKETS: &str = "/proc/thread-self/net/sockstat";
+/// Belongs to the namespace of whoever opens a file in it.
+const SYSCTL: &str = "/proc/sys/";
+const CONNTRACK_ENTRIES: &str = "net.netfilter.nf_conntrack_count";
+const CONNTRACK_LIMIT: &str = "net.netfilter.nf_conntrack_max";
+const LISTEN_BACKLOG_LIMIT: &str = "net.core.somaxconn";
+
+/// The settings that are told, and which of the numbers in each: the last is the limit.
+const SYSCTLS: &[(&str, &str, usize)] = &[
+    ("net.core.netdev_max_backlog", "net.core.netdev_max_backlog", 0),
+    ("net.core.netdev_budget", "net.core.netdev_budget", 0),
+    ("net.core.netdev_budget_usecs", "net.core.netdev_budget_usecs", 0),
+    ("net.core.rmem_default", "net.core.rmem_default", 0),
+    ("net.core.rmem_max", "net.core.rmem_max", 0),
+    ("net.core.wmem_default", "net.core.wmem_default", 0),
+    ("net.core.wmem_max", "net.core.wmem_max", 0),
+    ("net.core.somaxconn", LISTEN_BACKLOG_LIMIT, 0),
+    ("net.ipv4.tcp_max_syn_backlog", "net.ipv4.tcp_max_syn_backlog", 0),
+    ("net.ipv4.tcp_rmem_max", "net.ipv4.tcp_rmem", 2),
+    ("net.ipv4.tcp_wmem_max", "net.ipv4.tcp_wmem", 2),
+    ("net.ipv4.tcp_mem_max_pages", "net.ipv4.tcp_mem", 2),
+    ("net.ipv4.udp_mem_max_pages", "net.ipv4.udp_mem", 2),
+    ("net.ipv4.ipfrag_high_thresh", "net.ipv4.ipfrag_high_thresh", 0),
+    ("net.netfilter.nf_conntrack_max", CONNTRACK_LIMIT, 0),
+];
+
+/// Reads what there is of the node.
+///
+/// # Errors
+/// The kernel does not answer, or shows no backlog.
+pub fn node(client: &mut Client) -> Result<NodeBuffers, NetlinkError> {
+    let softnet = fs::read_to_string(SOFTNET).map_err(|source| NetlinkError::Socket {
+        what: "read /proc/net/softnet_stat",
+        source,
+    })?;
+    let names = client.devices()?;
+    let queues = client.queues()?;
+    let named = queues.into_iter().filter_map(|(ifindex, queue)| {
+        let device = names.iter().find(|device| device.ifindex == ifindex)?;
+        Some((device.name.clone(), queue))
+    });
+    let sockets = fs::read_to_string(SOCKETS).unwrap_or_default();
+    let page = rustix::param::page_size() as u64;
+    Ok(NodeBuffers {
+        softnet: parse_softnet(&softnet),
+        queues: named.collect(),
+        conntrack: conntrack(),
+        neighbours: client.neighbours()?,
+        tcp_memory_bytes: pages(&sockets, "TCP:") * page,
+        udp_memory_bytes: pages(&sockets, "UDP:") * page,
+        sysctls: SYSCTLS
+            .iter()
+            .filter_map(|(name, path, index)| Some((*name, sysctl(path, *index)?)))
+            .collect(),
+    })
+}
+
+/// Reads what there is of a container.
+#[must_use]
+pub fn container() -> ContainerBuffers {
+    ContainerBuffers {
+        conntrack_entries: sysctl(CONNTRACK_ENTRIES, 0),
+        listen_backlog_limit: sysctl(LISTEN_BACKLOG_LIMIT, 0),
+    }
+}
+
+fn sysctl(name: &str, index: usize) -> Option<u64> {
+    let text = fs::read_to_string(format!("{SYSCTL}{}", name.replace('.', "/"))).ok()?;
+    text.split_ascii_whitespace().nth(index)?.parse().ok()
+}
+
+fn conntrack() -> Option<Conntrack> {
+    let limits = Conntrack {
+        entries: sysctl(CONNTRACK_ENTRIES, 0)?,
+        limit: sysctl(CONNTRACK_LIMIT, 0)?,
+        ..Conntrack::default()
+    };
+    let counts = fs::read_to_string(CONNTRACK).unwrap_or_default();
+    Some(parse_conntrack(&counts, limits))
+}
+
+/// A line a processor, of hexadecimal numbers.
+fn parse_softnet(text: &str) -> Softnet {
+    text.lines().fold(Softnet::default(), |sum, line| {
+        let mut numbers = line.split_ascii_whitespace().map(hexadecimal);
+        let mut next = || numbers.next().unwrap_or(0);
+        let (processed, dropped, times_squeezed) = (next(), next(), next());
+        Softnet {
+            processed: sum.processed + processed,
+            dropped: sum.dropped + dropped,
+            times_squeezed: sum.times_squeezed + times_squeezed,
+        }
+    })
+}
+
+/// A line of names, then a line of hexadecimal numbers a processor.
+fn parse_conntrack(text: &str, mut conntrack: Conntrack) -> Conntrack {
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().unwrap_or_default().split_ascii_whitespace().collect();
+    for line in lines {
+        for (name, number) in names.iter().zip(line.split_ascii_whitespace()) {
+            let field = match *name {
+                "drop" => &mut conntrack.drops,
+                "early_drop" => &mut conntrack.early_drops,
+                "insert_failed" => &mut conntrack.insert_failures,
+                _ => continue,
+            };
+            *field += hexadecimal(number);
+        }
+    }
+    conntrack
+}
+
+fn hexadecimal(text: &str) -> u64 {
+    u64::from_str_radix(text, 16).unwrap_or(0)
+}
+
+/// The pages of memory that a protocol's sockets have.
+fn pages(sockets: &str, protocol: &str) -> u64 {
+    let line = sockets.lines().find_map(|line| line.strip_prefix(protocol));
+    let mut words = line.unwrap_or_default().split_ascii_whitespace();
+    words.find(|word| *word == "mem");
+    words.next().and_then(|pages| pages.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{pages, parse_conntrack, parse_softnet};
+    use crate::model::buffers::{Conntrack, Softnet};
+
+    #[test]
+    fn the_backlog_is_summed_over_processors() {
+        let text = "0000552d 00000001 00000000 00000000\n00005eb1 00000002 0000000a 00000000\n\nnonsense\n";
+        let expected = Softnet {
+            processed: 0x552d + 0x5eb1,
+            dropped: 3,
+            times_squeezed: 10,
+        };
+        assert_eq!(parse_softnet(text), expected);
+    }
+
+    #[test]
+    fn connections_are_found_by_the_name_of_the_column() {
+        // Linux 6.1 has other columns than 6.18.
+        for text in [
+            "entries  clashres found insert_failed drop early_drop\n0a 00 00 01 02 03\n0a 00 00 01 00 00\n",
+            "early_drop drop insert_failed\n03 02 02\n",
+        ] {
+            let conntrack = parse_conntrack(text, Conntrack::default());
+            assert_eq!(
+                (conntrack.drops, conntrack.early_drops, conntrack.insert_failures),
+                (2, 3, 2)
+            );
+        }
+        assert_eq!(parse_conntrack("", Conntrack::default()), Conntrack::default());
+    }
+
+    #[test]
+    fn the_memory_of_sockets_is_found_among_their_numbers() {
+        let text = "sockets: used 13\nTCP: inuse 1 orphan 0 tw 42 alloc 1 mem 169\nUDP: inuse 0 mem 7\n";
+        assert_eq!(
+            (pages(text, "TCP:"), pages(text, "UDP:"), pages(text, "RAW:")),
+            (169, 7, 0)
+        );
+    }
+}
