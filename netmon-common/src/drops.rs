@@ -20,6 +20,8 @@ pub const GLOBALS_UNWANTED: [&str; 4] = ["UNWANTED_0", "UNWANTED_1", "UNWANTED_2
 pub const GLOBAL_NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 /// Load-time global: the number of the reason "no socket".
 pub const GLOBAL_NO_SOCKET: &str = "NO_SOCKET";
+/// Load-time global: the number of the reason "a socket's filter does not want it".
+pub const GLOBAL_SOCKET_FILTER: &str = "SOCKET_FILTER";
 
 /// How many different drops the map has room for.
 pub const MAX_ENTRIES: u32 = 16_384;

@@ -95,6 +95,9 @@ mod programs {
     /// The reason "no socket".
     #[unsafe(no_mangle)]
     static NO_SOCKET: Global<u32> = Global::new(u32::MAX);
+    /// The reason "a socket's filter does not want it".
+    #[unsafe(no_mangle)]
+    static SOCKET_FILTER: Global<u32> = Global::new(u32::MAX);
 
     #[map]
     static DROPS: PerCpuHashMap<Key, u64> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
@@ -126,7 +129,8 @@ mod programs {
         let packet: u64 = ctx.arg(0);
         // SAFETY: the tracepoint's first argument is a `struct sk_buff *`.
         let protocol: u16 = unsafe { field(packet, &PACKET_PROTOCOL) };
-        if protocol == 0 || (reason == NO_SOCKET.load() && is_icmp(packet, protocol)) {
+        let is_of_a_socket = reason == NO_SOCKET.load() || reason == SOCKET_FILTER.load();
+        if protocol == 0 || (is_of_a_socket && is_icmp(packet, protocol)) {
             return 0;
         }
         if is_among(reason, [&UNWANTED_0, &UNWANTED_1, &UNWANTED_2, &UNWANTED_3]) && is_for_everybody(packet) {
@@ -242,8 +246,8 @@ mod programs {
         }
     }
 
-    /// Whether it is ICMP. A ping's answer that a raw socket has taken is then thrown away for want of a ping socket
-    /// (`ping_rcv`), one for each ping.
+    /// Whether it is ICMP. Of a ping's answer every raw socket gets a copy, and its filter throws away what answers another's;
+    /// the answer itself is then thrown away for want of a ping socket (`ping_rcv`), one for each ping.
     #[inline(always)]
     fn is_icmp(packet: u64, protocol: u16) -> bool {
         // SAFETY: `packet` is a `struct sk_buff *`.

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
 use netmon_common::drops::{
-    FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBALS_HARMLESS, GLOBALS_UNWANTED, Key,
-    LOST_REASONS, MAP, MAP_LOST, MAX_ENTRIES, PROGRAM, TRACEPOINT,
+    FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBAL_SOCKET_FILTER, GLOBALS_HARMLESS,
+    GLOBALS_UNWANTED, Key, LOST_REASONS, MAP, MAP_LOST, MAX_ENTRIES, PROGRAM, TRACEPOINT,
 };
 use tracing::warn;
 
@@ -69,6 +69,10 @@ impl DropsMap {
         let not_specified = reasons.number("NOT_SPECIFIED");
         globals.set(GLOBAL_NOT_SPECIFIED, not_specified.unwrap_or(u32::MAX));
         globals.set(GLOBAL_NO_SOCKET, reasons.number("NO_SOCKET").unwrap_or(u32::MAX));
+        globals.set(
+            GLOBAL_SOCKET_FILTER,
+            reasons.number("SOCKET_FILTER").unwrap_or(u32::MAX),
+        );
         globals
             .long
             .extend(GLOBALS_HARMLESS.into_iter().zip(reasons.bits(REASONS)));
