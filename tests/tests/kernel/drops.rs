@@ -8,6 +8,7 @@ mod lifetimes;
 mod malformed;
 mod none;
 mod onlookers;
+mod real;
 mod received;
 mod sent;
 
