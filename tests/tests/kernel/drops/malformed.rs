@@ -114,12 +114,12 @@ fn a_wrong_datagram_that_is_found_out_when_read_is_the_receivers_or_nobodys() ->
         Ok(())
     })?;
     until("the drops to be somebody's or nobody's", || {
-        let (named, nobodys) = (drops.now()?, nobodys()? - before);
-        let of_b: u64 = names.into_iter().filter_map(|name| named.get(&B.key(name))).sum();
-        ensure!(named.values().sum::<u64>() == of_b, "not all of b's: {named:?}");
+        let (all, of_nobody) = (drops.now()?, nobodys()? - before);
+        let of_b: u64 = names.into_iter().filter_map(|name| all.get(&B.key(name))).sum();
+        ensure!(all.values().sum::<u64>() == of_b, "not all of b's: {all:?}");
         ensure!(
-            of_b + nobodys >= u64::from(COUNT),
-            "{of_b} are of b, {nobodys} of nobody"
+            of_b + of_nobody >= u64::from(COUNT),
+            "{of_b} are of b, {of_nobody} of nobody"
         );
         Ok(())
     })
