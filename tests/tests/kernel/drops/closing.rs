@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use rustix::net::sockopt::set_socket_linger;
 
-use super::Drops;
+use super::{Drops, none::quietly};
 use crate::world::{Cable, Member, World, ready};
 
 const PORT: u16 = 7100;
@@ -185,4 +185,28 @@ fn connections_that_are_closed_in_every_way_lose_nothing() -> anyhow::Result<()>
         }
     }
     Ok(())
+}
+
+#[test]
+fn a_listener_that_is_closed_with_connections_unaccepted_loses_nothing() -> anyhow::Result<()> {
+    quietly(Cable::Bridge, |a, b| {
+        for address in [b.address, b.ipv6_address] {
+            let to = SocketAddr::new(address, PORT);
+            let listener = b.netns.within(|| Ok(TcpListener::bind(to)?))?;
+            let streams = a.netns.within(|| {
+                let connect = |_| -> anyhow::Result<TcpStream> {
+                    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+                    stream.write_all(b"hello")?;
+                    Ok(stream)
+                };
+                (0..CONNECTIONS).map(connect).collect::<anyhow::Result<Vec<_>>>()
+            })?;
+            drop(listener);
+            for stream in streams {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                to_its_end(stream)?;
+            }
+        }
+        Ok(())
+    })
 }
