@@ -76,6 +76,20 @@ impl Envelope {
         Ok(damaged(frame, TCP_CHECKSUM))
     }
 
+    /// A segment of a connection that there is not, with what it brings.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub fn stray(&self, port: u16, payload: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2(self.macs.0, self.macs.1)
+            .ipv4(self.addresses.0.octets(), self.addresses.1.octets(), 64)
+            .tcp(40_000, port, 1, 65_535)
+            .ack(1)
+            .write(&mut frame, payload)?;
+        Ok(frame)
+    }
+
     /// A packet of a protocol above IP that nobody has heard of.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! What the kernel throws away without anything being lost.
 //!
 //! An alarm for nothing is a defect, and so is a silent loss: what stands here is left out everywhere, and why is said.
-//! Two more rules are in the kernel program itself: packets of no network (Unix and netlink sockets), and answers to
-//! pings, of which every raw socket gets a copy.
+//! More rules are in the kernel program itself, for they look at the packet: packets of no network (Unix and netlink
+//! sockets); answers to pings, of which every raw socket gets a copy; segments of TCP that bring nothing, and come when
+//! their connection is over.
 
 /// Reasons, by the kernel's names without `SKB_DROP_REASON_`. A kernel that lacks one has nothing to leave out.
 pub(super) const REASONS: &[&str] = &[

@@ -116,6 +116,21 @@ const WAYS: &[Way] = &[
         ],
     },
     Way {
+        name: "both reset",
+        ends: [
+            |mut stream| {
+                stream.write_all(b"hello")?;
+                something(&stream)?;
+                at_once(&stream)
+            },
+            |mut stream| {
+                stream.write_all(b"hello")?;
+                something(&stream)?;
+                at_once(&stream)
+            },
+        ],
+    },
+    Way {
         name: "both close at once",
         ends: [|_stream| Ok(()), |_stream| Ok(())],
     },

@@ -3,11 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use anyhow::ensure;
-use netmon_tests::{filter::Filter, traffic};
+use netmon_tests::{filter::Filter, frames, traffic};
 use rustix::net::sockopt::{set_ip_add_membership, set_socket_recv_buffer_size};
 use socket2::{SockFilter, SockRef};
 
-use super::{Drops, Where};
+use super::{Drops, Where, malformed::envelope};
 use crate::world::{Cable, DEVICE, World, ready};
 
 const B: Where<'_> = Where::Container("b", "net");
@@ -78,4 +78,23 @@ fn multicast_that_the_receive_buffer_has_no_room_for() -> anyhow::Result<()> {
     let kernel = filter.packets()?;
     ensure!(kernel > 0, "the filter counted nothing");
     drops.are(&[(B, "NETFILTER_DROP", kernel)])
+}
+
+/// Only a segment that brings nothing may be left over from a connection that is over.
+#[test]
+fn data_for_a_connection_that_is_over() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let frames_to_b = envelope(&a, &b)?;
+    let drops = Drops::since_now(&netmon)?;
+    frames::send(&a.netns, DEVICE, &frames_to_b.stray(4444, b"")?, 20)?;
+    drops.are_none()?;
+    let resets = b.netns.nstat("TcpOutRsts")?;
+    // Less than a header is long, and more.
+    for payload in [&b"x"[..], &[0x5a; 500]] {
+        frames::send(&a.netns, DEVICE, &frames_to_b.stray(4444, payload)?, 20)?;
+    }
+    drops.are(&[(B, "NO_SOCKET", b.netns.nstat("TcpOutRsts")? - resets)])
 }
