@@ -20,6 +20,12 @@ pub const GLOBALS_UNWANTED: [&str; 4] = ["UNWANTED_0", "UNWANTED_1", "UNWANTED_2
 pub const GLOBAL_NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 /// Load-time global: the number of the reason "no socket".
 pub const GLOBAL_NO_SOCKET: &str = "NO_SOCKET";
+/// Load-time global: the number of the reason "a socket's filter does not want it".
+pub const GLOBAL_SOCKET_FILTER: &str = "SOCKET_FILTER";
+/// Load-time global: the number of the reason "not what a listener, or this connection, waits for".
+pub const GLOBAL_TCP_FLAGS: &str = "TCP_FLAGS";
+/// Load-time global: the number of the reason "the connection is closed".
+pub const GLOBAL_TCP_CLOSE: &str = "TCP_CLOSE";
 
 /// How many different drops the map has room for.
 pub const MAX_ENTRIES: u32 = 16_384;
@@ -37,6 +43,8 @@ pub const FIELDS: &[Field] = &[
     field("PACKET_HEAD", "sk_buff", "head"),
     field("PACKET_END", "sk_buff", "end"),
     field("PACKET_NETWORK_HEADER", "sk_buff", "network_header"),
+    field("PACKET_TRANSPORT_HEADER", "sk_buff", "transport_header"),
+    field("PACKET_LENGTH", "sk_buff", "len"),
     field("SHARED_SEGMENTS", "skb_shared_info", "gso_segs"),
 ];
 

@@ -66,6 +66,10 @@ mod programs {
     #[unsafe(no_mangle)]
     static PACKET_NETWORK_HEADER: Global<u32> = offset();
     #[unsafe(no_mangle)]
+    static PACKET_TRANSPORT_HEADER: Global<u32> = offset();
+    #[unsafe(no_mangle)]
+    static PACKET_LENGTH: Global<u32> = offset();
+    #[unsafe(no_mangle)]
     static SHARED_SEGMENTS: Global<u32> = offset();
 
     /// How many arguments the tracepoint has here.
@@ -95,6 +99,15 @@ mod programs {
     /// The reason "no socket".
     #[unsafe(no_mangle)]
     static NO_SOCKET: Global<u32> = Global::new(u32::MAX);
+    /// The reason "a socket's filter does not want it".
+    #[unsafe(no_mangle)]
+    static SOCKET_FILTER: Global<u32> = Global::new(u32::MAX);
+    /// The reason "not what a listener, or this connection, waits for".
+    #[unsafe(no_mangle)]
+    static TCP_FLAGS: Global<u32> = Global::new(u32::MAX);
+    /// The reason "the connection is closed".
+    #[unsafe(no_mangle)]
+    static TCP_CLOSE: Global<u32> = Global::new(u32::MAX);
 
     #[map]
     static DROPS: PerCpuHashMap<Key, u64> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
@@ -112,6 +125,14 @@ mod programs {
     const PACKET_LOOPBACK: u8 = 5;
     const ICMP: u8 = 1;
     const ICMPV6: u8 = 58;
+    const TCP: u8 = 6;
+    /// Where a TCP header says how long it is, in its upper four bits and in units of four bytes, and what it is for.
+    const TCP_LENGTH_AND_FLAGS: u32 = 12;
+    const TCP_LENGTH_SHIFT: u32 = 12;
+    const TCP_LENGTH_UNIT: u32 = 4;
+    const TCP_SYN: u16 = 0x02;
+    const TCP_RST: u16 = 0x04;
+    const TCP_ACK: u16 = 0x10;
     /// The lowest bit of a packet's route says that it holds no reference; the rest is the address.
     const ROUTE_FLAG: u64 = 1;
     /// Before 6.11 the tracepoint does not say which socket was to receive the packet.
@@ -126,7 +147,7 @@ mod programs {
         let packet: u64 = ctx.arg(0);
         // SAFETY: the tracepoint's first argument is a `struct sk_buff *`.
         let protocol: u16 = unsafe { field(packet, &PACKET_PROTOCOL) };
-        if protocol == 0 || (reason == NO_SOCKET.load() && is_icmp(packet, protocol)) {
+        if protocol == 0 || is_unneeded(packet, protocol, reason) {
             return 0;
         }
         if is_among(reason, [&UNWANTED_0, &UNWANTED_1, &UNWANTED_2, &UNWANTED_3]) && is_for_everybody(packet) {
@@ -242,17 +263,51 @@ mod programs {
         }
     }
 
-    /// Whether it is ICMP. A ping's answer that a raw socket has taken is then thrown away for want of a ping socket
-    /// (`ping_rcv`), one for each ping.
+    /// Whether nothing is lost with a packet that no socket wanted.
+    ///
+    /// Of an answer to a ping every raw socket gets a copy, and its filter throws away what answers another's; the answer
+    /// itself is then thrown away for want of a ping socket (`ping_rcv`), one for each ping. And a segment of TCP that
+    /// brings nothing may come when its connection is over: after a reset the other end's last acknowledgement, or its own
+    /// reset. It finds no socket, or a listener, or one that is just being closed. What opens a connection, or brings data,
+    /// or makes no sense, counts.
     #[inline(always)]
-    fn is_icmp(packet: u64, protocol: u16) -> bool {
+    fn is_unneeded(packet: u64, protocol: u16, reason: u32) -> bool {
+        let no_socket = reason == NO_SOCKET.load();
+        let may_be_ping = no_socket || reason == SOCKET_FILTER.load();
+        let may_be_over = no_socket || reason == TCP_FLAGS.load() || reason == TCP_CLOSE.load();
+        if !may_be_ping && !may_be_over {
+            return false;
+        }
         // SAFETY: `packet` is a `struct sk_buff *`.
-        let header =
-            unsafe { field::<u64>(packet, &PACKET_HEAD) + u64::from(field::<u16>(packet, &PACKET_NETWORK_HEADER)) };
-        match protocol {
-            IPV4 => probe(header, IPV4_PROTOCOL) == Some(ICMP),
-            IPV6 => probe(header, IPV6_NEXT_HEADER) == Some(ICMPV6),
-            _ => false,
+        let (head, network, transport, length) = unsafe {
+            (
+                field::<u64>(packet, &PACKET_HEAD),
+                field::<u16>(packet, &PACKET_NETWORK_HEADER),
+                field::<u16>(packet, &PACKET_TRANSPORT_HEADER),
+                field::<u32>(packet, &PACKET_LENGTH),
+            )
+        };
+        let header = head + u64::from(network);
+        let (inside, icmp) = match protocol {
+            IPV4 => (probe::<u8>(header, IPV4_PROTOCOL), ICMP),
+            IPV6 => (probe::<u8>(header, IPV6_NEXT_HEADER), ICMPV6),
+            _ => return false,
+        };
+        if inside == Some(icmp) {
+            return may_be_ping;
+        }
+        if !may_be_over || inside != Some(TCP) {
+            return false;
+        }
+        // For these reasons a segment is thrown away before its header is taken off.
+        match probe::<u16>(head + u64::from(transport), TCP_LENGTH_AND_FLAGS) {
+            Some(word) => {
+                let word = u16::from_be(word);
+                word & TCP_SYN == 0
+                    && word & (TCP_ACK | TCP_RST) != 0
+                    && length <= u32::from(word >> TCP_LENGTH_SHIFT) * TCP_LENGTH_UNIT
+            }
+            None => false,
         }
     }
 

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
 use netmon_common::drops::{
-    FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBALS_HARMLESS, GLOBALS_UNWANTED, Key,
-    LOST_REASONS, MAP, MAP_LOST, MAX_ENTRIES, PROGRAM, TRACEPOINT,
+    FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBAL_SOCKET_FILTER, GLOBAL_TCP_CLOSE,
+    GLOBAL_TCP_FLAGS, GLOBALS_HARMLESS, GLOBALS_UNWANTED, Key, LOST_REASONS, MAP, MAP_LOST, MAX_ENTRIES, PROGRAM,
+    TRACEPOINT,
 };
 use tracing::warn;
 
@@ -68,7 +69,14 @@ impl DropsMap {
         globals.set(GLOBAL_ARGUMENTS, arguments);
         let not_specified = reasons.number("NOT_SPECIFIED");
         globals.set(GLOBAL_NOT_SPECIFIED, not_specified.unwrap_or(u32::MAX));
-        globals.set(GLOBAL_NO_SOCKET, reasons.number("NO_SOCKET").unwrap_or(u32::MAX));
+        for (global, name) in [
+            (GLOBAL_NO_SOCKET, "NO_SOCKET"),
+            (GLOBAL_SOCKET_FILTER, "SOCKET_FILTER"),
+            (GLOBAL_TCP_FLAGS, "TCP_FLAGS"),
+            (GLOBAL_TCP_CLOSE, "TCP_CLOSE"),
+        ] {
+            globals.set(global, reasons.number(name).unwrap_or(u32::MAX));
+        }
         globals
             .long
             .extend(GLOBALS_HARMLESS.into_iter().zip(reasons.bits(REASONS)));

@@ -1,9 +1,14 @@
 //! Every way to lose a packet that namespaces and a few tools can produce: each is seen under the right container,
 //! network and reason, as often as it happened, and nothing else is.
 
+mod closing;
+mod everybody;
 mod forwarded;
 mod lifetimes;
+mod malformed;
 mod none;
+mod onlookers;
+mod real;
 mod received;
 mod sent;
 

@@ -1,8 +1,9 @@
 //! What the kernel throws away without anything being lost.
 //!
 //! An alarm for nothing is a defect, and so is a silent loss: what stands here is left out everywhere, and why is said.
-//! Two more rules are in the kernel program itself: packets of no network (Unix and netlink sockets), and answers to
-//! pings of which a raw socket has taken a copy.
+//! More rules are in the kernel program itself, for they look at the packet: packets of no network (Unix and netlink
+//! sockets); answers to pings, of which every raw socket gets a copy; segments of TCP that bring nothing, and come when
+//! their connection is over.
 
 /// Reasons, by the kernel's names without `SKB_DROP_REASON_`. A kernel that lacks one has nothing to leave out.
 pub(super) const REASONS: &[&str] = &[
@@ -14,6 +15,8 @@ pub(super) const REASONS: &[&str] = &[
     "SOCKET_CLOSE",
     "UNIX_DISCONNECT",
     "UNIX_SKIP_OOB",
+    // The copy of somebody who looks on (`tcpdump`) and does not keep up: the packet itself went its way.
+    "PACKET_SOCK_ERROR",
     // A switch sent it to every port; this one is not meant.
     "OTHERHOST",
     "IPV6_NDISC_NS_OTHERHOST",
@@ -65,6 +68,9 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "icmpv6_rcv",
     // An acknowledgement that did its work while the connection is being closed.
     "tcp_rcv_state_process",
+    // An onlooker's copy, as above (before that had a reason).
+    "packet_rcv",
+    "tpacket_rcv",
     // Parts of a packet that was put together, when the whole is let go of (before 6.2 without the whole's reason).
     "skb_release_data",
 ];

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use anyhow::ensure;
-use netmon_tests::{filter::Filter, netns::Netns, traffic};
+use netmon_tests::{filter::Filter, frames, netns::Netns, traffic};
 
-use super::{Drops, Where, reason};
+use super::{Drops, Where, malformed::envelope, reason};
 use crate::world::{Cable, DEVICE, Member, World, ready};
 
 const NODE: Where<'_> = Where::Node("net");
@@ -97,7 +97,14 @@ fn packets_that_an_overlay_has_no_node_for() -> anyhow::Result<()> {
     // And what it has learnt.
     overlay.run(&format!("bridge fdb del {} dev vxlan0 self", b.netns.mac(DEVICE)?))?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 20, 100)?;
-    drops.are(&[(OVERLAY, reason(&["NO_TX_TARGET"])?, 20)])
+    drops.are(&[(OVERLAY, reason(&["NO_TX_TARGET"])?, 20)])?;
+
+    // Then the bridge does not even hand it to the VXLAN device.
+    overlay.run("bridge link set dev vxlan0 flood off")?;
+    let mut to_nobody = envelope(&a, &b)?;
+    to_nobody.macs.1 = [2, 0, 0, 0, 0, 0x99];
+    frames::send(&a.netns, DEVICE, &to_nobody.udp(9, 100)?, 30)?;
+    drops.are(&[(OVERLAY, reason(&["NO_TX_TARGET"])?, 50)])
 }
 
 #[test]

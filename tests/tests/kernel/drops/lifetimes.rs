@@ -6,7 +6,7 @@ use anyhow::ensure;
 use netmon_tests::{filter::Filter, netns::Netns, patience::within, traffic};
 
 use super::{Drops, FAMILIES, Where};
-use crate::world::{Cable, World, ready};
+use crate::world::{Cable, DEVICE, Member, World, ready};
 
 #[test]
 fn what_was_lost_before_the_engine_told_of_the_container_is_counted() -> anyhow::Result<()> {
@@ -39,6 +39,88 @@ fn the_last_drops_of_a_container_linger_and_its_name_can_be_used_again() -> anyh
         let left = netmon.page()?.all(FAMILIES[0], &[("container", "b")]).len();
         ensure!(left == 0, "{left} series are left");
         Ok(())
+    })?;
+
+    // Whoever takes its name starts anew.
+    let b = successor(&world, &a, "bbbbbbbbbbbb")?;
+    ready(&netmon, 2)?;
+    let drops = Drops::since_now(&netmon)?;
+    ensure!(drops.before.is_empty(), "it has its predecessor's: {:?}", drops.before);
+    let counted = traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 20, 100)?;
+    ensure!(counted == 20, "{counted} of 20 were sent");
+    drops.are(&[(Where::Container("b", "net"), "NO_SOCKET", b.netns.nstat("UdpNoPorts")?)])
+}
+
+#[test]
+fn a_successor_takes_the_series_over_while_its_predecessors_values_linger() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let drops = Drops::since_now(&netmon)?;
+    traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 100, 100)?;
+    drops.are(&[(Where::Container("b", "net"), "NO_SOCKET", b.netns.nstat("UdpNoPorts")?)])?;
+    world.end(b)?;
+    let b = successor(&world, &a, "ffffffffffff")?;
+    traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 30, 100)?;
+    // One label set is one series: those of the container that ended are no longer told.
+    drops.are(&[(Where::Container("b", "net"), "NO_SOCKET", b.netns.nstat("UdpNoPorts")?)])
+}
+
+#[test]
+fn what_is_lost_while_a_container_starts_is_counted_from_the_first() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    world.end(b)?;
+    netmon.page_until("the container to have ended", |page| {
+        let ended = page.count("netmon_containers", &[("state", "ended")])?;
+        ensure!(ended == 1, "it has not");
+        Ok(())
+    })?;
+    let drops = Drops::since_now(&netmon)?;
+    let late = plug(&world, &a, "late", "dddddddddddd")?;
+    let to = SocketAddr::new(late.address, 9);
+    // Before the engine tells of it, and asked for meanwhile; while it does; and after.
+    traffic::datagrams(&a.netns, to, 100, 100)?;
+    drops.are_none()?;
+    traffic::datagrams(&a.netns, to, 50, 100)?;
+    world.engine.start_container(late.container("net")?);
+    traffic::datagrams(&a.netns, to, 50, 100)?;
+    ready(&netmon, 2)?;
+    traffic::datagrams(&a.netns, to, 100, 100)?;
+    let kernel = late.netns.nstat("UdpNoPorts")?;
+    ensure!(kernel >= 300, "the kernel counted {kernel} of 300");
+    drops.are(&[(Where::Container("late", "net"), "NO_SOCKET", kernel)])
+}
+
+/// A container with the name and the address of one that has ended.
+fn successor(world: &World, a: &Member, netns: &str) -> anyhow::Result<Member> {
+    let member = plug(world, a, "b", netns)?;
+    world.engine.start_container(member.container("net")?);
+    Ok(member)
+}
+
+/// A namespace on the bridge, in the place of one that has gone. The engine does not tell of it.
+fn plug(world: &World, a: &Member, name: &str, netns: &str) -> anyhow::Result<Member> {
+    let netns = world.sandbox(netns)?;
+    let bridge = &world.others[0];
+    let there = netns.path().display();
+    bridge.run(&format!("ip link add veth1 type veth peer name {DEVICE} netns {there}"))?;
+    bridge.run("ip link set veth1 master br0 up")?;
+    netns.run(&format!("ip addr add 10.77.0.2/24 dev {DEVICE}"))?;
+    netns.run(&format!("ip addr add fd77::2/64 dev {DEVICE} nodad"))?;
+    netns.run(&format!("ip link set {DEVICE} up"))?;
+    let lladdr = netns.mac(DEVICE)?;
+    a.netns.run(&format!(
+        "ip neigh replace 10.77.0.2 lladdr {lladdr} dev {DEVICE} nud permanent"
+    ))?;
+    Ok(Member {
+        name: name.to_owned(),
+        netns,
+        address: "10.77.0.2".parse()?,
+        ipv6_address: "fd77::2".parse()?,
     })
 }
 

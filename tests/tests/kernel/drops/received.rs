@@ -6,7 +6,13 @@ use std::{
 };
 
 use anyhow::ensure;
-use netmon_tests::{filter::Filter, netns::Netns, patience::until, traffic};
+use netmon_tests::{
+    fake_engine::{Endpoint, Network},
+    filter::Filter,
+    netns::Netns,
+    patience::until,
+    traffic,
+};
 
 use super::{Drops, Where, reason};
 use crate::world::{Cable, DEVICE, World, ready};
@@ -225,16 +231,16 @@ fn two_networks_of_a_container_are_told_apart() -> anyhow::Result<()> {
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
     second_network(&world, &a.netns, &b.netns)?;
-    let mut container = b.container("net")?;
-    container.endpoints.push(netmon_tests::fake_engine::Endpoint {
-        network: "second".to_owned(),
-        mac: b.netns.mac("eth1")?,
-        address: "10.78.0.2".to_owned(),
-        ipv6_address: String::new(),
-    });
-    world.engine.end_container("b");
-    world.engine.start_container(container);
-    ready(&netmon, 3)?;
+    for (member, address) in [(&a, "10.78.0.1"), (&b, "10.78.0.2")] {
+        let endpoint = Endpoint {
+            network: "second".to_owned(),
+            mac: member.netns.mac("eth1")?,
+            address: address.to_owned(),
+            ipv6_address: String::new(),
+        };
+        world.engine.connect(&member.name, endpoint);
+    }
+    ready(&netmon, 4)?;
     let drops = Drops::since_now(&netmon)?;
     let _filter = Filter::new(&b.netns, "input", "udp dport 9999 drop")?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9999), 10, 100)?;
@@ -242,12 +248,26 @@ fn two_networks_of_a_container_are_told_apart() -> anyhow::Result<()> {
     drops.are(&[
         (B, "NETFILTER_DROP", 10),
         (Where::Container("b", "second"), "NETFILTER_DROP", 20),
+    ])?;
+
+    // On the way out there is no device yet: the route says which it would have been.
+    let drops = Drops::since_now(&netmon)?;
+    let mut counted = Vec::new();
+    let filter = Filter::new(&a.netns, "output", "udp dport 9998 counter drop")?;
+    for (to, count) in [(b.address, 10), ("10.78.0.2".parse()?, 20)] {
+        let before = filter.packets()?;
+        traffic::datagrams(&a.netns, SocketAddr::new(to, 9998), count, 100)?;
+        counted.push(filter.packets()? - before);
+    }
+    drops.are(&[
+        (Where::Container("a", "net"), "NETFILTER_DROP", counted[0]),
+        (Where::Container("a", "second"), "NETFILTER_DROP", counted[1]),
     ])
 }
 
 /// Another cable between both, and a network that it belongs to.
 fn second_network(world: &World, a: &Netns, b: &Netns) -> anyhow::Result<()> {
-    world.engine.network(netmon_tests::fake_engine::Network {
+    world.engine.network(Network {
         name: "second".to_owned(),
         driver: "bridge".to_owned(),
         subnet: "10.78.0.0/24".to_owned(),

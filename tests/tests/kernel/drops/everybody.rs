@@ -1,0 +1,95 @@
+//! What is no loss: chatter that everybody on a network gets, and few want.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+
+use netmon_tests::netns::Netns;
+
+use super::Drops;
+use crate::world::{Cable, DEVICE, Member, World, ready};
+
+/// Three containers' namespaces on one bridge, two of which the engine tells of.
+fn three(world: &mut World) -> anyhow::Result<(Member, Member, Netns)> {
+    world.sees_node = true;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let third = world.sandbox("cccccccccccc")?;
+    let (bridge, there) = (world.node()?, third.path().display());
+    bridge.run(&format!("ip link add veth2 type veth peer name {DEVICE} netns {there}"))?;
+    bridge.run("ip link set veth2 master br0 up")?;
+    third.run(&format!("ip addr add 10.77.0.3/24 dev {DEVICE}"))?;
+    third.run(&format!("ip addr add fd77::3/64 dev {DEVICE} nodad"))?;
+    third.run(&format!("ip link set {DEVICE} up"))?;
+    Ok((a, b, third))
+}
+
+#[test]
+fn what_is_for_everybody_and_wanted_by_nobody_is_no_loss() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b, third) = three(&mut world)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    for netns in [&a.netns, &b.netns, &third] {
+        // Groups and everybody are reached through the device, whatever other ways there are.
+        for everybody in ["224.0.0.0/4", "255.255.255.255"] {
+            netns.run(&format!("ip route replace {everybody} dev {DEVICE}"))?;
+        }
+        let ifindex = u32::try_from(netns.ifindex(DEVICE)?)?;
+        let group = |text: &str| anyhow::Ok(SocketAddr::from(SocketAddrV6::new(text.parse()?, 5353, 0, ifindex)));
+        for to in [
+            // Service discovery, several kinds of it; and what asks for an address.
+            "224.0.0.251:5353".parse()?,
+            "239.255.255.250:1900".parse()?,
+            "10.77.0.255:138".parse()?,
+            "255.255.255.255:67".parse()?,
+            group("ff02::fb")?,
+            group("ff02::1")?,
+            group("ff02::c")?,
+        ] {
+            let drops = Drops::with_node(&netmon)?;
+            netns.within(|| send(to))?;
+            drops.are_none().map_err(|error| error.context(format!("to {to}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn send(to: SocketAddr) -> anyhow::Result<()> {
+    let any = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    socket.set_broadcast(true)?;
+    for _ in 0..20 {
+        socket.send_to(&[0x5a; 100], to)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn neighbours_that_find_each_other_lose_nothing() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b, third) = three(&mut world)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let all = [&a.netns, &b.netns, &third];
+    let drops = Drops::with_node(&netmon)?;
+    for (number, netns) in all.iter().enumerate() {
+        // Forgets the others; joins and leaves groups, asks whether its addresses are taken, looks for routers.
+        netns.run(&format!("ip link set {DEVICE} down"))?;
+        netns.run(&format!(
+            "sysctl -qw net.ipv6.conf.{DEVICE}.accept_dad=1 net.ipv6.conf.{DEVICE}.router_solicitations=2"
+        ))?;
+        netns.run(&format!("ip link set {DEVICE} addrgenmode eui64"))?;
+        netns.run(&format!("ip link set {DEVICE} up"))?;
+        netns.run(&format!("ip addr replace fd77::{}/64 dev {DEVICE} nodad", number + 1))?;
+    }
+    for (from, netns) in all.iter().enumerate() {
+        for to in (0..all.len()).filter(|to| *to != from) {
+            let number = to + 1;
+            // The first of them may come before an address is the device's own: as long as it takes until two answer.
+            netns.run(&format!("ping -q -c 2 -i 0.1 -w 10 10.77.0.{number}"))?;
+            netns.run(&format!("ping -q -c 2 -i 0.1 -w 10 fd77::{number}"))?;
+        }
+    }
+    drops.are_none()
+}
