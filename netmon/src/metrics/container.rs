@@ -9,6 +9,7 @@ use super::{
     labels::{ContainerInfo, Interface, InterfaceInfo, LabelSet as _, Rows, State},
 };
 use crate::model::{
+    collector::Collector,
     interface::{Device, DeviceKind},
     snapshot::{ContainerRow, ContainerState, InterfaceRow},
 };
@@ -89,11 +90,9 @@ pub(super) fn encode_interfaces(
 
 /// How many series one interface makes.
 fn series_of_an_interface() -> usize {
-    let of_interfaces = |labels: &&[&str]| labels.starts_with(Interface::NAMES);
     catalog::ALL
         .iter()
-        .map(|family| family.labels)
-        .filter(of_interfaces)
+        .filter(|family| family.collector == Collector::Traffic && family.labels.starts_with(Interface::NAMES))
         .count()
 }
 

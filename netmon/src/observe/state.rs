@@ -1,6 +1,7 @@
 //! The book of what is watched: pure bookkeeping, told what happened and when, with no I/O of its own.
 
 mod interface;
+mod namespaces;
 mod naming;
 mod services;
 mod sites;
@@ -17,6 +18,7 @@ use std::{
 
 pub use self::{
     interface::{Ended, Interface, Programs},
+    namespaces::{Departed, Namespace},
     naming::Owner,
     services::{ServiceKey, Services},
     sites::Sites,
@@ -24,14 +26,10 @@ pub use self::{
 use crate::{
     datapath::attach::{AttachError, Attachment},
     model::{
-        buffers::{ContainerBuffers, NodeBuffers},
         counters::{Directions, Totals},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{ContainerId, Inventory},
-        place::Place,
-        protocols::Protocols,
         snapshot::{AttachHealth, Histogram},
-        tcp::{Before, Segments, Shares},
     },
     netns::{
         discover::{Listing, NetnsFile, Role},
@@ -57,42 +55,6 @@ pub struct Scope {
     pub containers: bool,
     /// The VXLAN devices of overlay networks.
     pub vxlan: bool,
-}
-
-/// A namespace that is watched.
-#[derive(Clone, Debug)]
-pub struct Namespace {
-    /// The file it is mounted on.
-    pub file: NetnsFile,
-    /// How our own namespace calls it, once it does.
-    pub nsid: Option<i32>,
-    /// Whose it is, once that is known. What was known once stays when the engine has forgotten.
-    pub place: Option<Place>,
-    /// It was there before netmon was.
-    pub is_older: bool,
-    /// Its protocols' counters, as last read.
-    pub protocols: Option<Protocols>,
-    /// Its tables and limits, as last read: of a container's.
-    pub buffers: ContainerBuffers,
-    /// Its queues, tables and limits, as last read: of the node's.
-    pub node_buffers: Option<Arc<NodeBuffers>>,
-    /// Its TCP counts, shared out among its networks.
-    pub tcp: Shares,
-    /// Its TCP sockets, as they were before the kernel programs counted: of an older namespace.
-    pub connections_before: Before,
-    /// Its devices' numbers, and the bridges they are ports of: only the node's, where others' packets pass.
-    pub devices: BTreeMap<u32, Arc<Device>>,
-}
-
-/// A namespace that is gone. What was counted for it lingers.
-#[derive(Clone, Debug)]
-pub struct Departed {
-    /// Which.
-    pub netns: NetnsId,
-    /// What was known of it.
-    pub namespace: Namespace,
-    /// When it was found gone.
-    pub at: Instant,
 }
 
 /// A device that is to get programs next.
@@ -166,71 +128,6 @@ impl State {
         self.interfaces.iter().map(|(id, interface)| (*id, interface))
     }
 
-    /// The namespaces of containers, those that ended a moment ago included.
-    pub fn containers(&self) -> impl Iterator<Item = NetnsId> {
-        let departed = self
-            .departed
-            .iter()
-            .map(|departed| (departed.netns, &departed.namespace));
-        let living = self.namespaces.iter().map(|(netns, namespace)| (*netns, namespace));
-        living
-            .chain(departed)
-            .filter(|(_, namespace)| matches!(namespace.place, Some(Place::Container { .. })))
-            .map(|(netns, _)| netns)
-    }
-
-    /// A namespace that is there, or was a moment ago.
-    #[must_use]
-    pub fn namespace(&self, netns: NetnsId) -> Option<&Namespace> {
-        let departed = || self.departed.iter().find(|departed| departed.netns == netns);
-        self.namespaces
-            .get(&netns)
-            .or_else(|| departed().map(|departed| &departed.namespace))
-    }
-
-    fn namespace_mut(&mut self, netns: NetnsId) -> Option<&mut Namespace> {
-        let departed = self.departed.iter_mut().find(|departed| departed.netns == netns);
-        self.namespaces
-            .get_mut(&netns)
-            .or(departed.map(|departed| &mut departed.namespace))
-    }
-
-    /// Takes in what the programs say of the networks' shares of a namespace's TCP counts.
-    pub fn share_segments(&mut self, netns: NetnsId, shares: &BTreeMap<Arc<str>, Segments>) {
-        if let Some(namespace) = self.namespace_mut(netns) {
-            let whole = namespace.protocols.map(|protocols| protocols.segments);
-            namespace.tcp.observe(whole, shares, namespace.is_older);
-        }
-    }
-
-    /// Takes in a reading of a namespace's protocols.
-    pub fn counted(&mut self, netns: NetnsId, protocols: Protocols) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.protocols = Some(protocols);
-        }
-    }
-
-    /// Takes in a reading of a container's tables and limits.
-    pub fn bounded(&mut self, netns: NetnsId, buffers: ContainerBuffers) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.buffers = buffers;
-        }
-    }
-
-    /// Takes in a reading of the node's queues, tables and limits; nothing if they could not be read.
-    pub fn node_bounded(&mut self, netns: NetnsId, buffers: Option<NodeBuffers>) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.node_buffers = buffers.map(Arc::new);
-        }
-    }
-
-    /// Takes in how many TCP sockets a namespace had before the kernel programs counted.
-    pub fn began_with(&mut self, netns: NetnsId, before: Before) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.connections_before = before;
-        }
-    }
-
     /// The interfaces that ended a moment ago, the latest first.
     pub fn ended(&self) -> impl Iterator<Item = &Ended> {
         self.ended.iter().rev()
@@ -246,18 +143,6 @@ impl State {
     #[must_use]
     pub const fn attach_health(&self) -> &AttachHealth {
         &self.attach
-    }
-
-    /// The namespaces that are watched.
-    #[must_use]
-    pub const fn namespaces(&self) -> &BTreeMap<NetnsId, Namespace> {
-        &self.namespaces
-    }
-
-    /// The namespaces that ended a moment ago.
-    #[must_use]
-    pub fn departed(&self) -> &[Departed] {
-        &self.departed
     }
 
     /// The interfaces of one namespace.
@@ -331,18 +216,9 @@ impl State {
         for known in replaced {
             self.close_namespace(known, now);
         }
-        let namespace = self.namespaces.entry(netns).or_insert_with(|| Namespace {
-            file: file.clone(),
-            nsid: None,
-            place: None,
-            is_older: self.first_listing.contains(&file.path),
-            protocols: None,
-            buffers: ContainerBuffers::default(),
-            node_buffers: None,
-            tcp: Shares::default(),
-            connections_before: Before::default(),
-            devices: BTreeMap::new(),
-        });
+        let is_older = self.first_listing.contains(&file.path);
+        let new = || Namespace::new(file.clone(), is_older);
+        let namespace = self.namespaces.entry(netns).or_insert_with(new);
         if file.role == Role::Node {
             namespace.devices = devices
                 .into_iter()
@@ -372,22 +248,6 @@ impl State {
         for id in missing {
             self.close(id, now);
         }
-    }
-
-    /// Remembers how our own namespace calls another one.
-    pub fn numbered(&mut self, netns: NetnsId, nsid: Option<i32>) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.nsid = nsid;
-        }
-    }
-
-    /// The namespace that ours calls by this number.
-    #[must_use]
-    pub fn namespace_by_number(&self, nsid: i32) -> Option<NetnsId> {
-        self.namespaces
-            .iter()
-            .find(|(_, namespace)| namespace.nsid == Some(nsid))
-            .map(|(netns, _)| *netns)
     }
 
     /// Takes in news of a device of a watched namespace: what it counted when it stopped or went.
@@ -567,20 +427,6 @@ impl State {
             .map(|ended| ended.at + if ended.rest.is_some() { SLOT_REST } else { linger })
             .chain(namespaces)
             .min()
-    }
-
-    fn close_namespace(&mut self, netns: NetnsId, now: Instant) {
-        let ids: Vec<_> = self.interfaces.range(range(netns)).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.close(id, now);
-        }
-        if let Some(namespace) = self.namespaces.remove(&netns) {
-            self.departed.push(Departed {
-                netns,
-                namespace,
-                at: now,
-            });
-        }
     }
 
     fn close(&mut self, id: InterfaceId, now: Instant) {

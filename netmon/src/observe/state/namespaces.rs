@@ -1,0 +1,178 @@
+//! The namespaces' pages in the book: what is known of each, while it is there and after.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use super::{State, range};
+use crate::{
+    model::{
+        buffers::{ContainerBuffers, NodeBuffers},
+        interface::{Device, NetnsId},
+        place::Place,
+        protocols::Protocols,
+        tcp::{Before, Segments, Shares},
+    },
+    netns::discover::NetnsFile,
+};
+
+/// A namespace that is watched.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    /// The file it is mounted on.
+    pub file: NetnsFile,
+    /// How our own namespace calls it, once it does.
+    pub nsid: Option<i32>,
+    /// Whose it is, once that is known. What was known once stays when the engine has forgotten.
+    pub place: Option<Place>,
+    /// It was there before netmon was.
+    pub is_older: bool,
+    /// Its protocols' counters, as last read.
+    pub protocols: Option<Protocols>,
+    /// Its tables and limits, as last read: of a container's.
+    pub buffers: ContainerBuffers,
+    /// Its queues, tables and limits, as last read: of the node's.
+    pub node_buffers: Option<Arc<NodeBuffers>>,
+    /// Its TCP counts, shared out among its networks.
+    pub tcp: Shares,
+    /// Its TCP sockets, as they were before the kernel programs counted: of an older namespace.
+    pub connections_before: Before,
+    /// Its devices' numbers, and the bridges they are ports of: only the node's, where others' packets pass.
+    pub devices: BTreeMap<u32, Arc<Device>>,
+}
+
+/// A namespace that is gone. What was counted for it lingers.
+#[derive(Clone, Debug)]
+pub struct Departed {
+    /// Which.
+    pub netns: NetnsId,
+    /// What was known of it.
+    pub namespace: Namespace,
+    /// When it was found gone.
+    pub at: Instant,
+}
+
+impl Namespace {
+    /// One that was just seen, and of which nothing is known yet.
+    pub(super) fn new(file: NetnsFile, is_older: bool) -> Self {
+        Self {
+            file,
+            nsid: None,
+            place: None,
+            is_older,
+            protocols: None,
+            buffers: ContainerBuffers::default(),
+            node_buffers: None,
+            tcp: Shares::default(),
+            connections_before: Before::default(),
+            devices: BTreeMap::new(),
+        }
+    }
+}
+
+impl State {
+    /// The namespaces that are watched.
+    #[must_use]
+    pub const fn namespaces(&self) -> &BTreeMap<NetnsId, Namespace> {
+        &self.namespaces
+    }
+
+    /// The namespaces that ended a moment ago.
+    #[must_use]
+    pub fn departed(&self) -> &[Departed] {
+        &self.departed
+    }
+
+    /// The namespaces of containers, those that ended a moment ago included.
+    pub fn containers(&self) -> impl Iterator<Item = NetnsId> {
+        let departed = self
+            .departed
+            .iter()
+            .map(|departed| (departed.netns, &departed.namespace));
+        let living = self.namespaces.iter().map(|(netns, namespace)| (*netns, namespace));
+        living
+            .chain(departed)
+            .filter(|(_, namespace)| matches!(namespace.place, Some(Place::Container { .. })))
+            .map(|(netns, _)| netns)
+    }
+
+    /// A namespace that is there, or was a moment ago.
+    #[must_use]
+    pub fn namespace(&self, netns: NetnsId) -> Option<&Namespace> {
+        let departed = || self.departed.iter().find(|departed| departed.netns == netns);
+        self.namespaces
+            .get(&netns)
+            .or_else(|| departed().map(|departed| &departed.namespace))
+    }
+
+    fn namespace_mut(&mut self, netns: NetnsId) -> Option<&mut Namespace> {
+        let departed = self.departed.iter_mut().find(|departed| departed.netns == netns);
+        self.namespaces
+            .get_mut(&netns)
+            .or(departed.map(|departed| &mut departed.namespace))
+    }
+
+    /// Takes in what the programs say of the networks' shares of a namespace's TCP counts.
+    pub fn share_segments(&mut self, netns: NetnsId, shares: &BTreeMap<Arc<str>, Segments>) {
+        if let Some(namespace) = self.namespace_mut(netns) {
+            let whole = namespace.protocols.map(|protocols| protocols.segments);
+            namespace.tcp.observe(whole, shares, namespace.is_older);
+        }
+    }
+
+    /// Takes in a reading of a namespace's protocols.
+    pub fn counted(&mut self, netns: NetnsId, protocols: Protocols) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.protocols = Some(protocols);
+        }
+    }
+
+    /// Takes in a reading of a container's tables and limits.
+    pub fn bounded(&mut self, netns: NetnsId, buffers: ContainerBuffers) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.buffers = buffers;
+        }
+    }
+
+    /// Takes in a reading of the node's queues, tables and limits; nothing if they could not be read.
+    pub fn node_bounded(&mut self, netns: NetnsId, buffers: Option<NodeBuffers>) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.node_buffers = buffers.map(Arc::new);
+        }
+    }
+
+    /// Takes in how many TCP sockets a namespace had before the kernel programs counted.
+    pub fn began_with(&mut self, netns: NetnsId, before: Before) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.connections_before = before;
+        }
+    }
+
+    /// Remembers how our own namespace calls another one.
+    pub fn numbered(&mut self, netns: NetnsId, nsid: Option<i32>) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.nsid = nsid;
+        }
+    }
+
+    /// The namespace that ours calls by this number.
+    #[must_use]
+    pub fn namespace_by_number(&self, nsid: i32) -> Option<NetnsId> {
+        self.namespaces
+            .iter()
+            .find(|(_, namespace)| namespace.nsid == Some(nsid))
+            .map(|(netns, _)| *netns)
+    }
+
+    pub(super) fn close_namespace(&mut self, netns: NetnsId, now: Instant) {
+        let ids: Vec<_> = self.interfaces.range(range(netns)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.close(id, now);
+        }
+        if let Some(namespace) = self.namespaces.remove(&netns) {
+            self.departed.push(Departed {
+                netns,
+                namespace,
+                at: now,
+            });
+        }
+    }
+}
