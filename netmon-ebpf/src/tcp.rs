@@ -119,7 +119,7 @@ mod programs {
         // SAFETY: the second argument is a `struct sk_buff *`, in whose control block TCP keeps a `struct tcp_skb_cb`.
         let segments: u16 = unsafe { field(packet + u64::from(PACKET_CONTROL.load()), &CONTROL_SEGMENTS) };
         with(of_connection(socket), |tcp| {
-            tcp.retransmitted_segments += u64::from(segments)
+            tcp.retransmitted_segments += u64::from(segments);
         });
         0
     }
@@ -177,11 +177,11 @@ mod programs {
             // A connection that somebody else makes is born as a copy of the listening socket, which goes on listening
             // (inet_csk_clone_lock). A closed socket is no connection.
             if old != CLOSE && !(old == LISTEN && new == SYN_RECEIVED) {
-                let count = &mut tcp.states[old as usize % STATES];
+                let count = &mut tcp.states[old.cast_unsigned() as usize % STATES];
                 *count = count.wrapping_sub(1);
             }
             if new != CLOSE {
-                let count = &mut tcp.states[new as usize % STATES];
+                let count = &mut tcp.states[new.cast_unsigned() as usize % STATES];
                 *count = count.wrapping_add(1);
             }
             match (old, new) {
@@ -231,7 +231,7 @@ mod programs {
                 field::<u32>(tcp, &TCP_ROUND_TRIP),
             )
         };
-        let is_new = (unacknowledged.wrapping_sub(acknowledged) as i32) < 0;
+        let is_new = unacknowledged.wrapping_sub(acknowledged).cast_signed() < 0;
         // The kernel keeps eight times the time.
         let microseconds = smoothed >> 3;
         if !is_new || microseconds == 0 {
@@ -284,6 +284,10 @@ mod programs {
 
     /// Hands out the interface's counts on this CPU.
     #[inline(always)]
+    #[expect(
+        clippy::needless_borrows_for_generic_args,
+        reason = "handed over by value it would be copied to the stack, by a call"
+    )]
     fn with(interface: Interface, change: impl FnOnce(&mut Tcp)) {
         let Interface { netns, ifindex } = interface;
         let key = Key {

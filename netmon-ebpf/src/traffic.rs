@@ -111,7 +111,7 @@ mod programs {
                 return false;
             }
             let protocol = ctx.data() + ETHERNET_HEADER + protocol_at;
-            protocol + 1 <= ctx.data_end() && *(protocol as *const u8) == TCP
+            protocol < ctx.data_end() && *(protocol as *const u8) == TCP
         }
     }
 

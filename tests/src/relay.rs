@@ -47,8 +47,8 @@ impl Relay {
             let [one, other] = &ends;
             let mut ways = [Way::new(one, other), Way::new(other, one)];
             while !stopped.load(Ordering::Relaxed) {
-                let busy = ways.iter_mut().fold(false, |busy, way| way.step(delay) || busy);
-                if !busy {
+                let busy = ways.each_mut().map(|way| way.step(delay));
+                if !busy.contains(&true) {
                     thread::sleep(NAP);
                 }
             }

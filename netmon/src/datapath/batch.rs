@@ -37,9 +37,9 @@ pub(super) fn read<K: Pod, V: Pod>(map: BorrowedFd<'_>, cpus: usize, mut each: i
     // The kernel rounds each CPU's value up to eight bytes.
     const {
         assert!(
-            size_of::<V>() % 8 == 0,
+            size_of::<V>().is_multiple_of(8),
             "a CPU's value would not be followed by the next"
-        )
+        );
     };
     let mut batch = BATCH;
     // Where the kernel goes on: for a hash the number of a bucket, but as long as a key for all it says.

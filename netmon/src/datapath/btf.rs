@@ -324,7 +324,16 @@ mod tests {
             at
         }
 
-        fn add(&mut self, name: &str, kind: u8, flag: bool, length: u32, of: u32, tail: &[[u32; 3]], words: usize) {
+        /// A type: its kind, and the flag of the info word, then its length, size or type, and what follows: of each row so
+        /// many words.
+        fn add(
+            &mut self,
+            name: &str,
+            (kind, flag): (u8, bool),
+            length: u32,
+            of: u32,
+            (tail, words): (&[[u32; 3]], usize),
+        ) {
             let name = self.name(name);
             let info = u32::from(flag) << 31 | u32::from(kind) << 24 | length;
             let tail = tail.iter().flat_map(|words_of| words_of[..words].to_vec());
@@ -350,24 +359,28 @@ mod tests {
     /// 1: int; 2: union { 3 }; 3: struct { dev }; 4: struct packet; 5: enum; 6: proto; 7: ptr; 8: typedef.
     fn sample() -> Builder {
         let mut builder = Builder::new();
-        builder.add("int", KIND_INT, false, 0, 4, &[[32, 0, 0]], 1);
+        builder.add("int", (KIND_INT, false), 0, 4, (&[[32, 0, 0]], 1));
         let (inner, dev, sk, bit) = (0, builder.name("dev"), builder.name("sk"), builder.name("bit"));
-        builder.add("", KIND_UNION, false, 1, 8, &[[inner, 3, 0]], 3);
-        builder.add("", KIND_STRUCT, false, 1, 8, &[[dev, 1, 32]], 3);
+        builder.add("", (KIND_UNION, false), 1, 8, (&[[inner, 3, 0]], 3));
+        builder.add("", (KIND_STRUCT, false), 1, 8, (&[[dev, 1, 32]], 3));
         builder.add(
             "packet",
-            KIND_STRUCT,
-            true,
+            (KIND_STRUCT, true),
             3,
             24,
-            &[[inner, 2, 64], [sk, 1, 128], [bit, 1, 1 << 24 | 161]],
-            3,
+            (&[[inner, 2, 64], [sk, 1, 128], [bit, 1, 1 << 24 | 0xa1]], 3),
         );
         let (first, second) = (builder.name("FIRST"), builder.name("SECOND"));
-        builder.add("reason", KIND_ENUM, false, 2, 4, &[[first, 0, 0], [second, 7, 0]], 2);
-        builder.add("", KIND_FUNC_PROTO, false, 4, 0, &[[0, 1, 0]; 4], 2);
-        builder.add("", KIND_PTR, false, 0, 6, &[], 0);
-        builder.add("btf_trace_kfree_skb", KIND_TYPEDEF, false, 0, 7, &[], 0);
+        builder.add(
+            "reason",
+            (KIND_ENUM, false),
+            2,
+            4,
+            (&[[first, 0, 0], [second, 7, 0]], 2),
+        );
+        builder.add("", (KIND_FUNC_PROTO, false), 4, 0, (&[[0, 1, 0]; 4], 2));
+        builder.add("", (KIND_PTR, false), 0, 6, (&[], 0));
+        builder.add("btf_trace_kfree_skb", (KIND_TYPEDEF, false), 0, 7, (&[], 0));
         builder
     }
 
@@ -401,15 +414,15 @@ mod tests {
     #[test]
     fn a_kind_that_is_not_known_is_said() {
         let mut builder = sample();
-        builder.add("later", 31, false, 0, 0, &[], 0);
+        builder.add("later", (31, false), 0, 0, (&[], 0));
         assert!(matches!(Types::parse(builder.bytes()), Err(BtfError::UnknownKind(31))));
     }
 
     #[test]
     fn a_type_that_contains_itself_is_no_endless_loop() {
         let mut builder = Builder::new();
-        builder.add("packet", KIND_STRUCT, false, 1, 8, &[[0, 1, 0]], 3);
-        builder.add("btf_trace_x", KIND_TYPEDEF, false, 0, 2, &[], 0);
+        builder.add("packet", (KIND_STRUCT, false), 1, 8, (&[[0, 1, 0]], 3));
+        builder.add("btf_trace_x", (KIND_TYPEDEF, false), 0, 2, (&[], 0));
         let types = Types::parse(builder.bytes()).expect("types");
         assert_eq!(types.offset("packet", "dev"), None);
         assert_eq!(types.arguments("x"), None);

@@ -94,7 +94,9 @@ impl TcpMap {
         let mut all = BTreeMap::new();
         let each = |key: Key, counts: &[Tcp]| {
             let mut sum = Tcp::ZERO;
-            counts.iter().for_each(|its| sum.accumulate(its));
+            for its in counts {
+                sum.accumulate(its);
+            }
             all.insert(interface(key), Events::from(sum));
         };
         batch::read(descriptor(self.attached.per_cpu_hash(MAP)?), self.cpus, each)

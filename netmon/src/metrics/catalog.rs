@@ -4,6 +4,7 @@
 //! the golden page and the dashboards read [`ALL`]. A line gives kind and labels, the collector, the name *without*
 //! unit and suffix, the unit, and the help. The library appends unit, `_total` and `_info` by itself; it does not
 //! escape the help, which therefore is plain text.
+#![expect(clippy::doc_markdown, reason = "the help's texts have no markup")]
 
 use super::{
     family::{About, Family, Unit},

@@ -20,7 +20,7 @@ pub const FAILURE_REASONS: [(&str, usize); FAILURES] = [
 ];
 
 /// The states of a connection that the programs count: the label's value, and the kernel's number
-/// (`include/net/tcp_states.h`). A closed socket is no connection; one in TIME_WAIT is no socket any more, and the
+/// (`include/net/tcp_states.h`). A closed socket is no connection; one in `TIME_WAIT` is no socket any more, and the
 /// kernel counts it itself.
 pub const CONNECTION_STATES: [(&str, usize); 9] = [
     ("established", 1),

@@ -44,17 +44,17 @@ pub fn node(client: &mut Client) -> Result<NodeBuffers, NetlinkError> {
         what: "read /proc/net/softnet_stat",
         source,
     })?;
-    let names = client.devices()?;
-    let queues = client.queues()?;
-    let named = queues.into_iter().filter_map(|(ifindex, queue)| {
-        let device = names.iter().find(|device| device.ifindex == ifindex)?;
+    let devices = client.devices()?;
+    let disciplines = client.queues()?;
+    let queues = disciplines.into_iter().filter_map(|(ifindex, queue)| {
+        let device = devices.iter().find(|device| device.ifindex == ifindex)?;
         Some((device.name.clone(), queue))
     });
     let sockets = fs::read_to_string(SOCKETS).unwrap_or_default();
     let page = rustix::param::page_size() as u64;
     Ok(NodeBuffers {
         softnet: parse_softnet(&softnet),
-        queues: named.collect(),
+        queues: queues.collect(),
         conntrack: conntrack(),
         neighbours: client.neighbours()?,
         tcp_memory_bytes: pages(&sockets, "TCP:") * page,

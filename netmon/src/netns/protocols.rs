@@ -146,7 +146,9 @@ UdpLite: InDatagrams NoPorts RcvbufErrors
 UdpLite: 9 9 9
 ";
 
-    fn parsed(texts: &[(fn(&str, &mut Protocols), &str)]) -> Protocols {
+    type Parse = fn(&str, &mut Protocols);
+
+    fn parsed(texts: &[(Parse, &str)]) -> Protocols {
         let mut protocols = Protocols::default();
         for (parse, text) in texts {
             parse(text, &mut protocols);

@@ -46,8 +46,8 @@ pub fn rows(
         }
     }
 
-    let mut names: HashMap<u32, Arc<str>> = HashMap::new();
-    let mut named = |reason: u32| Arc::clone(names.entry(reason).or_insert_with(|| Arc::from(name(reason))));
+    let mut known: HashMap<u32, Arc<str>> = HashMap::new();
+    let mut named = |reason: u32| Arc::clone(known.entry(reason).or_insert_with(|| Arc::from(name(reason))));
     let mut rows = DropRows::default();
     let standing = state.standing();
     for ((place, netns, network, reason), packets) in of_places {

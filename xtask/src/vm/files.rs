@@ -73,10 +73,9 @@ impl Kernel {
     pub(super) fn find(directory: &Path) -> anyhow::Result<Self> {
         let boot = directory.join("boot");
         let entries = fs::read_dir(&boot).with_context(|| format!("no kernel in {}", boot.display()))?;
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let release = names
-            .filter_map(|name| name.strip_prefix("vmlinuz-").map(ToOwned::to_owned))
-            .next()
+            .find_map(|name| name.strip_prefix("vmlinuz-").map(ToOwned::to_owned))
             .with_context(|| format!("no kernel in {}", boot.display()))?;
         Ok(Self {
             image: boot.join(format!("vmlinuz-{release}")),

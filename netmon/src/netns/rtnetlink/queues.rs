@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_table_of_neighbours_has_entries_and_a_devices_settings_have_none() {
         let name = attribute(1, b"arp_cache\0");
-        let thresholds = [128_u32, 512, 1024].map(|it| it.to_ne_bytes());
+        let thresholds = [128_u32, 512, 1024].map(u32::to_ne_bytes);
         let mut config = vec![4, 0, 100, 1];
         config.extend(42_u32.to_ne_bytes());
         let mut stats = vec![0; 80];
