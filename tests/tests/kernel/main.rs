@@ -2,6 +2,7 @@
 //!
 //! Every figure is compared with what `ip -s link` or `nstat` shows in the same namespace.
 
+mod buffers;
 mod counting;
 mod drops;
 mod faults;

@@ -1,0 +1,172 @@
+//! Queues, tables and their limits: what the kernel's own files and tools show.
+
+use std::{fs, net::SocketAddr};
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{netmon::Netmon, page::Page, patience::until, traffic};
+
+use crate::world::{Cable, DEVICE, World, ready};
+
+/// A world whose node is the test's own.
+fn node() -> anyhow::Result<(World, crate::world::Member, crate::world::Member, Netmon)> {
+    let mut world = World::new()?;
+    world.sees_node = true;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    Ok((world, a, b, netmon))
+}
+
+fn drops_of_root(json: &str) -> anyhow::Result<u64> {
+    let json: serde_json::Value = serde_json::from_str(json)?;
+    json.pointer("/0/drops")
+        .and_then(serde_json::Value::as_u64)
+        .with_context(|| format!("no drops in {json}"))
+}
+
+#[test]
+fn a_queues_drops_are_those_that_tc_shows() -> anyhow::Result<()> {
+    let (world, a, b, netmon) = node()?;
+    let node = world.node()?;
+    for (netns, device) in [(&a.netns, DEVICE), (node, "veth1")] {
+        netns.run(&format!(
+            "tc qdisc add dev {device} root tbf rate 100kbit burst 2000 limit 3000"
+        ))?;
+    }
+    traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 200, 500)?;
+    a.netns.run(&format!("tc qdisc del dev {DEVICE} root"))?;
+    a.netns.run(&format!(
+        "tc qdisc add dev {DEVICE} root tbf rate 100kbit burst 2000 limit 3000"
+    ))?;
+    traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 100, 500)?;
+    until("the queues' drops", || {
+        let page = netmon.page()?;
+        let container = page.count(
+            "netmon_container_qdisc_drops_total",
+            &[("container", "a"), ("network", "net"), ("kind", "tbf")],
+        )?;
+        let kernel = drops_of_root(&a.netns.run(&format!("tc -j -s qdisc show dev {DEVICE} root"))?)?;
+        ensure!(
+            container == kernel && kernel > 0,
+            "netmon shows {container}, tc {kernel}"
+        );
+        let shown = page.count(
+            "netmon_node_qdisc_drops_total",
+            &[("interface", "veth1"), ("kind", "tbf")],
+        )?;
+        let kernel = drops_of_root(&node.run("tc -j -s qdisc show dev veth1 root")?)?;
+        ensure!(shown == kernel, "netmon shows {shown} on the node, tc {kernel}");
+        Ok(())
+    })?;
+    // An interface without a queue has no series.
+    ensure!(
+        netmon
+            .page()?
+            .all("netmon_container_qdisc_drops_total", &[("container", "b")])
+            .is_empty(),
+        "b has no queue"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_nodes_backlog_is_the_kernels() -> anyhow::Result<()> {
+    let (_world, _a, _b, netmon) = node()?;
+    let kernel = || -> anyhow::Result<[u64; 3]> {
+        let text = fs::read_to_string("/proc/net/softnet_stat")?;
+        let column = |index: usize| {
+            text.lines()
+                .filter_map(|line| u64::from_str_radix(line.split_whitespace().nth(index)?, 16).ok())
+                .sum()
+        };
+        Ok([0, 1, 2].map(column))
+    };
+    let before = kernel()?;
+    let page = netmon.page()?;
+    let after = kernel()?;
+    for (index, family) in ["processed", "dropped", "times_squeezed"].into_iter().enumerate() {
+        let shown = page.count(&format!("netmon_node_softnet_{family}_total"), &[])?;
+        ensure!(
+            (before[index]..=after[index]).contains(&shown),
+            "{family}: netmon shows {shown}, the kernel {} to {}",
+            before[index],
+            after[index]
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn limits_are_those_of_the_kernels_settings() -> anyhow::Result<()> {
+    let (world, a, _b, netmon) = node()?;
+    a.netns.run("sysctl -qw net.core.somaxconn=77")?;
+    let node = world.node()?;
+    node.run("sysctl -qw net.ipv4.tcp_max_syn_backlog=333")?;
+    until("the limits", || {
+        let page = netmon.page()?;
+        let sysctl = |name: &str| page.count("netmon_node_sysctl", &[("name", name)]);
+        ensure!(
+            sysctl("net.ipv4.tcp_max_syn_backlog")? == 333,
+            "the node's backlog of requests"
+        );
+        let kernel = node.run("sysctl -n net.ipv4.tcp_rmem")?;
+        let largest: u64 = kernel.split_whitespace().nth(2).context("three numbers")?.parse()?;
+        ensure!(sysctl("net.ipv4.tcp_rmem_max")? == largest, "not {largest}");
+        let limit = page.count("netmon_container_listen_backlog_limit", &[("container", "a")])?;
+        ensure!(limit == 77, "the container's limit is {limit}, not 77");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_neighbour_table_and_its_limits_are_the_kernels() -> anyhow::Result<()> {
+    let (_world, a, _b, netmon) = node()?;
+    let entries = |page: &Page| page.count("netmon_node_neighbour_entries", &[("family", "ipv4")]);
+    let before = entries(&netmon.page()?)?;
+    for number in 0..100 {
+        a.netns.run(&format!(
+            "ip neigh replace 10.77.0.{} lladdr 02:00:00:00:00:{number:02x} dev {DEVICE} nud permanent",
+            100 + number
+        ))?;
+    }
+    until("the neighbours to be counted", || {
+        let page = netmon.page()?;
+        let more = entries(&page)?.saturating_sub(before);
+        // The table is the whole machine's: others come and go.
+        ensure!(more >= 80, "{more} more after 100 were made");
+        let limit = page.count(
+            "netmon_node_neighbour_limit",
+            &[("family", "ipv4"), ("threshold", "gc_thresh3")],
+        )?;
+        let kernel: u64 = fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3")?
+            .trim()
+            .parse()?;
+        ensure!(limit == kernel, "netmon shows {limit}, the kernel {kernel}");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_table_of_connections_is_each_namespaces_own() -> anyhow::Result<()> {
+    let (_world, a, b, netmon) = node()?;
+    // A rule that asks for it is what makes the kernel follow connections.
+    b.netns.run("nft add table inet follow")?;
+    b.netns
+        .run("nft add chain inet follow c { type filter hook input priority 0 ; }")?;
+    b.netns.run("nft add rule inet follow c ct state new accept")?;
+    for port in 1..=20 {
+        traffic::datagrams(&a.netns, SocketAddr::new(b.address, port), 1, 10)?;
+    }
+    until("the connections to be counted", || {
+        let page = netmon.page()?;
+        let of = |container: &str| page.count("netmon_container_conntrack_entries", &[("container", container)]);
+        let kernel: u64 = b.netns.run("sysctl -n net.netfilter.nf_conntrack_count")?.parse()?;
+        ensure!(
+            of("b")? == kernel && kernel >= 20,
+            "netmon shows {}, the kernel {kernel}",
+            of("b")?
+        );
+        ensure!(of("a")? == 0, "a follows {}", of("a")?);
+        Ok(())
+    })
+}
