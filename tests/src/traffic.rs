@@ -16,7 +16,8 @@ use crate::{netns::Netns, patience::slowness};
 const PORT: u16 = 5201;
 /// How long either end may wait for the other.
 fn patience() -> Duration {
-    Duration::from_secs(20) * slowness()
+    // On a way that loses a fifth of the packets a connection may wait for half a minute.
+    Duration::from_mins(2) * slowness()
 }
 
 /// Sends that many pings and gets as many answers.
