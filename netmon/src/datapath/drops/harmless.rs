@@ -68,6 +68,8 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "icmpv6_rcv",
     // An acknowledgement that did its work while the connection is being closed.
     "tcp_rcv_state_process",
+    // A raw socket's copy of somebody else's ping, as the kernel program leaves it out where there is a reason.
+    "rawv6_rcv",
     // An onlooker's copy, as above (before that had a reason).
     "packet_rcv",
     "tpacket_rcv",
