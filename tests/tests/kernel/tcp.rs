@@ -4,6 +4,10 @@ use std::{
     collections::BTreeMap,
     io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -100,6 +104,12 @@ fn connections_made_refused_and_given_up_are_counted_on_both_ends() -> anyhow::R
             Ok(())
         })?;
         drop(silence);
+        // A server that ends with connections still unread resets them.
+        until("the server to be done with all of them", || {
+            let served = server.served();
+            ensure!(served == 30, "{served} connections are done");
+            Ok(())
+        })?;
         drop(server);
         until("everything to be counted", || {
             let page = netmon.page()?;
@@ -344,7 +354,9 @@ fn smoothed(netns: &Netns) -> anyhow::Result<Vec<f64>> {
 /// Accepts connections and sends back what comes, until it goes.
 struct Server {
     address: SocketAddr,
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    stop: Arc<AtomicBool>,
+    /// How many connections have come to their end.
+    served: Arc<AtomicUsize>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -356,36 +368,45 @@ impl Server {
             listener.set_nonblocking(true)?;
             Ok(listener)
         })?;
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let stopped = std::sync::Arc::clone(&stop);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let served = Arc::new(AtomicUsize::new(0));
+        let ended = Arc::clone(&served);
         let thread = thread::spawn(move || {
             let mut streams: Vec<TcpStream> = Vec::new();
             let mut buffer = [0; 4096];
-            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 while let Ok((stream, _)) = listener.accept() {
                     if stream.set_nonblocking(true).is_ok() {
                         streams.push(stream);
                     }
                 }
+                let open = streams.len();
                 streams.retain_mut(|stream| match stream.read(&mut buffer) {
                     Ok(0) => false,
                     Ok(length) => stream.write_all(&buffer[..length]).is_ok(),
                     Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
                 });
+                ended.fetch_add(open - streams.len(), Ordering::Relaxed);
                 thread::sleep(Duration::from_micros(300));
             }
         });
         Ok(Self {
             address,
             stop,
+            served,
             thread: Some(thread),
         })
+    }
+
+    fn served(&self) -> usize {
+        self.served.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }

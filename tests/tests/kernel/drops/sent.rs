@@ -60,7 +60,9 @@ fn super_packets_that_are_lost_count_as_their_segments() -> anyhow::Result<()> {
     world.others[0].run("ethtool -K veth1 tso off gso off")?;
     // Room for a super-packet or two, whole: none is cut up before it is dropped.
     let _queue = Queue::new(&a.netns, "rate 300mbit burst 70000 limit 140000")?;
-    let segments = || Ok::<_, anyhow::Error>((a.netns.nstat("TcpOutSegs")?, b.netns.nstat("TcpInSegs")?));
+    // What the queue refused is sent again as if for the first time; a retransmission is what has left before.
+    let sent = || Ok::<_, anyhow::Error>(a.netns.nstat("TcpOutSegs")? + a.netns.nstat("TcpRetransSegs")?);
+    let segments = || Ok::<_, anyhow::Error>((sent()?, b.netns.nstat("TcpInSegs")?));
     let (drops, before) = (Drops::since_now(&netmon)?, segments()?);
     traffic::tcp(&a.netns, &b.netns, b.address, 30_000_000)?;
     let events = queue_drops(&a.netns)?;
