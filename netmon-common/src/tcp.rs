@@ -59,6 +59,7 @@ pub const FIELDS: &[Field] = &[
     field("SOCKET_FAMILY", "sock", "__sk_common.skc_family"),
     field("SOCKET_IPV4_ADDRESS", "sock", "__sk_common.skc_rcv_saddr"),
     field("SOCKET_IPV6_ADDRESS", "sock", "__sk_common.skc_v6_rcv_saddr"),
+    field("SOCKET_STATE", "sock", "__sk_common.skc_state"),
     field("SOCKET_PROTOCOL", "sock", "sk_protocol"),
     field("SOCKET_ROUTE", "sock", "sk_dst_cache"),
     field("SOCKET_ERROR", "sock", "sk_err"),
@@ -128,7 +129,7 @@ pub struct Tcp {
     pub retransmitted_segments: u64,
     /// Resets sent.
     pub resets_sent: u64,
-    /// Resets received.
+    /// Resets received. Falls again in the moment in which a reset is found to be this end's own; wraps below 0.
     pub resets_received: u64,
     /// Connections made to others.
     pub connects: u64,

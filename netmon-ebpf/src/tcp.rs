@@ -53,6 +53,8 @@ mod programs {
     #[unsafe(no_mangle)]
     static SOCKET_IPV6_ADDRESS: Global<u32> = offset();
     #[unsafe(no_mangle)]
+    static SOCKET_STATE: Global<u32> = offset();
+    #[unsafe(no_mangle)]
     static SOCKET_PROTOCOL: Global<u32> = offset();
     #[unsafe(no_mangle)]
     static SOCKET_ROUTE: Global<u32> = offset();
@@ -144,6 +146,11 @@ mod programs {
     pub fn tcp_reset_sent(ctx: BtfTracePointContext) -> i32 {
         let (socket, packet): (u64, u64) = (ctx.arg(0), ctx.arg(1));
         if packet != 0 {
+            if socket != 0 && was_reset(socket) {
+                with(of_connection(socket), |tcp| {
+                    tcp.resets_received = tcp.resets_received.wrapping_sub(1);
+                });
+            }
             // SAFETY: the second argument is a `struct sk_buff *` or 0.
             if let Some(interface) = of_device(unsafe { field(packet, &PACKET_DEVICE) }) {
                 with(interface, |tcp| tcp.resets_sent += 1);
@@ -154,6 +161,17 @@ mod programs {
             with(of_connection(socket), |tcp| tcp.resets_sent += 1);
         }
         0
+    }
+
+    /// Whether this socket, which answers a packet with a reset, was itself reset just now: then none was received. Data
+    /// for an application that has closed ends the connection like a reset that comes in, tracepoint and error included,
+    /// and then answers (`tcp_rcv_state_process`). Nothing else is answered by a socket that was reset: it gets no packets.
+    #[inline(always)]
+    fn was_reset(socket: u64) -> bool {
+        // SAFETY: a `struct sock *`, or of what begins like one; those others have no such state.
+        unsafe {
+            i32::from(field::<u8>(socket, &SOCKET_STATE)) == CLOSE && field::<i32>(socket, &SOCKET_ERROR) == ECONNRESET
+        }
     }
 
     #[btf_tracepoint(function = "tcp_receive_reset")]

@@ -34,7 +34,7 @@ pub(super) fn encode(
         rows.iter()
             .filter_map(|row| Some((container_network(row), (*row, row.events?)))),
     );
-    catalog::CONTAINER_TCP_RESETS_RECEIVED.encode(page, counted.each(|(_, it)| it.counts().resets_received))?;
+    catalog::CONTAINER_TCP_RESETS_RECEIVED.encode(page, counted.each(|(row, _)| row.segments.resets_received))?;
     catalog::CONTAINER_TCP_CONNECTS.encode(page, counted.each(|(_, it)| it.counts().connects))?;
     catalog::CONTAINER_TCP_ACCEPTS.encode(page, counted.each(|(_, it)| it.counts().accepts))?;
 

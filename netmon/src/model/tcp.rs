@@ -56,6 +56,12 @@ impl Events {
         &self.0
     }
 
+    /// Resets received. Never below nothing, as it might seem while one is found on another CPU to be none.
+    #[must_use]
+    pub fn resets_received(&self) -> u64 {
+        u64::try_from(self.0.resets_received.cast_signed()).unwrap_or(0)
+    }
+
     /// Connections in a state, of which there were so many `before` the programs counted. Never below nothing, as it
     /// might seem while one is on its way from CPU to CPU.
     #[must_use]
@@ -104,6 +110,8 @@ pub struct Segments {
     pub retransmitted: u64,
     /// Resets sent (`TcpOutRsts`).
     pub resets_sent: u64,
+    /// Resets received, which the kernel does not count: all are the programs'.
+    pub resets_received: u64,
 }
 
 impl Segments {
@@ -112,6 +120,7 @@ impl Segments {
             sent: f(self.sent, other.sent),
             retransmitted: f(self.retransmitted, other.retransmitted),
             resets_sent: f(self.resets_sent, other.resets_sent),
+            resets_received: f(self.resets_received, other.resets_received),
         }
     }
 }
@@ -123,7 +132,8 @@ pub const NO_NETWORK: &str = "";
 ///
 /// The programs tell the networks' shares; the rest, which went over loopback or through no device that has programs,
 /// is [`NO_NETWORK`]'s. The kernel's counts and the programs' are not read at one moment: a share that seems to fall
-/// stays where it was until it has risen again, for a counter that falls is taken for one that was reset.
+/// stays where it was until it has risen again, for a counter that falls is taken for one that was reset. So does the
+/// programs' own count of resets received, which falls by those that turn out to be none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shares {
     /// What the kernel had counted, and the programs had not, before netmon looked.
@@ -234,6 +244,15 @@ mod tests {
         events.accumulate(&Events::from(there));
         assert_eq!(events.connections(1, &Before::default()), 1);
         assert_eq!(Events::from(there).connections(1, &Before::default()), 0);
+    }
+
+    #[test]
+    fn a_reset_that_is_found_to_be_none_on_another_cpu_first_is_none() {
+        let mut counts = Tcp::ZERO;
+        counts.resets_received = 0_u64.wrapping_sub(1);
+        assert_eq!(Events::from(counts).resets_received(), 0);
+        counts.resets_received = 4;
+        assert_eq!(Events::from(counts).resets_received(), 4);
     }
 
     #[test]

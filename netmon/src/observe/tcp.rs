@@ -90,6 +90,7 @@ fn segments(networks: &Networks, has_events: bool) -> BTreeMap<Arc<str>, Segment
             },
             retransmitted: counts.retransmitted_segments,
             resets_sent: counts.resets_sent,
+            resets_received: share.events.resets_received(),
         }
     };
     networks

@@ -205,6 +205,41 @@ fn resets_are_counted_both_ways_as_the_kernel_does() -> anyhow::Result<()> {
     })
 }
 
+/// The kernel ends such a connection as if a reset had come in, and sends one.
+#[test]
+fn what_ends_a_closed_connection_that_still_gets_data_is_no_reset_received() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    for (turn, address) in [b.address, b.ipv6_address].into_iter().enumerate() {
+        let listener = b.netns.within(|| Ok(TcpListener::bind((address, PORT))?))?;
+        for _ in 0..15 {
+            drop(a.netns.within(|| Ok(TcpStream::connect((address, PORT))?))?);
+            let (mut stream, _) = listener.accept()?;
+            ensure!(stream.read(&mut [0; 1])? == 0, "it is not closed");
+            stream.write_all(b"too late")?;
+        }
+        let wanted = 15 * (turn as u64 + 1);
+        let sent = a.netns.nstat("TcpOutRsts")?;
+        ensure!(sent == wanted, "the kernel sent {sent} resets");
+        netmon.page_until("the resets to be counted", |page| {
+            let of = |family: &str, container: &str| count(page, family, container, "net");
+            let shown = (
+                of("resets_sent", "a")?,
+                of("resets_received", "b")?,
+                of("resets_received", "a")?,
+            );
+            ensure!(
+                shown == (wanted, wanted, 0),
+                "sent, received, and received by the sender: {shown:?}"
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 /// Also of connections that were there before netmon was, and that end while it looks on.
 #[test]
 fn open_connections_are_those_that_the_kernel_lists() -> anyhow::Result<()> {

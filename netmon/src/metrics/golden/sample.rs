@@ -284,7 +284,6 @@ fn drops(web: &Arc<Identity>) -> DropRows {
 /// A container with programs on two networks.
 fn tcp(web: &Arc<Identity>) -> Vec<TcpRow> {
     let mut counts = Tcp::ZERO;
-    counts.resets_received = 3;
     counts.connects = 10;
     counts.accepts = 20;
     counts.failures[1] = 2;
@@ -298,6 +297,7 @@ fn tcp(web: &Arc<Identity>) -> Vec<TcpRow> {
             sent,
             retransmitted: sent / 100,
             resets_sent: sent / 200,
+            resets_received: sent / 400,
         },
         events: Some(events),
     };
