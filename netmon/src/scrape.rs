@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tracing::warn;
@@ -70,13 +70,14 @@ impl Sources {
     pub fn snapshot(&self, docker: DockerHealth) -> Snapshot {
         let begin = Instant::now();
         let mut state = self.shared.lock();
-        let read = read_all(&mut state);
+        let read = read_all(&mut state, self.collectors);
         if let Err(error) = &read {
             warn!(%error, "the devices were not read; the last reading stands");
         }
+        let reading = read.as_ref().copied().unwrap_or_default();
         let device = CollectorRow {
             collector: "device",
-            duration: begin.elapsed(),
+            duration: begin.elapsed().saturating_sub(reading.protocols + reading.buffers),
             success: read.is_ok(),
         };
 
@@ -88,10 +89,17 @@ impl Sources {
 
         let sockets = sockets(&state);
         let buffers = buffers(&state);
+        if self.collectors.sockets {
+            collectors.push(CollectorRow {
+                collector: Collector::Sockets.as_str(),
+                duration: reading.protocols,
+                success: sockets.node.is_some() || !sockets.containers.is_empty(),
+            });
+        }
         if self.collectors.buffers {
             collectors.push(CollectorRow {
                 collector: Collector::Buffers.as_str(),
-                duration: Duration::ZERO,
+                duration: reading.buffers,
                 success: buffers.node.is_some(),
             });
         }
@@ -157,7 +165,7 @@ impl Sources {
         let mut tracepoints = self.tracepoints.lock();
         let mut rows = None;
         if let Some(map) = &mut tracepoints.drops {
-            programs.push(DropsMap::program());
+            programs.push(map.program());
             match map.read() {
                 Ok(drops) => {
                     let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);

@@ -317,6 +317,8 @@ pub(super) fn programs(mode: Mode) -> Vec<ProgramRow> {
             kind: "sched_cls",
             attach_point: side,
             mode: mode.as_str(),
+            // This kind may interrupt itself.
+            missed_runs: None,
         })
         .collect()
 }

@@ -202,12 +202,13 @@ impl DropsMap {
 
     /// What is in use.
     #[must_use]
-    pub const fn program() -> ProgramRow {
+    pub fn program(&self) -> ProgramRow {
         ProgramRow {
             program: PROGRAM,
             kind: "tracing",
             attach_point: TRACEPOINT,
             mode: "tp_btf",
+            missed_runs: self.attached.missed_runs(PROGRAM),
         }
     }
 }

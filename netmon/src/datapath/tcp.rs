@@ -220,6 +220,7 @@ impl TcpMap {
             kind: "tracing",
             attach_point: program.tracepoint,
             mode: "tp_btf",
+            missed_runs: self.attached.missed_runs(program.name),
         })
     }
 }

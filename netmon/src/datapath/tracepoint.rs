@@ -3,12 +3,15 @@
 //! What differs between kernels is looked up in the running kernel's types, and given to the programs as constants
 //! before they are loaded; the verifier holds them against those same types.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Map, MapData},
-    programs::{BtfTracePoint, ProgramError},
+    programs::{BtfTracePoint, Program, ProgramError},
 };
 use netmon_common::kernel::{Field, NAMESPACE};
 
@@ -135,6 +138,18 @@ impl Attached {
             Some(Map::PerCpuHashMap(map)) => Ok(map),
             _ => Err(DatapathError::Incomplete(name)),
         }
+    }
+
+    /// How often the kernel did not run a program because it was running on that CPU already: an interrupt came in
+    /// between (`bpf_prog_show_fdinfo`, since 5.12).
+    pub(super) fn missed_runs(&self, program: &str) -> Option<u64> {
+        let Some(Program::BtfTracePoint(program)) = self.0.program(program) else {
+            return None;
+        };
+        let file = program.fd().ok()?.as_fd().as_raw_fd();
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{file}")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+        line.trim().parse().ok()
     }
 
     /// Any other map.

@@ -11,7 +11,7 @@ use super::{
     labels::{
         BuildInfo, ByCollector, Connections, Container, ContainerDrop, ContainerInfo, ContainerNetwork,
         ContainerNetworkFailure, Event, Family as AddressFamily, Interface, InterfaceInfo, InterfaceQueue, Map,
-        NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, ProgramInfo, Reason, Service, State, Sysctl, Threshold,
+        NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, Program, ProgramInfo, Reason, Service, State, Sysctl, Threshold,
         UnattributedDrop, Unlabelled, Vxlan,
     },
     value::{Counter, Gauge, Histogram, Info},
@@ -248,6 +248,8 @@ families! {
             "Interfaces that stayed without kernel programs. Their own counters are exposed all the same.";
         BPF_PROGRAM_INFO: Info<ProgramInfo> = Netmon, "netmon_bpf_program",
             "A kernel program in use, and the mechanism it is attached by.";
+        BPF_PROGRAM_MISSED_RUNS: Counter<Program> = Netmon, "netmon_bpf_program_missed_runs",
+            "Events that the kernel program was not run for, as it was at work on another one on that CPU: not counted.";
         BPF_MAP_ENTRIES: Gauge<Map> = Netmon, "netmon_bpf_map_entries",
             "Entries of the kernel map that are in use.";
         BPF_MAP_MAX_ENTRIES: Gauge<Map> = Netmon, "netmon_bpf_map_max_entries",

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     catalog,
     family::Page,
-    labels::{ByCollector, Event, Map, ProgramInfo, Reason, Rows},
+    labels::{ByCollector, Event, Map, Program, ProgramInfo, Reason, Rows},
     wanted,
 };
 use crate::model::{
@@ -60,12 +60,18 @@ fn encode_attach(page: &mut Page<'_>, attach: &AttachHealth) -> fmt::Result {
 }
 
 fn encode_programs(page: &mut Page<'_>, programs: &[ProgramRow]) -> fmt::Result {
+    let missed = programs.iter().filter_map(|row| {
+        let ProgramRow { program, .. } = *row;
+        Some((Program { program }.block(), row.missed_runs?))
+    });
+    let missed = Rows::new(missed);
     let programs = Rows::new(programs.iter().map(|row| {
         let ProgramRow {
             program,
             kind,
             attach_point,
             mode,
+            missed_runs: _,
         } = *row;
         let info = ProgramInfo {
             program,
@@ -75,7 +81,8 @@ fn encode_programs(page: &mut Page<'_>, programs: &[ProgramRow]) -> fmt::Result 
         };
         (info.block(), ())
     }));
-    catalog::BPF_PROGRAM_INFO.encode(page, programs.each(|()| ()))
+    catalog::BPF_PROGRAM_INFO.encode(page, programs.each(|()| ()))?;
+    catalog::BPF_PROGRAM_MISSED_RUNS.encode(page, missed.each(|count| *count))
 }
 
 fn encode_maps(page: &mut Page<'_>, maps: &[MapRow]) -> fmt::Result {

@@ -197,6 +197,8 @@ label_sets! {
     Reason { reason }
     /// A type of events.
     Event { r#type }
+    /// A kernel program.
+    Program { program }
     /// A kernel map.
     Map { map }
 }

@@ -306,8 +306,11 @@ pub struct ProgramRow {
     pub kind: &'static str,
     /// Where it is attached.
     pub attach_point: &'static str,
-    /// By which mechanism: `tcx` or `clsact`.
+    /// By which mechanism: `tcx`, `clsact` or `tp_btf`.
     pub mode: &'static str,
+    /// How often the kernel left out a run of it, as one was under way on that CPU; nothing where that cannot be, or
+    /// the kernel does not tell (before 5.12).
+    pub missed_runs: Option<u64>,
 }
 
 /// A kernel map in use.

@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    time::{Duration, Instant},
 };
 
 use tracing::{debug, warn};
 
 use super::state::{Namespace, State};
 use crate::{
-    model::interface::NetnsId,
+    model::{collector::Collectors, interface::NetnsId},
     netns::{
         buffers,
         discover::Role,
@@ -36,11 +37,22 @@ pub enum ReadError {
     Replaced,
 }
 
-/// Reads every device. Gives how many namespaces could not be read: those are mostly about to be found gone.
+/// What a reading took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Namespaces that could not be read: those are mostly about to be found gone.
+    pub unread: usize,
+    /// For the protocols' counters.
+    pub protocols: Duration,
+    /// For queues, tables and their limits.
+    pub buffers: Duration,
+}
+
+/// Reads every device, and of the namespaces' own counters what is wanted.
 ///
 /// # Errors
 /// No thread could be started.
-pub fn read_all(state: &mut State) -> Result<usize, EnterError> {
+pub fn read_all(state: &mut State, wanted: Collectors) -> Result<Reading, EnterError> {
     travel(|traveller| {
         let with_interfaces: BTreeSet<_> = state.interface_ids().map(|id| id.netns).collect();
         let has_any = |(netns, namespace): &(&NetnsId, &Namespace)| {
@@ -53,35 +65,56 @@ pub fn read_all(state: &mut State) -> Result<usize, EnterError> {
             .map(|(netns, _)| *netns)
             .collect();
         let mut reader = Reader::default();
-        let mut unread = 0;
+        let mut reading = Reading::default();
         for netns in namespaces {
-            let read = read_namespace(state, netns, traveller).and_then(|()| read_protocols(state, netns, &mut reader));
+            let read = read_namespace(state, netns, traveller)
+                .and_then(|mut client| read_counters(state, netns, &mut client, wanted, &mut reader, &mut reading));
             if let Err(error) = read {
                 debug!(netns = netns.0, %error, "a namespace was not read");
-                unread += 1;
+                reading.unread += 1;
             }
         }
-        unread
+        reading
     })
 }
 
-/// Reads the protocols' counters of the namespace that the calling thread has just entered.
-fn read_protocols(state: &mut State, netns: NetnsId, reader: &mut Reader) -> Result<(), ReadError> {
-    let namespace = state.namespaces().get(&netns);
-    if namespace.is_some_and(|namespace| has_protocols(&namespace.file.role)) {
-        let is_node = namespace.is_some_and(|namespace| namespace.file.role == Role::Node);
+/// Reads the counters and the tables of the namespace that the calling thread has just entered.
+fn read_counters(
+    state: &mut State,
+    netns: NetnsId,
+    client: &mut Client,
+    wanted: Collectors,
+    reader: &mut Reader,
+    reading: &mut Reading,
+) -> Result<(), ReadError> {
+    let Some(namespace) = state.namespaces().get(&netns) else {
+        return Ok(());
+    };
+    if !has_protocols(&namespace.file.role) {
+        return Ok(());
+    }
+    let is_node = namespace.file.role == Role::Node;
+    let begin = Instant::now();
+    if wanted.tcp || wanted.sockets {
         let protocols = reader.read()?;
         state.counted(netns, protocols);
-        if is_node {
-            let read = Client::open().and_then(|mut client| buffers::node(&mut client));
-            if let Err(error) = &read {
-                warn!(%error, "the node's queues and tables are missing from this scrape");
-            }
-            state.node_bounded(netns, read.ok());
-        } else {
-            state.bounded(netns, buffers::container());
+    }
+    let between = Instant::now();
+    reading.protocols += between - begin;
+    if wanted.buffers && is_node {
+        let read = buffers::node(client);
+        if let Err(error) = &read {
+            warn!(%error, "the node's queues and tables are missing from this scrape");
+        }
+        state.node_bounded(netns, read.ok());
+    } else if wanted.buffers {
+        state.bounded(netns, buffers::container());
+        let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
+        for (ifindex, interface) in state.interfaces_of(netns) {
+            interface.queue = queues.remove(&ifindex);
         }
     }
+    reading.buffers += between.elapsed();
     Ok(())
 }
 
@@ -93,11 +126,11 @@ const fn has_protocols(role: &Role) -> bool {
     }
 }
 
-/// Reads the devices of one namespace, on a thread that may enter it.
+/// Reads the devices of one namespace, on a thread that may enter it and then is in it. Gives what asked the kernel.
 ///
 /// # Errors
 /// See [`ReadError`]. What was known before stays, and what programs counted since is added to it.
-pub fn read_namespace(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Result<(), ReadError> {
+pub fn read_namespace(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Result<Client, ReadError> {
     let read = try_read(state, netns, traveller);
     if read.is_err() {
         for (_, interface) in state.interfaces_of(netns) {
@@ -107,7 +140,7 @@ pub fn read_namespace(state: &mut State, netns: NetnsId, traveller: &mut Travell
     read
 }
 
-fn try_read(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Result<(), ReadError> {
+fn try_read(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Result<Client, ReadError> {
     let Some(namespace) = state.namespaces().get(&netns) else {
         return Err(ReadError::Replaced);
     };
@@ -116,7 +149,8 @@ fn try_read(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Res
     if client.netns()? != netns {
         return Err(ReadError::Replaced);
     }
-    take_reading(state, netns, &mut client)
+    take_reading(state, netns, &mut client)?;
+    Ok(client)
 }
 
 /// Reads the devices of the namespace that `client` belongs to: the programs' counters, the devices', and the programs'
@@ -133,9 +167,7 @@ pub fn take_reading(state: &mut State, netns: NetnsId, client: &mut Client) -> R
         return Ok(());
     }
     let statistics = client.statistics()?;
-    let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
     for (ifindex, interface) in state.interfaces_of(netns) {
-        interface.queue = queues.remove(&ifindex);
         if let Some((_, counters)) = statistics.iter().find(|(found, _)| *found == ifindex) {
             interface.observe(before.get(&ifindex).copied().flatten(), *counters);
         } else {

@@ -317,6 +317,14 @@ fn health() -> Health {
         kind: "sched_cls",
         attach_point,
         mode: "tcx",
+        missed_runs: None,
+    };
+    let of_events = ProgramRow {
+        program: "drops",
+        kind: "tracing",
+        attach_point: "kfree_skb",
+        mode: "tp_btf",
+        missed_runs: Some(2),
     };
     let collector = |collector: Collector, micros, success| CollectorRow {
         collector: collector.as_str(),
@@ -338,6 +346,7 @@ fn health() -> Health {
         programs: vec![
             program("traffic_ingress", "ingress"),
             program("traffic_egress", "egress"),
+            of_events,
         ],
         maps: vec![MapRow {
             map: "TRAFFIC",
