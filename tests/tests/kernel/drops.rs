@@ -138,3 +138,12 @@ fn reason<'a>(names: &[&'a str]) -> anyhow::Result<&'a str> {
     };
     Ok(names.iter().find(has).copied().unwrap_or("NOT_SPECIFIED"))
 }
+
+/// Why a bridge drops what it has no port for. The reason is older than the bridge's use of it, with which another one
+/// came (6.14).
+fn no_port() -> anyhow::Result<&'static str> {
+    Ok(match reason(&["BRIDGE_INGRESS_STP_STATE"])? {
+        "NOT_SPECIFIED" => "NOT_SPECIFIED",
+        _ => "NO_TX_TARGET",
+    })
+}

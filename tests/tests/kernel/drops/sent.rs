@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, ensure};
 use netmon_tests::{filter::Filter, netns::Netns, patience::until, traffic};
 
-use super::{Drops, Where, reason};
+use super::{Drops, Where, no_port, reason};
 use crate::world::{Cable, DEVICE, World, offloads, ready};
 
 const A: Where<'_> = Where::Container("a", "net");
@@ -116,7 +116,7 @@ fn what_the_other_end_of_the_cable_cannot_take() -> anyhow::Result<()> {
     b.netns.run(&format!("ip link set {DEVICE} down"))?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 20, 100)?;
     // The port has no carrier, so the bridge has nowhere to send it.
-    drops.are(&[(Where::Node("net"), reason(&["NO_TX_TARGET"])?, 20)])
+    drops.are(&[(Where::Node("net"), no_port()?, 20)])
 }
 
 /// What the loss in a queue of `a` is called: kernels differ.
