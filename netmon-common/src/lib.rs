@@ -6,5 +6,6 @@
 
 pub mod drops;
 pub mod kernel;
+pub mod overlay;
 pub mod tcp;
 pub mod traffic;

@@ -16,6 +16,7 @@ use crate::{
     datapath::{
         Datapath, DatapathError, SharedTracepoints, Tracepoints,
         host::{Host, Mode},
+        overlay::SharedOverlay,
     },
     docker,
     http::{self, HttpError, Pages, Server},
@@ -93,6 +94,11 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         None => Tracepoints::default(),
     };
     let tracepoints = SharedTracepoints::new(tracepoints);
+    let overlay = match &datapath {
+        Some(datapath) if collectors.overlay => datapath.load_overlay()?,
+        Some(_) | None => None,
+    };
+    let overlay = SharedOverlay::new(overlay);
     let shared = Shared::new(State::new(scope, config.linger));
     let control = Control::start(
         shared.clone(),
@@ -100,6 +106,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         home,
         datapath,
         tracepoints.clone(),
+        overlay.clone(),
     )
     .map_err(|source| AppError::Process {
         what: "start a thread",
@@ -128,6 +135,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             counting,
             counting_wanted: config.attach != Attach::Off,
             tracepoints,
+            overlay,
             collectors,
             retired: Mutex::default(),
         },

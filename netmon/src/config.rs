@@ -155,6 +155,22 @@ pub struct Config {
     #[arg(long = "no-collector.vxlan", overrides_with = "vxlan", hide = true)]
     no_vxlan: bool,
 
+    /// What passes between nodes, by overlay network and remote node.
+    #[arg(
+        long = "collector.overlay",
+        env = "NETMON_COLLECTOR_OVERLAY",
+        overrides_with = "no_overlay",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    overlay: bool,
+
+    #[arg(long = "no-collector.overlay", overrides_with = "overlay", hide = true)]
+    no_overlay: bool,
+
     /// Sums over the containers of each service.
     #[arg(
         long = "collector.service",
@@ -307,6 +323,7 @@ impl Config {
             buffers: self.buffers && !self.no_buffers,
             service: self.service && !self.no_service,
             vxlan: self.vxlan && !self.no_vxlan,
+            overlay: self.overlay && !self.no_overlay,
         }
     }
 }

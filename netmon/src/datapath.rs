@@ -7,7 +7,9 @@ pub mod attach;
 mod batch;
 pub mod btf;
 pub mod drops;
+mod hook;
 pub mod host;
+pub mod overlay;
 pub mod pins;
 pub mod symbols;
 pub mod tcp;
@@ -28,6 +30,7 @@ use self::{
     attach::{AttachError, Attacher, Attachment},
     drops::DropsMap,
     host::{Host, Mode},
+    overlay::OverlayMap,
     tcp::TcpMap,
     tracepoint::Kernel,
     traffic::TrafficMap,
@@ -258,6 +261,15 @@ impl Datapath {
     pub fn attach(&mut self, name: &str, ifindex: u32) -> Result<Attachment, AttachError> {
         let slot = self.traffic.allocate().ok_or(AttachError::Full)?;
         self.attacher.attach(slot, name, ifindex)
+    }
+
+    /// Loads the programs that count what passes between nodes, which are attached in the same way; nothing, with a
+    /// warning, if this kernel does not take them.
+    ///
+    /// # Errors
+    /// More rights are needed.
+    pub fn load_overlay(&self) -> Result<Option<OverlayMap>, DatapathError> {
+        or_none("packets between nodes", OverlayMap::load(self.mode, self.host.cpus))
     }
 
     /// Which programs are in use.

@@ -28,6 +28,7 @@ mod golden;
 mod health;
 mod info;
 pub mod labels;
+mod overlay;
 mod process;
 mod service;
 mod sockets;
@@ -121,6 +122,9 @@ impl PageCollector for Exposition {
         }
         if collectors.vxlan {
             vxlan::encode(page, &snapshot.vxlans)?;
+        }
+        if collectors.overlay {
+            overlay::encode(page, &snapshot.overlay)?;
         }
         if collectors.drops {
             drops::encode(page, &snapshot.drops)?;

@@ -10,6 +10,7 @@ pub mod drops;
 pub mod interface;
 pub mod inventory;
 pub mod ledger;
+pub mod overlay;
 pub mod place;
 pub mod protocols;
 pub mod snapshot;

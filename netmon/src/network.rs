@@ -222,6 +222,7 @@ mod tests {
             addresses,
             mtu: 1450,
             vni: None,
+            vxlan_port: None,
             master: None,
             up: true,
         }

@@ -6,9 +6,11 @@
 
 pub mod control;
 pub mod drops;
+pub mod overlay;
 pub mod read;
 pub mod state;
 pub mod tcp;
+mod underlay;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

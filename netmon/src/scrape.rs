@@ -13,7 +13,12 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    datapath::{SharedTracepoints, drops::DropsMap, traffic::TrafficMap},
+    datapath::{
+        SharedTracepoints,
+        drops::DropsMap,
+        overlay::{OverlayMap, SharedOverlay},
+        traffic::TrafficMap,
+    },
     model::{
         collector::{Collector, Collectors},
         counters::{Directions, Totals},
@@ -22,12 +27,12 @@ use crate::{
         place::Place,
         snapshot::{
             AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth,
-            DropRows, Health, InterfaceRow, MapRow, ProgramRow, QueueRow, ServiceRow, Snapshot, SocketRows, TcpRow,
-            VxlanRow,
+            DropRows, Health, InterfaceRow, MapRow, OverlayRows, ProgramRow, QueueRow, ServiceRow, Snapshot,
+            SocketRows, TcpRow, VxlanRow,
         },
     },
     observe::{
-        Shared, drops,
+        Shared, drops, overlay,
         read::read_all,
         state::{Owner, State},
         tcp,
@@ -57,6 +62,8 @@ pub struct Sources {
     pub counting_wanted: bool,
     /// The programs on tracepoints.
     pub tracepoints: SharedTracepoints,
+    /// The programs between nodes.
+    pub overlay: SharedOverlay,
     /// What is wanted.
     pub collectors: Collectors,
     /// What the kernel has forgotten and nobody was told whose it was.
@@ -86,6 +93,8 @@ impl Sources {
         let mut programs = Vec::new();
         let drops = self.drops(&mut state, &mut collectors, &mut maps, &mut programs);
         let (tcp, connections) = self.tcp(&mut state, &mut collectors, &mut maps, &mut programs);
+
+        let overlay = self.overlay(&mut state, &mut collectors, &mut maps, &mut programs);
 
         let sockets = sockets(&state);
         let buffers = buffers(&state);
@@ -130,6 +139,7 @@ impl Sources {
             interfaces,
             services,
             vxlans,
+            overlay,
             drops,
             tcp,
             connections,
@@ -225,6 +235,43 @@ impl Sources {
             success: is_whole || !self.counting_wanted,
         });
         rows
+    }
+
+    /// What passes between this node and others.
+    fn overlay(
+        &self,
+        state: &mut State,
+        collectors: &mut Vec<CollectorRow>,
+        maps: &mut Vec<MapRow>,
+        programs: &mut Vec<ProgramRow>,
+    ) -> OverlayRows {
+        if !self.collectors.overlay || !self.counting_wanted {
+            return OverlayRows::default();
+        }
+        let begin = Instant::now();
+        let mut rows = None;
+        if let Some(map) = &mut *self.overlay.lock() {
+            programs.extend(map.programs());
+            match map.read().and_then(|tunnels| Ok((tunnels, map.lost()?))) {
+                Ok((tunnels, lost)) => {
+                    rows = Some(overlay::rows(&tunnels, state, begin));
+                    maps.push(OverlayMap::row(tunnels.len() as u64, lost));
+                    let idle = overlay::forgettable(state, begin);
+                    if !idle.is_empty()
+                        && let Err(error) = map.forget(|tunnel| idle.contains(tunnel))
+                    {
+                        warn!(%error, "tunnels that are gone stay in the kernel's map");
+                    }
+                }
+                Err(error) => warn!(%error, "what passes between nodes is missing from this scrape"),
+            }
+        }
+        collectors.push(CollectorRow {
+            collector: Collector::Overlay.as_str(),
+            duration: begin.elapsed(),
+            success: rows.is_some(),
+        });
+        rows.unwrap_or_default()
     }
 
     fn health(

@@ -106,6 +106,8 @@ pub struct Network {
     pub subnet: String,
     /// Its VXLAN identifier, of an overlay.
     pub vni: Option<u32>,
+    /// It is to encrypt what it sends between nodes.
+    pub encrypted: bool,
 }
 
 impl Network {
@@ -113,6 +115,9 @@ impl Network {
         let mut options = BTreeMap::new();
         if let Some(vni) = self.vni {
             options.insert("com.docker.network.driver.overlay.vxlanid_list", vni.to_string());
+        }
+        if self.encrypted {
+            options.insert("encrypted", String::new());
         }
         if self.driver == "bridge" {
             options.insert("com.docker.network.bridge.name", BRIDGE.to_owned());

@@ -14,7 +14,7 @@ use std::{
 };
 
 use netmon::{
-    datapath::{Datapath, SharedTracepoints, Tracepoints, host::Host, yardstick},
+    datapath::{Datapath, SharedTracepoints, Tracepoints, host::Host, overlay::SharedOverlay, yardstick},
     metrics::{self, ExpositionOptions},
     model::{collector::Collectors, snapshot::DockerHealth},
     netns::{enter::travel, rtnetlink::Client},
@@ -172,6 +172,7 @@ fn scrapes(report: &mut Report, datapath: &Datapath) -> anyhow::Result<()> {
             counting: Some(counting),
             counting_wanted: true,
             tracepoints: SharedTracepoints::new(Tracepoints::load(Collectors::default(), datapath.host().cpus)?),
+            overlay: SharedOverlay::new(datapath.load_overlay()?),
             collectors: Collectors::default(),
             retired: Mutex::default(),
         };

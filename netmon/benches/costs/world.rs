@@ -151,6 +151,7 @@ impl World {
             node: None,
             containers: self.files.iter().enumerate().map(container).collect(),
             networks: (0..self.interfaces).map(network).collect(),
+            ..Inventory::default()
         }
     }
 

@@ -1,27 +1,20 @@
 //! Putting a copy of the programs on a device, and taking it off again.
 //!
 //! Every interface gets its own copy with its slot as a constant, because that is the one way to know the interface that
-//! costs nothing for each packet. Both mechanisms put us before whoever was there: a program that ends the packet's way
-//! in front of ours would hide it.
-
-use std::{io, mem::ManuallyDrop, path::PathBuf};
+//! costs nothing for each packet.
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::Map,
-    programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-        links::FdLink,
-        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
-    },
+    programs::{ProgramError, SchedClassifier, TcAttachType},
 };
 use netmon_common::traffic::{GLOBAL_SLOT, GLOBAL_SLOTS, MAP, PROGRAM_EGRESS, PROGRAM_INGRESS};
-use tracing::debug;
 
 use super::{
     DatapathError,
+    hook::Link,
     host::{Host, Mode},
-    pins::{Pins, unpin},
+    pins::Pins,
     traffic::{Slot, TrafficMap},
 };
 use crate::model::{
@@ -31,9 +24,6 @@ use crate::model::{
 
 /// The programs, as built with this daemon.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/traffic.o"));
-
-/// Before every other filter. Within one priority the newest filter comes first (`cls_bpf_change`).
-const CLSACT_PRIORITY: u16 = 1;
 
 /// The programs and the hooks they go to.
 const HOOKS: [(&str, TcAttachType, &str); 2] = [
@@ -169,7 +159,10 @@ impl Attacher {
             links: Vec::with_capacity(HOOKS.len()),
         };
         let attached = HOOKS.into_iter().try_for_each(|(program, hook, side)| {
-            let link = self.link(&mut programs, program, hook, side, name, attachment.slot.number());
+            let pin = self.pins.path(&format!("{side}_{}", attachment.slot.number()));
+            let link = classifier(&mut programs, program)
+                .map_err(Into::into)
+                .and_then(|classifier| Link::make((program, classifier), hook, name, self.mode, Some(&pin)));
             attachment.links.push(link.map_err(|source| AttachError::Attach {
                 name: name.to_owned(),
                 hook: side,
@@ -188,38 +181,6 @@ impl Attacher {
             }
         }
     }
-
-    fn link(
-        &self,
-        programs: &mut Ebpf,
-        program: &'static str,
-        hook: TcAttachType,
-        side: &str,
-        device: &str,
-        slot: u32,
-    ) -> Result<Link, Box<dyn std::error::Error + Send + Sync>> {
-        let classifier = classifier(programs, program)?;
-        match self.mode {
-            Mode::Tcx => {
-                let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-                let link = classifier.attach_with_options(device, hook, options)?;
-                let link: FdLink = classifier.take_link(link)?.try_into()?;
-                let path = self.pins.path(&format!("{side}_{slot}"));
-                // From here on the pin holds the link; the descriptor is closed.
-                link.pin(&path)?;
-                Ok(Link::Pinned(path))
-            }
-            Mode::Clsact => {
-                prepare_clsact(device, hook, program)?;
-                let options = NlOptions {
-                    priority: CLSACT_PRIORITY,
-                    ..NlOptions::default()
-                };
-                let link = classifier.attach_with_options(device, hook, TcAttachOptions::Netlink(options))?;
-                Ok(Link::Filter(ManuallyDrop::new(classifier.take_link(link)?)))
-            }
-        }
-    }
 }
 
 fn classifier<'a>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, DatapathError> {
@@ -229,20 +190,8 @@ fn classifier<'a>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut 
         .map_err(|_: ProgramError| DatapathError::Incomplete(name))
 }
 
-/// Makes the queueing discipline, and takes off what a netmon that was killed left behind.
-fn prepare_clsact(device: &str, hook: TcAttachType, program: &str) -> Result<(), TcError> {
-    // There already: fine. Any other failure shows when the filter is attached.
-    if let Err(error) = tc::qdisc_add_clsact(device) {
-        debug!(device, error = %error, "clsact was not added");
-    }
-    match tc::qdisc_detach_program(device, hook, program) {
-        Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
-}
-
 /// Makes sure that the name still belongs to the device that was meant.
-fn check_device(name: &str, ifindex: u32) -> Result<(), AttachError> {
+pub(super) fn check_device(name: &str, ifindex: u32) -> Result<(), AttachError> {
     let gone = || AttachError::Gone { name: name.to_owned() };
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
         .map_err(|_| gone())?;
@@ -257,15 +206,6 @@ pub struct Attachment {
     links: Vec<Link>,
 }
 
-#[derive(Debug)]
-enum Link {
-    /// A tcx link, held by its pin.
-    Pinned(PathBuf),
-    /// A clsact filter. aya would remove it when dropped, from whatever device has its number in whatever namespace
-    /// the dropping thread happens to be in: somebody else's. So it is only ever removed on purpose.
-    Filter(ManuallyDrop<SchedClassifierLink>),
-}
-
 impl Attachment {
     /// What was counted.
     #[must_use]
@@ -276,35 +216,14 @@ impl Attachment {
     /// Whether taking it off needs a thread inside the device's namespace.
     #[must_use]
     pub fn needs_visit(&self) -> bool {
-        self.links.iter().any(|link| matches!(link, Link::Filter(_)))
+        self.links.iter().any(Link::needs_visit)
     }
 
     /// Takes the programs off a living device. The calling thread is in the device's namespace.
     pub fn detach_here(mut self) {
         for link in self.links.drain(..) {
-            match link {
-                Link::Pinned(path) => release(&path),
-                Link::Filter(link) => drop(ManuallyDrop::into_inner(link)),
-            }
+            link.detach_here();
         }
-    }
-}
-
-impl Drop for Attachment {
-    /// The device is gone, or the kernel takes tcx links off by itself once they are let go of.
-    fn drop(&mut self) {
-        for link in self.links.drain(..) {
-            match link {
-                Link::Pinned(path) => release(&path),
-                Link::Filter(_) => {}
-            }
-        }
-    }
-}
-
-fn release(path: &std::path::Path) {
-    if let Err(error) = unpin(path) {
-        debug!(path = %path.display(), %error, "a link stays until netmon ends");
     }
 }
 

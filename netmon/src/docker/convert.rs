@@ -100,6 +100,7 @@ pub(super) fn node(info: &wire::Info) -> Node {
     let swarm = info.swarm.as_ref().filter(|swarm| !swarm.node_id.is_empty());
     Node {
         hostname: text(&info.name),
+        address: swarm.and_then(|swarm| swarm.node_addr.parse().ok()),
         node_id: swarm.map(|swarm| text(&swarm.node_id)).unwrap_or_default(),
         role: match swarm {
             None => "",

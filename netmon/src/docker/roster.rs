@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -59,6 +60,7 @@ pub(super) struct Roster {
     linger: Duration,
     node: Option<Arc<Node>>,
     networks: BTreeMap<NetworkId, Arc<Network>>,
+    peers: Arc<BTreeMap<IpAddr, Arc<str>>>,
     /// When the list of networks was asked for that is known.
     networks_as_of: i64,
     tracks: BTreeMap<ContainerId, Track>,
@@ -109,6 +111,7 @@ impl Roster {
             linger,
             node: None,
             networks: BTreeMap::new(),
+            peers: Arc::default(),
             networks_as_of: 0,
             tracks: BTreeMap::new(),
             urgent: VecDeque::new(),
@@ -317,6 +320,7 @@ impl Roster {
             node: self.node.clone(),
             containers: self.tracks.iter().filter_map(known).collect(),
             networks: self.networks.clone(),
+            peers: Arc::clone(&self.peers),
         };
         if inventory == *self.published {
             return None;

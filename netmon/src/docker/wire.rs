@@ -37,6 +37,7 @@ pub(super) struct Info {
 pub(super) struct Swarm {
     #[serde(rename = "NodeID")]
     pub(super) node_id: String,
+    pub(super) node_addr: String,
     pub(super) control_available: bool,
 }
 

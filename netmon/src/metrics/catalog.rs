@@ -10,9 +10,9 @@ use super::{
     family::{About, Family, Unit},
     labels::{
         BuildInfo, ByCollector, Connections, Container, ContainerDrop, ContainerInfo, ContainerNetwork,
-        ContainerNetworkFailure, Event, Family as AddressFamily, Interface, InterfaceInfo, InterfaceQueue, Map,
-        NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, Program, ProgramInfo, Reason, Service, State, Sysctl, Threshold,
-        UnattributedDrop, Unlabelled, Vxlan,
+        ContainerNetworkFailure, EncryptedPeer, Event, Family as AddressFamily, Interface, InterfaceInfo,
+        InterfaceQueue, Map, NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, Peer, PeerDirection, Program, ProgramInfo,
+        Reason, Service, State, Sysctl, Threshold, UnattributedDrop, Unlabelled, Vxlan,
     },
     value::{Counter, Gauge, Histogram, Info},
 };
@@ -222,6 +222,24 @@ families! {
             "Packets from other nodes that this node's VXLAN device dropped.";
         VXLAN_TRANSMIT_PACKETS_DROPPED: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit_packets_dropped",
             "Packets to other nodes that this node's VXLAN device dropped: among them those to addresses that no node is known for.";
+        OVERLAY_RECEIVE_BYTES: Counter<Peer> = Overlay, "netmon_overlay_receive" in Bytes,
+            "Bytes that came from the other node through the network's tunnel, outer headers included, as they came in by the card: of a super-packet only the first headers. Without what came encrypted.";
+        OVERLAY_TRANSMIT_BYTES: Counter<Peer> = Overlay, "netmon_overlay_transmit" in Bytes,
+            "Bytes that went to the other node through the network's tunnel, outer headers included, as they were handed to the card: of a super-packet only the first headers. Without what went encrypted.";
+        OVERLAY_RECEIVE_PACKETS: Counter<Peer> = Overlay, "netmon_overlay_receive_packets",
+            "Packets that came from the other node through the network's tunnel, as they were on the wire. Without what came encrypted.";
+        OVERLAY_TRANSMIT_PACKETS: Counter<Peer> = Overlay, "netmon_overlay_transmit_packets",
+            "Packets that went to the other node through the network's tunnel, as they are on the wire. Without what went encrypted.";
+        OVERLAY_CLEARTEXT_PACKETS: Counter<PeerDirection> = Overlay, "netmon_overlay_cleartext_packets",
+            "Packets of a network with encryption that anybody between the nodes can read. Must stay 0.";
+        OVERLAY_ESP_RECEIVE_BYTES: Counter<EncryptedPeer> = Overlay, "netmon_overlay_esp_receive" in Bytes,
+            "Encrypted bytes (ESP) from a node that an encrypted network reaches, outer headers included. Which network's cannot be seen.";
+        OVERLAY_ESP_TRANSMIT_BYTES: Counter<EncryptedPeer> = Overlay, "netmon_overlay_esp_transmit" in Bytes,
+            "Encrypted bytes (ESP) to a node that an encrypted network reaches, outer headers included. Which network's cannot be seen.";
+        OVERLAY_ESP_RECEIVE_PACKETS: Counter<EncryptedPeer> = Overlay, "netmon_overlay_esp_receive_packets",
+            "Encrypted packets (ESP) from a node that an encrypted network reaches.";
+        OVERLAY_ESP_TRANSMIT_PACKETS: Counter<EncryptedPeer> = Overlay, "netmon_overlay_esp_transmit_packets",
+            "Encrypted packets (ESP) to a node that an encrypted network reaches.";
     }
     "Networks and the node" {
         NETWORK_INFO: Info<NetworkInfo> = Docker, "netmon_network",

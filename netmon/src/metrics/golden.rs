@@ -112,6 +112,7 @@ fn the_series_a_page_says_it_has_are_the_series_it_has() {
         buffers: false,
         service: false,
         vxlan: false,
+        overlay: false,
     };
     for collectors in [Collectors::default(), all_off] {
         for snapshot in [snapshot(), Snapshot::default()] {
@@ -148,6 +149,7 @@ fn what_is_switched_off_is_not_there() {
             buffers: false,
             service: false,
             vxlan: false,
+            overlay: false,
         },
         series_limit: 0,
     };
@@ -158,6 +160,7 @@ fn what_is_switched_off_is_not_there() {
         "netmon_container_network",
         "netmon_service_",
         "netmon_vxlan_",
+        "netmon_overlay_",
         "netmon_container_packet_drops",
         "netmon_unattributed",
         "netmon_container_tcp",

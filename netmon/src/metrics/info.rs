@@ -38,13 +38,16 @@ fn node_info(node: &Node) -> Block<NodeInfo<'static>> {
     let Node {
         hostname,
         node_id,
+        address,
         role,
         engine_version,
         kernel_version,
     } = node;
+    let address = address.map(|address| address.to_string()).unwrap_or_default();
     NodeInfo {
         hostname,
         node_id,
+        address: &address,
         role,
         engine_version,
         kernel_version,

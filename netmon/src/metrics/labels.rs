@@ -165,6 +165,12 @@ label_sets! {
     Service { service, stack, network }
     /// An overlay network's VXLAN device.
     Vxlan { network, interface }
+    /// A network's way to another node.
+    Peer { network, peer }
+    /// One direction of it.
+    PeerDirection { network, peer, direction }
+    /// Another node.
+    EncryptedPeer { peer }
     /// What else is known of a container.
     ContainerInfo {
         container, service, stack, container_id, image, task_id, task_slot, network_mode, state, shares_with,
@@ -184,7 +190,7 @@ label_sets! {
         network, network_id, driver, scope, internal, attachable, ingress, encrypted, ipv6, mtu, vni, subnet, stack,
     }
     /// The node.
-    NodeInfo { hostname, node_id, role, engine_version, kernel_version }
+    NodeInfo { hostname, node_id, address, role, engine_version, kernel_version }
     /// This build of netmon.
     BuildInfo { version, revision, rustc }
     /// A kernel program.

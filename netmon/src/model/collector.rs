@@ -17,6 +17,8 @@ pub enum Collector {
     Service,
     /// The VXLAN devices of overlay networks.
     Vxlan,
+    /// What passes between nodes.
+    Overlay,
     /// What the engine says there is.
     Docker,
     /// How netmon itself is doing.
@@ -25,7 +27,7 @@ pub enum Collector {
 
 impl Collector {
     /// Every collector, in the order of the metrics.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Traffic,
         Self::Drops,
         Self::Tcp,
@@ -33,6 +35,7 @@ impl Collector {
         Self::Buffers,
         Self::Service,
         Self::Vxlan,
+        Self::Overlay,
         Self::Docker,
         Self::Netmon,
     ];
@@ -48,6 +51,7 @@ impl Collector {
             Self::Buffers => "buffers",
             Self::Service => "service",
             Self::Vxlan => "vxlan",
+            Self::Overlay => "overlay",
             Self::Docker => "docker",
             Self::Netmon => "netmon",
         }
@@ -72,6 +76,8 @@ pub struct Collectors {
     pub service: bool,
     /// [`Collector::Vxlan`].
     pub vxlan: bool,
+    /// [`Collector::Overlay`].
+    pub overlay: bool,
 }
 
 impl Default for Collectors {
@@ -84,6 +90,7 @@ impl Default for Collectors {
             buffers: true,
             service: true,
             vxlan: true,
+            overlay: true,
         }
     }
 }
@@ -100,6 +107,7 @@ impl Collectors {
             Collector::Buffers => self.buffers,
             Collector::Service => self.service,
             Collector::Vxlan => self.vxlan,
+            Collector::Overlay => self.overlay,
             Collector::Docker | Collector::Netmon => true,
         }
     }

@@ -42,6 +42,8 @@ pub struct Device {
     pub mtu: u32,
     /// Of a vxlan device: the network identifier of its tunnels.
     pub vni: Option<u32>,
+    /// Of a vxlan device: the UDP port that its tunnels use.
+    pub vxlan_port: Option<u16>,
     /// The bridge (or other device) that it is a port of.
     pub master: Option<u32>,
     /// Whether it is administratively up.

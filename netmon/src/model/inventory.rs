@@ -18,6 +18,8 @@ pub struct Inventory {
     pub containers: BTreeMap<ContainerId, Arc<Container>>,
     /// Every network that this node knows of.
     pub networks: BTreeMap<NetworkId, Arc<Network>>,
+    /// The names of the Swarm's nodes by their addresses, as a manager tells them.
+    pub peers: Arc<BTreeMap<IpAddr, Arc<str>>>,
 }
 
 /// The node.
@@ -27,6 +29,8 @@ pub struct Node {
     pub hostname: String,
     /// Its Swarm node id; empty outside a Swarm.
     pub node_id: String,
+    /// The address by which its Swarm knows it.
+    pub address: Option<IpAddr>,
     /// `manager`, `worker`, or empty outside a Swarm.
     pub role: String,
     /// The engine's version.

@@ -7,6 +7,7 @@ use super::{
     counters::{Directions, Totals},
     interface::Device,
     inventory::{Container, Identity, Network, Node},
+    overlay::OuterCounts,
     place::Cause,
     protocols::Losses,
     tcp::{Events, Segments},
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub services: Vec<ServiceRow>,
     /// Every overlay network's way to the other nodes.
     pub vxlans: Vec<VxlanRow>,
+    /// What passes between this node and others.
+    pub overlay: OverlayRows,
     /// Packets that the kernel threw away.
     pub drops: DropRows,
     /// Every container's TCP connections, by network.
@@ -39,6 +42,37 @@ pub struct Snapshot {
     pub networks: Vec<Arc<Network>>,
     /// How netmon itself is doing.
     pub health: Health,
+}
+
+/// What passes between this node and others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverlayRows {
+    /// In the clear, by network and node.
+    pub clear: Vec<OverlayRow>,
+    /// Encrypted, by node.
+    pub encrypted: Vec<EncryptedRow>,
+}
+
+/// A network's packets to and from another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverlayRow {
+    /// The network.
+    pub network: Arc<str>,
+    /// The other node: its name, or its address where that is not known.
+    pub peer: Arc<str>,
+    /// The network was asked to encrypt them: there should be none.
+    pub must_be_encrypted: bool,
+    /// How many.
+    pub counts: Directions<OuterCounts>,
+}
+
+/// Encrypted packets to and from another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncryptedRow {
+    /// The other node, as above.
+    pub peer: Arc<str>,
+    /// How many.
+    pub counts: Directions<OuterCounts>,
 }
 
 /// A container, and what becomes of its interfaces.

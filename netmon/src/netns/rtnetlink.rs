@@ -6,20 +6,24 @@
 
 mod decode;
 mod queues;
+mod routes;
 
 use std::{
     io,
     mem::size_of,
+    net::IpAddr,
     os::fd::{AsFd, AsRawFd as _},
 };
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     address::AddressMessage,
     link::{LinkAttribute, LinkExtentMask, LinkMessage},
+    neighbour::NeighbourMessage,
     neighbour_table::NeighbourTableMessage,
     nsid::{NsidAttribute, NsidMessage},
+    route::{RouteAddress, RouteAttribute, RouteMessage},
     stats::{StatsFilterMask, StatsMessage},
     tc::TcMessage,
 };
@@ -158,6 +162,42 @@ impl Client {
     pub fn neighbours(&mut self) -> Result<Vec<Neighbours>, NetlinkError> {
         let request = RouteNetlinkMessage::GetNeighbourTable(NeighbourTableMessage::default());
         self.dump("list the tables of neighbours", &request, queues::neighbours)
+    }
+
+    /// The nodes that the namespace's VXLAN devices send to, by the device's ifindex.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn remotes(&mut self) -> Result<Vec<(u32, IpAddr)>, NetlinkError> {
+        let mut request = NeighbourMessage::default();
+        request.header.family = AddressFamily::Bridge;
+        let request = RouteNetlinkMessage::GetNeighbour(request);
+        self.dump("list what bridges and tunnels forward", &request, routes::remote)
+    }
+
+    /// The device that leads to an address; nothing if there is no way.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn way_to(&mut self, address: IpAddr) -> Result<Option<u32>, NetlinkError> {
+        let what = "tell the way to an address";
+        let mut request = RouteMessage::default();
+        (request.header.address_family, request.header.destination_prefix_length) = match address {
+            IpAddr::V4(_) => (AddressFamily::Inet, 32),
+            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+        };
+        let destination = match address {
+            IpAddr::V4(address) => RouteAddress::Inet(address),
+            IpAddr::V6(address) => RouteAddress::Inet6(address),
+        };
+        request.attributes.push(RouteAttribute::Destination(destination));
+        self.send(what, RouteNetlinkMessage::GetRoute(request), 0)?;
+        self.receive(what)?;
+        // A refusal is how the kernel says that there is no way.
+        Ok(messages(&self.buffer).find_map(|message| match message {
+            Message::Answer(answer) => routes::device(answer),
+            Message::Done | Message::Error(_) | Message::Interrupted => None,
+        }))
     }
 
     /// The number by which this client's namespace calls another one, if it has given it a number yet.

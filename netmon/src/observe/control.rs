@@ -25,11 +25,13 @@ use super::{
     Shared,
     read::{ReadError, read_namespace, take_reading},
     state::{Candidate, State},
+    underlay::Underlay,
 };
 use crate::{
     datapath::{
         Datapath, SharedTracepoints,
         attach::{AttachError, Attachment},
+        overlay::SharedOverlay,
     },
     model::{
         interface::{InterfaceId, NetnsId},
@@ -99,6 +101,7 @@ impl Control {
         home: Client,
         datapath: Option<Datapath>,
         tracepoints: SharedTracepoints,
+        overlay: SharedOverlay,
     ) -> io::Result<Self> {
         let (signals, inbox) = channel();
         let work = Loop {
@@ -107,6 +110,7 @@ impl Control {
             home,
             datapath,
             tracepoints,
+            underlay: Underlay::new(overlay),
             dirty: BTreeSet::new(),
             list: true,
             last_change: Instant::now(),
@@ -148,6 +152,7 @@ struct Loop {
     home: Client,
     datapath: Option<Datapath>,
     tracepoints: SharedTracepoints,
+    underlay: Underlay,
     /// Namespaces to look at again.
     dirty: BTreeSet<NetnsId>,
     /// The directory is to be listed again.
@@ -175,10 +180,12 @@ impl Loop {
                 self.dirty.extend(self.shared.lock().namespaces().keys());
             }
             self.look();
+            self.underlay.tend(&self.shared, Instant::now());
             self.attach_next();
             self.expire();
         }
         self.take_off();
+        self.underlay.take_off(&self.shared);
     }
 
     /// Sleeps until there is something to do, and takes in all that was told meanwhile.
@@ -450,12 +457,17 @@ fn look_into(
             tcp.tell(netns, addresses);
         }
     }
+    let remotes = match file.role {
+        Role::Overlay { .. } => client.remotes()?,
+        Role::Sandbox | Role::LoadBalancer { .. } | Role::Ingress | Role::Node => Vec::new(),
+    };
     let mut state = shared.lock();
     let is_new = state.namespace(netns).is_none();
     state.looked(file, netns, devices, Instant::now());
     if is_new && file.role == Role::Sandbox && state.namespace(netns).is_some_and(|it| it.is_older) {
         begin_with_connections(&mut state, tracepoints, netns);
     }
+    state.forwards(netns, remotes);
     if nsid.is_some() {
         state.numbered(netns, nsid);
     }

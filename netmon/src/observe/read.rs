@@ -56,7 +56,9 @@ pub fn read_all(state: &mut State, wanted: Collectors) -> Result<Reading, EnterE
     travel(|traveller| {
         let with_interfaces: BTreeSet<_> = state.interface_ids().map(|id| id.netns).collect();
         let has_any = |(netns, namespace): &(&NetnsId, &Namespace)| {
-            with_interfaces.contains(netns) || has_protocols(&namespace.file.role)
+            with_interfaces.contains(netns)
+                || has_protocols(&namespace.file.role)
+                || wanted.overlay && !namespace.tunnels.is_empty()
         };
         let namespaces: Vec<_> = state
             .namespaces()
@@ -90,6 +92,11 @@ fn read_counters(
     let Some(namespace) = state.namespaces().get(&netns) else {
         return Ok(());
     };
+    if let (Role::Overlay { .. }, true) = (&namespace.file.role, wanted.overlay) {
+        let remotes = client.remotes()?;
+        state.forwards(netns, remotes);
+        return Ok(());
+    }
     if !has_protocols(&namespace.file.role) {
         return Ok(());
     }

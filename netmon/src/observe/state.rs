@@ -7,6 +7,7 @@ mod services;
 mod sites;
 #[cfg(test)]
 mod tests;
+mod tunnels;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +19,11 @@ use std::{
 
 pub use self::{
     interface::{Ended, Interface, Programs},
-    namespaces::{Departed, Namespace},
+    namespaces::{Departed, Namespace, TunnelDevice},
     naming::Owner,
     services::{ServiceKey, Services},
     sites::Sites,
+    tunnels::Outers,
 };
 use crate::{
     datapath::attach::{AttachError, Attachment},
@@ -85,6 +87,8 @@ pub struct State {
     forgotten: BTreeSet<NetnsId>,
     sites: Sites,
     services: Services,
+    /// What the programs counted between nodes.
+    pub outers: Outers,
     attach: AttachHealth,
 }
 
@@ -105,11 +109,18 @@ impl State {
             forgotten: BTreeSet::new(),
             sites: Sites::default(),
             services: Services::default(),
+            outers: Outers::default(),
             attach: AttachHealth {
                 delay: Histogram::new(&DELAY_BOUNDS),
                 failures: BTreeMap::new(),
             },
         }
+    }
+
+    /// How long series of what is gone stay.
+    #[must_use]
+    pub const fn linger(&self) -> Duration {
+        self.linger
     }
 
     /// What the engine last said.
@@ -225,6 +236,20 @@ impl State {
                 .map(|device| (device.ifindex, Arc::new(device)))
                 .collect();
             return;
+        }
+        let known = std::mem::take(&mut namespace.tunnels);
+        let tunnels = devices.iter().filter_map(|device| {
+            let (vni, port) = (device.vni?, device.vxlan_port?);
+            let remotes = known.get(&device.ifindex).map(|known| known.remotes.clone());
+            let tunnel = TunnelDevice {
+                vni,
+                port,
+                remotes: remotes.unwrap_or_default(),
+            };
+            Some((device.ifindex, tunnel))
+        });
+        if let Role::Overlay { .. } = file.role {
+            namespace.tunnels = tunnels.collect();
         }
         let mut missing: BTreeSet<_> = self.interfaces.range(range(netns)).map(|(id, _)| *id).collect();
         for device in devices {

@@ -105,7 +105,7 @@ fn exact(cable: Cable, mode: &str) -> anyhow::Result<()> {
     ready(&netmon, if cable == Cable::Vxlan { 3 } else { 2 })?;
     netmon.page()?.one(
         "netmon_bpf_program_info",
-        &[("attach_point", "receive"), ("mode", mode)],
+        &[("program", "traffic_ingress"), ("mode", mode)],
     )?;
     quiet(&[&a, &b])?;
     for state in ["on", "off"] {

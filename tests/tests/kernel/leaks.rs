@@ -29,6 +29,7 @@ fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<(
         driver: "bridge".to_owned(),
         subnet: "10.99.0.0/16".to_owned(),
         vni: None,
+        encrypted: false,
     });
     let numbers = numbered_namespaces()?;
     let mut descriptors = None;

@@ -44,6 +44,7 @@ fn a_network_connected_later_is_counted_under_its_own_name() -> anyhow::Result<(
         driver: "bridge".to_owned(),
         subnet: "10.79.0.0/24".to_owned(),
         vni: None,
+        encrypted: false,
     });
     let (here, there) = (
         a.netns.path().display().to_string(),

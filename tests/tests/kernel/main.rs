@@ -9,6 +9,7 @@ mod faults;
 mod http;
 mod leaks;
 mod lifetimes;
+mod overlay;
 mod programs;
 mod retransmits;
 mod tcp;

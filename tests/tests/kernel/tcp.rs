@@ -357,6 +357,7 @@ fn delayed(world: &mut World) -> anyhow::Result<(Member, Member)> {
         driver: "bridge".to_owned(),
         subnet: "10.77.0.0/24".to_owned(),
         vni: None,
+        encrypted: false,
     });
     let mut members = Vec::new();
     for (number, (name, netns)) in [("a", left), ("b", right)].into_iter().enumerate() {

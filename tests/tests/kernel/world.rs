@@ -84,6 +84,8 @@ pub(crate) struct World {
     pub(crate) others: Vec<Netns>,
     /// The namespace with the bridge, or that of the first node, is the one that netmon takes for the node's.
     pub(crate) sees_node: bool,
+    /// Overlay networks are to be encrypted, by what the engine says.
+    pub(crate) encrypted: bool,
     pub(crate) scratch: Scratch,
 }
 
@@ -98,6 +100,7 @@ impl World {
             engine,
             others: Vec::new(),
             sees_node: false,
+            encrypted: false,
             scratch,
         })
     }
@@ -156,6 +159,7 @@ impl World {
             driver: cable.driver().to_owned(),
             subnet: "10.77.0.0/24".to_owned(),
             vni: (cable == Cable::Vxlan).then_some(4097),
+            encrypted: self.encrypted,
         });
         let mut members = Vec::new();
         for (number, (name, netns)) in [("a", a), ("b", b)].into_iter().enumerate() {

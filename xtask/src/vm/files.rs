@@ -57,6 +57,12 @@ const SLOWNESS: &str = "4";
 /// How much a healthy transfer sends there.
 const TRANSFER: &str = "300000000";
 
+/// What is in a folder, if it is there.
+fn names(folder: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+}
+
 /// An unpacked kernel.
 #[derive(Debug)]
 pub(super) struct Kernel {
@@ -69,16 +75,22 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    /// Looks for one in a folder that a package was unpacked into.
+    /// Looks for one in a folder that a package was unpacked into: in `boot`, or as newer packages have it, beside its
+    /// modules.
     pub(super) fn find(directory: &Path) -> anyhow::Result<Self> {
         let boot = directory.join("boot");
-        let entries = fs::read_dir(&boot).with_context(|| format!("no kernel in {}", boot.display()))?;
-        let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let release = names
-            .find_map(|name| name.strip_prefix("vmlinuz-").map(ToOwned::to_owned))
-            .with_context(|| format!("no kernel in {}", boot.display()))?;
+        let modules = directory.join("usr/lib/modules");
+        let in_boot = names(&boot).find_map(|name| name.strip_prefix("vmlinuz-").map(ToOwned::to_owned));
+        let found = in_boot
+            .map(|release| (boot.join(format!("vmlinuz-{release}")), release))
+            .or_else(|| {
+                names(&modules)
+                    .map(|release| (modules.join(&release).join("vmlinuz"), release))
+                    .find(|(image, _)| image.exists())
+            });
+        let (image, release) = found.with_context(|| format!("no kernel in {}", directory.display()))?;
         Ok(Self {
-            image: boot.join(format!("vmlinuz-{release}")),
+            image,
             root: directory.to_path_buf(),
             release,
         })

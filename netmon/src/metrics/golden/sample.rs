@@ -10,12 +10,13 @@ use crate::model::{
     counters::{Directions, Totals},
     interface::{Device, DeviceKind, MacAddress},
     inventory::{Container, Identity, Network, Node, Sandbox},
+    overlay::OuterCounts,
     place::Cause,
     protocols::Losses,
     snapshot::{
         AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRow,
-        DropRows, Health, Histogram, InterfaceRow, MapRow, ProcessHealth, ProgramRow, QueueRow, ServiceRow, Snapshot,
-        SocketRows, TcpRow, UnattributedRow, VxlanRow,
+        DropRows, EncryptedRow, Health, Histogram, InterfaceRow, MapRow, OverlayRow, OverlayRows, ProcessHealth,
+        ProgramRow, QueueRow, ServiceRow, Snapshot, SocketRows, TcpRow, UnattributedRow, VxlanRow,
     },
     tcp::{Events, Segments},
 };
@@ -61,6 +62,7 @@ fn device(name: &str, kind: DeviceKind, addresses: &[&str]) -> Arc<Device> {
             .collect(),
         mtu: 1450,
         vni: None,
+        vxlan_port: None,
         master: None,
         up: true,
     })
@@ -131,6 +133,7 @@ pub(super) fn snapshot() -> Snapshot {
         node: Some(Arc::new(Node {
             hostname: "node-1".to_owned(),
             node_id: "j1p9ftg5s8d1q1evs8tg3ucrd".to_owned(),
+            address: Some([192, 0, 2, 11].into()),
             role: "manager".to_owned(),
             engine_version: "28.5.2".to_owned(),
             kernel_version: "6.12.48+deb13-amd64".to_owned(),
@@ -176,6 +179,7 @@ pub(super) fn snapshot() -> Snapshot {
             device: device("vxlan0", DeviceKind::Vxlan, &[]),
             totals: totals(5000),
         }],
+        overlay: between_nodes(),
         drops: drops(&web),
         tcp: tcp(&web),
         connections: vec![ConnectionsRow {
@@ -255,6 +259,36 @@ fn buffers(web: &Arc<Identity>) -> BufferRows {
             udp_memory_bytes: 8192,
             sysctls: vec![("net.core.rmem_max", 212_992)],
         })),
+    }
+}
+
+/// A network in the clear, and one that should not be.
+fn between_nodes() -> OverlayRows {
+    let counts = |packets: u64| Directions {
+        receive: OuterCounts {
+            packets,
+            bytes: packets * 150,
+        },
+        transmit: OuterCounts {
+            packets: packets / 2,
+            bytes: packets * 75,
+        },
+    };
+    let row = |network: &str, peer: &str, must_be_encrypted, packets| OverlayRow {
+        network: network.into(),
+        peer: peer.into(),
+        must_be_encrypted,
+        counts: counts(packets),
+    };
+    OverlayRows {
+        clear: vec![
+            row("shop_front", "node-2", false, 400),
+            row("shop_secret", "192.0.2.13", true, 2),
+        ],
+        encrypted: vec![EncryptedRow {
+            peer: "192.0.2.13".into(),
+            counts: counts(800),
+        }],
     }
 }
 
@@ -379,6 +413,7 @@ pub(super) fn crowd(containers: usize) -> Snapshot {
             .collect(),
         sockets: SocketRows::default(),
         buffers: BufferRows::default(),
+        overlay: OverlayRows::default(),
         drops: DropRows::default(),
         tcp: Vec::new(),
         connections: Vec::new(),

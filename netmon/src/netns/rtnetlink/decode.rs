@@ -37,6 +37,7 @@ const IFLA_STATS64: u16 = 23;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_VXLAN_ID: u16 = 1;
+const IFLA_VXLAN_PORT: u16 = 15;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFLA_STATS_LINK_64: u16 = 1;
@@ -119,6 +120,7 @@ pub(super) fn device(answer: Answer<'_>) -> Option<Device> {
         addresses: Vec::new(),
         mtu: 0,
         vni: None,
+        vxlan_port: None,
         master: None,
         up: flags & IFF_UP != 0,
     };
@@ -141,10 +143,14 @@ fn link_info(value: &[u8], device: &mut Device) {
             IFLA_INFO_KIND => device.kind = device_kind(value),
             // The kind comes before its data (rtnl_link_info_fill).
             IFLA_INFO_DATA if device.kind == DeviceKind::Vxlan => {
-                device.vni = attributes(value).find_map(|(kind, value)| match kind {
-                    IFLA_VXLAN_ID => u32_at(value, 0),
-                    _ => None,
-                });
+                for (kind, value) in attributes(value) {
+                    match kind {
+                        IFLA_VXLAN_ID => device.vni = u32_at(value, 0),
+                        // In network byte order.
+                        IFLA_VXLAN_PORT => device.vxlan_port = u16_at(value, 0).map(u16::to_be),
+                        _ => {}
+                    }
+                }
             }
             _ => {}
         }
@@ -177,7 +183,7 @@ pub(super) fn address(answer: Answer<'_>) -> Option<(u32, IpAddr)> {
     Some((ifindex, address?))
 }
 
-fn ip_address(value: &[u8]) -> Option<IpAddr> {
+pub(super) fn ip_address(value: &[u8]) -> Option<IpAddr> {
     if let Ok(bytes) = <[u8; 4]>::try_from(value) {
         Some(IpAddr::from(bytes))
     } else {

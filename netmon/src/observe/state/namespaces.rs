@@ -1,6 +1,11 @@
 //! The namespaces' pages in the book: what is known of each, while it is there and after.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{State, range};
 use crate::{
@@ -13,6 +18,10 @@ use crate::{
     },
     netns::discover::NetnsFile,
 };
+
+/// How many nodes of a network are told apart. A Swarm of more is none that anybody has seen; a table of more is one
+/// that somebody else fills.
+const REMOTES_PER_DEVICE: usize = 2_048;
 
 /// A namespace that is watched.
 #[derive(Clone, Debug)]
@@ -35,8 +44,21 @@ pub struct Namespace {
     pub tcp: Shares,
     /// Its TCP sockets, as they were before the kernel programs counted: of an older namespace.
     pub connections_before: Before,
+    /// Its VXLAN devices, by their numbers: of an overlay's.
+    pub tunnels: BTreeMap<u32, TunnelDevice>,
     /// Its devices' numbers, and the bridges they are ports of: only the node's, where others' packets pass.
     pub devices: BTreeMap<u32, Arc<Device>>,
+}
+
+/// A VXLAN device of an overlay's namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TunnelDevice {
+    /// The identifier of what it sends and receives.
+    pub vni: u32,
+    /// The UDP port of its tunnels.
+    pub port: u16,
+    /// The nodes that it sends to, as the engine has set it up, or it has learnt.
+    pub remotes: BTreeSet<IpAddr>,
 }
 
 /// A namespace that is gone. What was counted for it lingers.
@@ -63,6 +85,7 @@ impl Namespace {
             node_buffers: None,
             tcp: Shares::default(),
             connections_before: Before::default(),
+            tunnels: BTreeMap::new(),
             devices: BTreeMap::new(),
         }
     }
@@ -143,6 +166,23 @@ impl State {
     pub fn began_with(&mut self, netns: NetnsId, before: Before) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.connections_before = before;
+        }
+    }
+
+    /// Takes in which nodes an overlay's devices send to.
+    pub fn forwards(&mut self, netns: NetnsId, remotes: impl IntoIterator<Item = (u32, IpAddr)>) {
+        let Some(namespace) = self.namespaces.get_mut(&netns) else {
+            return;
+        };
+        for device in namespace.tunnels.values_mut() {
+            device.remotes.clear();
+        }
+        for (ifindex, remote) in remotes {
+            if let Some(device) = namespace.tunnels.get_mut(&ifindex)
+                && device.remotes.len() < REMOTES_PER_DEVICE
+            {
+                device.remotes.insert(remote);
+            }
         }
     }
 

@@ -43,6 +43,7 @@ fn device(ifindex: u32, name: &str) -> Device {
         addresses: vec!["10.0.1.5".parse().expect("an address")],
         mtu: 1500,
         vni: None,
+        vxlan_port: None,
         master: None,
         up: true,
     }
@@ -93,6 +94,7 @@ fn inventory(name: &str, sandbox: &str) -> Arc<Inventory> {
         node: None,
         containers: [(sandbox.into(), Arc::new(container))].into(),
         networks: [("n1".into(), Arc::new(network))].into(),
+        peers: Arc::default(),
     })
 }
 

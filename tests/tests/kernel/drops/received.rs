@@ -272,6 +272,7 @@ fn second_network(world: &World, a: &Netns, b: &Netns) -> anyhow::Result<()> {
         driver: "bridge".to_owned(),
         subnet: "10.78.0.0/24".to_owned(),
         vni: None,
+        encrypted: false,
     });
     a.run(&format!(
         "ip link add eth1 type veth peer name eth1 netns {}",

@@ -169,6 +169,11 @@ fn a_manager_and_a_worker_are_told_apart() {
     let expected = |hostname: &str, node_id: &str, role: &str, engine: &str| Node {
         hostname: hostname.to_owned(),
         node_id: node_id.to_owned(),
+        address: Some(
+            if hostname == "n1" { "10.94.0.11" } else { "10.94.0.12" }
+                .parse()
+                .expect("an address"),
+        ),
         role: role.to_owned(),
         engine_version: engine.to_owned(),
         kernel_version: "6.18.44-fc-v669".to_owned(),

@@ -1,0 +1,183 @@
+//! Counts what this node and the others send each other through the tunnels of overlay networks, and lets everything
+//! pass.
+//!
+//! Owns the map of tunnels. It sits on the devices that lead to the other nodes, where a tunnel's packet has its outer
+//! headers: there alone both the network (its VNI) and the other node can be told, and whether it is encrypted.
+//!
+//! Kernel facts relied on: on ingress and egress alike the network header is set (`__netif_receive_skb_core`,
+//! `ip_finish_output2`), so that devices without a link-layer header do as well. What is encrypted passes here as ESP
+//! only: on egress it has been transformed before, and what is decrypted after ingress does not pass again.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+#[expect(
+    unsafe_code,
+    reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
+)]
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over by value")]
+#[expect(
+    clippy::inline_always,
+    reason = "a call of another function of ours is not portable: see the check of objects in the build"
+)]
+#[expect(unreachable_pub, reason = "the entry points are reached through their symbols")]
+mod programs {
+    use core::mem::MaybeUninit;
+
+    use aya_ebpf::{
+        bindings::{BPF_F_NO_PREALLOC, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_NET},
+        helpers::generated::bpf_skb_load_bytes_relative,
+        macros::{classifier, map},
+        maps::{Array, PerCpuArray, PerCpuHashMap},
+        programs::TcContext,
+    };
+    use netmon_common::{
+        overlay::{ESP, Key, MAX_ENTRIES, Outer, VXLAN},
+        traffic::{RECEIVE, TRANSMIT},
+    };
+
+    #[map]
+    static OVERLAY: PerCpuHashMap<Key, Outer> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
+    #[map]
+    static OVERLAY_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+    #[map]
+    static PORT: Array<u32> = Array::with_max_entries(1, 0);
+
+    /// What a new tunnel's counts begin with. In memory of the program's own, for a structure that is made on the stack
+    /// becomes a call of `memset`.
+    static ZERO: Outer = Outer::ZERO;
+
+    /// The packet goes on to whatever else is attached: with tcx this is `TCX_NEXT`, with clsact "no verdict".
+    const PASS: i32 = TC_ACT_UNSPEC;
+
+    /// `ETH_P_IP` and `ETH_P_IPV6`, as they stand in the packet.
+    const IPV4: u32 = 0x0800_u16.to_be() as u32;
+    const IPV6: u32 = 0x86dd_u16.to_be() as u32;
+    const UDP_PROTOCOL: u8 = 17;
+    const ESP_PROTOCOL: u8 = 50;
+    const IPV6_HEADER: u32 = 40;
+    /// All but the flags in the field with the place of a fragment.
+    const FRAGMENT_PLACE: u16 = 0x1fff;
+    /// In the first byte of a VXLAN header: there is a network identifier.
+    const HAS_VNI: u8 = 0x08;
+    /// `PACKET_OTHERHOST`: seen only because the device listens to everything.
+    const OTHER_HOST: u32 = 3;
+
+    #[classifier]
+    pub fn overlay_ingress(ctx: TcContext) -> i32 {
+        count(&ctx, RECEIVE);
+        PASS
+    }
+
+    #[classifier]
+    pub fn overlay_egress(ctx: TcContext) -> i32 {
+        count(&ctx, TRANSMIT);
+        PASS
+    }
+
+    #[inline(always)]
+    fn count(ctx: &TcContext, direction: u32) {
+        // SAFETY: `skb` is the context the kernel called us with, valid for the call, and the fields read are readable
+        // in this program type.
+        let (protocol, kind, length, segments) = unsafe {
+            let skb = ctx.skb.skb;
+            ((*skb).protocol, (*skb).pkt_type, (*skb).len, (*skb).gso_segs)
+        };
+        if direction == RECEIVE && kind == OTHER_HOST {
+            return;
+        }
+        let (remote, next, header) = match protocol {
+            IPV4 => {
+                let Some(ip) = load::<[u8; 20]>(ctx, 0) else { return };
+                // Only the first fragment says what it belongs to.
+                if u16::from_be_bytes([ip[6], ip[7]]) & FRAGMENT_PLACE != 0 {
+                    return;
+                }
+                let [a, b, c, d] = if direction == RECEIVE {
+                    [ip[12], ip[13], ip[14], ip[15]]
+                } else {
+                    [ip[16], ip[17], ip[18], ip[19]]
+                };
+                let remote = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d];
+                (remote, ip[9], u32::from(ip[0] & 0xf) * 4)
+            }
+            IPV6 => {
+                let Some(next) = load::<u8>(ctx, 6) else { return };
+                let at = if direction == RECEIVE { 8 } else { 24 };
+                let Some(remote) = load::<[u8; 16]>(ctx, at) else {
+                    return;
+                };
+                (remote, next, IPV6_HEADER)
+            }
+            _ => return,
+        };
+        let (vni, kind) = match next {
+            UDP_PROTOCOL => {
+                // The UDP header, and VXLAN's behind it.
+                let Some(udp) = load::<[u8; 16]>(ctx, header) else {
+                    return;
+                };
+                let port = u32::from(u16::from_be_bytes([udp[2], udp[3]]));
+                // SAFETY: the map's value lives as long as the map.
+                let is_vxlan = PORT.get(0).is_some_and(|wanted| *wanted == port) && udp[8] & HAS_VNI != 0;
+                if !is_vxlan {
+                    return;
+                }
+                (u32::from_be_bytes([0, udp[12], udp[13], udp[14]]), VXLAN)
+            }
+            ESP_PROTOCOL => (0, ESP),
+            _ => return,
+        };
+        let key = Key {
+            remote,
+            vni,
+            kind,
+            direction: direction as u16,
+        };
+        let mut outer = OVERLAY.get_ptr_mut(key);
+        if outer.is_none() && OVERLAY.insert(key, &ZERO, 0).is_ok() {
+            outer = OVERLAY.get_ptr_mut(key);
+        }
+        let packets = if segments > 1 { u64::from(segments) } else { 1 };
+        // SAFETY: a value stays while the program runs; this CPU's has no other writer, for the hooks run with bottom
+        // halves off, and a direction is part of the key.
+        unsafe {
+            if let Some(outer) = outer {
+                (*outer).packets += packets;
+                (*outer).bytes += u64::from(length);
+            } else if let Some(lost) = OVERLAY_LOST.get_ptr_mut(0) {
+                *lost += packets;
+            }
+        }
+    }
+
+    /// Reads so far behind the beginning of the IP header; nothing if the packet ends before.
+    #[inline(always)]
+    fn load<T: Copy>(ctx: &TcContext, offset: u32) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the helper writes as many bytes as `value` has, or fails; every caller's type is bytes, of which any
+        // are a value.
+        unsafe {
+            let status = bpf_skb_load_bytes_relative(
+                ctx.skb.skb.cast(),
+                offset,
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                BPF_HDR_START_NET,
+            );
+            if status == 0 { Some(value.assume_init()) } else { None }
+        }
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        loop {}
+    }
+
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+}
+
+/// On the host this is an empty program: the crate stays a workspace member that every tool can check.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

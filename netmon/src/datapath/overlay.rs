@@ -1,0 +1,289 @@
+//! The counts of what passes between nodes, and the programs that count it, on the devices that lead to other nodes.
+//!
+//! Which devices those are, and whose a tunnel is, it does not know.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, Map, MapData, PerCpuArray, PerCpuHashMap},
+    programs::{ProgramError, SchedClassifier, TcAttachType},
+};
+use netmon_common::{
+    overlay::{ESP, Key, MAP, MAP_LOST, MAP_PORT, MAX_ENTRIES, Outer, PROGRAM_EGRESS, PROGRAM_INGRESS, VXLAN},
+    traffic::RECEIVE,
+};
+
+use super::{
+    DatapathError,
+    attach::{AttachError, check_device},
+    batch,
+    hook::Link,
+    host::Mode,
+    tracepoint::descriptor,
+};
+use crate::model::{
+    overlay::{Tunnel, TunnelKind, Tunnels},
+    snapshot::{MapRow, ProgramRow},
+};
+
+/// The programs, as built with this daemon.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay.o"));
+
+/// The programs and the hooks they go to.
+const HOOKS: [(&str, TcAttachType, &str); 2] = [
+    (PROGRAM_INGRESS, TcAttachType::Ingress, "receive"),
+    (PROGRAM_EGRESS, TcAttachType::Egress, "transmit"),
+];
+
+/// The loaded programs and their counts.
+pub struct OverlayMap {
+    object: Ebpf,
+    cpus: usize,
+    mode: Mode,
+    port: Option<u16>,
+    /// By the device's number.
+    devices: BTreeMap<u32, Vec<Link>>,
+}
+
+impl std::fmt::Debug for OverlayMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            object: _,
+            cpus,
+            mode,
+            port,
+            devices,
+        } = self;
+        f.debug_struct("OverlayMap")
+            .field("cpus", cpus)
+            .field("mode", mode)
+            .field("port", port)
+            .field("devices", devices)
+            .finish_non_exhaustive()
+    }
+}
+
+impl OverlayMap {
+    /// Loads the programs. They count nothing before they are told the port, and are put on a device.
+    ///
+    /// # Errors
+    /// The kernel does not take them.
+    pub fn load(mode: Mode, cpus: u32) -> Result<Self, DatapathError> {
+        let failed = |error: aya::EbpfError| DatapathError::Load(Box::new(error));
+        // These programs touch no kernel structure. Without this the loader keeps the whole kernel's types in memory.
+        let mut object = EbpfLoader::new().btf(None).load(OBJECT).map_err(failed)?;
+        for (name, _, _) in HOOKS {
+            classifier(&mut object, name)?
+                .load()
+                .map_err(|error| failed(error.into()))?;
+        }
+        let map = Self {
+            object,
+            cpus: usize::try_from(cpus).unwrap_or(usize::MAX),
+            mode,
+            port: None,
+            devices: BTreeMap::new(),
+        };
+        map.counts()?;
+        map.lost()?;
+        Ok(map)
+    }
+
+    /// Tells the programs the UDP port of this Swarm's tunnels.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn tell_port(&mut self, port: u16) -> Result<(), DatapathError> {
+        if self.port == Some(port) {
+            return Ok(());
+        }
+        let map = self
+            .object
+            .map_mut(MAP_PORT)
+            .ok_or(DatapathError::Incomplete(MAP_PORT))?;
+        let mut map: Array<&mut MapData, u32> = map.try_into().map_err(DatapathError::map)?;
+        map.set(0, u32::from(port), 0).map_err(DatapathError::map)?;
+        self.port = Some(port);
+        Ok(())
+    }
+
+    /// Puts the programs on a device of the namespace that the calling thread is in, which is the same at every call.
+    ///
+    /// # Errors
+    /// See [`AttachError`]. Nothing stays attached.
+    pub fn watch(&mut self, name: &str, ifindex: u32) -> Result<(), AttachError> {
+        if self.devices.contains_key(&ifindex) {
+            return Ok(());
+        }
+        check_device(name, ifindex)?;
+        let mut links = Vec::with_capacity(HOOKS.len());
+        for (program, hook, side) in HOOKS {
+            let link = classifier(&mut self.object, program)
+                .map_err(Into::into)
+                .and_then(|classifier| Link::make((program, classifier), hook, name, self.mode, None));
+            match link {
+                Ok(link) => links.push(link),
+                Err(source) => {
+                    links.into_iter().for_each(Link::detach_here);
+                    return Err(AttachError::Attach {
+                        name: name.to_owned(),
+                        hook: side,
+                        source,
+                    });
+                }
+            }
+        }
+        self.devices.insert(ifindex, links);
+        // Looked up by name before: the device is the one that was meant.
+        check_device(name, ifindex).inspect_err(|_| self.unwatch(ifindex))
+    }
+
+    /// Takes the programs off a device; the calling thread is in its namespace. Of a device that is gone nothing is left.
+    pub fn unwatch(&mut self, ifindex: u32) {
+        for link in self.devices.remove(&ifindex).unwrap_or_default() {
+            link.detach_here();
+        }
+    }
+
+    /// The devices that have programs.
+    pub fn devices(&self) -> impl Iterator<Item = u32> {
+        self.devices.keys().copied()
+    }
+
+    /// Whether taking everything off needs a thread in the devices' namespace.
+    #[must_use]
+    pub fn needs_visit(&self) -> bool {
+        self.devices.values().flatten().any(Link::needs_visit)
+    }
+
+    /// Reads every tunnel's counts.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn read(&self) -> Result<Tunnels, DatapathError> {
+        let mut all = Tunnels::new();
+        let each = |key: Key, counts: &[Outer]| {
+            let mut sum = Outer::ZERO;
+            for its in counts {
+                sum.accumulate(its);
+            }
+            if let Some(tunnel) = tunnel(key) {
+                let both = all.entry(tunnel).or_default();
+                if u32::from(key.direction) == RECEIVE {
+                    both.receive = sum.into();
+                } else {
+                    both.transmit = sum.into();
+                }
+            }
+        };
+        batch::read(descriptor(self.counts()?), self.cpus, each)
+            .map_err(|error| DatapathError::of("read the counts of tunnels", error))?;
+        Ok(all)
+    }
+
+    /// Packets that there was no room for.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn lost(&self) -> Result<u64, DatapathError> {
+        let map = self.object.map(MAP_LOST).ok_or(DatapathError::Incomplete(MAP_LOST))?;
+        let array: PerCpuArray<&MapData, u64> = map.try_into().map_err(DatapathError::map)?;
+        Ok(array.get(&0, 0).map_err(DatapathError::map)?.iter().sum())
+    }
+
+    /// Forgets what was counted for tunnels.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn forget(&mut self, gone: impl Fn(&Tunnel) -> bool) -> Result<(), DatapathError> {
+        let mut keys: Vec<Key> = Vec::new();
+        let each = |key: Key, _: &[Outer]| {
+            if tunnel(key).is_some_and(|tunnel| gone(&tunnel)) {
+                keys.push(key);
+            }
+        };
+        batch::read(descriptor(self.counts()?), self.cpus, each)
+            .map_err(|error| DatapathError::of("read the counts of tunnels", error))?;
+        let map = self.object.map_mut(MAP).ok_or(DatapathError::Incomplete(MAP))?;
+        let mut map: PerCpuHashMap<&mut MapData, Key, Outer> = map.try_into().map_err(DatapathError::map)?;
+        for key in keys {
+            map.remove(&key).map_err(DatapathError::map)?;
+        }
+        Ok(())
+    }
+
+    /// How full the map is, with so many entries and so many packets lost.
+    #[must_use]
+    pub fn row(entries: u64, lost: u64) -> MapRow {
+        MapRow {
+            map: MAP,
+            entries,
+            max_entries: MAX_ENTRIES.into(),
+            update_failures: lost,
+        }
+    }
+
+    /// What is in use.
+    pub fn programs(&self) -> impl Iterator<Item = ProgramRow> {
+        HOOKS.into_iter().map(|(program, _, side)| ProgramRow {
+            program,
+            kind: "sched_cls",
+            attach_point: side,
+            mode: self.mode.as_str(),
+            missed_runs: None,
+        })
+    }
+
+    fn counts(&self) -> Result<&MapData, DatapathError> {
+        match self.object.map(MAP) {
+            Some(Map::PerCpuHashMap(map)) => Ok(map),
+            _ => Err(DatapathError::Incomplete(MAP)),
+        }
+    }
+}
+
+/// The same, shared by the scrapes that read and the loop that puts them on devices; nothing where they are not wanted, or
+/// this kernel does not take them.
+#[derive(Clone, Debug, Default)]
+pub struct SharedOverlay(Arc<Mutex<Option<OverlayMap>>>);
+
+impl SharedOverlay {
+    /// Shares them.
+    #[must_use]
+    pub fn new(overlay: Option<OverlayMap>) -> Self {
+        Self(Arc::new(Mutex::new(overlay)))
+    }
+
+    /// Takes them, for as long as a reading takes.
+    pub fn lock(&self) -> MutexGuard<'_, Option<OverlayMap>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn classifier<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, DatapathError> {
+    let program = object.program_mut(name).ok_or(DatapathError::Incomplete(name))?;
+    program
+        .try_into()
+        .map_err(|_: ProgramError| DatapathError::Incomplete(name))
+}
+
+fn tunnel(key: Key) -> Option<Tunnel> {
+    let Key {
+        remote,
+        vni,
+        kind,
+        direction: _,
+    } = key;
+    let kind = match kind {
+        VXLAN => TunnelKind::Vxlan { vni },
+        ESP => TunnelKind::Esp,
+        _ => return None,
+    };
+    let remote = IpAddr::V6(Ipv6Addr::from(remote)).to_canonical();
+    Some(Tunnel { kind, remote })
+}

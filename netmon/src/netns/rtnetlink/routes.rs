@@ -1,0 +1,90 @@
+//! Reading rtnetlink's messages about ways: pure, from bytes to the model.
+//!
+//! Constants and layouts are those of the kernel's `neighbour.h` and `rtnetlink.h`.
+
+use std::net::IpAddr;
+
+use super::decode::{Answer, ip_address, u32_at};
+
+const RTM_NEWROUTE: u16 = 24;
+const RTM_NEWNEIGH: u16 = 28;
+const NDMSG_BYTES: usize = 12;
+const NDA_DST: u16 = 1;
+const RTMSG_BYTES: usize = 12;
+const RTA_OIF: u16 = 4;
+
+/// The VXLAN device's ifindex, and the address of a node that it sends something to, from `RTM_NEWNEIGH`.
+pub(super) fn remote(answer: Answer<'_>) -> Option<(u32, IpAddr)> {
+    if answer.kind != RTM_NEWNEIGH {
+        return None;
+    }
+    let ifindex = u32_at(answer.payload, 4)?;
+    let address = answer.attributes(NDMSG_BYTES).find_map(|(kind, value)| match kind {
+        NDA_DST => ip_address(value),
+        _ => None,
+    })?;
+    (!address.is_unspecified() && !address.is_multicast()).then_some((ifindex, address))
+}
+
+/// The device that a route goes through, from `RTM_NEWROUTE`.
+pub(super) fn device(answer: Answer<'_>) -> Option<u32> {
+    if answer.kind != RTM_NEWROUTE {
+        return None;
+    }
+    answer.attributes(RTMSG_BYTES).find_map(|(kind, value)| match kind {
+        RTA_OIF => u32_at(value, 0),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, RTM_NEWNEIGH, RTM_NEWROUTE, device, remote};
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(4 + value.len()).expect("short");
+        [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat()
+    }
+
+    fn neighbour(address: &[u8]) -> Vec<u8> {
+        let header = [7, 0, 0, 0, 9, 0, 0, 0, 0x80, 0, 2, 0];
+        let mac = [0, 0, 0, 0, 0, 0, 0, 0];
+        [&header[..], &attribute(2, &mac), &attribute(1, address)].concat()
+    }
+
+    fn read_remote(payload: &[u8]) -> Option<(u32, std::net::IpAddr)> {
+        remote(Answer {
+            kind: RTM_NEWNEIGH,
+            payload,
+        })
+    }
+
+    #[test]
+    fn a_forwarding_entry_has_the_node_behind_it() {
+        let found = read_remote(&neighbour(&[10, 88, 0, 2]));
+        assert_eq!(found, Some((u32::from_ne_bytes([9, 0, 0, 0]), [10, 88, 0, 2].into())));
+    }
+
+    #[test]
+    fn nobody_and_everybody_are_no_nodes() {
+        for address in [&[0, 0, 0, 0][..], &[239, 1, 1, 1], &[1, 2, 3], &[]] {
+            assert_eq!(read_remote(&neighbour(address)), None, "{address:?}");
+        }
+        assert_eq!(read_remote(&[0; 12]), None);
+    }
+
+    #[test]
+    fn a_route_has_a_device_or_none() {
+        let header = [2, 32, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0];
+        let payload = [
+            &header[..],
+            &attribute(1, &[10, 0, 0, 1]),
+            &attribute(4, &5_u32.to_ne_bytes()),
+        ]
+        .concat();
+        let read = |kind, payload: &[u8]| device(Answer { kind, payload });
+        assert_eq!(read(RTM_NEWROUTE, &payload), Some(5));
+        assert_eq!(read(RTM_NEWROUTE, &header), None);
+        assert_eq!(read(0, &payload), None);
+    }
+}

@@ -1,0 +1,62 @@
+//! What was counted between nodes, and when it last moved: pure.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use crate::model::{
+    counters::Directions,
+    overlay::{OuterCounts, Tunnel, Tunnels},
+};
+
+/// The last reading of every tunnel.
+#[derive(Debug, Default)]
+pub struct Outers {
+    tunnels: BTreeMap<Tunnel, Outer>,
+}
+
+#[derive(Debug)]
+struct Outer {
+    counts: Directions<OuterCounts>,
+    moved: Instant,
+}
+
+impl Outers {
+    /// Takes in a reading.
+    pub fn counted(&mut self, tunnels: &Tunnels, now: Instant) {
+        self.tunnels.retain(|tunnel, _| tunnels.contains_key(tunnel));
+        for (tunnel, counts) in tunnels {
+            let new = || Outer {
+                counts: *counts,
+                moved: now,
+            };
+            let outer = self.tunnels.entry(*tunnel).or_insert_with(new);
+            if outer.counts != *counts {
+                *outer = new();
+            }
+        }
+    }
+
+    /// A tunnel's counts; nothing if nothing was ever counted.
+    #[must_use]
+    pub fn counts(&self, tunnel: &Tunnel) -> Option<Directions<OuterCounts>> {
+        self.tunnels.get(tunnel).map(|outer| outer.counts)
+    }
+
+    /// The tunnels that something passed in the last so long.
+    pub fn lively(&self, linger: Duration, now: Instant) -> impl Iterator<Item = &Tunnel> {
+        self.tunnels
+            .iter()
+            .filter(move |(_, outer)| outer.moved + linger > now)
+            .map(|(tunnel, _)| tunnel)
+    }
+
+    /// The tunnels that nothing passed for longer.
+    pub fn idle(&self, linger: Duration, now: Instant) -> impl Iterator<Item = &Tunnel> {
+        self.tunnels
+            .iter()
+            .filter(move |(_, outer)| outer.moved + linger <= now)
+            .map(|(tunnel, _)| tunnel)
+    }
+}
