@@ -75,6 +75,7 @@ impl Plan {
             driver: driver.to_owned(),
             subnet: format!("{}/24{v6}", self.ip(0)),
             vni,
+            encrypted: false,
         }
     }
 }
