@@ -19,6 +19,14 @@
     clippy::inline_always,
     reason = "a call of another function of ours is not portable: see the check of objects in the build"
 )]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a direction is 0 or 1, and what is loaded at once has a few bytes"
+)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "borrowed it stays where it is; handed over it is copied to the stack, with a call"
+)]
 #[expect(unreachable_pub, reason = "the entry points are reached through their symbols")]
 mod programs {
     use core::mem::MaybeUninit;

@@ -162,7 +162,9 @@ fn attach(
     let devices = client.devices()?;
     let is_there = |ifindex: u32| devices.iter().any(|device| device.ifindex == ifindex);
     let gone: Vec<u32> = overlay.devices().filter(|ifindex| !is_there(*ifindex)).collect();
-    gone.into_iter().for_each(|ifindex| overlay.unwatch(ifindex));
+    for ifindex in gone {
+        overlay.unwatch(ifindex);
+    }
 
     let mut wanted: BTreeSet<u32> = BTreeSet::new();
     for remote in &ends.remotes {

@@ -106,8 +106,8 @@ fn connections_made_refused_and_given_up_are_counted_on_both_ends() -> anyhow::R
         drop(silence);
         // A server that ends with connections still unread resets them.
         until("the server to be done with all of them", || {
-            let served = server.served();
-            ensure!(served == 30, "{served} connections are done");
+            let done = server.served();
+            ensure!(done == 30, "{done} connections are done");
             Ok(())
         })?;
         drop(server);
