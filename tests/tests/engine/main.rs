@@ -2,6 +2,7 @@
 
 mod drivers;
 mod faults;
+mod fleet;
 mod ground;
 mod lifetimes;
 mod prometheus;
