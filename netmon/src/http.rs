@@ -4,6 +4,8 @@
 //! connections, concurrent scrapes, header sizes and waiting times all have a bound.
 
 mod accept;
+mod address;
+pub mod healthcheck;
 mod respond;
 mod stream;
 #[cfg(test)]
@@ -28,7 +30,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::{respond::Site, stream::Guarded};
+use self::{address::Listen, respond::Site, stream::Guarded};
 
 /// Connections at the same time; more wait in the kernel's queue. Prometheus keeps one, a person a few.
 const MAX_CONNECTIONS: usize = 256;
@@ -151,10 +153,10 @@ async fn listen(address: &str) -> Result<TcpListener, HttpError> {
         address: address.to_owned(),
         source,
     };
-    if let Some(port) = address.strip_prefix(':') {
-        let port: u16 = port.parse().map_err(|_| HttpError::Address {
-            address: address.to_owned(),
-        })?;
+    let nonsense = || HttpError::Address {
+        address: address.to_owned(),
+    };
+    if let Listen::Everywhere(port) = Listen::parse(address).ok_or_else(nonsense)? {
         // Takes IPv4 as well; a host without IPv6 has only the other.
         return match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
@@ -163,12 +165,8 @@ async fn listen(address: &str) -> Result<TcpListener, HttpError> {
             result => result.map_err(failed),
         };
     }
-    let mut found = lookup_host(address).await.map_err(|_| HttpError::Address {
-        address: address.to_owned(),
-    })?;
-    let resolved = found.next().ok_or_else(|| HttpError::Address {
-        address: address.to_owned(),
-    })?;
+    let mut found = lookup_host(address).await.map_err(|_| nonsense())?;
+    let resolved = found.next().ok_or_else(nonsense)?;
     TcpListener::bind(resolved).await.map_err(failed)
 }
 

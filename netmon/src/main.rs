@@ -3,11 +3,14 @@
 
 use std::{io::Write as _, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use netmon::{
     app,
     config::{Command, Config},
+    http::healthcheck,
     logging, metrics,
+    privilege::{self, Duty},
 };
 
 /// Worker threads: one that serves, and one that may wait for the engine meanwhile. Scrapes have threads of their own.
@@ -21,6 +24,7 @@ fn main() -> ExitCode {
         } else {
             metrics::table()
         }),
+        Some(Command::Healthcheck) => healthcheck::ask(&config.listen).map_err(Into::into),
         None => run(config),
     };
     match outcome {
@@ -35,9 +39,12 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> anyhow::Result<()> {
     logging::start(config.log_level, config.log_format);
+    privilege::begin().context("cannot give up capabilities")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(64)
+        // They talk to clients and to the engine.
+        .on_thread_start(|| privilege::keep_or_warn(Duty::Serve))
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(app::run(config));

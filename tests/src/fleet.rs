@@ -1,7 +1,12 @@
 //! netmon on every node of a lab, as the README says: the image loaded on each, the project's own stack deployed on the
 //! manager.
 
-use std::{env, net::SocketAddr, path::PathBuf};
+use std::{
+    env,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 
@@ -17,7 +22,7 @@ pub const STACK: &str = "netmon";
 /// Where netmon listens.
 const PORT: u16 = 10095;
 /// How long a service may take until it runs on every node: Swarm looks in a registry first, which is not there.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The image under test: what `cargo xtask test` made.
 ///
@@ -38,6 +43,8 @@ pub fn deploy(file: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct Fleet<'lab> {
     lab: &'lab Lab,
+    /// It listens in a namespace of its own.
+    elsewhere: bool,
 }
 
 impl<'lab> Fleet<'lab> {
@@ -46,9 +53,19 @@ impl<'lab> Fleet<'lab> {
     /// # Errors
     /// It never is.
     pub fn deploy(lab: &'lab Lab) -> anyhow::Result<Self> {
+        Self::deploy_files(lab, &["stack.yml"], &[])
+    }
+
+    /// As [`Fleet::deploy`], from these files of the project's `deploy` folder as one stack, with these variables.
+    ///
+    /// # Errors
+    /// As [`Fleet::deploy`].
+    pub fn deploy_files(lab: &'lab Lab, files: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         lab.load(&image()?)?;
-        lab.deploy(STACK, &deploy("stack.yml"), &[])?;
-        let fleet = Self { lab };
+        let paths: Vec<PathBuf> = files.iter().map(|file| deploy(file)).collect();
+        lab.deploy(STACK, &paths, variables)?;
+        let elsewhere = files.contains(&"stack-overlay.yml");
+        let fleet = Self { lab, elsewhere };
         for node in lab.nodes() {
             let ready = within(PATIENCE, "netmon to be ready on every node", || {
                 let answer = fleet.get(node, "/-/ready")?;
@@ -65,8 +82,26 @@ impl<'lab> Fleet<'lab> {
     /// # Errors
     /// It does not answer.
     pub fn get(&self, node: u8, path: &str) -> anyhow::Result<Answer> {
+        if !self.elsewhere {
+            return self.get_on_node(node, path);
+        }
         let node = self.lab.node(node);
-        let address = SocketAddr::new(node.address().parse()?, PORT);
+        // Every container of a network that leads out can be reached that way from its node.
+        let address = node.address_of(&self.container(node)?, "docker_gwbridge")?;
+        Self::ask(node, address, path)
+    }
+
+    /// Asks whoever listens where netmon does, at the address of that node.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub fn get_on_node(&self, node: u8, path: &str) -> anyhow::Result<Answer> {
+        let node = self.lab.node(node);
+        Self::ask(node, node.address().parse()?, path)
+    }
+
+    fn ask(node: Node<'_>, address: IpAddr, path: &str) -> anyhow::Result<Answer> {
+        let address = SocketAddr::new(address, PORT);
         let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         get_in(Some(&node.netns()), address, &request)
     }

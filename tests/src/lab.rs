@@ -90,18 +90,27 @@ impl Lab {
         sh::output(self.command().arg("load").arg(archive)).map(drop)
     }
 
-    /// Deploys a stack from its file, with these variables, on the manager. Does not wait for its tasks.
+    /// Makes an image of a folder on every node.
+    ///
+    /// # Errors
+    /// An engine does not take it.
+    pub fn import(&self, image: &str, folder: &Path, changes: &[&str]) -> anyhow::Result<()> {
+        let mut command = self.command();
+        sh::output(command.args(["import", image]).arg(folder).args(changes)).map(drop)
+    }
+
+    /// Deploys a stack from its files, with these variables, on the manager. Does not wait for its tasks.
     ///
     /// # Errors
     /// The manager refuses.
-    pub fn deploy(&self, stack: &str, file: &Path, variables: &[(&str, &str)]) -> anyhow::Result<()> {
+    pub fn deploy(&self, stack: &str, files: &[PathBuf], variables: &[(&str, &str)]) -> anyhow::Result<()> {
         let mut command = self.node(1).command("docker");
-        command
-            // The images are on the nodes, and in no registry.
-            .args(["stack", "deploy", "--resolve-image=never", "--compose-file"])
-            .arg(file)
-            .arg(stack)
-            .envs(variables.iter().copied());
+        // The images are on the nodes, and in no registry.
+        command.args(["stack", "deploy", "--resolve-image=never"]);
+        for file in files {
+            command.arg("--compose-file").arg(file);
+        }
+        command.arg(stack).envs(variables.iter().copied());
         sh::output(&mut command).map(drop)
     }
 

@@ -9,7 +9,7 @@
 use super::{
     family::{About, Family, Unit},
     labels::{
-        BuildInfo, ByCollector, Connections, Container, ContainerDrop, ContainerInfo, ContainerNetwork,
+        BuildInfo, ByCollector, Capability, Connections, Container, ContainerDrop, ContainerInfo, ContainerNetwork,
         ContainerNetworkFailure, EncryptedPeer, Event, Family as AddressFamily, Interface, InterfaceInfo,
         InterfaceQueue, Map, NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, Peer, PeerDirection, Program, ProgramInfo,
         Reason, Service, State, Sysctl, Threshold, UnattributedDrop, Unlabelled, Vxlan,
@@ -288,6 +288,8 @@ families! {
             "Whether series were left out to keep within the limit. Sums by service go on counting everything.";
     }
     "The process" {
+        PROCESS_CAPABILITY_INFO: Info<Capability> = Netmon, "netmon_process_capability",
+            "A capability that a thread of netmon holds. Those that serve pages and talk to the engine hold none.";
         PROCESS_CPU: Counter<Unlabelled> = Netmon, "process_cpu" in Seconds,
             "User and system CPU time that netmon used.";
         PROCESS_RESIDENT_MEMORY: Gauge<Unlabelled> = Netmon, "process_resident_memory" in Bytes,

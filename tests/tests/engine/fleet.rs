@@ -39,7 +39,7 @@ fn every_node_is_counted(engine: Engine) -> anyhow::Result<()> {
         for name in ["before", "after"] {
             counted(&fleet, &lab, number, &format!("{name}{number}"))?;
         }
-        is_what_it_says(&fleet, &lab, number)?;
+        is_what_it_says(&fleet, &lab, number, "host")?;
     }
     both_ends_say_the_same(&fleet, &lab)
 }
@@ -58,7 +58,7 @@ fn counted(fleet: &Fleet<'_>, lab: &Lab, number: u8, container: &str) -> anyhow:
 }
 
 /// Everything works, with no more rights than the stack gives.
-fn is_what_it_says(fleet: &Fleet<'_>, lab: &Lab, number: u8) -> anyhow::Result<()> {
+pub(crate) fn is_what_it_says(fleet: &Fleet<'_>, lab: &Lab, number: u8, state: &str) -> anyhow::Result<()> {
     let page = fleet.page(number)?;
     for sample in page.all("netmon_scrape_collector_success", &[]) {
         ensure!(sample.value > 0.0, "node {number}: {sample:?}");
@@ -79,7 +79,7 @@ fn is_what_it_says(fleet: &Fleet<'_>, lab: &Lab, number: u8) -> anyhow::Result<(
     let service = format!("{STACK}_netmon");
     page.one(
         "netmon_container_info",
-        &[("service", &service), ("stack", STACK), ("state", "host")],
+        &[("service", &service), ("stack", STACK), ("state", state)],
     )?;
     let node = lab.node(number);
     let container = fleet.container(node)?;
@@ -107,7 +107,7 @@ fn is_what_it_says(fleet: &Fleet<'_>, lab: &Lab, number: u8) -> anyhow::Result<(
 }
 
 /// What one node sends another receives, and in between it is seen on both, by network and remote node.
-fn both_ends_say_the_same(fleet: &Fleet<'_>, lab: &Lab) -> anyhow::Result<()> {
+pub(crate) fn both_ends_say_the_same(fleet: &Fleet<'_>, lab: &Lab) -> anyhow::Result<()> {
     let ends = [(1, "after1"), (2, "after2")];
     let address = lab.node(2).address_of("after2", "wide")?;
     // The first one makes everybody ask for addresses.

@@ -5,5 +5,7 @@ mod faults;
 mod fleet;
 mod ground;
 mod lifetimes;
+mod monitoring;
 mod prometheus;
 mod swarm;
+mod tiers;
