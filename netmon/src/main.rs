@@ -3,7 +3,6 @@
 
 use std::{io::Write as _, process::ExitCode};
 
-use anyhow::Context as _;
 use clap::Parser as _;
 use netmon::{
     app,
@@ -30,8 +29,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to be done when that fails, too.
-            let _written = writeln!(std::io::stderr(), "netmon: {error:#}");
+            // What caused an error is in its sentence. Nothing is left to be done when this fails, too.
+            let _written = writeln!(std::io::stderr(), "netmon: {error}");
             ExitCode::FAILURE
         }
     }
@@ -39,7 +38,7 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> anyhow::Result<()> {
     logging::start(config.log_level, config.log_format);
-    privilege::begin().context("cannot give up capabilities")?;
+    privilege::begin().map_err(|error| anyhow::anyhow!("cannot give up capabilities: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(64)

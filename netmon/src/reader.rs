@@ -42,8 +42,7 @@ impl Reader {
         let (requests, inbox) = channel::<Request>();
         privilege::spawn("reader", Duty::Read, move || {
             for Request { docker, answer } in inbox {
-                // One that fails is one scrape's, not that of all that follow. What it held is whole: every change to
-                // the book is made after what can fail.
+                // One that panics is one scrape's failure, as on a thread of its own, and not that of all that follow.
                 if let Ok(snapshot) = catch_unwind(AssertUnwindSafe(|| sources.snapshot(docker))) {
                     // Fails when nobody waits any more.
                     let _told = answer.send(snapshot);

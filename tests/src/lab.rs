@@ -130,6 +130,8 @@ impl Lab {
     fn command(&self) -> Command {
         let mut command = script(&self.name);
         command.env("SWARM_LAB_ENGINE", &self.engine);
+        // The engine builds images; what else could is not on every machine.
+        command.env("DOCKER_BUILDKIT", "0");
         command
     }
 }

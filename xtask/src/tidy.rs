@@ -15,6 +15,7 @@ use crate::sh;
 const HOMES: &[(&str, &[&str])] = &[
     ("aya", &["datapath"]),
     ("bollard", &["docker"]),
+    ("CapabilitySet", &["privilege.rs"]),
     ("clap", &["config.rs", "main.rs"]),
     ("flate2", &["http"]),
     ("hyper", &["http", "docker"]),

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
     figures::Figures,
-    fleet::{Fleet, STACK},
-    lab::{Engine, Lab},
+    fleet::{Fleet, STACK, deploy, image as image_file},
+    lab::{Engine, Lab, Node},
 };
 
 use crate::ground::{CONTAINER, Interface, agrees, ping};
@@ -41,7 +41,58 @@ fn every_node_is_counted(engine: Engine) -> anyhow::Result<()> {
         }
         is_what_it_says(&fleet, &lab, number, "host")?;
     }
+    the_image_is_what_an_engine_builds(lab.node(1))?;
     both_ends_say_the_same(&fleet, &lab)
+}
+
+/// `cargo xtask image` needs no engine; with one, by the same Dockerfile, it is the same.
+fn the_image_is_what_an_engine_builds(node: Node<'_>) -> anyhow::Result<()> {
+    let config = |image: &str| -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::from_str(&node.docker(&format!(
+            "image inspect --format {{{{json .Config}}}} {image}"
+        ))?)?)
+    };
+    let described = node.inspect(&node.docker(&format!("ps -q --filter name={STACK}_netmon"))?)?;
+    let image = described
+        .pointer("/Config/Image")
+        .and_then(|it| it.as_str())
+        .context("no image")?;
+    let made = config(image)?;
+    let arguments: Vec<String> = ["version", "revision"]
+        .iter()
+        .filter_map(|name| {
+            let value = made
+                .pointer("/Labels")?
+                .get(format!("org.opencontainers.image.{name}"))?
+                .as_str()?;
+            Some(format!("--build-arg {}={value}", name.to_uppercase()))
+        })
+        .collect();
+    ensure!(arguments.len() == 2, "its labels do not say which it is: {made}");
+    node.docker(&format!(
+        "build --quiet --tag netmon:built {} --file {} {}",
+        arguments.join(" "),
+        deploy("Dockerfile").display(),
+        image_file()?.with_file_name("context").display()
+    ))?;
+    let built = config("netmon:built")?;
+    for name in [
+        "Entrypoint",
+        "Cmd",
+        "Env",
+        "ExposedPorts",
+        "Healthcheck",
+        "Labels",
+        "User",
+    ] {
+        let (one, other) = (made.get(name), built.get(name));
+        let is_nothing = |it: Option<&serde_json::Value>| it.is_none_or(|it| it.is_null() || it == "");
+        ensure!(
+            one == other || is_nothing(one) && is_nothing(other),
+            "{name}: {one:?} and {other:?}"
+        );
+    }
+    Ok(())
 }
 
 /// Looks that the page of a node says of a container's interface what the kernel says, and gives that.

@@ -160,16 +160,31 @@ fn nothing_leaves_for_the_database_from_another_node(lab: &Lab, fleet: &Fleet<'_
             .trim()
             .parse()?)
     };
-    let refused = no_state()?;
-    fleet.page_until(3, "the way to the database to fail", |page| {
-        let dropped = page.count("netmon_vxlan_transmit_packets_dropped_total", &[("network", &network)])?;
-        ensure!(dropped > 0, "the VXLAN device dropped nothing");
-        ensure!(no_state()? > refused, "IPsec refused nothing");
-        let reasons = page.all("netmon_node_packet_drops_total", &[]);
-        ensure!(reasons.iter().any(|it| it.value > 0.0), "no drop is told: {reasons:?}");
+    let refused = [("network", network.as_str()), ("reason", "NETFILTER_DROP")];
+    within(PATIENCE, "what IPsec refused to be told, to the packet", || {
+        let before = no_state()?;
+        let page = fleet.page(3)?;
+        let after = no_state()?;
+        let told = page.count("netmon_overlay_packet_drops_total", &refused)?;
+        ensure!(
+            told > 0 && (before..=after).contains(&told),
+            "the kernel refused {before} packets, then netmon tells of {told}, then {after}"
+        );
+        let dropped = page.count("netmon_vxlan_transmit_packets_dropped_total", &refused[..1])?;
+        ensure!(
+            dropped >= told,
+            "of {told} refused packets the VXLAN device dropped {dropped}"
+        );
+        // Who asks is cut off by his own patience, each time.
+        let service = [("service", "tiers_auth-service"), refused[0]];
+        let failures = page.all("netmon_container_tcp_connect_failures_total", &service);
+        ensure!(
+            failures.iter().any(|it| it.value > 0.0),
+            "no connection failed: {failures:?}"
+        );
         Ok(())
     })?;
-    // Three seconds and more of trying, and not a packet of it on the wire.
+    // And not a packet of it on the wire.
     for (number, peer) in [(3, 2), (2, 3)] {
         let page = fleet.page(number)?;
         let peer = [lab.node(peer).address(), format!("n{peer}")];
