@@ -25,7 +25,7 @@ const PROMETHEUS: &str = "lab/prometheus:1";
 #[test]
 fn on_the_nodes_network_prometheus_finds_every_node_by_name_and_sums_up_a_service() -> anyhow::Result<()> {
     let lab = lab(Engine::Installed)?;
-    let fleet = Fleet::deploy_files(&lab, &["stack.yml", "monitoring.yml"], &variables("prometheus"))?;
+    Fleet::deploy_files(&lab, &["stack.yml", "monitoring.yml"], &variables("prometheus"))?;
     let prometheus = prometheus_of(&lab)?;
     finds_every_node(&lab, &prometheus)?;
 
@@ -64,7 +64,6 @@ fn on_the_nodes_network_prometheus_finds_every_node_by_name_and_sums_up_a_servic
             Ok(())
         },
     )?;
-    drop(fleet);
     Ok(())
 }
 
