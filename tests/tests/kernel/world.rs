@@ -269,6 +269,14 @@ impl World {
             .context("netmon does not see the node")
     }
 
+    /// The other node's.
+    pub(crate) fn far_node(&self) -> anyhow::Result<&Netns> {
+        let mut others = self.others.iter();
+        others
+            .find(|it| it.path().ends_with("node2"))
+            .context("there is no other node")
+    }
+
     /// The namespace of the overlay that netmon sees.
     pub(crate) fn overlay_netns(&self) -> anyhow::Result<&Netns> {
         let name = format!("1-{}", &network_id("net")[..10]);
