@@ -256,7 +256,7 @@ families! {
     }
     "Networks and the node" {
         NETWORK_INFO: Info<NetworkInfo> = Docker, "netmon_network",
-            "A Docker network that this node knows of. Several VXLAN identifiers or subnets stand in one label with commas between them.";
+            "A Docker network that this node knows of. Its MTU is what its containers get. Several VXLAN identifiers or subnets stand in one label with commas between them.";
         NODE_INFO: Info<NodeInfo> = Docker, "netmon_node",
             "The node. Its id and role are empty outside a Swarm.";
         NODE_XFRM_ERRORS: Counter<Reason> = Overlay, "netmon_node_xfrm_errors",

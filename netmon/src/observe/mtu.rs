@@ -63,13 +63,17 @@ pub fn underlay(state: &State) -> Vec<UnderlayRow> {
     devices.map(row).collect()
 }
 
-/// Every network, with the MTU that its device has where none was set.
+/// Every network, with the MTU that its containers get: its device's where that is here, and what the engine will give it
+/// where only its option is known. That of an overlay network is meant for the outside of its tunnels.
 pub fn networks(state: &State, overlays: &[OverlayNetworkRow]) -> Vec<Arc<Network>> {
     let mtu = |network: &Network| match network.driver.as_str() {
         "overlay" => {
             let row = overlays.iter().find(|row| *row.network == *network.name);
+            let outside = VXLAN_OVER_IPV4 + if network.encrypted { ESP } else { 0 };
             row.map(|row| row.mtu_bytes)
+                .or_else(|| network.mtu.map(|mtu| mtu.saturating_sub(outside)))
         }
+        _ if network.mtu.is_some() => network.mtu,
         "bridge" => {
             let usual = || format!("br-{}", network.id.get(..12).unwrap_or_default());
             let name = network.bridge.clone().unwrap_or_else(usual);
@@ -78,12 +82,12 @@ pub fn networks(state: &State, overlays: &[OverlayNetworkRow]) -> Vec<Arc<Networ
         }
         _ => None,
     };
-    let with_mtu = |network: &Arc<Network>| match (network.mtu, mtu(network)) {
-        (None, Some(found)) => Arc::new(Network {
-            mtu: Some(found),
+    let with_mtu = |network: &Arc<Network>| match mtu(network) {
+        known if known == network.mtu => Arc::clone(network),
+        found => Arc::new(Network {
+            mtu: found,
             ..Network::clone(network)
         }),
-        (Some(_), _) | (None, None) => Arc::clone(network),
     };
     state.inventory().networks.values().map(with_mtu).collect()
 }
@@ -113,7 +117,16 @@ fn node_devices(state: &State) -> impl Iterator<Item = &Arc<Device>> {
 
 #[cfg(test)]
 mod tests {
-    use super::overhead;
+    use std::{sync::Arc, time::Duration};
+
+    use super::{networks, overhead};
+    use crate::{
+        model::{
+            inventory::{Inventory, Network},
+            snapshot::OverlayNetworkRow,
+        },
+        observe::state::{Scope, State},
+    };
 
     #[test]
     fn what_docker_leaves_room_for_is_what_a_packet_grows_by() {
@@ -121,6 +134,44 @@ mod tests {
         assert_eq!(1450 + overhead(1450, false, false), 1500);
         assert_eq!(1424 + overhead(1424, false, true), 1500);
         assert_eq!(1430 + overhead(1430, true, false), 1500);
+    }
+
+    #[test]
+    fn an_overlays_option_is_meant_for_the_outside_of_its_tunnels() {
+        let scope = Scope {
+            containers: true,
+            vxlan: true,
+        };
+        let mut state = State::new(scope, Duration::ZERO);
+        let network = |name: &str, driver: &str, encrypted, mtu| {
+            let network = Network {
+                id: name.into(),
+                name: name.to_owned(),
+                driver: driver.to_owned(),
+                encrypted,
+                mtu,
+                ..Network::default()
+            };
+            (Arc::clone(&network.id), Arc::new(network))
+        };
+        state.informed(Arc::new(Inventory {
+            networks: [
+                network("a_here", "overlay", false, Some(9000)),
+                network("b_far", "overlay", false, Some(9000)),
+                network("c_secret", "overlay", true, Some(1500)),
+                network("d_unset", "overlay", false, None),
+                network("e_bridge", "bridge", false, Some(9000)),
+            ]
+            .into(),
+            ..Inventory::default()
+        }));
+        let here = OverlayNetworkRow {
+            network: "a_here".into(),
+            mtu_bytes: 1450,
+            overhead_bytes: 50,
+        };
+        let shown: Vec<_> = networks(&state, &[here]).iter().map(|network| network.mtu).collect();
+        assert_eq!(shown, [Some(1450), Some(8950), Some(1424), None, Some(9000)]);
     }
 
     #[test]
