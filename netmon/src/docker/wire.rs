@@ -191,8 +191,18 @@ pub(super) struct ManagerStatus {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct VerboseNetwork {
     pub(super) id: String,
+    /// What this node has on it, by the container's id, or by another name for what is no container's.
+    pub(super) containers: Option<BTreeMap<String, serde_json::Value>>,
     /// By the service's name, which is empty for containers of none. Each a [`NetworkService`].
     pub(super) services: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct NetworkContainer {
+    /// With the length of the subnet's prefix.
+    #[serde(rename = "IPv4Address")]
+    pub(super) ipv4_address: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -250,7 +250,7 @@ families! {
         OVERLAY_PEER_INFO: Info<PeerInfo> = Overlay, "netmon_overlay_peer",
             "Another node: what it is called here, the address that it sends from, and its hostname and id where this node's engine tells them.";
         OVERLAY_ENDPOINT_INFO: Info<OverlayEndpoint> = Members, "netmon_overlay_endpoint",
-            "A container on an overlay network that this node has a part in, on whatever node it is (peer), as the network's gossip says. Up to a minute old.";
+            "A container on an overlay network that this node has a part in, on whatever node it is (peer), as the network's gossip says; and this node's own load balancer there (lb-NETWORK), from which comes what it passes on of virtual addresses. Up to a minute old.";
         OVERLAY_SERVICE_INFO: Info<OverlayService> = Members, "netmon_overlay_service",
             "The virtual address of a service on an overlay network that this node has a part in. Up to a minute old.";
     }

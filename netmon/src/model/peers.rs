@@ -49,6 +49,9 @@ pub struct Members {
     pub endpoints: BTreeMap<IpAddr, Member>,
     /// The virtual addresses of services, by the service.
     pub virtual_ips: BTreeMap<String, IpAddr>,
+    /// This node's own load balancer there, by its address: what it passes on of a service's virtual address comes from
+    /// that one.
+    pub load_balancers: BTreeMap<IpAddr, String>,
     /// The ids of nodes, by the addresses that they send to each other from; of those that a task's name gives away.
     pub nodes: BTreeMap<IpAddr, Arc<str>>,
     /// There are more than were kept.

@@ -37,6 +37,16 @@ pub fn rows(state: &mut State, now: Instant) -> MemberRows {
                 });
             }
         }
+        let own = own.map_or_else(|| Arc::from(""), |own| Arc::from(&*own.hostname));
+        for (address, name) in &members.load_balancers {
+            rows.endpoints.push(MemberRow {
+                network: Arc::clone(&network),
+                address: *address,
+                container: name.clone(),
+                service: String::new(),
+                peer: Arc::clone(&own),
+            });
+        }
         for (service, address) in &members.virtual_ips {
             rows.services.push(VirtualAddressRow {
                 network: Arc::clone(&network),

@@ -16,6 +16,12 @@ pub(super) const MOST_OF_A_NETWORK: usize = 4_096;
 /// Ids of nodes have so many characters, all of them digits and small letters.
 pub(super) const ID_LENGTH: usize = 25;
 
+/// What the engine calls a network's load balancer, before the network's name; that of the routing mesh; and how many of a
+/// network's are kept, which has one.
+const BALANCER: &str = "lb-";
+const INGRESS_BALANCER: &str = "ingress-sbox";
+const MOST_BALANCERS: usize = 16;
+
 /// A node of the Swarm, as a manager describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::docker) struct SwarmNode {
@@ -104,6 +110,21 @@ pub(in crate::docker) fn by_address<'a>(
 pub(in crate::docker) fn members(described: wire::VerboseNetwork) -> (Members, Vec<String>) {
     let mut members = Members::default();
     let mut nonsense = Vec::new();
+    for (key, value) in described.containers.unwrap_or_default() {
+        // The other keys are containers' ids.
+        if key != INGRESS_BALANCER && !key.starts_with(BALANCER) {
+            continue;
+        }
+        let container: wire::NetworkContainer = serde_json::from_value(value).unwrap_or_default();
+        let address = container.ipv4_address.split('/').next().unwrap_or_default();
+        match address.parse() {
+            Ok(address) => _ = members.load_balancers.insert(address, text(&key)),
+            Err(_) => nonsense.push("a load balancer has no address".to_owned()),
+        }
+        if members.load_balancers.len() >= MOST_BALANCERS {
+            break;
+        }
+    }
     for (service, value) in described.services.unwrap_or_default() {
         match serde_json::from_value(value) {
             Ok(described) => add_service(&mut members, &mut nonsense, &service, described),

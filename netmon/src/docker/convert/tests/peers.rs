@@ -159,6 +159,9 @@ fn a_worker_knows_who_is_on_a_network_on_other_nodes() {
         front.endpoints[&address("10.0.1.11")],
         member("x-multi", "", "10.94.0.11")
     );
+    // What a virtual address passes on comes from this one. The other containers of this node are among the tasks.
+    let balancer = BTreeMap::from([(address("10.0.1.9"), "lb-demo_front".to_owned())]);
+    assert_eq!(front.load_balancers, balancer);
     // `<nil>` is no address.
     assert_eq!(front.virtual_ips, BTreeMap::new());
     // The tasks of a global service tell the nodes' ids.
@@ -187,6 +190,7 @@ fn virtual_addresses_are_those_of_services() {
     assert_eq!(one.nodes, BTreeMap::new());
     let mesh = sample(VERBOSE_28, "ingress");
     assert_eq!((mesh.endpoints.len(), mesh.virtual_ips.len()), (3, 1));
+    assert!(mesh.load_balancers.values().eq(["ingress-sbox"]));
 }
 
 #[test]
