@@ -1,4 +1,4 @@
-//! What went wrong with encryption (IPsec), as procfs shows it to the namespace that the calling thread is in.
+//! What went wrong with encryption (`IPsec`), as procfs shows it to the namespace that the calling thread is in.
 
 use std::{fs, io, sync::Arc};
 

@@ -27,6 +27,7 @@ const ESP: u32 = 8 + 8 + 2 + 8;
 const ESP_BLOCK: u32 = 4;
 
 /// Every overlay network here.
+#[must_use]
 pub fn overlays(state: &State) -> Vec<OverlayNetworkRow> {
     let mut networks: BTreeMap<Arc<str>, (u32, BTreeSet<IpAddr>)> = BTreeMap::new();
     for namespace in state.namespaces().values() {
@@ -54,6 +55,7 @@ pub fn overlays(state: &State) -> Vec<OverlayNetworkRow> {
 }
 
 /// The devices that lead to other nodes.
+#[must_use]
 pub fn underlay(state: &State) -> Vec<UnderlayRow> {
     let row = |device: &Arc<Device>| UnderlayRow {
         interface: device.name.clone(),
@@ -65,6 +67,7 @@ pub fn underlay(state: &State) -> Vec<UnderlayRow> {
 
 /// Every network, with the MTU that its containers get: its device's where that is here, and what the engine will give it
 /// where only its option is known. That of an overlay network is meant for the outside of its tunnels.
+#[must_use]
 pub fn networks(state: &State, overlays: &[OverlayNetworkRow]) -> Vec<Arc<Network>> {
     let mtu = |network: &Network| match network.driver.as_str() {
         "overlay" => {

@@ -72,6 +72,7 @@ fn xfrm_errors(state: &State) -> Option<Arc<XfrmErrors>> {
 }
 
 /// Whether a network here was asked to encrypt what it sends.
+#[must_use]
 pub fn has_encryption(state: &State) -> bool {
     networks(state)
         .keys()

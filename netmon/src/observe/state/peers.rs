@@ -54,9 +54,8 @@ impl PeerNames {
         let decided = match (&entry.name, hostname) {
             // It was renamed, or it is another node by now.
             (Some(Name { is_hostname: true, .. }) | None, Some(text)) => Some((text, true)),
-            (Some(_), _) => None,
             (None, None) if is_late() => Some((Arc::from(address.to_string()), false)),
-            (None, None) => None,
+            (Some(_), _) | (None, None) => None,
         };
         if let Some((text, is_hostname)) = decided {
             entry.name = Some(Name { text, is_hostname });
@@ -101,32 +100,30 @@ mod tests {
         }
     }
 
-    fn name(names: &mut PeerNames, address: IpAddr, peers: &Peers, now: Instant) -> Option<String> {
-        names.name(address, peers, now).map(|name| name.to_string())
-    }
-
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
+    /// Empty while it is not decided.
+    fn name(names: &mut PeerNames, address: IpAddr, peers: &Peers, now: Instant) -> String {
+        let name = names.name(address, peers, now);
+        name.map(|name| name.to_string()).unwrap_or_default()
     }
 
     #[test]
     fn a_node_waits_for_its_name_but_not_for_ever() {
         let (mut names, now) = (PeerNames::default(), Instant::now());
         let unknown = peers(PeerSource::Unknown, &[]);
-        assert_eq!(name(&mut names, ONE, &unknown, now), None);
-        assert_eq!(name(&mut names, TWO, &unknown, now), None);
+        assert_eq!(name(&mut names, ONE, &unknown, now), "");
+        assert_eq!(name(&mut names, TWO, &unknown, now), "");
         let manager = peers(PeerSource::Manager, &[(ONE, "n2")]);
-        assert_eq!(name(&mut names, ONE, &manager, now), some("n2"));
+        assert_eq!(name(&mut names, ONE, &manager, now), "n2");
         // It has joined just now, and the manager was not asked since.
-        assert_eq!(name(&mut names, TWO, &manager, now), None);
-        assert_eq!(name(&mut names, TWO, &manager, now + PATIENCE), some("10.94.0.13"));
+        assert_eq!(name(&mut names, TWO, &manager, now), "");
+        assert_eq!(name(&mut names, TWO, &manager, now + PATIENCE), "10.94.0.13");
     }
 
     #[test]
     fn on_a_worker_nodes_are_their_addresses_at_once() {
         let (mut names, now) = (PeerNames::default(), Instant::now());
         let worker = peers(PeerSource::Worker, &[]);
-        assert_eq!(name(&mut names, ONE, &worker, now), some("10.94.0.12"));
+        assert_eq!(name(&mut names, ONE, &worker, now), "10.94.0.12");
     }
 
     #[test]
@@ -134,15 +131,15 @@ mod tests {
         let (mut names, now) = (PeerNames::default(), Instant::now());
         let worker = peers(PeerSource::Worker, &[]);
         let manager = peers(PeerSource::Manager, &[(ONE, "n2"), (TWO, "n3")]);
-        assert_eq!(name(&mut names, ONE, &worker, now), some("10.94.0.12"));
-        assert_eq!(name(&mut names, TWO, &manager, now), some("n3"));
-        assert_eq!(name(&mut names, ONE, &manager, now), some("10.94.0.12"));
-        assert_eq!(name(&mut names, TWO, &worker, now), some("n3"));
+        assert_eq!(name(&mut names, ONE, &worker, now), "10.94.0.12");
+        assert_eq!(name(&mut names, TWO, &manager, now), "n3");
+        assert_eq!(name(&mut names, ONE, &manager, now), "10.94.0.12");
+        assert_eq!(name(&mut names, TWO, &worker, now), "n3");
         // Only of what is shown.
         assert_eq!(names.take_used().len(), 2);
-        assert_eq!(name(&mut names, TWO, &worker, now), some("n3"));
+        assert_eq!(name(&mut names, TWO, &worker, now), "n3");
         assert_eq!(names.take_used(), [(TWO, Arc::from("n3"))]);
-        assert_eq!(name(&mut names, ONE, &manager, now), some("n2"));
+        assert_eq!(name(&mut names, ONE, &manager, now), "n2");
     }
 
     #[test]
@@ -150,7 +147,7 @@ mod tests {
         let (mut names, now) = (PeerNames::default(), Instant::now());
         for hostname in ["n2", "n7"] {
             let manager = peers(PeerSource::Manager, &[(ONE, hostname)]);
-            assert_eq!(name(&mut names, ONE, &manager, now), some(hostname));
+            assert_eq!(name(&mut names, ONE, &manager, now), hostname);
         }
     }
 
@@ -158,9 +155,9 @@ mod tests {
     fn no_two_nodes_have_one_name() {
         let (mut names, now) = (PeerNames::default(), Instant::now());
         let manager = peers(PeerSource::Manager, &[(ONE, "n2"), (TWO, "n2")]);
-        assert_eq!(name(&mut names, ONE, &manager, now), some("n2"));
-        assert_eq!(name(&mut names, TWO, &manager, now), None);
-        assert_eq!(name(&mut names, TWO, &manager, now + PATIENCE), some("10.94.0.13"));
-        assert_eq!(name(&mut names, ONE, &manager, now + PATIENCE), some("n2"));
+        assert_eq!(name(&mut names, ONE, &manager, now), "n2");
+        assert_eq!(name(&mut names, TWO, &manager, now), "");
+        assert_eq!(name(&mut names, TWO, &manager, now + PATIENCE), "10.94.0.13");
+        assert_eq!(name(&mut names, ONE, &manager, now + PATIENCE), "n2");
     }
 }

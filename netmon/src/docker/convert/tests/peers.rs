@@ -63,7 +63,7 @@ fn a_manager_names_every_node_by_its_address() {
         let peers = by_address(&nodes(json), []);
         let names: Vec<_> = peers
             .iter()
-            .map(|(address, peer)| (address.to_string(), peer.name().map(|name| name.to_string())))
+            .map(|(address, peer)| (address.to_string(), peer.name().map(ToString::to_string)))
             .collect();
         let expected = [("10.94.0.11", "n1"), ("10.94.0.12", "n2"), ("10.94.0.13", "n3")]
             .map(|(address, name)| (address.to_owned(), Some(name.to_owned())));

@@ -132,10 +132,10 @@ fn names_stay_when_a_manager_does_not_answer_and_go_when_it_is_none_any_more() {
 fn who_is_on_a_network_is_told_and_ends_with_this_nodes_part_in_it() {
     let mut world = on_an_overlay();
     world.news();
-    assert_eq!(world.inventory.members[&*"net"], None, "it has not answered yet");
+    assert_eq!(world.inventory.members["net"], None, "it has not answered yet");
     world.roster.members(&"net".into(), Surveyed::Members(members(7)));
     assert!(world.news());
-    assert_eq!(world.inventory.members[&*"net"].as_deref(), Some(&members(7)));
+    assert_eq!(world.inventory.members["net"].as_deref(), Some(&members(7)));
     // The same again is no news.
     world.roster.members(&"net".into(), Surveyed::Members(members(7)));
     assert!(!world.news());
@@ -153,7 +153,7 @@ fn a_network_that_the_engine_has_no_part_in_is_forgotten() {
     world.roster.members(&"net".into(), Surveyed::Members(members(7)));
     world.roster.members(&"net".into(), Surveyed::NotHere);
     world.news();
-    assert_eq!(world.inventory.members[&*"net"], None);
+    assert_eq!(world.inventory.members["net"], None);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn hanging_up_forgets_that_a_network_was_asked_for() {
     assert_eq!(world.surveys(), asked(&["net"]));
     world.roster.hang_up();
     world.news();
-    assert_eq!(world.inventory.members[&*"net"].as_deref(), Some(&members(7)));
+    assert_eq!(world.inventory.members["net"].as_deref(), Some(&members(7)));
     world.wait(PACE);
     assert_eq!(world.surveys(), asked(&["net"]));
 }
