@@ -67,6 +67,8 @@ mod programs {
     const FRAGMENT_PLACE: u16 = 0x1fff;
     /// In the first byte of a VXLAN header: there is a network identifier.
     const HAS_VNI: u8 = 0x08;
+    /// All but the priority in a VLAN's tag. No number at all is no VLAN.
+    const VLAN_ID: u32 = 0xfff;
     /// `PACKET_OTHERHOST`: seen only because the device listens to everything.
     const OTHER_HOST: u32 = 3;
 
@@ -86,11 +88,13 @@ mod programs {
     fn count(ctx: &TcContext, direction: u32) {
         // SAFETY: `skb` is the context the kernel called us with, valid for the call, and the fields read are readable
         // in this program type.
-        let (protocol, kind, length, segments) = unsafe {
+        let (protocol, kind, length, segments, vlan) = unsafe {
             let skb = ctx.skb.skb;
-            ((*skb).protocol, (*skb).pkt_type, (*skb).len, (*skb).gso_segs)
+            let vlan = if (*skb).vlan_present == 0 { 0 } else { (*skb).vlan_tci };
+            ((*skb).protocol, (*skb).pkt_type, (*skb).len, (*skb).gso_segs, vlan)
         };
-        if direction == RECEIVE && kind == OTHER_HOST {
+        // With a VLAN's tag it is on its way to or from the device of that VLAN, and passes there too.
+        if vlan & VLAN_ID != 0 || direction == RECEIVE && kind == OTHER_HOST {
             return;
         }
         let (remote, next, header) = match protocol {

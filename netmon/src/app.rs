@@ -130,6 +130,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let engine = docker::Options {
         host: config.docker_host.clone(),
         linger: config.linger,
+        members: collectors.members,
     };
     let engine = docker::spawn(engine, move |inventory| {
         let _told = signals.send(Signal::Inventory(inventory));

@@ -171,6 +171,22 @@ pub struct Config {
     #[arg(long = "no-collector.overlay", overrides_with = "overlay", hide = true)]
     no_overlay: bool,
 
+    /// Who is on the overlay networks, on any node: asked of the engine.
+    #[arg(
+        long = "collector.members",
+        env = "NETMON_COLLECTOR_MEMBERS",
+        overrides_with = "no_members",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    members: bool,
+
+    #[arg(long = "no-collector.members", overrides_with = "members", hide = true)]
+    no_members: bool,
+
     /// Sums over the containers of each service.
     #[arg(
         long = "collector.service",
@@ -335,6 +351,7 @@ impl Config {
             service: self.service && !self.no_service,
             vxlan: self.vxlan && !self.no_vxlan,
             overlay: self.overlay && !self.no_overlay,
+            members: self.members && !self.no_members,
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | `convert` | from the engine's words to the model's; pure |
 //! | `ask` | one question, from the request to the answer in the model's words |
 //! | `roster` | events and answers in, inventory out; pure |
+//! | `roster/survey` | which networks are to be asked who is on them, and when |
 //! | `health` | how the connection is doing, for the metrics and for the log |
 //! | `watch` | the loop around the roster: connects, asks, listens, comes back |
 
@@ -37,6 +38,8 @@ pub struct Options {
     pub host: Option<String>,
     /// How long a container that ended stays in the inventory, so that its last readings find their name.
     pub linger: Duration,
+    /// Whether to ask who is on the overlay networks of this node, on any node.
+    pub members: bool,
 }
 
 /// The engine cannot be watched, now or ever. An engine that is merely down is no error: it is waited for.

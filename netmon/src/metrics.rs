@@ -28,6 +28,7 @@ mod golden;
 mod health;
 mod info;
 pub mod labels;
+mod members;
 mod overlay;
 mod process;
 mod service;
@@ -164,6 +165,11 @@ impl PageCollector for Exposition {
             let room = room(page);
             let left_out = buffers::encode_containers(page, &snapshot.buffers, room)?;
             limited.push((Collector::Buffers, left_out));
+        }
+        if collectors.members {
+            let room = room(page);
+            let left_out = members::encode(page, &snapshot.members, room)?;
+            limited.push((Collector::Members, left_out));
         }
         health::encode_series(page, collectors, &limited)
     }

@@ -11,6 +11,7 @@ pub mod interface;
 pub mod inventory;
 pub mod ledger;
 pub mod overlay;
+pub mod peers;
 pub mod place;
 pub mod protocols;
 pub mod snapshot;

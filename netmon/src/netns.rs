@@ -10,3 +10,4 @@ pub mod enter;
 pub mod protocols;
 pub mod rtnetlink;
 pub mod watch;
+pub mod xfrm;

@@ -6,6 +6,8 @@
 
 pub mod control;
 pub mod drops;
+pub mod members;
+pub mod mtu;
 pub mod overlay;
 pub mod read;
 pub mod state;

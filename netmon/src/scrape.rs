@@ -27,12 +27,12 @@ use crate::{
         place::Place,
         snapshot::{
             AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth,
-            DropRows, Health, InterfaceRow, MapRow, OverlayRows, ProgramRow, QueueRow, ServiceRow, Snapshot,
-            SocketRows, TcpRow, VxlanRow,
+            DropRows, Health, InterfaceRow, MapRow, MemberRows, OverlayRows, ProgramRow, QueueRow, ServiceRow,
+            Snapshot, SocketRows, TcpRow, VxlanRow,
         },
     },
     observe::{
-        Shared, drops, overlay,
+        Shared, drops, members, mtu, overlay,
         read::read_all,
         state::{Owner, State},
         tcp,
@@ -94,7 +94,12 @@ impl Sources {
         let drops = self.drops(&mut state, &mut collectors, &mut maps, &mut programs);
         let (tcp, connections) = self.tcp(&mut state, &mut collectors, &mut maps, &mut programs);
 
-        let overlay = self.overlay(&mut state, &mut collectors, &mut maps, &mut programs);
+        let mut overlay = self.overlay(&mut state, &mut collectors, &mut maps, &mut programs);
+        let members = self.members(&mut state, &mut collectors);
+        let peers = overlay::peers(&mut state);
+        if self.collectors.overlay {
+            overlay.peers = peers;
+        }
 
         let sockets = sockets(&state);
         let buffers = buffers(&state);
@@ -118,6 +123,7 @@ impl Sources {
         let (interfaces, vxlans) = rows(&state);
         let services = services(&state);
         let containers = containers(&inventory, &state);
+        let networks = mtu::networks(&state, &mtu::overlays(&state));
         let attach = state.attach_health().clone();
         drop(state);
         if self.counting_wanted {
@@ -129,17 +135,14 @@ impl Sources {
             });
         }
         let health = self.health(docker, attach, collectors, maps, programs);
-        let (node, networks) = (
-            inventory.node.clone(),
-            inventory.networks.values().map(Arc::clone).collect(),
-        );
         Snapshot {
-            node,
+            node: inventory.node.clone(),
             containers,
             interfaces,
             services,
             vxlans,
             overlay,
+            members,
             drops,
             tcp,
             connections,
@@ -237,7 +240,7 @@ impl Sources {
         rows
     }
 
-    /// What passes between this node and others.
+    /// What is between this node and others, and what passes there.
     fn overlay(
         &self,
         state: &mut State,
@@ -245,33 +248,54 @@ impl Sources {
         maps: &mut Vec<MapRow>,
         programs: &mut Vec<ProgramRow>,
     ) -> OverlayRows {
-        if !self.collectors.overlay || !self.counting_wanted {
+        if !self.collectors.overlay {
             return OverlayRows::default();
         }
         let begin = Instant::now();
-        let mut rows = None;
-        if let Some(map) = &mut *self.overlay.lock() {
+        let mut map = self.overlay.lock();
+        let mut tunnels = None;
+        if let Some(map) = &*map {
             programs.extend(map.programs());
             match map.read().and_then(|tunnels| Ok((tunnels, map.lost()?))) {
-                Ok((tunnels, lost)) => {
-                    rows = Some(overlay::rows(&tunnels, state, begin));
-                    maps.push(OverlayMap::row(tunnels.len() as u64, lost));
-                    let idle = overlay::forgettable(state, begin);
-                    if !idle.is_empty()
-                        && let Err(error) = map.forget(|tunnel| idle.contains(tunnel))
-                    {
-                        warn!(%error, "tunnels that are gone stay in the kernel's map");
-                    }
+                Ok((read, lost)) => {
+                    maps.push(OverlayMap::row(read.len() as u64, lost));
+                    tunnels = Some(read);
                 }
                 Err(error) => warn!(%error, "what passes between nodes is missing from this scrape"),
             }
         }
+        let rows = overlay::rows(tunnels.as_ref(), state, begin);
+        if let (Some(map), Some(_)) = (&mut *map, &tunnels) {
+            let idle = overlay::forgettable(state, begin);
+            if !idle.is_empty()
+                && let Err(error) = map.forget(|tunnel| idle.contains(tunnel))
+            {
+                warn!(%error, "tunnels that are gone stay in the kernel's map");
+            }
+        }
+        // Where nothing is encrypted, nobody misses what a kernel does not tell of encryption.
+        let is_told = rows.xfrm_errors.is_some() || !overlay::has_encryption(state);
         collectors.push(CollectorRow {
             collector: Collector::Overlay.as_str(),
             duration: begin.elapsed(),
-            success: rows.is_some(),
+            success: is_told && (tunnels.is_some() || !self.counting_wanted),
         });
-        rows.unwrap_or_default()
+        rows
+    }
+
+    /// Who is on the overlay networks, on any node.
+    fn members(&self, state: &mut State, collectors: &mut Vec<CollectorRow>) -> MemberRows {
+        if !self.collectors.members {
+            return MemberRows::default();
+        }
+        let begin = Instant::now();
+        let rows = members::rows(state, begin);
+        collectors.push(CollectorRow {
+            collector: Collector::Members.as_str(),
+            duration: begin.elapsed(),
+            success: rows.is_whole,
+        });
+        rows
     }
 
     fn health(

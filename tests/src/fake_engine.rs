@@ -92,6 +92,12 @@ impl Container {
     }
 }
 
+/// The nodes of its Swarm: id, name, address.
+pub const NODES: [(&str, &str, &str); 2] = [
+    ("aaaaaaaaaaaaaaaaaaaaaaaa1", "demo", "10.88.0.1"),
+    ("aaaaaaaaaaaaaaaaaaaaaaaa2", "node2", "10.88.0.2"),
+];
+
 /// What the bridge of a bridge network is called on the node.
 pub const BRIDGE: &str = "br0";
 
@@ -329,9 +335,18 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<Told>) -> std::io::Result<()> {
         "/version" => json!({ "Version": "28.0.0", "ApiVersion": "1.48", "MinAPIVersion": "1.24" }),
         "/info" => json!({
             "Name": "demo", "ServerVersion": "28.0.0", "KernelVersion": "demo",
-            "Swarm": { "NodeID": "demo-node", "ControlAvailable": true },
+            "Swarm": { "NodeID": NODES[0].0, "ControlAvailable": true },
         }),
         "/networks" => told.networks.iter().map(Network::json).collect(),
+        "/nodes" => NODES
+            .iter()
+            .map(|(id, hostname, address)| {
+                json!({
+                    "ID": id, "Description": { "Hostname": hostname }, "Status": { "State": "ready", "Addr": address },
+                })
+            })
+            .collect(),
+        path if path.starts_with("/networks/") => json!({ "Id": &path["/networks/".len()..], "Services": {} }),
         "/containers/json" => told
             .containers
             .iter()

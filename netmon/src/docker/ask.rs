@@ -6,12 +6,12 @@ use tokio::time::sleep;
 
 use super::{
     client::{Client, RequestError},
-    convert::{self, Described},
+    convert::{self, Described, SwarmNode},
     health::Health,
-    roster::{Answer, Question},
+    roster::{Answer, Question, Surveyed},
     wire::{self, List},
 };
-use crate::model::inventory::{ContainerId, Endpoint, Network, Node};
+use crate::model::inventory::{ContainerId, Endpoint, Network, NetworkId, Node};
 
 /// How long a container's description may take before its interfaces are looked up in a list; and how often there, until
 /// they are in it. Without load the description takes a few milliseconds.
@@ -25,8 +25,12 @@ pub(super) enum Outcome {
     Networks(Option<Networks>),
     /// The containers that run. Without them there is nothing to watch.
     Containers(Result<Vec<ContainerId>, RequestError>),
+    /// The Swarm's nodes; nothing if they cannot be had.
+    Nodes(Option<Vec<SwarmNode>>),
     /// What became of the question about this container.
     Container(ContainerId, Answer),
+    /// What became of the question who is on this network.
+    Members(NetworkId, Surveyed),
 }
 
 /// A list of networks.
@@ -41,6 +45,11 @@ pub(super) async fn ask(client: &Client, question: Question, health: &Health) ->
         Question::Node => Outcome::Node(node(client, health).await),
         Question::Networks => Outcome::Networks(networks(client, health).await),
         Question::Containers => Outcome::Containers(containers(client, health).await),
+        Question::Nodes => Outcome::Nodes(nodes(client, health).await),
+        Question::Members(network) => {
+            let answer = members(client, &network, health).await;
+            Outcome::Members(network, answer)
+        }
         Question::Container(id) => {
             let answer = container(client, &id, health).await;
             Outcome::Container(id, answer)
@@ -63,6 +72,42 @@ async fn networks(client: &Client, health: &Health) -> Option<Networks> {
         .ok()?;
     let (networks, complete) = readable(list, convert::network, "a network in a list", health);
     Some(Networks { networks, complete })
+}
+
+async fn nodes(client: &Client, health: &Health) -> Option<Vec<SwarmNode>> {
+    let list = client.get::<List<wire::SwarmNode>>("/nodes").await;
+    let list = list
+        .inspect_err(|error| health.failed("the list of the Swarm's nodes", error))
+        .ok()?;
+    let (nodes, _complete) = readable(list, convert::swarm_node, "a node in a list", health);
+    Some(nodes)
+}
+
+async fn members(client: &Client, network: &NetworkId, health: &Health) -> Surveyed {
+    let about = "a description of who is on a network";
+    let path = format!("/networks/{network}?verbose=true");
+    match client.get::<wire::VerboseNetwork>(&path).await {
+        Ok(described) if described.id == **network => {
+            let (members, nonsense) = convert::members(described);
+            for reason in &nonsense {
+                health.nonsense("a container on another node", reason);
+            }
+            Surveyed::Members(members)
+        }
+        Ok(described) => {
+            health.nonsense(
+                about,
+                &format_args!("asked for {network} it describes {}", described.id),
+            );
+            Surveyed::Nothing
+        }
+        // The last container of this node left it just now.
+        Err(RequestError::Refused { status: 404, .. }) => Surveyed::NotHere,
+        Err(error) => {
+            health.failed(about, &error);
+            Surveyed::Nothing
+        }
+    }
 }
 
 async fn containers(client: &Client, health: &Health) -> Result<Vec<ContainerId>, RequestError> {

@@ -7,8 +7,11 @@ use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
 use super::wire;
 use crate::model::inventory::{Container, ContainerId, Endpoint, Identity, Network, NetworkId, Node, Sandbox, Subnet};
 
+mod peers;
 #[cfg(test)]
 mod tests;
+
+pub(super) use peers::{SwarmNode, by_address, members, swarm_node};
 
 /// How many bytes of a name or label are kept. They become label values of thousands of series; Docker's own names end
 /// far below it (a DNS label has 63), so that only what was never meant as a name is cut.

@@ -8,17 +8,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use self::survey::Survey;
+pub(super) use self::survey::Surveyed;
 use super::{
     ask::Networks,
-    convert::{Change, Described, Stage},
+    convert::{self, Change, Described, Stage, SwarmNode},
 };
-use crate::model::inventory::{Container, ContainerId, Inventory, Network, NetworkId, Node, Sandbox};
+use crate::model::{
+    inventory::{Container, ContainerId, Inventory, Network, NetworkId, Node, Sandbox},
+    peers::{PeerSource, Peers},
+};
 
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -39,8 +44,12 @@ pub(super) enum Question {
     Networks,
     /// Which containers run.
     Containers,
+    /// Which nodes the Swarm has; only a manager knows.
+    Nodes,
     /// What this container is.
     Container(ContainerId),
+    /// Who is on this network, on any node.
+    Members(NetworkId),
 }
 
 /// What came of the question about a container.
@@ -60,7 +69,11 @@ pub(super) struct Roster {
     linger: Duration,
     node: Option<Arc<Node>>,
     networks: BTreeMap<NetworkId, Arc<Network>>,
-    peers: Arc<BTreeMap<IpAddr, Arc<str>>>,
+    /// Who tells of the Swarm's nodes, and which there are.
+    source: PeerSource,
+    nodes: Vec<SwarmNode>,
+    /// Who is on the networks.
+    survey: Survey,
     /// When the list of networks was asked for that is known.
     networks_as_of: i64,
     tracks: BTreeMap<ContainerId, Track>,
@@ -106,12 +119,15 @@ enum Inspect {
 }
 
 impl Roster {
-    pub(super) fn new(linger: Duration) -> Self {
+    /// Nothing is known yet. Whether it is `surveyed` who is on the networks is the operator's choice.
+    pub(super) fn new(linger: Duration, surveyed: bool) -> Self {
         Self {
             linger,
             node: None,
             networks: BTreeMap::new(),
-            peers: Arc::default(),
+            source: PeerSource::default(),
+            nodes: Vec::new(),
+            survey: Survey::new(surveyed),
             networks_as_of: 0,
             tracks: BTreeMap::new(),
             urgent: VecDeque::new(),
@@ -131,6 +147,7 @@ impl Roster {
         self.syncing.get_or_insert_default();
         self.wanted
             .extend([Question::Node, Question::Networks, Question::Containers]);
+        self.survey.renew();
     }
 
     /// Whether a sync has just come to its end; says so once. It does not wait for the node, over whose description a
@@ -156,6 +173,7 @@ impl Roster {
         self.wanted.clear();
         self.open.clear();
         self.syncing = None;
+        self.survey.hang_up();
         for track in self.tracks.values_mut() {
             track.inspect = Inspect::Idle;
         }
@@ -177,6 +195,16 @@ impl Roster {
         self.next_inspect(asked).map(Question::Container)
     }
 
+    /// The next network to ask for now; to be called until there is none.
+    pub(super) fn survey_question(&mut self, now: Instant) -> Option<Question> {
+        self.survey.next(now).map(Question::Members)
+    }
+
+    /// When there will be a network to ask for that has to wait now.
+    pub(super) fn next_survey(&self) -> Option<Instant> {
+        self.survey.next_due()
+    }
+
     /// Takes an event in, `at` its moment by the engine's clock.
     pub(super) fn event(&mut self, change: Change, at: i64, now: Instant) {
         match change {
@@ -194,10 +222,37 @@ impl Roster {
     /// Takes in what the node is; nothing if that could not be found out.
     pub(super) fn node(&mut self, node: Option<Node>) {
         self.open.remove(&Question::Node);
-        if let Some(node) = node.filter(|node| self.node.as_deref() != Some(node)) {
+        let Some(node) = node else { return };
+        if node.role == "manager" {
+            self.wanted.insert(Question::Nodes);
+        } else if self.source != PeerSource::Worker {
+            // What it knew as a manager grows old from now on.
+            self.source = PeerSource::Worker;
+            self.nodes = Vec::new();
+            self.changed = true;
+        }
+        if self.node.as_deref() != Some(&node) {
             self.node = Some(Arc::new(node));
             self.changed = true;
         }
+    }
+
+    /// Takes in which nodes the Swarm has; nothing if that could not be found out. Where some were left out because they
+    /// make no sense, they have no names.
+    pub(super) fn nodes(&mut self, nodes: Option<Vec<SwarmNode>>) {
+        self.open.remove(&Question::Nodes);
+        let is_manager = self.node.as_ref().is_some_and(|node| node.role == "manager");
+        let (Some(nodes), true) = (nodes, is_manager) else {
+            return;
+        };
+        self.changed |= self.source != PeerSource::Manager || self.nodes != nodes;
+        self.source = PeerSource::Manager;
+        self.nodes = nodes;
+    }
+
+    /// Takes in who is on a network.
+    pub(super) fn members(&mut self, network: &NetworkId, answer: Surveyed) {
+        self.changed |= self.survey.answer(network, answer);
     }
 
     /// Takes in which networks there are; nothing if that could not be found out. Where some were left out because they
@@ -265,7 +320,7 @@ impl Roster {
             &mut self.urgent_open
         }) -= 1;
         let expires = now + self.linger;
-        self.changed |= match answer {
+        let is_news = match answer {
             // Between two attempts it has no process and no interface. A sync that finds it so has found nothing new.
             Answer::Described(described)
                 if routine && described.stage == Stage::Restarting && track.known.is_none() =>
@@ -276,6 +331,12 @@ impl Roster {
             Answer::NotFound => track.end(asked, expires),
             Answer::Nothing => false,
         };
+        self.changed |= is_news;
+        if let (true, Some(known)) = (is_news, &track.known) {
+            for endpoint in &known.endpoints {
+                self.survey.changed(&endpoint.network);
+            }
+        }
         // A network that came with the container, or that was missed: the list is older than the container.
         let unknown = |known: &Arc<Container>| {
             known
@@ -315,18 +376,40 @@ impl Roster {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
+        let overlays = self.overlays_here();
+        self.survey.has_part_in(&overlays);
+        let members = self.survey.members();
+        let gossip = members.values().flatten().flat_map(|members| &members.nodes);
+        let peers = Peers {
+            source: self.source,
+            nodes: convert::by_address(&self.nodes, gossip),
+        };
         let known = |(id, track): (&ContainerId, &Track)| Some((Arc::clone(id), track.known.clone()?));
         let inventory = Inventory {
             node: self.node.clone(),
             containers: self.tracks.iter().filter_map(known).collect(),
             networks: self.networks.clone(),
-            peers: Arc::clone(&self.peers),
+            peers: Arc::new(peers),
+            members,
         };
         if inventory == *self.published {
             return None;
         }
         self.published = Arc::new(inventory);
         Some(Arc::clone(&self.published))
+    }
+
+    /// The overlay networks that running containers of this node are on: the engine knows who is on those alone.
+    fn overlays_here(&self) -> BTreeSet<NetworkId> {
+        let running = self.tracks.values().filter_map(|track| track.known.as_ref());
+        let endpoints = running.filter(|known| known.running).flat_map(|known| &known.endpoints);
+        let is_overlay = |id: &&NetworkId| {
+            self.networks
+                .get(*id)
+                .is_some_and(|network| network.driver == "overlay")
+        };
+        let networks = endpoints.map(|endpoint| &endpoint.network);
+        networks.filter(is_overlay).cloned().collect()
     }
 
     /// Whether a container runs by what is known, or is asked for.
@@ -374,7 +457,13 @@ impl Roster {
         let runs = track.runs();
         let is_news = at > track.as_of;
         if is_news {
-            self.changed |= track.end(at, expires);
+            let is_news = track.end(at, expires);
+            self.changed |= is_news;
+            if let (true, Some(known)) = (is_news, &track.known) {
+                for endpoint in &known.endpoints {
+                    self.survey.changed(&endpoint.network);
+                }
+            }
             // It may have been another run than the one that is known: each lingers for the whole time.
             track.expires = track.expires.map(|_| expires);
         }

@@ -57,14 +57,14 @@ pub struct Watch {
 ///
 /// Outside a tokio runtime.
 pub fn spawn(options: Options, publish: impl Fn(Arc<Inventory>) + Send + Sync + 'static) -> Result<Watch, DockerError> {
-    let Options { host, linger } = options;
+    let Options { host, linger, members } = options;
     let environment = std::env::var("DOCKER_HOST").ok();
     let host = Host::choose(host.as_deref(), environment.as_deref())?;
     let health = Arc::new(Health::new());
     let (stop, stopped) = oneshot::channel();
     let watcher = Watcher {
         host,
-        roster: Roster::new(linger),
+        roster: Roster::new(linger, members),
         health: Arc::clone(&health),
         publish,
         stopped,
@@ -170,7 +170,12 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
                 next_sync = Some(Instant::now() + SYNC_EVERY);
             }
             self.publish_news();
+            while let Some(question) = self.roster.survey_question(Instant::now().into_std()) {
+                let (client, health) = (client.clone(), Arc::clone(&self.health));
+                open.spawn(async move { ask(&client, question, &health).await });
+            }
             let expiry = self.next_expiry();
+            let next_survey = self.roster.next_survey().map(Instant::from_std);
             tokio::select! {
                 _ = &mut self.stopped => return End::Stopped,
                 event = events.next() => match event {
@@ -189,6 +194,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
                     }
                 },
                 () = until(expiry) => self.roster.expire(std::time::Instant::now()),
+                () = until(next_survey) => {}
                 () = until(next_sync) => {
                     next_sync = None;
                     self.roster.sync();
@@ -233,6 +239,8 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
                 self.roster.containers(running?);
                 self.health.up();
             }
+            Outcome::Nodes(nodes) => self.roster.nodes(nodes),
+            Outcome::Members(network, answer) => self.roster.members(&network, answer),
             Outcome::Container(id, answer) => self.roster.container(&id, answer, std::time::Instant::now()),
         }
         Ok(())

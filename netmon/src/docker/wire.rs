@@ -153,6 +153,77 @@ pub(super) struct IpamConfig {
     pub(super) subnet: String,
 }
 
+/// An element of `GET /nodes`, which only a manager answers.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct SwarmNode {
+    #[serde(rename = "ID")]
+    pub(super) id: String,
+    pub(super) description: Option<NodeDescription>,
+    pub(super) status: Option<NodeStatus>,
+    pub(super) manager_status: Option<ManagerStatus>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct NodeDescription {
+    pub(super) hostname: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct NodeStatus {
+    pub(super) state: String,
+    /// Of a manager it may be `0.0.0.0`.
+    pub(super) addr: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct ManagerStatus {
+    /// With a port.
+    pub(super) addr: String,
+}
+
+/// `GET /networks/{id}?verbose=true`, of which only what the network's gossip says is read. (Its `Peers` have names, too:
+/// numbers that each engine draws for itself when it starts.)
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct VerboseNetwork {
+    pub(super) id: String,
+    /// What this node has on it, by the container's id, or by another name for what is no container's.
+    pub(super) containers: Option<BTreeMap<String, serde_json::Value>>,
+    /// By the service's name, which is empty for containers of none. Each a [`NetworkService`].
+    pub(super) services: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct NetworkContainer {
+    /// With the length of the subnet's prefix.
+    #[serde(rename = "IPv4Address")]
+    pub(super) ipv4_address: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct NetworkService {
+    /// `<nil>` where there is none.
+    #[serde(rename = "VIP")]
+    pub(super) vip: String,
+    pub(super) tasks: Option<List<NetworkTask>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct NetworkTask {
+    pub(super) name: String,
+    #[serde(rename = "EndpointIP")]
+    pub(super) endpoint_ip: String,
+    /// `Host IP` is the address that the endpoint's node sends from.
+    pub(super) info: Option<BTreeMap<String, String>>,
+}
+
 /// A line of `GET /events`. The fields `status`, `id` and `from` are gone from newer engines.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

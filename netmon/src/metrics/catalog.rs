@@ -11,8 +11,9 @@ use super::{
     labels::{
         BuildInfo, ByCollector, Capability, Connections, Container, ContainerDrop, ContainerInfo, ContainerNetwork,
         ContainerNetworkFailure, EncryptedPeer, Event, Family as AddressFamily, Interface, InterfaceInfo,
-        InterfaceQueue, Map, NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, Peer, PeerDirection, Program, ProgramInfo,
-        Reason, Service, State, Sysctl, Threshold, UnattributedDrop, Unlabelled, Vxlan,
+        InterfaceQueue, Map, NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, OverlayEndpoint, OverlayNetwork,
+        OverlayService, Peer, PeerDirection, PeerInfo, Program, ProgramInfo, Reason, Service, State, Sysctl, Threshold,
+        UnattributedDrop, Underlay, Unlabelled, Vxlan,
     },
     value::{Counter, Gauge, Histogram, Info},
 };
@@ -223,9 +224,9 @@ families! {
         VXLAN_TRANSMIT_PACKETS_DROPPED: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit_packets_dropped",
             "Packets to other nodes that this node's VXLAN device dropped: among them those to addresses that no node is known for.";
         OVERLAY_RECEIVE_BYTES: Counter<Peer> = Overlay, "netmon_overlay_receive" in Bytes,
-            "Bytes that came from the other node through the network's tunnel, outer headers included, as they came in by the card: of a super-packet only the first headers. Without what came encrypted.";
+            "Bytes that came from the other node through the network's tunnel, outer headers included, as they came in by the card: of a super-packet only the first headers, of a packet in IP fragments only the first. Without what came encrypted.";
         OVERLAY_TRANSMIT_BYTES: Counter<Peer> = Overlay, "netmon_overlay_transmit" in Bytes,
-            "Bytes that went to the other node through the network's tunnel, outer headers included, as they were handed to the card: of a super-packet only the first headers. Without what went encrypted.";
+            "Bytes that went to the other node through the network's tunnel, outer headers included, as they were handed to the card: of a super-packet only the first headers, of a packet in IP fragments only the first. Without what went encrypted.";
         OVERLAY_RECEIVE_PACKETS: Counter<Peer> = Overlay, "netmon_overlay_receive_packets",
             "Packets that came from the other node through the network's tunnel, as they were on the wire. Without what came encrypted.";
         OVERLAY_TRANSMIT_PACKETS: Counter<Peer> = Overlay, "netmon_overlay_transmit_packets",
@@ -240,12 +241,26 @@ families! {
             "Encrypted packets (ESP) from a node that an encrypted network reaches.";
         OVERLAY_ESP_TRANSMIT_PACKETS: Counter<EncryptedPeer> = Overlay, "netmon_overlay_esp_transmit_packets",
             "Encrypted packets (ESP) to a node that an encrypted network reaches.";
+        OVERLAY_MTU: Gauge<OverlayNetwork> = Overlay, "netmon_overlay_mtu" in Bytes,
+            "How large packets of the network's containers may be: the MTU of its VXLAN device on this node, the smallest where there are several.";
+        OVERLAY_OVERHEAD: Gauge<OverlayNetwork> = Overlay, "netmon_overlay_overhead" in Bytes,
+            "How much larger the network's largest packet is between nodes: VXLAN's and the outer headers (50 over IPv4, 70 over IPv6), and encryption where the network has it. With the network's MTU it must fit into the underlay's.";
+        UNDERLAY_MTU: Gauge<Underlay> = Overlay, "netmon_underlay_mtu" in Bytes,
+            "How large packets between nodes may be: the MTU of the node's device that leads to other nodes.";
+        OVERLAY_PEER_INFO: Info<PeerInfo> = Overlay, "netmon_overlay_peer",
+            "Another node: what it is called here, the address that it sends from, and its hostname and id where this node's engine tells them.";
+        OVERLAY_ENDPOINT_INFO: Info<OverlayEndpoint> = Members, "netmon_overlay_endpoint",
+            "A container on an overlay network that this node has a part in, on whatever node it is (peer), as the network's gossip says; and this node's own load balancer there (lb-NETWORK), from which comes what it passes on of virtual addresses. Up to a minute old.";
+        OVERLAY_SERVICE_INFO: Info<OverlayService> = Members, "netmon_overlay_service",
+            "The virtual address of a service on an overlay network that this node has a part in. Up to a minute old.";
     }
     "Networks and the node" {
         NETWORK_INFO: Info<NetworkInfo> = Docker, "netmon_network",
-            "A Docker network that this node knows of. Several VXLAN identifiers or subnets stand in one label with commas between them.";
+            "A Docker network that this node knows of. Its MTU is what its containers get. Several VXLAN identifiers or subnets stand in one label with commas between them.";
         NODE_INFO: Info<NodeInfo> = Docker, "netmon_node",
             "The node. Its id and role are empty outside a Swarm.";
+        NODE_XFRM_ERRORS: Counter<Reason> = Overlay, "netmon_node_xfrm_errors",
+            "Packets that the node dropped because something was wrong with their encryption (IPsec), which encrypted overlay networks use, by the kernel's name of the reason. Since the node was started.";
     }
     "The Docker engine" {
         DOCKER_UP: Gauge<Unlabelled> = Docker, "netmon_docker_up",

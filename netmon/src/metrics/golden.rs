@@ -113,6 +113,7 @@ fn the_series_a_page_says_it_has_are_the_series_it_has() {
         service: false,
         vxlan: false,
         overlay: false,
+        members: false,
     };
     for collectors in [Collectors::default(), all_off] {
         for snapshot in [snapshot(), Snapshot::default()] {
@@ -150,6 +151,7 @@ fn what_is_switched_off_is_not_there() {
             service: false,
             vxlan: false,
             overlay: false,
+            members: false,
         },
         series_limit: 0,
     };

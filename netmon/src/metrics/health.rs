@@ -124,6 +124,6 @@ pub(super) fn encode_series(page: &mut Page<'_>, collectors: Collectors, limited
 
 /// How many series [`encode_series`] makes at most.
 pub(super) fn series_of_series(collectors: Collectors) -> usize {
-    // Of every collector the count, and of five whether they were limited.
-    wanted(collectors).count() + 5
+    // Of every collector the count, and of six whether they were limited.
+    wanted(collectors).count() + 6
 }

@@ -171,6 +171,16 @@ label_sets! {
     PeerDirection { network, peer, direction }
     /// Another node.
     EncryptedPeer { peer }
+    /// An overlay network.
+    OverlayNetwork { network }
+    /// A device that leads to other nodes.
+    Underlay { interface }
+    /// What else is known of another node.
+    PeerInfo { peer, address, hostname, node_id }
+    /// A container on an overlay network, on any node.
+    OverlayEndpoint { network, ip_address, container, service, peer }
+    /// A service's virtual address on an overlay network.
+    OverlayService { network, service, virtual_ip }
     /// What else is known of a container.
     ContainerInfo {
         container, service, stack, container_id, image, task_id, task_slot, network_mode, state, shares_with,

@@ -19,6 +19,8 @@ pub enum Collector {
     Vxlan,
     /// What passes between nodes.
     Overlay,
+    /// Who is on the overlay networks, on any node.
+    Members,
     /// What the engine says there is.
     Docker,
     /// How netmon itself is doing.
@@ -27,7 +29,7 @@ pub enum Collector {
 
 impl Collector {
     /// Every collector, in the order of the metrics.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Traffic,
         Self::Drops,
         Self::Tcp,
@@ -36,6 +38,7 @@ impl Collector {
         Self::Service,
         Self::Vxlan,
         Self::Overlay,
+        Self::Members,
         Self::Docker,
         Self::Netmon,
     ];
@@ -52,6 +55,7 @@ impl Collector {
             Self::Service => "service",
             Self::Vxlan => "vxlan",
             Self::Overlay => "overlay",
+            Self::Members => "members",
             Self::Docker => "docker",
             Self::Netmon => "netmon",
         }
@@ -78,6 +82,8 @@ pub struct Collectors {
     pub vxlan: bool,
     /// [`Collector::Overlay`].
     pub overlay: bool,
+    /// [`Collector::Members`].
+    pub members: bool,
 }
 
 impl Default for Collectors {
@@ -91,6 +97,7 @@ impl Default for Collectors {
             service: true,
             vxlan: true,
             overlay: true,
+            members: true,
         }
     }
 }
@@ -108,6 +115,7 @@ impl Collectors {
             Collector::Service => self.service,
             Collector::Vxlan => self.vxlan,
             Collector::Overlay => self.overlay,
+            Collector::Members => self.members,
             Collector::Docker | Collector::Netmon => true,
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
-use super::interface::MacAddress;
+use super::{
+    interface::MacAddress,
+    peers::{Members, Peers},
+};
 
 /// A container's full id (64 hexadecimal digits).
 pub type ContainerId = Arc<str>;
@@ -18,8 +21,10 @@ pub struct Inventory {
     pub containers: BTreeMap<ContainerId, Arc<Container>>,
     /// Every network that this node knows of.
     pub networks: BTreeMap<NetworkId, Arc<Network>>,
-    /// The names of the Swarm's nodes by their addresses, as a manager tells them.
-    pub peers: Arc<BTreeMap<IpAddr, Arc<str>>>,
+    /// The Swarm's nodes.
+    pub peers: Arc<Peers>,
+    /// What is on the overlay networks that this node has a part in; nothing yet of one that was not answered for.
+    pub members: BTreeMap<NetworkId, Option<Arc<Members>>>,
 }
 
 /// The node.

@@ -1,6 +1,6 @@
 //! What passes between nodes, as the kernel programs count it on the devices that lead to other nodes.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use netmon_common::overlay::Outer;
 
@@ -26,6 +26,9 @@ pub enum TunnelKind {
     /// Encrypted: whose network it is cannot be seen.
     Esp,
 }
+
+/// What went wrong with encryption in a namespace, by the kernel's name of the reason.
+pub type XfrmErrors = BTreeMap<Arc<str>, u64>;
 
 /// Every tunnel's counts.
 pub type Tunnels = BTreeMap<Tunnel, Directions<OuterCounts>>;

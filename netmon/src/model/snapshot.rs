@@ -1,13 +1,13 @@
 //! One scrape's worth of facts: what the metrics are made of, and all they are made of.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     buffers::{ContainerBuffers, NodeBuffers, Queue},
     counters::{Directions, Totals},
     interface::Device,
     inventory::{Container, Identity, Network, Node},
-    overlay::OuterCounts,
+    overlay::{OuterCounts, XfrmErrors},
     place::Cause,
     protocols::Losses,
     tcp::{Events, Segments},
@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub vxlans: Vec<VxlanRow>,
     /// What passes between this node and others.
     pub overlay: OverlayRows,
+    /// Who is on the overlay networks, on any node.
+    pub members: MemberRows,
     /// Packets that the kernel threw away.
     pub drops: DropRows,
     /// Every container's TCP connections, by network.
@@ -51,6 +53,86 @@ pub struct OverlayRows {
     pub clear: Vec<OverlayRow>,
     /// Encrypted, by node.
     pub encrypted: Vec<EncryptedRow>,
+    /// The networks themselves.
+    pub networks: Vec<OverlayNetworkRow>,
+    /// The devices that lead to other nodes.
+    pub underlay: Vec<UnderlayRow>,
+    /// The other nodes.
+    pub peers: Vec<PeerRow>,
+    /// What went wrong with encryption on the node; nothing where the kernel does not tell.
+    pub xfrm_errors: Option<Arc<XfrmErrors>>,
+}
+
+/// An overlay network on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverlayNetworkRow {
+    /// The network.
+    pub network: Arc<str>,
+    /// How large its containers' packets may be, in bytes.
+    pub mtu_bytes: u32,
+    /// How much larger such a packet is between nodes, in bytes.
+    pub overhead_bytes: u32,
+}
+
+/// A device of the node's that leads to other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderlayRow {
+    /// Its name.
+    pub interface: String,
+    /// How large packets on it may be, in bytes.
+    pub mtu_bytes: u32,
+}
+
+/// Another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerRow {
+    /// What it is called on the page.
+    pub peer: Arc<str>,
+    /// The address that it sends from.
+    pub address: IpAddr,
+    /// Its hostname; empty where the engine does not tell.
+    pub hostname: Arc<str>,
+    /// Its node id; empty where nothing gives it away.
+    pub node_id: Arc<str>,
+}
+
+/// Who is on the overlay networks that this node has a part in, on any node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberRows {
+    /// The containers.
+    pub endpoints: Vec<MemberRow>,
+    /// The virtual addresses of services.
+    pub services: Vec<VirtualAddressRow>,
+    /// Every network was answered for.
+    pub is_whole: bool,
+    /// There are more than netmon kept.
+    pub is_cut: bool,
+}
+
+/// A container on an overlay network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRow {
+    /// The network.
+    pub network: Arc<str>,
+    /// Its address there.
+    pub address: IpAddr,
+    /// Its name.
+    pub container: String,
+    /// Its service; empty for a container of none.
+    pub service: String,
+    /// The node that it is on, as it is called on the page; empty where that is not known.
+    pub peer: Arc<str>,
+}
+
+/// A service's virtual address on an overlay network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualAddressRow {
+    /// The network.
+    pub network: Arc<str>,
+    /// The service.
+    pub service: String,
+    /// The address.
+    pub address: IpAddr,
 }
 
 /// A network's packets to and from another node.

@@ -8,13 +8,18 @@ use std::{
     time::Instant,
 };
 
-use super::state::{Namespace, State};
-use crate::model::{
-    counters::Directions,
-    inventory::Inventory,
-    overlay::{OuterCounts, Tunnel, TunnelKind, Tunnels},
-    place::Place,
-    snapshot::{EncryptedRow, OverlayRow, OverlayRows},
+use super::{
+    mtu,
+    state::{Namespace, State},
+};
+use crate::{
+    model::{
+        counters::Directions,
+        overlay::{OuterCounts, Tunnel, TunnelKind, Tunnels, XfrmErrors},
+        place::Place,
+        snapshot::{EncryptedRow, OverlayRow, OverlayRows, PeerRow},
+    },
+    netns::discover::Role,
 };
 
 /// A network's identifiers, and the nodes that it sends to.
@@ -24,16 +29,64 @@ struct Reach {
     remotes: BTreeSet<IpAddr>,
 }
 
-/// Lays a reading out by network and node. A node is in it as long as the network sends to it, and for a while after
+/// What there is between nodes, and what the programs counted there, if there are any: by network and node. A node is in it as long as the network sends to it, and for a while after
 /// anything passed: one that sends to us though we do not send to it is worth seeing.
-pub fn rows(tunnels: &Tunnels, state: &mut State, now: Instant) -> OverlayRows {
+///
+/// One whose name is not decided yet is held back.
+pub fn rows(tunnels: Option<&Tunnels>, state: &mut State, now: Instant) -> OverlayRows {
+    let rows = OverlayRows {
+        networks: mtu::overlays(state),
+        underlay: mtu::underlay(state),
+        xfrm_errors: xfrm_errors(state),
+        ..OverlayRows::default()
+    };
+    let Some(tunnels) = tunnels else { return rows };
+    let (clear, encrypted) = counts(tunnels, state, now);
+    OverlayRows {
+        clear,
+        encrypted,
+        ..rows
+    }
+}
+
+/// The other nodes that are shown, once everything that names them has been laid out.
+pub fn peers(state: &mut State) -> Vec<PeerRow> {
+    let shown = state.peer_names.take_used();
+    let known = &state.inventory().peers.nodes;
+    let row = |(address, peer): (IpAddr, Arc<str>)| {
+        let known = known.get(&address).cloned().unwrap_or_default();
+        PeerRow {
+            peer,
+            address,
+            hostname: known.hostname,
+            node_id: known.node_id,
+        }
+    };
+    shown.into_iter().map(row).collect()
+}
+
+fn xfrm_errors(state: &State) -> Option<Arc<XfrmErrors>> {
+    let mut namespaces = state.namespaces().values();
+    let node = namespaces.find(|namespace| namespace.file.role == Role::Node)?;
+    node.xfrm_errors.clone()
+}
+
+/// Whether a network here was asked to encrypt what it sends.
+#[must_use]
+pub fn has_encryption(state: &State) -> bool {
+    networks(state)
+        .keys()
+        .any(|network| mtu::is_encrypted(state.inventory(), network))
+}
+
+fn counts(tunnels: &Tunnels, state: &mut State, now: Instant) -> (Vec<OverlayRow>, Vec<EncryptedRow>) {
     state.outers.counted(tunnels, now);
     let networks = networks(state);
     let linger = state.linger();
     let mut clear: BTreeMap<(Arc<str>, IpAddr), Directions<OuterCounts>> = BTreeMap::new();
     let mut encrypted: BTreeSet<IpAddr> = BTreeSet::new();
     for (network, reach) in &networks {
-        let must_be_encrypted = must_be_encrypted(state.inventory(), network);
+        let must_be_encrypted = mtu::is_encrypted(state.inventory(), network);
         let lively = state.outers.lively(linger, now).filter_map(|tunnel| match tunnel.kind {
             TunnelKind::Vxlan { vni } if reach.vnis.contains(&vni) => Some(tunnel.remote),
             TunnelKind::Vxlan { .. } | TunnelKind::Esp => None,
@@ -54,31 +107,26 @@ pub fn rows(tunnels: &Tunnels, state: &mut State, now: Instant) -> OverlayRows {
             }
         }
     }
-    let inventory = state.inventory();
-    OverlayRows {
-        clear: clear
-            .into_iter()
-            .map(|((network, remote), counts)| OverlayRow {
-                peer: peer(inventory, remote),
-                must_be_encrypted: must_be_encrypted(inventory, &network),
-                network,
-                counts,
-            })
-            .collect(),
-        encrypted: encrypted
-            .into_iter()
-            .map(|remote| EncryptedRow {
-                peer: peer(inventory, remote),
-                counts: state
-                    .outers
-                    .counts(&Tunnel {
-                        kind: TunnelKind::Esp,
-                        remote,
-                    })
-                    .unwrap_or_default(),
-            })
-            .collect(),
-    }
+    let inventory = Arc::clone(state.inventory());
+    let State { outers, peer_names, .. } = state;
+    let mut peer = |remote: IpAddr| peer_names.name(remote, &inventory.peers, now);
+    let clear = clear.into_iter().filter_map(|((network, remote), counts)| {
+        Some(OverlayRow {
+            peer: peer(remote)?,
+            must_be_encrypted: mtu::is_encrypted(&inventory, &network),
+            network,
+            counts,
+        })
+    });
+    let clear = clear.collect();
+    let kind = TunnelKind::Esp;
+    let encrypted = encrypted.into_iter().filter_map(|remote| {
+        Some(EncryptedRow {
+            peer: peer(remote)?,
+            counts: outers.counts(&Tunnel { kind, remote }).unwrap_or_default(),
+        })
+    });
+    (clear, encrypted.collect())
 }
 
 /// The tunnels that can be forgotten: nothing passed for a while, and no network here sends to that node any more. What
@@ -114,19 +162,6 @@ fn networks(state: &State) -> BTreeMap<Arc<str>, Reach> {
         }
     }
     networks
-}
-
-fn must_be_encrypted(inventory: &Inventory, network: &str) -> bool {
-    let mut named = inventory.networks.values().filter(|known| known.name == network);
-    named.any(|known| known.encrypted)
-}
-
-/// A node's name where the engine tells it, which only a manager's does; else its address.
-fn peer(inventory: &Inventory, address: IpAddr) -> Arc<str> {
-    match inventory.peers.get(&address) {
-        Some(name) => Arc::clone(name),
-        None => Arc::from(address.to_string()),
-    }
 }
 
 #[cfg(test)]

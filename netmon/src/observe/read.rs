@@ -17,6 +17,7 @@ use crate::{
         enter::{EnterError, Traveller, travel},
         protocols::Reader,
         rtnetlink::{Client, NetlinkError},
+        xfrm,
     },
 };
 
@@ -105,6 +106,13 @@ fn read_counters(
     if wanted.tcp || wanted.sockets {
         let protocols = reader.read()?;
         state.counted(netns, protocols);
+    }
+    if wanted.overlay && is_node {
+        let errors = xfrm::errors();
+        if let Err(error) = &errors {
+            warn!(%error, "what went wrong with encryption is missing from this scrape");
+        }
+        state.failed_to_transform(netns, errors.unwrap_or_default());
     }
     let between = Instant::now();
     reading.protocols += between - begin;

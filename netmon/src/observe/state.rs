@@ -3,6 +3,7 @@
 mod interface;
 mod namespaces;
 mod naming;
+mod peers;
 mod services;
 mod sites;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use self::{
     interface::{Ended, Interface, Programs},
     namespaces::{Departed, Namespace, TunnelDevice},
     naming::Owner,
+    peers::PeerNames,
     services::{ServiceKey, Services},
     sites::Sites,
     tunnels::Outers,
@@ -89,6 +91,10 @@ pub struct State {
     services: Services,
     /// What the programs counted between nodes.
     pub outers: Outers,
+    /// What other nodes are called.
+    pub peer_names: PeerNames,
+    /// The numbers of the node's devices that lead to other nodes.
+    pub underlay: BTreeSet<u32>,
     attach: AttachHealth,
 }
 
@@ -110,6 +116,8 @@ impl State {
             sites: Sites::default(),
             services: Services::default(),
             outers: Outers::default(),
+            peer_names: PeerNames::default(),
+            underlay: BTreeSet::new(),
             attach: AttachHealth {
                 delay: Histogram::new(&DELAY_BOUNDS),
                 failures: BTreeMap::new(),
@@ -244,6 +252,7 @@ impl State {
             let tunnel = TunnelDevice {
                 vni,
                 port,
+                mtu: device.mtu,
                 remotes: remotes.unwrap_or_default(),
             };
             Some((device.ifindex, tunnel))

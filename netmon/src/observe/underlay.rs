@@ -1,7 +1,9 @@
-//! Puts the programs that count what passes between nodes on the devices that lead to other nodes.
+//! Finds the devices that lead to other nodes, and puts the programs on them that count what passes there.
 //!
 //! Which those are nobody says. They are the devices of the node's namespace that its routes to the tunnels' far ends go
-//! through, and the one with the address by which the node is known in its Swarm, which is there before any tunnel.
+//! through, and the one with the address by which the node is known in its Swarm, which is there before any tunnel. No
+//! packet may pass two of them: a port of a bridge or a bond is left out where the whole is one, and what passes a device
+//! with a VLAN's tag is counted where the tag is off (`netmon-ebpf/src/overlay.rs`).
 
 use std::{
     collections::BTreeSet,
@@ -15,10 +17,10 @@ use tracing::{debug, info, warn};
 use super::{Shared, state::State};
 use crate::{
     datapath::overlay::{OverlayMap, SharedOverlay},
-    model::interface::Device,
+    model::interface::{Device, DeviceKind},
     netns::{
         discover::Role,
-        enter::{EnterError, Traveller, travel},
+        enter::{EnterError, travel},
         rtnetlink::{Client, NetlinkError},
     },
 };
@@ -68,9 +70,6 @@ impl Underlay {
 
     /// Looks whether there are tunnels to nodes that were not there before, and puts the programs where they pass.
     pub(super) fn tend(&mut self, shared: &Shared, now: Instant) {
-        if !self.overlay.lock().is_some() {
-            return;
-        }
         let (ends, node) = {
             let state = shared.lock();
             (ends(&state), node_file(&state))
@@ -84,15 +83,21 @@ impl Underlay {
             return;
         }
         let overlay = &self.overlay;
-        let tended = travel(|traveller| {
-            let mut overlay = overlay.lock();
-            match &mut *overlay {
-                Some(overlay) => attach(overlay, &ends, port, &node, traveller),
-                None => Ok(()),
+        let tended = travel(|traveller| -> Result<BTreeSet<u32>, TendError> {
+            let _file = traveller.enter(&node)?;
+            let mut client = Client::open()?;
+            let devices = client.devices()?;
+            let wanted = ways(&ends, &devices, &mut client)?;
+            if let Some(overlay) = &mut *overlay.lock() {
+                attach(overlay, &devices, &wanted, port)?;
             }
+            Ok(wanted)
         });
         let failed = match tended {
-            Ok(Ok(())) => None,
+            Ok(Ok(wanted)) => {
+                shared.lock().underlay = wanted;
+                None
+            }
             Ok(Err(error)) => Some(error),
             Err(error) => Some(error.into()),
         };
@@ -149,38 +154,95 @@ fn node_file(state: &State) -> Option<PathBuf> {
     Some(node.file.path.clone())
 }
 
-fn attach(
-    overlay: &mut OverlayMap,
-    ends: &Ends,
-    port: u16,
-    node: &std::path::Path,
-    traveller: &mut Traveller,
-) -> Result<(), TendError> {
-    overlay.tell_port(port)?;
-    let _file = traveller.enter(node)?;
-    let mut client = Client::open()?;
-    let devices = client.devices()?;
-    let is_there = |ifindex: u32| devices.iter().any(|device| device.ifindex == ifindex);
-    let gone: Vec<u32> = overlay.devices().filter(|ifindex| !is_there(*ifindex)).collect();
-    for ifindex in gone {
-        overlay.unwatch(ifindex);
-    }
-
+/// The devices that lead to other nodes.
+fn ways(ends: &Ends, devices: &[Device], client: &mut Client) -> Result<BTreeSet<u32>, NetlinkError> {
     let mut wanted: BTreeSet<u32> = BTreeSet::new();
     for remote in &ends.remotes {
         wanted.extend(client.way_to(*remote)?);
     }
     let is_own = |device: &&Device| ends.node.is_some_and(|own| device.addresses.contains(&own));
     wanted.extend(devices.iter().find(is_own).map(|device| device.ifindex));
-    for device in devices.iter().filter(|device| wanted.contains(&device.ifindex)) {
-        let watched = overlay.devices().any(|ifindex| ifindex == device.ifindex);
-        if watched || overlay.devices().count() >= MAX_DEVICES {
-            continue;
+    Ok(outermost(&wanted, devices))
+}
+
+/// Of these devices those that are no part of another of them. Nothing leads out through loopback.
+fn outermost(wanted: &BTreeSet<u32>, devices: &[Device]) -> BTreeSet<u32> {
+    let is_part = |device: &Device| device.master.is_some_and(|whole| wanted.contains(&whole));
+    devices
+        .iter()
+        .filter(|device| wanted.contains(&device.ifindex))
+        .filter(|device| device.kind != DeviceKind::Loopback && !is_part(device))
+        .map(|device| device.ifindex)
+        .take(MAX_DEVICES)
+        .collect()
+}
+
+/// Puts the programs on those devices, and on no others; while there is no way at all, they stay where they are.
+fn attach(
+    overlay: &mut OverlayMap,
+    devices: &[Device],
+    wanted: &BTreeSet<u32>,
+    port: u16,
+) -> Result<(), crate::datapath::DatapathError> {
+    overlay.tell_port(port)?;
+    let watched: BTreeSet<u32> = overlay.devices().collect();
+    let is_there = |ifindex: u32| devices.iter().any(|device| device.ifindex == ifindex);
+    for ifindex in watched.difference(wanted) {
+        if !wanted.is_empty() || !is_there(*ifindex) {
+            overlay.unwatch(*ifindex);
         }
+    }
+    let new = wanted.difference(&watched);
+    for device in new.filter_map(|ifindex| devices.iter().find(|device| device.ifindex == *ifindex)) {
         match overlay.watch(&device.name, device.ifindex) {
             Ok(()) => info!(device = %device.name, port, "what passes between nodes is counted here"),
             Err(error) => warn!(device = %device.name, %error, "what passes between nodes is not counted here"),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::outermost;
+    use crate::model::interface::{Device, DeviceKind};
+
+    fn device(ifindex: u32, kind: DeviceKind, master: Option<u32>) -> Device {
+        Device {
+            ifindex,
+            name: format!("dev{ifindex}"),
+            kind,
+            mac: None,
+            addresses: Vec::new(),
+            mtu: 1500,
+            vni: None,
+            vxlan_port: None,
+            master,
+            up: true,
+        }
+    }
+
+    fn chosen(wanted: &[u32]) -> Vec<u32> {
+        let devices = [
+            device(1, DeviceKind::Loopback, None),
+            device(2, DeviceKind::Other, Some(4)),
+            device(3, DeviceKind::Other, None),
+            device(4, DeviceKind::Bridge, None),
+        ];
+        let wanted: BTreeSet<u32> = wanted.iter().copied().collect();
+        outermost(&wanted, &devices).into_iter().collect()
+    }
+
+    #[test]
+    fn a_port_is_left_out_where_its_bridge_is_watched() {
+        assert_eq!(chosen(&[2, 3, 4]), [3, 4]);
+        assert_eq!(chosen(&[2]), [2]);
+    }
+
+    #[test]
+    fn nothing_leads_out_through_loopback_or_through_what_is_gone() {
+        assert_eq!(chosen(&[1, 9]), [0; 0]);
+    }
 }

@@ -1,15 +1,20 @@
-//! Two nodes: what one sends over an overlay network, the other receives, and both say so.
+//! Several nodes: what one sends over an overlay network, the other receives, both say so, and each knows who is on it.
+
+use std::time::Duration;
 
 use anyhow::ensure;
 use netmon_tests::{
     figures::Figures,
-    lab::{Engine, Lab, Node},
+    lab::{Engine, IMAGE, Lab, Node},
     netmon::Netmon,
+    patience::{until, within},
 };
 
 use crate::ground::{Interface, agrees, netmon_on, ping};
 
 const PINGS: u64 = 200;
+/// How old at most what a network's gossip says is on the page.
+const SYNC: Duration = Duration::from_mins(1);
 /// Addresses are asked for now and then.
 const OTHERS: u64 = 10;
 
@@ -76,4 +81,113 @@ fn vxlan(node: Node<'_>, netmon: &Netmon, id: &str) -> anyhow::Result<Figures> {
                 .figures("netmon_vxlan", &[("network", "wide"), ("interface", "vxlan0")])
         },
     )
+}
+
+/// The manager knows the names of nodes; a worker knows who is on a network, and where.
+#[test]
+fn every_node_says_who_is_on_a_network_on_the_others() -> anyhow::Result<()> {
+    let lab = Lab::up(3, Engine::Installed)?;
+    let [manager, worker, third] = [1, 2, 3].map(|number| lab.node(number));
+    manager.docker("network create -d overlay --attachable wide")?;
+    manager.docker(&format!(
+        "service create -d --name every --mode global --network wide --no-resolve-image {IMAGE}"
+    ))?;
+    for (node, container) in [(manager, "here"), (worker, "there"), (third, "yonder")] {
+        node.start_container(container, "--network wide")?;
+    }
+    until("every node to have its task", || {
+        let states = manager.docker("service ps every --format {{.CurrentState}}")?;
+        let running = states.lines().filter(|it| it.starts_with("Running")).count();
+        ensure!(running == 3, "{states}");
+        Ok(())
+    })?;
+    let netmons = [netmon_on(manager)?, netmon_on(worker)?];
+    let yonder = third.address_of("yonder", "wide")?;
+    for address in [worker.address_of("there", "wide")?, yonder] {
+        ping(manager, "here", address, PINGS)?;
+    }
+    let sent_to = |netmon: &Netmon, peer: &str| {
+        netmon.page()?.count(
+            "netmon_overlay_transmit_packets_total",
+            &[("network", "wide"), ("peer", peer)],
+        )
+    };
+    until("what was sent to be counted", || {
+        for peer in ["n2", "n3"] {
+            let sent = sent_to(&netmons[0], peer)?;
+            ensure!((PINGS..PINGS + OTHERS).contains(&sent), "{sent} packets went to {peer}");
+        }
+        let answers = sent_to(&netmons[1], &manager.address())?;
+        ensure!((PINGS..PINGS + OTHERS).contains(&answers), "{answers} answers");
+        Ok(())
+    })?;
+    // Where a container on each node is, as another node has it: on the worker nodes are addresses, but for itself.
+    let here = manager.address_of("here", "wide")?;
+    let there = worker.address_of("there", "wide")?;
+    for (netmon, peers) in [
+        (&netmons[0], ["n1", "n2", "n3"].map(ToOwned::to_owned)),
+        (&netmons[1], [manager.address(), "n2".to_owned(), third.address()]),
+    ] {
+        netmon.page_until("everybody on the network", |page| {
+            for ((address, container), peer) in [(here, "here"), (there, "there"), (yonder, "yonder")]
+                .iter()
+                .zip(&peers)
+            {
+                let address = address.to_string();
+                page.one(
+                    "netmon_overlay_endpoint_info",
+                    &[
+                        ("network", "wide"),
+                        ("ip_address", &address),
+                        ("container", container),
+                        ("service", ""),
+                        ("peer", peer),
+                    ],
+                )?;
+            }
+            let of_service = page.all("netmon_overlay_endpoint_info", &[("service", "every")]);
+            ensure!(of_service.len() == 3, "{of_service:?}");
+            let mut service = page
+                .all("netmon_overlay_service_info", &[("service", "every")])
+                .into_iter();
+            let shown = service.next().and_then(|it| it.labels.get("virtual_ip"));
+            ensure!(shown.is_some_and(|it| !it.is_empty()), "it has no virtual address");
+            page.count("netmon_scrape_collector_success", &[("collector", "members")])
+                .and_then(|success| {
+                    ensure!(success == 1, "not everybody is known");
+                    Ok(())
+                })
+        })?;
+    }
+    // A worker is told no names of nodes; a task of a global service tells their ids.
+    let node_id = manager.docker("info --format {{.Swarm.NodeID}}")?;
+    netmons[1].page()?.one(
+        "netmon_overlay_peer_info",
+        &[
+            ("address", &manager.address()),
+            ("peer", &manager.address()),
+            ("hostname", ""),
+            ("node_id", node_id.trim()),
+        ],
+    )?;
+
+    third.docker("rm -f yonder")?;
+    third.docker("swarm leave")?;
+    // What happens on a node itself makes it ask sooner than once a minute.
+    worker.start_container("another", "--network wide")?;
+    for (netmon, peer) in netmons.iter().zip(["n3".to_owned(), third.address()]) {
+        within(SYNC * 2, "the series of a node that left to end", || {
+            let page = netmon.page()?;
+            for family in [
+                "netmon_overlay_transmit_packets_total",
+                "netmon_overlay_endpoint_info",
+                "netmon_overlay_peer_info",
+            ] {
+                let left = page.all(family, &[("peer", &peer)]);
+                ensure!(left.is_empty(), "{left:?}");
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }

@@ -4,12 +4,23 @@
 use std::net::UdpSocket;
 
 use anyhow::ensure;
-use netmon_tests::{figures::Figures, netmon::Netmon, patience::until, traffic};
+use netmon_tests::{
+    fake_engine::{NODES, network_id},
+    figures::Figures,
+    frames::{self, Envelope},
+    netmon::Netmon,
+    patience::until,
+    traffic,
+};
 
 use crate::world::{Cable, Member, World, modes, quiet, ready};
 
-/// The other node.
-const PEER: &str = "10.88.0.2";
+mod encrypted;
+
+/// The other node, as the engine calls it.
+const PEER: &str = "node2";
+/// Where it is.
+const PEER_ADDRESS: &str = "10.88.0.2";
 /// What a tunnel adds to what the VXLAN device counts: outer Ethernet, IPv4, UDP and VXLAN headers, and the inner
 /// Ethernet header, which that device does not count.
 const OUTER_BYTES: u64 = 14 + 20 + 8 + 8 + 14;
@@ -136,8 +147,7 @@ fn what_should_be_encrypted_and_is_not_is_seen() -> anyhow::Result<()> {
 #[test]
 fn what_is_no_tunnel_of_the_networks_is_not_counted() -> anyhow::Result<()> {
     let (world, _a, _b, netmon) = node(false, modes()?[0])?;
-    let far = world.others.iter().find(|it| it.path().ends_with("node2"));
-    let far = far.ok_or_else(|| anyhow::anyhow!("there is no other node"))?;
+    let far = world.far_node()?;
     let near = "10.88.0.1";
     let header = |flags: u8, vni: u8| [vec![flags, 0, 0, 0, 0, 0x10, vni, 0], vec![0; 60]].concat();
     let send = |port: u16, payload: &[u8]| {
@@ -164,4 +174,118 @@ fn what_is_no_tunnel_of_the_networks_is_not_counted() -> anyhow::Result<()> {
         ensure!(shown.receive_packets == 5, "shown are {shown:?}");
         Ok(())
     })
+}
+
+/// A packet for a VLAN passes the device below with its tag, and then the VLAN's own: once is enough.
+#[test]
+fn what_has_a_vlans_tag_is_left_to_the_device_of_that_vlan() -> anyhow::Result<()> {
+    let (world, _a, _b, netmon) = node(false, modes()?[0])?;
+    let far = world.far_node()?;
+    let envelope = Envelope {
+        macs: (
+            frames::mac(&far.mac("under0")?)?,
+            frames::mac(&world.node()?.mac("under0")?)?,
+        ),
+        addresses: ([10, 88, 0, 2].into(), [10, 88, 0, 1].into()),
+    };
+    let mut plain = envelope.udp(4789, 60)?;
+    // Where the datagram's content begins: a VXLAN header with the network's identifier.
+    plain[42..50].copy_from_slice(&[8, 0, 0, 0, 0, 0x10, 1, 0]);
+    let tagged = |vlan: u8| [&plain[..12], &[0x81, 0, 0, vlan], &plain[12..]].concat();
+    frames::send(far, "under0", &tagged(100), 5)?;
+    // A tag with a priority and without a VLAN.
+    frames::send(far, "under0", &tagged(0), 2)?;
+    frames::send(far, "under0", &plain, 1)?;
+    until("what has no VLAN to be counted", || {
+        let shown = shown(&netmon)?;
+        ensure!(shown.receive_packets == 3, "shown are {shown:?}");
+        Ok(())
+    })
+}
+
+/// The larger the packets of an overlay, the larger those between nodes: both are told, so that they can be compared.
+#[test]
+fn how_large_packets_may_be_is_what_the_devices_say() -> anyhow::Result<()> {
+    let (world, _a, _b, netmon) = node(false, modes()?[0])?;
+    let looks = |overlay: u64, underlay: u64| {
+        netmon.page_until("the sizes", |page| {
+            let network = [("network", "net")];
+            let shown = page.count("netmon_overlay_mtu_bytes", &network)?;
+            ensure!(shown == overlay, "netmon shows {shown} of the overlay");
+            let overhead = page.count("netmon_overlay_overhead_bytes", &network)?;
+            ensure!(overhead == 50, "netmon shows {overhead} of headers");
+            let below = page.count("netmon_underlay_mtu_bytes", &[("interface", "under0")])?;
+            ensure!(below == underlay, "netmon shows {below} below");
+            page.one(
+                "netmon_network_info",
+                &[("network", "net"), ("vni", "4097"), ("mtu", &overlay.to_string())],
+            )
+            .map(drop)
+        })
+    };
+    let overlay = world.overlay_netns()?;
+    looks(1450, 1500)?;
+    overlay.run("ip link set vxlan0 mtu 1400")?;
+    world.node()?.run("ip link set under0 mtu 1480")?;
+    looks(1400, 1480)
+}
+
+#[test]
+fn other_nodes_and_what_is_on_them_are_named() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let id = network_id("net");
+    let tasks = format!(
+        r#"[{{"Name":"shop_web.2.x","EndpointIP":"10.77.0.9","Info":{{"Host IP":"{PEER_ADDRESS}"}}}},
+            {{"Name":"an \"odd\" one\n","EndpointIP":"10.77.0.10","Info":{{"Host IP":"192.0.2.1"}}}}]"#
+    );
+    let verbose = format!(r#"{{"Id":"{id}","Services":{{"shop_web":{{"VIP":"10.77.0.8","Tasks":{tasks}}},"odd":7}}}}"#);
+    world.engine.answer(&format!("/networks/{id}"), verbose.as_bytes());
+    world.sees_node = true;
+    let (_a, _b) = world.pair(Cable::Vxlan)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 3)?;
+    netmon.page_until("the names", |page| {
+        page.one(
+            "netmon_overlay_endpoint_info",
+            &[
+                ("network", "net"),
+                ("ip_address", "10.77.0.9"),
+                ("container", "shop_web.2.x"),
+                ("service", "shop_web"),
+                ("peer", PEER),
+            ],
+        )?;
+        page.one(
+            "netmon_overlay_service_info",
+            &[("network", "net"), ("service", "shop_web"), ("virtual_ip", "10.77.0.8")],
+        )?;
+        page.one(
+            "netmon_overlay_peer_info",
+            &[
+                ("peer", PEER),
+                ("address", PEER_ADDRESS),
+                ("hostname", PEER),
+                ("node_id", NODES[1].0),
+            ],
+        )?;
+        // One that the manager does not know waits for a name; and what made no sense was counted.
+        ensure!(
+            page.all("netmon_overlay_endpoint_info", &[]).len() == 1,
+            "an endpoint's node has no name yet"
+        );
+        ensure!(
+            page.count("netmon_docker_decode_errors_total", &[])? > 0,
+            "nonsense was not counted"
+        );
+        Ok(())
+    })?;
+    let off = world.netmon(&["--no-collector.members"])?;
+    off.page_until("the network", |page| {
+        page.one("netmon_overlay_mtu_bytes", &[]).map(drop)
+    })?;
+    ensure!(
+        off.page()?.all("netmon_overlay_endpoint_info", &[]).is_empty(),
+        "it was switched off"
+    );
+    Ok(())
 }

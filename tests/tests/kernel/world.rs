@@ -254,7 +254,7 @@ impl World {
             node.run(&format!("ip link set vxlan0 netns {}", overlay.path().display()))?;
             overlay.run("ip link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
             overlay.run("ip link set br0 up")?;
-            overlay.run("ip link set vxlan0 master br0 up")?;
+            overlay.run("ip link set vxlan0 mtu 1450 master br0 up")?;
             plug(overlay, "veth0", member)?;
             member.run(&format!("ip link set {DEVICE} mtu 1450"))?;
         }
@@ -267,6 +267,14 @@ impl World {
             .iter()
             .find(|it| it.path().ends_with("default"))
             .context("netmon does not see the node")
+    }
+
+    /// The other node's.
+    pub(crate) fn far_node(&self) -> anyhow::Result<&Netns> {
+        let mut others = self.others.iter();
+        others
+            .find(|it| it.path().ends_with("node2"))
+            .context("there is no other node")
     }
 
     /// The namespace of the overlay that netmon sees.

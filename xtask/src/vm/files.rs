@@ -47,11 +47,21 @@ const MODULES: &[&str] = &[
     "sch_fq",
     "cls_bpf",
     "act_bpf",
+    "esp4",
+    "xfrm_user",
+    // What Docker encrypts with, in software.
+    "gcm",
+    "ctr",
+    "ghash-generic",
+    "seqiv",
+    "echainiv",
     "inet_diag",
     "tcp_diag",
 ];
 /// What programs look into.
 const FILES: &[&str] = &["/etc/protocols", "/etc/services", "/etc/iproute2/rt_tables"];
+/// These kernels can encrypt: a module that is missing is a failure, no reason to test less.
+const ENCRYPTS: &str = "NETMON_TEST_ESP=1";
 /// How much slower than this machine the emulated one is.
 const SLOWNESS: &str = "4";
 /// How much a healthy transfer sends there.
@@ -178,7 +188,7 @@ pub(super) fn pack(
         root.join("environment"),
         format!(
             "export RUST_BACKTRACE=0 NETMON_TEST_BINARY=/tests/netmon NETMON_TEST_PROMETHEUS=/tests \
-             NETMON_TEST_SLOWNESS={SLOWNESS} NETMON_TEST_TRANSFER={TRANSFER}\n"
+             NETMON_TEST_SLOWNESS={SLOWNESS} NETMON_TEST_TRANSFER={TRANSFER} {ENCRYPTS}\n"
         ),
     )?;
     fs::write(

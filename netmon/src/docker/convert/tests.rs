@@ -6,6 +6,7 @@ mod containers;
 mod events;
 mod hostile;
 mod networks;
+mod peers;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 //! Moments of the wall clock are small numbers here; only their order counts.
 
 mod lists;
+mod peers;
 mod random;
 mod runs;
 
@@ -33,7 +34,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            roster: Roster::new(LINGER),
+            roster: Roster::new(LINGER, true),
             now: Instant::now(),
             inventory: Arc::default(),
         }

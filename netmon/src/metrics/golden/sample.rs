@@ -15,8 +15,9 @@ use crate::model::{
     protocols::Losses,
     snapshot::{
         AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRow,
-        DropRows, EncryptedRow, Health, Histogram, InterfaceRow, MapRow, OverlayRow, OverlayRows, ProcessHealth,
-        ProgramRow, QueueRow, ServiceRow, Snapshot, SocketRows, TcpRow, UnattributedRow, VxlanRow,
+        DropRows, EncryptedRow, Health, Histogram, InterfaceRow, MapRow, MemberRow, MemberRows, OverlayNetworkRow,
+        OverlayRow, OverlayRows, PeerRow, ProcessHealth, ProgramRow, QueueRow, ServiceRow, Snapshot, SocketRows,
+        TcpRow, UnattributedRow, UnderlayRow, VirtualAddressRow, VxlanRow,
     },
     tcp::{Events, Segments},
 };
@@ -180,6 +181,7 @@ pub(super) fn snapshot() -> Snapshot {
             totals: totals(5000),
         }],
         overlay: between_nodes(),
+        members: members(),
         drops: drops(&web),
         tcp: tcp(&web),
         connections: vec![ConnectionsRow {
@@ -289,6 +291,57 @@ fn between_nodes() -> OverlayRows {
             peer: "192.0.2.13".into(),
             counts: counts(800),
         }],
+        networks: [("shop_front", 1450, 50), ("shop_secret", 1424, 76)]
+            .map(|(network, mtu_bytes, overhead_bytes)| OverlayNetworkRow {
+                network: network.into(),
+                mtu_bytes,
+                overhead_bytes,
+            })
+            .to_vec(),
+        underlay: vec![UnderlayRow {
+            interface: "ens3".to_owned(),
+            mtu_bytes: 1500,
+        }],
+        peers: [
+            ("node-2", [192, 0, 2, 12], "node-2", "zaamjexqiv28iqqixxvhegt85"),
+            ("192.0.2.13", [192, 0, 2, 13], "", ""),
+        ]
+        .map(|(peer, address, hostname, node_id)| PeerRow {
+            peer: peer.into(),
+            address: address.into(),
+            hostname: hostname.into(),
+            node_id: node_id.into(),
+        })
+        .to_vec(),
+        xfrm_errors: Some(Arc::new(
+            [("XfrmInNoStates", 0), ("XfrmOutNoStates", 3)]
+                .map(|(reason, count)| (reason.into(), count))
+                .into(),
+        )),
+    }
+}
+
+/// Containers on this node and others, in a service and in none, and a service's own address.
+fn members() -> MemberRows {
+    let endpoint = |host, container: &str, service: &str, peer: &str| MemberRow {
+        network: "shop_front".into(),
+        address: [10, 0, 1, host].into(),
+        container: container.to_owned(),
+        service: service.to_owned(),
+        peer: peer.into(),
+    };
+    MemberRows {
+        endpoints: vec![
+            endpoint(7, "shop_web.2.q1", "shop_web", "node-2"),
+            endpoint(8, "an \"odd\" one\n", "", "192.0.2.13"),
+        ],
+        services: vec![VirtualAddressRow {
+            network: "shop_front".into(),
+            service: "shop_web".to_owned(),
+            address: [10, 0, 1, 2].into(),
+        }],
+        is_whole: true,
+        is_cut: false,
     }
 }
 
@@ -415,6 +468,7 @@ pub(super) fn crowd(containers: usize) -> Snapshot {
         sockets: SocketRows::default(),
         buffers: BufferRows::default(),
         overlay: OverlayRows::default(),
+        members: MemberRows::default(),
         drops: DropRows::default(),
         tcp: Vec::new(),
         connections: Vec::new(),

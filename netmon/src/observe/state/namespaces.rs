@@ -12,6 +12,7 @@ use crate::{
     model::{
         buffers::{ContainerBuffers, NodeBuffers},
         interface::{Device, NetnsId},
+        overlay::XfrmErrors,
         place::Place,
         protocols::Protocols,
         tcp::{Before, Segments, Shares},
@@ -40,6 +41,8 @@ pub struct Namespace {
     pub buffers: ContainerBuffers,
     /// Its queues, tables and limits, as last read: of the node's.
     pub node_buffers: Option<Arc<NodeBuffers>>,
+    /// What went wrong with encryption there, as last read: of the node's. (Docker encrypts in no other.)
+    pub xfrm_errors: Option<Arc<XfrmErrors>>,
     /// Its TCP counts, shared out among its networks.
     pub tcp: Shares,
     /// Its TCP sockets, as they were before the kernel programs counted: of an older namespace.
@@ -57,6 +60,8 @@ pub struct TunnelDevice {
     pub vni: u32,
     /// The UDP port of its tunnels.
     pub port: u16,
+    /// How large its packets may be, in bytes: what the network's containers get.
+    pub mtu: u32,
     /// The nodes that it sends to, as the engine has set it up, or it has learnt.
     pub remotes: BTreeSet<IpAddr>,
 }
@@ -83,6 +88,7 @@ impl Namespace {
             protocols: None,
             buffers: ContainerBuffers::default(),
             node_buffers: None,
+            xfrm_errors: None,
             tcp: Shares::default(),
             connections_before: Before::default(),
             tunnels: BTreeMap::new(),
@@ -159,6 +165,13 @@ impl State {
     pub fn node_bounded(&mut self, netns: NetnsId, buffers: Option<NodeBuffers>) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.node_buffers = buffers.map(Arc::new);
+        }
+    }
+
+    /// Takes in a reading of what went wrong with encryption in the node's namespace; nothing if the kernel does not tell.
+    pub fn failed_to_transform(&mut self, netns: NetnsId, errors: Option<XfrmErrors>) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.xfrm_errors = errors.map(Arc::new);
         }
     }
 

@@ -95,6 +95,7 @@ fn inventory(name: &str, sandbox: &str) -> Arc<Inventory> {
         containers: [(sandbox.into(), Arc::new(container))].into(),
         networks: [("n1".into(), Arc::new(network))].into(),
         peers: Arc::default(),
+        members: [].into(),
     })
 }
 

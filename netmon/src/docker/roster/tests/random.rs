@@ -7,13 +7,16 @@ use proptest::{
     test_runner::TestCaseError,
 };
 
-use super::{LINGER, Stage, World, after_its_end, container};
+use super::{LINGER, Networks, Stage, World, after_its_end, container, network};
 use crate::{
     docker::{
         convert::Change,
-        roster::{Answer, Inspect, Question, ROUTINE_AT_ONCE, Track, URGENT_AT_ONCE},
+        roster::{Answer, Inspect, Question, ROUTINE_AT_ONCE, Surveyed, Track, URGENT_AT_ONCE, survey},
     },
-    model::inventory::ContainerId,
+    model::{
+        inventory::{Container, ContainerId, Network, Node},
+        peers::Members,
+    },
 };
 
 /// More than are asked for at once.
@@ -95,6 +98,10 @@ impl Run {
             Step::Ask => {
                 let questions = self.world.questions(self.clock);
                 self.open.extend(questions);
+                self.world.news();
+                let world = &mut self.world;
+                self.open
+                    .extend(std::iter::from_fn(|| world.roster.survey_question(world.now)));
             }
             Step::Answer { ref which, how } => {
                 if !self.open.is_empty() {
@@ -114,9 +121,37 @@ impl Run {
     fn answer(&mut self, question: &Question, how: u8) {
         let world = &mut self.world;
         match question {
-            Question::Node => world.roster.node(None),
+            Question::Node if how < 4 => world.roster.node(None),
+            Question::Node => {
+                let node = Node {
+                    role: if how < 6 { "manager" } else { "worker" }.to_owned(),
+                    ..Node::default()
+                };
+                world.roster.node(Some(node));
+            }
+            Question::Nodes => world.roster.nodes((how < 4).then(Vec::new)),
+            Question::Members(network) => {
+                let answer = match how {
+                    0..=3 => Surveyed::Members(Members {
+                        is_cut: how == 0,
+                        ..Members::default()
+                    }),
+                    4 => Surveyed::NotHere,
+                    _ => Surveyed::Nothing,
+                };
+                world.roster.members(network, answer);
+            }
             Question::Networks if how == 0 => world.roster.networks(None),
-            Question::Networks => world.networks(&["net", "other"][usize::from(how % 2)..], how < 4),
+            Question::Networks => {
+                let driver = if how < 6 { "overlay" } else { "bridge" };
+                let overlay = |name: &&str| Network {
+                    driver: driver.to_owned(),
+                    ..network(name)
+                };
+                let networks = ["net", "other"][usize::from(how % 2)..].iter().map(overlay).collect();
+                let complete = how < 4;
+                world.roster.networks(Some(Networks { networks, complete }));
+            }
             Question::Containers => world.roster.containers((0..CONTAINERS / (how + 1)).map(id).collect()),
             Question::Container(id) => {
                 let running = container(id, if how < 2 { "a" } else { "b" }, how);
@@ -148,8 +183,9 @@ impl Run {
         prop_assert_eq!((open(false), open(true)), (roster.urgent_open, roster.routine_open));
         prop_assert_eq!(
             self.open.len(),
-            roster.urgent_open + roster.routine_open + roster.open.len()
+            roster.urgent_open + roster.routine_open + roster.open.len() + roster.survey.open()
         );
+        prop_assert!(roster.survey.open() <= survey::AT_ONCE);
         for (id, track) in &roster.tracks {
             let known = track.known.as_deref();
             prop_assert!(known.is_some() || track.is_asked(), "{id} is tracked for nothing");
@@ -170,6 +206,17 @@ impl Run {
         let before = self.world.inventory.clone();
         let news = self.world.news();
         prop_assert_eq!(news, self.world.inventory != before);
+        let inventory = &self.world.inventory;
+        for network in inventory.members.keys() {
+            let is_on = |container: &Container| {
+                let mut endpoints = container.endpoints.iter();
+                container.running && endpoints.any(|endpoint| endpoint.network == *network)
+            };
+            prop_assert!(
+                inventory.containers.values().any(|it| is_on(it)),
+                "nobody here is on it"
+            );
+        }
         Ok(())
     }
 }

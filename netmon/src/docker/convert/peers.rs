@@ -1,0 +1,184 @@
+//! The Swarm's nodes, and what its networks' gossip says is on them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use super::{text, wire};
+use crate::model::peers::{Member, Members, Peer};
+
+/// How many containers of a network are kept, and how many services: gossip is other nodes' word. A network of Docker's
+/// own choosing has room for 254 addresses.
+pub(super) const MOST_OF_A_NETWORK: usize = 4_096;
+
+/// Ids of nodes have so many characters, all of them digits and small letters.
+pub(super) const ID_LENGTH: usize = 25;
+
+/// What the engine calls a network's load balancer, before the network's name; that of the routing mesh; and how many of a
+/// network's are kept, which has one.
+const BALANCER: &str = "lb-";
+const INGRESS_BALANCER: &str = "ingress-sbox";
+const MOST_BALANCERS: usize = 16;
+
+/// A node of the Swarm, as a manager describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::docker) struct SwarmNode {
+    pub(in crate::docker) id: Arc<str>,
+    pub(in crate::docker) hostname: Arc<str>,
+    /// None where the manager does not know one that others can send to.
+    pub(in crate::docker) address: Option<IpAddr>,
+    /// Of two nodes with one name or one address, the one that is not is what is left of a former one.
+    pub(in crate::docker) is_ready: bool,
+}
+
+/// A node of the Swarm; nothing if it has no id.
+pub(in crate::docker) fn swarm_node(described: wire::SwarmNode) -> Option<SwarmNode> {
+    let wire::SwarmNode {
+        id,
+        description,
+        status,
+        manager_status,
+    } = described;
+    let id = super::id(&id)?;
+    let status = status.unwrap_or_default();
+    let usable = |address: &IpAddr| !address.is_unspecified();
+    let own = || status.addr.parse().ok().filter(usable);
+    // A manager that was told to listen everywhere has no address of its own there.
+    let as_manager = || {
+        let address: SocketAddr = manager_status.as_ref()?.addr.parse().ok()?;
+        Some(address.ip()).filter(usable)
+    };
+    Some(SwarmNode {
+        id,
+        hostname: Arc::from(text(&description.unwrap_or_default().hostname)),
+        address: own().or_else(as_manager),
+        is_ready: status.state == "ready",
+    })
+}
+
+/// Nodes by the addresses that they send to each other from: those that a manager knows, and those that tasks give away,
+/// which differ where a Swarm has addresses of its own for what its networks send.
+pub(in crate::docker) fn by_address<'a>(
+    nodes: &[SwarmNode],
+    gossip: impl IntoIterator<Item = (&'a IpAddr, &'a Arc<str>)>,
+) -> BTreeMap<IpAddr, Peer> {
+    let mut nodes: Vec<&SwarmNode> = nodes.iter().collect();
+    nodes.sort_by_key(|node| (!node.is_ready, Arc::clone(&node.id)));
+    let mut ready: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut all = ready.clone();
+    for node in &nodes {
+        all.entry(&node.hostname).or_default().insert(&node.id);
+        if node.is_ready {
+            ready.entry(&node.hostname).or_default().insert(&node.id);
+        }
+    }
+    let peer = |node: &SwarmNode| {
+        let namesakes = match ready.get(&*node.hostname) {
+            // The other is what is left of a former node.
+            Some(ready) if node.is_ready => ready,
+            Some(_) | None => &all[&*node.hostname],
+        };
+        Peer {
+            hostname: Arc::clone(&node.hostname),
+            node_id: Arc::clone(&node.id),
+            is_ambiguous: namesakes.len() > 1,
+        }
+    };
+    let mut peers = BTreeMap::new();
+    for node in &nodes {
+        if let Some(address) = node.address {
+            peers.entry(address).or_insert_with(|| peer(node));
+        }
+    }
+    for (address, id) in gossip {
+        let known = || nodes.iter().find(|node| node.id == *id).map(|node| peer(node));
+        peers.entry(*address).or_insert_with(|| {
+            known().unwrap_or_else(|| Peer {
+                node_id: Arc::clone(id),
+                ..Peer::default()
+            })
+        });
+    }
+    peers
+}
+
+/// What is on a network, and what was left out of it because it makes no sense.
+///
+/// Of several containers with one address one is kept: gossip forgets late, and an address means one thing at a time.
+pub(in crate::docker) fn members(described: wire::VerboseNetwork) -> (Members, Vec<String>) {
+    let mut members = Members::default();
+    let mut nonsense = Vec::new();
+    for (key, value) in described.containers.unwrap_or_default() {
+        // The other keys are containers' ids.
+        if key != INGRESS_BALANCER && !key.starts_with(BALANCER) {
+            continue;
+        }
+        let container: wire::NetworkContainer = serde_json::from_value(value).unwrap_or_default();
+        let address = container.ipv4_address.split('/').next().unwrap_or_default();
+        match address.parse() {
+            Ok(address) => _ = members.load_balancers.insert(address, text(&key)),
+            Err(_) => nonsense.push("a load balancer has no address".to_owned()),
+        }
+        if members.load_balancers.len() >= MOST_BALANCERS {
+            break;
+        }
+    }
+    for (service, value) in described.services.unwrap_or_default() {
+        match serde_json::from_value(value) {
+            Ok(described) => add_service(&mut members, &mut nonsense, &service, described),
+            Err(error) => nonsense.push(error.to_string()),
+        }
+    }
+    (members, nonsense)
+}
+
+fn add_service(members: &mut Members, nonsense: &mut Vec<String>, name: &str, described: wire::NetworkService) {
+    let wire::NetworkService { vip, tasks } = described;
+    let service = text(name);
+    if let (Ok(address), false) = (vip.parse::<IpAddr>(), service.is_empty()) {
+        if members.virtual_ips.len() < MOST_OF_A_NETWORK {
+            members.virtual_ips.entry(service.clone()).or_insert(address);
+        } else {
+            members.is_cut = true;
+        }
+    }
+    let Some(tasks) = tasks else { return };
+    nonsense.extend(tasks.skipped);
+    for task in tasks.items {
+        let Ok(address) = task.endpoint_ip.parse::<IpAddr>() else {
+            nonsense.push("a container has no address".to_owned());
+            continue;
+        };
+        let host = task.info.as_ref().and_then(|info| info.get("Host IP"));
+        let node = host
+            .and_then(|address| address.parse().ok())
+            .filter(|address: &IpAddr| !address.is_unspecified());
+        if members.endpoints.len() >= MOST_OF_A_NETWORK && !members.endpoints.contains_key(&address) {
+            members.is_cut = true;
+            continue;
+        }
+        // What is in no service was named by anybody.
+        if let (Some(node), Some(id), false) = (node, node_of(&task.name), service.is_empty()) {
+            members.nodes.entry(node).or_insert(id);
+        }
+        let member = Member {
+            container: text(&task.name),
+            service: service.clone(),
+            node,
+        };
+        members.endpoints.entry(address).or_insert(member);
+    }
+}
+
+/// The node that a global service's task is on: `service.node.task`, where others have the number of a slot.
+fn node_of(task_name: &str) -> Option<Arc<str>> {
+    let mut parts = task_name.rsplit('.');
+    let (task, node) = (parts.next()?, parts.next()?);
+    let is_id = |text: &str| {
+        let plain = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
+        text.len() == ID_LENGTH && text.bytes().all(plain)
+    };
+    (is_id(task) && is_id(node) && parts.next().is_some()).then(|| Arc::from(node))
+}

@@ -1,0 +1,60 @@
+//! Who is on the overlay networks, on any node: what an address in a log belongs to.
+
+use std::fmt;
+
+use super::{
+    catalog,
+    family::Page,
+    labels::{OverlayEndpoint, OverlayService, Rows},
+};
+use crate::model::snapshot::{MemberRow, MemberRows, VirtualAddressRow};
+
+/// How many of them are on a page at most. Every node of a network tells of all that are on it.
+const MOST: usize = 10_000;
+
+/// Writes them, as long as there is room for `room` series. Says whether some were left out.
+pub(super) fn encode(page: &mut Page<'_>, members: &MemberRows, room: Option<usize>) -> Result<bool, fmt::Error> {
+    let MemberRows {
+        endpoints,
+        services,
+        is_whole: _,
+        is_cut,
+    } = members;
+    let room = room.map_or(MOST, |room| room.min(MOST));
+    let mut services = Rows::new(services.iter().map(|row| {
+        let VirtualAddressRow {
+            network,
+            service,
+            address,
+        } = row;
+        let labels = OverlayService {
+            network,
+            service,
+            virtual_ip: &address.to_string(),
+        };
+        (labels.block(), ())
+    }));
+    let mut whole = services.keep_groups(room, |(), ()| false);
+    let room = room - services.iter().count();
+    catalog::OVERLAY_SERVICE_INFO.encode(page, services.each(|()| ()))?;
+    let mut endpoints = Rows::new(endpoints.iter().map(|row| {
+        let MemberRow {
+            network,
+            address,
+            container,
+            service,
+            peer,
+        } = row;
+        let labels = OverlayEndpoint {
+            network,
+            ip_address: &address.to_string(),
+            container,
+            service,
+            peer,
+        };
+        (labels.block(), ())
+    }));
+    whole &= endpoints.keep_groups(room, |(), ()| false);
+    catalog::OVERLAY_ENDPOINT_INFO.encode(page, endpoints.each(|()| ()))?;
+    Ok(!whole || *is_cut)
+}
