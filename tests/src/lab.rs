@@ -2,6 +2,8 @@
 //!
 //! `tests/lab/swarm-lab` does the work, and documents what a node is.
 
+mod faults;
+
 use std::{
     env,
     ffi::OsStr,
@@ -18,6 +20,7 @@ use serde_json::Value;
 use crate::{
     figures::Figures,
     netmon::{Netmon, binary, free_port},
+    netns::Netns,
     sh,
 };
 
@@ -155,6 +158,25 @@ impl Node<'_> {
     #[must_use]
     pub fn address(self) -> String {
         format!("10.94.0.{}", 10 + self.number)
+    }
+
+    /// What it is called in the Swarm.
+    #[must_use]
+    pub fn name(self) -> String {
+        format!("n{}", self.number)
+    }
+
+    /// A namespace in the engine's folder: a container's by its file, or an overlay's. It can be used without the engine.
+    ///
+    /// # Errors
+    /// The node is off.
+    pub fn namespace(self, file: &str) -> anyhow::Result<Netns> {
+        let holder = format!("{STATES}/{}/nodes/{}/holder", self.lab.name, self.name());
+        let text = fs::read_to_string(&holder).with_context(|| format!("{} is off", self.name()))?;
+        let process = text.split(' ').next().unwrap_or_default();
+        // What is mounted there is mounted for the node's processes only.
+        let path = format!("/proc/{process}/root/run/docker/netns/{file}");
+        Ok(Netns::of_others(Path::new(&path)))
     }
 
     /// The file of its network namespace.
@@ -322,7 +344,7 @@ impl Node<'_> {
 
     fn command(self, what: &str) -> Command {
         let mut command = self.lab.command();
-        command.arg(what).arg(format!("n{}", self.number));
+        command.arg(what).arg(self.name());
         command
     }
 }

@@ -7,6 +7,7 @@ pub mod fake_engine;
 pub mod figures;
 pub mod filter;
 pub mod fleet;
+pub mod flow;
 pub mod frames;
 pub mod lab;
 pub mod netmon;

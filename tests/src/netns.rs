@@ -19,6 +19,7 @@ use crate::{figures::Figures, sh};
 #[derive(Debug)]
 pub struct Netns {
     path: PathBuf,
+    is_own: bool,
 }
 
 impl Netns {
@@ -34,10 +35,19 @@ impl Netns {
                 .arg(format!("--net={}", path.display()))
                 .arg("true"),
         )?;
-        let netns = Self { path };
+        let netns = Self { path, is_own: true };
         netns.run("ip link set lo up")?;
         netns.run("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.router_solicitations=0 net.ipv6.conf.default.addr_gen_mode=1")?;
         Ok(netns)
+    }
+
+    /// One that others made and that others end: it stays when this goes out of scope.
+    #[must_use]
+    pub fn of_others(path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            is_own: false,
+        }
     }
 
     /// The file.
@@ -128,6 +138,9 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
+        if !self.is_own {
+            return;
+        }
         let _unmounted = unmount(&self.path, UnmountFlags::DETACH);
         drop(fs::remove_file(&self.path));
     }

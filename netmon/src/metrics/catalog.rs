@@ -194,13 +194,13 @@ families! {
     }
     "Services" {
         SERVICE_RECEIVE_BYTES: Counter<Service> = Service, "netmon_service_network_receive" in Bytes,
-            "Bytes that the service's containers on this node received from the network, those that have ended included.";
+            "Bytes that the service's containers on this node received from the network since netmon started, those that have ended included.";
         SERVICE_TRANSMIT_BYTES: Counter<Service> = Service, "netmon_service_network_transmit" in Bytes,
-            "Bytes that the service's containers on this node sent to the network, those that have ended included.";
+            "Bytes that the service's containers on this node sent to the network since netmon started, those that have ended included.";
         SERVICE_RECEIVE_PACKETS: Counter<Service> = Service, "netmon_service_network_receive_packets",
-            "Packets that the service's containers on this node received from the network, those that have ended included.";
+            "Packets that the service's containers on this node received from the network since netmon started, those that have ended included.";
         SERVICE_TRANSMIT_PACKETS: Counter<Service> = Service, "netmon_service_network_transmit_packets",
-            "Packets that the service's containers on this node sent to the network, those that have ended included.";
+            "Packets that the service's containers on this node sent to the network since netmon started, those that have ended included.";
     }
     "Overlay networks" {
         VXLAN_RECEIVE_BYTES: Counter<Vxlan> = Vxlan, "netmon_vxlan_receive" in Bytes,

@@ -15,6 +15,10 @@ use super::counters::{DeviceCounters, Directions, Totals, Traffic, since};
 pub struct Ledger {
     receive: Account,
     transmit: Account,
+    /// The device was there before netmon.
+    is_older: bool,
+    /// What it had counted when it was first read.
+    before: Option<Directions<DeviceCounters>>,
 }
 
 /// A reading of the map, of the device, and of the map again. Where both readings of the map agree, no packet passed
@@ -30,8 +34,18 @@ pub struct Reading {
 }
 
 impl Ledger {
+    /// The accounts of a device that was there before netmon was.
+    #[must_use]
+    pub fn of_older() -> Self {
+        Self {
+            is_older: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes a reading of a living device.
     pub fn observe(&mut self, reading: Directions<Reading>) {
+        self.before.get_or_insert(reading.map(|reading| reading.device));
         self.receive.observe(reading.receive);
         self.transmit.observe(reading.transmit);
     }
@@ -56,12 +70,42 @@ impl Ledger {
         self.transmit.close(farewell.transmit, map.map(|map| map.transmit));
     }
 
-    /// What to expose.
+    /// What to expose: packets and bytes since the device was made, and what only netmon knows since netmon came. How
+    /// many segments the packets before were nobody knows, and what an earlier netmon counted must not be counted again.
     #[must_use]
     pub fn totals(&self) -> Directions<Totals> {
-        Directions {
+        let totals = Directions {
             receive: self.receive.totals(),
             transmit: self.transmit.totals(),
+        };
+        totals.zip(self.before(), |totals, before| Totals {
+            segments: totals.segments.saturating_sub(before.packets),
+            ..totals
+        })
+    }
+
+    /// What it counted since netmon came.
+    #[must_use]
+    pub fn recent(&self) -> Directions<Totals> {
+        self.totals().zip(self.before(), |totals, before| Totals {
+            packets: totals.packets.saturating_sub(before.packets),
+            bytes: totals.bytes.saturating_sub(before.bytes),
+            errors: totals.errors.saturating_sub(before.errors),
+            dropped: totals.dropped.saturating_sub(before.dropped),
+            ..totals
+        })
+    }
+
+    /// What the device had counted before netmon came: of one that was never read, everything.
+    fn before(&self) -> Directions<DeviceCounters> {
+        let Self { receive, transmit, .. } = self;
+        match self.before {
+            _ if !self.is_older => Directions::default(),
+            Some(before) => before,
+            None => Directions {
+                receive: receive.device,
+                transmit: transmit.device,
+            },
         }
     }
 }
@@ -249,8 +293,8 @@ fn distance(device: DeviceCounters, (packets, bytes): (u64, u64)) -> (i64, i64) 
 mod tests {
     use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 
-    use super::{Account, Reading};
-    use crate::model::counters::{DeviceCounters, Traffic};
+    use super::{Account, Ledger, Reading};
+    use crate::model::counters::{DeviceCounters, Directions, Traffic};
 
     /// A device with programs on it, as the kernel would run them.
     #[derive(Clone, Copy, Default)]
@@ -322,6 +366,56 @@ mod tests {
         account.observe(kernel.still());
         assert_eq!(packets(&account), (1, 154));
         assert_eq!(account.totals().segments, 1);
+    }
+
+    /// What a netmon that ran before has shown already would be a jump.
+    #[test]
+    fn of_a_device_that_was_there_before_netmon_only_packets_and_bytes_go_on() {
+        let mut kernel = Kernel::default();
+        for _ in 0..100 {
+            kernel.pass(1, 100);
+        }
+        let mut ledger = Ledger::of_older();
+        let both = |reading: Reading| Directions {
+            receive: reading,
+            transmit: reading,
+        };
+        ledger.observe(both(kernel.still()));
+        assert_eq!(
+            (ledger.totals().receive.packets, ledger.totals().receive.segments),
+            (100, 0)
+        );
+        assert_eq!(ledger.recent().receive.packets, 0);
+        kernel.pass(1, 10);
+        kernel.attach();
+        kernel.pass(5, 5000);
+        ledger.observe(both(kernel.still()));
+        kernel.pass(2, 2000);
+        let map = kernel.map.map(|map| Directions {
+            receive: map,
+            transmit: map,
+        });
+        ledger.close(Directions::default(), map);
+        let (totals, recent) = (ledger.totals().receive, ledger.recent().receive);
+        assert_eq!((totals.packets, totals.segments), (103, 1 + 5 + 2));
+        assert_eq!((recent.packets, recent.bytes), (3, 64 + 5054 + 2054));
+    }
+
+    #[test]
+    fn an_older_device_that_goes_before_it_was_read_counted_nothing_for_netmon() {
+        let mut kernel = Kernel::default();
+        kernel.pass(1, 100);
+        let mut ledger = Ledger::of_older();
+        let last = Directions {
+            receive: Some(kernel.device),
+            transmit: Some(kernel.device),
+        };
+        ledger.close(last, None);
+        assert_eq!(ledger.totals().receive.packets, 1);
+        assert_eq!(
+            (ledger.recent().receive.packets, ledger.totals().receive.segments),
+            (0, 0)
+        );
     }
 
     #[test]

@@ -131,14 +131,17 @@ pub const NO_NETWORK: &str = "";
 /// A namespace's counts, shared out among its networks so that the sum is the kernel's own.
 ///
 /// The programs tell the networks' shares; the rest, which went over loopback or through no device that has programs,
-/// is [`NO_NETWORK`]'s. The kernel's counts and the programs' are not read at one moment: a share that seems to fall
-/// stays where it was until it has risen again, for a counter that falls is taken for one that was reset. So does the
-/// programs' own count of resets received, which falls by those that turn out to be none.
+/// is [`NO_NETWORK`]'s. They are not read at one moment: first the kernel's counts, then what passed the devices, then
+/// what was sent again. So what is sent meanwhile makes the rest seem smaller, never greater, and a share that seems to
+/// fall stays where it was until it has risen again, for a counter that falls is taken for one that was reset. So does
+/// the programs' own count of resets received, which falls by those that turn out to be none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shares {
     /// What the kernel had counted, and the programs had not, before netmon looked.
     before: Option<Segments>,
     shown: BTreeMap<Arc<str>, Segments>,
+    /// What passed each network's devices, whether for the first time or again.
+    passed: BTreeMap<Arc<str>, u64>,
 }
 
 impl Shares {
@@ -148,17 +151,34 @@ impl Shares {
     pub fn observe(&mut self, whole: Option<Segments>, shares: &BTreeMap<Arc<str>, Segments>, is_older: bool) {
         for (network, share) in shares {
             self.raise(network, *share);
+            let passed = self.passed.entry(Arc::clone(network)).or_default();
+            *passed = (*passed).max(share.sent.saturating_add(share.retransmitted));
         }
         let Some(whole) = whole else { return };
-        let named = self.shown.iter().filter(|(network, _)| &***network != NO_NETWORK);
-        let named = named.fold(Segments::default(), |sum, (_, share)| {
-            sum.zip(*share, u64::saturating_add)
-        });
-        let rest = whole.zip(named, u64::saturating_sub);
+        let rest = self.rest(whole);
         let before = *self
             .before
             .get_or_insert(if is_older { rest } else { Segments::default() });
         self.raise(&Arc::from(NO_NETWORK), rest.zip(before, u64::saturating_sub));
+    }
+
+    /// What of the whole no network accounts for.
+    fn rest(&self, whole: Segments) -> Segments {
+        let is_named = |network: &str| network != NO_NETWORK;
+        let named = self.shown.iter().filter(|(network, _)| is_named(network));
+        let named = named.fold(Segments::default(), |sum, (_, share)| {
+            sum.zip(*share, u64::saturating_add)
+        });
+        let rest = whole.zip(named, u64::saturating_sub);
+        // What was sent for the first time is what passed without what was sent again, of which more is known by now:
+        // taken as it is it would be too little, and the rest too much.
+        let passed = self.passed.iter().filter(|(network, _)| is_named(network));
+        let passed = passed.fold(0, |sum: u64, (_, passed)| sum.saturating_add(*passed));
+        let sent = whole.sent.saturating_add(whole.retransmitted).saturating_sub(passed);
+        Segments {
+            sent: sent.saturating_sub(rest.retransmitted),
+            ..rest
+        }
     }
 
     /// Every network's share.
@@ -225,6 +245,26 @@ mod tests {
         assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (9, 4));
         book.observe(Some(sent(20)), &shares([("front", 8)]), false);
         assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (9, 11));
+    }
+
+    /// The kernel's count is read first, then what passed, then what was sent again.
+    #[test]
+    fn what_is_sent_while_it_is_read_is_nobodys_for_no_moment() {
+        let both = |sent, retransmitted| Segments {
+            sent,
+            retransmitted,
+            ..Segments::default()
+        };
+        let share = |sent, retransmitted| BTreeMap::from([(Arc::from("front"), both(sent, retransmitted))]);
+        let mut book = Shares::default();
+        // 50 segments in all when the kernel was asked. Ten more passed, and two of them had been sent before.
+        book.observe(Some(both(48, 2)), &share(56, 4), false);
+        assert_eq!(shown(&book, NO_NETWORK), 0);
+        // 100 in all, all of which had passed; one is sent again after that, and only the last to be asked knows.
+        book.observe(Some(both(94, 6)), &share(93, 7), false);
+        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (93, 0));
+        book.observe(Some(both(94, 7)), &share(94, 7), false);
+        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (94, 0));
     }
 
     #[test]

@@ -70,8 +70,9 @@ pub fn read_all(state: &mut State, wanted: Collectors) -> Result<Reading, EnterE
         let mut reader = Reader::default();
         let mut reading = Reading::default();
         for netns in namespaces {
-            let read = read_namespace(state, netns, traveller)
-                .and_then(|mut client| read_counters(state, netns, &mut client, wanted, &mut reader, &mut reading));
+            let read = read_after(state, netns, traveller, |state, client| {
+                read_counters(state, netns, client, wanted, &mut reader, &mut reading)
+            });
             if let Err(error) = read {
                 debug!(netns = netns.0, %error, "a namespace was not read");
                 reading.unread += 1;
@@ -141,21 +142,40 @@ const fn has_protocols(role: &Role) -> bool {
     }
 }
 
-/// Reads the devices of one namespace, on a thread that may enter it and then is in it. Gives what asked the kernel.
+/// Reads the devices of one namespace, on a thread that may enter it and then is in it.
 ///
 /// # Errors
 /// See [`ReadError`]. What was known before stays, and what programs counted since is added to it.
-pub fn read_namespace(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Result<Client, ReadError> {
-    let read = try_read(state, netns, traveller);
-    if read.is_err() {
+pub fn read_namespace(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Result<(), ReadError> {
+    read_after(state, netns, traveller, |_, _| Ok(()))
+}
+
+/// As [`read_namespace`], and does something else in the namespace before.
+///
+/// The kernel's count of the whole is read before the devices' shares of it: what passes in between is then missing from
+/// what is nobody's, and not charged there for good.
+fn read_after(
+    state: &mut State,
+    netns: NetnsId,
+    traveller: &mut Traveller,
+    first: impl FnOnce(&mut State, &mut Client) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    let read = try_read(state, netns, traveller, first);
+    read.unwrap_or_else(|error| {
         for (_, interface) in state.interfaces_of(netns) {
             interface.presume();
         }
-    }
-    read
+        Err(error)
+    })
 }
 
-fn try_read(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Result<Client, ReadError> {
+/// Gives what came of what was done first, unless the devices could not be read.
+fn try_read(
+    state: &mut State,
+    netns: NetnsId,
+    traveller: &mut Traveller,
+    first: impl FnOnce(&mut State, &mut Client) -> Result<(), ReadError>,
+) -> Result<Result<(), ReadError>, ReadError> {
     let Some(namespace) = state.namespaces().get(&netns) else {
         return Err(ReadError::Replaced);
     };
@@ -164,8 +184,9 @@ fn try_read(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Res
     if client.netns()? != netns {
         return Err(ReadError::Replaced);
     }
+    let done = first(state, &mut client);
     take_reading(state, netns, &mut client)?;
-    Ok(client)
+    Ok(done)
 }
 
 /// Reads the devices of the namespace that `client` belongs to: the programs' counters, the devices', and the programs'

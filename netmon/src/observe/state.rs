@@ -236,6 +236,8 @@ impl State {
             self.close_namespace(known, now);
         }
         let is_older = self.first_listing.contains(&file.path);
+        // What is connected later to an older namespace is new.
+        let are_older = is_older && !self.namespaces.contains_key(&netns);
         let new = || Namespace::new(file.clone(), is_older);
         let namespace = self.namespaces.entry(netns).or_insert_with(new);
         if file.role == Role::Node {
@@ -274,7 +276,7 @@ impl State {
             match self.interfaces.get_mut(&id) {
                 Some(interface) => interface.describe(device),
                 None if known < DEVICES_PER_NAMESPACE => {
-                    self.interfaces.insert(id, Interface::new(device, now));
+                    self.interfaces.insert(id, Interface::new(device, are_older, now));
                 }
                 None => *self.attach.failures.entry("too_many_devices").or_default() += 1,
             }

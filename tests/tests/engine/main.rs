@@ -1,11 +1,16 @@
 //! netmon beside real engines.
 
+mod departures;
 mod drivers;
 mod faults;
 mod fleet;
 mod ground;
 mod lifetimes;
 mod monitoring;
+mod nodes;
 mod prometheus;
+mod restarts;
 mod swarm;
 mod tiers;
+mod updates;
+mod wire;

@@ -86,8 +86,10 @@ fn a_network_connected_later_is_counted_under_its_own_name() -> anyhow::Result<(
 #[test]
 fn the_last_values_of_a_gone_container_stay_for_the_linger_and_then_end() -> anyhow::Result<()> {
     let mut world = World::new()?;
-    let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[LINGER])?;
+    // Its service's sum has what came after netmon.
+    netmon.wait_ready()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
     ready(&netmon, 2)?;
     quiet(&[&a, &b])?;
     let (_, before) = agree(&netmon, &a, "net")?;
@@ -271,6 +273,51 @@ fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Res
         })?;
         ensure!(filters(&a)? == 0, "{mode}: filters are left");
     }
+    Ok(())
+}
+
+/// What begins at nothing is taken for a reset. What began at less than it was would be taken for a reset and a jump.
+#[test]
+fn what_only_netmon_knows_begins_at_nothing_with_the_next_netmon() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let netmon = world.netmon(&[])?;
+    netmon.wait_ready()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    ready(&netmon, 2)?;
+    traffic::tcp(&a.netns, &b.netns, b.address, 5_000_000)?;
+    quiet(&[&a, &b])?;
+    let look = |netmon: &Netmon| -> anyhow::Result<(Figures, Figures, u64)> {
+        let (page, figures) = agree(netmon, &a, "net")?;
+        let labels = [("service", "shop_web"), ("stack", "shop"), ("network", "net")];
+        let segments = page.count(
+            "netmon_container_network_transmit_segments_total",
+            &[("container", "a"), ("network", "net")],
+        )?;
+        Ok((figures, page.figures("netmon_service_network", &labels)?, segments))
+    };
+    let (figures, service, segments) = look(&netmon)?;
+    ensure!(
+        service.transmit_packets == figures.transmit_packets + b.figures()?.transmit_packets
+            && segments > figures.transmit_packets,
+        "the service sent {service:?}, and a {figures:?} in {segments} segments"
+    );
+    netmon.kill()?;
+    traffic::ping(&a.netns, b.address, 50)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let (figures, service, segments) = look(&netmon)?;
+    ensure!(
+        service.transmit_packets < 20 && segments < 20,
+        "the next netmon begins with {service:?} and {segments} segments"
+    );
+    traffic::ping(&a.netns, b.address, 30)?;
+    let (now, now_service, now_segments) = look(&netmon)?;
+    let (more, more_service) = (now.since(figures), now_service.since(service));
+    ensure!(
+        more_service.transmit_packets == 60 && more.transmit_packets == 30 && now_segments - segments == 30,
+        "30 pings and their answers are {more_service:?} of the service, {more:?} and {} segments of a",
+        now_segments - segments
+    );
     Ok(())
 }
 

@@ -46,6 +46,8 @@ pub(super) const UNWANTED: &[&str] = &[
     "NO_TX_TARGET",
     "UNHANDLED_PROTO",
     "UNICAST_IN_L2_MULTICAST",
+    // A bridge's port that does not forward yet: what a container's device says as it comes up, on its way to everybody.
+    "BRIDGE_INGRESS_STP_STATE",
 ];
 
 /// Functions in which a drop without a reason is no loss.

@@ -75,14 +75,19 @@ impl Programs {
 }
 
 impl Interface {
-    /// A page for a device that was just seen.
+    /// A page for a device that was just seen, and may have been there before netmon was.
     #[must_use]
-    pub fn new(device: Device, now: Instant) -> Self {
+    pub fn new(device: Device, is_older: bool, now: Instant) -> Self {
+        let ledger = if is_older {
+            Ledger::of_older()
+        } else {
+            Ledger::default()
+        };
         Self {
             was_up: device.up,
             device: Arc::new(device),
             owner: None,
-            ledger: Ledger::default(),
+            ledger,
             programs: Programs::Waiting,
             queue: None,
             first_seen: now,
@@ -200,6 +205,7 @@ impl Interface {
             device,
             owner,
             totals: ledger.totals(),
+            recent: ledger.recent(),
             at: now,
             rest: programs.take(),
         }
@@ -228,6 +234,8 @@ pub struct Ended {
     pub owner: Option<Owner>,
     /// What it counted in all.
     pub totals: Directions<Totals>,
+    /// What of that it counted since netmon came.
+    pub recent: Directions<Totals>,
     /// When it went.
     pub at: Instant,
     /// Its programs and their slot, until nothing can count there any more.

@@ -1,7 +1,9 @@
 //! What a service's containers counted on this node, those already gone included.
 //!
 //! A container's series ends soon after it; what no scrape ever saw of a container that lived for a second would be
-//! lost. Its service's sum keeps it, and only ever rises while the service has a container here or one lingers.
+//! lost. Its service's sum keeps it, and only ever rises while the service has a container here or one lingers. It
+//! starts with netmon, as nobody remembers those that ended before: a sum of those alone that are still there would be
+//! less than what an earlier netmon showed, and so taken for a counter that was reset and has come as far since.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,10 +42,10 @@ impl Services {
     ) -> BTreeMap<ServiceKey, Directions<Totals>> {
         let mut sums = self.retired.clone();
         for interface in interfaces.values() {
-            add(&mut sums, interface.owner.as_ref(), interface.ledger.totals());
+            add(&mut sums, interface.owner.as_ref(), interface.ledger.recent());
         }
         for ended in ended {
-            add(&mut sums, ended.owner.as_ref(), ended.totals);
+            add(&mut sums, ended.owner.as_ref(), ended.recent);
         }
         sums
     }
@@ -57,7 +59,7 @@ impl Services {
         inventory: &Inventory,
     ) {
         for gone in over {
-            add(&mut self.retired, gone.owner.as_ref(), gone.totals);
+            add(&mut self.retired, gone.owner.as_ref(), gone.recent);
         }
         if self.retired.is_empty() {
             return;

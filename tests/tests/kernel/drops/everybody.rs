@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
-use netmon_tests::netns::Netns;
+use anyhow::ensure;
+use netmon_tests::{netns::Netns, patience::until};
 
 use super::Drops;
 use crate::world::{Cable, DEVICE, Member, World, ready};
@@ -50,6 +51,33 @@ fn what_is_for_everybody_and_wanted_by_nobody_is_no_loss() -> anyhow::Result<()>
         }
     }
     Ok(())
+}
+
+/// As every container's device does when it comes up: its port forwards a moment later. What is meant for somebody is
+/// lost there.
+#[test]
+fn what_a_port_that_does_not_forward_yet_is_sent_for_everybody_is_no_loss() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, _b, third) = three(&mut world)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    third.run(&format!("ip route replace 255.255.255.255 dev {DEVICE}"))?;
+    third.run(&format!(
+        "ip neigh replace {} lladdr {} dev {DEVICE}",
+        a.address,
+        a.netns.mac(DEVICE)?
+    ))?;
+    // Blocked.
+    world.node()?.run("bridge link set dev veth2 state 4")?;
+    let drops = Drops::with_node(&netmon)?;
+    third.within(|| send("255.255.255.255:67".parse()?))?;
+    drops.are_none()?;
+    third.within(|| send(SocketAddr::new(a.address, 67)))?;
+    until("what was meant for somebody to be shown", || {
+        let now = drops.now()?;
+        ensure!(now.values().sum::<u64>() == 20, "dropped were {now:?}");
+        Ok(())
+    })
 }
 
 fn send(to: SocketAddr) -> anyhow::Result<()> {

@@ -3,7 +3,12 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::ensure;
-use netmon_tests::{filter::Filter, netns::Netns, patience::within, traffic};
+use netmon_tests::{
+    filter::Filter,
+    netns::Netns,
+    patience::{until, within},
+    traffic,
+};
 
 use super::{Drops, FAMILIES, Where};
 use crate::world::{Cable, DEVICE, Member, World, ready};
@@ -112,6 +117,12 @@ fn plug(world: &World, a: &Member, name: &str, netns: &str) -> anyhow::Result<Me
     netns.run(&format!("ip addr add 10.77.0.2/24 dev {DEVICE}"))?;
     netns.run(&format!("ip addr add fd77::2/64 dev {DEVICE} nodad"))?;
     netns.run(&format!("ip link set {DEVICE} up"))?;
+    // On a busy machine that takes its time.
+    until("the port to forward", || {
+        let port = bridge.run("bridge link show dev veth1")?;
+        ensure!(port.contains("state forwarding"), "it does not: {port}");
+        Ok(())
+    })?;
     let lladdr = netns.mac(DEVICE)?;
     a.netns.run(&format!(
         "ip neigh replace 10.77.0.2 lladdr {lladdr} dev {DEVICE} nud permanent"

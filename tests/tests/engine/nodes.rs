@@ -1,0 +1,286 @@
+//! What tests of several nodes stand on: a Swarm with a netmon on each node, and what they say together, beside what the
+//! kernel says.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{
+    figures::Figures,
+    lab::{Engine, Lab, Node},
+    netmon::Netmon,
+    netns::Netns,
+    page::Page,
+    patience::{until, within},
+};
+
+use crate::ground::{CONTAINER, Interface, netmon_on};
+
+/// Families of drops: of containers, and of what lies between them.
+const DROPS: [&str; 3] = [
+    "netmon_container_packet_drops_total",
+    "netmon_overlay_packet_drops_total",
+    "netmon_load_balancer_packet_drops_total",
+];
+
+/// Families whose sum over networks is a counter of the namespace's, and which.
+const SUMS: [(&str, &str); 3] = [
+    ("netmon_container_tcp_retransmitted_segments_total", "TcpRetransSegs"),
+    ("netmon_container_tcp_sent_segments_total", "TcpOutSegs"),
+    ("netmon_container_tcp_resets_sent_total", "TcpOutRsts"),
+];
+
+/// A Swarm, and the netmons that watch it.
+pub(crate) struct Nodes {
+    // They end before the lab does.
+    netmons: Vec<Netmon>,
+    pub(crate) lab: Lab,
+}
+
+impl Nodes {
+    pub(crate) fn up(count: u8, engine: Engine) -> anyhow::Result<Self> {
+        let lab = Lab::up(count, engine)?;
+        let netmons = (1..=count)
+            .map(|number| netmon_on(lab.node(number)))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self { netmons, lab })
+    }
+
+    /// The node of that number, from 1, which is the manager.
+    pub(crate) fn node(&self, number: u8) -> Node<'_> {
+        self.lab.node(number)
+    }
+
+    /// All of them, by number.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u8> + use<> {
+        (1..).take(self.netmons.len())
+    }
+
+    /// The netmon of that node.
+    pub(crate) fn netmon(&self, number: u8) -> &Netmon {
+        &self.netmons[usize::from(number) - 1]
+    }
+
+    /// Takes the netmon of a node away, to be ended by the caller.
+    pub(crate) fn unwatch(&mut self, number: u8) -> Netmon {
+        self.netmons.remove(usize::from(number) - 1)
+    }
+
+    /// Puts another in its place.
+    pub(crate) fn watch(&mut self, number: u8, netmon: Netmon) {
+        self.netmons.insert(usize::from(number) - 1, netmon);
+    }
+
+    /// Starts another on a node whose netmon has ended.
+    pub(crate) fn watch_again(&mut self, number: u8) -> anyhow::Result<()> {
+        self.netmons[usize::from(number) - 1] = netmon_on(self.lab.node(number))?;
+        Ok(())
+    }
+
+    /// Makes an overlay network, and a container on each node that is on it: `a1` on the first, and so on.
+    pub(crate) fn overlay(&self, name: &str) -> anyhow::Result<Vec<Member>> {
+        self.node(1)
+            .docker(&format!("network create -d overlay --attachable {name}"))?;
+        let containers: Vec<_> = self.numbers().map(|number| (number, format!("a{number}"))).collect();
+        for (number, container) in &containers {
+            self.node(*number)
+                .start_container(container, &format!("--network {name}"))?;
+        }
+        let members: Vec<_> = containers
+            .iter()
+            .map(|(number, container)| self.member(*number, container, name))
+            .collect::<anyhow::Result<_>>()?;
+        for member in &members {
+            member.agrees(self)?;
+        }
+        Ok(members)
+    }
+
+    /// A container on a network.
+    pub(crate) fn member(&self, number: u8, container: &str, network: &str) -> anyhow::Result<Member> {
+        let node = self.node(number);
+        let interface = Interface::of(node, container, network)?;
+        Ok(Member {
+            number,
+            netns: node.namespace(&interface.sandbox)?,
+            address: node.address_of(container, network)?,
+            interface,
+        })
+    }
+
+    /// What netmon shows of what passes between two nodes.
+    pub(crate) fn tunnel(&self, from: u8, to: u8, network: &str) -> anyhow::Result<Figures> {
+        tunnel(&self.netmon(from).page()?, self.node(to), network)
+    }
+
+    /// What all of them call drops.
+    pub(crate) fn drops(&self) -> anyhow::Result<Drops> {
+        let mut drops = Drops::new();
+        for number in self.numbers() {
+            let page = self.netmon(number).page()?;
+            for sample in page.samples.iter().filter(|it| DROPS.contains(&it.name.as_str())) {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "drops in tests are whole and few"
+                )]
+                let count = sample.value as u64;
+                drops.insert(format!("n{number} {} {:?}", sample.name, sample.labels), count);
+            }
+        }
+        Ok(drops)
+    }
+
+    /// Looks that every netmon holds programs for what is there, and for nothing else.
+    pub(crate) fn nothing_is_left(&self) -> anyhow::Result<()> {
+        for number in self.numbers() {
+            self.netmon(number)
+                .page_until("programs only on what is there", |page| {
+                    let containers = page.all(&format!("{CONTAINER}_receive_packets_total"), &[]);
+                    let named = containers
+                        .iter()
+                        .filter(|it| it.labels.get("network").is_some_and(|network| !network.is_empty()));
+                    let there = named.count() + page.all("netmon_vxlan_receive_packets_total", &[]).len();
+                    let slots = page.count("netmon_bpf_map_entries", &[("map", "TRAFFIC")])?;
+                    ensure!(
+                        slots == there as u64,
+                        "n{number}: {slots} slots are in use, and {there} interfaces are there"
+                    );
+                    let ended = page.count("netmon_containers", &[("state", "ended")])?;
+                    ensure!(ended == 0, "n{number}: {ended} containers linger");
+                    Ok(())
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Looks that nothing is called a drop that was not when that was read.
+    pub(crate) fn dropped_nothing_since(&self, before: &Drops) -> anyhow::Result<()> {
+        let mut now = self.drops()?;
+        now.retain(|what, count| *count > before.get(what).copied().unwrap_or(0));
+        ensure!(now.is_empty(), "these are called drops: {now:#?}");
+        Ok(())
+    }
+}
+
+/// What is called a drop, on which node, whose, and why.
+pub(crate) type Drops = BTreeMap<String, u64>;
+
+/// What a page shows of what passes between its node and another, which is called by its name or by its address.
+pub(crate) fn tunnel(page: &Page, to: Node<'_>, network: &str) -> anyhow::Result<Figures> {
+    let of = |peer: &str| page.figures("netmon_overlay", &[("network", network), ("peer", peer)]);
+    of(&to.name()).or_else(|_| of(&to.address()))
+}
+
+/// A container of a node's on a network.
+pub(crate) struct Member {
+    pub(crate) number: u8,
+    pub(crate) netns: Netns,
+    pub(crate) address: std::net::IpAddr,
+    pub(crate) interface: Interface,
+}
+
+impl Member {
+    pub(crate) fn name(&self) -> &str {
+        &self.interface.container
+    }
+
+    /// Looks that netmon says of its interface what the kernel says, and gives that.
+    pub(crate) fn agrees(&self, nodes: &Nodes) -> anyhow::Result<Figures> {
+        self.interface
+            .agrees(nodes.node(self.number), nodes.netmon(self.number))
+    }
+
+    /// Looks that what netmon shows for all of its networks together is what the kernel counts for its namespace, of
+    /// segments sent, sent again, and resets; whatever passes meanwhile.
+    pub(crate) fn sums_agree(&self, nodes: &Nodes) -> anyhow::Result<()> {
+        let netmon = nodes.netmon(self.number);
+        for (family, counter) in SUMS {
+            within_bracket(netmon, family, self.name(), || self.netns.nstat(counter))
+                .with_context(|| format!("{counter} of {}", self.name()))?;
+        }
+        Ok(())
+    }
+
+    /// What netmon shows of its connections on a network.
+    pub(crate) fn tcp(&self, nodes: &Nodes, what: &str, network: &str) -> anyhow::Result<u64> {
+        nodes.netmon(self.number).page()?.count(
+            &format!("netmon_container_tcp_{what}_total"),
+            &[("container", self.name()), ("network", network)],
+        )
+    }
+
+    /// What it sent again, by netmon, on its network, which is all that its namespace did.
+    pub(crate) fn sent_again(&self, nodes: &Nodes) -> anyhow::Result<u64> {
+        until("what was sent again to be the network's", || {
+            let shown = self.tcp(nodes, "retransmitted_segments", &self.interface.network)?;
+            let counted = self.netns.nstat("TcpRetransSegs")?;
+            ensure!(
+                shown == counted,
+                "netmon shows {shown} on {}, the kernel counts {counted} in all",
+                self.interface.network
+            );
+            Ok(shown)
+        })
+    }
+}
+
+fn within_bracket(
+    netmon: &Netmon,
+    family: &str,
+    container: &str,
+    kernel: impl Fn() -> anyhow::Result<u64>,
+) -> anyhow::Result<()> {
+    until("the sum to be the kernel's", || {
+        let before = kernel()?;
+        let page = netmon.page()?;
+        let shown: f64 = page
+            .all(family, &[("container", container)])
+            .iter()
+            .map(|sample| sample.value)
+            .sum();
+        let after = kernel()?;
+        ensure!(
+            (before as f64..=after as f64).contains(&shown),
+            "netmon shows {shown}, the kernel {before} to {after}"
+        );
+        Ok(())
+    })
+}
+
+/// Looks that nothing of this is on the page any more, before that many times the usual patience is over.
+pub(crate) fn ends(netmon: &Netmon, patience: u32, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<()> {
+    within(
+        patience * netmon_tests::patience::PATIENCE,
+        &format!("{name}{labels:?} to end"),
+        || {
+            let page = netmon.page()?;
+            let left = page
+                .samples
+                .iter()
+                .filter(|sample| sample.name.starts_with(name) && sample.has(labels))
+                .collect::<Vec<_>>();
+            ensure!(left.is_empty(), "{} are there, such as {:?}", left.len(), left[0]);
+            Ok(())
+        },
+    )
+}
+
+/// The names of a service's tasks that run on a node.
+pub(crate) fn tasks(node: Node<'_>, service: &str) -> anyhow::Result<Vec<String>> {
+    let names = node.docker(&format!(
+        "ps --filter label=com.docker.swarm.service.name={service} --format {{{{.Names}}}}"
+    ))?;
+    Ok(names.lines().map(ToOwned::to_owned).collect())
+}
+
+/// The name of a service's one task on a node, once it runs.
+pub(crate) fn task(node: Node<'_>, service: &str) -> anyhow::Result<String> {
+    within(
+        2 * netmon_tests::patience::PATIENCE,
+        "the task to run",
+        || match &tasks(node, service)?[..] {
+            [name] => Ok(name.clone()),
+            others => anyhow::bail!("the tasks are {others:?}"),
+        },
+    )
+}

@@ -1,0 +1,251 @@
+//! netmon itself comes and goes, while packets pass: what devices count goes on exactly, and what only netmon knows
+//! begins at nothing, which Prometheus takes for what it is.
+
+use std::net::{SocketAddr, TcpStream};
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{
+    figures::Figures,
+    flow::Stream,
+    lab::Engine,
+    netmon::{Netmon, binary},
+    page::Page,
+    patience::{PATIENCE, until, within},
+};
+
+use crate::nodes::{Member, Nodes, tunnel};
+
+const NETWORK: &str = "wide";
+
+#[test]
+fn a_netmon_that_follows_another_goes_on_exactly_or_begins_at_nothing() -> anyhow::Result<()> {
+    let mut nodes = Nodes::up(2, Engine::Installed)?;
+    let members = nodes.overlay(NETWORK)?;
+    let [one, two] = &members[..] else {
+        anyhow::bail!("there are {} members", members.len());
+    };
+    let stream = Stream::start(&one.netns, &two.netns, two.address)?;
+    stream.flows()?;
+    for end in [
+        |netmon: Netmon| netmon.terminate().map(drop),
+        |netmon: Netmon| netmon.kill(),
+    ] {
+        refused(one, two)?;
+        // Nobody listens here, either: that is a drop of this container's.
+        refused(two, one)?;
+        let before = Known::of(&nodes, one, "something to be counted")?;
+        ensure!(
+            before.failures > 0 && before.drops > 0 && before.sent > 0 && before.tunnel.transmit_packets > 0,
+            "{before:?}"
+        );
+        end(nodes.unwatch(1))?;
+        stream.flows()?;
+        let began = all_sent(one)?;
+        // Not ready: every page that it gives must be right.
+        let next = nodes.node(1).netmon(&["--container.linger=5s"])?;
+        pages_are_right(&nodes, &next, one, before.figures)?;
+        nodes.watch(1, next);
+        let after = Known::of(&nodes, one, "the tunnel to be known")?;
+        let since = all_sent(one)? - began;
+        let shown = [after.sent, after.segments, after.tunnel.transmit_packets];
+        // Now and then it asks for an address.
+        ensure!(
+            after.failures == 0 && after.drops == 0 && shown.iter().all(|it| *it <= since + 10),
+            "{since} segments were sent since it was started, and the next begins with {after:?}"
+        );
+        // From where it begins it counts what the kernel counts.
+        let (low, from, high) = bracket(&nodes, one)?;
+        let sent = one.netns.nstat("TcpOutSegs")?;
+        until("a thousand segments to be sent", || {
+            let more = one.netns.nstat("TcpOutSegs")? - sent;
+            ensure!(more >= 1000, "{more} were");
+            Ok(())
+        })?;
+        refused(one, two)?;
+        let (later_low, to, later_high) = bracket(&nodes, one)?;
+        ensure!(
+            (later_low - high..=later_high - low).contains(&(to - from)),
+            "of {} to {} segments netmon saw {}",
+            later_low - high,
+            later_high - low,
+            to - from
+        );
+        let failures = Known::of(&nodes, one, "the failure")?.failures;
+        ensure!(failures == 1, "one connection was refused, and {failures} are shown");
+    }
+    stream.stop()?;
+    for member in &members {
+        member.agrees(&nodes)?;
+    }
+    Ok(())
+}
+
+/// As an update that starts the new one first would do it, where both had the node's port; and with another port.
+#[test]
+fn two_netmons_on_a_node_both_count_right_and_the_second_says_that_the_port_is_taken() -> anyhow::Result<()> {
+    let nodes = Nodes::up(2, Engine::Installed)?;
+    let members = nodes.overlay(NETWORK)?;
+    let [one, two] = &members[..] else {
+        anyhow::bail!("there are {} members", members.len());
+    };
+    let address = nodes.netmon(1).address;
+    let line = format!("{} --web.listen-address={address}", binary()?.display());
+    let refusal = nodes.node(1).exec(&line).err().context("two netmons have one port")?;
+    let text = format!("{refusal:#}");
+    ensure!(
+        text.contains(&address.to_string()) && text.to_lowercase().contains("in use"),
+        "the second says: {text}"
+    );
+
+    let stream = Stream::start(&one.netns, &two.netns, two.address)?;
+    for attach in ["tcx", "clsact"] {
+        let first = nodes.netmon(1);
+        let before = counts(&first.page()?, one)?;
+        let second = nodes.node(1).netmon(&[&format!("--bpf.attach={attach}")])?;
+        second.wait_ready()?;
+        let start = counts(&second.page()?, one)?;
+        stream.flows()?;
+        refused(one, two)?;
+        until("both to say the same", || {
+            let low = one.interface.figures(nodes.node(1))?;
+            let pages = [first.page()?, second.page()?];
+            let high = one.interface.figures(nodes.node(1))?;
+            for page in &pages {
+                let shown = page.interface(one.name(), NETWORK)?;
+                ensure!(shown.between(low, high), "{low:?} to {high:?}, and {shown:?} is shown");
+            }
+            let more = [
+                counts(&pages[0], one)?.0 - before.0,
+                counts(&pages[1], one)?.0 - start.0,
+            ];
+            ensure!(more == [1, 1], "one connection was refused, and {more:?} are shown");
+            Ok(())
+        })?;
+        drop(second);
+        // The first misses none of its own.
+        let (low, from, high) = segments(&nodes, one)?;
+        stream.flows()?;
+        let (later_low, to, later_high) = segments(&nodes, one)?;
+        ensure!(
+            (later_low - high..=later_high - low).contains(&(to - from)),
+            "{attach}: of {} to {} segments the first saw {} when the second had gone",
+            later_low - high,
+            later_high - low,
+            to - from
+        );
+    }
+    stream.stop()?;
+    for member in &members {
+        member.agrees(&nodes)?;
+    }
+    Ok(())
+}
+
+/// A connection to a port that nobody listens on.
+fn refused(from: &Member, to: &Member) -> anyhow::Result<()> {
+    let address = SocketAddr::new(to.address, 9);
+    let refused = from.netns.within(|| Ok(TcpStream::connect(address).map(drop)))?;
+    let kind = refused.map_err(|error| error.kind());
+    ensure!(
+        kind == Err(std::io::ErrorKind::ConnectionRefused),
+        "the connection came to {kind:?}"
+    );
+    Ok(())
+}
+
+/// What a page shows of a container and its network.
+#[derive(Debug)]
+struct Known {
+    figures: Figures,
+    tunnel: Figures,
+    /// Reasons that packets of it were dropped for.
+    drops: usize,
+    /// TCP's own.
+    sent: u64,
+    failures: u64,
+    /// What passed the interface.
+    segments: u64,
+}
+
+impl Known {
+    fn of(nodes: &Nodes, member: &Member, what: &str) -> anyhow::Result<Self> {
+        nodes.netmon(member.number).page_until(what, |page| {
+            let (failures, segments) = counts(page, member)?;
+            let sent = page.count("netmon_container_tcp_sent_segments_total", &of(member))?;
+            Ok(Self {
+                figures: page.interface(member.name(), NETWORK)?,
+                tunnel: tunnel(page, nodes.node(2), NETWORK)?,
+                drops: page.all("netmon_container_packet_drops_total", &of(member)).len(),
+                sent,
+                failures,
+                segments,
+            })
+        })
+    }
+}
+
+fn of(member: &Member) -> [(&str, &str); 2] {
+    [("container", member.name()), ("network", NETWORK)]
+}
+
+/// Connections refused, and segments that left.
+fn counts(page: &Page, member: &Member) -> anyhow::Result<(u64, u64)> {
+    let mut refused = of(member).to_vec();
+    refused.push(("reason", "refused"));
+    Ok((
+        page.count("netmon_container_tcp_connect_failures_total", &refused)?,
+        page.count("netmon_container_network_transmit_segments_total", &of(member))?,
+    ))
+}
+
+/// Looks at every page until netmon is ready: what it shows of the interface has not fallen, and is the kernel's.
+fn pages_are_right(nodes: &Nodes, netmon: &Netmon, member: &Member, before: Figures) -> anyhow::Result<()> {
+    let node = nodes.node(member.number);
+    within(PATIENCE, "netmon to be ready", || {
+        let low = member.interface.figures(node)?;
+        let page = netmon.page()?;
+        let high = member.interface.figures(node)?;
+        if let Ok(shown) = page.interface(member.name(), NETWORK) {
+            // Not to be waited for.
+            assert!(
+                shown.between(low, high) && shown.between(before, high),
+                "before {before:?}, the kernel {low:?} to {high:?}, and {shown:?} is shown"
+            );
+        }
+        let ready = netmon.get("/-/ready")?;
+        ensure!(ready.status == 200, "{}", ready.text());
+        page.interface(member.name(), NETWORK).map(drop)
+    })
+}
+
+/// TCP segments sent for the first time on all networks: by the kernel, by netmon, and by the kernel again.
+fn bracket(nodes: &Nodes, member: &Member) -> anyhow::Result<(u64, u64, u64)> {
+    let low = member.netns.nstat("TcpOutSegs")?;
+    let page = nodes.netmon(member.number).page()?;
+    let high = member.netns.nstat("TcpOutSegs")?;
+    let all = page.all(
+        "netmon_container_tcp_sent_segments_total",
+        &[("container", member.name())],
+    );
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counters in tests are whole and far below 2^53"
+    )]
+    let shown = all.iter().map(|it| it.value).sum::<f64>() as u64;
+    Ok((low, shown, high))
+}
+
+/// The same of what left by the interface, whose counterpart is what TCP sent in all, for nothing else is sent there.
+fn segments(nodes: &Nodes, member: &Member) -> anyhow::Result<(u64, u64, u64)> {
+    let low = all_sent(member)?;
+    let page = nodes.netmon(member.number).page()?;
+    let high = all_sent(member)?;
+    // Now and then it asks for an address.
+    Ok((low, counts(&page, member)?.1, high + 2))
+}
+
+/// Segments that a container sent, whether for the first time or again.
+fn all_sent(member: &Member) -> anyhow::Result<u64> {
+    Ok(member.netns.nstat("TcpOutSegs")? + member.netns.nstat("TcpRetransSegs")?)
+}
