@@ -19,7 +19,7 @@ use crate::{
         overlay::SharedOverlay,
     },
     docker,
-    http::{self, HttpError, Pages, Server},
+    http::{self, Access, AccessError, HttpError, Pages, Server},
     metrics::{self, ExpositionOptions},
     netns::{
         rtnetlink::{Client, NetlinkError},
@@ -41,6 +41,9 @@ pub enum AppError {
     /// The pages cannot be served.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// It is not known who may have the pages.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The kernel programs are wanted, and cannot be had.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
@@ -68,12 +71,14 @@ pub enum AppError {
 /// # Errors
 /// Whatever keeps netmon from being of any use. What can degrade does, with a warning.
 pub async fn run(config: Config) -> Result<(), AppError> {
-    // First what fails most: a port that is taken.
+    // First what fails most: a file that says something else than was meant, a port that is taken.
+    let access = Arc::new(Access::read(config.web_config.clone())?);
     let server = Server::bind(http::Options {
         listen: config.listen.clone(),
         telemetry_path: config.telemetry_path.clone(),
         max_requests: config.max_requests,
         version: version::VERSION,
+        access,
     })
     .await?;
     let home = Client::open()?;
