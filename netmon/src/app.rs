@@ -78,7 +78,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         telemetry_path: config.telemetry_path.clone(),
         max_requests: config.max_requests,
         version: version::VERSION,
-        access,
+        access: Arc::clone(&access),
     })
     .await?;
     let home = Client::open()?;
@@ -145,6 +145,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             retired: Mutex::default(),
         },
         engine,
+        access,
         options: ExpositionOptions {
             exporter_metrics: !config.disable_exporter_metrics,
             collectors,
@@ -196,6 +197,7 @@ fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
 struct Page {
     sources: Sources,
     engine: docker::Watch,
+    access: Arc<Access>,
     options: ExpositionOptions,
     was_ready: AtomicBool,
 }
@@ -203,6 +205,7 @@ struct Page {
 impl Pages for Page {
     fn scrape(&self) -> Result<String, String> {
         let mut snapshot = self.sources.snapshot(self.engine.health());
+        snapshot.health.web_config = self.access.is_current();
         if self.options.exporter_metrics {
             snapshot.health.process = process::read().ok();
         }

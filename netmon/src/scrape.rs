@@ -296,6 +296,7 @@ impl Sources {
             programs,
             maps,
             collectors,
+            web_config: None,
             process: None,
         }
     }

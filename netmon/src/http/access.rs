@@ -255,7 +255,9 @@ fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
     };
     let size = fs::metadata(path).map_err(failed)?.size();
     if size > LARGEST_FILE {
-        return Err(failed(io::Error::other(format!("it has more than {LARGEST_FILE} bytes"))));
+        return Err(failed(io::Error::other(format!(
+            "it has more than {LARGEST_FILE} bytes"
+        ))));
     }
     fs::read(path).map_err(failed)
 }

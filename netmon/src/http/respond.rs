@@ -71,7 +71,10 @@ impl Site {
         let mut response = match rules.judge(request.headers()).await {
             Verdict::Welcome => self.page(request, pages).await,
             Verdict::Unknown => with(
-                plain(StatusCode::UNAUTHORIZED, "Who are you? netmon wants a user and a password.\n"),
+                plain(
+                    StatusCode::UNAUTHORIZED,
+                    "Who are you? netmon wants a user and a password.\n",
+                ),
                 header::WWW_AUTHENTICATE,
                 "Basic",
             ),

@@ -263,7 +263,9 @@ async fn rubbish_is_refused() {
 #[tokio::test]
 async fn a_taken_port_is_an_error_that_names_it() {
     let server = start(Fake::default(), 40).await;
-    let error = Server::bind(options(&server.address.to_string(), 0)).await.expect_err("taken");
+    let error = Server::bind(options(&server.address.to_string(), 0))
+        .await
+        .expect_err("taken");
     assert!(matches!(error, HttpError::Listen { .. }));
     assert!(error.to_string().contains(&server.address.to_string()), "{error}");
 }

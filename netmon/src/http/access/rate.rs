@@ -28,7 +28,11 @@ impl Rate {
         let RateSettings { interval, burst } = settings;
         let Some(interval) = interval.as_deref() else {
             return match burst {
-                Some(_) => Err(setting(path, "rate_limit.burst", "it has no meaning without an interval")),
+                Some(_) => Err(setting(
+                    path,
+                    "rate_limit.burst",
+                    "it has no meaning without an interval",
+                )),
                 None => Ok(None),
             };
         };
@@ -41,7 +45,11 @@ impl Rate {
         };
         let burst = burst.unwrap_or(1);
         if burst == 0 {
-            return Err(setting(path, "rate_limit.burst", "with 0 no request would ever be answered"));
+            return Err(setting(
+                path,
+                "rate_limit.burst",
+                "with 0 no request would ever be answered",
+            ));
         }
         let Some(tolerance) = interval.checked_mul(burst - 1) else {
             return Err(setting(path, "rate_limit", "that is more than can be counted"));

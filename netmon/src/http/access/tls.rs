@@ -68,11 +68,12 @@ impl Tls {
             .map_err(|error| wrong("min_version", error.to_string()))?;
         let builder = match demand(settings).map_err(|reason| wrong("client_auth_type", reason))? {
             Demand::Nothing if authorities.is_some() => {
-                let reason = "there is client_ca, and nobody is asked for a certificate; say RequireAndVerifyClientCert";
+                let reason =
+                    "there is client_ca, and nobody is asked for a certificate; say RequireAndVerifyClientCert";
                 return Err(wrong("client_auth_type", reason.to_owned()));
             }
             Demand::Nothing => builder.with_no_client_auth(),
-            demand => {
+            demand @ (Demand::CheckIfGiven | Demand::Certificate) => {
                 let authorities = authorities.ok_or_else(|| missing("client_ca"))?;
                 builder.with_client_cert_verifier(
                     verifier(&authorities, demand, provider).map_err(|reason| wrong("client_ca", reason))?,

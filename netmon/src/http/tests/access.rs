@@ -55,7 +55,10 @@ impl Site {
 
     async fn status_for(&self, user: &str, password: &str) -> String {
         let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
-        let answer = self.server.get("/metrics", &format!("Authorization: Basic {credentials}\r\n")).await;
+        let answer = self
+            .server
+            .get("/metrics", &format!("Authorization: Basic {credentials}\r\n"))
+            .await;
         status(&answer).to_owned()
     }
 }
@@ -193,7 +196,9 @@ async fn fetch(site: &Site, authority: &Authority, own: Option<(String, String)>
         Some((certificate, key)) => {
             let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate");
             let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
-            builder.with_client_auth_cert(vec![certificate], key).expect("they match")
+            builder
+                .with_client_auth_cert(vec![certificate], key)
+                .expect("they match")
         }
     };
     let talk = async {
@@ -222,7 +227,10 @@ async fn pages_come_encrypted_and_not_in_the_clear() {
     assert_eq!(fetch(&site, &authority, None).await.as_deref(), Ok("200"));
     // A client that does not know that gets no page.
     let mut plain = TcpStream::connect(site.server.address).await.expect("a connection");
-    plain.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    plain
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .expect("sent");
     let mut answer = Vec::new();
     let _ended = plain.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
