@@ -22,15 +22,18 @@ use crate::{
     http::{self, Access, AccessError, HttpError, Pages, Server},
     metrics::{self, ExpositionOptions},
     netns::{
+        enter::{EnterError, inside},
         rtnetlink::{Client, NetlinkError},
         watch::{Watch, WatchError},
     },
     observe::{
         Shared,
-        control::{Control, Signal},
+        control::{Control, Places, Signal},
         state::{Scope, State},
     },
+    privilege::{self, Duty},
     process,
+    reader::Reader,
     scrape::{Counting, Sources},
     version,
 };
@@ -47,6 +50,9 @@ pub enum AppError {
     /// The kernel programs are wanted, and cannot be had.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
+    /// The node's namespace cannot be entered.
+    #[error(transparent)]
+    Enter(#[from] EnterError),
     /// The kernel does not tell of devices.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
@@ -81,7 +87,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         access: Arc::clone(&access),
     })
     .await?;
-    let home = Client::open()?;
+    let home = inside(&config.node_netns, Client::open)??;
     home.netns()?;
     let datapath = datapath(&config)?;
     let collectors = config.collectors();
@@ -107,18 +113,18 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let shared = Shared::new(State::new(scope, config.linger));
     let control = Control::start(
         shared.clone(),
-        config.netns_dir.clone(),
+        Places {
+            directory: config.netns_dir.clone(),
+            node: config.node_netns.clone(),
+        },
         home,
         datapath,
         tracepoints.clone(),
         overlay.clone(),
     )
-    .map_err(|source| AppError::Process {
-        what: "start a thread",
-        source,
-    })?;
+    .map_err(no_thread)?;
     let signals = control.signals();
-    let watch = Watch::start(move |change| {
+    let watch = Watch::start(&config.node_netns, move |change| {
         // Fails only when the loop has ended, and then nobody wants to know.
         let _told = signals.send(Signal::Change(change));
     })?;
@@ -134,16 +140,18 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         let _told = signals.send(Signal::Inventory(inventory));
     })?;
 
+    let sources = Arc::new(Sources {
+        shared,
+        counting,
+        counting_wanted: config.attach != Attach::Off,
+        tracepoints,
+        overlay,
+        collectors,
+        retired: Mutex::default(),
+    });
     let page = Arc::new(Page {
-        sources: Sources {
-            shared,
-            counting,
-            counting_wanted: config.attach != Attach::Off,
-            tracepoints,
-            overlay,
-            collectors,
-            retired: Mutex::default(),
-        },
+        reader: Reader::start(Arc::clone(&sources)).map_err(no_thread)?,
+        sources,
         engine,
         access,
         options: ExpositionOptions {
@@ -153,6 +161,14 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         },
         was_ready: AtomicBool::new(false),
     });
+    // All that needs more is done, or is another thread's.
+    privilege::keep_or_warn(Duty::Serve);
+    if let Ok(health) = process::read() {
+        info!(
+            capabilities = health.capabilities.join(","),
+            "this is all that netmon may still do"
+        );
+    }
     let end = told_to_end()?;
     for address in server.addresses() {
         info!(%address, path = config.telemetry_path, version = version::VERSION, "listening");
@@ -193,9 +209,17 @@ fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
     loaded
 }
 
+fn no_thread(source: io::Error) -> AppError {
+    AppError::Process {
+        what: "start a thread",
+        source,
+    }
+}
+
 /// What is served.
 struct Page {
-    sources: Sources,
+    sources: Arc<Sources>,
+    reader: Reader,
     engine: docker::Watch,
     access: Arc<Access>,
     options: ExpositionOptions,
@@ -204,7 +228,10 @@ struct Page {
 
 impl Pages for Page {
     fn scrape(&self) -> Result<String, String> {
-        let mut snapshot = self.sources.snapshot(self.engine.health());
+        let mut snapshot = self
+            .reader
+            .snapshot(self.engine.health())
+            .map_err(|error| error.to_string())?;
         snapshot.health.web_config = self.access.is_current();
         if self.options.exporter_metrics {
             snapshot.health.process = process::read().ok();

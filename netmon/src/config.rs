@@ -10,7 +10,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-use crate::{model::collector::Collectors, version};
+use crate::{model::collector::Collectors, netns::discover, version};
 
 /// Container network telemetry for Docker Swarm, counted in the kernel.
 ///
@@ -204,6 +204,15 @@ pub struct Config {
     )]
     pub netns_dir: PathBuf,
 
+    /// The node's network namespace, when netmon runs in another: a file that it is bound to.
+    #[arg(
+        long = "path.node-netns",
+        env = "NETMON_PATH_NODE_NETNS",
+        value_name = "FILE",
+        default_value = discover::OWN
+    )]
+    pub node_netns: PathBuf,
+
     /// How long the last values of a container that is gone stay (500ms, 90s, 1m).
     #[arg(
         long = "container.linger",
@@ -267,6 +276,8 @@ pub struct Config {
 /// What to do instead of running.
 #[derive(Clone, Debug, Subcommand, PartialEq, Eq)]
 pub enum Command {
+    /// Ask the netmon that runs beside this one, at the first listen address, whether it is well.
+    Healthcheck,
     /// Print every metric, with its labels and what it means.
     Metrics {
         /// As METRICS.md.

@@ -5,6 +5,8 @@
 
 mod accept;
 mod access;
+mod address;
+pub mod healthcheck;
 mod respond;
 mod stream;
 #[cfg(test)]
@@ -32,6 +34,7 @@ use tracing::{debug, info, warn};
 pub use self::access::{Access, AccessError};
 use self::{
     access::Conversation,
+    address::Listen,
     respond::{Request, Site},
     stream::Guarded,
 };
@@ -159,10 +162,10 @@ async fn listen(address: &str) -> Result<TcpListener, HttpError> {
         address: address.to_owned(),
         source,
     };
-    if let Some(port) = address.strip_prefix(':') {
-        let port: u16 = port.parse().map_err(|_| HttpError::Address {
-            address: address.to_owned(),
-        })?;
+    let nonsense = || HttpError::Address {
+        address: address.to_owned(),
+    };
+    if let Listen::Everywhere(port) = Listen::parse(address).ok_or_else(nonsense)? {
         // Takes IPv4 as well; a host without IPv6 has only the other.
         return match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
@@ -171,12 +174,8 @@ async fn listen(address: &str) -> Result<TcpListener, HttpError> {
             result => result.map_err(failed),
         };
     }
-    let mut found = lookup_host(address).await.map_err(|_| HttpError::Address {
-        address: address.to_owned(),
-    })?;
-    let resolved = found.next().ok_or_else(|| HttpError::Address {
-        address: address.to_owned(),
-    })?;
+    let mut found = lookup_host(address).await.map_err(|_| nonsense())?;
+    let resolved = found.next().ok_or_else(nonsense)?;
     TcpListener::bind(resolved).await.map_err(failed)
 }
 

@@ -13,6 +13,8 @@ pub mod model;
 pub mod netns;
 pub mod network;
 pub mod observe;
+pub mod privilege;
 pub mod process;
+pub mod reader;
 pub mod scrape;
 pub mod version;

@@ -7,7 +7,9 @@ use clap::Parser as _;
 use netmon::{
     app,
     config::{Command, Config},
+    http::healthcheck,
     logging, metrics,
+    privilege::{self, Duty},
 };
 
 /// Worker threads: one that serves, and one that may wait for the engine meanwhile. Scrapes have threads of their own.
@@ -21,13 +23,14 @@ fn main() -> ExitCode {
         } else {
             metrics::table()
         }),
+        Some(Command::Healthcheck) => healthcheck::ask(&config.listen).map_err(Into::into),
         None => run(config),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to be done when that fails, too.
-            let _written = writeln!(std::io::stderr(), "netmon: {error:#}");
+            // What caused an error is in its sentence. Nothing is left to be done when this fails, too.
+            let _written = writeln!(std::io::stderr(), "netmon: {error}");
             ExitCode::FAILURE
         }
     }
@@ -35,9 +38,12 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> anyhow::Result<()> {
     logging::start(config.log_level, config.log_format);
+    privilege::begin().map_err(|error| anyhow::anyhow!("cannot give up capabilities: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(64)
+        // They talk to clients and to the engine.
+        .on_thread_start(|| privilege::keep_or_warn(Duty::Serve))
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(app::run(config));

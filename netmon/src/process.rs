@@ -5,7 +5,7 @@ use procfs::{
     process::{LimitValue, Process},
 };
 
-use crate::model::snapshot::ProcessHealth;
+use crate::{model::snapshot::ProcessHealth, privilege};
 
 /// The process could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,10 @@ pub fn read() -> Result<ProcessHealth, ProcessError> {
         LimitValue::Value(limit) => Some(limit),
         LimitValue::Unlimited => None,
     };
+    // They are each thread's own; one that has just ended has none.
+    let permitted = process
+        .tasks()?
+        .filter_map(|task| Some(task.ok()?.status().ok()?.capprm));
     Ok(ProcessHealth {
         cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
         resident_memory_bytes: stat.rss * procfs::page_size(),
@@ -29,6 +33,7 @@ pub fn read() -> Result<ProcessHealth, ProcessError> {
         max_fds,
         start_time_seconds: KernelStats::current()?.btime as f64 + stat.starttime as f64 / ticks,
         threads: u64::try_from(stat.num_threads).unwrap_or_default(),
+        capabilities: privilege::names(permitted.fold(0, |all, one| all | one)),
     })
 }
 

@@ -45,6 +45,7 @@ pub enum Engine {
 pub struct Lab {
     name: String,
     engine: String,
+    nodes: u8,
 }
 
 impl Lab {
@@ -63,6 +64,7 @@ impl Lab {
         let lab = Self {
             name: format!("{PREFIX}{}-{number}", process::id()),
             engine,
+            nodes,
         };
         lab.run(["up", &nodes.to_string()])?;
         lab.run(["base-image", IMAGE])?;
@@ -73,6 +75,43 @@ impl Lab {
     #[must_use]
     pub fn node(&self, number: u8) -> Node<'_> {
         Node { lab: self, number }
+    }
+
+    /// The numbers of its nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = u8> + use<> {
+        1..=self.nodes
+    }
+
+    /// Loads an image's archive on every node.
+    ///
+    /// # Errors
+    /// An engine does not take it.
+    pub fn load(&self, archive: &Path) -> anyhow::Result<()> {
+        sh::output(self.command().arg("load").arg(archive)).map(drop)
+    }
+
+    /// Makes an image of a folder on every node.
+    ///
+    /// # Errors
+    /// An engine does not take it.
+    pub fn import(&self, image: &str, folder: &Path, changes: &[&str]) -> anyhow::Result<()> {
+        let mut command = self.command();
+        sh::output(command.args(["import", image]).arg(folder).args(changes)).map(drop)
+    }
+
+    /// Deploys a stack from its files, with these variables, on the manager. Does not wait for its tasks.
+    ///
+    /// # Errors
+    /// The manager refuses.
+    pub fn deploy(&self, stack: &str, files: &[PathBuf], variables: &[(&str, &str)]) -> anyhow::Result<()> {
+        let mut command = self.node(1).command("docker");
+        // The images are on the nodes, and in no registry.
+        command.args(["stack", "deploy", "--resolve-image=never"]);
+        for file in files {
+            command.arg("--compose-file").arg(file);
+        }
+        command.arg(stack).envs(variables.iter().copied());
+        sh::output(&mut command).map(drop)
     }
 
     /// Makes virtual addresses and published ports of services work on kernels that have no IPVS, for the tasks that
@@ -91,6 +130,8 @@ impl Lab {
     fn command(&self) -> Command {
         let mut command = script(&self.name);
         command.env("SWARM_LAB_ENGINE", &self.engine);
+        // The engine builds images; what else could is not on every machine.
+        command.env("DOCKER_BUILDKIT", "0");
         command
     }
 }
@@ -145,6 +186,21 @@ impl Node<'_> {
     /// The engine refuses.
     pub fn start_container(self, name: &str, flags: &str) -> anyhow::Result<()> {
         self.docker(&format!("run -d --name {name} {flags} {IMAGE}")).map(drop)
+    }
+
+    /// What a container has printed.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub fn logs(self, container: &str) -> anyhow::Result<String> {
+        let mut command = sh::command("sh -c");
+        let lab = self.command("docker");
+        command
+            .arg("exec \"$0\" \"$@\" 2>&1")
+            .arg(lab.get_program())
+            .args(lab.get_args());
+        command.envs(lab.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        sh::output(command.args(["logs", container]))
     }
 
     /// Runs a command line on the node, and gives what it printed.

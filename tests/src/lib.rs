@@ -6,6 +6,7 @@
 pub mod fake_engine;
 pub mod figures;
 pub mod filter;
+pub mod fleet;
 pub mod frames;
 pub mod lab;
 pub mod netmon;

@@ -1,6 +1,7 @@
 //! A real Prometheus, and its own checker of pages.
 
 use std::{
+    collections::BTreeSet,
     env,
     fs::{self, File},
     io::Write as _,
@@ -15,6 +16,7 @@ use serde_json::Value;
 use crate::{
     netmon::{free_port, get_in},
     patience::until,
+    sh,
 };
 
 fn tool(name: &str) -> anyhow::Result<PathBuf> {
@@ -47,10 +49,41 @@ pub fn check_metrics(page: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether `promtool check config` takes the file.
+///
+/// # Errors
+/// What it says.
+pub fn check_config(file: &Path) -> anyhow::Result<()> {
+    sh::output(Command::new(tool("promtool")?).args(["check", "config"]).arg(file)).map(drop)
+}
+
+/// Fills a folder with what an image of Prometheus needs.
+///
+/// # Errors
+/// Something is missing.
+pub fn root(folder: &Path) -> anyhow::Result<()> {
+    let program = tool("prometheus")?;
+    let libraries = sh::output(Command::new("ldd").arg(&program))?;
+    let libraries = libraries
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(PathBuf::from);
+    let to = |path: &Path| -> anyhow::Result<PathBuf> {
+        let to = folder.join(path.strip_prefix("/")?);
+        fs::create_dir_all(to.parent().context("no folder")?)?;
+        Ok(to)
+    };
+    fs::copy(&program, to(Path::new("/usr/bin/prometheus"))?)?;
+    for library in libraries {
+        fs::copy(&library, to(&library)?).with_context(|| format!("{}", library.display()))?;
+    }
+    Ok(())
+}
+
 /// A Prometheus that scrapes.
 #[derive(Debug)]
 pub struct Prometheus {
-    child: Child,
+    child: Option<Child>,
     netns: Option<PathBuf>,
     address: SocketAddr,
 }
@@ -98,8 +131,23 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .context("prometheus cannot be run")?;
+        let child = Some(child);
         let prometheus = Self { child, netns, address };
         until("Prometheus to be ready", || prometheus.get("/-/ready").map(drop))?;
+        Ok(prometheus)
+    }
+
+    /// One that runs already, at an address that is reached from the namespace of that file.
+    ///
+    /// # Errors
+    /// It is not ready.
+    pub fn at(netns: PathBuf, address: SocketAddr) -> anyhow::Result<Self> {
+        let prometheus = Self {
+            child: None,
+            netns: Some(netns),
+            address,
+        };
+        prometheus.get("/-/ready")?;
         Ok(prometheus)
     }
 
@@ -108,6 +156,28 @@ impl Prometheus {
     /// # Errors
     /// It gives none, or many.
     pub fn value(&self, query: &str) -> anyhow::Result<f64> {
+        let results = self.query(query)?;
+        ensure!(results.len() == 1, "`{query}` gives {} series", results.len());
+        let value = results[0]
+            .pointer("/value/1")
+            .and_then(Value::as_str)
+            .context("no value")?;
+        Ok(value.parse()?)
+    }
+
+    /// The values that a label has in a query's results.
+    ///
+    /// # Errors
+    /// The query fails.
+    pub fn labels(&self, query: &str, label: &str) -> anyhow::Result<BTreeSet<String>> {
+        let pointer = format!("/metric/{label}");
+        let values = self.query(query)?.into_iter();
+        Ok(values
+            .filter_map(|it| it.pointer(&pointer).and_then(Value::as_str).map(ToOwned::to_owned))
+            .collect())
+    }
+
+    fn query(&self, query: &str) -> anyhow::Result<Vec<Value>> {
         let encoded: String = query
             .bytes()
             .map(|byte| {
@@ -119,16 +189,8 @@ impl Prometheus {
             })
             .collect();
         let json: Value = serde_json::from_str(&self.get(&format!("/api/v1/query?query={encoded}"))?)?;
-        let results = json
-            .pointer("/data/result")
-            .and_then(Value::as_array)
-            .context("no result")?;
-        ensure!(results.len() == 1, "`{query}` gives {} series", results.len());
-        let value = results[0]
-            .pointer("/value/1")
-            .and_then(Value::as_str)
-            .context("no value")?;
-        Ok(value.parse()?)
+        let results = json.pointer("/data/result").and_then(Value::as_array);
+        Ok(results.context("no result")?.clone())
     }
 
     fn get(&self, path: &str) -> anyhow::Result<String> {
@@ -144,7 +206,9 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        if let Some(child) = &mut self.child {
+            drop(child.kill());
+            drop(child.wait());
+        }
     }
 }

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod demo;
 mod doctor;
+mod image;
 mod kernel_programs;
 mod lint;
 mod needs;
@@ -42,6 +43,8 @@ enum Chore {
         #[arg(long)]
         release: bool,
     },
+    /// Make netmon's container image: a static binary in an archive for `docker load`; needs no engine.
+    Image,
     /// Build and run netmon; where no Docker engine answers, on a demo topology.
     Run {
         /// On the demo topology, engine or no engine.
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Chore::Setup { purpose } => setup::run(purpose),
         Chore::Doctor => doctor::run(),
         Chore::Build { release } => build::run(release).map(drop),
+        Chore::Image => image::run().map(drop),
         Chore::Run { demo, seconds, flags } => run::run(demo, seconds, &flags),
         Chore::Test {
             tier: None | Some(Tier::Kernel),

@@ -5,7 +5,12 @@ use std::{path::Path, process::Command};
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
-use crate::{build, needs, needs::Purpose, setup, sh, vm};
+use crate::{
+    image::{self, Image},
+    needs,
+    needs::Purpose,
+    setup, sh, vm,
+};
 
 /// A tier of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -43,14 +48,14 @@ pub(crate) fn run(tier: Option<Tier>, name: Option<&str>) -> anyhow::Result<()> 
         );
     }
     setup::run(Purpose::Test)?;
-    // As it is run on nodes: a debug build is too slow to tell whether it keeps up.
-    let netmon = build::run(true)?;
+    // What is run on nodes, to the byte: not another build of it.
+    let image = image::run()?;
     for (tier, target, what) in [
         (Tier::Kernel, "kernel", "kernel tests"),
         (Tier::Engine, "engine", "engine tests"),
     ] {
         if wanted(tier) {
-            sh::run(what, &mut tests(target, name, &netmon)?)?;
+            sh::run(what, &mut tests(target, name, &image)?)?;
         }
     }
     Ok(())
@@ -59,14 +64,14 @@ pub(crate) fn run(tier: Option<Tier>, name: Option<&str>) -> anyhow::Result<()> 
 /// Runs the kernel's tests on another kernel than this machine's.
 pub(crate) fn on_kernel(series: &str, name: Option<&str>) -> anyhow::Result<()> {
     setup::run(Purpose::Vm)?;
-    let netmon = build::run(true)?;
-    vm::run(series, name, &netmon)
+    vm::run(series, name, &image::run()?.binary)
 }
 
 /// The tests of one tier.
-fn tests(target: &str, name: Option<&str>, netmon: &Path) -> anyhow::Result<Command> {
+fn tests(target: &str, name: Option<&str>, image: &Image) -> anyhow::Result<Command> {
     let mut cargo = sh::cargo(["test", "--package", "netmon-tests", "--test", target]);
-    with_tools(&mut cargo, netmon)?
+    with_tools(&mut cargo, &image.binary)?
+        .env("NETMON_TEST_IMAGE", &image.archive)
         .args(name)
         // Tests share one kernel with one networking lock and one set of counters of programs: side by side they
         // would measure each other.

@@ -16,6 +16,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("aya", &["datapath"]),
     ("bcrypt", &["http"]),
     ("bollard", &["docker"]),
+    ("CapabilitySet", &["privilege.rs"]),
     ("clap", &["config.rs", "main.rs"]),
     ("flate2", &["http"]),
     ("hyper", &["http", "docker"]),

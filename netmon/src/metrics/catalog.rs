@@ -9,7 +9,7 @@
 use super::{
     family::{About, Family, Unit},
     labels::{
-        BuildInfo, ByCollector, Connections, Container, ContainerDrop, ContainerInfo, ContainerNetwork,
+        BuildInfo, ByCollector, Capability, Connections, Container, ContainerDrop, ContainerInfo, ContainerNetwork,
         ContainerNetworkFailure, EncryptedPeer, Event, Family as AddressFamily, Interface, InterfaceInfo,
         InterfaceQueue, Map, NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, Peer, PeerDirection, Program, ProgramInfo,
         Reason, Service, State, Sysctl, Threshold, UnattributedDrop, Unlabelled, Vxlan,
@@ -290,6 +290,8 @@ families! {
             "Whether the web configuration in force is what its file says now. Not there without --web.config.file.";
     }
     "The process" {
+        PROCESS_CAPABILITY_INFO: Info<Capability> = Netmon, "netmon_process_capability",
+            "A capability that a thread of netmon holds. Those that serve pages and talk to the engine hold none.";
         PROCESS_CPU: Counter<Unlabelled> = Netmon, "process_cpu" in Seconds,
             "User and system CPU time that netmon used.";
         PROCESS_RESIDENT_MEMORY: Gauge<Unlabelled> = Netmon, "process_resident_memory" in Bytes,

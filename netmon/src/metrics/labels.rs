@@ -207,6 +207,8 @@ label_sets! {
     Program { program }
     /// A kernel map.
     Map { map }
+    /// Something that a process may do.
+    Capability { capability }
 }
 
 /// The label that a field stands for.

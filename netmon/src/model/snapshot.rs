@@ -374,7 +374,7 @@ pub struct CollectorRow {
 }
 
 /// What the kernel says of netmon's own process.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProcessHealth {
     /// User and system time it has used, in seconds.
     pub cpu_seconds: f64,
@@ -390,4 +390,6 @@ pub struct ProcessHealth {
     pub start_time_seconds: f64,
     /// Its threads.
     pub threads: u64,
+    /// What its threads may do, all of them together, as `CAP_...`.
+    pub capabilities: Vec<String>,
 }

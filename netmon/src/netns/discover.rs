@@ -12,6 +12,10 @@ use std::{
 /// `f_type` of the file system that namespaces live on (`NSFS_MAGIC`, linux/magic.h).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 
+/// The namespace that netmon itself runs in, which is the node's unless the engine made it: outside a container, and in
+/// one on the host's network. The process', not the thread's, which may be somewhere else.
+pub const OWN: &str = "/proc/self/ns/net";
+
 /// A file that is a mounted network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetnsFile {
@@ -120,19 +124,22 @@ pub(super) fn is_nsfs(statfs: &rustix::fs::StatFs) -> bool {
     kind == NSFS_MAGIC
 }
 
-/// The namespace that netmon itself runs in, which is the node's unless the engine made it: outside a container, and in
-/// one with `--network host`.
+/// The node's namespace, on that file.
 ///
 /// # Errors
-/// There is no procfs at `/proc`.
-pub fn own() -> io::Result<NetnsFile> {
-    // The process', not the thread's, which may be somewhere else.
-    let path = Path::new("/proc/self/ns/net");
+/// There is no such file.
+pub fn node(path: &Path) -> io::Result<NetnsFile> {
     Ok(NetnsFile {
         path: path.to_owned(),
         inode: fs::metadata(path)?.ino(),
         role: Role::Node,
     })
+}
+
+/// Whether that file is the namespace that netmon itself is in.
+pub(super) fn is_own(path: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino()));
+    matches!((identity(path), identity(Path::new(OWN))), (Ok(one), Ok(own)) if one == own)
 }
 
 #[cfg(test)]

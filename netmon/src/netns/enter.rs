@@ -14,7 +14,7 @@ use std::{
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::discover::is_nsfs;
+use super::discover::{is_nsfs, is_own};
 
 /// Why a namespace was not entered.
 #[derive(Debug, thiserror::Error)]
@@ -91,4 +91,19 @@ pub fn travel<T: Send>(journey: impl FnOnce(&mut Traveller) -> T + Send) -> Resu
             .map_err(EnterError::Thread)?;
         Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
+}
+
+/// Runs `work` in the namespace mounted on `path`, for what belongs to a namespace from its making on, as sockets do; here
+/// and now if this is that namespace, which needs no rights.
+///
+/// # Errors
+/// It cannot be entered.
+pub fn inside<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T, EnterError> {
+    if is_own(path) {
+        return Ok(work());
+    }
+    travel(|traveller| {
+        let _file = traveller.enter(path)?;
+        Ok(work())
+    })?
 }

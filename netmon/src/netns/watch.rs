@@ -11,6 +11,7 @@ use std::{
     io,
     mem::{MaybeUninit, size_of},
     os::fd::{AsRawFd as _, OwnedFd},
+    path::Path,
     thread,
 };
 
@@ -18,8 +19,14 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use tracing::warn;
 
-use super::rtnetlink::{LinkNews, Message, link_news, messages};
-use crate::model::counters::{DeviceCounters, Directions};
+use super::{
+    enter::inside,
+    rtnetlink::{LinkNews, Message, link_news, messages},
+};
+use crate::{
+    model::counters::{DeviceCounters, Directions},
+    privilege::{self, Duty},
+};
 
 /// The mount table of our own mount namespace, which is the one the netns directory is read in.
 const MOUNT_TABLE: &str = "/proc/self/mountinfo";
@@ -75,22 +82,24 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts a thread that calls `tell` for every change, in the order they happened.
+    /// Starts a thread that calls `tell` for every change, in the order they happened, as the node's namespace on that
+    /// file hears of it.
     ///
     /// # Errors
     /// The kernel gives no netlink socket or no mount table. Without `CAP_NET_BROADCAST` only a warning is logged:
     /// changes in containers are then found by looking.
-    pub fn start(tell: impl FnMut(Change) + Send + 'static) -> Result<Self, WatchError> {
+    pub fn start(node: &Path, tell: impl FnMut(Change) + Send + 'static) -> Result<Self, WatchError> {
         let failed = |what| move |source| WatchError { what, source };
-        let (netlink, hears_all) = listen().map_err(failed("listen to news of devices (rtnetlink)"))?;
+        let (netlink, hears_all) = inside(node, listen)
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(failed("listen to news of devices (rtnetlink)"))?;
         let mounts = File::open(MOUNT_TABLE).map_err(failed("open the mount table /proc/self/mountinfo"))?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC)
             .map_err(|error| failed("make an event descriptor")(io::Error::from(error)))?;
         let stopped = stop.try_clone().map_err(failed("copy an event descriptor"))?;
-        let thread = thread::Builder::new()
-            .name("netns-watch".to_owned())
-            .spawn(move || run(&netlink, &mounts, &stopped, tell))
-            .map_err(failed("start a thread"))?;
+        let work = move || run(&netlink, &mounts, &stopped, tell);
+        let thread = privilege::spawn("netns-watch", Duty::Serve, work).map_err(failed("start a thread"))?;
         Ok(Self {
             hears_all,
             stop,

@@ -10,7 +10,7 @@ use std::{
     collections::BTreeSet,
     io,
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -44,6 +44,7 @@ use crate::{
         rtnetlink::Client,
         watch::{Change, DeviceChange},
     },
+    privilege::{self, Duty},
 };
 
 /// How often everything is looked at whether or not anything was heard: what was missed is found then.
@@ -69,6 +70,15 @@ const SETTLE_ATTEMPTS: u32 = 50;
 /// How long between those.
 const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 
+/// Where namespaces are found.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The engine's directory of them.
+    pub directory: PathBuf,
+    /// The node's own.
+    pub node: PathBuf,
+}
+
 /// What the loop is told.
 #[derive(Debug)]
 pub enum Signal {
@@ -90,14 +100,14 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts the loop on a thread of its own. `home` talks to the namespace that netmon runs in; without a data path
+    /// Starts the loop on a thread of its own. `home` talks to the node's namespace; without a data path
     /// only the devices' own counters are kept.
     ///
     /// # Errors
     /// No thread could be started.
     pub fn start(
         shared: Shared,
-        netns_dir: PathBuf,
+        places: Places,
         home: Client,
         datapath: Option<Datapath>,
         tracepoints: SharedTracepoints,
@@ -106,7 +116,7 @@ impl Control {
         let (signals, inbox) = channel();
         let work = Loop {
             shared,
-            netns_dir,
+            places,
             home,
             datapath,
             tracepoints,
@@ -120,9 +130,7 @@ impl Control {
             next_round: Instant::now(),
             directory_unreadable: false,
         };
-        let thread = thread::Builder::new()
-            .name("control".to_owned())
-            .spawn(move || work.run(&inbox))?;
+        let thread = privilege::spawn("control", Duty::Control, move || work.run(&inbox))?;
         Ok(Self {
             signals,
             thread: Some(thread),
@@ -148,7 +156,7 @@ impl Drop for Control {
 
 struct Loop {
     shared: Shared,
-    netns_dir: PathBuf,
+    places: Places,
     home: Client,
     datapath: Option<Datapath>,
     tracepoints: SharedTracepoints,
@@ -296,10 +304,10 @@ impl Loop {
     fn look(&mut self) {
         let mut files: Vec<(NetnsFile, Option<i32>)> = Vec::new();
         if std::mem::take(&mut self.list) {
-            match discover::list(&self.netns_dir) {
+            match discover::list(&self.places.directory) {
                 Ok(mut listing) => {
                     self.directory_unreadable = false;
-                    listing.files.extend(own_unless_listed(&listing));
+                    listing.files.extend(node_unless_listed(&listing, &self.places.node));
                     let new = self.shared.lock().listed(listing, Instant::now());
                     // Before the look, so that nothing which happens after it goes unheard.
                     files.extend(new.into_iter().map(|file| {
@@ -309,7 +317,7 @@ impl Loop {
                 }
                 Err(error) if !self.directory_unreadable => {
                     self.directory_unreadable = true;
-                    warn!(directory = %self.netns_dir.display(), %error, "cannot list the engine's namespaces");
+                    warn!(directory = %self.places.directory.display(), %error, "cannot list the engine's namespaces");
                 }
                 Err(_) => {}
             }
@@ -432,10 +440,10 @@ impl Loop {
 }
 
 /// The namespace that netmon runs in is the node's, unless the engine made it.
-fn own_unless_listed(listing: &Listing) -> Option<NetnsFile> {
-    let listed = |own: &NetnsFile| listing.files.iter().any(|file| file.inode == own.inode);
-    let node = listing.files.iter().any(|file| file.role == Role::Node);
-    discover::own().ok().filter(|own| !node && !listed(own))
+fn node_unless_listed(listing: &Listing, node: &Path) -> Option<NetnsFile> {
+    let listed = |node: &NetnsFile| listing.files.iter().any(|file| file.inode == node.inode);
+    let has_node = listing.files.iter().any(|file| file.role == Role::Node);
+    discover::node(node).ok().filter(|node| !has_node && !listed(node))
 }
 
 fn look_into(

@@ -5,11 +5,13 @@
 mod buffers;
 mod counting;
 mod drops;
+mod elsewhere;
 mod faults;
 mod http;
 mod leaks;
 mod lifetimes;
 mod overlay;
+mod privileges;
 mod programs;
 mod retransmits;
 mod tcp;

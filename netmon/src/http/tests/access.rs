@@ -17,6 +17,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Access, Fake, Options, Running, options, start_with, status};
+use crate::http::healthcheck;
 
 /// As cheap as it gets.
 const COST: u32 = 4;
@@ -271,4 +272,21 @@ async fn a_certificate_that_need_not_be_there_is_checked_if_it_is() {
     }
     let outcome = fetch(&site, &authority, Some(stranger.sign("prometheus.example"))).await;
     assert!(outcome.is_err(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_health_check_knows_no_password_and_no_certificate_and_sees_that_all_is_well() {
+    let authority = Authority::new();
+    for text in [
+        users(&[("alice", "open sesame")]),
+        "rate_limit: {interval: 1h}\n".to_owned(),
+        "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n".to_owned(),
+    ] {
+        let site = Site::new(&text, certified(&authority)).await;
+        for _ in 0..2 {
+            let address = site.server.address.to_string();
+            let asked = tokio::task::spawn_blocking(move || healthcheck::ask(&[address])).await;
+            asked.expect("no panic").unwrap_or_else(|unwell| panic!("{text}: {unwell}"));
+        }
+    }
 }

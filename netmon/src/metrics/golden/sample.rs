@@ -401,6 +401,7 @@ fn health() -> Health {
             max_fds: Some(1_048_576),
             start_time_seconds: 1_794_999_000.5,
             threads: 3,
+            capabilities: vec!["CAP_NET_ADMIN".to_owned(), "CAP_SYS_ADMIN".to_owned()],
         }),
     }
 }

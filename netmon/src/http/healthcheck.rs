@@ -1,0 +1,172 @@
+//! `netmon healthcheck`: asks the netmon beside it whether it is well. In an image with nothing else in it, somebody has
+//! to.
+//!
+//! One request over one connection, without a runtime: it is run every half minute on every node.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _},
+    time::{Duration, Instant},
+};
+
+use super::address::{Listen, reachable};
+
+/// How long all of it may take: less than the engine waits (`deploy/Dockerfile`), so that the reason is told.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How much of an answer is read.
+const LARGEST: u64 = 4096;
+
+/// How answers begin that only come when all is well. With a web configuration it may be that netmon wants a password, has
+/// been asked too often, or talks encrypted only: to a request in the clear that is a TLS alert.
+const WELL: [&[u8]; 4] = [b"HTTP/1.1 200 ", b"HTTP/1.1 401 ", b"HTTP/1.1 429 ", b"\x15\x03"];
+
+/// Why netmon is not well, as far as one can tell from outside.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwell {
+    /// There is no address to ask.
+    #[error("cannot understand the listen address {address:?}: write ADDRESS:PORT or :PORT")]
+    Address {
+        /// What was given.
+        address: String,
+    },
+    /// Nobody answers.
+    #[error("no netmon answers at {address}: {source}; if it listens elsewhere, set NETMON_WEB_LISTEN_ADDRESS")]
+    Silent {
+        /// Where was asked.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody answers something else.
+    #[error("what answers at {address} does not say that it is well: {answer:?}")]
+    Odd {
+        /// Where was asked.
+        address: SocketAddr,
+        /// Its first line.
+        answer: String,
+    },
+}
+
+/// Asks the netmon that listens on the first of these addresses.
+///
+/// # Errors
+/// It is not well, or cannot be reached, or takes too long.
+pub fn ask(listen: &[String]) -> Result<(), Unwell> {
+    let first = listen.first().map_or("", String::as_str);
+    let end = Instant::now() + PATIENCE;
+    let mut failure = Unwell::Address {
+        address: first.to_owned(),
+    };
+    for address in addresses(first) {
+        match ask_at(address, end) {
+            Ok(()) => return Ok(()),
+            Err(unwell) => failure = unwell,
+        }
+    }
+    Err(failure)
+}
+
+fn addresses(listen: &str) -> Vec<SocketAddr> {
+    let listening = match Listen::parse(listen) {
+        Some(Listen::Everywhere(port)) => vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))],
+        Some(Listen::At(address)) => address.to_socket_addrs().map(Iterator::collect).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    listening.into_iter().flat_map(reachable).collect()
+}
+
+fn ask_at(address: SocketAddr, end: Instant) -> Result<(), Unwell> {
+    let mut answer = Vec::new();
+    let asked = (|| {
+        let mut stream = TcpStream::connect_timeout(&address, left(end)?)?;
+        stream.set_write_timeout(Some(left(end)?))?;
+        let request = format!("GET /-/healthy HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        // In one piece: a packet, and not one for each word.
+        stream.write_all(request.as_bytes())?;
+        stream.set_read_timeout(Some(left(end)?))?;
+        stream.take(LARGEST).read_to_end(&mut answer).map(drop)
+    })();
+    let head = String::from_utf8_lossy(&answer);
+    let line = head.lines().next().unwrap_or_default();
+    match asked {
+        _ if WELL.iter().any(|beginning| answer.starts_with(beginning)) => Ok(()),
+        Ok(()) => Err(Unwell::Odd {
+            address,
+            answer: line.to_owned(),
+        }),
+        Err(source) => Err(Unwell::Silent { address, source }),
+    }
+}
+
+/// What is left of the time; an error when nothing is.
+fn left(end: Instant) -> io::Result<Duration> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use super::{PATIENCE, Unwell, ask};
+
+    /// Answers one request with this, at an address of its own.
+    fn answering(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = [0; 512];
+            let length = stream.read(&mut request).expect("a request");
+            assert!(request[..length].starts_with(b"GET /-/healthy HTTP/1.1\r\n"));
+            stream.write_all(answer.as_bytes()).expect("an answer");
+        });
+        address
+    }
+
+    #[test]
+    fn who_says_200_is_well() {
+        ask(&[answering("HTTP/1.1 200 OK\r\n\r\n"), "nonsense".to_owned()]).expect("well");
+    }
+
+    #[test]
+    fn who_says_anything_else_is_not() {
+        for answer in ["HTTP/1.1 503 Service Unavailable\r\n\r\n", "SSH-2.0-OpenSSH\r\n", ""] {
+            let unwell = ask(&[answering(answer)]).expect_err(answer);
+            assert!(matches!(unwell, Unwell::Odd { .. }), "{unwell}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_not_well_and_neither_is_nonsense() {
+        let address = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a port that is free again");
+        let unwell = ask(&[address.to_string()]).expect_err("nobody listens");
+        assert!(matches!(unwell, Unwell::Silent { .. }), "{unwell}");
+        for nonsense in ["", "nonsense", ":http", "1.2.3.4"] {
+            let unwell = ask(&[nonsense.to_owned()]).expect_err(nonsense);
+            assert!(matches!(unwell, Unwell::Address { .. }), "{unwell}");
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_is_given_up_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let begin = Instant::now();
+        ask(&[listener.local_addr().expect("an address").to_string()]).expect_err("it says nothing");
+        assert!(
+            begin.elapsed() < PATIENCE + Duration::from_secs(5),
+            "{:?}",
+            begin.elapsed()
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! What netmon may do, and what it gives up: the only place that names capabilities.
+//!
+//! They belong to threads. So each thread says what it is there for, and keeps what that takes and no more: those that
+//! talk to clients and to the engine have none, whatever the process was started with. A thread inherits what its maker
+//! has; nobody gets anything back.
+
+use std::{io, sync::mpsc, thread};
+
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
+use tracing::{info, warn};
+
+/// What a thread is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// To listen, to load the kernel programs and to open what the others use.
+    Start,
+    /// To look into namespaces, to give them numbers, to put programs on interfaces and to take them off.
+    Control,
+    /// To read in namespaces, and the programs' maps.
+    Read,
+    /// To serve, to wait, to compute.
+    Serve,
+}
+
+impl Duty {
+    /// What it takes.
+    const fn needs(self) -> CapabilitySet {
+        match self {
+            Self::Start => {
+                Self::Control
+                    .needs()
+                    // News of devices in all namespaces; who has the socket hears on.
+                    .union(CapabilitySet::NET_BROADCAST)
+                    // Places of the kernel's functions.
+                    .union(CapabilitySet::SYSLOG)
+                    // A port below 1024, if that is wished for.
+                    .union(CapabilitySet::NET_BIND_SERVICE)
+            }
+            // Filters (clsact) and numbers of namespaces are netlink's.
+            Self::Control => Self::Read.needs().union(CapabilitySet::NET_ADMIN),
+            // Includes CAP_BPF and CAP_PERFMON, which therefore are not kept: who enters a namespace needs it anyway.
+            Self::Read => CapabilitySet::SYS_ADMIN,
+            Self::Serve => CapabilitySet::empty(),
+        }
+    }
+}
+
+/// Gives up, for the whole process, what netmon never needs. For its first thread, while it is the only one.
+///
+/// # Errors
+/// The kernel refuses, which it has no reason to.
+pub fn begin() -> io::Result<()> {
+    let before = capabilities(None)?.permitted;
+    // Nothing is ever executed; were something, it would get nothing.
+    set_no_new_privs(true)?;
+    clear_ambient_capability_set()?;
+    if before.contains(CapabilitySet::SETPCAP) {
+        for number in 0..u64::BITS {
+            let capability = CapabilitySet::from_bits_retain(1 << number);
+            match capability_is_in_bounding_set(capability) {
+                Ok(true) => remove_capability_from_bounding_set(capability)?,
+                Ok(false) => {}
+                // The kernel knows no more.
+                Err(_) => break,
+            }
+        }
+    }
+    keep(Duty::Start)?;
+    let given_up = before - Duty::Start.needs();
+    if !given_up.is_empty() {
+        info!(
+            count = given_up.bits().count_ones(),
+            "capabilities that netmon never needs are given up"
+        );
+    }
+    Ok(())
+}
+
+/// Gives up, for the calling thread, what its duty does not take.
+///
+/// # Errors
+/// The kernel refuses, which it has no reason to.
+pub fn keep(duty: Duty) -> io::Result<()> {
+    let kept = capabilities(None)?.permitted & duty.needs();
+    Ok(set_capabilities(
+        None,
+        CapabilitySets {
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    )?)
+}
+
+/// As [`keep`], for a thread that has nobody to tell of an error.
+pub fn keep_or_warn(duty: Duty) {
+    if let Err(error) = keep(duty) {
+        warn!(%error, ?duty, "a thread keeps capabilities that it does not need");
+    }
+}
+
+/// Starts a thread that has what its duty takes, and no more, when this returns.
+///
+/// # Errors
+/// No thread could be started.
+pub fn spawn(name: &str, duty: Duty, work: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
+    let (begun, begins) = mpsc::channel();
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        keep_or_warn(duty);
+        // Fails when nobody waits, which is no matter.
+        let _told = begun.send(());
+        drop(begun);
+        work();
+    })?;
+    // Fails when the thread has ended already.
+    let _begun = begins.recv();
+    Ok(thread)
+}
+
+/// The capabilities' names, as the kernel's documentation has them, of a set as procfs shows it.
+#[must_use]
+pub fn names(bits: u64) -> Vec<String> {
+    let set = CapabilitySet::from_bits_retain(bits);
+    set.iter_names().map(|(name, _)| format!("CAP_{name}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use rustix::thread::{CapabilitySet, capabilities};
+
+    use super::{Duty, keep, names};
+
+    #[test]
+    fn who_serves_needs_nothing_and_who_starts_needs_what_all_need() {
+        assert_eq!(Duty::Serve.needs(), CapabilitySet::empty());
+        for duty in [Duty::Control, Duty::Read] {
+            assert!(Duty::Start.needs().contains(duty.needs()), "{duty:?}");
+        }
+    }
+
+    #[test]
+    fn a_thread_keeps_no_more_than_it_needs_and_others_keep_theirs() {
+        let before = capabilities(None).expect("this thread's");
+        let kept = thread::spawn(|| {
+            keep(Duty::Read).expect("less is allowed");
+            capabilities(None).expect("that thread's")
+        });
+        let kept = kept.join().expect("the thread");
+        assert_eq!(kept.permitted, before.permitted & Duty::Read.needs());
+        assert_eq!(kept.effective, kept.permitted);
+        assert!(kept.inheritable.is_empty());
+        assert_eq!(capabilities(None).expect("this thread's"), before);
+    }
+
+    #[test]
+    fn names_are_the_kernels() {
+        assert_eq!(names(1 << 21 | 1 << 12), ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]);
+        assert_eq!(names(0), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,66 @@
+//! The thread that scrapes read on: the one of those that serve pages which may enter namespaces.
+//!
+//! Readings come one after the other in any case, for each holds the book; what is made of them does not have to.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        mpsc::{Sender, SyncSender, channel, sync_channel},
+    },
+};
+
+use crate::{
+    model::snapshot::{DockerHealth, Snapshot},
+    privilege::{self, Duty},
+    scrape::Sources,
+};
+
+/// Why there is no snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the reading was given up: netmon's log tells what happened")]
+pub struct ReadingFailed;
+
+struct Request {
+    docker: DockerHealth,
+    answer: SyncSender<Snapshot>,
+}
+
+/// The running thread. Ends when dropped, after the reading that is under way.
+#[derive(Debug)]
+pub struct Reader {
+    requests: Sender<Request>,
+}
+
+impl Reader {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    pub fn start(sources: Arc<Sources>) -> io::Result<Self> {
+        let (requests, inbox) = channel::<Request>();
+        privilege::spawn("reader", Duty::Read, move || {
+            for Request { docker, answer } in inbox {
+                // One that panics is one scrape's failure, as on a thread of its own, and not that of all that follow.
+                if let Ok(snapshot) = catch_unwind(AssertUnwindSafe(|| sources.snapshot(docker))) {
+                    // Fails when nobody waits any more.
+                    let _told = answer.send(snapshot);
+                }
+            }
+        })?;
+        Ok(Self { requests })
+    }
+
+    /// Has a snapshot taken, and waits for it.
+    ///
+    /// # Errors
+    /// The reading failed.
+    pub fn snapshot(&self, docker: DockerHealth) -> Result<Snapshot, ReadingFailed> {
+        let (answer, answered) = sync_channel(1);
+        self.requests
+            .send(Request { docker, answer })
+            .map_err(|_| ReadingFailed)?;
+        answered.recv().map_err(|_| ReadingFailed)
+    }
+}

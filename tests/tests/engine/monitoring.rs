@@ -1,0 +1,170 @@
+//! netmon, Prometheus and Grafana, by one command: a real Prometheus finds every node. Grafana is played by a busybox.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{
+    fleet::{Fleet, PATIENCE, STACK, deploy},
+    lab::{Engine, IMAGE, Lab, Node},
+    patience::within,
+    prometheus::{self, Prometheus},
+    scratch::Scratch,
+};
+
+use crate::{
+    fleet::{both_ends_say_the_same, is_what_it_says},
+    ground::{Interface, ping},
+};
+
+/// The image of Debian's Prometheus.
+const PROMETHEUS: &str = "lab/prometheus:1";
+
+#[test]
+fn on_the_nodes_network_prometheus_finds_every_node_by_name_and_sums_up_a_service() -> anyhow::Result<()> {
+    let lab = lab(Engine::Installed)?;
+    let fleet = Fleet::deploy_files(&lab, &["stack.yml", "monitoring.yml"], &variables("prometheus"))?;
+    let prometheus = prometheus_of(&lab)?;
+    finds_every_node(&lab, &prometheus)?;
+
+    let manager = lab.node(1);
+    manager.docker("network create -d overlay --attachable wide")?;
+    manager.docker(&format!(
+        "service create --detach --no-resolve-image --name web --mode global --endpoint-mode dnsrr --network wide {IMAGE}"
+    ))?;
+    let tasks = within(PATIENCE, "a task on every node", || {
+        lab.nodes()
+            .map(|number| task(lab.node(number), "web"))
+            .collect::<anyhow::Result<Vec<_>>>()
+    })?;
+    for (number, to) in [(1, 2), (2, 3)] {
+        let address = lab.node(to).address_of(&tasks[usize::from(to) - 1], "wide")?;
+        ping(lab.node(number), &tasks[usize::from(number) - 1], address, 50)?;
+    }
+    within(
+        PATIENCE,
+        "the query to give the sum of what the kernels of all nodes say",
+        || {
+            let mut sum = 0;
+            for (number, task) in lab.nodes().zip(&tasks) {
+                let node = lab.node(number);
+                sum += Interface::of(node, task, "wide")?.figures(node)?.transmit_packets;
+            }
+            for family in ["netmon_container_network", "netmon_service_network"] {
+                let query =
+                    format!("sum by (service) ({family}_transmit_packets_total{{service=\"web\", network=\"wide\"}})");
+                let value = prometheus.value(&query)?;
+                ensure!(
+                    (value - sum as f64).abs() < 0.5,
+                    "`{query}` is {value}, and the interfaces have {sum}"
+                );
+            }
+            Ok(())
+        },
+    )?;
+    drop(fleet);
+    Ok(())
+}
+
+#[test]
+fn on_an_overlay_network_prometheus_finds_every_node_and_the_nodes_own_families_are_there() -> anyhow::Result<()> {
+    let lab = lab(Engine::New)?;
+    lab.node(1).docker("network create -d overlay --attachable wide")?;
+    for number in lab.nodes() {
+        lab.node(number)
+            .start_container(&format!("after{number}"), "--network wide")?;
+    }
+    let files = ["stack-overlay.yml", "monitoring.yml"];
+    let fleet = Fleet::deploy_files(&lab, &files, &variables("prometheus-overlay"))?;
+    for number in lab.nodes() {
+        is_what_it_says(&fleet, &lab, number, "observed")?;
+        let page = fleet.page(number)?;
+        page.one("netmon_node_tcp_listen_overflows_total", &[])?;
+        let port = fleet.get_on_node(number, "/metrics");
+        ensure!(port.is_err(), "netmon listens on the node {number}, too");
+    }
+    both_ends_say_the_same(&fleet, &lab)?;
+    finds_every_node(&lab, &prometheus_of(&lab)?)?;
+
+    // Swarm's own DNS, for a Prometheus that is not beside a manager.
+    let manager = lab.node(1);
+    let addresses: BTreeSet<IpAddr> = within(PATIENCE, "tasks.netmon to have three addresses", || {
+        let (number, asker) = somewhere(&lab, &format!("{STACK}_grafana"))?;
+        let text = lab
+            .node(number)
+            .docker(&format!("exec {asker} nslookup tasks.netmon 127.0.0.11"))?;
+        let (_, answer) = text.split_once("Name:").context("no answer")?;
+        let found: BTreeSet<IpAddr> = answer.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        ensure!(found.len() == 3, "{text}");
+        Ok(found)
+    })?;
+    let own = manager.address_of(&fleet.container(manager)?, &format!("{STACK}_monitoring"))?;
+    ensure!(addresses.contains(&own), "{addresses:?} has no {own}");
+    Ok(())
+}
+
+/// Three nodes, with the images that are to be deployed on each.
+fn lab(engine: Engine) -> anyhow::Result<Lab> {
+    let lab = Lab::up(3, engine)?;
+    let scratch = Scratch::new()?;
+    prometheus::root(scratch.path())?;
+    lab.import(PROMETHEUS, scratch.path(), &["ENTRYPOINT [\"/usr/bin/prometheus\"]"])?;
+    Ok(lab)
+}
+
+fn variables(discovery: &str) -> [(&str, &str); 3] {
+    [
+        ("PROMETHEUS_IMAGE", PROMETHEUS),
+        ("GRAFANA_IMAGE", IMAGE),
+        ("NETMON_DISCOVERY", discovery),
+    ]
+}
+
+/// The Prometheus of the stack, asked from the node that it is on.
+fn prometheus_of(lab: &Lab) -> anyhow::Result<Prometheus> {
+    within(PATIENCE, "Prometheus to be ready", || {
+        let node = lab.node(1);
+        let address = node.address_of(&task(node, &format!("{STACK}_prometheus"))?, "docker_gwbridge")?;
+        Prometheus::at(node.netns(), SocketAddr::new(address, 9090))
+    })
+}
+
+fn finds_every_node(lab: &Lab, prometheus: &Prometheus) -> anyhow::Result<()> {
+    let wanted: BTreeSet<String> = lab.nodes().map(|number| format!("n{number}")).collect();
+    within(PATIENCE, "every node to be a target that is up", || {
+        let up = prometheus.labels("up{job=\"netmon\"} == 1", "instance")?;
+        ensure!(up == wanted, "{up:?}, not {wanted:?}");
+        let all = prometheus.value("count(up)")?;
+        ensure!((all - 3.0).abs() < 0.5, "{all} targets");
+        Ok(())
+    })?;
+    let named = prometheus.labels("netmon_node_info", "hostname")?;
+    ensure!(named == wanted, "{named:?}, not {wanted:?}");
+    Ok(())
+}
+
+/// The container of a service's one task on a node.
+fn task(node: Node<'_>, service: &str) -> anyhow::Result<String> {
+    let filter = format!("label=com.docker.swarm.service.name={service}");
+    let all = node.docker(&format!("ps --format {{{{.Names}}}} --filter {filter}"))?;
+    ensure!(all.split_whitespace().count() == 1, "{service} has here: {all:?}");
+    Ok(all)
+}
+
+/// The container of a service's one task, and the node that it is on.
+fn somewhere(lab: &Lab, service: &str) -> anyhow::Result<(u8, String)> {
+    let found = lab
+        .nodes()
+        .find_map(|number| Some((number, task(lab.node(number), service).ok()?)));
+    found.with_context(|| format!("{service} runs nowhere"))
+}
+
+#[test]
+fn the_projects_prometheus_configurations_are_right() -> anyhow::Result<()> {
+    for file in ["prometheus.yml", "prometheus-overlay.yml"] {
+        prometheus::check_config(&deploy(file))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! What netmon may do while it runs: what its work takes, thread by thread, and no more, whatever it was started with.
+
+use std::{collections::BTreeMap, fs, process::Command};
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{
+    netmon::{Netmon, binary, free_port},
+    traffic,
+};
+
+use crate::world::{Cable, World, agree, ready};
+
+const NET_ADMIN: u64 = 1 << 12;
+const SYS_ADMIN: u64 = 1 << 21;
+/// The names of those of netmon's threads that hold anything, as the kernel shows them, and what they hold at most.
+const HOLDERS: [(&str, u64); 3] = [
+    ("control", SYS_ADMIN | NET_ADMIN),
+    ("reader", SYS_ADMIN),
+    // Made by one of the others, for a journey.
+    ("netns", SYS_ADMIN | NET_ADMIN),
+];
+
+/// What the kernel says of a process' threads: name, and the lines of `status`.
+fn threads(pid: u32) -> anyhow::Result<Vec<BTreeMap<String, String>>> {
+    let mut all = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // One that has ended meanwhile.
+        let Ok(status) = fs::read_to_string(task?.path().join("status")) else {
+            continue;
+        };
+        let lines = status.lines().filter_map(|line| line.split_once(':'));
+        all.push(
+            lines
+                .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+                .collect(),
+        );
+    }
+    Ok(all)
+}
+
+/// A netmon that is started with these capabilities of root's only.
+fn with_capabilities(world: &World, capabilities: &str) -> anyhow::Result<Netmon> {
+    let mut command = Command::new("setpriv");
+    command
+        .args([
+            format!("--bounding-set={capabilities}"),
+            format!("--inh-caps={capabilities}"),
+        ])
+        .arg(binary()?)
+        .args(world.flags(&[]));
+    Netmon::spawn(command, free_port()?)
+}
+
+fn held(netmon: &Netmon) -> anyhow::Result<Vec<String>> {
+    let page = netmon.page()?;
+    let samples = page.all("netmon_process_capability_info", &[]);
+    Ok(samples
+        .into_iter()
+        .filter_map(|it| it.labels.get("capability").cloned())
+        .collect())
+}
+
+#[test]
+fn each_thread_holds_what_its_work_takes_though_netmon_was_started_by_root() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    // Scrapes have threads of their own, and changes have journeys.
+    traffic::ping(&a.netns, b.address, 20)?;
+    agree(&netmon, &a, "net")?;
+
+    let threads = threads(netmon.pid())?;
+    let mut seen = Vec::new();
+    for thread in &threads {
+        let bits = |name: &str| -> anyhow::Result<u64> {
+            let text = thread.get(name).with_context(|| format!("no {name}: {thread:?}"))?;
+            Ok(u64::from_str_radix(text, 16)?)
+        };
+        let name = thread.get("Name").context("a thread without a name")?.as_str();
+        let most = HOLDERS
+            .iter()
+            .find(|(holder, _)| *holder == name)
+            .map_or(0, |(_, most)| *most);
+        ensure!(
+            bits("CapPrm")? & !most == 0,
+            "{name} may do more than its work takes: {thread:?}"
+        );
+        ensure!(bits("CapEff")? == bits("CapPrm")?, "{thread:?}");
+        for nothing in ["CapInh", "CapBnd", "CapAmb"] {
+            ensure!(bits(nothing)? == 0, "{name} has {nothing}: {thread:?}");
+        }
+        ensure!(thread.get("NoNewPrivs").is_some_and(|it| it == "1"), "{thread:?}");
+        if bits("CapPrm")? == most && most != 0 {
+            seen.push(name);
+        }
+    }
+    for needed in ["control", "reader"] {
+        ensure!(
+            seen.contains(&needed),
+            "there is no {needed} with its rights: {threads:#?}"
+        );
+    }
+    ensure!(
+        held(&netmon)? == ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"],
+        "{:?}",
+        held(&netmon)?
+    );
+    ensure!(
+        netmon.log().contains("CAP_NET_ADMIN,CAP_SYS_ADMIN"),
+        "it does not say what it holds: {}",
+        netmon.log()
+    );
+    Ok(())
+}
+
+#[test]
+fn with_the_capabilities_of_the_stack_everything_is_counted() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let netmon = with_capabilities(&world, "-all,+sys_admin,+net_admin,+net_broadcast,+syslog")?;
+    // Those that come after it has given up what it started with.
+    let (a, b) = world.pair(Cable::Bridge)?;
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    agree(&netmon, &a, "net")?;
+    for sample in netmon.page()?.all("netmon_scrape_collector_success", &[]) {
+        let expected = if sample.has(&[("collector", "overlay")]) {
+            0.0
+        } else {
+            1.0
+        };
+        ensure!(sample.value >= expected, "{sample:?}");
+    }
+    ensure!(!netmon.log().contains("WARN"), "{}", netmon.log());
+    Ok(())
+}
+
+#[test]
+fn with_sys_admin_alone_containers_are_counted_and_what_is_missing_is_said() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = with_capabilities(&world, "-all,+sys_admin")?;
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    agree(&netmon, &a, "net")?;
+    ensure!(held(&netmon)? == ["CAP_SYS_ADMIN"], "{:?}", held(&netmon)?);
+    let log = netmon.log();
+    for (missing, said) in [
+        ("CAP_NET_BROADCAST", "needs CAP_NET_BROADCAST"),
+        ("CAP_SYSLOG", "the kernel hides where its functions are"),
+    ] {
+        ensure!(log.contains(said), "without {missing} it does not say {said:?}: {log}");
+    }
+    Ok(())
+}

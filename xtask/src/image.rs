@@ -1,0 +1,108 @@
+//! `cargo xtask image`: netmon as a container image, made without an engine and without anything from outside.
+
+mod archive;
+mod dockerfile;
+
+use std::{env::consts::ARCH, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, bail};
+
+use crate::{needs::Purpose, setup, sh};
+
+/// What the image is called, and what `deploy/*.yml` ask for.
+pub(crate) const NAME: &str = concat!("netmon:", env!("CARGO_PKG_VERSION"));
+
+/// What was made.
+pub(crate) struct Image {
+    /// The file that `docker load` takes.
+    pub(crate) archive: PathBuf,
+    /// The binary in it, with its line numbers still there.
+    pub(crate) binary: PathBuf,
+}
+
+/// Builds netmon as one static binary, and the image of it.
+pub(crate) fn run() -> anyhow::Result<Image> {
+    setup::run(Purpose::Build)?;
+    let architecture = match ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => bail!("no image is made on {other}"),
+    };
+    let target = format!("{ARCH}-unknown-linux-gnu");
+    // A folder of its own: with other flags cargo would build everything again, each time.
+    let folder = sh::workspace().join("target/image");
+    sh::run(
+        "build netmon (static)",
+        sh::cargo(["build", "--package", "netmon", "--release", "--target", &target])
+            .arg("--target-dir")
+            .arg(&folder)
+            .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+    )?;
+    let binary = folder.join(target).join("release/netmon");
+
+    let context = folder.join("context");
+    fs::create_dir_all(&context).with_context(|| format!("{}", context.display()))?;
+    let text = fs::read_to_string(sh::workspace().join("deploy/Dockerfile")).context("deploy/Dockerfile")?;
+    let revision = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
+    let arguments = [("VERSION", env!("CARGO_PKG_VERSION")), ("REVISION", revision.as_str())];
+    let image = dockerfile::read(&text, &arguments).context("deploy/Dockerfile")?;
+    let mut programs = Vec::new();
+    for (from, to) in image.copies {
+        let path = context.join(&from);
+        // Whoever needs the names of functions has the binary beside it.
+        sh::run(
+            "leave out what only a debugger needs",
+            Command::new("strip")
+                .arg("--strip-debug")
+                .arg("-o")
+                .arg(&path)
+                .arg(&binary),
+        )?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        programs.push((to, fs::read(&path).with_context(|| format!("{}", path.display()))?));
+    }
+
+    let archive = folder.join("netmon.tar");
+    let image = archive::Image {
+        name: NAME.to_owned(),
+        architecture,
+        created: created(),
+        config: image.config,
+        programs,
+    };
+    archive::write(&image, &archive)?;
+    let size = fs::metadata(&archive)?.len() as f64 / 1e6;
+    sh::say(format!("\n{NAME}: {} ({size:.1} MB)", archive.display()));
+    sh::say(format!("On each node: docker load -i {}", archive.display()));
+    Ok(Image { archive, binary })
+}
+
+/// When the commit was made, so that the same commit is the same image.
+fn created() -> String {
+    git(&["log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"])
+        .unwrap_or_else(|| "1970-01-01T00:00:00Z".to_owned())
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    sh::ask(
+        Command::new("git")
+            .args(arguments)
+            .current_dir(sh::workspace())
+            .env("TZ", "UTC"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NAME;
+
+    #[test]
+    fn the_stacks_ask_for_this_image() {
+        for text in [
+            include_str!("../../deploy/stack.yml"),
+            include_str!("../../deploy/stack-overlay.yml"),
+        ] {
+            assert!(text.contains(&format!("image: ${{NETMON_IMAGE:-{NAME}}}\n")), "{text}");
+        }
+    }
+}
