@@ -19,7 +19,7 @@ use crate::{
         overlay::SharedOverlay,
     },
     docker,
-    http::{self, HttpError, Pages, Server},
+    http::{self, Access, AccessError, HttpError, Pages, Server},
     metrics::{self, ExpositionOptions},
     netns::{
         enter::{EnterError, inside},
@@ -44,6 +44,9 @@ pub enum AppError {
     /// The pages cannot be served.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// It is not known who may have the pages.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The kernel programs are wanted, and cannot be had.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
@@ -74,12 +77,14 @@ pub enum AppError {
 /// # Errors
 /// Whatever keeps netmon from being of any use. What can degrade does, with a warning.
 pub async fn run(config: Config) -> Result<(), AppError> {
-    // First what fails most: a port that is taken.
+    // First what fails most: a file that says something else than was meant, a port that is taken.
+    let access = Arc::new(Access::read(config.web_config.clone())?);
     let server = Server::bind(http::Options {
         listen: config.listen.clone(),
         telemetry_path: config.telemetry_path.clone(),
         max_requests: config.max_requests,
         version: version::VERSION,
+        access: Arc::clone(&access),
     })
     .await?;
     let home = inside(&config.node_netns, Client::open)??;
@@ -149,6 +154,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         reader: Reader::start(Arc::clone(&sources)).map_err(no_thread)?,
         sources,
         engine,
+        access,
         options: ExpositionOptions {
             exporter_metrics: !config.disable_exporter_metrics,
             collectors,
@@ -216,6 +222,7 @@ struct Page {
     sources: Arc<Sources>,
     reader: Reader,
     engine: docker::Watch,
+    access: Arc<Access>,
     options: ExpositionOptions,
     was_ready: AtomicBool,
 }
@@ -226,6 +233,7 @@ impl Pages for Page {
             .reader
             .snapshot(self.engine.health())
             .map_err(|error| error.to_string())?;
+        snapshot.health.web_config = self.access.is_current();
         if self.options.exporter_metrics {
             snapshot.health.process = process::read().ok();
         }

@@ -59,6 +59,10 @@ pub struct Config {
     )]
     pub max_requests: usize,
 
+    /// File with TLS, users and passwords, and limits, in the format of Prometheus' exporters.
+    #[arg(long = "web.config.file", env = "NETMON_WEB_CONFIG_FILE", value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
+
     /// The interfaces of containers.
     #[arg(
         long = "collector.traffic",

@@ -4,6 +4,7 @@
 //! connections, concurrent scrapes, header sizes and waiting times all have a bound.
 
 mod accept;
+mod access;
 mod address;
 pub mod healthcheck;
 mod respond;
@@ -24,17 +25,23 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use tokio::{
-    net::{TcpListener, TcpStream, lookup_host},
+    net::{TcpListener, lookup_host},
     sync::{Semaphore, watch},
     task::JoinSet,
 };
 use tracing::{debug, info, warn};
 
-use self::{address::Listen, respond::Site, stream::Guarded};
+pub use self::access::{Access, AccessError};
+use self::{
+    access::Conversation,
+    address::Listen,
+    respond::{Request, Site},
+    stream::Guarded,
+};
 
 /// Connections at the same time; more wait in the kernel's queue. Prometheus keeps one, a person a few.
 const MAX_CONNECTIONS: usize = 256;
-/// How long a client may take for the head of a request.
+/// How long a client may take for the head of a request, and before it for agreeing on encryption.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How large the head of a request may be; over it the answer is 431.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -62,7 +69,7 @@ pub trait Pages: Send + Sync + 'static {
 }
 
 /// How to serve.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// Where to listen: `address:port`, or `:port` for every address.
     pub listen: Vec<String>,
@@ -72,6 +79,8 @@ pub struct Options {
     pub max_requests: usize,
     /// What the landing page calls us.
     pub version: &'static str,
+    /// Who may have the pages.
+    pub access: Arc<Access>,
 }
 
 /// Why nothing can be served.
@@ -191,11 +200,17 @@ async fn accept<P: Pages>(
         };
         match accepted {
             Ok((stream, client)) => {
-                let connection = converse(stream, Arc::clone(&site), Arc::clone(&pages));
-                let connection = connections.watch(connection);
+                let (site, pages, watcher) = (Arc::clone(&site), Arc::clone(&pages), connections.watcher());
                 tasks.spawn(async move {
-                    if let Err(error) = connection.await {
-                        debug!(%client, %error, "a connection ended early");
+                    let agreed = tokio::time::timeout(HEAD_TIMEOUT, site.rules().agree(stream)).await;
+                    let conversation = agreed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                    match conversation {
+                        Ok(conversation) => {
+                            if let Err(error) = watcher.watch(converse(conversation, site, pages)).await {
+                                debug!(%client, %error, "a connection ended early");
+                            }
+                        }
+                        Err(error) => debug!(%client, %error, "a client and netmon did not agree on how to talk"),
                     }
                     drop(permit);
                 });
@@ -216,11 +231,11 @@ async fn accept<P: Pages>(
 }
 
 fn converse<P: Pages>(
-    stream: TcpStream,
+    conversation: Conversation,
     site: Arc<Site>,
     pages: Arc<P>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request| {
         let (site, pages) = (Arc::clone(&site), Arc::clone(&pages));
         async move { Ok::<_, std::convert::Infallible>(site.respond(&request, &pages).await) }
     });
@@ -228,5 +243,5 @@ fn converse<P: Pages>(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Guarded::new(stream)), service)
+        .serve_connection(TokioIo::new(Guarded::new(conversation)), service)
 }

@@ -320,6 +320,7 @@ impl Sources {
             programs,
             maps,
             collectors,
+            web_config: None,
             process: None,
         }
     }

@@ -14,6 +14,7 @@ use crate::sh;
 /// Which library may be named where: (library, folders or files of `netmon/src`).
 const HOMES: &[(&str, &[&str])] = &[
     ("aya", &["datapath"]),
+    ("bcrypt", &["http"]),
     ("bollard", &["docker"]),
     ("CapabilitySet", &["privilege.rs"]),
     ("clap", &["config.rs", "main.rs"]),
@@ -25,7 +26,11 @@ const HOMES: &[(&str, &[&str])] = &[
     ("netlink_sys", &["netns"]),
     ("procfs", &["process.rs", "netns"]),
     ("prometheus_client", &["metrics"]),
+    ("rustls", &["http"]),
+    ("serde_saphyr", &["http"]),
+    ("tokio_rustls", &["http"]),
     ("tracing_subscriber", &["logging.rs"]),
+    ("x509_parser", &["http"]),
 ];
 
 /// Folders and files of `netmon/src` that do no I/O.

@@ -16,6 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// How much of an answer is read.
 const LARGEST: u64 = 4096;
 
+/// How answers begin that only come when all is well. With a web configuration it may be that netmon wants a password, has
+/// been asked too often, or talks encrypted only: to a request in the clear that is a TLS alert.
+const WELL: [&[u8]; 4] = [b"HTTP/1.1 200 ", b"HTTP/1.1 401 ", b"HTTP/1.1 429 ", b"\x15\x03"];
+
 /// Why netmon is not well, as far as one can tell from outside.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwell {
@@ -85,7 +89,7 @@ fn ask_at(address: SocketAddr, end: Instant) -> Result<(), Unwell> {
     let head = String::from_utf8_lossy(&answer);
     let line = head.lines().next().unwrap_or_default();
     match asked {
-        _ if line.starts_with("HTTP/1.1 200 ") => Ok(()),
+        _ if WELL.iter().any(|beginning| answer.starts_with(beginning)) => Ok(()),
         Ok(()) => Err(Unwell::Odd {
             address,
             answer: line.to_owned(),

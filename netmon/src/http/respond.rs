@@ -6,14 +6,21 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http_body_util::Full;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Response, StatusCode,
     body::Incoming,
     header::{self, HeaderName, HeaderValue},
 };
 use tokio::sync::Semaphore;
 use tracing::error;
 
-use super::{Options, Pages, accept, accept::Format};
+use super::{
+    Access, Options, Pages, accept,
+    accept::Format,
+    access::{Rules, Verdict},
+};
+
+/// A request, of which only the head is read.
+pub(super) type Request = hyper::Request<Incoming>;
 
 /// When to ask again after being turned away.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -29,6 +36,7 @@ pub(super) struct Site {
     telemetry_path: String,
     version: &'static str,
     scrapes: Arc<Semaphore>,
+    access: Arc<Access>,
 }
 
 impl Site {
@@ -38,6 +46,7 @@ impl Site {
             telemetry_path,
             max_requests,
             version,
+            access,
         } = options;
         let permits = if max_requests == 0 {
             Semaphore::MAX_PERMITS
@@ -48,10 +57,38 @@ impl Site {
             telemetry_path,
             version,
             scrapes: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            access,
         }
     }
 
-    pub(super) async fn respond<P: Pages>(&self, request: &Request<Incoming>, pages: &Arc<P>) -> Response<Full<Bytes>> {
+    /// The rules in force.
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        self.access.rules()
+    }
+
+    pub(super) async fn respond<P: Pages>(&self, request: &Request, pages: &Arc<P>) -> Response<Full<Bytes>> {
+        let rules = self.rules();
+        let mut response = match rules.judge(request.headers()).await {
+            Verdict::Welcome => self.page(request, pages).await,
+            Verdict::Unknown => with(
+                plain(
+                    StatusCode::UNAUTHORIZED,
+                    "Who are you? netmon wants a user and a password.\n",
+                ),
+                header::WWW_AUTHENTICATE,
+                "Basic",
+            ),
+            Verdict::TooMany => with(
+                plain(StatusCode::TOO_MANY_REQUESTS, "Too many requests; see rate_limit.\n"),
+                header::RETRY_AFTER,
+                &RETRY_AFTER.as_secs().to_string(),
+            ),
+        };
+        response.headers_mut().extend(rules.headers());
+        response
+    }
+
+    async fn page<P: Pages>(&self, request: &Request, pages: &Arc<P>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let answer = plain(StatusCode::METHOD_NOT_ALLOWED, "netmon only answers GET and HEAD.\n");
             return with(answer, header::ALLOW, "GET, HEAD");
@@ -71,7 +108,7 @@ impl Site {
         }
     }
 
-    async fn metrics<P: Pages>(&self, request: &Request<Incoming>, pages: &Arc<P>) -> Response<Full<Bytes>> {
+    async fn metrics<P: Pages>(&self, request: &Request, pages: &Arc<P>) -> Response<Full<Bytes>> {
         let Ok(permit) = Arc::clone(&self.scrapes).try_acquire_owned() else {
             let answer = plain(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -119,6 +156,7 @@ impl Site {
             telemetry_path,
             version,
             scrapes: _,
+            access: _,
         } = self;
         let path = telemetry_path
             .replace('&', "&amp;")
@@ -133,7 +171,7 @@ impl Site {
     }
 }
 
-fn values<'a>(request: &'a Request<Incoming>, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+fn values<'a>(request: &'a Request, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     request
         .headers()
         .get_all(name)

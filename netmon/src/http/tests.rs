@@ -1,5 +1,7 @@
 //! The server, over real sockets on loopback.
 
+mod access;
+
 use std::{
     io::Read as _,
     net::SocketAddr,
@@ -18,7 +20,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{HttpError, Options, Pages, Server};
+use super::{Access, HttpError, Options, Pages, Server};
 
 /// Pages of a test's own making.
 #[derive(Default)]
@@ -62,14 +64,22 @@ struct Running {
     serving: JoinHandle<()>,
 }
 
-async fn start(fake: Fake, max_requests: usize) -> Running {
-    let listen = vec!["127.0.0.1:0".to_owned()];
-    let options = Options {
-        listen,
+/// How a test's server is made: at that address, open to everybody.
+fn options(listen: &str, max_requests: usize) -> Options {
+    Options {
+        listen: vec![listen.to_owned()],
         telemetry_path: "/metrics".to_owned(),
         max_requests,
         version: "1.2.3",
-    };
+        access: Arc::new(Access::read(None).expect("nothing to read")),
+    }
+}
+
+async fn start(fake: Fake, max_requests: usize) -> Running {
+    start_with(fake, options("127.0.0.1:0", max_requests)).await
+}
+
+async fn start_with(fake: Fake, options: Options) -> Running {
     let server = Server::bind(options).await.expect("a port");
     let address = server.addresses()[0];
     let (end, ended) = oneshot::channel::<()>();
@@ -253,13 +263,9 @@ async fn rubbish_is_refused() {
 #[tokio::test]
 async fn a_taken_port_is_an_error_that_names_it() {
     let server = start(Fake::default(), 40).await;
-    let options = Options {
-        listen: vec![server.address.to_string()],
-        telemetry_path: "/metrics".to_owned(),
-        max_requests: 0,
-        version: "",
-    };
-    let error = Server::bind(options).await.expect_err("taken");
+    let error = Server::bind(options(&server.address.to_string(), 0))
+        .await
+        .expect_err("taken");
     assert!(matches!(error, HttpError::Listen { .. }));
     assert!(error.to_string().contains(&server.address.to_string()), "{error}");
 }
@@ -267,13 +273,7 @@ async fn a_taken_port_is_an_error_that_names_it() {
 #[tokio::test]
 async fn a_bad_address_is_an_error_that_names_it() {
     for address in [":http", ":99999", "nowhere", ""] {
-        let options = Options {
-            listen: vec![address.to_owned()],
-            telemetry_path: "/metrics".to_owned(),
-            max_requests: 0,
-            version: "",
-        };
-        let error = Server::bind(options).await.expect_err("refused");
+        let error = Server::bind(options(address, 0)).await.expect_err("refused");
         assert!(
             matches!(&error, HttpError::Address { address: named } if named == address),
             "{address}: {error}"

@@ -301,6 +301,8 @@ families! {
             "Series of the collector on this page.";
         SERIES_LIMITED: Gauge<ByCollector> = Netmon, "netmon_series_limited",
             "Whether series were left out to keep within the limit. Sums by service go on counting everything.";
+        WEB_CONFIG_SUCCESS: Gauge<Unlabelled> = Netmon, "netmon_web_config_last_reload_success",
+            "Whether the web configuration in force is what its file says now. Not there without --web.config.file.";
     }
     "The process" {
         PROCESS_CAPABILITY_INFO: Info<Capability> = Netmon, "netmon_process_capability",

@@ -21,13 +21,18 @@ pub(super) fn encode(page: &mut Page<'_>, health: &Health) -> fmt::Result {
         programs,
         maps,
         collectors,
+        web_config,
         process: _,
     } = health;
     encode_docker(page, docker)?;
     encode_attach(page, attach)?;
     encode_programs(page, programs)?;
     encode_maps(page, maps)?;
-    encode_collectors(page, collectors)
+    encode_collectors(page, collectors)?;
+    match web_config {
+        Some(is_current) => catalog::WEB_CONFIG_SUCCESS.encode_value(page, *is_current),
+        None => Ok(()),
+    }
 }
 
 fn encode_docker(page: &mut Page<'_>, docker: &DockerHealth) -> fmt::Result {

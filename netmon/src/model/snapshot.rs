@@ -352,6 +352,8 @@ pub struct Health {
     pub maps: Vec<MapRow>,
     /// What each collector took, and whether it gave everything it should.
     pub collectors: Vec<CollectorRow>,
+    /// Whether the web configuration in force is its file's; none where there is no file.
+    pub web_config: Option<bool>,
     /// The process itself, as the kernel sees it; none where it could not be read.
     pub process: Option<ProcessHealth>,
 }

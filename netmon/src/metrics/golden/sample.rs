@@ -445,6 +445,7 @@ fn health() -> Health {
             collector(Collector::Traffic, 1500, true),
             collector(Collector::Vxlan, 20, false),
         ],
+        web_config: Some(true),
         process: Some(ProcessHealth {
             cpu_seconds: 1.25,
             resident_memory_bytes: 12_582_912,

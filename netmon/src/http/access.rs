@@ -1,0 +1,272 @@
+//! Who may have the pages, and how they travel: what the file behind `--web.config.file` says, read again when it changes.
+//!
+//! Owns the rules in force. Knows nothing of pages. The file's format is that of Prometheus' exporters
+//! (`exporter-toolkit`, `docs/web-configuration.md`); what netmon cannot do of it is refused with a sentence, never
+//! passed over, for an operator believes in what is written there.
+
+mod basic_auth;
+mod file;
+mod rate;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, HeaderValue},
+};
+use tokio::{io::AsyncRead, io::AsyncWrite, net::TcpStream};
+use tracing::{info, warn};
+
+use self::{basic_auth::BasicAuth, rate::Rate, tls::Tls};
+
+/// How often it is looked whether a file has changed, at most: connections may come thousands a second.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A file of rules or certificates is a few kilobytes.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// Why the rules cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}; see --web.config.file", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{} is no web configuration: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// It says something that netmon cannot do, or that makes no sense.
+    #[error("{}: {key}: {reason}", path.display())]
+    Setting {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        key: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// What holds for a connection and the requests on it.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    tls: Option<Tls>,
+    users: Option<BasicAuth>,
+    rate: Option<Rate>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Whether a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is.
+    Welcome,
+    /// Nobody knows who asks.
+    Unknown,
+    /// There were too many requests.
+    TooMany,
+}
+
+/// The rules in force, and where they come from.
+#[derive(Debug)]
+pub struct Access {
+    file: Option<PathBuf>,
+    rules: ArcSwap<Rules>,
+    /// What the rules were made from, when that was last looked at.
+    seen: Mutex<(Vec<Stamp>, Instant)>,
+    is_current: AtomicBool,
+}
+
+/// A file, as far as a look without reading tells: replaced or written to, it has another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    path: PathBuf,
+    /// Device, inode, size, and the time of the last change; nothing where there is no file.
+    state: Option<(u64, u64, u64, i64, i64)>,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            state: fs::metadata(path)
+                .ok()
+                .map(|it| (it.dev(), it.ino(), it.size(), it.ctime(), it.ctime_nsec())),
+        }
+    }
+}
+
+impl Access {
+    /// Reads the rules; without a file everybody may have everything, in the clear.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub fn read(file: Option<PathBuf>) -> Result<Self, AccessError> {
+        let (rules, stamps) = match &file {
+            Some(path) => load(path)?,
+            None => (Rules::default(), Vec::new()),
+        };
+        Ok(Self {
+            file,
+            rules: ArcSwap::from_pointee(rules),
+            seen: Mutex::new((stamps, Instant::now())),
+            is_current: AtomicBool::new(true),
+        })
+    }
+
+    /// Whether the rules in force are those that the file has now; nothing where there is no file.
+    #[must_use]
+    pub fn is_current(&self) -> Option<bool> {
+        self.file.as_ref().map(|_| self.is_current.load(Ordering::Relaxed))
+    }
+
+    /// The rules in force. Looks whether they have changed, now and then; rules that make no sense change nothing.
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        if let Some(path) = &self.file {
+            self.refresh(path);
+        }
+        self.rules.load_full()
+    }
+
+    fn refresh(&self, path: &Path) {
+        // Whoever comes while somebody reads takes what there is.
+        let Ok(mut seen) = self.seen.try_lock() else { return };
+        let (stamps, at) = &mut *seen;
+        if at.elapsed() < LOOK_EVERY {
+            return;
+        }
+        *at = Instant::now();
+        let now: Vec<Stamp> = stamps.iter().map(|stamp| Stamp::of(&stamp.path)).collect();
+        if now == *stamps {
+            return;
+        }
+        match load(path) {
+            Ok((rules, fresh)) => {
+                *stamps = fresh;
+                self.rules.store(Arc::new(rules));
+                self.is_current.store(true, Ordering::Relaxed);
+                info!(file = %path.display(), "the web configuration was read again");
+            }
+            Err(error) => {
+                // Tried again when a file changes.
+                *stamps = now;
+                self.is_current.store(false, Ordering::Relaxed);
+                warn!(%error, "the web configuration has changed and makes no sense: the one before stays in force");
+            }
+        }
+    }
+
+    /// Forgets when it was last looked, so that the next request looks.
+    #[cfg(test)]
+    pub(super) fn look_now(&self) {
+        let mut seen = self.seen.lock().expect("nobody panicked");
+        if let Some(before) = Instant::now().checked_sub(LOOK_EVERY) {
+            seen.1 = before;
+        }
+    }
+}
+
+impl Rules {
+    /// Agrees with the client on how to talk: in the clear, or encrypted.
+    pub(super) async fn agree(&self, stream: TcpStream) -> io::Result<Conversation> {
+        match &self.tls {
+            None => Ok(Box::new(stream)),
+            Some(tls) => Ok(Box::new(tls.accept(stream).await?)),
+        }
+    }
+
+    /// Judges a request by its headers.
+    pub(super) async fn judge(&self, headers: &HeaderMap) -> Verdict {
+        if self.rate.as_ref().is_some_and(|rate| !rate.admits(Instant::now())) {
+            return Verdict::TooMany;
+        }
+        match &self.users {
+            Some(users) if !users.know(headers).await => Verdict::Unknown,
+            Some(_) | None => Verdict::Welcome,
+        }
+    }
+
+    /// What every answer has to say besides.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.headers.iter().cloned()
+    }
+}
+
+/// A connection, encrypted or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+pub(super) type Conversation = Box<dyn Stream>;
+
+/// Reads a file of rules, and notes what they are made from.
+fn load(path: &Path) -> Result<(Rules, Vec<Stamp>), AccessError> {
+    // First the stamp: a change while it is read is seen at the next look.
+    let mut stamps = vec![Stamp::of(path)];
+    let file = file::parse(path, &read(path)?)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let tls = match &file.tls_server_config {
+        Some(settings) => {
+            stamps.extend(settings.files().map(|file| Stamp::of(&folder.join(file))));
+            Some(Tls::new(settings, path, folder)?)
+        }
+        None => None,
+    };
+    let users = BasicAuth::new(&file.basic_auth_users, path)?;
+    let rate = Rate::new(&file.rate_limit, path)?;
+    let headers = file.headers(path)?;
+    Ok((
+        Rules {
+            tls,
+            users,
+            rate,
+            headers,
+        },
+        stamps,
+    ))
+}
+
+/// Reads a file whole, if it is of a sensible size.
+fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
+    let failed = |source| AccessError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let size = fs::metadata(path).map_err(failed)?.size();
+    if size > LARGEST_FILE {
+        return Err(failed(io::Error::other(format!(
+            "it has more than {LARGEST_FILE} bytes"
+        ))));
+    }
+    fs::read(path).map_err(failed)
+}
+
+/// A setting that cannot be honoured.
+fn setting(path: &Path, key: impl Into<String>, reason: impl Into<String>) -> AccessError {
+    AccessError::Setting {
+        path: path.to_owned(),
+        key: key.into(),
+        reason: reason.into(),
+    }
+}
