@@ -64,6 +64,8 @@ fn round_trip_times<P: Labels + Copy>(
     let quantile = |quantile, word: &str| {
         narrow(of(CONTAINER_TCP_ROUND_TRIP_TIME))
             .quantile(quantile, by)
+            // Nothing observed is no number, which a graph takes for a gap at best.
+            .above(0.0)
             .legend_and(by, word)
     };
     vec![quantile(0.5, "half"), quantile(0.95, "95 %"), quantile(0.99, "99 %")]

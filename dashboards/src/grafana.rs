@@ -41,6 +41,7 @@ pub struct TimeRange {
 }
 
 /// A link to other dashboards.
+#[expect(clippy::struct_excessive_bools, reason = "the format's")]
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "Grafana's own names")]
@@ -208,11 +209,13 @@ pub struct Step {
 
 /// Words for values.
 #[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", content = "options", rename_all = "lowercase")]
 #[expect(missing_docs, reason = "Grafana's own names")]
-pub struct Mapping {
-    #[serde(rename = "type")]
-    pub kind: &'static str,
-    pub options: std::collections::BTreeMap<&'static str, Word>,
+pub enum Mapping {
+    /// Certain values.
+    Value(std::collections::BTreeMap<&'static str, Word>),
+    /// What is no value.
+    Special { r#match: &'static str, result: Word },
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -240,7 +243,11 @@ pub enum Custom {
         thresholds_style: Mode,
     },
     #[serde(rename_all = "camelCase")]
-    Table { align: &'static str, cell_options: Mode },
+    Table {
+        align: &'static str,
+        cell_options: Mode,
+        min_width: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -339,6 +346,7 @@ pub enum Options {
         show_unfilled: bool,
         name_placement: &'static str,
         min_viz_height: u32,
+        text: TextSizes,
     },
     #[serde(rename_all = "camelCase")]
     Table {
@@ -350,6 +358,14 @@ pub enum Options {
         mode: &'static str,
         content: String,
     },
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "Grafana's own names")]
+pub struct TextSizes {
+    pub title_size: u32,
+    pub value_size: u32,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -83,6 +83,12 @@ impl Names {
         true
     }
 
+    /// How many there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.length
+    }
+
     /// The names.
     #[must_use]
     pub fn as_slice(&self) -> &[&'static str] {

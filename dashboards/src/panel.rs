@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::{
     grafana::{
         Color, Custom, DATASOURCE, DataLink, Defaults, FieldConfig, FieldMatcher, GridPos, Legend, Mapping, Mode,
-        Options, Override, Panel, Property, Reduce, SortBy, Stacking, Step, Target, Thresholds, Tooltip,
+        Options, Override, Panel, Property, Reduce, SortBy, Stacking, Step, Target, TextSizes, Thresholds, Tooltip,
         Transformation, Word,
     },
     label::{Labels, Names},
@@ -19,6 +19,12 @@ const GOOD: &str = "green";
 const SUSPICIOUS: &str = "orange";
 const BAD: &str = "red";
 const NEUTRAL: &str = "blue";
+/// What nobody knows is neither good nor bad.
+const UNKNOWN: Word = Word {
+    text: "n/a",
+    color: "#6e7077",
+    index: 0,
+};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +35,9 @@ pub enum Unit {
     Bytes,
     /// Bytes a second.
     BytesPerSecond,
-    /// Packets a second.
+    /// Packets a second, of traffic.
     PacketsPerSecond,
-    /// Anything else a second.
+    /// Anything else a second, lost packets among them: a fraction of one is said as such, not as thousandths.
     PerSecond,
     /// Seconds.
     Seconds,
@@ -139,7 +145,11 @@ pub fn stat(title: &str, unit: Unit, limits: Limits, description: &str, queries:
                 unit: unit.id(),
                 decimals: decimals(unit),
                 min: Some(0.0),
-                no_value: Some("no data"),
+                no_value: Some(UNKNOWN.text),
+                mappings: vec![Mapping::Special {
+                    r#match: "null+nan",
+                    result: UNKNOWN,
+                }],
                 color: Color { mode: "thresholds" },
                 thresholds: limits.thresholds(),
                 ..Defaults::default()
@@ -273,6 +283,10 @@ pub fn bars(title: &str, limits: Limits, description: &str, queries: Vec<Query>)
             show_unfilled: true,
             name_placement: "left",
             min_viz_height: 16,
+            text: TextSizes {
+                title_size: 13,
+                value_size: 13,
+            },
         }),
         ..panel("bargauge", title, description)
     }
@@ -305,8 +319,8 @@ pub struct Table<P> {
 /// A table. `columns` names the columns of the labels, in the order of `P`.
 #[must_use]
 pub fn table<P: Labels, const N: usize>(title: &str, description: &str, _: P, columns: [&'static str; N]) -> Table<P> {
+    const { assert!(P::NAMES.count() == N, "a column for each label") }
     let labels: Vec<_> = P::NAMES.as_slice().iter().copied().zip(columns).collect();
-    assert_eq!(P::NAMES.as_slice().len(), N, "{title}: a column for each label");
     Table {
         panel: Panel {
             field_config: Some(FieldConfig {
@@ -317,6 +331,7 @@ pub fn table<P: Labels, const N: usize>(title: &str, description: &str, _: P, co
                     custom: Some(Custom::Table {
                         align: "auto",
                         cell_options: Mode::Type { r#type: "auto" },
+                        min_width: 90,
                     }),
                     ..Defaults::default()
                 },
@@ -364,6 +379,17 @@ impl<P: Labels> Table<P> {
             Property::CellOptions(Mode::Type { r#type: "color-text" }),
         ];
         self.overriding(name, properties)
+    }
+
+    /// No column of figures: that there is a row is all they say.
+    #[must_use]
+    pub fn facts(mut self, values: &Vector<P>) -> Self {
+        self.queries.push(Query {
+            text: values.text(Place::Board),
+            legend: String::new(),
+        });
+        self.columns.push(String::new());
+        self
     }
 
     /// What stands in that column leads to that dashboard, which then shows it alone.
@@ -425,18 +451,22 @@ impl<P: Labels> Table<P> {
             }
         };
         let shown = labels.iter().filter(|(_, name)| !name.is_empty());
+        let figures = columns.iter().enumerate().map(|(at, name)| (value(at), name.clone()));
+        let (silent, figures): (Vec<_>, Vec<_>) = figures.partition(|(_, name)| name.is_empty());
         let names: Vec<(String, String)> = shown
             .map(|(label, name)| ((*label).to_owned(), (*name).to_owned()))
-            .chain(columns.iter().enumerate().map(|(at, name)| (value(at), name.clone())))
+            .chain(figures)
             .collect();
-        let hidden = labels
-            .iter()
-            .filter(|(_, name)| name.is_empty())
-            .map(|(label, _)| *label);
+        let hidden = labels.iter().filter(|(_, name)| name.is_empty());
+        let hidden = hidden.map(|(label, _)| (*label).to_owned());
         // Answers without an aggregation have the target's labels, whether they are asked for or not.
         let none = Names::new(&["Time", "__name__", "job"]);
-        let extra = none.as_slice().iter().copied().filter(|it| !P::NAMES.has(it));
-        let exclude = extra.chain(hidden).map(|it| (it.to_owned(), true));
+        let extra = none.as_slice().iter().filter(|it| !P::NAMES.has(it));
+        let extra = extra.map(|it| (*it).to_owned());
+        let exclude = extra
+            .chain(hidden)
+            .chain(silent.into_iter().map(|(field, _)| field))
+            .map(|it| (it, true));
         panel.transformations = vec![
             Transformation::Merge {},
             Transformation::Organize {
@@ -467,8 +497,5 @@ fn mappings(words: &[(&'static str, &'static str, bool)]) -> Vec<Mapping> {
         let color = if *good { GOOD } else { BAD };
         (*value, Word { text, color, index })
     });
-    vec![Mapping {
-        kind: "value",
-        options: options.collect(),
-    }]
+    vec![Mapping::Value(options.collect())]
 }

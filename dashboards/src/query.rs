@@ -48,6 +48,11 @@ pub use self::expression::{JOB, Place, Window};
 use crate::label::{Instance, Job, Joined, Label, Labels, Names, Scraped};
 
 /// The series of a family.
+#[must_use]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "families are constants: each use is a value of its own"
+)]
 pub fn of<K: Shape, L: LabelSet>(family: Family<K, L>) -> Selection<K, L> {
     let family = family.about();
     Selection {
@@ -107,7 +112,6 @@ impl<K, L: LabelSet> Selection<K, L> {
         self.compared(label, "=~", &format!("${}", A::NAME))
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "labels are values without any size")]
     fn compared<A: Label>(mut self, _: A, operator: &'static str, value: &str) -> Self {
         const {
             assert!(
@@ -255,7 +259,6 @@ impl<P: Labels> Recorded<P> {
 
     /// Its values where that label has none of these values.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "labels are values without any size")]
     pub fn is_none_of<A: Label>(&self, _: A, values: &[&str]) -> Vector<P> {
         const { assert!(P::NAMES.has(A::NAME), "the series do not have that label") }
         let matcher = Matcher {
@@ -533,11 +536,12 @@ impl<L: Labels> Vector<L> {
         self.named(&labels.join(" / "))
     }
 
-    /// For a panel: each series is called by these labels and that word.
+    /// For a panel: each series is called by that word and these labels. The word is first, for names of containers are
+    /// long.
     #[must_use]
     pub fn legend_and<P: Labels>(self, labels: P, word: &str) -> Query {
         let mut query = self.legend(labels);
-        query.legend = format!("{} {word}", query.legend);
+        query.legend = format!("{word}: {}", query.legend);
         query
     }
 

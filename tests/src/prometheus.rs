@@ -47,6 +47,26 @@ pub fn check_metrics(page: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs promtool on files, in a folder.
+///
+/// # Errors
+/// What it says.
+pub fn promtool<I: AsRef<std::ffi::OsStr>>(
+    folder: &Path,
+    words: &[&str],
+    files: impl IntoIterator<Item = I>,
+) -> anyhow::Result<String> {
+    let output = Command::new(tool("promtool")?)
+        .args(words)
+        .args(files)
+        .current_dir(folder)
+        .output()
+        .context("promtool cannot be run")?;
+    let words = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    ensure!(output.status.success(), "promtool ({}): {words}", output.status);
+    Ok(words)
+}
+
 /// A Prometheus that scrapes.
 #[derive(Debug)]
 pub struct Prometheus {
@@ -61,19 +81,26 @@ impl Prometheus {
     /// # Errors
     /// It does not run.
     pub fn start(folder: &Path, targets: &[SocketAddr]) -> anyhow::Result<Self> {
-        Self::start_in(None, folder, targets)
+        Self::start_in(None, folder, targets, &[])
     }
 
-    /// As [`Prometheus::start`], in the network namespace of that file if one is given.
+    /// As [`Prometheus::start`], in the network namespace of that file if one is given, with those files of rules.
     ///
     /// # Errors
     /// It does not run.
-    pub fn start_in(netns: Option<PathBuf>, folder: &Path, targets: &[SocketAddr]) -> anyhow::Result<Self> {
+    pub fn start_in(
+        netns: Option<PathBuf>,
+        folder: &Path,
+        targets: &[SocketAddr],
+        rules: &[PathBuf],
+    ) -> anyhow::Result<Self> {
         let targets: Vec<String> = targets.iter().map(|it| format!("\"{it}\"")).collect();
+        let rules: Vec<String> = rules.iter().map(|it| format!("\"{}\"", it.display())).collect();
         let configuration = folder.join("prometheus.yml");
         let text = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: netmon\n    \
-             static_configs: [{{targets: [{}]}}]\n",
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\nrule_files: [{}]\n\
+             scrape_configs:\n  - job_name: netmon\n    static_configs: [{{targets: [{}]}}]\n",
+            rules.join(", "),
             targets.join(", ")
         );
         fs::write(&configuration, text)?;
@@ -108,27 +135,34 @@ impl Prometheus {
     /// # Errors
     /// It gives none, or many.
     pub fn value(&self, query: &str) -> anyhow::Result<f64> {
-        let encoded: String = query
-            .bytes()
-            .map(|byte| {
-                if byte.is_ascii_alphanumeric() {
-                    char::from(byte).to_string()
-                } else {
-                    format!("%{byte:02X}")
-                }
-            })
-            .collect();
-        let json: Value = serde_json::from_str(&self.get(&format!("/api/v1/query?query={encoded}"))?)?;
-        let results = json
-            .pointer("/data/result")
-            .and_then(Value::as_array)
-            .context("no result")?;
+        let results = self.series(query)?;
         ensure!(results.len() == 1, "`{query}` gives {} series", results.len());
         let value = results[0]
             .pointer("/value/1")
             .and_then(Value::as_str)
             .context("no value")?;
         Ok(value.parse()?)
+    }
+
+    /// The series that a query gives now, as Prometheus tells them.
+    ///
+    /// # Errors
+    /// It is no query, or gives anything but series; also if Prometheus warns.
+    pub fn series(&self, query: &str) -> anyhow::Result<Vec<Value>> {
+        let mut json = self.json(&format!("/api/v1/query?query={}", encoded(query)))?;
+        ensure!(json.get("warnings").is_none(), "`{query}`: {json}");
+        match json.pointer_mut("/data/result").map(Value::take) {
+            Some(Value::Array(series)) => Ok(series),
+            _ => anyhow::bail!("`{query}` gives no series: {json}"),
+        }
+    }
+
+    /// What its interface answers.
+    ///
+    /// # Errors
+    /// Anything but success.
+    pub fn json(&self, path: &str) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&self.get(path)?)?)
     }
 
     fn get(&self, path: &str) -> anyhow::Result<String> {
@@ -140,6 +174,20 @@ impl Prometheus {
         ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
         Ok(answer.text())
     }
+}
+
+/// A query as it stands in an address.
+fn encoded(query: &str) -> String {
+    query
+        .bytes()
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }
 
 impl Drop for Prometheus {

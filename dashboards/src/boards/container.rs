@@ -2,13 +2,13 @@
 
 use netmon::metrics::catalog::{
     CONTAINER_CONNTRACK_ENTRIES, CONTAINER_INFO, CONTAINER_INTERFACE_INFO, CONTAINER_IP_NO_ROUTES,
-    CONTAINER_IP_REASSEMBLY_FAILURES, CONTAINER_LISTEN_BACKLOG_LIMIT, CONTAINER_PACKET_DROPS, CONTAINER_RECEIVE_BYTES,
-    CONTAINER_RECEIVE_ERRORS, CONTAINER_RECEIVE_PACKETS, CONTAINER_RECEIVE_PACKETS_DROPPED, CONTAINER_TCP_ACCEPTS,
-    CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTIONS, CONTAINER_TCP_CONNECTS,
-    CONTAINER_TCP_LISTEN_OVERFLOWS, CONTAINER_TCP_PRUNES, CONTAINER_TCP_RECEIVE_QUEUE_DROPS,
-    CONTAINER_TCP_RESETS_RECEIVED, CONTAINER_TCP_RESETS_SENT, CONTAINER_TRANSMIT_BYTES, CONTAINER_TRANSMIT_ERRORS,
-    CONTAINER_TRANSMIT_PACKETS, CONTAINER_TRANSMIT_PACKETS_DROPPED, CONTAINER_UDP_CHECKSUM_ERRORS,
-    CONTAINER_UDP_NO_PORTS, CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, CONTAINER_UDP_SEND_BUFFER_ERRORS,
+    CONTAINER_IP_REASSEMBLY_FAILURES, CONTAINER_PACKET_DROPS, CONTAINER_RECEIVE_BYTES, CONTAINER_RECEIVE_ERRORS,
+    CONTAINER_RECEIVE_PACKETS, CONTAINER_RECEIVE_PACKETS_DROPPED, CONTAINER_TCP_ACCEPTS, CONTAINER_TCP_BACKLOG_DROPS,
+    CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTIONS, CONTAINER_TCP_CONNECTS, CONTAINER_TCP_LISTEN_OVERFLOWS,
+    CONTAINER_TCP_PRUNES, CONTAINER_TCP_RECEIVE_QUEUE_DROPS, CONTAINER_TCP_RESETS_RECEIVED, CONTAINER_TCP_RESETS_SENT,
+    CONTAINER_TRANSMIT_BYTES, CONTAINER_TRANSMIT_ERRORS, CONTAINER_TRANSMIT_PACKETS,
+    CONTAINER_TRANSMIT_PACKETS_DROPPED, CONTAINER_UDP_CHECKSUM_ERRORS, CONTAINER_UDP_NO_PORTS,
+    CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, CONTAINER_UDP_SEND_BUFFER_ERRORS,
 };
 
 use super::{CONTAINER, NETWORK, RETRANSMITS, SERVICE, retransmitted, round_trip_times};
@@ -49,28 +49,30 @@ fn identity() -> Row {
     );
     let interface = of(CONTAINER_INTERFACE_INFO).chosen(Container).now().max(interfaces);
     Row::new("Who it is")
-        .panel(24, 5, table(
+        .panel(24, 7, table(
             "Containers",
             "What netmon does for it: observed (its interfaces are counted), pending (not found yet), shared (it uses those of another container, which is where it is counted), host (those of the node), isolated (only loopback), ended.",
             containers,
             ["Container", "Service", "Node", "Image", "Connected by", "State", "Shares with"],
         )
-        .words("Known", &[("1", "yes", true)], &container)
+        .facts(&container)
+        .width("Container", 200)
         .leads("Service", &uid(SERVICE), "service")
         .in_order("Container"))
-        .panel(24, 6, table(
+        .panel(24, 8, table(
             "Interfaces",
             "Which address is on which network. An interface without a network: no engine says whose it is.",
             interfaces,
             ["Container", "Node", "Interface", "Network", "Address", "IPv6 address", "MAC", "MTU", "Kind"],
         )
-        .words("Known", &[("1", "yes", true)], &interface)
+        .facts(&interface)
+        .width("Container", 200)
         .leads("Network", &uid(NETWORK), "network")
         .in_order("Container"))
 }
 
 fn traffic() -> Row {
-    let by = (Container, Network, Interface);
+    let by = (Network, Interface, Container);
     let rate = |family| of(family).chosen(Container).rate().sum(by).top(10);
     let bad = |family| of(family).chosen(Container).rate().sum(by).above(0.0);
     Row::new("Traffic")
@@ -80,17 +82,17 @@ fn traffic() -> Row {
             Limits::None,
             "What it receives (up) and sends (down), by the interface's own counters: equal to what `ip -s link` shows in the container.",
             vec![rate(CONTAINER_RECEIVE_BYTES).legend_and(by, "received"), rate(CONTAINER_TRANSMIT_BYTES).legend_and(by, "sent")],
-        ), "/ sent$/"))
+        ), "/^sent:/"))
         .panel(8, 9, mirrored(graph(
             "Packets",
             Unit::PacketsPerSecond,
             Limits::None,
             "What it receives (up) and sends (down). A super-packet counts once, as the interface counts it; netmon_container_network_*_segments_total has those on the wire.",
             vec![rate(CONTAINER_RECEIVE_PACKETS).legend_and(by, "received"), rate(CONTAINER_TRANSMIT_PACKETS).legend_and(by, "sent")],
-        ), "/ sent$/"))
+        ), "/^sent:/"))
         .panel(8, 9, graph(
             "Errors and drops of the interface",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::Above(1.0, 100.0),
             "The interface's own counters. Dropped on receive: packets too long for it, or a queue that was full. Nothing is drawn while there is none.",
             vec![
@@ -103,7 +105,7 @@ fn traffic() -> Row {
 }
 
 fn connections() -> Row {
-    let by = (Container, Network);
+    let by = (Network, Container);
     let rate = |family| of(family).chosen(Container).rate().sum(by).top(10);
     Row::new("Connections")
         .panel(8, 9, graph(
@@ -118,7 +120,7 @@ fn connections() -> Row {
             Unit::PerSecond,
             Limits::Above(0.1, 1.0),
             "TCP connections that it could not make. refused: nobody listens there. timeout: nobody answers, look for drops on the way. unreachable: no way there. reset: the other end broke it off. aborted: it gave up first.",
-            vec![of(CONTAINER_TCP_CONNECT_FAILURES).chosen(Container).rate().sum((Container, Network, Reason)).above(0.0).legend((Container, Network, Reason))],
+            vec![of(CONTAINER_TCP_CONNECT_FAILURES).chosen(Container).rate().sum((Network, Reason, Container)).above(0.0).legend((Network, Reason, Container))],
         ))
         .panel(8, 9, stack(
             "Sockets, by state",
@@ -162,10 +164,10 @@ fn losses() -> Row {
     Row::new("Losses")
         .panel(12, 10, graph(
             "Packets lost, by reason",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::Above(1.0, 100.0),
             "Packets that the kernel threw away in its namespace, by the kernel's own reason: the runbook of NetmonPacketDrops says what to do about each. Nothing is drawn while there is none.",
-            vec![of(CONTAINER_PACKET_DROPS).chosen(Container).rate().sum((Container, Network, Reason)).above(0.0).legend((Container, Network, Reason))],
+            vec![of(CONTAINER_PACKET_DROPS).chosen(Container).rate().sum((Network, Reason, Container)).above(0.0).legend((Network, Reason, Container))],
         ))
         .panel(12, 10, graph(
             "Overruns of sockets",
@@ -194,13 +196,10 @@ fn losses() -> Row {
             ],
         ))
         .panel(12, 8, graph(
-            "Tables",
+            "Connections followed (conntrack)",
             Unit::Count,
             Limits::None,
-            "Connections that the packet filter follows in the container, and how many connections may wait to be accepted (net.core.somaxconn there).",
-            vec![
-                of(CONTAINER_CONNTRACK_ENTRIES).chosen(Container).now().max(Container).top(10).legend_and(Container, "conntrack"),
-                of(CONTAINER_LISTEN_BACKLOG_LIMIT).chosen(Container).now().max(Container).top(10).legend_and(Container, "somaxconn"),
-            ],
+            "Connections that the packet filter follows in the container's namespace. The limit is the node's: see *netmon / Losses* and the runbook of NetmonContainerConntrackNearlyFull.",
+            vec![of(CONTAINER_CONNTRACK_ENTRIES).chosen(Container).now().max(Container).legend(Container)],
         ))
 }

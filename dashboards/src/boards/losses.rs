@@ -42,14 +42,14 @@ fn drops() -> Row {
     Row::new("Packets")
         .panel(8, 9, stack(
             "In containers, by reason",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::None,
             "Packets that kernels threw away in containers' namespaces, by the kernel's own reason. The runbook of NetmonPacketDrops says what to do about each.",
             vec![of(CONTAINER_PACKET_DROPS).rate().sum(Reason).legend(Reason)],
         ))
         .panel(8, 9, stack(
             "Between containers and the line, by place and reason",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::None,
             "Packets lost in overlays' namespaces, in load balancers, and on nodes themselves. NETFILTER_DROP on a node: its firewall.",
             vec![
@@ -60,7 +60,7 @@ fn drops() -> Row {
         ))
         .panel(8, 9, graph(
             "Nobody knows whose",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::None,
             "Drops that cannot be charged to anybody, by why not. foreign_namespace is other software's; map_full: more places drop than netmon's map holds.",
             vec![of(UNATTRIBUTED_DROPS).rate().sum(Cause).legend(Cause)],
@@ -73,6 +73,7 @@ fn drops() -> Row {
         )
         .column("Packets", Unit::Count, Limits::Above(100.0, 10_000.0), &lost)
         .leads("Container", &uid(CONTAINER), "container")
+        .width("Container", 200)
         .sorted("Packets"))
         .panel(10, 9, table(
             "Nobody's, by cause and reason",
@@ -112,7 +113,7 @@ fn tcp() -> Row {
             Unit::Seconds,
             Limits::None,
             "What 95 % lie below, for the ten slowest. A queue that fills up shows here before anything is lost.",
-            vec![of(CONTAINER_TCP_ROUND_TRIP_TIME).is_not(Network, "").quantile(0.95, by).top(10).legend(by)],
+            vec![of(CONTAINER_TCP_ROUND_TRIP_TIME).is_not(Network, "").quantile(0.95, by).above(0.0).top(10).legend(by)],
         ))
         .panel(14, 9, table(
             "Connections that failed",
@@ -122,6 +123,7 @@ fn tcp() -> Row {
         )
         .column("Failures", Unit::Count, Limits::Above(10.0, 1000.0), &failures)
         .leads("Container", &uid(CONTAINER), "container")
+        .width("Container", 200)
         .sorted("Failures"))
         .panel(10, 9, graph(
             "Resets, by service",
@@ -145,8 +147,8 @@ fn sockets() -> Row {
             Limits::Above(0.1, 1.0),
             "The application did not take those before: it is too slow, or its backlog or net.core.somaxconn too small (runbook of NetmonListenOverflow). Nothing is drawn while there is none.",
             vec![
-                worst(CONTAINER_TCP_LISTEN_OVERFLOWS, ""),
-                of(NODE_TCP_LISTEN_OVERFLOWS).rate().sum(Instance).above(0.0).legend_and(Instance, "(node)"),
+                worst(CONTAINER_TCP_LISTEN_OVERFLOWS, "container"),
+                of(NODE_TCP_LISTEN_OVERFLOWS).rate().sum(Instance).above(0.0).legend_and(Instance, "node"),
             ],
         ))
         .panel(8, 9, graph(
@@ -168,7 +170,7 @@ fn sockets() -> Row {
             vec![
                 worst(CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, "receive"),
                 worst(CONTAINER_UDP_SEND_BUFFER_ERRORS, "send"),
-                of(NODE_UDP_RECEIVE_BUFFER_ERRORS).rate().sum(Instance).above(0.0).legend_and(Instance, "(node) receive"),
+                of(NODE_UDP_RECEIVE_BUFFER_ERRORS).rate().sum(Instance).above(0.0).legend_and(Instance, "node, receive"),
             ],
         ))
 }
@@ -229,7 +231,7 @@ fn queues() -> Row {
         ))
         .panel(8, 9, graph(
             "Queues of devices",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::Above(1.0, 100.0),
             "Packets that a device's queue dropped: the device is slower than what it is given. Nothing is drawn while there is none.",
             vec![of(NODE_QDISC_DROPS).rate().sum(by).above(0.0).legend(by)],
@@ -251,6 +253,6 @@ fn queues() -> Row {
             (Name, Instance),
             ["Setting", "Node"],
         )
-        .column("Value", Unit::Count, Limits::None, &settings)
+        .column("Value", Unit::Words, Limits::None, &settings)
         .in_order("Setting"))
 }

@@ -55,7 +55,7 @@ fn nodes() -> Row {
             rows,
             ["Node", "Name", "Address", "Role", "Engine", "Kernel"],
         )
-        .words("Known", &[("1", "yes", true)], &info)
+        .facts(&info)
         .in_order("Node"))
         .panel(10, 6, table(
             "Builds",
@@ -63,7 +63,7 @@ fn nodes() -> Row {
             builds,
             ["Node", "Version", "Revision"],
         )
-        .words("Runs", ANSWERS, &of(BUILD_INFO).now().max(builds))
+        .facts(&of(BUILD_INFO).now().max(builds))
         .in_order("Node"))
         .panel(14, 6, stack(
             "Containers, by what netmon does for them",
@@ -124,7 +124,7 @@ fn engine() -> Row {
 }
 
 fn programs() -> Row {
-    let rows = (Program, Type, Mode, Instance);
+    let rows = (Program, Mode, Instance);
     let by = (Instance, Map);
     let room = of(BPF_MAP_MAX_ENTRIES).now().max(by).above(0.0);
     Row::new("Kernel programs")
@@ -132,9 +132,10 @@ fn programs() -> Row {
             "Programs in use",
             "How often each is attached, and how. clsact instead of tcx: a kernel before 6.6.",
             rows,
-            ["Program", "Type", "Attached by", "Node"],
+            ["Program", "Attached by", "Node"],
         )
         .column("Places", Unit::Count, Limits::None, &of(BPF_PROGRAM_INFO).now().count(rows))
+        .width("Program", 160)
         .in_order("Program"))
         .panel(8, 9, bars(
             "Maps",
@@ -147,7 +148,7 @@ fn programs() -> Row {
             Unit::Seconds,
             Limits::None,
             "What 95 % lie below. An interface is left alone for its first second on purpose; packets are counted from the first one all the same.",
-            vec![of(ATTACH_DELAY).quantile(0.95, Instance).legend(Instance)],
+            vec![of(ATTACH_DELAY).quantile(0.95, Instance).above(0.0).legend(Instance)],
         ))
         .panel(8, 8, graph(
             "Not attached, did not fit",

@@ -63,7 +63,7 @@ fn networks() -> Row {
             Limits::None,
             "What containers receive (up) and send (down) on the network, on one node or between nodes. A service without a name: containers that belong to none.",
             vec![received.legend_and(services, "received"), sent.legend_and(services, "sent")],
-        ), "/ sent$/"))
+        ), "/^sent:/"))
         .panel(6, 9, graph(
             "Containers",
             Unit::Count,
@@ -135,7 +135,7 @@ fn encryption() -> Row {
             Limits::None,
             "ESP that a node receives from (up) and sends to (down) another. Which network's cannot be seen. No data: no encrypted network reaches another node.",
             vec![received.legend_and(by, "received"), sent.legend_and(by, "sent")],
-        ), "/ sent$/"))
+        ), "/^sent:/"))
         .panel(12, 8, table(
             "In the clear",
             "Packets of encrypted networks that anybody between the nodes can read, in the time that is shown. Anything but 0: see the runbook of NetmonCleartext. No rows: no network here is encrypted.",
@@ -147,33 +147,33 @@ fn encryption() -> Row {
 }
 
 fn losses() -> Row {
-    let by = (Network, Instance, Reason);
+    let by = (Reason, Instance, Network);
     let device = (Network, Instance);
     Row::new("Losses on the way")
         .panel(8, 9, graph(
             "In the overlay's namespace",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::Above(1.0, 100.0),
             "Packets lost between containers' interfaces and the way to other nodes. NO_TX_TARGET: an address that the overlay does not know; often a container that has gone. Nothing is drawn while there is none.",
             vec![of(OVERLAY_PACKET_DROPS).chosen(Network).rate().sum(by).above(0.0).legend(by)],
         ))
         .panel(8, 9, graph(
             "In the load balancer",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::Above(1.0, 100.0),
             "Packets lost where virtual addresses and published ports are turned into containers'. Nothing is drawn while there is none.",
             vec![of(LOAD_BALANCER_PACKET_DROPS).chosen(Network).rate().sum(by).above(0.0).legend(by)],
         ))
         .panel(8, 9, graph(
             "On the node's side",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::Above(1.0, 100.0),
             "Packets lost in the node's namespace on the network's bridge. NETFILTER_DROP: the node's firewall. Nothing is drawn while there is none.",
             vec![of(NODE_PACKET_DROPS).chosen(Network).rate().sum(by).above(0.0).legend(by)],
         ))
         .panel(24, 8, graph(
             "VXLAN devices: errors and drops",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::Above(1.0, 100.0),
             "By the devices' own counters. Dropped on send: among them packets to addresses that no node is known for. Nothing is drawn while there is none.",
             vec![

@@ -42,7 +42,10 @@ fn missing() -> Row {
     let pending = of(CONTAINERS).is(State, "pending").now().sum(());
     let limited = of(SERIES_LIMITED).now().sum(());
     let full = of(BPF_MAP_UPDATE_FAILURES).increase(Window::Shown).sum(());
-    let bare = of(ATTACH_FAILURES).increase(Window::Shown).sum(());
+    let bare = of(ATTACH_FAILURES)
+        .seen(Window::Shown)
+        .sum(())
+        .or(none_if_looked("traffic"));
     Row::new("Is anything missing?")
         .panel(4, 4, stat(
             "Nodes without netmon",
@@ -84,15 +87,15 @@ fn missing() -> Row {
             Unit::Count,
             Limits::Zero,
             "Interfaces that stayed without kernel programs, and entries that did not fit into a kernel map, in the time that is shown. What is not counted for it is said in *netmon / netmon itself*.",
-            vec![bare.plus(full).named("events")],
+            vec![bare.named("interfaces"), full.named("entries")],
         ))
-        .panel(24, 3, text("", EMPTY))
+        .panel(24, 2, text("", EMPTY))
 }
 
 fn fleet() -> Row {
     let services = of(SERVICE_RECEIVE_BYTES).is_not(Service, "").rate();
     let drops = of(CONTAINER_PACKET_DROPS).rate().sum(()).or(none_if_looked("drops"));
-    let leaks = of(OVERLAY_CLEARTEXT_PACKETS).increase(Window::Shown).sum(());
+    let leaks = of(OVERLAY_CLEARTEXT_PACKETS).seen(Window::Shown).sum(());
     Row::new("The fleet")
         .panel(3, 4, stat(
             "Nodes",
@@ -131,7 +134,7 @@ fn fleet() -> Row {
         ))
         .panel(3, 4, stat(
             "Lost in containers",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::Above(1.0, 100.0),
             "Packets a second that kernels threw away in containers' namespaces. The table below says whose and why; what to do about a reason is in the runbook of NetmonPacketDrops.",
             vec![drops.named("lost")],
@@ -211,7 +214,8 @@ fn pain() -> Row {
         )
         .column("Packets", Unit::Count, Limits::Above(100.0, 10_000.0), &drops)
         .leads("Container", &uid(CONTAINER), "container")
-        .width("Packets", 100)
+        .width("Container", 200)
+            .width("Packets", 90)
         .sorted("Packets"))
         .panel(12, 9, table(
             "Segments sent again, by container",
@@ -222,12 +226,13 @@ fn pain() -> Row {
         .column("Segments", Unit::Count, Limits::None, &again)
         .column("Share now", Unit::Share, Limits::Above(RETRANSMITS.0, RETRANSMITS.1), &share.only_with(again.clone()))
         .leads("Container", &uid(CONTAINER), "container")
-        .width("Segments", 100)
-        .width("Share now", 100)
+        .width("Container", 200)
+            .width("Segments", 110)
+        .width("Share now", 90)
         .sorted("Segments"))
         .panel(8, 9, graph(
             "Packets lost, by place",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::None,
             "Where kernels throw packets away. *netmon / Losses* has the reasons for each place.",
             by_place,
@@ -244,6 +249,6 @@ fn pain() -> Row {
             Unit::Seconds,
             Limits::None,
             "What 95 % of the round-trip times lie below, for the ten slowest services. A jump in all at once: look at the network between nodes; in one: at the service itself.",
-            vec![of(CONTAINER_TCP_ROUND_TRIP_TIME).quantile(0.95, (Stack, Service)).top(10).legend(Service)],
+            vec![of(CONTAINER_TCP_ROUND_TRIP_TIME).quantile(0.95, (Stack, Service)).above(0.0).top(10).legend(Service)],
         ))
 }

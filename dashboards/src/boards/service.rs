@@ -63,7 +63,7 @@ fn glance() -> Row {
         ))
         .panel(4, 4, stat(
             "Packets lost",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::Above(1.0, 100.0),
             "Packets a second that kernels threw away in its containers' namespaces. Below it is said why.",
             vec![lost.or(none_if_looked("drops")).named("lost")],
@@ -81,14 +81,14 @@ fn traffic() -> Row {
             Limits::None,
             "What its containers receive (up) and send (down) on each network, short-lived containers included.",
             vec![bytes(SERVICE_RECEIVE_BYTES).legend_and(by, "received"), bytes(SERVICE_TRANSMIT_BYTES).legend_and(by, "sent")],
-        ), "/ sent$/"))
+        ), "/^sent:/"))
         .panel(12, 9, mirrored(graph(
             "Packets, by network",
             Unit::PacketsPerSecond,
             Limits::None,
             "As many packets for few bytes: small messages, which cost processors more than the line.",
             vec![packets(SERVICE_RECEIVE_PACKETS).legend_and(by, "received"), packets(SERVICE_TRANSMIT_PACKETS).legend_and(by, "sent")],
-        ), "/ sent$/"))
+        ), "/^sent:/"))
 }
 
 fn connections() -> Row {
@@ -136,14 +136,14 @@ fn connections() -> Row {
 
 fn losses() -> Row {
     Row::new("Losses")
-        .panel(12, 9, graph(
+        .panel(8, 9, graph(
             "Packets lost, by reason",
-            Unit::PacketsPerSecond,
+            Unit::PerSecond,
             Limits::None,
             "The kernel's own reasons. What to do about each is in the runbook of NetmonPacketDrops.",
             vec![of(CONTAINER_PACKET_DROPS).chosen(Service).rate().sum((Service, Network, Reason)).above(0.0).legend((Service, Network, Reason))],
         ))
-        .panel(6, 9, graph(
+        .panel(8, 9, graph(
             "Resets",
             Unit::PerSecond,
             Limits::None,
@@ -153,7 +153,7 @@ fn losses() -> Row {
                 of(CONTAINER_TCP_RESETS_RECEIVED).chosen(Service).rate().sum(Service).legend_and(Service, "received"),
             ],
         ))
-        .panel(6, 9, graph(
+        .panel(8, 9, graph(
             "Overruns",
             Unit::PerSecond,
             Limits::Above(0.1, 1.0),
@@ -188,6 +188,7 @@ fn containers() -> Row {
             &again,
         )
         .leads("Container", &uid(CONTAINER), "container")
+        .width("Container", 280)
         .sorted("Sent"),
     )
 }

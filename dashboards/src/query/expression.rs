@@ -1,4 +1,4 @@
-//! PromQL as a tree, and as text. Any tree can be made here; which ones make sense is the business of [`super`].
+//! `PromQL` as a tree, and as text. Any tree can be made here; which ones make sense is the business of [`super`].
 
 use std::fmt::{self, Write as _};
 

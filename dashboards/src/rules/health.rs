@@ -80,13 +80,14 @@ pub(super) fn group() -> anyhow::Result<Group> {
                 "netmon does not find the interfaces of some containers.",
                 "{value} containers on {instance} are not counted: netmon does not find their interfaces.",
             )?,
+            // A reason appears with its first interface.
             alert(
                 RUNBOOK,
                 "NetmonAttachFailures",
                 Info,
                 "0m",
                 &of(ATTACH_FAILURES)
-                    .increase(Window::Of("15m"))
+                    .seen(Window::Of("15m"))
                     .sum((Job, Instance, Reason))
                     .above(0.0),
                 "Interfaces stay without kernel programs.",

@@ -1,5 +1,6 @@
 //! netmon beside real engines.
 
+mod dashboards;
 mod drivers;
 mod faults;
 mod ground;
