@@ -200,6 +200,12 @@ pub(crate) const NEEDS: &[Need] = &[
         remedy: Remedy::Packages(&["chromium"]),
     },
     Need {
+        what: "pngquant (pictures that are fit to be committed)",
+        purpose: Purpose::Preview,
+        find: || program("pngquant"),
+        remedy: Remedy::Packages(&["pngquant"]),
+    },
+    Need {
         what: "cpio, depmod, xz and strip (that machine's files)",
         purpose: Purpose::Vm,
         find: || {

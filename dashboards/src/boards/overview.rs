@@ -122,7 +122,7 @@ fn fleet() -> Row {
             "Networks",
             Unit::Count,
             Limits::None,
-            "Docker networks by name, of all drivers.",
+            "Docker networks by name, of all drivers. *netmon / Network and overlay* lists them.",
             vec![of(NETWORK_INFO).now().count(Network).count(()).named("networks")],
         ))
         .panel(3, 4, stat(

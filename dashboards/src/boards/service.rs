@@ -45,8 +45,8 @@ fn glance() -> Row {
             "Containers of the service that netmon knows of, on all nodes. Fewer than it should have: `docker service ps`.",
             vec![running.named("containers")],
         ))
-        .panel(4, 4, stat("Received", Unit::BytesPerSecond, Limits::None, "Bytes a second that its containers receive.", vec![received.named("received")]))
-        .panel(4, 4, stat("Sent", Unit::BytesPerSecond, Limits::None, "Bytes a second that its containers send.", vec![sent.named("sent")]))
+        .panel(4, 4, stat("Received", Unit::BytesPerSecond, Limits::None, "Bytes a second that its containers receive. Unexpected: see below on which network, and from there who else is on it.", vec![received.named("received")]))
+        .panel(4, 4, stat("Sent", Unit::BytesPerSecond, Limits::None, "Bytes a second that its containers send. Unexpected: see below on which network, and from there who else is on it.", vec![sent.named("sent")]))
         .panel(4, 4, stat(
             "Sent again",
             Unit::Share,

@@ -169,9 +169,10 @@ fn trouble([asking, node]: [Node<'_>; 2]) -> anyhow::Result<()> {
         "nft add rule ip lossy c meta l4proto tcp numgen inc mod 40 == 0 counter drop",
     )?;
     node.docker("exec -d api httpd -f -p 8080 -h /bin")?;
+    // busybox's wget, linked statically, looks up names before it looks at addresses, and crashes of that.
     let asks = format!(
-        "while :; do wget -q -T 5 -O /dev/null http://{address}:8080/busybox; wget -q -T 1 -O /dev/null \
-         http://{address}:1/; ping -q -c 1 -W 1 {address}; sleep 0.1; done"
+        "while :; do printf 'GET /busybox HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {address} 8080 > /dev/null; nc -w 1 {address} 1 < \
+         /dev/null; ping -q -c 1 -W 1 {address}; sleep 0.1; done"
     );
     asking.docker_script("exec -d web", &asks).map(drop)
 }
