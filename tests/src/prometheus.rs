@@ -80,6 +80,26 @@ pub fn root(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs promtool on files, in a folder.
+///
+/// # Errors
+/// What it says.
+pub fn promtool<I: AsRef<std::ffi::OsStr>>(
+    folder: &Path,
+    words: &[&str],
+    files: impl IntoIterator<Item = I>,
+) -> anyhow::Result<String> {
+    let output = Command::new(tool("promtool")?)
+        .args(words)
+        .args(files)
+        .current_dir(folder)
+        .output()
+        .context("promtool cannot be run")?;
+    let words = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    ensure!(output.status.success(), "promtool ({}): {words}", output.status);
+    Ok(words)
+}
+
 /// A Prometheus that scrapes.
 #[derive(Debug)]
 pub struct Prometheus {
@@ -94,19 +114,26 @@ impl Prometheus {
     /// # Errors
     /// It does not run.
     pub fn start(folder: &Path, targets: &[SocketAddr]) -> anyhow::Result<Self> {
-        Self::start_in(None, folder, targets)
+        Self::start_in(None, folder, targets, &[])
     }
 
-    /// As [`Prometheus::start`], in the network namespace of that file if one is given.
+    /// As [`Prometheus::start`], in the network namespace of that file if one is given, with those files of rules.
     ///
     /// # Errors
     /// It does not run.
-    pub fn start_in(netns: Option<PathBuf>, folder: &Path, targets: &[SocketAddr]) -> anyhow::Result<Self> {
+    pub fn start_in(
+        netns: Option<PathBuf>,
+        folder: &Path,
+        targets: &[SocketAddr],
+        rules: &[PathBuf],
+    ) -> anyhow::Result<Self> {
         let targets: Vec<String> = targets.iter().map(|it| format!("\"{it}\"")).collect();
+        let rules: Vec<String> = rules.iter().map(|it| format!("\"{}\"", it.display())).collect();
         let configuration = folder.join("prometheus.yml");
         let text = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: netmon\n    \
-             static_configs: [{{targets: [{}]}}]\n",
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\nrule_files: [{}]\n\
+             scrape_configs:\n  - job_name: netmon\n    static_configs: [{{targets: [{}]}}]\n",
+            rules.join(", "),
             targets.join(", ")
         );
         fs::write(&configuration, text)?;
@@ -156,7 +183,7 @@ impl Prometheus {
     /// # Errors
     /// It gives none, or many.
     pub fn value(&self, query: &str) -> anyhow::Result<f64> {
-        let results = self.query(query)?;
+        let results = self.series(query)?;
         ensure!(results.len() == 1, "`{query}` gives {} series", results.len());
         let value = results[0]
             .pointer("/value/1")
@@ -171,26 +198,31 @@ impl Prometheus {
     /// The query fails.
     pub fn labels(&self, query: &str, label: &str) -> anyhow::Result<BTreeSet<String>> {
         let pointer = format!("/metric/{label}");
-        let values = self.query(query)?.into_iter();
+        let values = self.series(query)?.into_iter();
         Ok(values
             .filter_map(|it| it.pointer(&pointer).and_then(Value::as_str).map(ToOwned::to_owned))
             .collect())
     }
 
-    fn query(&self, query: &str) -> anyhow::Result<Vec<Value>> {
-        let encoded: String = query
-            .bytes()
-            .map(|byte| {
-                if byte.is_ascii_alphanumeric() {
-                    char::from(byte).to_string()
-                } else {
-                    format!("%{byte:02X}")
-                }
-            })
-            .collect();
-        let json: Value = serde_json::from_str(&self.get(&format!("/api/v1/query?query={encoded}"))?)?;
-        let results = json.pointer("/data/result").and_then(Value::as_array);
-        Ok(results.context("no result")?.clone())
+    /// The series that a query gives now, as Prometheus tells them.
+    ///
+    /// # Errors
+    /// It is no query, or gives anything but series; also if Prometheus warns.
+    pub fn series(&self, query: &str) -> anyhow::Result<Vec<Value>> {
+        let mut json = self.json(&format!("/api/v1/query?query={}", encoded(query)))?;
+        ensure!(json.get("warnings").is_none(), "`{query}`: {json}");
+        match json.pointer_mut("/data/result").map(Value::take) {
+            Some(Value::Array(series)) => Ok(series),
+            _ => anyhow::bail!("`{query}` gives no series: {json}"),
+        }
+    }
+
+    /// What its interface answers.
+    ///
+    /// # Errors
+    /// Anything but success.
+    pub fn json(&self, path: &str) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&self.get(path)?)?)
     }
 
     fn get(&self, path: &str) -> anyhow::Result<String> {
@@ -202,6 +234,20 @@ impl Prometheus {
         ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
         Ok(answer.text())
     }
+}
+
+/// A query as it stands in an address.
+fn encoded(query: &str) -> String {
+    query
+        .bytes()
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }
 
 impl Drop for Prometheus {

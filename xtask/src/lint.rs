@@ -1,8 +1,10 @@
-//! `cargo xtask lint`: formatting, clippy on the host and on BPF, documentation, and the rules of the house.
+//! `cargo xtask lint`: formatting, clippy on the host and on BPF, documentation, generated files, and the rules of the
+//! house.
 
 use std::process::Command;
 
 use crate::{
+    dashboards::{self, Wish},
     kernel_programs::{ebpf::Toolchain, endian, toolchain::CompilerKind},
     needs::{self, Purpose},
     setup, sh, tidy,
@@ -26,6 +28,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ])
         .args(["--", "-Dwarnings"]),
     )?;
+    dashboards::run(Wish::Check)?;
     let toolchain = Toolchain::find(&sh::tools(), endian(), std::env::consts::ARCH).map_err(anyhow::Error::msg)?;
     sh::run("clippy on BPF", &mut bpf_clippy(&toolchain))?;
     sh::run(

@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod dashboards;
 mod demo;
 mod doctor;
 mod image;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{needs::Purpose, test::Tier};
+use crate::{dashboards::Wish, needs::Purpose, test::Tier};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "netmon's chores", max_term_width = 100)]
@@ -71,6 +72,15 @@ enum Chore {
     },
     /// Formatting, clippy on both targets, and the rules of the house.
     Lint,
+    /// Make the dashboards and rules from their code.
+    Dashboards {
+        /// Only say whether they are what the code makes.
+        #[arg(long, conflicts_with = "preview")]
+        check: bool,
+        /// Draw them, too, with the demo's figures: takes some minutes, a browser and Grafana's libraries.
+        #[arg(long)]
+        preview: bool,
+    },
     /// Measure what netmon costs, beside the bounds; needs root.
     Bench,
 }
@@ -90,6 +100,9 @@ fn main() -> ExitCode {
         Chore::Test { kernel: Some(_), .. } => Err(anyhow::anyhow!("only the kernel's tests run on another kernel")),
         Chore::Test { tier, name, .. } => test::run(tier, name.as_deref()),
         Chore::Lint => lint::run(),
+        Chore::Dashboards { check: true, .. } => dashboards::run(Wish::Check),
+        Chore::Dashboards { preview: true, .. } => dashboards::run(Wish::Preview),
+        Chore::Dashboards { .. } => dashboards::run(Wish::Make),
         Chore::Bench => bench::run(),
     };
     match done {

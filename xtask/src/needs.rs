@@ -24,6 +24,8 @@ pub(crate) enum Purpose {
     Test,
     /// Run the kernel's tests on other kernels.
     Vm,
+    /// Draw the dashboards.
+    Preview,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
             Self::Demo => "demo",
             Self::Test => "test",
             Self::Vm => "vm",
+            Self::Preview => "preview",
         }
     }
 
@@ -41,9 +44,9 @@ impl Purpose {
     pub(crate) fn includes(self, other: Self) -> bool {
         match other {
             Self::Build => true,
-            Self::Demo => matches!(self, Self::Demo | Self::Test | Self::Vm),
+            Self::Demo => matches!(self, Self::Demo | Self::Test | Self::Vm | Self::Preview),
             Self::Test => matches!(self, Self::Test | Self::Vm),
-            Self::Lint | Self::Vm => self == other,
+            Self::Lint | Self::Vm | Self::Preview => self == other,
         }
     }
 }
@@ -177,6 +180,30 @@ pub(crate) const NEEDS: &[Need] = &[
         purpose: Purpose::Vm,
         find: || program("qemu-system-x86_64"),
         remedy: Remedy::Packages(&["qemu-system-x86"]),
+    },
+    Need {
+        what: "Prometheus (of what the dashboards show)",
+        purpose: Purpose::Preview,
+        find: || file(&prometheus().join("usr/bin/prometheus")),
+        remedy: Remedy::Unpacked("prometheus"),
+    },
+    Need {
+        what: "Node.js and npm (Grafana's libraries)",
+        purpose: Purpose::Preview,
+        find: || program("node").and_then(|it| program("npm").map(|_| it)),
+        remedy: Remedy::Packages(&["nodejs", "npm"]),
+    },
+    Need {
+        what: "Chromium (draws the dashboards)",
+        purpose: Purpose::Preview,
+        find: || program("chromium"),
+        remedy: Remedy::Packages(&["chromium"]),
+    },
+    Need {
+        what: "pngquant (pictures that are fit to be committed)",
+        purpose: Purpose::Preview,
+        find: || program("pngquant"),
+        remedy: Remedy::Packages(&["pngquant"]),
     },
     Need {
         what: "cpio, depmod, xz and strip (that machine's files)",

@@ -1,6 +1,7 @@
 //! netmon beside real engines.
 
 mod departures;
+mod dashboards;
 mod drivers;
 mod faults;
 mod fleet;

@@ -23,7 +23,7 @@ fn prometheus_has_nothing_to_say_about_the_page_and_knows_services_by_name() -> 
     check_metrics(&ground.netmon.get("/metrics")?.body)?;
 
     let scratch = Scratch::new()?;
-    let prometheus = Prometheus::start_in(Some(node.netns()), scratch.path(), &[ground.netmon.address])?;
+    let prometheus = Prometheus::start_in(Some(node.netns()), scratch.path(), &[ground.netmon.address], &[])?;
     until("the target to be up", || {
         let up = prometheus.value("up{job=\"netmon\"}")?;
         ensure!(up > 0.0, "it is {up}");

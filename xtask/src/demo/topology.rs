@@ -52,7 +52,7 @@ impl Topology {
     pub(super) fn new() -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
         let folder = scratch.path().join("netns");
-        // What the engine of this node does not see: the nodes themselves, and the other node's side.
+        // What the engine of this node does not see: the other node's side.
         let elsewhere = scratch.path().join("elsewhere");
         for folder in [&folder, &elsewhere] {
             fs::create_dir(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
@@ -67,7 +67,9 @@ impl Topology {
             isolated: container(containers::ISOLATED)?,
             db: Netns::new(&elsewhere, "db")?,
             overlays: [Netns::new(&folder, &overlay)?, Netns::new(&elsewhere, &overlay)?],
-            nodes: [Netns::new(&elsewhere, "node1")?, Netns::new(&elsewhere, "node2")?],
+            // The engine mounts its node's own under this name, and netmon takes it for that: what passes between the
+            // nodes is counted there.
+            nodes: [Netns::new(&folder, "default")?, Netns::new(&elsewhere, "node2")?],
             folder,
             _scratch: scratch,
         };

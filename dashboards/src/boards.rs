@@ -1,0 +1,80 @@
+//! What dashboards there are, and the questions that several of them ask.
+
+mod container;
+mod losses;
+mod netmon;
+mod network;
+mod overview;
+mod service;
+
+use ::netmon::metrics::{
+    catalog::{
+        CONTAINER_TCP_RETRANSMITTED_SEGMENTS, CONTAINER_TCP_ROUND_TRIP_TIME, CONTAINER_TCP_SENT_SEGMENTS,
+        EXPOSED_SERIES, SCRAPE_COLLECTOR_SUCCESS,
+    },
+    labels::ContainerNetwork,
+    value::{Counter, Histogram},
+};
+
+use crate::{
+    grafana::Dashboard,
+    label::{Collector, Labels},
+    query::{Query, Selection, Vector, of},
+};
+
+/// Names of dashboards, as links have them.
+const CONTAINER: &str = "container";
+const LOSSES: &str = "losses";
+const NETMON: &str = "self";
+const NETWORK: &str = "network";
+const OVERVIEW: &str = "overview";
+const SERVICE: &str = "service";
+
+/// All of them.
+#[must_use]
+pub fn all() -> Vec<Dashboard> {
+    vec![
+        overview::board(),
+        service::board(),
+        container::board(),
+        network::board(),
+        losses::board(),
+        netmon::board(),
+    ]
+}
+
+/// From which share on segments sent again are suspicious, and bad.
+const RETRANSMITS: (f64, f64) = (0.01, 0.05);
+
+/// What share of the segments was sent again; nothing where none was sent.
+fn retransmitted<P: Labels + Copy>(
+    narrow: impl Fn(Selection<Counter, ContainerNetwork<'static>>) -> Selection<Counter, ContainerNetwork<'static>>,
+    by: P,
+) -> Vector<P> {
+    let again = || narrow(of(CONTAINER_TCP_RETRANSMITTED_SEGMENTS)).rate().sum(by);
+    let first = narrow(of(CONTAINER_TCP_SENT_SEGMENTS)).rate().sum(by);
+    again().per(first.plus(again()).above(0.0))
+}
+
+/// The round-trip times that half, nearly all and almost every observation lie below.
+fn round_trip_times<P: Labels + Copy>(
+    narrow: impl Fn(Selection<Histogram, ContainerNetwork<'static>>) -> Selection<Histogram, ContainerNetwork<'static>>,
+    by: P,
+) -> Vec<Query> {
+    let quantile = |quantile, word: &str| {
+        narrow(of(CONTAINER_TCP_ROUND_TRIP_TIME))
+            .quantile(quantile, by)
+            // Nothing observed is no number, which a graph takes for a gap at best.
+            .above(0.0)
+            .legend_and(by, word)
+    };
+    vec![quantile(0.5, "half"), quantile(0.95, "95 %"), quantile(0.99, "99 %")]
+}
+
+/// 0 if that collector is at work: what has no series because nothing happened is none; what has none because nobody
+/// looked is not known.
+fn none_if_looked(collector: &str) -> Vector<()> {
+    let exposed = of(EXPOSED_SERIES).is(Collector, collector).now();
+    let succeeds = of(SCRAPE_COLLECTOR_SUCCESS).is(Collector, collector).now();
+    exposed.only_with(succeeds.above(0.0)).sum(()).times(0.0)
+}

@@ -1,0 +1,501 @@
+//! Panels as they look here: a figure, a graph, bars, a table, a text. Every one has a title, a unit, and a
+//! description that says what to do when it looks bad.
+//!
+//! Knows how panels are drawn; what they show, the boards say.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    grafana::{
+        Color, Custom, DATASOURCE, DataLink, Defaults, FieldConfig, FieldMatcher, GridPos, Legend, Mapping, Mode,
+        Options, Override, Panel, Property, Reduce, SortBy, Stacking, Step, Target, TextSizes, Thresholds, Tooltip,
+        Transformation, Word,
+    },
+    label::{Labels, Names},
+    query::{Place, Query, Vector},
+};
+
+const GOOD: &str = "green";
+const SUSPICIOUS: &str = "orange";
+const BAD: &str = "red";
+const NEUTRAL: &str = "blue";
+/// What nobody knows is neither good nor bad.
+const UNKNOWN: Word = Word {
+    text: "n/a",
+    color: "#6e7077",
+    index: 0,
+};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A number of things.
+    Count,
+    /// Bytes.
+    Bytes,
+    /// Bytes a second.
+    BytesPerSecond,
+    /// Packets a second, of traffic.
+    PacketsPerSecond,
+    /// Anything else a second, lost packets among them: a fraction of one is said as such, not as thousandths.
+    PerSecond,
+    /// Seconds.
+    Seconds,
+    /// A share of 1.
+    Share,
+    /// Words, not numbers.
+    Words,
+}
+
+impl Unit {
+    const fn id(self) -> &'static str {
+        match self {
+            Self::Count => "short",
+            Self::Bytes => "bytes",
+            Self::BytesPerSecond => "Bps",
+            Self::PacketsPerSecond => "pps",
+            Self::PerSecond => "cps",
+            Self::Seconds => "s",
+            Self::Share => "percentunit",
+            Self::Words => "none",
+        }
+    }
+}
+
+/// From which value on it is suspicious, and from which on bad.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limits {
+    /// No value is better than another.
+    None,
+    /// More is worse.
+    Above(f64, f64),
+    /// Anything but 0 is bad.
+    Zero,
+    /// Less than that is bad.
+    Below(f64),
+}
+
+impl Limits {
+    fn thresholds(self) -> Thresholds {
+        let steps = match self {
+            Self::None => vec![(NEUTRAL, None)],
+            Self::Above(suspicious, bad) => vec![(GOOD, None), (SUSPICIOUS, Some(suspicious)), (BAD, Some(bad))],
+            // Rates are never whole numbers.
+            Self::Zero => vec![(GOOD, None), (BAD, Some(1e-9))],
+            Self::Below(good) => vec![(BAD, None), (GOOD, Some(good))],
+        };
+        Thresholds {
+            mode: "absolute",
+            steps: steps.into_iter().map(|(color, value)| Step { color, value }).collect(),
+        }
+    }
+
+    /// Lines are drawn where they tell good from bad.
+    fn style(self) -> Mode {
+        let mode = match self {
+            Self::Above(..) => "dashed",
+            Self::None | Self::Zero | Self::Below(_) => "off",
+        };
+        Mode::Mode { mode }
+    }
+}
+
+/// A panel that has no place yet.
+fn panel(kind: &'static str, title: &str, description: &str) -> Panel {
+    Panel {
+        id: 0,
+        kind,
+        title: title.to_owned(),
+        description: description.to_owned(),
+        grid_pos: GridPos::default(),
+        collapsed: None,
+        datasource: Some(DATASOURCE),
+        targets: Vec::new(),
+        field_config: None,
+        options: None,
+        transformations: Vec::new(),
+        panels: None,
+    }
+}
+
+fn targets(queries: impl IntoIterator<Item = Query>, instant: bool, format: &'static str) -> Vec<Target> {
+    queries
+        .into_iter()
+        .zip('A'..)
+        .map(|(Query { text, legend }, letter)| Target {
+            ref_id: letter.to_string(),
+            datasource: DATASOURCE,
+            expr: text,
+            legend_format: (format == "time_series").then_some(legend),
+            format,
+            instant,
+            range: !instant,
+        })
+        .collect()
+}
+
+/// A figure, or a few beside each other; with their course behind them, where none is better than another.
+#[must_use]
+pub fn stat(title: &str, unit: Unit, limits: Limits, description: &str, queries: Vec<Query>) -> Panel {
+    let text_mode = if queries.len() > 1 { "value_and_name" } else { "value" };
+    Panel {
+        targets: targets(queries, limits != Limits::None, "time_series"),
+        field_config: Some(FieldConfig {
+            defaults: Defaults {
+                unit: unit.id(),
+                decimals: decimals(unit),
+                min: Some(0.0),
+                no_value: Some(UNKNOWN.text),
+                mappings: vec![Mapping::Special {
+                    r#match: "null+nan",
+                    result: UNKNOWN,
+                }],
+                color: Color { mode: "thresholds" },
+                thresholds: limits.thresholds(),
+                ..Defaults::default()
+            },
+            overrides: Vec::new(),
+        }),
+        options: Some(Options::Stat {
+            reduce_options: last(),
+            orientation: "auto",
+            text_mode,
+            color_mode: if limits == Limits::None { "value" } else { "background" },
+            graph_mode: if limits == Limits::None { "area" } else { "none" },
+            justify_mode: "center",
+        }),
+        ..panel("stat", title, description)
+    }
+}
+
+fn decimals(unit: Unit) -> Option<u8> {
+    (unit == Unit::Count).then_some(0)
+}
+
+fn last() -> Reduce {
+    Reduce {
+        calcs: vec!["lastNotNull"],
+        fields: "",
+        values: false,
+    }
+}
+
+/// A graph over time.
+#[must_use]
+pub fn graph(title: &str, unit: Unit, limits: Limits, description: &str, queries: Vec<Query>) -> Panel {
+    Panel {
+        targets: targets(queries, false, "time_series"),
+        field_config: Some(FieldConfig {
+            defaults: Defaults {
+                unit: unit.id(),
+                min: Some(0.0),
+                color: Color {
+                    mode: "palette-classic",
+                },
+                thresholds: limits.thresholds(),
+                custom: Some(Custom::TimeSeries {
+                    draw_style: "line",
+                    line_width: 1,
+                    fill_opacity: 10,
+                    show_points: "auto",
+                    span_nulls: false,
+                    axis_soft_min: 0.0,
+                    stacking: Stacking {
+                        mode: "none",
+                        group: "A",
+                    },
+                    thresholds_style: limits.style(),
+                }),
+                ..Defaults::default()
+            },
+            overrides: Vec::new(),
+        }),
+        options: Some(Options::TimeSeries {
+            legend: Legend {
+                show_legend: true,
+                display_mode: "table",
+                placement: "bottom",
+                calcs: vec!["mean", "max", "lastNotNull"],
+                sort_by: Some("Mean"),
+                sort_desc: Some(true),
+            },
+            tooltip: Tooltip {
+                mode: "multi",
+                sort: "desc",
+            },
+        }),
+        ..panel("timeseries", title, description)
+    }
+}
+
+/// A graph whose series lie on each other: their height is the whole.
+#[must_use]
+pub fn stack(title: &str, unit: Unit, limits: Limits, description: &str, queries: Vec<Query>) -> Panel {
+    let mut panel = graph(title, unit, limits, description, queries);
+    if let Some(FieldConfig { defaults, .. }) = &mut panel.field_config
+        && let Some(Custom::TimeSeries {
+            stacking, fill_opacity, ..
+        }) = &mut defaults.custom
+    {
+        stacking.mode = "normal";
+        *fill_opacity = 40;
+    }
+    panel
+}
+
+/// A graph of which what is called by that pattern is drawn downwards.
+#[must_use]
+pub fn mirrored(mut panel: Panel, pattern: &str) -> Panel {
+    if let Some(FieldConfig { defaults, overrides }) = &mut panel.field_config {
+        defaults.min = None;
+        overrides.push(Override {
+            matcher: FieldMatcher {
+                id: "byRegexp",
+                options: pattern.to_owned(),
+            },
+            properties: vec![Property::Transform("negative-Y")],
+        });
+    }
+    panel
+}
+
+/// Shares of a whole, as bars.
+#[must_use]
+pub fn bars(title: &str, limits: Limits, description: &str, queries: Vec<Query>) -> Panel {
+    Panel {
+        targets: targets(queries, true, "time_series"),
+        field_config: Some(FieldConfig {
+            defaults: Defaults {
+                unit: Unit::Share.id(),
+                min: Some(0.0),
+                max: Some(1.0),
+                color: Color { mode: "thresholds" },
+                thresholds: limits.thresholds(),
+                ..Defaults::default()
+            },
+            overrides: Vec::new(),
+        }),
+        options: Some(Options::BarGauge {
+            reduce_options: last(),
+            orientation: "horizontal",
+            display_mode: "basic",
+            value_mode: "color",
+            show_unfilled: true,
+            name_placement: "left",
+            min_viz_height: 16,
+            text: TextSizes {
+                title_size: 13,
+                value_size: 13,
+            },
+        }),
+        ..panel("bargauge", title, description)
+    }
+}
+
+/// Words.
+#[must_use]
+pub fn text(title: &str, content: &str) -> Panel {
+    Panel {
+        datasource: None,
+        options: Some(Options::Text {
+            mode: "markdown",
+            content: content.to_owned(),
+        }),
+        ..panel("text", title, "")
+    }
+}
+
+/// A table whose rows are told apart by the labels `P`.
+#[derive(Debug)]
+pub struct Table<P> {
+    panel: Panel,
+    /// What each label's column is called; the labels that are not shown have none.
+    labels: Vec<(&'static str, &'static str)>,
+    columns: Vec<String>,
+    queries: Vec<Query>,
+    rows: std::marker::PhantomData<fn() -> P>,
+}
+
+/// A table. `columns` names the columns of the labels, in the order of `P`.
+#[must_use]
+pub fn table<P: Labels, const N: usize>(title: &str, description: &str, _: P, columns: [&'static str; N]) -> Table<P> {
+    const { assert!(P::NAMES.count() == N, "a column for each label") }
+    let labels: Vec<_> = P::NAMES.as_slice().iter().copied().zip(columns).collect();
+    Table {
+        panel: Panel {
+            field_config: Some(FieldConfig {
+                defaults: Defaults {
+                    unit: Unit::Words.id(),
+                    color: Color { mode: "thresholds" },
+                    thresholds: Limits::None.thresholds(),
+                    custom: Some(Custom::Table {
+                        align: "auto",
+                        cell_options: Mode::Type { r#type: "auto" },
+                        min_width: 90,
+                    }),
+                    ..Defaults::default()
+                },
+                overrides: Vec::new(),
+            }),
+            ..panel("table", title, description)
+        },
+        labels,
+        columns: Vec::new(),
+        queries: Vec::new(),
+        rows: std::marker::PhantomData,
+    }
+}
+
+impl<P: Labels> Table<P> {
+    /// One more column of figures.
+    #[must_use]
+    pub fn column(mut self, name: &str, unit: Unit, limits: Limits, values: &Vector<P>) -> Self {
+        self.queries.push(Query {
+            text: values.text(Place::Board),
+            legend: String::new(),
+        });
+        let mut properties = vec![Property::Unit(unit.id())];
+        if unit == Unit::Count {
+            properties.push(Property::Decimals(0));
+        }
+        if limits != Limits::None {
+            properties.push(Property::Thresholds(limits.thresholds()));
+            properties.push(Property::CellOptions(Mode::Type { r#type: "color-text" }));
+        }
+        self.columns.push(name.to_owned());
+        self.overriding(name, properties)
+    }
+
+    /// Figures that stand for words.
+    #[must_use]
+    pub fn words(mut self, name: &str, words: &[(&'static str, &'static str, bool)], values: &Vector<P>) -> Self {
+        self.queries.push(Query {
+            text: values.text(Place::Board),
+            legend: String::new(),
+        });
+        self.columns.push(name.to_owned());
+        let properties = vec![
+            Property::Mappings(mappings(words)),
+            Property::CellOptions(Mode::Type { r#type: "color-text" }),
+        ];
+        self.overriding(name, properties)
+    }
+
+    /// No column of figures: that there is a row is all they say.
+    #[must_use]
+    pub fn facts(mut self, values: &Vector<P>) -> Self {
+        self.queries.push(Query {
+            text: values.text(Place::Board),
+            legend: String::new(),
+        });
+        self.columns.push(String::new());
+        self
+    }
+
+    /// What stands in that column leads to that dashboard, which then shows it alone.
+    #[must_use]
+    pub fn leads(self, column: &str, uid: &str, variable: &str) -> Self {
+        let link = DataLink {
+            title: "Show it alone",
+            url: format!(
+                "/d/{uid}?${{datasource:queryparam}}&var-{variable}=${{__data.fields[\"{column}\"]}}&${{__url_time_range}}"
+            ),
+        };
+        self.overriding(column, vec![Property::Links(vec![link])])
+    }
+
+    /// A column of that width.
+    #[must_use]
+    pub fn width(self, column: &str, pixels: u32) -> Self {
+        self.overriding(column, vec![Property::Width(pixels)])
+    }
+
+    fn overriding(mut self, column: &str, properties: Vec<Property>) -> Self {
+        if let Some(FieldConfig { overrides, .. }) = &mut self.panel.field_config {
+            overrides.push(Override {
+                matcher: FieldMatcher {
+                    id: "byName",
+                    options: column.to_owned(),
+                },
+                properties,
+            });
+        }
+        self
+    }
+
+    /// The panel, with the highest of that column first.
+    #[must_use]
+    pub fn sorted(self, column: &str) -> Panel {
+        self.finish(column, true)
+    }
+
+    /// The panel, in the order of that column's words.
+    #[must_use]
+    pub fn in_order(self, column: &str) -> Panel {
+        self.finish(column, false)
+    }
+
+    fn finish(self, column: &str, desc: bool) -> Panel {
+        let Self {
+            mut panel,
+            labels,
+            columns,
+            queries,
+            ..
+        } = self;
+        let value = |at: usize| {
+            if columns.len() == 1 {
+                "Value".to_owned()
+            } else {
+                format!("Value #{}", ('A'..).nth(at).unwrap_or('A'))
+            }
+        };
+        let shown = labels.iter().filter(|(_, name)| !name.is_empty());
+        let figures = columns.iter().enumerate().map(|(at, name)| (value(at), name.clone()));
+        let (silent, figures): (Vec<_>, Vec<_>) = figures.partition(|(_, name)| name.is_empty());
+        let names: Vec<(String, String)> = shown
+            .map(|(label, name)| ((*label).to_owned(), (*name).to_owned()))
+            .chain(figures)
+            .collect();
+        let hidden = labels.iter().filter(|(_, name)| name.is_empty());
+        let hidden = hidden.map(|(label, _)| (*label).to_owned());
+        // Answers without an aggregation have the target's labels, whether they are asked for or not.
+        let none = Names::new(&["Time", "__name__", "job"]);
+        let extra = none.as_slice().iter().filter(|it| !P::NAMES.has(it));
+        let extra = extra.map(|it| (*it).to_owned());
+        let exclude = extra
+            .chain(hidden)
+            .chain(silent.into_iter().map(|(field, _)| field))
+            .map(|it| (it, true));
+        panel.transformations = vec![
+            Transformation::Merge {},
+            Transformation::Organize {
+                exclude_by_name: exclude.collect::<BTreeMap<_, _>>(),
+                index_by_name: names
+                    .iter()
+                    .enumerate()
+                    .map(|(at, (field, _))| (field.clone(), at))
+                    .collect(),
+                rename_by_name: names.into_iter().collect(),
+            },
+        ];
+        panel.targets = targets(queries, true, "table");
+        panel.options = Some(Options::Table {
+            show_header: true,
+            cell_height: "sm",
+            sort_by: vec![SortBy {
+                display_name: column.to_owned(),
+                desc,
+            }],
+        });
+        panel
+    }
+}
+
+fn mappings(words: &[(&'static str, &'static str, bool)]) -> Vec<Mapping> {
+    let options = words.iter().zip(0..).map(|((value, text, good), index)| {
+        let color = if *good { GOOD } else { BAD };
+        (*value, Word { text, color, index })
+    });
+    vec![Mapping::Value(options.collect())]
+}

@@ -1,0 +1,161 @@
+//! What containers lose: packets, segments, connections, time, room.
+
+use netmon::metrics::catalog::{
+    CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTS,
+    CONTAINER_TCP_LISTEN_OVERFLOWS, CONTAINER_TCP_PRUNES, CONTAINER_TCP_RECEIVE_QUEUE_DROPS,
+    CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, CONTAINER_UDP_SEND_BUFFER_ERRORS, NODE_SOFTNET_DROPPED,
+};
+
+use super::{
+    Group, Rule,
+    Severity::Warning,
+    alert,
+    recorded::{DROPS, LOSS, MEMBER, RETRANSMITTED, ROUND_TRIP_TIME},
+};
+use crate::{
+    label::{Container, Instance, Job, Network, Reason, Service, Stack},
+    query::{Window, of},
+};
+
+const RUNBOOK: &str = "losses";
+
+/// Reasons that nobody can do anything about where they are counted: the other end sent something to nobody, or what
+/// is left of a connection that has ended. All others alert, those of kernels to come among them.
+const FUTILE: &[&str] = &[
+    "NO_SOCKET",
+    "UNHANDLED_PROTO",
+    "TCP_ABORT_ON_.*",
+    "TCP_ACK_UNSENT_DATA",
+    "TCP_CLOSE",
+    "TCP_FLAGS",
+    "TCP_INVALID_.*",
+    "TCP_OVERWINDOW",
+    "TCP_RFC7323_.*",
+    "TCP_TOO_OLD_ACK",
+];
+
+pub(super) fn group() -> anyhow::Result<Group> {
+    let mut rules = on_the_way()?;
+    rules.extend(room()?);
+    Ok(Group {
+        name: "netmon-losses".to_owned(),
+        rules,
+    })
+}
+
+/// Packets, segments, connections and time.
+fn on_the_way() -> anyhow::Result<Vec<Rule>> {
+    let window = Window::Of("10m");
+    let failed = || {
+        of(CONTAINER_TCP_CONNECT_FAILURES)
+            .is_not(Reason, "aborted")
+            .increase(window)
+    };
+    // A container that connects nowhere has both counters, at 0.
+    let tried = of(CONTAINER_TCP_CONNECTS)
+        .increase(window)
+        .sum(MEMBER)
+        .plus(failed().sum(MEMBER))
+        .above(0.0);
+    let refused_share = failed().sum(LOSS).per_one((Job, Instance, Container, Network), tried);
+    let enough = failed().sum(LOSS).above(10.0);
+
+    let usual = ROUND_TRIP_TIME.over("avg_over_time", "1d", "30m");
+    let known = ROUND_TRIP_TIME.over("count_over_time", "1d", "30m").above(60.0);
+
+    Ok(vec![
+        // Looks back ten minutes: a burst is still seen when it is over.
+        alert(
+            RUNBOOK,
+            "NetmonPacketDrops",
+            Warning,
+            "5m",
+            &DROPS.is_none_of(Reason, FUTILE).above(60.0),
+            "A container loses packets.",
+            "The kernel of {instance} threw away {value} packets of {container} on network {network} within ten minutes: {reason}.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonRetransmits",
+            Warning,
+            "15m",
+            &RETRANSMITTED.now().above(0.05),
+            "A container has to send much again.",
+            "{container} on {instance} sends {share} of its TCP segments on network {network} again.",
+        )?,
+        // Three times what it was, where that is more than a busy processor explains, and known for an hour.
+        alert(
+            RUNBOOK,
+            "NetmonRoundTripTime",
+            Warning,
+            "10m",
+            &ROUND_TRIP_TIME
+                .now()
+                .above_that(usual.times(3.0))
+                .above(0.005)
+                .only_with(known),
+            "The round-trip time of a service is far above its usual.",
+            "The connections of service {service} on network {network} take {seconds}, more than three times as long as in the last day.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonConnectFailures",
+            Warning,
+            "5m",
+            &refused_share.above(0.1).only_with(enough),
+            "A container cannot connect.",
+            "{share} of the connections that {container} on {instance} tries on network {network} fail: {reason}.",
+        )?,
+    ])
+}
+
+/// Room in queues and buffers.
+fn room() -> anyhow::Result<Vec<Rule>> {
+    let window = Window::Of("10m");
+    let node = (Job, Instance);
+    let container = (Job, Instance, Stack, Service, Container);
+    let overflows = of(CONTAINER_TCP_LISTEN_OVERFLOWS).increase(window).sum(container);
+    let udp = of(CONTAINER_UDP_RECEIVE_BUFFER_ERRORS).increase(window).sum(container);
+    let udp = udp.plus(of(CONTAINER_UDP_SEND_BUFFER_ERRORS).increase(window).sum(container));
+    let tcp = of(CONTAINER_TCP_BACKLOG_DROPS).increase(window).sum(container);
+    let tcp = tcp.plus(of(CONTAINER_TCP_RECEIVE_QUEUE_DROPS).increase(window).sum(container));
+    let tcp = tcp.plus(of(CONTAINER_TCP_PRUNES).increase(window).sum(container));
+    Ok(vec![
+        alert(
+            RUNBOOK,
+            "NetmonListenOverflow",
+            Warning,
+            "0m",
+            &overflows.above(10.0),
+            "An application does not take its connections fast enough.",
+            "{container} on {instance} turned {value} connections away within ten minutes: its queue of connections to accept is full.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonUdpBufferErrors",
+            Warning,
+            "0m",
+            &udp.above(10.0),
+            "Datagrams are lost for want of room in a socket's buffer.",
+            "{container} on {instance} lost {value} datagrams within ten minutes: its socket's buffer had no room.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonTcpBufferErrors",
+            Warning,
+            "0m",
+            &tcp.above(10.0),
+            "TCP segments are lost for want of room in a socket's buffer.",
+            "{container} on {instance} had no room for TCP segments {value} times within ten minutes.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonProcessorBacklog",
+            Warning,
+            "0m",
+            &of(NODE_SOFTNET_DROPPED).increase(window).sum(node).above(10.0),
+            "A node's processors do not keep up with its packets.",
+            "{instance} lost {value} packets within ten minutes because a processor's backlog had no room.",
+        )?,
+    ])
+}

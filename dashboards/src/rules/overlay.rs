@@ -1,0 +1,97 @@
+//! What passes between nodes.
+
+use netmon::metrics::{
+    catalog::{
+        LOAD_BALANCER_PACKET_DROPS, OVERLAY_CLEARTEXT_PACKETS, OVERLAY_ESP_RECEIVE_PACKETS,
+        OVERLAY_ESP_TRANSMIT_PACKETS, OVERLAY_PACKET_DROPS, OVERLAY_RECEIVE_PACKETS, OVERLAY_TRANSMIT_PACKETS,
+    },
+    labels::LabelSet,
+    value::Counter,
+};
+
+use super::{
+    Group,
+    Severity::{Critical, Warning},
+    alert,
+};
+use crate::{
+    label::{Direction, Instance, Job, Labels, Network, Peer, Reason},
+    query::{Selection, Vector, Window, of},
+};
+
+const RUNBOOK: &str = "overlay";
+/// Fewer packets a second than this may well go without an answer.
+const FLOW: f64 = 0.2;
+
+pub(super) fn group() -> anyhow::Result<Group> {
+    let window = Window::Of("10m");
+    let leak = (Job, Instance, Network, Peer, Direction);
+    let way = (Job, Instance, Network, Peer);
+    let node = (Job, Instance, Peer);
+    let lost = (Job, Instance, Network, Reason);
+    Ok(Group {
+        name: "netmon-overlay".to_owned(),
+        rules: vec![
+            // One packet is one too many, and may be the first that the series has.
+            alert(
+                RUNBOOK,
+                "NetmonCleartext",
+                Critical,
+                "0m",
+                &of(OVERLAY_CLEARTEXT_PACKETS)
+                    .seen(Window::Of("15m"))
+                    .sum(leak)
+                    .above(0.0),
+                "An encrypted network sends packets that anybody can read.",
+                "{value} packets of the encrypted network {network} went between {instance} and {peer} in the clear ({direction}).",
+            )?,
+            alert(
+                RUNBOOK,
+                "NetmonOverlayOneWay",
+                Warning,
+                "10m",
+                &one_way(of(OVERLAY_TRANSMIT_PACKETS), of(OVERLAY_RECEIVE_PACKETS), way),
+                "A node sends to another through an overlay and hears nothing.",
+                "{instance} sends {value} packets a second to {peer} on network {network}, and none comes back.",
+            )?,
+            alert(
+                RUNBOOK,
+                "NetmonEncryptedOneWay",
+                Warning,
+                "10m",
+                &one_way(of(OVERLAY_ESP_TRANSMIT_PACKETS), of(OVERLAY_ESP_RECEIVE_PACKETS), node),
+                "A node sends encrypted packets to another and hears nothing.",
+                "{instance} sends {value} encrypted packets a second to {peer}, and none comes back.",
+            )?,
+            alert(
+                RUNBOOK,
+                "NetmonOverlayDrops",
+                Warning,
+                "5m",
+                &of(OVERLAY_PACKET_DROPS).seen(window).sum(lost).above(60.0),
+                "Packets are lost inside an overlay network.",
+                "{instance} lost {value} packets inside network {network} within ten minutes: {reason}.",
+            )?,
+            alert(
+                RUNBOOK,
+                "NetmonLoadBalancerDrops",
+                Warning,
+                "5m",
+                &of(LOAD_BALANCER_PACKET_DROPS).seen(window).sum(lost).above(60.0),
+                "Packets are lost in a network's load balancer.",
+                "{instance} lost {value} packets in the load balancer of network {network} within ten minutes: {reason}.",
+            )?,
+        ],
+    })
+}
+
+/// What is sent where nothing comes back.
+fn one_way<L: LabelSet, P: Labels + Copy>(
+    sent: Selection<Counter, L>,
+    received: Selection<Counter, L>,
+    by: P,
+) -> Vector<P> {
+    let window = Window::Of("10m");
+    let silent = received.rate_over(window).sum(by).exactly(0.0);
+    sent.rate_over(window).sum(by).above(FLOW).only_with(silent)
+}

@@ -1,0 +1,57 @@
+//! Series that alerts compare with their own past, or that are too dear to reckon for every look.
+//!
+//! Their names are Prometheus' `level:metric:operations`.
+
+use netmon::metrics::catalog::{
+    CONTAINER_PACKET_DROPS, CONTAINER_TCP_RETRANSMITTED_SEGMENTS, CONTAINER_TCP_ROUND_TRIP_TIME,
+    CONTAINER_TCP_SENT_SEGMENTS, SERVICE_RECEIVE_BYTES, SERVICE_TRANSMIT_BYTES,
+};
+
+use super::{Group, record};
+use crate::{
+    label::{Container, Instance, Job, Network, Reason, Service, Stack},
+    query::{Recorded, Window, of},
+};
+
+/// A container on a network.
+pub(super) type Member = (Job, Instance, Stack, Service, Container, Network);
+/// And why it lost something.
+pub(super) type Loss = (Job, Instance, Stack, Service, Container, Network, Reason);
+/// A service on a network, on whatever node.
+pub(super) type Course = (Job, Stack, Service, Network);
+
+/// As values.
+pub(super) const MEMBER: Member = (Job, Instance, Stack, Service, Container, Network);
+pub(super) const LOSS: Loss = (Job, Instance, Stack, Service, Container, Network, Reason);
+pub(super) const COURSE: Course = (Job, Stack, Service, Network);
+
+pub(super) const RECEIVED: Recorded<Course> = Recorded::new("service_network:netmon_receive_bytes:rate5m");
+pub(super) const SENT: Recorded<Course> = Recorded::new("service_network:netmon_transmit_bytes:rate5m");
+pub(super) const DROPS: Recorded<Loss> = Recorded::new("container_network_reason:netmon_packet_drops:increase10m");
+pub(super) const RETRANSMITTED: Recorded<Member> =
+    Recorded::new("container_network:netmon_tcp_retransmitted_segments:ratio_rate5m");
+pub(super) const ROUND_TRIP_TIME: Recorded<Course> =
+    Recorded::new("service_network:netmon_tcp_round_trip_time_seconds:mean10m");
+
+/// Fewer segments a second than this tell nothing of a share: 15 of 300 in five minutes are 5 %.
+const SEGMENTS: f64 = 1.0;
+/// Fewer observations a second than this make no mean.
+const OBSERVATIONS: f64 = 0.1;
+
+pub(super) fn group() -> anyhow::Result<Group> {
+    let window = Window::Of("10m");
+    let again = || of(CONTAINER_TCP_RETRANSMITTED_SEGMENTS).rate().sum(MEMBER);
+    let all = of(CONTAINER_TCP_SENT_SEGMENTS).rate().sum(MEMBER).plus(again());
+    let observed = of(CONTAINER_TCP_ROUND_TRIP_TIME).observed(window).sum(COURSE);
+    let observations = of(CONTAINER_TCP_ROUND_TRIP_TIME).observations(window).sum(COURSE);
+    Ok(Group {
+        name: "netmon-recorded".to_owned(),
+        rules: vec![
+            record(&RECEIVED, &of(SERVICE_RECEIVE_BYTES).rate().sum(COURSE))?,
+            record(&SENT, &of(SERVICE_TRANSMIT_BYTES).rate().sum(COURSE))?,
+            record(&DROPS, &of(CONTAINER_PACKET_DROPS).seen(window).sum(LOSS))?,
+            record(&RETRANSMITTED, &again().per(all.above(SEGMENTS)))?,
+            record(&ROUND_TRIP_TIME, &observed.per(observations.above(OBSERVATIONS)))?,
+        ],
+    })
+}

@@ -1,0 +1,91 @@
+//! Tables of the kernel's that nobody looks at until they are full.
+
+use netmon::metrics::catalog::{
+    CONTAINER_CONNTRACK_ENTRIES, NODE_CONNTRACK_DROPS, NODE_CONNTRACK_EARLY_DROPS, NODE_CONNTRACK_ENTRIES,
+    NODE_CONNTRACK_LIMIT, NODE_NEIGHBOUR_ENTRIES, NODE_NEIGHBOUR_LIMIT, NODE_NEIGHBOUR_TABLE_FULL,
+};
+
+use super::{
+    Group,
+    Severity::{Critical, Warning},
+    alert,
+};
+use crate::{
+    label::{AddressFamily, Container, Instance, Job, Service, Stack, Threshold},
+    query::{Window, of},
+};
+
+const RUNBOOK: &str = "tables";
+/// From which share on a table is nearly full.
+const NEARLY: f64 = 0.8;
+
+pub(super) fn group() -> anyhow::Result<Group> {
+    let window = Window::Of("10m");
+    let node = (Job, Instance);
+    let container = (Job, Instance, Stack, Service, Container);
+    let family = (Job, Instance, AddressFamily);
+    // A limit of 0 is none.
+    let limit = || of(NODE_CONNTRACK_LIMIT).now().max(node).above(0.0);
+    let most = of(NODE_NEIGHBOUR_LIMIT)
+        .is(Threshold, "gc_thresh3")
+        .now()
+        .max(family)
+        .above(0.0);
+    let lost = of(NODE_CONNTRACK_DROPS).increase(window).sum(node);
+    let lost = lost.plus(of(NODE_CONNTRACK_EARLY_DROPS).increase(window).sum(node));
+    Ok(Group {
+        name: "netmon-tables".to_owned(),
+        rules: vec![
+            alert(
+                RUNBOOK,
+                "NetmonConntrackNearlyFull",
+                Warning,
+                "5m",
+                &of(NODE_CONNTRACK_ENTRIES).now().max(node).per(limit()).above(NEARLY),
+                "A node's table of connections is nearly full.",
+                "The packet filter of {instance} follows {share} of the connections it may.",
+            )?,
+            // Each namespace may have as many as the node's.
+            alert(
+                RUNBOOK,
+                "NetmonContainerConntrackNearlyFull",
+                Warning,
+                "5m",
+                &of(CONTAINER_CONNTRACK_ENTRIES)
+                    .now()
+                    .max(container)
+                    .per_one(node, limit())
+                    .above(NEARLY),
+                "A container's table of connections is nearly full.",
+                "The packet filter follows {share} of the connections it may in {container} on {instance}.",
+            )?,
+            alert(
+                RUNBOOK,
+                "NetmonConntrackFull",
+                Critical,
+                "0m",
+                &lost.above(0.0),
+                "Connections are lost because the table of connections is full.",
+                "{instance} dropped or forgot {value} connections within ten minutes: net.netfilter.nf_conntrack_max is reached.",
+            )?,
+            alert(
+                RUNBOOK,
+                "NetmonNeighbourTableNearlyFull",
+                Warning,
+                "5m",
+                &of(NODE_NEIGHBOUR_ENTRIES).now().max(family).per(most).above(NEARLY),
+                "A node's table of neighbours is nearly full.",
+                "{instance} knows {share} of the {family} neighbours that it may, in all namespaces together.",
+            )?,
+            alert(
+                RUNBOOK,
+                "NetmonNeighbourTableFull",
+                Critical,
+                "0m",
+                &of(NODE_NEIGHBOUR_TABLE_FULL).increase(window).sum(family).above(0.0),
+                "A node's table of neighbours is full.",
+                "{instance} had no room for another {family} neighbour {value} times within ten minutes: whoever is new cannot be reached.",
+            )?,
+        ],
+    })
+}

@@ -1,0 +1,246 @@
+//! The dashboards and rules, asked of a Prometheus that scrapes two nodes of a Swarm with traffic and trouble.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{
+    lab::{Engine, Lab, Node},
+    patience::{until, within},
+    prometheus::{Prometheus, promtool},
+    scratch::Scratch,
+};
+use serde_json::Value;
+
+/// Panels of faults that nobody makes here. Their queries are asked all the same.
+const QUIET: &[&str] = &[
+    "netmon-container: Odd packets",
+    "netmon-container: Overruns of sockets",
+    "netmon-container: Errors and drops of the interface",
+    "netmon-losses: Connections turned away",
+    "netmon-losses: Full",
+    "netmon-losses: Nobody knows whose",
+    "netmon-losses: Nobody's, by cause and reason",
+    "netmon-losses: Queues of devices",
+    "netmon-losses: TCP without room",
+    "netmon-losses: UDP without room",
+    // This kernel, or the tests', need not have ESP.
+    "netmon-network: Encrypted, by node",
+    "netmon-network: In the clear",
+    "netmon-overview: In the clear",
+    "netmon-network: In the load balancer",
+    "netmon-network: In the overlay's namespace",
+    "netmon-network: On the node's side",
+    "netmon-network: VXLAN devices: errors and drops",
+    "netmon-self: Drops that are nobody's",
+];
+/// All that is shown, where a query asks for that.
+const SHOWN: &str = "60s";
+/// As Grafana reckons it: four scrapes.
+const RATE: &str = "4s";
+/// How long until every panel that is to show something does.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+#[test]
+fn every_panel_of_every_dashboard_shows_what_goes_on_and_every_rule_works() -> anyhow::Result<()> {
+    let lab = Lab::up(2, Engine::Installed)?;
+    let nodes = [lab.node(1), lab.node(2)];
+    nodes[0].docker("network create -d overlay --attachable wide")?;
+    let shop = |service: &str| {
+        format!("--network wide --label com.docker.compose.project=shop --label com.docker.compose.service={service}")
+    };
+    nodes[0].start_container("web", &shop("web"))?;
+    nodes[1].start_container("api", &shop("api"))?;
+    let mut netmons = Vec::new();
+    for node in nodes {
+        let reachable = format!("--web.listen-address={}:10095", node.address());
+        netmons.push(node.netmon(&[&reachable])?);
+    }
+    for netmon in &netmons {
+        netmon.wait_ready()?;
+    }
+    trouble(nodes)?;
+
+    let scratch = Scratch::new()?;
+    let targets = [
+        format!("{}:10095", nodes[0].address()).parse()?,
+        format!("{}:10095", nodes[1].address()).parse()?,
+    ];
+    let rules = files("rules", "yml")?;
+    let prometheus = Prometheus::start_in(Some(nodes[0].netns()), scratch.path(), &targets, &rules)?;
+
+    let panels = panels()?;
+    ensure!(panels.len() > 60, "there are {} panels only", panels.len());
+    within(PATIENCE, "every panel to show something", || {
+        let mut empty = BTreeSet::new();
+        for Panel { name, queries } in &panels {
+            let mut series = 0;
+            for query in queries {
+                // Whether anybody is quiet or not.
+                series += prometheus.series(query).with_context(|| name.clone())?.len();
+            }
+            if series == 0 && !QUIET.contains(&name.as_str()) {
+                empty.insert(name.as_str());
+            }
+        }
+        ensure!(empty.is_empty(), "nothing is shown by {empty:?}");
+        Ok(())
+    })?;
+    // A name that no panel has any more would excuse the next panel of that name.
+    for quiet in QUIET {
+        ensure!(
+            panels.iter().any(|panel| panel.name == *quiet),
+            "there is no panel {quiet}"
+        );
+    }
+
+    until("every rule to have been reckoned", || {
+        let json = prometheus.json("/api/v1/rules")?;
+        let groups = json
+            .pointer("/data/groups")
+            .and_then(Value::as_array)
+            .context("no groups")?;
+        let rules = groups
+            .iter()
+            .filter_map(|group| group.get("rules")?.as_array())
+            .flatten();
+        let mut count = 0;
+        for rule in rules {
+            ensure!(rule.get("health").and_then(Value::as_str) == Some("ok"), "{rule}");
+            count += 1;
+        }
+        ensure!(count > 25, "there are {count} rules only");
+        Ok(())
+    })?;
+    for recorded in [
+        "service_network:netmon_receive_bytes:rate5m{service=\"web\", network=\"wide\"}",
+        "container_network:netmon_tcp_retransmitted_segments:ratio_rate5m{container=\"web\"} > 0",
+        "service_network:netmon_tcp_round_trip_time_seconds:mean10m{service=\"web\"} > 0",
+        "container_network_reason:netmon_packet_drops:increase10m{container=\"api\", reason=\"NETFILTER_DROP\"} > 0",
+    ] {
+        until(recorded, || {
+            ensure!(!prometheus.series(recorded)?.is_empty(), "it has no series");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_promtool_has_nothing_to_say_about_them() -> anyhow::Result<()> {
+    let folder = folder().join("rules");
+    promtool(&folder, &["check", "rules"], files("rules", "yml")?)?;
+    let tests = files("rules/tests", "yml")?;
+    promtool(&folder, &["test", "rules"], &tests)?;
+    // Every alert is in one of them.
+    let mut told = String::new();
+    for path in tests {
+        told += &fs::read_to_string(path)?;
+    }
+    let alerts = fs::read_to_string(folder.join("alerts.yml"))?;
+    let names: Vec<_> = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    ensure!(!names.is_empty(), "there are no alerts");
+    for name in names {
+        ensure!(
+            told.contains(&format!("alertname=\"{name}\"")) || told.contains(&format!("alertname: {name}")),
+            "nothing tests when {name} fires"
+        );
+    }
+    Ok(())
+}
+
+/// `web` asks `api`, which loses a packet of TCP now and then, and asks where nobody listens.
+fn trouble([asking, node]: [Node<'_>; 2]) -> anyhow::Result<()> {
+    let address = node.address_of("api", "wide")?;
+    node.exec_in("api", "nft add table ip lossy")?;
+    node.exec_in(
+        "api",
+        "nft add chain ip lossy c { type filter hook prerouting priority -300 ; }",
+    )?;
+    node.exec_in(
+        "api",
+        "nft add rule ip lossy c meta l4proto tcp numgen inc mod 40 == 0 counter drop",
+    )?;
+    node.docker("exec -d api httpd -f -p 8080 -h /bin")?;
+    // busybox's wget, linked statically, looks up names before it looks at addresses, and crashes of that.
+    let asks = format!(
+        "while :; do printf 'GET /busybox HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {address} 8080 > /dev/null; nc -w 1 {address} 1 < \
+         /dev/null; ping -q -c 1 -W 1 {address}; sleep 0.1; done"
+    );
+    asking.docker_script("exec -d web", &asks).map(drop)
+}
+
+/// What a panel asks, with its variables filled in.
+struct Panel {
+    name: String,
+    queries: Vec<String>,
+}
+
+/// Those of all dashboards, as they are committed.
+fn panels() -> anyhow::Result<Vec<Panel>> {
+    let mut panels = Vec::new();
+    for path in files("", "json")? {
+        let board: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+        let uid = board
+            .get("uid")
+            .and_then(Value::as_str)
+            .context("a dashboard without uid")?;
+        for panel in board.get("panels").and_then(Value::as_array).into_iter().flatten() {
+            let title = panel.get("title").and_then(Value::as_str).unwrap_or_default();
+            let targets = panel.get("targets").and_then(Value::as_array).into_iter().flatten();
+            let queries: Vec<_> = targets
+                .filter_map(|target| target.get("expr")?.as_str())
+                .map(fill_in)
+                .collect();
+            if !queries.is_empty() {
+                panels.push(Panel {
+                    name: format!("{uid}: {title}"),
+                    queries,
+                });
+            }
+        }
+    }
+    Ok(panels)
+}
+
+/// As Grafana does where everything is chosen.
+fn fill_in(query: &str) -> String {
+    let mut query = query.replace("$__rate_interval", RATE).replace("$__range", SHOWN);
+    for (variable, all) in [
+        ("$job", ".+"),
+        ("$instance", ".+"),
+        ("$container", ".*"),
+        ("$service", ".*"),
+        ("$network", ".*"),
+        ("$peer", ".*"),
+    ] {
+        query = query.replace(variable, all);
+    }
+    query
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards")
+}
+
+/// The files of that kind below the dashboards' folder.
+fn files(below: &str, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = folder().join(below).canonicalize()?;
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|it| it == extension) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    ensure!(!files.is_empty(), "there is no {extension} in {below}");
+    Ok(files)
+}
