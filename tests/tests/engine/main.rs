@@ -1,7 +1,7 @@
 //! netmon beside real engines.
 
-mod departures;
 mod dashboards;
+mod departures;
 mod drivers;
 mod faults;
 mod fleet;

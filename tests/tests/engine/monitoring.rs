@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     net::{IpAddr, SocketAddr},
 };
 
@@ -13,6 +14,7 @@ use netmon_tests::{
     prometheus::{self, Prometheus},
     scratch::Scratch,
 };
+use serde_json::Value;
 
 use crate::{
     fleet::{both_ends_say_the_same, is_what_it_says},
@@ -28,6 +30,7 @@ fn on_the_nodes_network_prometheus_finds_every_node_by_name_and_sums_up_a_servic
     Fleet::deploy_files(&lab, &["stack.yml", "monitoring.yml"], &variables("prometheus"))?;
     let prometheus = prometheus_of(&lab)?;
     finds_every_node(&lab, &prometheus)?;
+    has_rules_and_dashboards(&lab, &prometheus)?;
 
     let manager = lab.node(1);
     manager.docker("network create -d overlay --attachable wide")?;
@@ -128,6 +131,34 @@ fn prometheus_of(lab: &Lab) -> anyhow::Result<Prometheus> {
         let address = node.address_of(&task(node, &format!("{STACK}_prometheus"))?, "docker_gwbridge")?;
         Prometheus::at(node.netns(), SocketAddr::new(address, 9090))
     })
+}
+
+/// The project's own files are where Prometheus and Grafana look for them.
+fn has_rules_and_dashboards(lab: &Lab, prometheus: &Prometheus) -> anyhow::Result<()> {
+    let rules = prometheus.json("/api/v1/rules")?;
+    let groups = rules.pointer("/data/groups").and_then(Value::as_array);
+    let files: BTreeSet<&str> = groups
+        .into_iter()
+        .flatten()
+        .filter_map(|group| group.get("file")?.as_str())
+        .collect();
+    let wanted = ["alerts", "recording"].map(|name| format!("/etc/prometheus/rules/{name}.yml"));
+    ensure!(
+        files.iter().eq(&wanted),
+        "rules come from {files:?}, not from {wanted:?}"
+    );
+
+    let (number, grafana) = somewhere(lab, &format!("{STACK}_grafana"))?;
+    let folder = "/var/lib/grafana/dashboards/netmon";
+    let listed = lab.node(number).docker(&format!("exec {grafana} ls {folder}"))?;
+    let listed: BTreeSet<&str> = listed.split_whitespace().collect();
+    let files = fs::read_dir(deploy("../dashboards"))?;
+    let names: BTreeSet<String> = files
+        .filter_map(|file| file.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".json"))
+        .collect();
+    ensure!(names.iter().eq(&listed), "the dashboards are {listed:?}, not {names:?}");
+    Ok(())
 }
 
 fn finds_every_node(lab: &Lab, prometheus: &Prometheus) -> anyhow::Result<()> {

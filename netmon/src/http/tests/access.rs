@@ -286,7 +286,9 @@ async fn a_health_check_knows_no_password_and_no_certificate_and_sees_that_all_i
         for _ in 0..2 {
             let address = site.server.address.to_string();
             let asked = tokio::task::spawn_blocking(move || healthcheck::ask(&[address])).await;
-            asked.expect("no panic").unwrap_or_else(|unwell| panic!("{text}: {unwell}"));
+            asked
+                .expect("no panic")
+                .unwrap_or_else(|unwell| panic!("{text}: {unwell}"));
         }
     }
 }
