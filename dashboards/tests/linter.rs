@@ -115,7 +115,15 @@ fn every_query_is_of_the_chosen_jobs_and_nodes_and_looks_back_as_far_as_grafana_
                         "{name} looks back {seconds} s of its own: {query}"
                     );
                 }
-                _ => {}
+                Expr::Aggregate(_)
+                | Expr::Unary(_)
+                | Expr::Binary(_)
+                | Expr::Paren(_)
+                | Expr::Subquery(_)
+                | Expr::NumberLiteral(_)
+                | Expr::StringLiteral(_)
+                | Expr::Call(_)
+                | Expr::Extension(_) => {}
             });
         }
     });

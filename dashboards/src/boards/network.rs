@@ -76,7 +76,7 @@ fn networks() -> Row {
             Unit::Share,
             Limits::Above(RETRANSMITS.0, RETRANSMITS.1),
             "Share of TCP segments that had to be sent again. One network alone: its way; all of them: a node or the lines between.",
-            vec![retransmitted(|it| it.chosen(Network), Network).legend(Network)],
+            vec![retransmitted(|it| it.chosen(Network).is_not(Network, ""), Network).legend(Network)],
         ))
         .panel(24, 8, graph(
             "Round-trip time",
