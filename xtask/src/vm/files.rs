@@ -55,6 +55,10 @@ const MODULES: &[&str] = &[
     "ghash-generic",
     "seqiv",
     "echainiv",
+    // What those take their random numbers from.
+    "sha512_generic",
+    "jitterentropy_rng",
+    "drbg",
     "inet_diag",
     "tcp_diag",
 ];
