@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     net::{IpAddr, SocketAddr},
+    path::Path,
 };
 
 use anyhow::{Context as _, ensure};
@@ -155,7 +156,7 @@ fn has_rules_and_dashboards(lab: &Lab, prometheus: &Prometheus) -> anyhow::Resul
     let files = fs::read_dir(deploy("../dashboards"))?;
     let names: BTreeSet<String> = files
         .filter_map(|file| file.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".json"))
+        .filter(|name| Path::new(name).extension().is_some_and(|it| it == "json"))
         .collect();
     ensure!(names.iter().eq(&listed), "the dashboards are {listed:?}, not {names:?}");
     Ok(())
