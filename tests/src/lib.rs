@@ -3,6 +3,7 @@
 //!
 //! They know netmon from outside only: a binary with flags, and a page.
 
+pub mod dashboards;
 pub mod fake_engine;
 pub mod figures;
 pub mod filter;

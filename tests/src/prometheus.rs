@@ -217,6 +217,22 @@ impl Prometheus {
         }
     }
 
+    /// What a query gives over a window: `start`, `end` and `step` as its interface takes them.
+    ///
+    /// # Errors
+    /// It is no query.
+    pub fn range(&self, query: &str, window: &str) -> anyhow::Result<Value> {
+        self.json(&format!("/api/v1/query_range?query={}&{window}", encoded(query)))
+    }
+
+    /// The text behind a path.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn text(&self, path: &str) -> anyhow::Result<String> {
+        self.get(path)
+    }
+
     /// What its interface answers.
     ///
     /// # Errors

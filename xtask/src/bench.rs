@@ -1,28 +1,52 @@
-//! `cargo xtask bench`: what netmon costs. The measuring is `netmon/benches/costs`, and with a real engine
-//! `tests/benches/node`.
+//! `cargo xtask bench`: what netmon costs (`netmon/benches/costs`), with a real engine (`tests/benches/node`), and what its
+//! dashboards cost Prometheus (`tests/benches/week`).
+
+use clap::ValueEnum;
 
 use crate::{build, needs::Purpose, setup, sh, test};
 
-/// Measures, prints the tables, and fails if a bound is not kept.
-pub(crate) fn run() -> anyhow::Result<()> {
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Subject {
+    /// Packets, events, scrapes, attaching: a minute.
+    Costs,
+    /// A node with an engine: some minutes.
+    Node,
+    /// The dashboards' queries on a week of data: some minutes.
+    Week,
+}
+
+/// Measures one thing or all, prints the tables, and fails if a bound is not kept.
+pub(crate) fn run(subject: Option<Subject>) -> anyhow::Result<()> {
+    let wanted = |it| subject.is_none_or(|subject| subject == it);
     setup::run(Purpose::Test)?;
     let netmon = build::run(true)?;
-    let costs = sh::run(
-        "measure netmon (a minute; results also in target/bench.jsonl)",
-        &mut sh::cargo([
-            "bench",
-            "--package",
-            "netmon",
-            "--features",
-            "bench",
-            "--bench",
-            "costs",
-        ]),
-    );
-    let mut cargo = sh::cargo(["bench", "--package", "netmon-tests", "--bench", "node"]);
-    sh::run(
-        "measure a node with an engine (some minutes; results also in target/bench-node.jsonl)",
-        test::with_tools(&mut cargo, &netmon)?,
-    )?;
-    costs
+    // All are measured, whatever the first of them says.
+    let mut outcomes = Vec::new();
+    if wanted(Subject::Costs) {
+        let arguments = ["--package", "netmon", "--features", "bench", "--bench", "costs"];
+        let mut cargo = sh::cargo(["bench"]);
+        outcomes.push(sh::run(
+            "measure netmon (a minute; results also in target/bench.jsonl)",
+            cargo.args(arguments),
+        ));
+    }
+    for (subject, name, what) in [
+        (
+            Subject::Node,
+            "node",
+            "measure a node with an engine (some minutes; results also in target/bench-node.jsonl)",
+        ),
+        (
+            Subject::Week,
+            "week",
+            "measure the dashboards on a week of data (some minutes; results also in target/bench-week.jsonl)",
+        ),
+    ] {
+        if wanted(subject) {
+            let mut cargo = sh::cargo(["bench", "--package", "netmon-tests", "--bench", name]);
+            outcomes.push(sh::run(what, test::with_tools(&mut cargo, &netmon)?));
+        }
+    }
+    outcomes.into_iter().collect()
 }

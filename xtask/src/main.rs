@@ -82,7 +82,11 @@ enum Chore {
         preview: bool,
     },
     /// Measure what netmon costs, beside the bounds; needs root.
-    Bench,
+    Bench {
+        /// What to measure; everything without.
+        #[arg(value_enum)]
+        subject: Option<bench::Subject>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -103,7 +107,7 @@ fn main() -> ExitCode {
         Chore::Dashboards { check: true, .. } => dashboards::run(Wish::Check),
         Chore::Dashboards { preview: true, .. } => dashboards::run(Wish::Preview),
         Chore::Dashboards { .. } => dashboards::run(Wish::Make),
-        Chore::Bench => bench::run(),
+        Chore::Bench { subject } => bench::run(subject),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

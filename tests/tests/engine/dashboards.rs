@@ -1,13 +1,10 @@
 //! The dashboards and rules, asked of a Prometheus that scrapes two nodes of a Swarm with traffic and trouble.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
+    dashboards::{Panel, files, folder, panels},
     lab::{Engine, Lab, Node},
     patience::{until, within},
     prometheus::{Prometheus, promtool},
@@ -74,7 +71,7 @@ fn every_panel_of_every_dashboard_shows_what_goes_on_and_every_rule_works() -> a
     let rules = files("rules", "yml")?;
     let prometheus = Prometheus::start_in(Some(nodes[0].netns()), scratch.path(), &targets, &rules)?;
 
-    let panels = panels()?;
+    let panels = panels(RATE, SHOWN)?;
     ensure!(panels.len() > 60, "there are {} panels only", panels.len());
     // Whether anybody is quiet or not, every query is one.
     let mut waiting = ask(&prometheus, panels.iter().collect())?;
@@ -185,72 +182,4 @@ fn trouble([asking, node]: [Node<'_>; 2]) -> anyhow::Result<()> {
          /dev/null; ping -q -c 1 -W 1 {address}; sleep 0.1; done"
     );
     asking.docker_script("exec -d web", &asks).map(drop)
-}
-
-/// What a panel asks, with its variables filled in.
-struct Panel {
-    name: String,
-    queries: Vec<String>,
-}
-
-/// Those of all dashboards, as they are committed.
-fn panels() -> anyhow::Result<Vec<Panel>> {
-    let mut panels = Vec::new();
-    for path in files("", "json")? {
-        let board: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
-        let uid = board
-            .get("uid")
-            .and_then(Value::as_str)
-            .context("a dashboard without uid")?;
-        for panel in board.get("panels").and_then(Value::as_array).into_iter().flatten() {
-            let title = panel.get("title").and_then(Value::as_str).unwrap_or_default();
-            let targets = panel.get("targets").and_then(Value::as_array).into_iter().flatten();
-            let queries: Vec<_> = targets
-                .filter_map(|target| target.get("expr")?.as_str())
-                .map(fill_in)
-                .collect();
-            if !queries.is_empty() {
-                panels.push(Panel {
-                    name: format!("{uid}: {title}"),
-                    queries,
-                });
-            }
-        }
-    }
-    Ok(panels)
-}
-
-/// As Grafana does where everything is chosen.
-fn fill_in(query: &str) -> String {
-    let mut query = query.replace("$__rate_interval", RATE).replace("$__range", SHOWN);
-    for (variable, all) in [
-        ("$job", ".+"),
-        ("$instance", ".+"),
-        ("$container", ".*"),
-        ("$service", ".*"),
-        ("$network", ".*"),
-        ("$peer", ".*"),
-    ] {
-        query = query.replace(variable, all);
-    }
-    query
-}
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards")
-}
-
-/// The files of that kind below the dashboards' folder.
-fn files(below: &str, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let folder = folder().join(below).canonicalize()?;
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|it| it == extension) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    ensure!(!files.is_empty(), "there is no {extension} in {below}");
-    Ok(files)
 }

@@ -103,7 +103,7 @@ fn two_netmons_on_a_node_both_count_right_and_the_second_says_that_the_port_is_t
         let before = counts(&first.page()?, one)?;
         let second = nodes.node(1).netmon(&[&format!("--bpf.attach={attach}")])?;
         second.wait_ready()?;
-        let start = counts(&second.page()?, one)?;
+        let start = second.page_until("what the second begins with", |page| counts(page, one))?;
         stream.flows()?;
         refused(one, two)?;
         until("both to say the same", || {

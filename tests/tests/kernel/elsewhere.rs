@@ -37,7 +37,8 @@ fn from_another_namespace_the_node_and_its_containers_are_counted_and_news_is_he
             .page()?
             .figures("netmon_overlay", &[("network", "net"), ("peer", "10.88.0.2")])
     };
-    let before = outer()?;
+    // The other node is shown as soon as it has a name.
+    let before = until("the other node to be shown", outer)?;
     traffic::ping(&a.netns, b.address, 30)?;
     agree(&netmon, &a, "net")?;
     ensure!(

@@ -1,7 +1,7 @@
 //! What passes between nodes is counted by network and by node, with the outer headers, and what should be encrypted and
 //! is not is seen.
 
-use std::net::UdpSocket;
+use std::{net::UdpSocket, time::Duration};
 
 use anyhow::ensure;
 use netmon_tests::{
@@ -9,7 +9,7 @@ use netmon_tests::{
     figures::Figures,
     frames::{self, Envelope},
     netmon::Netmon,
-    patience::until,
+    patience::{until, within},
     traffic,
 };
 
@@ -21,6 +21,8 @@ mod encrypted;
 const PEER: &str = "node2";
 /// Where it is.
 const PEER_ADDRESS: &str = "10.88.0.2";
+/// The node's own devices are looked at anew by the minute.
+const ROUND: Duration = Duration::from_secs(90);
 /// What a tunnel adds to what the VXLAN device counts: outer Ethernet, IPv4, UDP and VXLAN headers, and the inner
 /// Ethernet header, which that device does not count.
 const OUTER_BYTES: u64 = 14 + 20 + 8 + 8 + 14;
@@ -208,7 +210,8 @@ fn what_has_a_vlans_tag_is_left_to_the_device_of_that_vlan() -> anyhow::Result<(
 fn how_large_packets_may_be_is_what_the_devices_say() -> anyhow::Result<()> {
     let (world, _a, _b, netmon) = node(false, modes()?[0])?;
     let looks = |overlay: u64, underlay: u64| {
-        netmon.page_until("the sizes", |page| {
+        within(ROUND, "the sizes", || {
+            let page = netmon.page()?;
             let network = [("network", "net")];
             let shown = page.count("netmon_overlay_mtu_bytes", &network)?;
             ensure!(shown == overlay, "netmon shows {shown} of the overlay");

@@ -101,7 +101,11 @@ fn tcx_is_used_where_it_is_and_refused_in_a_sentence_where_it_is_not() -> anyhow
         ready(&netmon, 2)?;
         netmon.page()?.one(
             "netmon_bpf_program_info",
-            &[("attach_point", "receive"), ("mode", "tcx")],
+            &[
+                ("program", "traffic_ingress"),
+                ("attach_point", "receive"),
+                ("mode", "tcx"),
+            ],
         )?;
         return Ok(());
     }
