@@ -35,7 +35,7 @@ fn from_another_namespace_the_node_and_its_containers_are_counted_and_news_is_he
     let outer = || -> anyhow::Result<Figures> {
         netmon
             .page()?
-            .figures("netmon_overlay", &[("network", "net"), ("peer", "10.88.0.2")])
+            .figures("netmon_overlay", &[("network", "net"), ("peer", "node2")])
     };
     // The other node is shown as soon as it has a name.
     let before = until("the other node to be shown", outer)?;
