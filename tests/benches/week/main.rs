@@ -8,10 +8,7 @@ mod history;
 #[path = "../../../netmon/benches/costs/report.rs"]
 mod report;
 
-use std::{
-    fs,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
@@ -78,7 +75,6 @@ fn main() -> anyhow::Result<()> {
     print!("{report}");
     // cargo runs benchmarks in the package's folder.
     report.write("../target/bench-week.jsonl".as_ref())?;
-    fs::remove_dir_all(scratch.path().join("data"))?;
     report.verdict()
 }
 
