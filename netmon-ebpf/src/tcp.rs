@@ -33,7 +33,7 @@ mod kernel;
 mod programs {
     use aya_ebpf::{
         Global,
-        bindings::BPF_F_NO_PREALLOC,
+        bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
         helpers::bpf_skc_to_tcp_sock,
         macros::{btf_tracepoint, map},
         maps::{HashMap, PerCpuArray, PerCpuHashMap},
@@ -141,7 +141,8 @@ mod programs {
     }
 
     /// A reset sent: in answer to a packet (then the packet's device tells), or because the application closed with data
-    /// unread (then there is a socket and no packet). Before 6.10 the first does not come without a socket.
+    /// unread (then there is a socket and no packet). Before 6.10 the first comes only with a full socket, not for a closed
+    /// port or a connection in `TIME_WAIT`.
     #[btf_tracepoint(function = "tcp_send_reset")]
     pub fn tcp_reset_sent(ctx: BtfTracePointContext) -> i32 {
         let (socket, packet): (u64, u64) = (ctx.arg(0), ctx.arg(1));
@@ -314,7 +315,10 @@ mod programs {
             zero: 0,
         };
         let mut counts = TCP.get_ptr_mut(key);
-        if counts.is_none() && TCP.insert(key, &ZERO, 0).is_ok() {
+        if counts.is_none() {
+            // Another of these programs may have come in between, on this CPU too: what it has counted is not to be
+            // overwritten.
+            let _ = TCP.insert(key, &ZERO, u64::from(BPF_NOEXIST));
             counts = TCP.get_ptr_mut(key);
         }
         // SAFETY: a value stays while the program runs, and this CPU's has no other writer (see the module).

@@ -90,7 +90,7 @@ families! {
         CONTAINER_TCP_RETRANSMITTED_SEGMENTS: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_retransmitted_segments",
             "TCP segments that the container sent again. The sum over networks is the namespace's TcpRetransSegs since netmon or the container started; an empty network is loopback, and what no network is known of.";
         CONTAINER_TCP_RESETS_SENT: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_resets_sent",
-            "TCP resets that the container sent: it refused a connection, or broke one off. The sum over networks is the namespace's TcpOutRsts since netmon or the container started. Before Linux 6.10 those that answer to a closed port belong to no network.";
+            "TCP resets that the container sent: it refused a connection, or broke one off. The sum over networks is the namespace's TcpOutRsts since netmon or the container started. Before Linux 6.10 those that answer to a closed port, or for a connection that is over, belong to no network.";
         CONTAINER_TCP_RESETS_RECEIVED: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_resets_received",
             "TCP resets that the container received: the other end refused a connection, or broke one off.";
         CONTAINER_TCP_CONNECTS: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_connects",
