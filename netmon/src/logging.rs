@@ -19,6 +19,9 @@ pub fn start(level: LogLevel, format: LogFormat) {
     let filter = EnvFilter::new(format!("{level},aya=warn,aya_obj=warn,bollard=warn,hyper=warn"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Else a line that cannot be written, as on a full disk, is told of on standard error, and if that cannot be
+        // written either, by a panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // Fails when somebody else's log was started before: then that is where lines go.
     let _started = match format {

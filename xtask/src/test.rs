@@ -23,6 +23,9 @@ pub(crate) enum Tier {
     Engine,
 }
 
+/// Tests that do to a machine what nobody wants done to his own: they run with `--kernel`, in an emulated one.
+const EMULATED_ONLY: &str = "clock::";
+
 /// Runs one tier or all; of those, only what the name says.
 pub(crate) fn run(tier: Option<Tier>, name: Option<&str>) -> anyhow::Result<()> {
     let wanted = |it| tier.is_none_or(|tier| tier == it);
@@ -75,7 +78,7 @@ fn tests(target: &str, name: Option<&str>, image: &Image) -> anyhow::Result<Comm
         .args(name)
         // Tests share one kernel with one networking lock and one set of counters of programs: side by side they
         // would measure each other.
-        .args(["--", "--test-threads=1"]);
+        .args(["--", "--test-threads=1", "--skip", EMULATED_ONLY]);
     Ok(cargo)
 }
 

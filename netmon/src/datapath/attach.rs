@@ -10,9 +10,11 @@ use aya::{
 };
 use netmon_common::traffic::{GLOBAL_SLOT, GLOBAL_SLOTS, MAP, PROGRAM_EGRESS, PROGRAM_INGRESS};
 
+use tracing::debug;
+
 use super::{
     DatapathError,
-    hook::Link,
+    hook::{self, Link},
     host::{Host, Mode},
     pins::Pins,
     traffic::{Slot, TrafficMap},
@@ -157,12 +159,17 @@ impl Attacher {
         let mut attachment = Attachment {
             slot,
             links: Vec::with_capacity(HOOKS.len()),
+            programs: Vec::with_capacity(HOOKS.len()),
+            mode: self.mode,
         };
         let attached = HOOKS.into_iter().try_for_each(|(program, hook, side)| {
             let pin = self.pins.path(&format!("{side}_{}", attachment.slot.number()));
             let link = classifier(&mut programs, program)
                 .map_err(Into::into)
-                .and_then(|classifier| Link::make((program, classifier), hook, name, self.mode, Some(&pin)));
+                .and_then(|classifier| {
+                    attachment.programs.push(classifier.info()?.id());
+                    Link::make((program, classifier), hook, name, self.mode, Some(&pin))
+                });
             attachment.links.push(link.map_err(|source| AttachError::Attach {
                 name: name.to_owned(),
                 hook: side,
@@ -191,7 +198,7 @@ fn classifier<'a>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut 
 }
 
 /// Makes sure that the name still belongs to the device that was meant.
-pub(super) fn check_device(name: &str, ifindex: u32) -> Result<(), AttachError> {
+pub(crate) fn check_device(name: &str, ifindex: u32) -> Result<(), AttachError> {
     let gone = || AttachError::Gone { name: name.to_owned() };
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
         .map_err(|_| gone())?;
@@ -204,6 +211,9 @@ pub(super) fn check_device(name: &str, ifindex: u32) -> Result<(), AttachError> 
 pub struct Attachment {
     slot: Slot,
     links: Vec<Link>,
+    /// The kernel's numbers of the programs, as [`HOOKS`] has them.
+    programs: Vec<u32>,
+    mode: Mode,
 }
 
 impl Attachment {
@@ -211,6 +221,22 @@ impl Attachment {
     #[must_use]
     pub fn read(&self) -> Directions<Traffic> {
         self.slot.read()
+    }
+
+    /// Whether the programs are on that device of the calling thread's namespace, as far as the kernel tells. `filters`
+    /// are the programs that are there by clsact.
+    #[must_use]
+    pub fn is_on(&self, name: &str, filters: &Directions<Vec<u32>>) -> bool {
+        self.programs.iter().zip(HOOKS).all(|(program, (_, hook, _))| {
+            let found = match (self.mode, hook) {
+                (Mode::Tcx, hook) => hook::programs(name, hook)
+                    .inspect_err(|error| debug!(device = name, %error, "the kernel does not tell what is attached"))
+                    .ok(),
+                (Mode::Clsact, TcAttachType::Ingress) => Some(filters.receive.clone()),
+                (Mode::Clsact, _) => Some(filters.transmit.clone()),
+            };
+            found.is_none_or(|found| found.contains(program))
+        })
     }
 
     /// Whether taking it off needs a thread inside the device's namespace.

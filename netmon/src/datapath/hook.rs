@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::programs::{
-    LinkOrder, SchedClassifier, TcAttachType,
+    LinkOrder, ProgramError, ProgramInfo, SchedClassifier, TcAttachType,
     links::FdLink,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
 };
@@ -77,6 +77,12 @@ impl Link {
             Self::Filter(link) => drop(ManuallyDrop::into_inner(link)),
         }
     }
+}
+
+/// The kernel's numbers of the programs on one side of a device of the calling thread's namespace, by tcx.
+pub(super) fn programs(device: &str, hook: TcAttachType) -> Result<Vec<u32>, ProgramError> {
+    let (_revision, programs) = SchedClassifier::query_tcx(device, hook)?;
+    Ok(programs.iter().map(ProgramInfo::id).collect())
 }
 
 /// A pin, let go of when dropped.

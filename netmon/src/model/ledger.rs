@@ -43,6 +43,21 @@ impl Ledger {
         }
     }
 
+    /// The accounts of a device that was out of sight and is back, when it had counted that much.
+    #[must_use]
+    pub fn of_returned(last: Directions<Totals>) -> Self {
+        Self {
+            is_older: true,
+            before: Some(last.map(|last| DeviceCounters {
+                packets: last.packets,
+                bytes: last.bytes,
+                errors: last.errors,
+                dropped: last.dropped,
+            })),
+            ..Self::default()
+        }
+    }
+
     /// Takes a reading of a living device.
     pub fn observe(&mut self, reading: Directions<Reading>) {
         self.before.get_or_insert(reading.map(|reading| reading.device));
@@ -54,6 +69,19 @@ impl Ledger {
     #[must_use]
     pub fn settled(&self) -> bool {
         self.receive.is_settled() && self.transmit.is_settled()
+    }
+
+    /// How many packets only the device saw since programs were attached, in both directions together.
+    #[must_use]
+    pub fn overlooked(&self) -> u64 {
+        let of = |account: &Account| account.programs.map_or(0, |programs| programs.overlooked);
+        of(&self.receive) + of(&self.transmit)
+    }
+
+    /// The programs are not on the device any more. What they counted is kept.
+    pub fn part(&mut self) {
+        self.receive.part();
+        self.transmit.part();
     }
 
     /// The device cannot be read, mostly because it is about to be found gone: its totals are what the map and the last
@@ -115,6 +143,16 @@ impl Ledger {
 struct Account {
     device: DeviceCounters,
     programs: Option<Programs>,
+    /// What programs had counted that were on the device earlier.
+    earlier: Earlier,
+}
+
+/// What was known when programs were found to be off the device.
+#[derive(Clone, Copy, Debug, Default)]
+struct Earlier {
+    packets: u64,
+    segments: u64,
+    tcp_segments: u64,
 }
 
 /// What is known once programs count beside the device.
@@ -128,10 +166,12 @@ struct Programs {
     exact: bool,
     /// Which of the map's figures the device's follow.
     measure: Measure,
-    /// Packets that only the device saw: before the programs were attached, or because another program hides them from
-    /// ours (a later clsact filter of the same priority comes first). Nobody knows their segments, so each counts as
-    /// one.
-    unseen: u64,
+    /// Segments from before the programs were attached. Nobody knows those of packets that only the device saw, so
+    /// each such packet counts as one.
+    before: u64,
+    /// Packets since then that only the device saw: another program hides them from ours (a later clsact filter of the
+    /// same priority comes first), or somebody has taken ours off.
+    overlooked: u64,
     /// The map and the device's packets when the distance was last exact.
     exact_at: (Traffic, u64),
 }
@@ -159,11 +199,26 @@ impl Account {
         let Reading { before, device, after } = reading;
         if let (Some(before), Some(after)) = (before, after) {
             self.programs = Some(match self.programs {
-                None => Programs::seed(before, device, after),
+                None => Programs::seed(self.earlier.segments(device.packets), before, device, after),
                 Some(programs) => programs.settle(self.device, before, device, after),
             });
         }
         self.device = device;
+    }
+
+    fn part(&mut self) {
+        let Totals {
+            packets,
+            segments,
+            tcp_segments,
+            ..
+        } = self.totals();
+        self.earlier = Earlier {
+            packets,
+            segments,
+            tcp_segments,
+        };
+        self.programs = None;
     }
 
     fn is_settled(&self) -> bool {
@@ -199,30 +254,39 @@ impl Account {
             errors,
             dropped,
         } = self.device;
-        let segments = self
-            .programs
-            .map_or(packets, |programs| programs.unseen + programs.map.segments);
+        let segments = self.programs.map_or_else(
+            || self.earlier.segments(packets),
+            |programs| programs.before + programs.overlooked + programs.map.segments,
+        );
         Totals {
             packets,
             bytes,
             segments,
-            tcp_segments: self.programs.map_or(0, |programs| programs.map.tcp_segments),
+            tcp_segments: self.earlier.tcp_segments + self.programs.map_or(0, |programs| programs.map.tcp_segments),
             errors,
             dropped,
         }
     }
 }
 
+impl Earlier {
+    /// The segments of everything, when no programs have counted since.
+    const fn segments(self, packets: u64) -> u64 {
+        self.segments + packets.saturating_sub(self.packets)
+    }
+}
+
 impl Programs {
-    /// The first reading with programs in place.
-    fn seed(before: Traffic, device: DeviceCounters, after: Traffic) -> Self {
+    /// The first reading with programs in place, when the device had passed that many segments.
+    fn seed(segments: u64, before: Traffic, device: DeviceCounters, after: Traffic) -> Self {
         let measure = Measure::Buffers;
         Self {
             map: after,
             distance: distance(device, measure.of(after)),
             exact: before == after,
             measure,
-            unseen: device.packets.saturating_sub(after.packets),
+            before: segments.saturating_sub(after.packets),
+            overlooked: 0,
             exact_at: (after, device.packets),
         }
     }
@@ -234,7 +298,7 @@ impl Programs {
                 let (map, packets) = self.exact_at;
                 let passed = since(after, map);
                 // However super-packets are counted, a device counts no more packets than went over the wire.
-                self.unseen += device
+                self.overlooked += device
                     .packets
                     .saturating_sub(packets)
                     .saturating_sub(passed.segments.max(passed.packets));
@@ -366,6 +430,35 @@ mod tests {
         account.observe(kernel.still());
         assert_eq!(packets(&account), (1, 154));
         assert_eq!(account.totals().segments, 1);
+    }
+
+    #[test]
+    fn when_programs_are_taken_off_and_put_on_again_nothing_is_lost_or_counted_twice() {
+        let mut kernel = Kernel::default();
+        let mut account = Account::default();
+        kernel.pass(1, 10);
+        kernel.attach();
+        account.observe(kernel.still());
+        kernel.pass(5, 5000);
+        account.observe(kernel.still());
+        assert_eq!((account.totals().packets, account.totals().segments), (2, 6));
+        kernel.hide(10);
+        account.observe(kernel.still());
+        assert_eq!(account.programs.map_or(0, |it| it.overlooked), 1);
+        account.part();
+        assert_eq!((account.totals().packets, account.totals().segments), (3, 7));
+        kernel.map = None;
+        kernel.hide(10);
+        account.observe(kernel.still());
+        assert_eq!((account.totals().packets, account.totals().segments), (4, 8));
+        kernel.attach();
+        kernel.pass(3, 3000);
+        account.observe(kernel.still());
+        assert_eq!((account.totals().packets, account.totals().segments), (5, 11));
+        kernel.pass(2, 2000);
+        account.observe(kernel.still());
+        assert_eq!((account.totals().packets, account.totals().segments), (6, 13));
+        assert_eq!(account.programs.map_or(1, |it| it.overlooked), 0);
     }
 
     /// What a netmon that ran before has shown already would be a jump.

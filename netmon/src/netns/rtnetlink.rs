@@ -5,6 +5,7 @@
 //! container could hide its interfaces that way.
 
 mod decode;
+mod filters;
 mod queues;
 mod routes;
 
@@ -153,6 +154,24 @@ impl Client {
     pub fn queues(&mut self) -> Result<Vec<(u32, Queue)>, NetlinkError> {
         let request = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
         self.dump("list the queues", &request, queues::queue)
+    }
+
+    /// The kernel's numbers of the programs that are on a device as filters of clsact.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`]. A device without clsact has none.
+    pub fn filters(&mut self, ifindex: u32) -> Result<Directions<Vec<u32>>, NetlinkError> {
+        let mut of = |side: u32| {
+            let mut request = TcMessage::default();
+            request.header.index = ifindex.cast_signed();
+            request.header.parent = side.into();
+            let request = RouteNetlinkMessage::GetTrafficFilter(request);
+            self.dump("list the filters of a device", &request, filters::program)
+        };
+        Ok(Directions {
+            receive: of(filters::INGRESS)?,
+            transmit: of(filters::EGRESS)?,
+        })
     }
 
     /// The tables of neighbours, which all namespaces share.

@@ -1,10 +1,6 @@
 //! The loop that keeps the book true: hears of changes, looks, names, attaches, lets go.
-//!
-//! Attaching is done late and slowly on purpose. A tcx link costs about twelve milliseconds with the kernel's one
-//! networking lock held (a grace period), and whoever starts a container meanwhile waits. Nothing is missed by it: the
-//! device's own counters are read from the first packet on, and the kernel tells what a device counted when it goes.
-//! So an interface gets its programs when its container's start is over and things are quiet, and the lock is left to
-//! others for half of the time; on a node that is never quiet, for nine tenths.
+
+mod programs;
 
 use std::{
     collections::BTreeSet,
@@ -23,20 +19,13 @@ use tracing::{debug, info, warn};
 
 use super::{
     Shared,
-    read::{ReadError, read_namespace, take_reading},
-    state::{Candidate, State},
+    read::{ReadError, take_reading},
+    state::State,
     underlay::Underlay,
 };
 use crate::{
-    datapath::{
-        Datapath, SharedTracepoints,
-        attach::{AttachError, Attachment},
-        overlay::SharedOverlay,
-    },
-    model::{
-        interface::{InterfaceId, NetnsId},
-        inventory::Inventory,
-    },
+    datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
+    model::{interface::NetnsId, inventory::Inventory},
     netns::{
         connections,
         discover::{self, Listing, NetnsFile, Role},
@@ -51,24 +40,17 @@ use crate::{
 const ROUND: Duration = Duration::from_mins(1);
 /// The same, while the kernel tells nothing of other namespaces.
 const DEAF_ROUND: Duration = Duration::from_secs(2);
+/// When the next round comes if something could not be looked at for want of descriptors or the like.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often it is made sure that programs which overlook packets are still on their devices.
+const CHECK: Duration = Duration::from_secs(10);
 /// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds.
 const GATHER: Duration = Duration::from_millis(5);
 /// No programs for a container that is not this old: many that are short-lived never need them, and whoever started it
 /// may be starting the next one.
 const AGE: Duration = Duration::from_secs(1);
-/// No programs are attached while devices changed this recently: somebody is starting or stopping a container.
-const QUIET: Duration = Duration::from_millis(400);
-/// But things are never quiet on some nodes: after this long it is done anyway.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How much of the time others have the networking lock while interfaces are attached: as many times what an attachment
-/// took, when things are quiet, and when they are not.
-const REST: (u32, u32) = (1, 9);
 /// How often an older namespace's sockets are counted again because some changed their state meanwhile.
 const COUNT_ATTEMPTS: u32 = 5;
-/// How often a reading is repeated to settle the distance between a busy device and its programs' counters.
-const SETTLE_ATTEMPTS: u32 = 50;
-/// How long between those.
-const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 
 /// Where namespaces are found.
 #[derive(Clone, Debug)]
@@ -128,7 +110,9 @@ impl Control {
             rest_until: Instant::now(),
             round: ROUND,
             next_round: Instant::now(),
+            next_check: Instant::now() + CHECK,
             directory_unreadable: false,
+            is_in_want: false,
         };
         let thread = privilege::spawn("control", Duty::Control, move || work.run(&inbox))?;
         Ok(Self {
@@ -172,7 +156,10 @@ struct Loop {
     rest_until: Instant,
     round: Duration,
     next_round: Instant,
+    next_check: Instant,
     directory_unreadable: bool,
+    /// The last look failed for want of something.
+    is_in_want: bool,
 }
 
 impl Loop {
@@ -186,6 +173,10 @@ impl Loop {
                 self.next_round = now + self.round;
                 self.list = true;
                 self.dirty.extend(self.shared.lock().namespaces().keys());
+            }
+            if now >= self.next_check {
+                self.next_check = now + CHECK;
+                self.make_sure();
             }
             self.look();
             self.underlay.tend(&self.shared, Instant::now());
@@ -229,6 +220,7 @@ impl Loop {
             .or_else(|| state.next_try(now, AGE));
         [
             Some(self.next_round),
+            Some(self.next_check),
             attach.filter(|_| self.datapath.is_some()),
             state.next_expiry(),
         ]
@@ -236,13 +228,6 @@ impl Loop {
         .flatten()
         .min()
         .unwrap_or(self.next_round)
-    }
-
-    /// When the next interface may get its programs.
-    fn attach_at(&self) -> Instant {
-        let quiet = self.last_change + QUIET;
-        let at = self.waiting_since.map_or(quiet, |since| quiet.min(since + PATIENCE));
-        at.max(self.rest_until)
     }
 
     fn hear(&mut self, change: Change) {
@@ -315,11 +300,14 @@ impl Loop {
                         (file, nsid)
                     }));
                 }
-                Err(error) if !self.directory_unreadable => {
+                Err(error) => {
+                    if !self.directory_unreadable {
+                        let directory = self.places.directory.display();
+                        warn!(%directory, %error, "cannot list the engine's namespaces");
+                    }
                     self.directory_unreadable = true;
-                    warn!(directory = %self.places.directory.display(), %error, "cannot list the engine's namespaces");
+                    self.soon();
                 }
-                Err(_) => {}
             }
         }
         {
@@ -336,18 +324,33 @@ impl Loop {
             return;
         }
         let (shared, tracepoints) = (&self.shared, &self.tracepoints);
-        let looked = travel(|traveller| {
+        let want = travel(|traveller| {
+            let mut want = None;
             for (file, nsid) in &files {
                 if let Err(error) = look_into(shared, tracepoints, file, *nsid, traveller) {
                     // Mostly gone already; the next listing says so. What cannot be entered shows as pending.
                     debug!(path = %file.path.display(), %error, "cannot look into a namespace");
+                    want = want.or_else(|| error.is_want().then_some(error));
                 }
             }
+            want
         });
-        if let Err(error) = looked {
-            warn!(%error, "cannot look into namespaces");
+        let want = want.unwrap_or_else(|error| Some(error.into()));
+        match &want {
+            Some(error) if !self.is_in_want => warn!(%error, "cannot look into namespaces; it is tried again"),
+            None if self.is_in_want => info!("namespaces can be looked into again"),
+            _ => {}
+        }
+        self.is_in_want = want.is_some();
+        if self.is_in_want {
+            self.soon();
         }
         self.shared.lock().name();
+    }
+
+    /// Has the next round come soon, for what could not be looked at.
+    fn soon(&mut self) {
+        self.next_round = self.next_round.min(Instant::now() + RETRY);
     }
 
     /// The number by which the kernel tells of a namespace that is looked into for the first time.
@@ -375,66 +378,6 @@ impl Loop {
         };
         if !forgotten.is_empty() {
             self.tracepoints.lock().forget(|netns| forgotten.contains(&netns));
-        }
-    }
-
-    /// Attaches programs to one interface, if one waits and the time is right.
-    fn attach_next(&mut self) {
-        let now = Instant::now();
-        let candidate = self.shared.lock().candidate(now, AGE);
-        let (Some(candidate), true) = (candidate, self.datapath.is_some()) else {
-            self.waiting_since = None;
-            return;
-        };
-        self.waiting_since.get_or_insert(now);
-        if now < self.attach_at() {
-            return;
-        }
-        let Some(datapath) = &mut self.datapath else { return };
-        let shared = &self.shared;
-        let attached = travel(|traveller| {
-            let attempt = attach(datapath, &candidate, traveller);
-            let id = candidate.id;
-            if let Err(error) = &attempt {
-                report(&candidate, error);
-            }
-            let orphan = shared.lock().attached(id, attempt, Instant::now());
-            if let Some(orphan) = orphan {
-                orphan.detach_here();
-            } else {
-                settle(shared, id, traveller);
-            }
-        });
-        if let Err(error) = attached {
-            warn!(%error, "cannot attach programs");
-        }
-        let end = Instant::now();
-        let quiet = self.last_change + QUIET <= now;
-        self.rest_until = end + (end - now) * if quiet { REST.0 } else { REST.1 };
-    }
-
-    /// Takes off what the kernel would leave in place.
-    fn take_off(&mut self) {
-        let attachments: Vec<(PathBuf, Attachment)> = self
-            .shared
-            .lock()
-            .take_attachments()
-            .into_iter()
-            .filter(|(_, attachment)| attachment.needs_visit())
-            .collect();
-        if attachments.is_empty() {
-            return;
-        }
-        info!(interfaces = attachments.len(), "taking filters off");
-        let done = travel(|traveller| {
-            for (path, attachment) in attachments {
-                if traveller.enter(&path).is_ok() {
-                    attachment.detach_here();
-                }
-            }
-        });
-        if let Err(error) = done {
-            warn!(%error, "filters stay on containers' interfaces until netmon starts again or the containers end");
         }
     }
 }
@@ -499,48 +442,6 @@ fn begin_with_connections(state: &mut State, tracepoints: &SharedTracepoints, ne
         state.began_with(netns, after.before(&sockets));
         if before == after {
             return;
-        }
-    }
-}
-
-fn attach(
-    datapath: &mut Datapath,
-    candidate: &Candidate,
-    traveller: &mut Traveller,
-) -> Result<Attachment, AttachError> {
-    let Candidate { id, name, path } = candidate;
-    let gone = || AttachError::Gone { name: name.clone() };
-    let _file = traveller.enter(path).map_err(|_| gone())?;
-    let there = Client::open()
-        .and_then(|client| client.netns())
-        .is_ok_and(|netns| netns == id.netns);
-    if there {
-        datapath.attach(name, id.ifindex)
-    } else {
-        Err(gone())
-    }
-}
-
-/// Reads until a reading shows exactly how far the device is ahead of its new programs.
-fn settle(shared: &Shared, id: InterfaceId, traveller: &mut Traveller) {
-    for _ in 0..SETTLE_ATTEMPTS {
-        {
-            let mut state = shared.lock();
-            if read_namespace(&mut state, id.netns, traveller).is_err()
-                || state.interface(id).is_none_or(|interface| interface.ledger.settled())
-            {
-                return;
-            }
-        }
-        thread::sleep(SETTLE_PAUSE);
-    }
-}
-
-fn report(candidate: &Candidate, error: &AttachError) {
-    match error {
-        AttachError::Gone { .. } => debug!(interface = %candidate.id, %error, "no programs attached"),
-        AttachError::Full | AttachError::Load { .. } | AttachError::Attach { .. } => {
-            warn!(namespace = %candidate.path.display(), %error, "no programs attached; it is tried again");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::io::Errno;
 use tracing::{debug, warn};
 
 use super::state::{Namespace, State};
@@ -36,6 +37,26 @@ pub enum ReadError {
     /// Another namespace is on its file by now.
     #[error("another namespace has taken its place")]
     Replaced,
+}
+
+impl ReadError {
+    /// Whether the process or the machine has too little of something, descriptors mostly: then the namespace may well be
+    /// there, and is to be tried again.
+    #[must_use]
+    pub fn is_want(&self) -> bool {
+        let source = match self {
+            Self::Enter(
+                EnterError::Open { source, .. } | EnterError::Refused { source, .. } | EnterError::Thread(source),
+            )
+            | Self::Protocols(source)
+            | Self::Netlink(NetlinkError::Socket { source, .. } | NetlinkError::Refused { source, .. }) => source,
+            Self::Enter(EnterError::NoNamespace { .. }) | Self::Replaced => return false,
+        };
+        let wants = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::AGAIN];
+        source
+            .raw_os_error()
+            .is_some_and(|code| wants.iter().any(|it| it.raw_os_error() == code))
+    }
 }
 
 /// What a reading took.

@@ -33,6 +33,7 @@ use crate::{
         counters::{Directions, Totals},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{ContainerId, Inventory},
+        ledger::Ledger,
         snapshot::{AttachHealth, Histogram},
     },
     netns::{
@@ -44,6 +45,10 @@ use crate::{
 /// How many devices of one container are watched. Docker makes one for each network; more is a container that makes
 /// its own, and one that makes thousands must not crowd out the others.
 const DEVICES_PER_NAMESPACE: usize = 64;
+
+/// How many namespaces are remembered after their time is over. A directory of namespaces that is unmounted for a while
+/// had a node's worth of them.
+const PARTED: usize = 4_096;
 
 /// How long the slot of a device that is gone stays taken: packets that were under way when it went must not be
 /// counted for its successor, and a device that only moved out of its namespace is about to be deleted.
@@ -87,6 +92,8 @@ pub struct State {
     was_listed: bool,
     /// Namespaces whose time is over.
     forgotten: BTreeSet<NetnsId>,
+    /// The same, for longer: one that was only out of sight is no new one when it is back.
+    parted: BTreeSet<NetnsId>,
     sites: Sites,
     services: Services,
     /// What the programs counted between nodes.
@@ -113,6 +120,7 @@ impl State {
             first_listing: BTreeSet::new(),
             was_listed: false,
             forgotten: BTreeSet::new(),
+            parted: BTreeSet::new(),
             sites: Sites::default(),
             services: Services::default(),
             outers: Outers::default(),
@@ -235,10 +243,12 @@ impl State {
         for known in replaced {
             self.close_namespace(known, now);
         }
-        let is_older = self.first_listing.contains(&file.path);
+        let is_known = self.namespaces.contains_key(&netns);
+        let returned = self.take_departed(netns);
+        let is_older = returned.is_some() || self.first_listing.contains(&file.path) || self.parted.contains(&netns);
         // What is connected later to an older namespace is new.
-        let are_older = is_older && !self.namespaces.contains_key(&netns);
-        let new = || Namespace::new(file.clone(), is_older);
+        let are_older = is_older && !is_known;
+        let new = || returned.unwrap_or_else(|| Namespace::new(file.clone(), is_older));
         let namespace = self.namespaces.entry(netns).or_insert_with(new);
         if file.role == Role::Node {
             namespace.devices = devices
@@ -276,7 +286,12 @@ impl State {
             match self.interfaces.get_mut(&id) {
                 Some(interface) => interface.describe(device),
                 None if known < DEVICES_PER_NAMESPACE => {
-                    self.interfaces.insert(id, Interface::new(device, are_older, now));
+                    let ledger = match self.last_totals(id) {
+                        _ if !are_older => Ledger::default(),
+                        Some(last) => Ledger::of_returned(last),
+                        None => Ledger::of_older(),
+                    };
+                    self.interfaces.insert(id, Interface::new(device, ledger, now));
                 }
                 None => *self.attach.failures.entry("too_many_devices").or_default() += 1,
             }
@@ -405,9 +420,11 @@ impl State {
         };
         match attempt {
             Ok(attachment) => {
-                self.attach
-                    .delay
-                    .observe(now.saturating_duration_since(interface.first_seen).as_secs_f64());
+                if !interface.was_bared() {
+                    self.attach
+                        .delay
+                        .observe(now.saturating_duration_since(interface.first_seen).as_secs_f64());
+                }
                 interface.programs = Programs::Attached(attachment);
             }
             Err(error) => {
@@ -417,6 +434,32 @@ impl State {
             }
         }
         None
+    }
+
+    /// The interfaces whose programs overlook packets, and may be off: of those somebody has to make sure.
+    pub fn suspects(&mut self) -> Vec<Candidate> {
+        let Self {
+            namespaces, interfaces, ..
+        } = self;
+        interfaces
+            .iter_mut()
+            .filter_map(|(id, interface)| {
+                let path = namespaces.get(&id.netns)?.file.path.clone();
+                interface.overlooks().then(|| Candidate {
+                    id: *id,
+                    name: interface.device.name.clone(),
+                    path,
+                })
+            })
+            .collect()
+    }
+
+    /// Takes in that an interface's programs are off it, which is a failure the first time; new ones are attached. Gives
+    /// what is left of the old.
+    pub fn bared(&mut self, id: InterfaceId) -> Option<Attachment> {
+        let interface = self.interfaces.get_mut(&id)?;
+        *self.attach.failures.entry("detached").or_default() += 1;
+        interface.bare()
     }
 
     /// Everything that has programs, for taking them off in order.
@@ -447,7 +490,13 @@ impl State {
         self.ended = kept;
         let is_over = |departed: &Departed| now.saturating_duration_since(departed.at) >= linger;
         let gone = self.departed.iter().filter(|departed| is_over(departed));
-        self.forgotten.extend(gone.map(|departed| departed.netns));
+        for departed in gone {
+            self.forgotten.insert(departed.netns);
+            self.parted.insert(departed.netns);
+        }
+        while self.parted.len() > PARTED {
+            self.parted.pop_first();
+        }
         self.departed.retain(|departed| !is_over(departed));
         self.services
             .retire(&over, &self.interfaces, &self.ended, &self.inventory);
@@ -463,6 +512,12 @@ impl State {
             .map(|ended| ended.at + if ended.rest.is_some() { SLOT_REST } else { linger })
             .chain(namespaces)
             .min()
+    }
+
+    /// What an interface had counted that was given up and lingers: its namespace was out of sight.
+    fn last_totals(&self, id: InterfaceId) -> Option<Directions<Totals>> {
+        let mut latest = self.ended.iter().rev();
+        latest.find(|ended| ended.id == id).map(|ended| ended.totals)
     }
 
     fn close(&mut self, id: InterfaceId, now: Instant) {

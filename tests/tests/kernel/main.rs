@@ -2,7 +2,9 @@
 //!
 //! Every figure is compared with what `ip -s link` or `nstat` shows in the same namespace.
 
+mod accidents;
 mod buffers;
+mod clock;
 mod counting;
 mod drops;
 mod elsewhere;

@@ -192,7 +192,7 @@ pub(super) fn pack(
         root.join("environment"),
         format!(
             "export RUST_BACKTRACE=0 NETMON_TEST_BINARY=/tests/netmon NETMON_TEST_PROMETHEUS=/tests \
-             NETMON_TEST_SLOWNESS={SLOWNESS} NETMON_TEST_TRANSFER={TRANSFER} {ENCRYPTS}\n"
+             NETMON_TEST_EMULATED=1 NETMON_TEST_SLOWNESS={SLOWNESS} NETMON_TEST_TRANSFER={TRANSFER} {ENCRYPTS}\n"
         ),
     )?;
     fs::write(

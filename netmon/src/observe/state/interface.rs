@@ -40,6 +40,10 @@ pub struct Interface {
     pub first_seen: Instant,
     /// What the kernel said it had counted when it stopped.
     farewell: Directions<Option<DeviceCounters>>,
+    /// How many packets its programs had overlooked when it was last made sure that they are still there.
+    overlooked: u64,
+    /// It had programs once, and somebody took them off.
+    was_bared: bool,
     failures: u32,
     was_up: bool,
 }
@@ -75,14 +79,9 @@ impl Programs {
 }
 
 impl Interface {
-    /// A page for a device that was just seen, and may have been there before netmon was.
+    /// A page for a device that was just seen.
     #[must_use]
-    pub fn new(device: Device, is_older: bool, now: Instant) -> Self {
-        let ledger = if is_older {
-            Ledger::of_older()
-        } else {
-            Ledger::default()
-        };
+    pub fn new(device: Device, ledger: Ledger, now: Instant) -> Self {
         Self {
             was_up: device.up,
             device: Arc::new(device),
@@ -92,6 +91,8 @@ impl Interface {
             queue: None,
             first_seen: now,
             farewell: Directions::default(),
+            overlooked: 0,
+            was_bared: false,
             failures: 0,
         }
     }
@@ -155,6 +156,26 @@ impl Interface {
         if let Some(map) = self.programs.read() {
             self.ledger.presume(map);
         }
+    }
+
+    /// Whether the device passed packets that its programs did not see, since this was last asked.
+    pub(super) fn overlooks(&mut self) -> bool {
+        let overlooked = self.ledger.overlooked();
+        let before = std::mem::replace(&mut self.overlooked, overlooked);
+        overlooked > before && matches!(self.programs, Programs::Attached(_))
+    }
+
+    /// Its programs are off the device, and it waits for new ones. Gives what is left of them.
+    pub(super) fn bare(&mut self) -> Option<Attachment> {
+        self.ledger.part();
+        self.overlooked = 0;
+        self.was_bared = true;
+        self.programs.take()
+    }
+
+    /// Whether somebody took programs off it before.
+    pub(super) const fn was_bared(&self) -> bool {
+        self.was_bared
     }
 
     /// Whether it should get programs now.

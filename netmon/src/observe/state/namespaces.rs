@@ -215,6 +215,12 @@ impl State {
             .map(|(netns, _)| *netns)
     }
 
+    /// Takes a namespace back that was given up a moment ago, though it lives: its file was not there for a while.
+    pub(super) fn take_departed(&mut self, netns: NetnsId) -> Option<Namespace> {
+        let at = self.departed.iter().position(|departed| departed.netns == netns)?;
+        Some(self.departed.remove(at).namespace)
+    }
+
     pub(super) fn close_namespace(&mut self, netns: NetnsId, now: Instant) {
         let ids: Vec<_> = self.interfaces.range(range(netns)).map(|(id, _)| *id).collect();
         for id in ids {

@@ -1,0 +1,198 @@
+//! Programs for interfaces: when they are attached, whether they still are, and taking them off.
+//!
+//! Attaching is done late and slowly on purpose. A tcx link costs about twelve milliseconds with the kernel's one
+//! networking lock held (a grace period), and whoever starts a container meanwhile waits. Nothing is missed by it: the
+//! device's own counters are read from the first packet on, and the kernel tells what a device counted when it goes.
+//! So an interface gets its programs when its container's start is over and things are quiet, and the lock is left to
+//! others for half of the time; on a node that is never quiet, for nine tenths.
+
+use std::{
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tracing::{debug, info, warn};
+
+use super::{AGE, Loop};
+use crate::{
+    datapath::{
+        Datapath,
+        attach::{AttachError, Attachment, check_device},
+    },
+    model::interface::InterfaceId,
+    netns::{
+        enter::{Traveller, travel},
+        rtnetlink::Client,
+    },
+    observe::{
+        Shared,
+        read::read_namespace,
+        state::{Candidate, Programs},
+    },
+};
+
+/// No programs are attached while devices changed this recently: somebody is starting or stopping a container.
+const QUIET: Duration = Duration::from_millis(400);
+/// But things are never quiet on some nodes: after this long it is done anyway.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How much of the time others have the networking lock while interfaces are attached: as many times what an attachment
+/// took, when things are quiet, and when they are not.
+const REST: (u32, u32) = (1, 9);
+/// How often a reading is repeated to settle the distance between a busy device and its programs' counters.
+const SETTLE_ATTEMPTS: u32 = 50;
+/// How long between those.
+const SETTLE_PAUSE: Duration = Duration::from_millis(1);
+
+impl Loop {
+    /// When the next interface may get its programs.
+    pub(super) fn attach_at(&self) -> Instant {
+        let quiet = self.last_change + QUIET;
+        let at = self.waiting_since.map_or(quiet, |since| quiet.min(since + PATIENCE));
+        at.max(self.rest_until)
+    }
+
+    /// Attaches programs to one interface, if one waits and the time is right.
+    pub(super) fn attach_next(&mut self) {
+        let now = Instant::now();
+        let candidate = self.shared.lock().candidate(now, AGE);
+        let (Some(candidate), true) = (candidate, self.datapath.is_some()) else {
+            self.waiting_since = None;
+            return;
+        };
+        self.waiting_since.get_or_insert(now);
+        if now < self.attach_at() {
+            return;
+        }
+        let Some(datapath) = &mut self.datapath else { return };
+        let shared = &self.shared;
+        let attached = travel(|traveller| {
+            let attempt = attach(datapath, &candidate, traveller);
+            let id = candidate.id;
+            if let Err(error) = &attempt {
+                report(&candidate, error);
+            }
+            let orphan = shared.lock().attached(id, attempt, Instant::now());
+            if let Some(orphan) = orphan {
+                orphan.detach_here();
+            } else {
+                settle(shared, id, traveller);
+            }
+        });
+        if let Err(error) = attached {
+            warn!(%error, "cannot attach programs");
+        }
+        let end = Instant::now();
+        let quiet = self.last_change + QUIET <= now;
+        self.rest_until = end + (end - now) * if quiet { REST.0 } else { REST.1 };
+    }
+
+    /// Looks whether programs that overlook packets are still on their devices: whoever administers a container may take
+    /// them off. They are attached anew, and what passes meanwhile the device counts.
+    pub(super) fn make_sure(&self) {
+        let suspects = self.shared.lock().suspects();
+        if suspects.is_empty() {
+            return;
+        }
+        let shared = &self.shared;
+        let looked = travel(|traveller| {
+            for suspect in suspects {
+                if let Some(rest) = find_bare(shared, &suspect, traveller) {
+                    let Candidate { name, path, .. } = suspect;
+                    warn!(namespace = %path.display(), device = name, "programs were taken off; they are attached anew");
+                    rest.detach_here();
+                }
+            }
+        });
+        if let Err(error) = looked {
+            warn!(%error, "cannot look after programs");
+        }
+    }
+
+    /// Takes off what the kernel would leave in place.
+    pub(super) fn take_off(&mut self) {
+        let attachments: Vec<(PathBuf, Attachment)> = self
+            .shared
+            .lock()
+            .take_attachments()
+            .into_iter()
+            .filter(|(_, attachment)| attachment.needs_visit())
+            .collect();
+        if attachments.is_empty() {
+            return;
+        }
+        info!(interfaces = attachments.len(), "taking filters off");
+        let done = travel(|traveller| {
+            for (path, attachment) in attachments {
+                if traveller.enter(&path).is_ok() {
+                    attachment.detach_here();
+                }
+            }
+        });
+        if let Err(error) = done {
+            warn!(%error, "filters stay on containers' interfaces until netmon starts again or the containers end");
+        }
+    }
+}
+
+/// What is left of an interface's programs, if they are not on the device any more; the calling thread is then in the
+/// device's namespace.
+fn find_bare(shared: &Shared, suspect: &Candidate, traveller: &mut Traveller) -> Option<Attachment> {
+    let Candidate { id, name, path } = suspect;
+    let _file = traveller.enter(path).ok()?;
+    let mut client = Client::open().ok()?;
+    if client.netns().ok()? != id.netns || check_device(name, id.ifindex).is_err() {
+        return None;
+    }
+    let filters = client.filters(id.ifindex).ok()?;
+    let mut state = shared.lock();
+    let Programs::Attached(attachment) = &state.interface(*id)?.programs else {
+        return None;
+    };
+    if attachment.is_on(name, &filters) {
+        return None;
+    }
+    state.bared(*id)
+}
+
+fn attach(
+    datapath: &mut Datapath,
+    candidate: &Candidate,
+    traveller: &mut Traveller,
+) -> Result<Attachment, AttachError> {
+    let Candidate { id, name, path } = candidate;
+    let gone = || AttachError::Gone { name: name.clone() };
+    let _file = traveller.enter(path).map_err(|_| gone())?;
+    let there = Client::open()
+        .and_then(|client| client.netns())
+        .is_ok_and(|netns| netns == id.netns);
+    if there {
+        datapath.attach(name, id.ifindex)
+    } else {
+        Err(gone())
+    }
+}
+
+/// Reads until a reading shows exactly how far the device is ahead of its new programs.
+fn settle(shared: &Shared, id: InterfaceId, traveller: &mut Traveller) {
+    for _ in 0..SETTLE_ATTEMPTS {
+        {
+            let mut state = shared.lock();
+            if read_namespace(&mut state, id.netns, traveller).is_err()
+                || state.interface(id).is_none_or(|interface| interface.ledger.settled())
+            {
+                return;
+            }
+        }
+        thread::sleep(SETTLE_PAUSE);
+    }
+}
+
+fn report(candidate: &Candidate, error: &AttachError) {
+    match error {
+        AttachError::Gone { .. } => debug!(interface = %candidate.id, %error, "no programs attached"),
+        AttachError::Full | AttachError::Load { .. } | AttachError::Attach { .. } => {
+            warn!(namespace = %candidate.path.display(), %error, "no programs attached; it is tried again");
+        }
+    }
+}

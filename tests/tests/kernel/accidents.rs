@@ -1,0 +1,311 @@
+//! What happens to netmon behind its back: programs taken off, namespaces out of sight, nothing left to open, to log to
+//! or to keep in memory. For each, what is counted and what is said.
+
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, thread, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{
+    figures::Figures,
+    netmon::{Netmon, binary, free_port},
+    page::Page,
+    patience::{until, within},
+    sh, traffic,
+};
+
+use crate::world::{Cable, DEVICE, Member, World, agree, modes, quiet, ready};
+
+/// As long as two of netmon's looks after its programs take.
+const CHECKED: Duration = Duration::from_secs(30);
+
+#[test]
+fn programs_that_somebody_takes_off_are_attached_anew_and_no_packet_is_missed() -> anyhow::Result<()> {
+    for mode in modes()? {
+        let mut world = World::new()?;
+        let (a, b) = world.pair(Cable::Bridge)?;
+        let netmon = world.netmon(&[&format!("--bpf.attach={mode}")])?;
+        ready(&netmon, 2)?;
+        traffic::tcp(&a.netns, &b.netns, b.address, 1_000_000)?;
+        agree(&netmon, &a, "net")?;
+        let before = segments(&netmon.page()?)?;
+        let old = take_off(mode, [&a, &b])?;
+        ensure!(old.len() == 4, "{mode}: {} programs were on", old.len());
+        traffic::ping(&a.netns, b.address, 20)?;
+        agree(&netmon, &a, "net")?;
+        within(CHECKED, "programs to be on again", || {
+            netmon.page()?;
+            let new = programs()?.difference(&old).count();
+            ensure!(new == 4, "{new} are");
+            Ok(())
+        })
+        .with_context(|| format!("{mode}: netmon's log:\n{}", netmon.log()))?;
+        netmon.page_until("it to be said", |page| {
+            let failures = page.count("netmon_attach_failures_total", &[("reason", "detached")])?;
+            ensure!(failures == 2, "{failures} interfaces were found bare");
+            Ok(())
+        })?;
+        ensure!(netmon.log().contains("programs were taken off"), "{}", netmon.log());
+        // Nobody knows the segments of what passed meanwhile; pings are one each.
+        let between = segments(&netmon.page()?)?;
+        let (_, figures) = agree(&netmon, &a, "net")?;
+        ensure!(
+            between >= before + 20,
+            "{mode}: {between} segments after 20 pings, {before} before them"
+        );
+        traffic::tcp(&a.netns, &b.netns, b.address, 5_000_000)?;
+        quiet(&[&a, &b])?;
+        let (page, now) = agree(&netmon, &a, "net")?;
+        let (packets, more) = (now.since(figures).transmit_packets, segments(&page)? - between);
+        ensure!(
+            more > packets,
+            "{mode}: {more} segments in {packets} packets: super-packets are not seen through"
+        );
+        agree(&netmon, &b, "net")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn namespaces_that_are_out_of_sight_for_a_while_go_on_exactly_when_they_are_back() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let directory = world.netns_dir().display().to_string();
+    // As the engine's is: what is mounted there later is seen in other mount namespaces, too.
+    sh::run(&format!("mount --bind {directory} {directory}"))?;
+    let _unmount = Unmount(directory.clone());
+    sh::run(&format!("mount --make-shared {directory}"))?;
+    let flags = world.flags(&["--container.linger=3s"]);
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation=slave"])
+        .arg(binary()?)
+        .args(flags);
+    let netmon = Netmon::spawn(command, free_port()?)?;
+    netmon.wait_ready()?;
+    // Not there at netmon's start: what they count is the service's from their first packet.
+    let (a, b) = world.pair(Cable::Bridge)?;
+    ready(&netmon, 2)?;
+    let in_sight = |command: &str| sh::run(&format!("nsenter --target {} --mount {command}", netmon.pid()));
+    let service = |page: &Page| {
+        let labels = [("service", "shop_web"), ("stack", "shop"), ("network", "net")];
+        page.figures("netmon_service_network", &labels)
+    };
+    traffic::ping(&a.netns, b.address, 20)?;
+    quiet(&[&a, &b])?;
+    agree(&netmon, &b, "net")?;
+    let (page, _) = agree(&netmon, &a, "net")?;
+    let sum = |a: Figures, b: Figures| a.transmit_packets + b.transmit_packets;
+    ensure!(
+        service(&page)?.transmit_packets == sum(a.figures()?, b.figures()?),
+        "the service's sum is not its containers'"
+    );
+    for (what, pause) in [("for a moment", 0), ("for longer than anything lingers", 5)] {
+        in_sight(&format!("mount -t tmpfs none {directory}"))?;
+        netmon
+            .page_until("the containers to be without a namespace", |page| {
+                page.one("netmon_container_info", &[("container", "a"), ("state", "pending")])?;
+                Ok(())
+            })
+            .context(what)?;
+        traffic::ping(&a.netns, b.address, 20)?;
+        thread::sleep(Duration::from_secs(pause));
+        let away = a.figures()?;
+        in_sight(&format!("umount {directory}"))?;
+        let (page, now) = agree(&netmon, &a, "net").context(what)?;
+        ensure!(now == away, "{what}: the device is not quiet");
+        let listed = page.all("netmon_container_network_transmit_packets_total", &[("container", "a")]);
+        ensure!(listed.len() == 1, "{what}: {} series of one interface", listed.len());
+        let (total, shown) = (sum(now, b.figures()?), service(&page)?.transmit_packets);
+        // What passed while nobody could look, after the last values were let go of, the service never hears of.
+        let wanted = if pause == 0 { total..=total } else { 1..=total };
+        ensure!(
+            wanted.contains(&shown),
+            "{what}: the service's sum is {shown}, its containers' {total}"
+        );
+        ready(&netmon, 2)?;
+        let before = service(&netmon.page()?)?;
+        traffic::ping(&a.netns, b.address, 20)?;
+        quiet(&[&a, &b])?;
+        let (page, _) = agree(&netmon, &a, "net")?;
+        let more = service(&page)?.since(before).transmit_packets;
+        ensure!(
+            more == 40,
+            "{what}: 20 pings and their answers are {more} of the service"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn without_a_descriptor_left_what_is_there_is_counted_and_all_is_well_when_there_are_some() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let netmon = world.netmon(&[])?;
+    netmon.wait_ready()?;
+    let limit = |count: &str| sh::run(&format!("prlimit --pid {} --nofile={count}:", netmon.pid()));
+    let most = sh::run(&format!(
+        "prlimit --pid {} --nofile --output HARD --noheadings",
+        netmon.pid()
+    ))?;
+    limit(&netmon.descriptors()?.to_string())?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    // Some of it tries again only after a second or two.
+    thread::sleep(Duration::from_secs(3));
+    traffic::ping(&a.netns, b.address, 20)?;
+    limit(most.trim())?;
+    agree(&netmon, &a, "net")?;
+    ready(&netmon, 2)?;
+    let log = netmon.log();
+    ensure!(
+        log.contains("Too many open files") || log.contains("os error 24"),
+        "nothing is said of it:\n{log}"
+    );
+    let lines = log.lines().filter(|line| line.contains("os error 24")).count();
+    ensure!(lines < 200, "{lines} lines in three seconds are no help");
+    traffic::tcp(&a.netns, &b.netns, b.address, 1_000_000)?;
+    agree(&netmon, &b, "net").map(drop)
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    // Every write to it fails with ENOSPC, as on a disk that is full.
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "exec \"$0\" \"$@\" > /dev/full 2>&1"])
+        .arg(binary()?)
+        .args(world.flags(&[]));
+    let netmon = Netmon::spawn(command, free_port()?)?;
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    agree(&netmon, &a, "net")?;
+    let (status, _) = netmon.terminate()?;
+    ensure!(status.success(), "it ended with {status}");
+    Ok(())
+}
+
+#[test]
+fn out_of_memory_it_is_killed_alone_and_the_next_goes_on_counting() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let group = MemoryGroup::new()?;
+    let start = |bytes: u64| {
+        group.limit(bytes)?;
+        let mut command = Command::new("sh");
+        command
+            .args([
+                "-c",
+                "echo $$ > \"$0\" && echo 1000 > /proc/self/oom_score_adj && exec \"$@\"",
+            ])
+            .arg(group.path.join("cgroup.procs"))
+            .arg(binary()?)
+            .args(world.flags(&[]));
+        Netmon::spawn(command, free_port()?)
+    };
+    let netmon = start(STACK_LIMIT_BYTES)?;
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    agree(&netmon, &a, "net")?;
+    // Something else in the group takes nearly all of the memory; that the kernel kills netmon for it is arranged above.
+    let script = "echo $$ > \"$0\" && exec dd if=/dev/zero of=/dev/null bs=$1 count=1";
+    // It may be killed, too, when what netmon had is not free at once.
+    drop(sh::output(
+        Command::new("sh")
+            .args(["-c", script])
+            .arg(group.path.join("cgroup.procs"))
+            .arg((STACK_LIMIT_BYTES - (8 << 20)).to_string()),
+    ));
+    until("the kernel to kill it", || {
+        ensure!(netmon.get("/-/healthy").is_err(), "it answers");
+        Ok(())
+    })?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    drop(netmon);
+    let netmon = start(STACK_LIMIT_BYTES)?;
+    ready(&netmon, 2)?;
+    let (_, figures) = agree(&netmon, &a, "net")?;
+    ensure!(figures.transmit_packets >= 40, "{figures:?} after 40 pings");
+    agree(&netmon, &b, "net").map(drop)
+}
+
+/// What `deploy/stack.yml` gives it.
+const STACK_LIMIT_BYTES: u64 = 256 << 20;
+
+/// A control group with a limit of memory, of either version.
+struct MemoryGroup {
+    path: PathBuf,
+    file: &'static str,
+}
+
+impl MemoryGroup {
+    fn new() -> anyhow::Result<Self> {
+        let (parent, file) = [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ]
+        .into_iter()
+        .find(|(parent, _)| PathBuf::from(parent).join("cgroup.procs").exists())
+        .context("there are no control groups here")?;
+        let path = PathBuf::from(parent).join(format!("netmon-test-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("{}", path.display()))?;
+        ensure!(path.join(file).exists(), "{} has no {file}", path.display());
+        Ok(Self { path, file })
+    }
+
+    fn limit(&self, bytes: u64) -> anyhow::Result<()> {
+        Ok(fs::write(self.path.join(self.file), bytes.to_string())?)
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        // It has to be empty, and what was in it has only just ended.
+        let _removed = until("the control group to be empty", || Ok(fs::remove_dir(&self.path)?));
+    }
+}
+
+/// A mount, gone with the test.
+struct Unmount(String);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let Self(path) = self;
+        drop(sh::run(&format!("umount --lazy {path}")));
+    }
+}
+
+fn segments(page: &Page) -> anyhow::Result<u64> {
+    page.count(
+        "netmon_container_network_transmit_segments_total",
+        &[("container", "a"), ("network", "net")],
+    )
+}
+
+/// The kernel's numbers of netmon's programs.
+fn programs() -> anyhow::Result<BTreeSet<u64>> {
+    let shown: serde_json::Value = serde_json::from_str(&sh::run("bpftool -j prog show")?)?;
+    let ours = |it: &&serde_json::Value| it["name"].as_str().is_some_and(|it| it.starts_with("traffic_"));
+    let programs = shown.as_array().context("bpftool shows no list")?;
+    Ok(programs
+        .iter()
+        .filter(ours)
+        .filter_map(|it| it["id"].as_u64())
+        .collect())
+}
+
+/// Takes netmon's programs off, as somebody who administers the containers' networks could. Gives those that were on.
+fn take_off(mode: &str, members: [&Member; 2]) -> anyhow::Result<BTreeSet<u64>> {
+    let programs = programs()?;
+    if mode != "tcx" {
+        for member in members {
+            member.netns.run(&format!("tc qdisc del dev {DEVICE} clsact"))?;
+        }
+        return Ok(programs);
+    }
+    let shown: serde_json::Value = serde_json::from_str(&sh::run("bpftool -j link show")?)?;
+    for link in shown.as_array().context("bpftool shows no list")? {
+        if link["prog_id"].as_u64().is_some_and(|it| programs.contains(&it)) {
+            sh::run(&format!("bpftool link detach id {}", link["id"]))?;
+        }
+    }
+    Ok(programs)
+}
