@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what netmon costs (`netmon/benches/costs`), with a real engine (`tests/benches/node`), and what its
-//! dashboards cost Prometheus (`tests/benches/week`).
+//! dashboards cost Prometheus (`tests/benches/week`). `cargo xtask soak`: whether it stays as it is (`tests/benches/soak`).
 
 use clap::ValueEnum;
 
@@ -49,4 +49,16 @@ pub(crate) fn run(subject: Option<Subject>) -> anyhow::Result<()> {
         }
     }
     outcomes.into_iter().collect()
+}
+
+/// Watches netmon for that long while containers come and go, and fails if what it holds grows or it counts wrong.
+pub(crate) fn soak(minutes: u64) -> anyhow::Result<()> {
+    setup::run(Purpose::Test)?;
+    let netmon = build::run(true)?;
+    let mut cargo = sh::cargo(["bench", "--package", "netmon-tests", "--bench", "soak"]);
+    cargo.env("NETMON_SOAK_MINUTES", minutes.to_string());
+    sh::run(
+        &format!("soak ({minutes} minutes; result also in target/soak.md)"),
+        test::with_tools(&mut cargo, &netmon)?,
+    )
 }

@@ -87,6 +87,12 @@ enum Chore {
         #[arg(value_enum)]
         subject: Option<bench::Subject>,
     },
+    /// Churn and traffic on a real engine for a long time: what netmon holds stays flat; needs root.
+    Soak {
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -108,6 +114,7 @@ fn main() -> ExitCode {
         Chore::Dashboards { preview: true, .. } => dashboards::run(Wish::Preview),
         Chore::Dashboards { .. } => dashboards::run(Wish::Make),
         Chore::Bench { subject } => bench::run(subject),
+        Chore::Soak { minutes } => bench::soak(minutes),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
