@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what netmon costs (`netmon/benches/costs`), with a real engine (`tests/benches/node`), and what its
-//! dashboards cost Prometheus (`tests/benches/week`). `cargo xtask soak`: whether it stays as it is (`tests/benches/soak`).
+//! `cargo xtask bench`: what netmon costs (`netmon/benches/costs`), with a real engine (`tests/benches/node`), how it
+//! grows (`tests/benches/scale`), and what its dashboards cost Prometheus (`tests/benches/week`). `cargo xtask soak`: whether it stays as it is (`tests/benches/soak`).
 
 use clap::ValueEnum;
 
@@ -12,6 +12,8 @@ pub(crate) enum Subject {
     Costs,
     /// A node with an engine: some minutes.
     Node,
+    /// Up to a thousand containers, beside Prometheus' node exporter: some minutes.
+    Scale,
     /// The dashboards' queries on a week of data: some minutes.
     Week,
 }
@@ -19,7 +21,7 @@ pub(crate) enum Subject {
 /// Measures one thing or all, prints the tables, and fails if a bound is not kept.
 pub(crate) fn run(subject: Option<Subject>) -> anyhow::Result<()> {
     let wanted = |it| subject.is_none_or(|subject| subject == it);
-    setup::run(Purpose::Test)?;
+    setup::run(Purpose::Bench)?;
     let netmon = build::run(true)?;
     // All are measured, whatever the first of them says.
     let mut outcomes = Vec::new();
@@ -36,6 +38,11 @@ pub(crate) fn run(subject: Option<Subject>) -> anyhow::Result<()> {
             Subject::Node,
             "node",
             "measure a node with an engine (some minutes; results also in target/bench-node.jsonl)",
+        ),
+        (
+            Subject::Scale,
+            "scale",
+            "measure up to a thousand containers (some minutes; results also in target/bench-scale.jsonl, scale.md and scale.svg)",
         ),
         (
             Subject::Week,

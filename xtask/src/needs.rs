@@ -26,6 +26,8 @@ pub(crate) enum Purpose {
     Vm,
     /// Draw the dashboards.
     Preview,
+    /// Measure.
+    Bench,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
             Self::Test => "test",
             Self::Vm => "vm",
             Self::Preview => "preview",
+            Self::Bench => "bench",
         }
     }
 
@@ -44,9 +47,9 @@ impl Purpose {
     pub(crate) fn includes(self, other: Self) -> bool {
         match other {
             Self::Build => true,
-            Self::Demo => matches!(self, Self::Demo | Self::Test | Self::Vm | Self::Preview),
-            Self::Test => matches!(self, Self::Test | Self::Vm),
-            Self::Lint | Self::Vm | Self::Preview => self == other,
+            Self::Demo => matches!(self, Self::Demo | Self::Test | Self::Vm | Self::Preview | Self::Bench),
+            Self::Test => matches!(self, Self::Test | Self::Vm | Self::Bench),
+            Self::Lint | Self::Vm | Self::Preview | Self::Bench => self == other,
         }
     }
 }
@@ -170,6 +173,12 @@ pub(crate) const NEEDS: &[Need] = &[
         remedy: Remedy::Unpacked("prometheus"),
     },
     Need {
+        what: "Prometheus' node exporter (to compare with)",
+        purpose: Purpose::Bench,
+        find: || file(&node_exporter()),
+        remedy: Remedy::Unpacked("prometheus-node-exporter"),
+    },
+    Need {
         what: "a newer Docker engine",
         purpose: Purpose::Test,
         find: || file(&new_engine().join("dockerd")),
@@ -225,6 +234,11 @@ pub(crate) const CLIPPY_DRIVER: &str = "/usr/bin/clippy-driver";
 /// Where Prometheus is unpacked.
 pub(crate) fn prometheus() -> PathBuf {
     sh::tools().join("prometheus")
+}
+
+/// The node exporter, unpacked.
+pub(crate) fn node_exporter() -> PathBuf {
+    sh::tools().join("prometheus-node-exporter/usr/bin/prometheus-node-exporter")
 }
 
 /// Where the newer engine is unpacked.

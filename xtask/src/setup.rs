@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     kernel_programs::{endian, toolchain},
-    needs::{NEEDS, Need, Purpose, Remedy, new_engine, prometheus},
+    needs::{NEEDS, Need, Purpose, Remedy, new_engine},
     sh,
 };
 
@@ -53,7 +53,7 @@ pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
     for need in &missing {
         match need.remedy {
             Remedy::Packages(_) => {}
-            Remedy::Unpacked(package) => unpack(package, &prometheus())?,
+            Remedy::Unpacked(package) => unpack(package, &sh::tools().join(package))?,
             Remedy::Linker => linker()?,
             Remedy::NewEngine => sh::run(
                 "unpack a newer Docker engine, without installing it",

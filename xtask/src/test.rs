@@ -88,6 +88,7 @@ pub(crate) fn with_tools<'a>(command: &'a mut Command, netmon: &Path) -> anyhow:
     Ok(command
         .env("NETMON_TEST_BINARY", netmon)
         .env("NETMON_TEST_PROMETHEUS", needs::prometheus().join("usr/bin"))
+        .env("NETMON_TEST_NODE_EXPORTER", needs::node_exporter())
         .env("NETMON_TEST_NEW_ENGINE", needs::new_engine())
         .env("PATH", format!("{path}:/usr/sbin:/sbin"))
         // Errors say where and what; whose code passed them on helps nobody.

@@ -4,19 +4,23 @@
 //! Run with `cargo xtask bench`; needs root. Makes network namespaces of its own and removes them.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+mod reference;
 mod report;
 mod workload;
 mod world;
 
 use std::{
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use netmon::{
     datapath::{Datapath, SharedTracepoints, Tracepoints, host::Host, overlay::SharedOverlay, yardstick},
     metrics::{self, ExpositionOptions},
-    model::{collector::Collectors, snapshot::DockerHealth},
+    model::{collector::Collectors, counters::Traffic, snapshot::DockerHealth},
     netns::{enter::travel, rtnetlink::Client},
     observe::{
         Shared,
@@ -26,6 +30,7 @@ use netmon::{
     scrape::{Counting, Sources},
 };
 
+use reference::Reference;
 use report::Report;
 use world::World;
 
@@ -41,6 +46,8 @@ const REQUEST_BYTES: usize = 1000;
 const SCRAPES: usize = 15;
 /// Two interfaces each.
 const CONTAINERS: [usize; 3] = [10, 100, 1000];
+/// Of those, how many are compared with what is committed: enough to measure, few enough to stay in the caches.
+const COMPARED: usize = 100;
 /// Interfaces to measure attaching on.
 const ATTACHMENTS: usize = 40;
 /// As many as 200 containers on 3 networks have.
@@ -54,20 +61,22 @@ fn main() -> anyhow::Result<()> {
     println!("{} CPUs, attaching by {}\n", host.cpus, mode.as_str());
     let mut datapath = Datapath::load(host, mode, 16_384)?;
 
-    packets(&mut report, &mut datapath)?;
-    slots(&mut report, &datapath)?;
-    events(&mut report, datapath.host().cpus)?;
-    scrapes(&mut report, &datapath)?;
+    let mut reference = Reference::read()?;
+    packets(&mut report, &mut reference, &mut datapath)?;
+    slots(&mut report, &mut reference, &datapath)?;
+    events(&mut report, &mut reference, datapath.host().cpus)?;
+    scrapes(&mut report, &mut reference, &datapath)?;
     attaching(&mut report, &mut datapath, resident)?;
 
     print!("{report}");
     // cargo runs benchmarks in the package's folder.
     report.write("../target/bench.jsonl".as_ref())?;
+    reference.finish()?;
     report.verdict()
 }
 
 /// A packet, over an empty program on the same hook.
-fn packets(report: &mut Report, datapath: &mut Datapath) -> anyhow::Result<()> {
+fn packets(report: &mut Report, reference: &mut Reference, datapath: &mut Datapath) -> anyhow::Result<()> {
     let runs = yardstick::per_packet(datapath, PACKET_ROUNDS)?;
     let of = |name: &str| {
         runs.iter()
@@ -87,11 +96,19 @@ fn packets(report: &mut Report, datapath: &mut Datapath) -> anyhow::Result<()> {
             bound,
         );
     }
+    for program in ["traffic_ingress", "traffic_egress"] {
+        reference.add(
+            report,
+            &format!("packet, {program} over one with a hash lookup"),
+            of(program),
+            of("hashed"),
+        );
+    }
     Ok(())
 }
 
 /// What happens seldom: a packet that is thrown away, a segment's acknowledgement, a connection made.
-fn events(report: &mut Report, cpus: u32) -> anyhow::Result<()> {
+fn events(report: &mut Report, reference: &mut Reference, cpus: u32) -> anyhow::Result<()> {
     let runs = yardstick::per_event(cpus, || {
         // In the machine's own namespace, over loopback: the programs do not know the difference.
         if let Err(error) = workload::drops(DROPS).and_then(|()| workload::requests(REQUESTS, REQUEST_BYTES)) {
@@ -120,6 +137,20 @@ fn events(report: &mut Report, cpus: u32) -> anyhow::Result<()> {
         None,
     );
     report.add("a connection's change of state", time("tcp_state"), "ns", None);
+    for (what, program, empty) in [
+        (
+            "a dropped packet over an empty program",
+            "drops_kfree_skb",
+            "empty_drop",
+        ),
+        (
+            "a segment received over an empty program",
+            "tcp_round_trip",
+            "empty_segment",
+        ),
+    ] {
+        reference.add(report, what, time(program), time(empty));
+    }
     // Both ends are here, as on a node whose containers talk to each other.
     let segments = of("tcp_round_trip").map_or(f64::NAN, |runs| runs.count as f64) / REQUESTS as f64;
     let requests = 1e9 / 8.0 / (2 * REQUEST_BYTES) as f64;
@@ -133,7 +164,7 @@ fn events(report: &mut Report, cpus: u32) -> anyhow::Result<()> {
 }
 
 /// All counters of ten thousand interfaces.
-fn slots(report: &mut Report, datapath: &Datapath) -> anyhow::Result<()> {
+fn slots(report: &mut Report, reference: &mut Reference, datapath: &Datapath) -> anyhow::Result<()> {
     let map = datapath.traffic();
     let slots: Option<Vec<_>> = (0..10_000).map(|_| map.allocate()).collect();
     let slots = slots.ok_or_else(|| anyhow::anyhow!("the map has no room for ten thousand interfaces"))?;
@@ -148,11 +179,25 @@ fn slots(report: &mut Report, datapath: &Datapath) -> anyhow::Result<()> {
         "ms",
         Some(1.0),
     );
+    // As much memory, read the same way.
+    let figures = slots.len() * 2 * size_of::<Traffic>() / size_of::<u64>() * datapath.host().cpus as usize;
+    let plain: Vec<_> = (0..figures as u64).map(AtomicU64::new).collect();
+    let yardstick = best_of(50, || {
+        plain
+            .iter()
+            .fold(0_u64, |sum, figure| sum.wrapping_add(figure.load(Ordering::Relaxed)))
+    });
+    reference.add(
+        report,
+        "reading counters over reading as much memory",
+        milliseconds(best),
+        milliseconds(yardstick),
+    );
     Ok(())
 }
 
 /// A scrape with many containers, from the kernel to the page.
-fn scrapes(report: &mut Report, datapath: &Datapath) -> anyhow::Result<()> {
+fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) -> anyhow::Result<()> {
     for containers in CONTAINERS {
         let world = World::new(containers, 2)?;
         let shared = Shared::new(State::new(
@@ -207,6 +252,23 @@ fn scrapes(report: &mut Report, datapath: &Datapath) -> anyhow::Result<()> {
             None,
         );
         report.add(&name("series"), series as f64, "", None);
+        if containers == COMPARED {
+            let least = best_of(SCRAPES, || world.least());
+            let (reading, least) = (milliseconds(reading), milliseconds(least));
+            reference.add(
+                report,
+                "reading a namespace over the least that it takes",
+                reading,
+                least,
+            );
+            let lines = best_of(SCRAPES, || workload::lines(series));
+            reference.add(
+                report,
+                "encoding a series over formatting such a line",
+                milliseconds(encoding),
+                milliseconds(lines),
+            );
+        }
         report.add(
             &name("CPU of a scrape"),
             cpu * 1000.0,

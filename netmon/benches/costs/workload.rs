@@ -1,6 +1,7 @@
-//! Events for the programs on tracepoints, over loopback.
+//! Events for the programs on tracepoints, over loopback; and what a page is measured by.
 
 use std::{
+    fmt::Write as _,
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
     thread,
@@ -45,4 +46,19 @@ pub(crate) fn requests(count: usize, bytes: usize) -> io::Result<()> {
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the server panicked")))
     })
+}
+
+/// So many lines as a page has them, by the standard library's formatting alone.
+pub(crate) fn lines(count: usize) -> String {
+    let (container, service) = ("shop_service1.12.x3kq8v5n1c7d", "shop_service1");
+    let (stack, network, interface) = ("shop", "shop_network1", "eth1");
+    let mut text = String::new();
+    for number in 0..count {
+        let _infallible = writeln!(
+            text,
+            "netmon_container_network_receive_packets_total{{container=\"{container}\",service=\"{service}\",\
+             stack=\"{stack}\",network=\"{network}\",interface=\"{interface}\"}} {number}"
+        );
+    }
+    text
 }

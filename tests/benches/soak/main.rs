@@ -97,7 +97,7 @@ fn main() -> anyhow::Result<()> {
     )?;
     for name in STAYING {
         let shown = agree(&netmon, node, name)?;
-        write!(report, "`{name}`: the page and the kernel both say {shown:?}.\n")?;
+        writeln!(report, "`{name}`: the page and the kernel both say {shown:?}.")?;
     }
     let after = within(3 * LINGER, "everything that came to be gone", || {
         let after = rest(&netmon)?;

@@ -101,9 +101,19 @@ fn neighbours_that_find_each_other_lose_nothing() -> anyhow::Result<()> {
     ready(&netmon, 2)?;
     let all = [&a.netns, &b.netns, &third];
     let drops = Drops::with_node(&netmon)?;
+    // All of them forget the others, and leave groups. One after the other, each when the bridge knows of the last: what it
+    // sends on to a port whose other end is down is lost for good.
     for (number, netns) in all.iter().enumerate() {
-        // Forgets the others; joins and leaves groups, asks whether its addresses are taken, looks for routers.
         netns.run(&format!("ip link set {DEVICE} down"))?;
+        until("the bridge to know of it", || {
+            let ports = world.node()?.run("ip -br link show type veth")?;
+            let up = ports.lines().filter(|line| line.contains(" UP ")).count();
+            ensure!(up == all.len() - number - 1, "{ports}");
+            Ok(())
+        })?;
+    }
+    for (number, netns) in all.iter().enumerate() {
+        // Joins groups, asks whether its addresses are taken, looks for routers.
         netns.run(&format!(
             "sysctl -qw net.ipv6.conf.{DEVICE}.accept_dad=1 net.ipv6.conf.{DEVICE}.router_solicitations=2"
         ))?;
