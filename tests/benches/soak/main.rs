@@ -37,6 +37,8 @@ const SCRAPES_EVERY: Duration = Duration::from_secs(15);
 const LINGER: Duration = Duration::from_secs(20);
 /// Who makes containers, side by side.
 const CHURNERS: usize = 2;
+/// How long each rests after each: a node that does nothing but start containers is no node's day.
+const REST: Duration = Duration::from_secs(1);
 /// The network of everybody.
 const NETWORK: &str = "soak";
 /// The two that stay.
@@ -166,6 +168,7 @@ fn churn(
             node.docker_script(&flags, &script)?;
         }
         lived.fetch_add(1, Ordering::Relaxed);
+        thread::sleep(REST);
     }
     Ok(())
 }
