@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use netmon_tests::lab::{Engine, IMAGE, Lab, Node};
 
 use report::Report;
@@ -23,6 +24,8 @@ const RUNS: usize = 6;
 const CONTAINERS: usize = 20;
 /// How long it is watched idling.
 const IDLE: Duration = Duration::from_mins(1);
+/// How often it is looked, to compare what that costs.
+const LOOKS: u32 = 20;
 /// As a usual Prometheus does.
 const SCRAPES_EVERY: Duration = Duration::from_secs(15);
 
@@ -33,6 +36,7 @@ fn main() -> anyhow::Result<()> {
 
     starts(&mut report, node)?;
     idle(&mut report, node)?;
+    stats(&mut report, node)?;
 
     print!("{report}");
     // cargo runs benchmarks in the package's folder.
@@ -118,6 +122,51 @@ fn idle(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
         Some(0.1),
     );
     Ok(())
+}
+
+/// What a scrape costs, beside what people look with instead: `docker stats`, which has no networks and no drops.
+fn stats(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
+    let netmon = node.netmon(&[])?;
+    netmon.wait_ready()?;
+    // By its number in the node's own namespace of processes.
+    let dockerd = node.exec("cat /run/docker.pid")?;
+    let mut measure = |who: &str, stat: Said<'_, String>, look: Said<'_, ()>| -> anyhow::Result<()> {
+        look()?;
+        let (begin, before) = (Instant::now(), cpu(&stat()?)?);
+        for _ in 0..LOOKS {
+            look()?;
+        }
+        let (time, spent) = (begin.elapsed().as_secs_f64(), cpu(&stat()?)? - before);
+        let each = 1e3 / f64::from(LOOKS);
+        report.add(&format!("{who}, {CONTAINERS} containers"), time * each, "ms", None);
+        report.add(
+            &format!("{who}, {CONTAINERS} containers: CPU of the one who is asked"),
+            spent * each,
+            "ms",
+            None,
+        );
+        Ok(())
+    };
+    let stat = || Ok(std::fs::read_to_string(format!("/proc/{}/stat", netmon.pid()))?);
+    measure("a scrape of netmon", &stat, &|| netmon.page().map(drop))?;
+    let stat = || node.exec(&format!("cat /proc/{}/stat", dockerd.trim()));
+    measure("docker stats", &stat, &|| {
+        let shown = node.docker("stats --no-stream --format {{.Name}}={{.NetIO}}")?;
+        anyhow::ensure!(shown.lines().count() == CONTAINERS, "docker stats shows {shown}");
+        Ok(())
+    })
+}
+
+/// Something that is asked again and again.
+type Said<'a, T> = &'a dyn Fn() -> anyhow::Result<T>;
+
+/// The CPU time in seconds that a process has taken so far, by its `stat`.
+fn cpu(stat: &str) -> anyhow::Result<f64> {
+    // The name may have blanks in it; after it the fields are numbered from 3, and times are in ticks of 10 ms.
+    let (_, fields) = stat.rsplit_once(") ").context("no stat")?;
+    let mut ticks = fields.split(' ').skip(11).map(str::parse::<u32>);
+    let mut next = || -> anyhow::Result<u32> { Ok(ticks.next().context("a short stat")??) };
+    Ok(f64::from(next()? + next()?) / 100.0)
 }
 
 fn median(times: &mut [f64]) -> f64 {
