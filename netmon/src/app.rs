@@ -162,6 +162,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         },
         was_ready: AtomicBool::new(false),
     });
+    process::give_memory_back();
     // All that needs more is done, or is another thread's.
     privilege::keep_or_warn(Duty::Serve);
     if let Ok(health) = process::read() {

@@ -1,4 +1,4 @@
-//! Reads what the kernel says of netmon's own process.
+//! netmon's own process: what the kernel says of it, and its memory.
 
 use procfs::{
     CurrentSI as _, KernelStats, ProcError,
@@ -11,6 +11,15 @@ use crate::{model::snapshot::ProcessHealth, privilege};
 #[derive(Debug, thiserror::Error)]
 #[error("netmon's own process could not be read from /proc/self: {0}")]
 pub struct ProcessError(#[from] ProcError);
+
+/// Gives back to the kernel what memory is free: reading the kernel's types, as programs are loaded, takes some thirty
+/// megabytes for a moment, which the C library would keep for good.
+#[expect(unsafe_code, reason = "no library has this")]
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it moves nothing that is in use, and takes the allocator's own locks.
+    let _given = unsafe { libc::malloc_trim(0) };
+}
 
 /// Reads the process.
 pub fn read() -> Result<ProcessHealth, ProcessError> {
