@@ -21,6 +21,7 @@ use crate::{
     docker,
     http::{self, Access, AccessError, HttpError, Pages, Server},
     metrics::{self, ExpositionOptions},
+    model::limits::{Caps, Limits},
     netns::{
         enter::{EnterError, inside},
         rtnetlink::{Client, NetlinkError},
@@ -149,6 +150,10 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         overlay,
         collectors,
         retired: Mutex::default(),
+        limits: Mutex::new(Limits::new(Caps {
+            series: config.series,
+            container_series: config.container_series,
+        })),
     });
     let page = Arc::new(Page {
         reader: Reader::start(Arc::clone(&sources)).map_err(no_thread)?,

@@ -24,10 +24,11 @@ use crate::{
         counters::{Directions, Totals},
         interface::Device,
         inventory::{Container, ContainerId, Inventory, Sandbox},
+        limits::{Limits, OVER},
         place::Place,
         snapshot::{
             AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth,
-            DropRows, Health, InterfaceRow, MapRow, MemberRows, OverlayRows, ProgramRow, QueueRow, ServiceRow,
+            DropRows, Health, InterfaceRow, LimitHealth, MapRow, MemberRows, OverlayRows, ProgramRow, QueueRow, ServiceRow,
             Snapshot, SocketRows, TcpRow, VxlanRow,
         },
     },
@@ -68,6 +69,8 @@ pub struct Sources {
     pub collectors: Collectors,
     /// What the kernel has forgotten and nobody was told whose it was.
     pub retired: Mutex<drops::Retired>,
+    /// What is shown by itself, and what is summed up.
+    pub limits: Mutex<Limits>,
 }
 
 impl Sources {
@@ -135,7 +138,7 @@ impl Sources {
             });
         }
         let health = self.health(docker, attach, collectors, maps, programs);
-        Snapshot {
+        let mut snapshot = Snapshot {
             node: inventory.node.clone(),
             containers,
             interfaces,
@@ -150,6 +153,21 @@ impl Sources {
             buffers,
             networks,
             health,
+        };
+        self.limit(&mut snapshot);
+        snapshot
+    }
+
+    /// Sums up what is over the limits, and says so when that begins.
+    fn limit(&self, snapshot: &mut Snapshot) {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        for (limit, over) in limits.apply(snapshot, Instant::now()) {
+            warn!(
+                limit,
+                over,
+                "more than a limit allows: what is over it is summed up as \"{OVER}\"; netmon_over_limit says how much \
+                 that is, and the README (--limit.*) how to allow more"
+            );
         }
     }
 
@@ -319,6 +337,7 @@ impl Sources {
             attach,
             programs,
             maps,
+            limits: LimitHealth::default(),
             collectors,
             web_config: None,
             process: None,
@@ -457,6 +476,7 @@ fn containers(inventory: &Inventory, state: &State) -> Vec<ContainerRow> {
             container: Arc::clone(container),
             state,
             shares_with,
+            is_shown: true,
         }
     };
     inventory.containers.values().map(row).collect()

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     buffers::{ContainerBuffers, NodeBuffers, Queue},
+    collector::Collector,
     counters::{Directions, Totals},
     interface::Device,
     inventory::{Container, Identity, Network, Node},
@@ -166,6 +167,8 @@ pub struct ContainerRow {
     pub state: ContainerState,
     /// The name of the container whose interfaces it uses, where it uses another's.
     pub shares_with: Option<String>,
+    /// It is within the limits, and shown by itself.
+    pub is_shown: bool,
 }
 
 /// What netmon does for a container.
@@ -350,6 +353,8 @@ pub struct Health {
     pub programs: Vec<ProgramRow>,
     /// The kernel maps in use.
     pub maps: Vec<MapRow>,
+    /// What is over a limit.
+    pub limits: LimitHealth,
     /// What each collector took, and whether it gave everything it should.
     pub collectors: Vec<CollectorRow>,
     /// Whether the web configuration in force is its file's; none where there is no file.
@@ -380,6 +385,34 @@ pub struct AttachHealth {
     pub delay: Histogram,
     /// Interfaces that stayed without programs, by reason.
     pub failures: BTreeMap<&'static str, u64>,
+}
+
+/// What is over a limit, and so summed up instead of shown by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitHealth {
+    /// How many: containers that are over that of series, interfaces and reasons of drops over that of a container,
+    /// services.
+    pub over: [(&'static str, usize); 3],
+    /// Of each collector, whether it sums anything up.
+    pub limited: [(Collector, bool); 7],
+}
+
+impl Default for LimitHealth {
+    fn default() -> Self {
+        Self {
+            over: ["series", "container_series", "services"].map(|limit| (limit, 0)),
+            limited: [
+                Collector::Traffic,
+                Collector::Drops,
+                Collector::Tcp,
+                Collector::Sockets,
+                Collector::Buffers,
+                Collector::Service,
+                Collector::Docker,
+            ]
+            .map(|collector| (collector, false)),
+        }
+    }
 }
 
 /// Observations in buckets. Bounds are upper bounds, in the metric's unit; the last one is infinity.

@@ -15,7 +15,7 @@ use crate::model::{
     protocols::Losses,
     snapshot::{
         AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRow,
-        DropRows, EncryptedRow, Health, Histogram, InterfaceRow, MapRow, MemberRow, MemberRows, OverlayNetworkRow,
+        DropRows, EncryptedRow, Health, Histogram, InterfaceRow, LimitHealth, MapRow, MemberRow, MemberRows, OverlayNetworkRow,
         OverlayRow, OverlayRows, PeerRow, ProcessHealth, ProgramRow, QueueRow, ServiceRow, Snapshot, SocketRows,
         TcpRow, UnattributedRow, UnderlayRow, VirtualAddressRow, VxlanRow,
     },
@@ -145,6 +145,7 @@ pub(super) fn snapshot() -> Snapshot {
                 container: container(&web, 'a', "default", Sandbox::Absent),
                 state: ContainerState::Ended,
                 shares_with: None,
+                is_shown: true,
             },
             ContainerRow {
                 container: container(
@@ -155,11 +156,13 @@ pub(super) fn snapshot() -> Snapshot {
                 ),
                 state: ContainerState::Observed,
                 shares_with: None,
+                is_shown: true,
             },
             ContainerRow {
                 container: container(&sidecar, 'c', "container:bbbb", Sandbox::Shared("b".repeat(64).into())),
                 state: ContainerState::Shared,
                 shares_with: Some(web.container.clone()),
+                is_shown: true,
             },
         ],
         interfaces: vec![
@@ -441,6 +444,7 @@ fn health() -> Health {
             max_entries: 4096,
             update_failures: 0,
         }],
+        limits: LimitHealth::default(),
         collectors: vec![
             collector(Collector::Traffic, 1500, true),
             collector(Collector::Vxlan, 20, false),
