@@ -165,6 +165,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             collectors,
             series_limit: config.series,
         },
+        monitor: server.monitor(),
         was_ready: AtomicBool::new(false),
     });
     // All that needs more is done, or is another thread's.
@@ -229,6 +230,7 @@ struct Page {
     engine: docker::Watch,
     access: Arc<Access>,
     options: ExpositionOptions,
+    monitor: http::Monitor,
     was_ready: AtomicBool,
 }
 
@@ -239,6 +241,7 @@ impl Pages for Page {
             .snapshot(self.engine.health())
             .map_err(|error| error.to_string())?;
         snapshot.health.web_config = self.access.is_current();
+        snapshot.health.http = self.monitor.health();
         if self.options.exporter_metrics {
             snapshot.health.process = process::read().ok();
         }

@@ -17,6 +17,7 @@ use crate::{
         SharedTracepoints,
         drops::DropsMap,
         overlay::{OverlayMap, SharedOverlay},
+        tcp::TcpMap,
         traffic::TrafficMap,
     },
     model::{
@@ -28,7 +29,7 @@ use crate::{
         place::Place,
         snapshot::{
             AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth,
-            DropRows, Health, InterfaceRow, LimitHealth, MapRow, MemberRows, OverlayRows, ProgramRow, QueueRow, ServiceRow,
+            DropRows, Health, HttpHealth, InterfaceRow, LimitHealth, MapRow, MemberRows, OverlayRows, ProgramRow, QueueRow, ServiceRow,
             Snapshot, SocketRows, TcpRow, VxlanRow,
         },
     },
@@ -205,7 +206,7 @@ impl Sources {
                         drops.entries,
                         drops.lost.iter().map(|(_, packets)| packets).sum(),
                     ));
-                    if drops.entries > DropsMap::NEARLY_FULL {
+                    if drops.strangers > DropsMap::MANY_STRANGERS {
                         let foreign = retired.take_over(&drops, state, begin);
                         if let Err(error) = map.forget(|netns| foreign.binary_search(&netns).is_ok()) {
                             warn!(%error, "drops of other namespaces stay in the kernel's map");
@@ -235,13 +236,16 @@ impl Sources {
             return (Vec::new(), Vec::new());
         }
         let begin = Instant::now();
-        let tracepoints = self.tracepoints.lock();
+        let mut tracepoints = self.tracepoints.lock();
         let mut events = None;
+        let mut strangers = 0;
         let mut is_whole = false;
-        if let Some(map) = &tracepoints.tcp {
+        if let Some(map) = &mut tracepoints.tcp {
             programs.extend(map.programs());
-            match map.read().and_then(|events| Ok((events, map.lost()?))) {
-                Ok((read, lost)) => {
+            let read = map.read();
+            match read.and_then(|events| Ok((map.settle(&events)?, events, map.lost()?))) {
+                Ok((others, read, lost)) => {
+                    strangers = others;
                     maps.extend(map.rows(read.len() as u64, lost));
                     is_whole = map.is_whole();
                     events = Some(read);
@@ -250,6 +254,14 @@ impl Sources {
             }
         }
         let rows = tcp::rows(events.as_ref(), state, begin);
+        if let (Some(map), Some(events)) = (&mut tracepoints.tcp, &events)
+            && strangers > TcpMap::MANY_STRANGERS
+        {
+            let foreign = tcp::foreign(events, state, begin);
+            if let Err(error) = map.forget(|netns| foreign.contains(&netns)) {
+                warn!(%error, "TCP events of other namespaces stay in the kernel's map");
+            }
+        }
         collectors.push(CollectorRow {
             collector: Collector::Tcp.as_str(),
             duration: begin.elapsed(),
@@ -272,9 +284,13 @@ impl Sources {
         let begin = Instant::now();
         let mut map = self.overlay.lock();
         let mut tunnels = None;
-        if let Some(map) = &*map {
+        if let Some(map) = &mut *map {
             programs.extend(map.programs());
-            match map.read().and_then(|tunnels| Ok((tunnels, map.lost()?))) {
+            if let Err(error) = map.know(overlay::known(state)) {
+                warn!(%error, "tunnels share the room of those that nobody knows");
+            }
+            let read = map.read();
+            match read.and_then(|tunnels| Ok((tunnels, map.lost()?))) {
                 Ok((read, lost)) => {
                     maps.push(OverlayMap::row(read.len() as u64, lost));
                     tunnels = Some(read);
@@ -338,6 +354,7 @@ impl Sources {
             programs,
             maps,
             limits: LimitHealth::default(),
+            http: HttpHealth::default(),
             collectors,
             web_config: None,
             process: None,

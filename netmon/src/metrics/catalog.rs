@@ -303,6 +303,10 @@ families! {
             "Whether series of the collector were summed up to keep within a limit (of members: left out). What is summed up has (over the limit) for the name of the container, the interface, the reason or the service; sums by service, by network and of the node are what they would be without.";
         OVER_LIMIT: Gauge<Limit> = Netmon, "netmon_over_limit",
             "How many are over a limit, and so summed up: containers over that of the page (series, --limit.series), their own interfaces and reasons of drops over that of a container (container_series, --limit.container-series), services (services, a tenth of --limit.series).";
+        HTTP_CONNECTIONS: Gauge<Unlabelled> = Netmon, "netmon_http_connections",
+            "Open connections of those who ask for pages. There are 256 at most.";
+        HTTP_TURNED_AWAY: Counter<Reason> = Netmon, "netmon_http_turned_away",
+            "How often somebody who asks for pages was turned away: connections (there were too many; the one that was silent longest had to go), scrapes (too many at once, --web.max-requests), slow (a request took too long to come, or an answer to be taken), malformed (no request, or too long a one).";
         WEB_CONFIG_SUCCESS: Gauge<Unlabelled> = Netmon, "netmon_web_config_last_reload_success",
             "Whether the web configuration in force is what its file says now. Not there without --web.config.file.";
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::{
     collector::{Collector, Collectors},
-    snapshot::{AttachHealth, CollectorRow, DockerHealth, Health, LimitHealth, MapRow, ProgramRow},
+    snapshot::{AttachHealth, CollectorRow, DockerHealth, Health, HttpHealth, LimitHealth, MapRow, ProgramRow},
 };
 
 /// Writes everything but the count of series.
@@ -21,6 +21,7 @@ pub(super) fn encode(page: &mut Page<'_>, health: &Health) -> fmt::Result {
         programs,
         maps,
         limits,
+        http,
         collectors,
         web_config,
         process: _,
@@ -30,6 +31,7 @@ pub(super) fn encode(page: &mut Page<'_>, health: &Health) -> fmt::Result {
     encode_programs(page, programs)?;
     encode_maps(page, maps)?;
     encode_limits(page, limits)?;
+    encode_http(page, http)?;
     encode_collectors(page, collectors)?;
     match web_config {
         Some(is_current) => catalog::WEB_CONFIG_SUCCESS.encode_value(page, *is_current),
@@ -103,6 +105,17 @@ fn encode_limits(page: &mut Page<'_>, limits: &LimitHealth) -> fmt::Result {
     let over = limits.over.iter();
     let over = Rows::new(over.map(|(limit, over)| (Limit { limit }.block(), *over)));
     catalog::OVER_LIMIT.encode(page, over.each(|over| *over))
+}
+
+fn encode_http(page: &mut Page<'_>, http: &HttpHealth) -> fmt::Result {
+    let HttpHealth {
+        connections,
+        turned_away,
+    } = http;
+    catalog::HTTP_CONNECTIONS.encode_value(page, *connections)?;
+    let reasons = turned_away.iter();
+    let reasons = Rows::new(reasons.map(|(reason, count)| (Reason { reason }.block(), *count)));
+    catalog::HTTP_TURNED_AWAY.encode(page, reasons.each(|count| *count))
 }
 
 fn encode_collectors(page: &mut Page<'_>, collectors: &[CollectorRow]) -> fmt::Result {

@@ -355,6 +355,8 @@ pub struct Health {
     pub maps: Vec<MapRow>,
     /// What is over a limit.
     pub limits: LimitHealth,
+    /// Who asks for pages.
+    pub http: HttpHealth,
     /// What each collector took, and whether it gave everything it should.
     pub collectors: Vec<CollectorRow>,
     /// Whether the web configuration in force is its file's; none where there is no file.
@@ -385,6 +387,15 @@ pub struct AttachHealth {
     pub delay: Histogram,
     /// Interfaces that stayed without programs, by reason.
     pub failures: BTreeMap<&'static str, u64>,
+}
+
+/// Who asks for pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpHealth {
+    /// Connections that are open.
+    pub connections: usize,
+    /// How often somebody was turned away, by reason.
+    pub turned_away: Vec<(&'static str, u64)>,
 }
 
 /// What is over a limit, and so summed up instead of shown by itself.

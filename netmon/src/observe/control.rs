@@ -7,7 +7,7 @@
 //! others for half of the time; on a node that is never quiet, for nine tenths.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -53,6 +53,11 @@ const ROUND: Duration = Duration::from_mins(1);
 const DEAF_ROUND: Duration = Duration::from_secs(2);
 /// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds.
 const GATHER: Duration = Duration::from_millis(5);
+/// But no longer than this: a container can make news without end.
+const GATHER_MOST: Duration = Duration::from_millis(50);
+/// After a look into a namespace, how many times as long as it took until the next one: whoever changes something in his
+/// namespace all the time, or has thousands of devices there, gets a tenth of this thread's time. Others never notice.
+const LOOK_REST: u32 = 9;
 /// No programs for a container that is not this old: many that are short-lived never need them, and whoever started it
 /// may be starting the next one.
 const AGE: Duration = Duration::from_secs(1);
@@ -122,6 +127,7 @@ impl Control {
             tracepoints,
             underlay: Underlay::new(overlay),
             dirty: BTreeSet::new(),
+            rested: BTreeMap::new(),
             list: true,
             last_change: Instant::now(),
             waiting_since: None,
@@ -163,6 +169,8 @@ struct Loop {
     underlay: Underlay,
     /// Namespaces to look at again.
     dirty: BTreeSet<NetnsId>,
+    /// When they may be looked at again, those that were looked at a moment ago.
+    rested: BTreeMap<NetnsId, Instant>,
     /// The directory is to be listed again.
     list: bool,
     last_change: Instant,
@@ -199,12 +207,13 @@ impl Loop {
     /// Sleeps until there is something to do, and takes in all that was told meanwhile.
     fn wait(&mut self, inbox: &Receiver<Signal>) -> ControlFlow<()> {
         let deadline = self.deadline();
-        let mut first = true;
+        let mut end = None;
         loop {
-            let patience = if first {
-                deadline.saturating_duration_since(Instant::now())
-            } else {
-                GATHER
+            let now = Instant::now();
+            let patience = match end {
+                None => deadline.saturating_duration_since(now),
+                Some(end) if end <= now => return ControlFlow::Continue(()),
+                Some(_) => GATHER,
             };
             match inbox.recv_timeout(patience) {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
@@ -216,7 +225,7 @@ impl Loop {
                 }
                 Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
             }
-            first = false;
+            end.get_or_insert(now + GATHER_MOST);
         }
     }
 
@@ -231,6 +240,10 @@ impl Loop {
             Some(self.next_round),
             attach.filter(|_| self.datapath.is_some()),
             state.next_expiry(),
+            self.dirty
+                .iter()
+                .map(|netns| self.rested.get(netns).copied().unwrap_or(now))
+                .min(),
         ]
         .into_iter()
         .flatten()
@@ -322,12 +335,17 @@ impl Loop {
                 Err(_) => {}
             }
         }
+        let now = Instant::now();
+        self.rested.retain(|_, until| *until > now);
+        let rested = &self.rested;
+        let due: Vec<NetnsId> = self
+            .dirty
+            .extract_if(.., |netns| !rested.contains_key(netns))
+            .collect();
         {
             let state = self.shared.lock();
-            let changed = std::mem::take(&mut self.dirty);
             files.extend(
-                changed
-                    .iter()
+                due.iter()
                     .filter_map(|netns| state.namespaces().get(netns))
                     .map(|namespace| (namespace.file.clone(), None)),
             );
@@ -335,12 +353,17 @@ impl Loop {
         if files.is_empty() {
             return;
         }
-        let (shared, tracepoints) = (&self.shared, &self.tracepoints);
+        let (shared, tracepoints, rested) = (&self.shared, &self.tracepoints, &mut self.rested);
         let looked = travel(|traveller| {
             for (file, nsid) in &files {
-                if let Err(error) = look_into(shared, tracepoints, file, *nsid, traveller) {
+                let begin = Instant::now();
+                match look_into(shared, tracepoints, file, *nsid, traveller) {
+                    Ok(netns) => {
+                        let end = Instant::now();
+                        rested.insert(netns, end + (end - begin) * LOOK_REST);
+                    }
                     // Mostly gone already; the next listing says so. What cannot be entered shows as pending.
-                    debug!(path = %file.path.display(), %error, "cannot look into a namespace");
+                    Err(error) => debug!(path = %file.path.display(), %error, "cannot look into a namespace"),
                 }
             }
         });
@@ -452,10 +475,11 @@ fn look_into(
     file: &NetnsFile,
     nsid: Option<i32>,
     traveller: &mut Traveller,
-) -> Result<(), ReadError> {
+) -> Result<NetnsId, ReadError> {
     let _file = traveller.enter(&file.path)?;
     let mut client = Client::open()?;
     let netns = client.netns()?;
+    tracepoints.lock().watch(netns);
     let devices = client.devices()?;
     if file.role == Role::Sandbox {
         let addresses = devices
@@ -480,7 +504,8 @@ fn look_into(
         state.numbered(netns, nsid);
     }
     // A first reading at once: a device that is gone before any scrape has at least this.
-    take_reading(&mut state, netns, &mut client)
+    take_reading(&mut state, netns, &mut client)?;
+    Ok(netns)
 }
 
 /// Counts the sockets of an older namespace, which the calling thread is in: the kernel programs only count changes.

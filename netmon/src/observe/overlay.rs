@@ -129,6 +129,19 @@ fn counts(tunnels: &Tunnels, state: &mut State, now: Instant) -> (Vec<OverlayRow
     (clear, encrypted.collect())
 }
 
+/// The tunnels that there are, by what the namespaces here send to, whether or not anything passed yet.
+#[must_use]
+pub fn known(state: &State) -> BTreeSet<Tunnel> {
+    let mut known = BTreeSet::new();
+    for reach in networks(state).values() {
+        for remote in reach.remotes.iter().copied() {
+            let vxlan = reach.vnis.iter().map(|vni| TunnelKind::Vxlan { vni: *vni });
+            known.extend(vxlan.chain([TunnelKind::Esp]).map(|kind| Tunnel { kind, remote }));
+        }
+    }
+    known
+}
+
 /// The tunnels that can be forgotten: nothing passed for a while, and no network here sends to that node any more. What
 /// passes there again begins at nothing.
 #[must_use]

@@ -15,7 +15,7 @@ use crate::model::{
     protocols::Losses,
     snapshot::{
         AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRow,
-        DropRows, EncryptedRow, Health, Histogram, InterfaceRow, LimitHealth, MapRow, MemberRow, MemberRows, OverlayNetworkRow,
+        DropRows, EncryptedRow, Health, Histogram, HttpHealth, InterfaceRow, LimitHealth, MapRow, MemberRow, MemberRows, OverlayNetworkRow,
         OverlayRow, OverlayRows, PeerRow, ProcessHealth, ProgramRow, QueueRow, ServiceRow, Snapshot, SocketRows,
         TcpRow, UnattributedRow, UnderlayRow, VirtualAddressRow, VxlanRow,
     },
@@ -445,6 +445,10 @@ fn health() -> Health {
             update_failures: 0,
         }],
         limits: LimitHealth::default(),
+        http: HttpHealth {
+            connections: 1,
+            turned_away: vec![("connections", 0), ("scrapes", 2)],
+        },
         collectors: vec![
             collector(Collector::Traffic, 1500, true),
             collector(Collector::Vxlan, 20, false),

@@ -24,6 +24,11 @@ use crate::{
 /// a container.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a namespace that is none of ours is remembered after it was last asked for: longer than between two scrapes.
+const ASKED_AGAIN: Duration = Duration::from_mins(10);
+/// As long as there are no more, nothing is forgotten.
+const FEW: usize = 4096;
+
 /// Loopback's number in every namespace.
 const LOOPBACK: u32 = 1;
 
@@ -32,23 +37,45 @@ const LOOPBACK: u32 = 1;
 pub struct Sites(BTreeMap<InterfaceId, Known>);
 
 #[derive(Debug)]
-enum Known {
+struct Known {
+    asked: Instant,
+    answer: Answer,
+}
+
+#[derive(Debug)]
+enum Answer {
     Open(Instant),
     Decided(Site),
+}
+
+impl Sites {
+    /// Forgets namespaces that are none of ours and were not asked for in a while: their counts are in no map any more.
+    pub(super) fn forget(&mut self, now: Instant, is_known: impl Fn(NetnsId) -> bool) {
+        if self.0.len() > FEW {
+            self.0.retain(|id, known| {
+                now.saturating_duration_since(known.asked) < ASKED_AGAIN || is_known(id.netns)
+            });
+        }
+    }
 }
 
 impl State {
     /// Where something belongs that was counted there; nothing if that is not decided yet.
     pub fn site(&mut self, id: InterfaceId, now: Instant) -> Option<Site> {
-        let since = match self.sites.0.get(&id) {
-            Some(Known::Decided(site)) => return Some(site.clone()),
-            Some(Known::Open(since)) => *since,
+        let since = match self.sites.0.get_mut(&id) {
+            Some(Known { asked, answer }) => {
+                *asked = now;
+                match answer {
+                    Answer::Decided(site) => return Some(site.clone()),
+                    Answer::Open(since) => *since,
+                }
+            }
             None => now,
         };
         let late = now.saturating_duration_since(since) >= PATIENCE;
         let site = self.decide(id, late);
-        let known = site.clone().map_or(Known::Open(since), Known::Decided);
-        self.sites.0.insert(id, known);
+        let answer = site.clone().map_or(Answer::Open(since), Answer::Decided);
+        self.sites.0.insert(id, Known { asked: now, answer });
         site
     }
 
