@@ -300,9 +300,9 @@ families! {
         EXPOSED_SERIES: Gauge<ByCollector> = Netmon, "netmon_exposed_series",
             "Series of the collector on this page.";
         SERIES_LIMITED: Gauge<ByCollector> = Netmon, "netmon_series_limited",
-            "Whether series of the collector were summed up to keep within a limit (of members: left out). What is summed up has (over the limit) for the name of the container, the interface, the reason or the service; sums by service, by network and of the node are what they would be without.";
+            "Whether series of the collector were summed up to keep within a limit (of members: left out). What is summed up has (over the limit) for the name of the container, the interface, the reason, the service or the peer; sums by service, by network and of the node are what they would be without.";
         OVER_LIMIT: Gauge<Limit> = Netmon, "netmon_over_limit",
-            "How many are over a limit, and so summed up: containers over that of the page (series, --limit.series), their own interfaces and reasons of drops over that of a container (container_series, --limit.container-series), services (services, a tenth of --limit.series).";
+            "How many are over a limit, and so summed up: containers over that of the page (series, --limit.series), their own interfaces and reasons of drops over that of a container (container_series, --limit.container-series), services (services, a tenth of --limit.series), other nodes' addresses that packets came from and nothing here sends to (peers, 64).";
         HTTP_CONNECTIONS: Gauge<Unlabelled> = Netmon, "netmon_http_connections",
             "Open connections of those who ask for pages. There are 256 at most.";
         HTTP_TURNED_AWAY: Counter<Reason> = Netmon, "netmon_http_turned_away",

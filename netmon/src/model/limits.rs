@@ -26,9 +26,11 @@ use super::{
     counters::{Directions, Totals},
     interface::{Device, DeviceKind},
     inventory::Identity,
+    overlay::OuterCounts,
     protocols::Losses,
     snapshot::{
-        ConnectionsRow, ContainerState, DropRow, InterfaceRow, LimitHealth, QueueRow, ServiceRow, Snapshot, TcpRow,
+        ConnectionsRow, ContainerState, DropRow, EncryptedRow, InterfaceRow, LimitHealth, OverlayRow, OverlayRows,
+        QueueRow, ServiceRow, Snapshot, TcpRow,
     },
     tcp::{Events, NO_NETWORK, Segments},
 };
@@ -57,6 +59,8 @@ const OF_NODE: usize = 400;
 const SHARE: usize = 10;
 /// How many services are told apart in the sums of containers over the limit. The rest of the rest is one sum.
 const MOST_GROUPS: usize = 256;
+/// How many nodes are shown that nothing here sends to.
+const MOST_STRANGERS: usize = 64;
 /// How long a service that is told apart there stays so when no container of it is over the limit.
 const GROUP_KEPT: Duration = Duration::from_mins(10);
 
@@ -80,6 +84,8 @@ pub struct Limits {
     members: HashMap<Arc<Identity>, Member>,
     groups: BTreeMap<(String, String), Group>,
     services: BTreeSet<(String, String, Arc<str>)>,
+    /// Nodes that nothing here sends to and that are shown.
+    peers: BTreeSet<Arc<str>>,
     /// How many series there is still room for.
     left: usize,
     sums: Sums,
@@ -97,6 +103,8 @@ struct Sums {
     losses: Remainder<Losses>,
     queues: Remainder<u64>,
     services: Remainder<Directions<Totals>>,
+    clear: Remainder<Directions<OuterCounts>>,
+    encrypted: Remainder<Directions<OuterCounts>>,
 }
 
 /// A container.
@@ -159,6 +167,7 @@ impl Limits {
             members: HashMap::new(),
             groups: BTreeMap::new(),
             services: BTreeSet::new(),
+            peers: BTreeSet::new(),
             left: 0,
             sums: Sums::default(),
             said: BTreeMap::new(),
@@ -188,6 +197,7 @@ impl Limits {
         self.sockets(snapshot, now);
         self.buffers(snapshot, now);
         self.services(snapshot, now);
+        self.peers(snapshot, now);
         for row in &mut snapshot.containers {
             let member = self.members.get(&row.container.identity);
             row.is_shown = member.is_none_or(|member| member.is_shown);
@@ -498,6 +508,70 @@ impl Limits {
         }
     }
 
+    /// Nodes that send to us and that nothing here sends to. Addresses are whatever somebody writes into a packet.
+    fn peers(&mut self, snapshot: &mut Snapshot, now: Instant) {
+        let OverlayRows {
+            clear, encrypted, peers, ..
+        } = &mut snapshot.overlay;
+        let of_clear = clear.iter().filter(|row| row.is_stranger).map(|row| &row.peer);
+        let of_encrypted = encrypted.iter().filter(|row| row.is_stranger).map(|row| &row.peer);
+        let here: BTreeSet<Arc<str>> = of_clear.chain(of_encrypted).cloned().collect();
+        self.peers.retain(|known| here.contains(known));
+        for peer in &here {
+            if self.peers.len() < MOST_STRANGERS {
+                self.peers.insert(Arc::clone(peer));
+            }
+        }
+        let is_shown = |is_stranger: bool, peer: &Arc<str>| !is_stranger || self.peers.contains(peer);
+        let none = Arc::new(Identity::default());
+        let key = |network: &Arc<str>, peer: &Arc<str>| Key {
+            identity: Arc::clone(&none),
+            network: Arc::clone(network),
+            what: Arc::clone(peer),
+        };
+        let over: Arc<str> = Arc::from(OVER);
+        let nothing: Arc<str> = Arc::from("");
+
+        let sums = &mut self.sums.clear;
+        sums.begin();
+        let mut must_be_encrypted = BTreeMap::new();
+        for mut row in take(clear) {
+            let its = || key(&row.network, &row.peer);
+            if is_shown(row.is_stranger, &row.peer) {
+                row.counts = sums.shown(its, row.counts);
+                clear.push(row);
+            } else {
+                must_be_encrypted.insert(Arc::clone(&row.network), row.must_be_encrypted);
+                sums.summed(its(), key(&row.network, &over), row.counts);
+            }
+        }
+        clear.extend(sums.finish(now).into_iter().map(|(key, counts)| OverlayRow {
+            must_be_encrypted: must_be_encrypted.get(&key.network).copied().unwrap_or(false),
+            is_stranger: true,
+            network: key.network,
+            peer: key.what,
+            counts,
+        }));
+
+        let sums = &mut self.sums.encrypted;
+        sums.begin();
+        for mut row in take(encrypted) {
+            let its = || key(&nothing, &row.peer);
+            if is_shown(row.is_stranger, &row.peer) {
+                row.counts = sums.shown(its, row.counts);
+                encrypted.push(row);
+            } else {
+                sums.summed(its(), key(&nothing, &over), row.counts);
+            }
+        }
+        encrypted.extend(sums.finish(now).into_iter().map(|(key, counts)| EncryptedRow {
+            is_stranger: true,
+            peer: key.what,
+            counts,
+        }));
+        peers.retain(|row| is_shown(here.contains(&row.peer), &row.peer));
+    }
+
     /// Lets go of rows and groups that are gone.
     fn forget(&mut self, now: Instant) {
         let round = self.round;
@@ -524,7 +598,10 @@ impl Limits {
             losses,
             queues,
             services,
+            clear,
+            encrypted,
         } = &self.sums;
+        let peers = clear.len() + encrypted.len();
         let over = self.members.values().filter(|member| !member.is_shown).count();
         let in_containers = interfaces.len_of_shown(&self.members) + drops.len_of_shown(&self.members);
         LimitHealth {
@@ -532,6 +609,7 @@ impl Limits {
                 ("series", over),
                 ("container_series", in_containers),
                 ("services", services.len()),
+                ("peers", peers),
             ],
             limited: [
                 (Collector::Traffic, interfaces.len() > 0),
@@ -540,6 +618,7 @@ impl Limits {
                 (Collector::Sockets, losses.len() > 0),
                 (Collector::Buffers, queues.len() > 0 || over > 0),
                 (Collector::Service, services.len() > 0),
+                (Collector::Overlay, peers > 0),
                 (Collector::Docker, over > 0),
             ],
         }

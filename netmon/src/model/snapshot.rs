@@ -145,6 +145,8 @@ pub struct OverlayRow {
     pub peer: Arc<str>,
     /// The network was asked to encrypt them: there should be none.
     pub must_be_encrypted: bool,
+    /// Nothing here sends to that node: anybody may have written its address into a packet.
+    pub is_stranger: bool,
     /// How many.
     pub counts: Directions<OuterCounts>,
 }
@@ -154,6 +156,8 @@ pub struct OverlayRow {
 pub struct EncryptedRow {
     /// The other node, as above.
     pub peer: Arc<str>,
+    /// As above.
+    pub is_stranger: bool,
     /// How many.
     pub counts: Directions<OuterCounts>,
 }
@@ -402,16 +406,16 @@ pub struct HttpHealth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitHealth {
     /// How many: containers that are over that of series, interfaces and reasons of drops over that of a container,
-    /// services.
-    pub over: [(&'static str, usize); 3],
+    /// services, nodes that nothing here sends to.
+    pub over: [(&'static str, usize); 4],
     /// Of each collector, whether it sums anything up.
-    pub limited: [(Collector, bool); 7],
+    pub limited: [(Collector, bool); 8],
 }
 
 impl Default for LimitHealth {
     fn default() -> Self {
         Self {
-            over: ["series", "container_series", "services"].map(|limit| (limit, 0)),
+            over: ["series", "container_series", "services", "peers"].map(|limit| (limit, 0)),
             limited: [
                 Collector::Traffic,
                 Collector::Drops,
@@ -419,6 +423,7 @@ impl Default for LimitHealth {
                 Collector::Sockets,
                 Collector::Buffers,
                 Collector::Service,
+                Collector::Overlay,
                 Collector::Docker,
             ]
             .map(|collector| (collector, false)),

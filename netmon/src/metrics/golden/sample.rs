@@ -283,6 +283,7 @@ fn between_nodes() -> OverlayRows {
         network: network.into(),
         peer: peer.into(),
         must_be_encrypted,
+        is_stranger: false,
         counts: counts(packets),
     };
     OverlayRows {
@@ -292,6 +293,7 @@ fn between_nodes() -> OverlayRows {
         ],
         encrypted: vec![EncryptedRow {
             peer: "192.0.2.13".into(),
+            is_stranger: false,
             counts: counts(800),
         }],
         networks: [("shop_front", 1450, 50), ("shop_secret", 1424, 76)]

@@ -9,6 +9,7 @@ use std::{
 use crate::model::{
     counters::{Directions, Totals},
     inventory::Identity,
+    overlay::OuterCounts,
     protocols::Losses,
     tcp::{Events, Segments},
 };
@@ -237,6 +238,18 @@ impl Counts for Directions<Totals> {
                 tcp_segments: f(one.tcp_segments, tcp_segments),
                 errors: f(one.errors, errors),
                 dropped: f(one.dropped, dropped),
+            }
+        })
+    }
+}
+
+impl Counts for Directions<OuterCounts> {
+    fn combine(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
+        self.zip(other, |one, other| {
+            let OuterCounts { packets, bytes } = other;
+            OuterCounts {
+                packets: f(one.packets, packets),
+                bytes: f(one.bytes, bytes),
             }
         })
     }

@@ -8,12 +8,13 @@ use std::{
 
 use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, prop_assert_ne, proptest};
 
-use super::{Caps, Limits, OF_NODE, OVER};
+use super::{Caps, Limits, MOST_STRANGERS, OF_NODE, OVER};
 use crate::model::{
     counters::{Directions, Totals},
     interface::{Device, DeviceKind},
     inventory::{Container, Identity, Sandbox},
-    snapshot::{ContainerRow, ContainerState, DropRow, InterfaceRow, ServiceRow, Snapshot},
+    overlay::OuterCounts,
+    snapshot::{ContainerRow, ContainerState, DropRow, InterfaceRow, OverlayRow, ServiceRow, Snapshot},
 };
 
 const SCRAPE: Duration = Duration::from_secs(15);
@@ -269,6 +270,35 @@ fn services_that_come_and_go_by_the_thousand_are_one_sum_beyond_a_tenth_of_the_p
         assert!(snapshot.services.len() <= most + 1, "{} services", snapshot.services.len());
         assert!(snapshot.health.limits.over[2].1 > 0);
     }
+}
+
+#[test]
+fn addresses_that_somebody_made_up_are_one_sum_beyond_the_first() {
+    let (mut limits, now) = (limits(1), Instant::now());
+    let row = |peer: String, is_stranger, packets| OverlayRow {
+        network: Arc::from("front"),
+        peer: Arc::from(peer),
+        must_be_encrypted: false,
+        is_stranger,
+        counts: Directions {
+            receive: OuterCounts { packets, bytes: 0 },
+            transmit: OuterCounts::default(),
+        },
+    };
+    limits.apply(&mut Snapshot::default(), now);
+    let mut snapshot = Snapshot::default();
+    // A node that there is comes late in the order of names.
+    snapshot.overlay.clear.push(row("zulu".to_owned(), false, 1000));
+    for number in 0..3000 {
+        snapshot.overlay.clear.push(row(format!("192.0.2.{number}"), true, 2));
+    }
+    limits.apply(&mut snapshot, now + SCRAPE);
+    let clear = &snapshot.overlay.clear;
+    assert_eq!(clear.len(), 1 + MOST_STRANGERS + 1);
+    let of = |peer: &str| clear.iter().find(|row| &*row.peer == peer).map(|row| row.counts.receive.packets);
+    assert_eq!(of("zulu"), Some(1000));
+    assert_eq!(of(OVER), Some(2 * (3000 - MOST_STRANGERS as u64)));
+    assert_eq!(snapshot.health.limits.over[3], ("peers", 3000 - MOST_STRANGERS));
 }
 
 #[test]
