@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what netmon costs (`netmon/benches/costs`), with a real engine (`tests/benches/node`), and what its
-//! dashboards cost Prometheus (`tests/benches/week`).
+//! `cargo xtask bench`: what netmon costs (`netmon/benches/costs`), with a real engine (`tests/benches/node`), with
+//! containers that come and go (`tests/benches/churn`), and what its dashboards cost Prometheus (`tests/benches/week`).
 
 use clap::ValueEnum;
 
@@ -12,6 +12,8 @@ pub(crate) enum Subject {
     Costs,
     /// A node with an engine: some minutes.
     Node,
+    /// Five thousand short-lived containers: some minutes.
+    Churn,
     /// The dashboards' queries on a week of data: some minutes.
     Week,
 }
@@ -36,6 +38,11 @@ pub(crate) fn run(subject: Option<Subject>) -> anyhow::Result<()> {
             Subject::Node,
             "node",
             "measure a node with an engine (some minutes; results also in target/bench-node.jsonl)",
+        ),
+        (
+            Subject::Churn,
+            "churn",
+            "measure five thousand short-lived containers (some minutes; results also in target/bench-churn.jsonl)",
         ),
         (
             Subject::Week,

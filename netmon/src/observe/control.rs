@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -55,6 +55,9 @@ const DEAF_ROUND: Duration = Duration::from_secs(2);
 const GATHER: Duration = Duration::from_millis(5);
 /// But no longer than this: a container can make news without end.
 const GATHER_MOST: Duration = Duration::from_millis(50);
+/// How much may wait to be heard. Whoever has more to tell waits; news of devices then waits in the kernel, which says when
+/// it has no room for more.
+const MOST_SIGNALS: usize = 8192;
 /// After a look into a namespace, how many times as long as it took until the next one: whoever changes something in his
 /// namespace all the time, or has thousands of devices there, gets a tenth of this thread's time. Others never notice.
 const LOOK_REST: u32 = 9;
@@ -100,7 +103,7 @@ pub enum Signal {
 /// The running loop.
 #[derive(Debug)]
 pub struct Control {
-    signals: Sender<Signal>,
+    signals: SyncSender<Signal>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -118,7 +121,7 @@ impl Control {
         tracepoints: SharedTracepoints,
         overlay: SharedOverlay,
     ) -> io::Result<Self> {
-        let (signals, inbox) = channel();
+        let (signals, inbox) = sync_channel(MOST_SIGNALS);
         let work = Loop {
             shared,
             places,
@@ -145,7 +148,7 @@ impl Control {
 
     /// Where to tell it things.
     #[must_use]
-    pub fn signals(&self) -> Sender<Signal> {
+    pub fn signals(&self) -> SyncSender<Signal> {
         self.signals.clone()
     }
 }

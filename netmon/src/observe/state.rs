@@ -460,10 +460,9 @@ impl State {
         let gone = self.departed.iter().filter(|departed| is_over(departed));
         self.forgotten.extend(gone.map(|departed| departed.netns));
         self.departed.retain(|departed| !is_over(departed));
-        let is_known = |netns| {
-            self.namespaces.contains_key(&netns) || self.departed.iter().any(|departed| departed.netns == netns)
-        };
-        self.sites.forget(now, is_known);
+        let departed = self.departed.iter().map(|departed| departed.netns);
+        self.sites
+            .forget(now, || self.namespaces.keys().copied().chain(departed).collect());
         self.services
             .retire(&over, &self.interfaces, &self.ended, &self.inventory);
     }
