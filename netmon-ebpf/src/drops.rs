@@ -21,7 +21,10 @@
 mod kernel;
 
 #[cfg(target_arch = "bpf")]
-#[expect(unsafe_code, reason = "a map's value is behind a raw pointer, and its symbol is what the kernel loads")]
+#[expect(
+    unsafe_code,
+    reason = "a map's value is behind a raw pointer, and its symbol is what the kernel loads"
+)]
 #[expect(
     clippy::inline_always,
     reason = "a call of another function of ours is not portable: see the check of objects in the build"

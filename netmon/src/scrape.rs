@@ -29,8 +29,8 @@ use crate::{
         place::Place,
         snapshot::{
             AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth,
-            DropRows, Health, HttpHealth, InterfaceRow, LimitHealth, MapRow, MemberRows, OverlayRows, ProgramRow, QueueRow, ServiceRow,
-            Snapshot, SocketRows, TcpRow, VxlanRow,
+            DropRows, Health, HttpHealth, InterfaceRow, LimitHealth, MapRow, MemberRows, OverlayRows, ProgramRow,
+            QueueRow, ServiceRow, Snapshot, SocketRows, TcpRow, VxlanRow,
         },
     },
     observe::{

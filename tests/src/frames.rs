@@ -226,7 +226,11 @@ pub fn wrong(source: [u8; 6], destination: [u8; 6]) -> anyhow::Result<Vec<Vec<u8
         frame
     };
     // Hop-by-hop options, routing, fragment, destination options, one behind the other, and once more.
-    let chain: Vec<u8> = [0_u8, 43, 44, 60].repeat(20).windows(2).flat_map(|it| [it[1], 0, 0, 0, 0, 0, 0, 0]).collect();
+    let chain: Vec<u8> = [0_u8, 43, 44, 60]
+        .repeat(20)
+        .windows(2)
+        .flat_map(|it| [it[1], 0, 0, 0, 0, 0, 0, 0])
+        .collect();
     let mut frames = vec![
         // Headers that end before they should.
         right[..IP].to_vec(),
@@ -283,7 +287,10 @@ fn with_checksum(frame: &[u8]) -> Option<Vec<u8>> {
     let mut frame = frame.to_vec();
     let header = frame.get_mut(IP..IP + length).filter(|it| it.len() >= 20)?;
     header[10..12].fill(0);
-    let mut sum: u32 = header.chunks_exact(2).map(|it| u32::from(u16::from_be_bytes([it[0], it[1]]))).sum();
+    let mut sum: u32 = header
+        .chunks_exact(2)
+        .map(|it| u32::from(u16::from_be_bytes([it[0], it[1]])))
+        .sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

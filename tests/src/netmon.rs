@@ -245,7 +245,10 @@ impl Netmon {
     pub fn said(&self) -> Vec<String> {
         let log = self.log();
         let is_detail = |line: &&str| matches!(line.split_whitespace().nth(1), Some("DEBUG" | "TRACE"));
-        log.lines().filter(|line| !is_detail(line)).map(ToOwned::to_owned).collect()
+        log.lines()
+            .filter(|line| !is_detail(line))
+            .map(ToOwned::to_owned)
+            .collect()
     }
 
     fn os_pid(&self) -> anyhow::Result<Pid> {

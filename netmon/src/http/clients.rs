@@ -71,6 +71,8 @@ struct Taken {
     stirred: Instant,
     /// Its request is being worked on.
     is_busy: bool,
+    /// It has had an answer.
+    was_answered: bool,
     /// It has been taking a page since then.
     takes_since: Option<Instant>,
     leave: Arc<Notify>,
@@ -116,6 +118,7 @@ impl Clients {
             address,
             stirred: now,
             is_busy: false,
+            was_answered: false,
             takes_since: None,
             leave: Arc::clone(&leave),
         };
@@ -200,7 +203,10 @@ impl Seat {
     pub(super) async fn while_busy<T>(&self, work: impl Future<Output = T>) -> T {
         self.change(|taken| taken.is_busy = true);
         let done = work.await;
-        self.change(|taken| taken.is_busy = false);
+        self.change(|taken| {
+            taken.is_busy = false;
+            taken.was_answered = true;
+        });
         done
     }
 
@@ -217,7 +223,12 @@ impl Seat {
     /// Counts how it ended, if that was not well.
     pub(super) fn failed(&self, error: &hyper::Error) {
         if error.is_timeout() || is_slow(error) {
-            self.clients.turn_away(Reason::Slow);
+            // One that was answered and asks for nothing more is not slow: it lets its connection lie until the next time.
+            let seats = self.clients.lock();
+            let is_done = |it: &Taken| it.was_answered && it.takes_since.is_none();
+            if !seats.taken.get(&self.number).is_some_and(is_done) {
+                self.clients.turn_away(Reason::Slow);
+            }
         } else if error.is_parse() || error.is_parse_too_large() {
             self.clients.turn_away(Reason::Malformed);
         }
@@ -277,7 +288,11 @@ mod tests {
     #[test]
     fn the_most_silent_of_those_who_are_most_goes() {
         let (clients, now) = (Arc::new(Clients::new(4)), Instant::now());
-        let sit = |address, second| clients.seat(address, now + Duration::from_secs(second)).expect("a seat");
+        let sit = |address, second| {
+            clients
+                .seat(address, now + Duration::from_secs(second))
+                .expect("a seat")
+        };
         let prometheus = sit(ONE, 0);
         let many: Vec<_> = (1..6).map(|second| sit(MANY, second)).collect();
         assert!(is_here(&clients, &prometheus), "it is silent longest, and alone");

@@ -201,14 +201,19 @@ fn over_the_limit_containers_are_one_row_a_network_and_the_page_says_so() {
     for series in [2000, 10_000] {
         let page = limited(series);
         let count = samples(&page).count();
-        assert!(count <= series && count > series / 2, "{count} with a limit of {series}");
+        assert!(
+            count <= series && count > series / 2,
+            "{count} with a limit of {series}"
+        );
         assert_eq!(value_of(&page, LIMITED), Some(1.0));
         assert!(value_of(&page, OVER_LIMIT) > Some(0.0));
         let rows = page.lines().filter(|line| {
             line.starts_with("netmon_container_network_receive_bytes_total{container=\"(over the limit)\"")
         });
         assert_eq!(rows.count(), 1, "with a limit of {series}");
-        let infos = page.lines().filter(|line| line.starts_with("netmon_container_interface_info{"));
+        let infos = page
+            .lines()
+            .filter(|line| line.starts_with("netmon_container_interface_info{"));
         assert!(infos.into_iter().all(|line| !line.contains("over the limit")));
     }
 }

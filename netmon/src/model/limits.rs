@@ -6,7 +6,10 @@
 //! without a limit. Who is shown stays so until it is gone, and a counter never falls or jumps when something is shown
 //! that was not: it begins at nothing, and what it had counted stays in the sum.
 
+mod needs;
+mod peers;
 mod remainder;
+mod services;
 #[cfg(test)]
 mod tests;
 
@@ -17,9 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netmon_common::tcp::{FAILURES, ROUND_TRIP_BUCKETS};
-
-use self::remainder::{Counts, Key, Remainder};
+use self::{
+    needs::{Need, OF_INTERFACE, needs, of_node},
+    remainder::{Counts, Key, Remainder},
+};
 use super::{
     buffers::{ContainerBuffers, Queue},
     collector::Collector,
@@ -28,39 +32,18 @@ use super::{
     inventory::Identity,
     overlay::OuterCounts,
     protocols::Losses,
-    snapshot::{
-        ConnectionsRow, ContainerState, DropRow, EncryptedRow, InterfaceRow, LimitHealth, OverlayRow, OverlayRows,
-        QueueRow, ServiceRow, Snapshot, TcpRow,
-    },
-    tcp::{Events, NO_NETWORK, Segments},
+    snapshot::{ConnectionsRow, DropRow, InterfaceRow, LimitHealth, QueueRow, Snapshot, TcpRow},
+    tcp::{Events, Segments},
 };
 
 /// Stands for the name of what is summed up: of a container, an interface, a reason, a service. No engine gives a container
 /// such a name, and no kernel an interface.
 pub const OVER: &str = "(over the limit)";
 
-/// Series of a container as such: its info.
-const OF_CONTAINER: usize = 1;
-/// Series of an interface: ten counters, its info, its queue.
-const OF_INTERFACE: usize = 12;
-/// Series of a container on a network: counters of TCP.
-const OF_NETWORK: usize = 6;
-/// Series of its histogram, where anything was measured.
-const OF_ROUND_TRIPS: usize = ROUND_TRIP_BUCKETS + 2;
-/// Series of what its protocols lost.
-const OF_LOSSES: usize = 11;
-/// Series of its tables.
-const OF_BUFFERS: usize = 2;
-/// Series of a service on a network.
-const OF_SERVICE: usize = 4;
-/// Series about netmon and the node, or thereabouts.
-const OF_NODE: usize = 400;
 /// What part of the node's series is kept for sums, and what part services may have: one in so many.
 const SHARE: usize = 10;
 /// How many services are told apart in the sums of containers over the limit. The rest of the rest is one sum.
 const MOST_GROUPS: usize = 256;
-/// How many nodes are shown that nothing here sends to.
-const MOST_STRANGERS: usize = 64;
 /// How long a service that is told apart there stays so when no container of it is over the limit.
 const GROUP_KEPT: Duration = Duration::from_mins(10);
 
@@ -144,13 +127,6 @@ enum Fate {
     InContainer,
     /// Its container is summed up as this.
     InGroup(Arc<Identity>),
-}
-
-/// What a container takes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Need {
-    series: usize,
-    is_alive: bool,
 }
 
 impl Limits {
@@ -451,127 +427,6 @@ impl Limits {
         }
     }
 
-    /// Services may come and go as containers do, where each has a project of its own.
-    fn services(&mut self, snapshot: &mut Snapshot, now: Instant) {
-        let most = self.caps.series / SHARE / OF_SERVICE;
-        self.sums.services.begin();
-        // As long as they are few it need not be remembered which.
-        if snapshot.services.len() <= most / 2 && self.sums.services.len() == 0 {
-            self.services.clear();
-        }
-        let mut here = BTreeSet::new();
-        let mut rows = Vec::with_capacity(snapshot.services.len());
-        if snapshot.services.len() > most / 2 || self.sums.services.len() > 0 {
-            let key = |row: &ServiceRow| (row.service.clone(), row.stack.clone(), Arc::clone(&row.network));
-            here.extend(snapshot.services.iter().map(key));
-            self.services.retain(|known| here.contains(known));
-            for key in here {
-                if self.services.len() < most {
-                    self.services.insert(key);
-                }
-            }
-            for mut row in take(&mut snapshot.services) {
-                let is_shown = self.services.contains(&key(&row));
-                let identity = |service: &str, stack: &str| {
-                    Arc::new(Identity {
-                        container: String::new(),
-                        service: service.to_owned(),
-                        stack: stack.to_owned(),
-                    })
-                };
-                let its = || Key {
-                    identity: identity(&row.service, &row.stack),
-                    network: Arc::clone(&row.network),
-                    what: Arc::from(""),
-                };
-                if is_shown {
-                    row.totals = self.sums.services.shown(its, row.totals);
-                    rows.push(row);
-                } else {
-                    let sum = Key {
-                        identity: identity(OVER, ""),
-                        network: Arc::from(""),
-                        what: Arc::from(""),
-                    };
-                    self.sums.services.summed(its(), sum, row.totals);
-                }
-            }
-            snapshot.services = rows;
-        }
-        for (key, totals) in self.sums.services.finish(now) {
-            snapshot.services.push(ServiceRow {
-                service: key.identity.service.clone(),
-                stack: key.identity.stack.clone(),
-                network: key.network,
-                totals,
-            });
-        }
-    }
-
-    /// Nodes that send to us and that nothing here sends to. Addresses are whatever somebody writes into a packet.
-    fn peers(&mut self, snapshot: &mut Snapshot, now: Instant) {
-        let OverlayRows {
-            clear, encrypted, peers, ..
-        } = &mut snapshot.overlay;
-        let of_clear = clear.iter().filter(|row| row.is_stranger).map(|row| &row.peer);
-        let of_encrypted = encrypted.iter().filter(|row| row.is_stranger).map(|row| &row.peer);
-        let here: BTreeSet<Arc<str>> = of_clear.chain(of_encrypted).cloned().collect();
-        self.peers.retain(|known| here.contains(known));
-        for peer in &here {
-            if self.peers.len() < MOST_STRANGERS {
-                self.peers.insert(Arc::clone(peer));
-            }
-        }
-        let is_shown = |is_stranger: bool, peer: &Arc<str>| !is_stranger || self.peers.contains(peer);
-        let none = Arc::new(Identity::default());
-        let key = |network: &Arc<str>, peer: &Arc<str>| Key {
-            identity: Arc::clone(&none),
-            network: Arc::clone(network),
-            what: Arc::clone(peer),
-        };
-        let over: Arc<str> = Arc::from(OVER);
-        let nothing: Arc<str> = Arc::from("");
-
-        let sums = &mut self.sums.clear;
-        sums.begin();
-        let mut must_be_encrypted = BTreeMap::new();
-        for mut row in take(clear) {
-            let its = || key(&row.network, &row.peer);
-            if is_shown(row.is_stranger, &row.peer) {
-                row.counts = sums.shown(its, row.counts);
-                clear.push(row);
-            } else {
-                must_be_encrypted.insert(Arc::clone(&row.network), row.must_be_encrypted);
-                sums.summed(its(), key(&row.network, &over), row.counts);
-            }
-        }
-        clear.extend(sums.finish(now).into_iter().map(|(key, counts)| OverlayRow {
-            must_be_encrypted: must_be_encrypted.get(&key.network).copied().unwrap_or(false),
-            is_stranger: true,
-            network: key.network,
-            peer: key.what,
-            counts,
-        }));
-
-        let sums = &mut self.sums.encrypted;
-        sums.begin();
-        for mut row in take(encrypted) {
-            let its = || key(&nothing, &row.peer);
-            if is_shown(row.is_stranger, &row.peer) {
-                row.counts = sums.shown(its, row.counts);
-                encrypted.push(row);
-            } else {
-                sums.summed(its(), key(&nothing, &over), row.counts);
-            }
-        }
-        encrypted.extend(sums.finish(now).into_iter().map(|(key, counts)| EncryptedRow {
-            is_stranger: true,
-            peer: key.what,
-            counts,
-        }));
-        peers.retain(|row| is_shown(here.contains(&row.peer), &row.peer));
-    }
-
     /// Lets go of rows and groups that are gone.
     fn forget(&mut self, now: Instant) {
         let round = self.round;
@@ -690,66 +545,6 @@ fn group(groups: &mut BTreeMap<(String, String), Group>, identity: &Identity, no
     };
     groups.insert(key, group);
     identity
-}
-
-/// What each container takes in any case.
-fn needs(snapshot: &Snapshot) -> HashMap<Arc<Identity>, Need> {
-    let mut needs: HashMap<Arc<Identity>, Need> = HashMap::with_capacity(snapshot.containers.len());
-    let mut add = |identity: &Arc<Identity>, series: usize, is_alive: bool| {
-        let need = match needs.get_mut(identity) {
-            Some(need) => need,
-            None => needs.entry(Arc::clone(identity)).or_default(),
-        };
-        need.series += series;
-        need.is_alive |= is_alive;
-    };
-    for row in &snapshot.containers {
-        add(
-            &row.container.identity,
-            OF_CONTAINER,
-            row.state != ContainerState::Ended,
-        );
-    }
-    for row in snapshot.interfaces.iter().filter(|row| !row.network.is_empty()) {
-        add(&row.identity, OF_INTERFACE, false);
-    }
-    for row in &snapshot.tcp {
-        let has_times = row
-            .events
-            .is_some_and(|events| events.counts().round_trips.iter().any(|count| *count > 0));
-        let failures = if &*row.network == NO_NETWORK { 0 } else { FAILURES };
-        let times = if has_times { OF_ROUND_TRIPS } else { 0 };
-        add(&row.identity, OF_NETWORK + failures + times, false);
-    }
-    for row in &snapshot.connections {
-        add(&row.identity, row.states.len(), false);
-    }
-    for (identity, _) in &snapshot.sockets.containers {
-        add(identity, OF_LOSSES, false);
-    }
-    for (identity, _) in &snapshot.buffers.containers {
-        add(identity, OF_BUFFERS, false);
-    }
-    for (identity, _) in &snapshot.drops.containers {
-        add(identity, 0, false);
-    }
-    needs
-}
-
-/// About how many series there are that are no container's.
-fn of_node(snapshot: &Snapshot) -> usize {
-    const OF_VXLAN: usize = 8;
-    const OF_TUNNEL: usize = 8;
-    let drops = &snapshot.drops;
-    OF_NODE
-        + OF_SERVICE * snapshot.services.len()
-        + OF_VXLAN * snapshot.vxlans.len()
-        + OF_TUNNEL * (snapshot.overlay.clear.len() + snapshot.overlay.encrypted.len())
-        + snapshot.networks.len()
-        + drops.overlays.len()
-        + drops.load_balancers.len()
-        + drops.node.len()
-        + drops.unattributed.len()
 }
 
 fn saturated(count: u64) -> u32 {

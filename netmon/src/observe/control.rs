@@ -341,10 +341,7 @@ impl Loop {
         let now = Instant::now();
         self.rested.retain(|_, until| *until > now);
         let rested = &self.rested;
-        let due: Vec<NetnsId> = self
-            .dirty
-            .extract_if(.., |netns| !rested.contains_key(netns))
-            .collect();
+        let due: Vec<NetnsId> = self.dirty.extract_if(.., |netns| !rested.contains_key(netns)).collect();
         {
             let state = self.shared.lock();
             files.extend(

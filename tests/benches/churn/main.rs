@@ -122,17 +122,42 @@ fn main() -> anyhow::Result<()> {
 
     let mut report = Report::default();
     report.add("containers", CONTAINERS as f64, "", None);
-    report.add("containers a second", CONTAINERS as f64 / took.as_secs_f64(), "/s", None);
+    report.add(
+        "containers a second",
+        CONTAINERS as f64 / took.as_secs_f64(),
+        "/s",
+        None,
+    );
     report.add("containers that linger, at most", most.lingering as f64, "", None);
     report.add("containers over the limit, at most", most.over as f64, "", None);
-    report.add("series on the page, at most", most.series as f64, "", Some(SERIES as f64));
+    report.add(
+        "series on the page, at most",
+        most.series as f64,
+        "",
+        Some(SERIES as f64),
+    );
     report.add("the page, at most", megabytes(most.bytes as u64), "MB", None);
     report.add("a page, at longest", most.scrape.as_secs_f64() * 1e3, "ms", None);
-    report.add("processor, pages every 2 s included", processor.as_secs_f64() / took.as_secs_f64() * 100.0, "%", None);
+    report.add(
+        "processor, pages every 2 s included",
+        processor.as_secs_f64() / took.as_secs_f64() * 100.0,
+        "%",
+        None,
+    );
     let missing = (counted as f64 - service as f64).abs();
-    report.add("packets by which the service's sum differs from the kernel's", missing, "", Some(0.0));
+    report.add(
+        "packets by which the service's sum differs from the kernel's",
+        missing,
+        "",
+        Some(0.0),
+    );
     report.add("resident memory before", megabytes(memory), "MB", None);
-    report.add("resident memory, at most", megabytes(most.memory), "MB", Some(megabytes(memory) + 40.0));
+    report.add(
+        "resident memory, at most",
+        megabytes(most.memory),
+        "MB",
+        Some(megabytes(memory) + 40.0),
+    );
 
     // Once nothing lingers any more.
     within(LINGER * 3, "everything to be forgotten", || {
@@ -144,7 +169,12 @@ fn main() -> anyhow::Result<()> {
     })?;
     thread::sleep(Duration::from_secs(3));
     let after = netmon.page()?;
-    report.add("resident memory after", megabytes(netmon.memory()?), "MB", Some(megabytes(memory) + 20.0));
+    report.add(
+        "resident memory after",
+        megabytes(netmon.memory()?),
+        "MB",
+        Some(megabytes(memory) + 20.0),
+    );
     let descriptors = netmon.descriptors()?.saturating_sub(descriptors);
     report.add("descriptors more than before", descriptors as f64, "", Some(2.0));
     for map in MAPS {
@@ -166,7 +196,9 @@ impl Most {
         self.bytes = self.bytes.max(answer.body.len());
         self.series = self.series.max(page.samples.len());
         self.memory = self.memory.max(netmon.memory()?);
-        self.lingering = self.lingering.max(page.count("netmon_containers", &[("state", "ended")])?);
+        self.lingering = self
+            .lingering
+            .max(page.count("netmon_containers", &[("state", "ended")])?);
         self.over = self.over.max(page.count("netmon_over_limit", &[("limit", "series")])?);
         Ok(())
     }

@@ -67,7 +67,12 @@ impl Scene {
         let size = self.netmon.get("/metrics")?.body.len();
         ensure!(size < PAGE, "the page has {size} bytes");
         let said = self.netmon.said();
-        ensure!(said.len() < self.lines + LINES, "{} lines: {:#?}", said.len(), said.last());
+        ensure!(
+            said.len() < self.lines + LINES,
+            "{} lines: {:#?}",
+            said.len(),
+            said.last()
+        );
         Ok(page)
     }
 }

@@ -124,8 +124,15 @@ fn idle_and_slow_clients_by_the_thousand_keep_no_scrape_waiting() -> anyhow::Res
     let open = page.count("netmon_http_connections", &[])?;
     ensure!(open <= 256, "{open} connections are open");
     let turned_away = page.count("netmon_http_turned_away_total", &[("reason", "connections")])?;
-    ensure!(turned_away >= (IDLE + SLOW) as u64 - 256, "only {turned_away} had to go");
-    ensure!(netmon.descriptors()? <= before.0 + 260, "{} descriptors", netmon.descriptors()?);
+    ensure!(
+        turned_away >= (IDLE + SLOW) as u64 - 256,
+        "only {turned_away} had to go"
+    );
+    ensure!(
+        netmon.descriptors()? <= before.0 + 260,
+        "{} descriptors",
+        netmon.descriptors()?
+    );
 
     // Those that ask for nothing are not waited for, either.
     netmon.page_until("the last of them to be shown the door", |page| {
@@ -175,8 +182,14 @@ fn requests_that_are_too_long_are_refused_and_cost_nothing() -> anyhow::Result<(
     let headers: String = (0..1000).map(|number| format!("X-{number}: y\r\n")).collect();
     for (request, statuses) in [
         (format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"), &[414, 431][..]),
-        (format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n"), &[431]),
-        (format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{headers}\r\n"), &[431, 400]),
+        (
+            format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n"),
+            &[431],
+        ),
+        (
+            format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{headers}\r\n"),
+            &[431, 400],
+        ),
         ("\x16\x03\x01\x02\x00\x01\x00\r\n\r\n".to_owned(), &[400]),
         // A body that is announced and never read.
         (
@@ -223,15 +236,22 @@ fn many_scrapes_at_once_are_each_whole_or_turned_away() -> anyhow::Result<()> {
                 .collect::<anyhow::Result<Vec<u16>>>()
         };
         let clients: Vec<_> = (0..40).map(|_| scope.spawn(ask)).collect();
-        let joined = clients.into_iter().map(|it| it.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
+        let joined = clients
+            .into_iter()
+            .map(|it| it.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
         joined.collect::<anyhow::Result<Vec<_>>>()
     })?
     .concat();
     ensure!(statuses.contains(&200), "none was served");
     ensure!(statuses.iter().all(|it| matches!(it, 200 | 503)), "{statuses:?}");
     let turned_away = statuses.iter().filter(|it| **it == 503).count();
-    let said = netmon.page()?.count("netmon_http_turned_away_total", &[("reason", "scrapes")])?;
-    ensure!(said == turned_away as u64, "{turned_away} were turned away, {said} are said");
+    let said = netmon
+        .page()?
+        .count("netmon_http_turned_away_total", &[("reason", "scrapes")])?;
+    ensure!(
+        said == turned_away as u64,
+        "{turned_away} were turned away, {said} are said"
+    );
     Ok(())
 }
 
@@ -251,7 +271,10 @@ fn status_of(netmon: &Netmon, request: &str) -> anyhow::Result<Option<u16>> {
     drop(stream.write_all(request.as_bytes()));
     let mut head = [0; 12];
     Ok(match stream.read_exact(&mut head) {
-        Ok(()) => std::str::from_utf8(&head)?.split(' ').nth(1).and_then(|it| it.parse().ok()),
+        Ok(()) => std::str::from_utf8(&head)?
+            .split(' ')
+            .nth(1)
+            .and_then(|it| it.parse().ok()),
         Err(_) => None,
     })
 }

@@ -15,9 +15,9 @@ use crate::model::{
     protocols::Losses,
     snapshot::{
         AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRow,
-        DropRows, EncryptedRow, Health, Histogram, HttpHealth, InterfaceRow, LimitHealth, MapRow, MemberRow, MemberRows, OverlayNetworkRow,
-        OverlayRow, OverlayRows, PeerRow, ProcessHealth, ProgramRow, QueueRow, ServiceRow, Snapshot, SocketRows,
-        TcpRow, UnattributedRow, UnderlayRow, VirtualAddressRow, VxlanRow,
+        DropRows, EncryptedRow, Health, Histogram, HttpHealth, InterfaceRow, LimitHealth, MapRow, MemberRow,
+        MemberRows, OverlayNetworkRow, OverlayRow, OverlayRows, PeerRow, ProcessHealth, ProgramRow, QueueRow,
+        ServiceRow, Snapshot, SocketRows, TcpRow, UnattributedRow, UnderlayRow, VirtualAddressRow, VxlanRow,
     },
     tcp::{Events, Segments},
 };

@@ -8,7 +8,7 @@ use std::{
 
 use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, prop_assert_ne, proptest};
 
-use super::{Caps, Limits, MOST_STRANGERS, OF_NODE, OVER};
+use super::{Caps, Limits, OVER, needs::OF_NODE, peers::MOST_STRANGERS};
 use crate::model::{
     counters::{Directions, Totals},
     interface::{Device, DeviceKind},
@@ -109,7 +109,9 @@ fn scrape(limits: &mut Limits, now: Instant, containers: &[(&str, u64)]) -> BTre
     for (name, packets) in containers {
         let identity = identity(name, "web");
         snapshot.containers.push(container(&identity, ContainerState::Observed));
-        snapshot.interfaces.push(interface(&identity, "front", "eth0", *packets));
+        snapshot
+            .interfaces
+            .push(interface(&identity, "front", "eth0", *packets));
     }
     limits.apply(&mut snapshot, now);
     shown(&snapshot)
@@ -243,7 +245,12 @@ fn a_container_that_makes_rows_of_its_own_is_summed_up_by_network_beyond_its_lim
         assert_eq!(drops.iter().map(|(_, row)| row.packets).sum::<u64>(), expected);
         for (_, row) in drops {
             let before = last.insert(Arc::clone(&row.reason), row.packets).unwrap_or(0);
-            assert!(row.packets >= before, "{} fell from {before} to {}", row.reason, row.packets);
+            assert!(
+                row.packets >= before,
+                "{} fell from {before} to {}",
+                row.reason,
+                row.packets
+            );
         }
         let of_quiet = snapshot.drops.containers.iter().find(|(it, _)| *it == quiet);
         assert_eq!(of_quiet.map(|(_, row)| row.packets), Some(round));
@@ -267,7 +274,11 @@ fn services_that_come_and_go_by_the_thousand_are_one_sum_beyond_a_tenth_of_the_p
             });
         }
         limits.apply(&mut snapshot, now + SCRAPE * round);
-        assert!(snapshot.services.len() <= most + 1, "{} services", snapshot.services.len());
+        assert!(
+            snapshot.services.len() <= most + 1,
+            "{} services",
+            snapshot.services.len()
+        );
         assert!(snapshot.health.limits.over[2].1 > 0);
     }
 }
@@ -295,7 +306,12 @@ fn addresses_that_somebody_made_up_are_one_sum_beyond_the_first() {
     limits.apply(&mut snapshot, now + SCRAPE);
     let clear = &snapshot.overlay.clear;
     assert_eq!(clear.len(), 1 + MOST_STRANGERS + 1);
-    let of = |peer: &str| clear.iter().find(|row| &*row.peer == peer).map(|row| row.counts.receive.packets);
+    let of = |peer: &str| {
+        clear
+            .iter()
+            .find(|row| &*row.peer == peer)
+            .map(|row| row.counts.receive.packets)
+    };
     assert_eq!(of("zulu"), Some(1000));
     assert_eq!(of(OVER), Some(2 * (3000 - MOST_STRANGERS as u64)));
     assert_eq!(snapshot.health.limits.over[3], ("peers", 3000 - MOST_STRANGERS));
@@ -312,7 +328,9 @@ fn the_log_hears_of_a_limit_once() {
             snapshot.containers.push(container(&identity, ContainerState::Observed));
             snapshot.interfaces.push(interface(&identity, "front", "eth0", round));
         }
-        said += limits.apply(&mut snapshot, now + SCRAPE * u32::try_from(round).expect("small")).len();
+        said += limits
+            .apply(&mut snapshot, now + SCRAPE * u32::try_from(round).expect("small"))
+            .len();
     }
     assert_eq!(said, 1);
 }

@@ -59,7 +59,10 @@ impl Claims {
     pub(super) fn settle(&mut self, id: InterfaceId, mut owner: Owner) -> Owner {
         self.keep(id, Some(&owner));
         if let Owner::Container { network, .. } = &mut owner
-            && self.0.get(&(id.netns, Arc::clone(network))).is_some_and(|it| *it != id.ifindex)
+            && self
+                .0
+                .get(&(id.netns, Arc::clone(network)))
+                .is_some_and(|it| *it != id.ifindex)
         {
             *network = Arc::from("");
         }

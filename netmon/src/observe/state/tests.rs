@@ -385,7 +385,10 @@ fn devices_that_a_container_makes_and_ends_without_end_do_not_linger_without_end
     }
     assert!(state.ended().count() <= super::LINGERING_PER_NAMESPACE);
     state.looked(&file, netns, Vec::new(), now);
-    assert!(state.ended().any(|ended| ended.device.name == "eth0"), "the engine's does");
+    assert!(
+        state.ended().any(|ended| ended.device.name == "eth0"),
+        "the engine's does"
+    );
 }
 
 #[test]

@@ -22,6 +22,8 @@ use crate::world::{DEVICE, agree};
 
 /// How many cables are made, of two devices each.
 const CABLES: usize = 1000;
+/// How many in a namespace that nobody watches.
+const NESTED: usize = 1500;
 /// How soon a neighbour that comes meanwhile has its programs.
 const ATTACHED: Duration = Duration::from_secs(10);
 
@@ -41,9 +43,16 @@ fn two_thousand_devices_take_no_room_from_others_and_delay_nobody() -> anyhow::R
         ensure!(more <= SHARE, "{map} has {more} keys more");
         ensure!(lost(&page, map)? == lost(&before, map)?, "{map} has lost something");
     }
-    let rows = page.all("netmon_container_network_receive_packets_total", &[("container", "hostile")]);
+    let rows = page.all(
+        "netmon_container_network_receive_packets_total",
+        &[("container", "hostile")],
+    );
     ensure!(rows.len() <= 64, "{} of its interfaces are shown", rows.len());
-    let of_it = page.samples.iter().filter(|it| it.has(&[("container", "hostile")])).count();
+    let of_it = page
+        .samples
+        .iter()
+        .filter(|it| it.has(&[("container", "hostile")]))
+        .count();
     ensure!(of_it <= 500, "it has {of_it} series");
     ensure!(
         page.count("netmon_over_limit", &[("limit", "container_series")])? > 0,
@@ -53,11 +62,17 @@ fn two_thousand_devices_take_no_room_from_others_and_delay_nobody() -> anyhow::R
     ensure!(refused <= 2 * CABLES as u64 + 10, "{refused} refused");
     // Whatever it did there, its drops are its own, and all there.
     let drops: f64 = page
-        .all("netmon_container_packet_drops_total", &[("container", "hostile"), ("network", "")])
+        .all(
+            "netmon_container_packet_drops_total",
+            &[("container", "hostile"), ("network", "")],
+        )
         .iter()
         .map(|it| it.value)
         .sum();
-    ensure!(drops >= 2.0 * CABLES as f64, "{drops} of its packets are seen to be dropped");
+    ensure!(
+        drops >= 2.0 * CABLES as f64,
+        "{drops} of its packets are seen to be dropped"
+    );
     others_losses_are_seen(&scene)?;
     drop(late);
     Ok(())
@@ -70,7 +85,6 @@ fn namespaces_within_a_container_take_no_room_from_others() -> anyhow::Result<()
     // In a namespace that nobody watches, so many devices that there would be no room for more.
     scene.world.other("nested")?;
     let nested = scene.world.others.last().context("it was just made")?;
-    const NESTED: usize = 1500;
     make_cables(nested, &scene, NESTED)?;
     drop_everywhere(nested, NESTED)?;
     connect_everywhere(nested, NESTED)?;
@@ -104,9 +118,15 @@ fn devices_that_are_never_still_delay_nobody_and_cost_a_share_of_a_processor() -
     }
     let mut churn = String::new();
     for number in 0..500 {
-        writeln!(churn, "link add y{number} type veth peer name z{number}\nlink del y{number}")?;
+        writeln!(
+            churn,
+            "link add y{number} type veth peer name z{number}\nlink del y{number}"
+        )?;
     }
-    let (toggle_file, churn_file) = (scene.world.scratch.path().join("toggle"), scene.world.scratch.path().join("churn"));
+    let (toggle_file, churn_file) = (
+        scene.world.scratch.path().join("toggle"),
+        scene.world.scratch.path().join("churn"),
+    );
     std::fs::write(&toggle_file, toggle)?;
     std::fs::write(&churn_file, churn)?;
     let ends = AtomicBool::new(false);
@@ -146,7 +166,10 @@ fn devices_that_are_never_still_delay_nobody_and_cost_a_share_of_a_processor() -
     ensure!(used < took / 2, "{used:?} of a processor in {took:?}");
     scene.is_unharmed()?;
     let page = scene.netmon.page_until("what is gone to be forgotten", |page| {
-        let rows = page.all("netmon_container_network_receive_packets_total", &[("container", "hostile")]);
+        let rows = page.all(
+            "netmon_container_network_receive_packets_total",
+            &[("container", "hostile")],
+        );
         ensure!(rows.len() <= 64, "{} interfaces are shown", rows.len());
         Ok(page.clone())
     })?;
@@ -167,10 +190,13 @@ fn has_programs(scene: &Scene, interfaces: u64) -> anyhow::Result<()> {
 /// Something that was never lost before is, by one who behaves, and is seen to be his.
 fn others_losses_are_seen(scene: &Scene) -> anyhow::Result<()> {
     let reason = |page: &netmon_tests::page::Page| {
-        page.all("netmon_container_packet_drops_total", &[("container", "a"), ("network", "net")])
-            .iter()
-            .map(|it| it.value)
-            .sum::<f64>()
+        page.all(
+            "netmon_container_packet_drops_total",
+            &[("container", "a"), ("network", "net")],
+        )
+        .iter()
+        .map(|it| it.value)
+        .sum::<f64>()
     };
     let before = reason(&scene.netmon.page()?);
     let damaged = envelope(scene)?.tcp_damaged(9)?;
@@ -187,7 +213,10 @@ fn others_losses_are_seen(scene: &Scene) -> anyhow::Result<()> {
     };
     let before = refused(&scene.netmon.page()?)?;
     scene.a.netns.within(|| {
-        drop(TcpStream::connect_timeout(&SocketAddr::new(scene.b.address, 9), Duration::from_secs(5)));
+        drop(TcpStream::connect_timeout(
+            &SocketAddr::new(scene.b.address, 9),
+            Duration::from_secs(5),
+        ));
         Ok(())
     })?;
     scene.netmon.page_until("a's failure to be seen", |page| {
@@ -224,7 +253,8 @@ fn make_cables(netns: &Netns, scene: &Scene, count: usize) -> anyhow::Result<()>
 /// An address that only that cable leads to.
 fn behind(number: usize) -> [u8; 4] {
     let number = number + 1;
-    [10, 210, (number / 250) as u8, (number % 250) as u8]
+    let byte = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
+    [10, 210, byte(number / 250), byte(number % 250)]
 }
 
 /// On every cable something that the other end drops, for two reasons.
@@ -244,7 +274,10 @@ fn connect_everywhere(netns: &Netns, count: usize) -> anyhow::Result<()> {
     netns.within(|| {
         for number in 0..count {
             let address = SocketAddr::from((behind(number), 9));
-            drop(TcpStream::connect_timeout(&address, Duration::from_micros(1) * slowness()));
+            drop(TcpStream::connect_timeout(
+                &address,
+                Duration::from_micros(1) * slowness(),
+            ));
         }
         Ok(())
     })

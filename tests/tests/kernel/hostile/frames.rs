@@ -36,8 +36,15 @@ fn frames_of_any_shape_are_the_receivers_and_spoil_nobodys_figures() -> anyhow::
     for (it, was) in of_b(&page).iter().zip(&before) {
         ensure!(it.value >= was.value, "{it:?} fell from {was:?}");
     }
-    ensure!(entries(&page, "DROPS")? < 3 * SHARE, "{} drops", entries(&page, "DROPS")?);
-    ensure!(lost(&page, "DROPS")? == 0 && lost(&page, "TCP")? == 0, "something was lost");
+    ensure!(
+        entries(&page, "DROPS")? < 3 * SHARE,
+        "{} drops",
+        entries(&page, "DROPS")?
+    );
+    ensure!(
+        lost(&page, "DROPS")? == 0 && lost(&page, "TCP")? == 0,
+        "something was lost"
+    );
     Ok(())
 }
 
@@ -63,12 +70,22 @@ fn ten_thousand_flows_make_no_series() -> anyhow::Result<()> {
     };
     flows(10)?;
     let series = scene.netmon.page()?.samples.len();
-    let keys = (entries(&scene.netmon.page()?, "DROPS")?, entries(&scene.netmon.page()?, "TCP")?);
+    let keys = (
+        entries(&scene.netmon.page()?, "DROPS")?,
+        entries(&scene.netmon.page()?, "TCP")?,
+    );
     flows(10_000)?;
     let page = scene.is_unharmed()?;
-    ensure!(page.samples.len() <= series + 40, "{} series, {series} before", page.samples.len());
+    ensure!(
+        page.samples.len() <= series + 40,
+        "{} series, {series} before",
+        page.samples.len()
+    );
     let now = (entries(&page, "DROPS")?, entries(&page, "TCP")?);
-    ensure!(now.0 <= keys.0 + 8 && now.1 <= keys.1 + 2, "{now:?} keys, {keys:?} before");
+    ensure!(
+        now.0 <= keys.0 + 8 && now.1 <= keys.1 + 2,
+        "{now:?} keys, {keys:?} before"
+    );
     let refused = page.count(
         "netmon_container_tcp_connect_failures_total",
         &[("container", "hostile"), ("network", ""), ("reason", "refused")],

@@ -76,7 +76,12 @@ fn names_and_labels_of_any_kind_stay_values_and_spoil_nobodys() -> anyhow::Resul
     let service = odd.labels.get("service").context("no service")?;
     ensure!(service.contains("q\" b\\ n\n"), "{service:?}");
     ensure!(!service.contains('\0'), "{service:?}");
-    let longest = page.samples.iter().flat_map(|it| it.labels.values()).map(String::len).max();
+    let longest = page
+        .samples
+        .iter()
+        .flat_map(|it| it.labels.values())
+        .map(String::len)
+        .max();
     ensure!(longest < Some(1100), "a value has {longest:?} bytes");
     is_read(&scene.netmon)
 }
@@ -93,21 +98,33 @@ fn devices_with_odd_names_and_others_addresses_spoil_nobodys_figures() -> anyhow
                 .arg(OsStr::from_bytes(name))
                 .args(["type", "veth"]),
         )?;
-        sh::output(scene.hostile.command("ip link set dev").arg(OsStr::from_bytes(name)).arg("up"))?;
+        sh::output(
+            scene
+                .hostile
+                .command("ip link set dev")
+                .arg(OsStr::from_bytes(name))
+                .arg("up"),
+        )?;
     }
     // The neighbour's addresses, on a device of its own and on the engine's.
     let mac = scene.a.netns.mac(DEVICE)?;
     let own = scene.hostile.mac(DEVICE)?;
-    scene.hostile.run(&format!("ip link add spoof type veth peer name foops address {mac}"))?;
+    scene
+        .hostile
+        .run(&format!("ip link add spoof type veth peer name foops address {mac}"))?;
     scene.hostile.run("ip addr add 10.77.0.1/32 dev foops")?;
     // And its own once more: whose traffic counts for the network is the engine's device alone.
-    scene.hostile.run(&format!("ip link add again type veth peer name niaga address {own}"))?;
+    scene
+        .hostile
+        .run(&format!("ip link add again type veth peer name niaga address {own}"))?;
     scene.hostile.run("ip addr add 10.77.0.66/32 dev niaga")?;
     for device in ["spoof", "foops", "again", "niaga"] {
         scene.hostile.run(&format!("ip link set {device} up"))?;
     }
     for number in 0..50 {
-        scene.hostile.run(&format!("ip link set {DEVICE} address 02:66:00:00:00:{number:02x}"))?;
+        scene
+            .hostile
+            .run(&format!("ip link set {DEVICE} address 02:66:00:00:00:{number:02x}"))?;
     }
     scene.hostile.run(&format!("ip link set {DEVICE} address {mac}"))?;
     traffic::ping(&scene.a.netns, scene.b.address, 20).or_else(|_| {

@@ -60,14 +60,21 @@ fn short_lived_containers_over_the_limit_are_one_sum_that_is_the_kernels() -> an
             Ok(())
         })?;
         let page = netmon.page()?;
-        ensure!(page.samples.len() <= SERIES, "the page has {} series", page.samples.len());
+        ensure!(
+            page.samples.len() <= SERIES,
+            "the page has {} series",
+            page.samples.len()
+        );
         ensure!(seen.contains_key(OVER), "nothing is summed up: {seen:?}");
         ensure!(seen.len() > 1, "nobody is shown: {seen:?}");
         traffic::ping(&a.netns, b.address, 5)?;
         agree(&netmon, &a, "net")?;
         agree(&netmon, &b, "net")?;
     }
-    let warnings = netmon.said().into_iter().filter(|line| line.contains("more than a limit allows"));
+    let warnings = netmon
+        .said()
+        .into_iter()
+        .filter(|line| line.contains("more than a limit allows"));
     ensure!(warnings.clone().count() == 1, "{:?}", warnings.collect::<Vec<_>>());
     netmon.page_until("everything to be forgotten", |page| {
         for map in ["TRAFFIC", "DROPS", "TCP", "ADDRESSES"] {
@@ -78,7 +85,11 @@ fn short_lived_containers_over_the_limit_are_one_sum_that_is_the_kernels() -> an
         ensure!(over == 0, "{over} are over the limit");
         Ok(())
     })?;
-    ensure!(netmon.descriptors()? <= descriptors + 2, "{} descriptors", netmon.descriptors()?);
+    ensure!(
+        netmon.descriptors()? <= descriptors + 2,
+        "{} descriptors",
+        netmon.descriptors()?
+    );
     let grown = netmon.memory()?.saturating_sub(memory);
     ensure!(grown < MEMORY, "netmon has grown by {grown} bytes");
     Ok(())
@@ -86,13 +97,17 @@ fn short_lived_containers_over_the_limit_are_one_sum_that_is_the_kernels() -> an
 
 /// What is shown of the service's containers.
 fn of_jobs(page: &Page) -> BTreeMap<String, u64> {
-    let rows = page.all("netmon_container_network_transmit_packets_total", &[("service", "jobs"), ("network", "net")]);
+    let rows = page.all(
+        "netmon_container_network_transmit_packets_total",
+        &[("service", "jobs"), ("network", "net")],
+    );
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "counters in tests are whole and far below 2^53"
     )]
-    let row = |it: &netmon_tests::page::Sample| (it.labels.get("container").cloned().unwrap_or_default(), it.value as u64);
+    let row =
+        |it: &netmon_tests::page::Sample| (it.labels.get("container").cloned().unwrap_or_default(), it.value as u64);
     rows.into_iter().map(row).collect()
 }
 

@@ -25,7 +25,10 @@ fn tunnels_that_somebody_made_up_take_no_room_from_those_that_there_are() -> any
     let netmon = world.netmon(&[])?;
     ready(&netmon, 3)?;
     until("the programs to be on the device", || {
-        ensure!(netmon.log().contains("what passes between nodes is counted here"), "they are not");
+        ensure!(
+            netmon.log().contains("what passes between nodes is counted here"),
+            "they are not"
+        );
         Ok(())
     })?;
     netmon.page()?;
