@@ -7,5 +7,6 @@
 pub mod drops;
 pub mod kernel;
 pub mod overlay;
+pub mod share;
 pub mod tcp;
 pub mod traffic;

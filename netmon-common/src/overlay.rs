@@ -4,6 +4,9 @@
 pub const MAP: &str = "OVERLAY";
 /// What did not fit into the map: one `u64` for every CPU.
 pub const MAP_LOST: &str = "OVERLAY_LOST";
+/// The map that holds how many keys there are that the daemon did not make: one `u32`. Those of tunnels that it knows it
+/// makes before anything passes.
+pub const MAP_STRANGERS: &str = "OVERLAY_STRANGERS";
 /// The map with what the daemon tells: at index 0 the UDP port of VXLAN, which a Swarm can choose.
 pub const MAP_PORT: &str = "PORT";
 /// The program on the ingress hook of a device that leads to other nodes.
@@ -13,6 +16,8 @@ pub const PROGRAM_EGRESS: &str = "overlay_egress";
 
 /// How many keys the map has room for: two directions of every network with every node that has a part in it.
 pub const MAX_ENTRIES: u32 = 16_384;
+/// How many of them may be of tunnels that the daemon does not know.
+pub const OF_STRANGERS: u32 = MAX_ENTRIES / 4;
 
 /// Of [`Key::kind`]: a tunnel's packet that anybody on the way can read.
 pub const VXLAN: u16 = 0;

@@ -23,6 +23,17 @@ mod kernel;
 #[cfg(target_arch = "bpf")]
 #[expect(
     unsafe_code,
+    reason = "a map's value is behind a raw pointer, and its symbol is what the kernel loads"
+)]
+#[expect(
+    clippy::inline_always,
+    reason = "a call of another function of ours is not portable: see the check of objects in the build"
+)]
+mod share;
+
+#[cfg(target_arch = "bpf")]
+#[expect(
+    unsafe_code,
     reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
 )]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over by value")]
@@ -42,9 +53,12 @@ mod programs {
     };
     use netmon_common::drops::{Key, LOST_REASONS, MAX_ENTRIES};
 
-    use crate::kernel::{
-        DEVICE_IFINDEX, DEVICE_NAMESPACE, Interface, NAMESPACE_COOKIE, ROUTE_DEVICE, field, of_device, of_socket,
-        offset,
+    use crate::{
+        kernel::{
+            DEVICE_IFINDEX, DEVICE_NAMESPACE, Interface, NAMESPACE_COOKIE, ROUTE_DEVICE, field, of_device, of_socket,
+            offset,
+        },
+        share::{self, Room},
     };
 
     #[unsafe(no_mangle)]
@@ -161,15 +175,13 @@ mod programs {
         };
         let Interface { netns, ifindex } = place(packet, receiver);
         let location = if reason == NOT_SPECIFIED.load() { ctx.arg(1) } else { 0 };
-        count(
-            &Key {
-                netns,
-                location,
-                ifindex,
-                reason,
-            },
-            segments(packet),
-        );
+        let key = Key {
+            netns,
+            location,
+            ifindex,
+            reason,
+        };
+        count(key, segments(packet));
         0
     }
 
@@ -311,12 +323,23 @@ mod programs {
         }
     }
 
+    /// A namespace that has had its share of the map goes on without telling its devices apart.
     #[inline(always)]
-    fn count(key: &Key, segments: u64) {
-        let counter = match DROPS.get_ptr_mut(key) {
-            Some(counter) => counter,
+    fn count(mut key: Key, segments: u64) {
+        let mut found = DROPS.get_ptr_mut(&key);
+        if found.is_none() {
+            let room = share::take(key.netns);
+            if room == Room::WithoutDevice {
+                key.ifindex = 0;
+                found = DROPS.get_ptr_mut(&key);
+            }
             // Of two CPUs that are here for the same key each sets its own counter.
-            None if DROPS.insert(key, segments, 0).is_ok() => return,
+            if found.is_none() && room != Room::None && DROPS.insert(&key, segments, 0).is_ok() {
+                return;
+            }
+        }
+        let counter = match found {
+            Some(counter) => counter,
             None => match DROPS_LOST.get_ptr_mut(key.reason % LOST_REASONS) {
                 Some(counter) => counter,
                 None => return,

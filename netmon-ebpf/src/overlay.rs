@@ -39,7 +39,7 @@ mod programs {
         programs::TcContext,
     };
     use netmon_common::{
-        overlay::{ESP, Key, MAX_ENTRIES, Outer, VXLAN},
+        overlay::{ESP, Key, MAX_ENTRIES, OF_STRANGERS, Outer, VXLAN},
         traffic::{RECEIVE, TRANSMIT},
     };
 
@@ -47,6 +47,8 @@ mod programs {
     static OVERLAY: PerCpuHashMap<Key, Outer> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
     #[map]
     static OVERLAY_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+    #[map]
+    static OVERLAY_STRANGERS: Array<u32> = Array::with_max_entries(1, 0);
     #[map]
     static PORT: Array<u32> = Array::with_max_entries(1, 0);
 
@@ -145,9 +147,9 @@ mod programs {
             kind,
             direction: direction as u16,
         };
-        let mut outer = OVERLAY.get_ptr_mut(key);
-        if outer.is_none() && OVERLAY.insert(key, &ZERO, 0).is_ok() {
-            outer = OVERLAY.get_ptr_mut(key);
+        let mut outer = OVERLAY.get_ptr_mut(&key);
+        if outer.is_none() && has_room() && OVERLAY.insert(&key, &ZERO, 0).is_ok() {
+            outer = OVERLAY.get_ptr_mut(&key);
         }
         let packets = if segments > 1 { u64::from(segments) } else { 1 };
         // SAFETY: a value stays while the program runs; this CPU's has no other writer, for the hooks run with bottom
@@ -159,6 +161,21 @@ mod programs {
             } else if let Some(lost) = OVERLAY_LOST.get_ptr_mut(0) {
                 *lost += packets;
             }
+        }
+    }
+
+    /// Takes room for one tunnel that the daemon does not know: addresses and identifiers are whatever somebody writes into a
+    /// packet, and those must not take the room of the tunnels that there are. The daemon counts again when it reads.
+    #[inline(always)]
+    fn has_room() -> bool {
+        let Some(strangers) = OVERLAY_STRANGERS.get_ptr_mut(0) else {
+            return false;
+        };
+        // SAFETY: the map's value lives as long as the map; others may write meanwhile, and then one too many has room.
+        unsafe {
+            let has_room = *strangers < OF_STRANGERS;
+            *strangers += u32::from(has_room);
+            has_room
         }
     }
 

@@ -22,6 +22,17 @@ mod kernel;
 #[cfg(target_arch = "bpf")]
 #[expect(
     unsafe_code,
+    reason = "a map's value is behind a raw pointer, and its symbol is what the kernel loads"
+)]
+#[expect(
+    clippy::inline_always,
+    reason = "a call of another function of ours is not portable: see the check of objects in the build"
+)]
+mod share;
+
+#[cfg(target_arch = "bpf")]
+#[expect(
+    unsafe_code,
     reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
 )]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over by value")]
@@ -44,7 +55,10 @@ mod programs {
         Key, MAX_ADDRESSES, MAX_ENTRIES, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, STATES, Tcp,
     };
 
-    use crate::kernel::{Interface, field, of_device, of_socket, offset};
+    use crate::{
+        kernel::{Interface, field, of_device, of_socket, offset},
+        share::{self, Room},
+    };
 
     #[unsafe(no_mangle)]
     static SOCKET_FAMILY: Global<u32> = offset();
@@ -301,7 +315,8 @@ mod programs {
         }
     }
 
-    /// Hands out the interface's counts on this CPU.
+    /// Hands out the interface's counts on this CPU. A namespace that has had its share of the map goes on without telling
+    /// its devices apart.
     #[inline(always)]
     #[expect(
         clippy::needless_borrows_for_generic_args,
@@ -309,17 +324,23 @@ mod programs {
     )]
     fn with(interface: Interface, change: impl FnOnce(&mut Tcp)) {
         let Interface { netns, ifindex } = interface;
-        let key = Key {
+        let mut key = Key {
             netns,
             ifindex,
             zero: 0,
         };
-        let mut counts = TCP.get_ptr_mut(key);
+        let mut counts = TCP.get_ptr_mut(&key);
         if counts.is_none() {
-            // Another of these programs may have come in between, on this CPU too: what it has counted is not to be
-            // overwritten.
-            let _ = TCP.insert(key, &ZERO, u64::from(BPF_NOEXIST));
-            counts = TCP.get_ptr_mut(key);
+            let room = share::take(netns);
+            if room == Room::WithoutDevice {
+                key.ifindex = 0;
+            }
+            if room != Room::None {
+                // Another of these programs may have come in between, on this CPU too: what it has counted is not to be
+                // overwritten.
+                let _ = TCP.insert(&key, &ZERO, u64::from(BPF_NOEXIST));
+                counts = TCP.get_ptr_mut(&key);
+            }
         }
         // SAFETY: a value stays while the program runs, and this CPU's has no other writer (see the module).
         unsafe {

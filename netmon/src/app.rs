@@ -21,6 +21,7 @@ use crate::{
     docker,
     http::{self, Access, AccessError, HttpError, Pages, Server},
     metrics::{self, ExpositionOptions},
+    model::limits::{Caps, Limits},
     netns::{
         enter::{EnterError, inside},
         rtnetlink::{Client, NetlinkError},
@@ -149,6 +150,10 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         overlay,
         collectors,
         retired: Mutex::default(),
+        limits: Mutex::new(Limits::new(Caps {
+            series: config.series,
+            container_series: config.container_series,
+        })),
     });
     let page = Arc::new(Page {
         reader: Reader::start(Arc::clone(&sources)).map_err(no_thread)?,
@@ -160,6 +165,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             collectors,
             series_limit: config.series,
         },
+        monitor: server.monitor(),
         was_ready: AtomicBool::new(false),
     });
     process::give_memory_back();
@@ -225,6 +231,7 @@ struct Page {
     engine: docker::Watch,
     access: Arc<Access>,
     options: ExpositionOptions,
+    monitor: http::Monitor,
     was_ready: AtomicBool,
 }
 
@@ -235,6 +242,7 @@ impl Pages for Page {
             .snapshot(self.engine.health())
             .map_err(|error| error.to_string())?;
         snapshot.health.web_config = self.access.is_current();
+        snapshot.health.http = self.monitor.health();
         if self.options.exporter_metrics {
             snapshot.health.process = process::read().ok();
         }

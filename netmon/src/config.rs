@@ -249,7 +249,8 @@ pub struct Config {
     )]
     pub interfaces: u32,
 
-    /// How many series a page may have; over it, containers are left out and netmon_series_limited says so.
+    /// How many series a page may have; 0 is no limit. Over it, containers are summed up by service and network, and
+    /// netmon_over_limit says how many.
     #[arg(
         long = "limit.series",
         env = "NETMON_LIMIT_SERIES",
@@ -257,6 +258,16 @@ pub struct Config {
         default_value_t = 50_000
     )]
     pub series: usize,
+
+    /// How many series one container may have; 0 is no limit. Over it, interfaces that it has made itself and reasons of
+    /// drops are summed up.
+    #[arg(
+        long = "limit.container-series",
+        env = "NETMON_LIMIT_CONTAINER_SERIES",
+        value_name = "NUMBER",
+        default_value_t = 400
+    )]
+    pub container_series: usize,
 
     /// How kernel programs are attached.
     #[arg(

@@ -11,6 +11,7 @@ mod hook;
 pub mod host;
 pub mod overlay;
 pub mod pins;
+mod share;
 pub mod symbols;
 pub mod tcp;
 mod tracepoint;
@@ -24,7 +25,7 @@ use std::{
 };
 
 use aya::EbpfError;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use self::{
     attach::{AttachError, Attacher, Attachment},
@@ -37,6 +38,7 @@ use self::{
 };
 use crate::model::{
     collector::Collectors,
+    interface::NetnsId,
     snapshot::{MapRow, ProgramRow},
 };
 
@@ -160,8 +162,20 @@ impl Tracepoints {
         Ok(loaded)
     }
 
+    /// Gives a namespace room of its own in the maps that all share. One that gets none shares with those that are not
+    /// watched: no program of ours is worth a container's start.
+    pub fn watch(&mut self, netns: NetnsId) {
+        let drops = self.drops.as_mut().map(|drops| drops.watch(netns));
+        let tcp = self.tcp.as_mut().map(|tcp| tcp.watch(netns));
+        for result in [drops, tcp].into_iter().flatten() {
+            if let Err(error) = result {
+                debug!(netns = netns.0, %error, "a namespace has no room of its own in a map");
+            }
+        }
+    }
+
     /// Forgets what was counted in namespaces that are gone.
-    pub fn forget(&mut self, gone: impl Fn(crate::model::interface::NetnsId) -> bool) {
+    pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) {
         let drops = self.drops.as_mut().map(|drops| drops.forget(&gone));
         let tcp = self.tcp.as_mut().map(|tcp| tcp.forget(&gone));
         for result in [drops, tcp].into_iter().flatten() {

@@ -6,6 +6,7 @@
 mod accept;
 mod access;
 mod address;
+mod clients;
 pub mod healthcheck;
 mod respond;
 mod stream;
@@ -16,7 +17,7 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hyper::{server::conn::http1, service::service_fn};
@@ -26,7 +27,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, lookup_host},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
 };
 use tracing::{debug, info, warn};
@@ -35,11 +36,13 @@ pub use self::access::{Access, AccessError};
 use self::{
     access::Conversation,
     address::Listen,
+    clients::{Clients, Seat},
     respond::{Request, Site},
     stream::Guarded,
 };
+use crate::model::snapshot::HttpHealth;
 
-/// Connections at the same time; more wait in the kernel's queue. Prometheus keeps one, a person a few.
+/// Connections at the same time. Prometheus keeps one, a person a few.
 const MAX_CONNECTIONS: usize = 256;
 /// How long a client may take for the head of a request, and before it for agreeing on encryption.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -107,6 +110,19 @@ pub enum HttpError {
 pub struct Server {
     listeners: Vec<TcpListener>,
     site: Site,
+    clients: Arc<Clients>,
+}
+
+/// How serving goes, for whoever wants to know.
+#[derive(Clone, Debug)]
+pub struct Monitor(Arc<Clients>);
+
+impl Monitor {
+    /// Who is connected, and who was turned away.
+    #[must_use]
+    pub fn health(&self) -> HttpHealth {
+        self.0.health()
+    }
 }
 
 impl Server {
@@ -119,10 +135,18 @@ impl Server {
         for address in &options.listen {
             listeners.push(listen(address).await?);
         }
+        let clients = Arc::new(Clients::new(MAX_CONNECTIONS));
         Ok(Self {
             listeners,
-            site: Site::new(options),
+            site: Site::new(options, Arc::clone(&clients)),
+            clients,
         })
+    }
+
+    /// How it goes, also when it serves.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        Monitor(Arc::clone(&self.clients))
     }
 
     /// Where it listens.
@@ -138,14 +162,13 @@ impl Server {
     pub async fn serve<P: Pages>(self, pages: Arc<P>, shutdown: impl Future<Output = ()>) {
         let (end, ended) = watch::channel(());
         let site = Arc::new(self.site);
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
             accepting.spawn(accept(
                 listener,
                 Arc::clone(&site),
                 Arc::clone(&pages),
-                Arc::clone(&room),
+                Arc::clone(&self.clients),
                 ended.clone(),
             ));
         }
@@ -183,40 +206,51 @@ async fn accept<P: Pages>(
     listener: TcpListener,
     site: Arc<Site>,
     pages: Arc<P>,
-    room: Arc<Semaphore>,
+    clients: Arc<Clients>,
     mut ended: watch::Receiver<()>,
 ) {
     let connections = GracefulShutdown::new();
     let mut tasks = JoinSet::new();
+    let mut is_short = false;
     loop {
-        let accepted = async {
-            // Never closed; without room the kernel's queue holds clients back.
-            let permit = Arc::clone(&room).acquire_owned().await.ok();
-            (listener.accept().await, permit)
-        };
-        let (accepted, permit) = tokio::select! {
-            accepted = accepted => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = ended.changed() => break,
         };
         match accepted {
             Ok((stream, client)) => {
+                is_short = false;
+                let Some(seat) = clients.seat(client.ip().to_canonical(), Instant::now()) else {
+                    continue;
+                };
+                let seat = Arc::new(seat);
                 let (site, pages, watcher) = (Arc::clone(&site), Arc::clone(&pages), connections.watcher());
                 tasks.spawn(async move {
-                    let agreed = tokio::time::timeout(HEAD_TIMEOUT, site.rules().agree(stream)).await;
-                    let conversation = agreed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                    match conversation {
-                        Ok(conversation) => {
-                            if let Err(error) = watcher.watch(converse(conversation, site, pages)).await {
-                                debug!(%client, %error, "a connection ended early");
+                    let its = Arc::clone(&seat);
+                    let talk = async move {
+                        let agreed = tokio::time::timeout(HEAD_TIMEOUT, site.rules().agree(stream)).await;
+                        let conversation = agreed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                        match conversation {
+                            Ok(conversation) => {
+                                if let Err(error) = watcher.watch(converse(conversation, site, pages, &its)).await {
+                                    its.failed(&error);
+                                    debug!(%client, %error, "a connection ended early");
+                                }
                             }
+                            Err(error) => debug!(%client, %error, "a client and netmon did not agree on how to talk"),
                         }
-                        Err(error) => debug!(%client, %error, "a client and netmon did not agree on how to talk"),
+                    };
+                    tokio::select! {
+                        () = talk => {}
+                        () = seat.has_to_leave() => debug!(%client, "a client had to make room for others"),
                     }
-                    drop(permit);
                 });
             }
             Err(error) => {
-                warn!(%error, "cannot accept a connection");
+                // Once, and not ten times a second: it goes on until somebody lets go of what there is too little of.
+                if !std::mem::replace(&mut is_short, true) {
+                    warn!(%error, "cannot accept a connection");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -234,10 +268,15 @@ fn converse<P: Pages>(
     conversation: Conversation,
     site: Arc<Site>,
     pages: Arc<P>,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
+    seat: &Arc<Seat>,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + use<P> {
+    let seat = Arc::clone(seat);
     let service = service_fn(move |request: Request| {
-        let (site, pages) = (Arc::clone(&site), Arc::clone(&pages));
-        async move { Ok::<_, std::convert::Infallible>(site.respond(&request, &pages).await) }
+        let (site, pages, seat) = (Arc::clone(&site), Arc::clone(&pages), Arc::clone(&seat));
+        async move {
+            let answer = seat.while_busy(site.respond(&request, &pages, &seat)).await;
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

@@ -41,7 +41,7 @@ mod vxlan;
 pub use document::{markdown, table};
 pub use text::to_text;
 
-/// How many series a node exposes before it leaves some out.
+/// How many series a node exposes before it sums some up.
 pub const DEFAULT_SERIES_LIMIT: usize = 50_000;
 
 /// What an operator wants on the page.
@@ -51,7 +51,8 @@ pub struct ExpositionOptions {
     pub exporter_metrics: bool,
     /// The collectors that are wanted.
     pub collectors: Collectors,
-    /// How many series the page may have; over it, interfaces are left out container by container. 0 is no limit.
+    /// How many series the page may have: what the rest of it leaves is for those who are on the overlay networks. (What
+    /// is over the limit of containers is summed up before: see [`crate::model::limits`].) 0 is no limit.
     pub series_limit: usize,
 }
 
@@ -101,8 +102,7 @@ struct Exposition {
 }
 
 impl PageCollector for Exposition {
-    /// What grows with the containers comes last but for the count of series: it gets the room that everything else
-    /// leaves, interfaces first.
+    /// Who is on the overlay networks comes last but for the count of series: it gets the room that everything else leaves.
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Self { snapshot, options } = self;
         let ExpositionOptions {
@@ -127,11 +127,20 @@ impl PageCollector for Exposition {
         if collectors.overlay {
             overlay::encode(page, &snapshot.overlay)?;
         }
+        if collectors.traffic {
+            container::encode_interfaces(page, &snapshot.interfaces)?;
+        }
         if collectors.drops {
             drops::encode(page, &snapshot.drops)?;
         }
+        if collectors.tcp {
+            tcp::encode(page, &snapshot.tcp, &snapshot.connections)?;
+        }
+        if collectors.sockets {
+            sockets::encode(page, &snapshot.sockets)?;
+        }
         if collectors.buffers {
-            buffers::encode_node(page, &snapshot.buffers)?;
+            buffers::encode(page, &snapshot.buffers)?;
         }
         let room = |page: &family::Page<'_>| {
             (series_limit > 0).then(|| {
@@ -140,35 +149,13 @@ impl PageCollector for Exposition {
                     .saturating_sub(health::series_of_series(collectors))
             })
         };
-        let mut limited = Vec::new();
-        if collectors.traffic {
-            let room = room(page);
-            let left_out = container::encode_interfaces(page, &snapshot.interfaces, room)?;
-            limited.push((Collector::Traffic, left_out));
-        }
-        if collectors.drops {
-            let room = room(page);
-            let left_out = drops::encode_containers(page, &snapshot.drops, room)?;
-            limited.push((Collector::Drops, left_out));
-        }
-        if collectors.tcp {
-            let room = room(page);
-            let left_out = tcp::encode(page, &snapshot.tcp, &snapshot.connections, room)?;
-            limited.push((Collector::Tcp, left_out));
-        }
-        if collectors.sockets {
-            let room = room(page);
-            let left_out = sockets::encode(page, &snapshot.sockets, room)?;
-            limited.push((Collector::Sockets, left_out));
-        }
-        if collectors.buffers {
-            let room = room(page);
-            let left_out = buffers::encode_containers(page, &snapshot.buffers, room)?;
-            limited.push((Collector::Buffers, left_out));
-        }
+        let limited = snapshot.health.limits.limited;
+        let mut limited: Vec<_> = limited
+            .into_iter()
+            .filter(|(collector, _)| collectors.has(*collector))
+            .collect();
         if collectors.members {
-            let room = room(page);
-            let left_out = members::encode(page, &snapshot.members, room)?;
+            let left_out = members::encode(page, &snapshot.members, room(page))?;
             limited.push((Collector::Members, left_out));
         }
         health::encode_series(page, collectors, &limited)

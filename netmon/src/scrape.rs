@@ -17,6 +17,7 @@ use crate::{
         SharedTracepoints,
         drops::DropsMap,
         overlay::{OverlayMap, SharedOverlay},
+        tcp::TcpMap,
         traffic::TrafficMap,
     },
     model::{
@@ -24,11 +25,12 @@ use crate::{
         counters::{Directions, Totals},
         interface::Device,
         inventory::{Container, ContainerId, Inventory, Sandbox},
+        limits::{Limits, OVER},
         place::Place,
         snapshot::{
             AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth,
-            DropRows, Health, InterfaceRow, MapRow, MemberRows, OverlayRows, ProgramRow, QueueRow, ServiceRow,
-            Snapshot, SocketRows, TcpRow, VxlanRow,
+            DropRows, Health, HttpHealth, InterfaceRow, LimitHealth, MapRow, MemberRows, OverlayRows, ProgramRow,
+            QueueRow, ServiceRow, Snapshot, SocketRows, TcpRow, VxlanRow,
         },
     },
     observe::{
@@ -68,6 +70,8 @@ pub struct Sources {
     pub collectors: Collectors,
     /// What the kernel has forgotten and nobody was told whose it was.
     pub retired: Mutex<drops::Retired>,
+    /// What is shown by itself, and what is summed up.
+    pub limits: Mutex<Limits>,
 }
 
 impl Sources {
@@ -135,7 +139,7 @@ impl Sources {
             });
         }
         let health = self.health(docker, attach, collectors, maps, programs);
-        Snapshot {
+        let mut snapshot = Snapshot {
             node: inventory.node.clone(),
             containers,
             interfaces,
@@ -150,6 +154,21 @@ impl Sources {
             buffers,
             networks,
             health,
+        };
+        self.limit(&mut snapshot);
+        snapshot
+    }
+
+    /// Sums up what is over the limits, and says so when that begins.
+    fn limit(&self, snapshot: &mut Snapshot) {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        for (limit, over) in limits.apply(snapshot, Instant::now()) {
+            warn!(
+                limit,
+                over,
+                "more than a limit allows: what is over it is summed up as \"{OVER}\"; netmon_over_limit says how much \
+                 that is, and the README (--limit.*) how to allow more"
+            );
         }
     }
 
@@ -187,7 +206,7 @@ impl Sources {
                         drops.entries,
                         drops.lost.iter().map(|(_, packets)| packets).sum(),
                     ));
-                    if drops.entries > DropsMap::NEARLY_FULL {
+                    if drops.strangers > DropsMap::MANY_STRANGERS {
                         let foreign = retired.take_over(&drops, state, begin);
                         if let Err(error) = map.forget(|netns| foreign.binary_search(&netns).is_ok()) {
                             warn!(%error, "drops of other namespaces stay in the kernel's map");
@@ -217,13 +236,16 @@ impl Sources {
             return (Vec::new(), Vec::new());
         }
         let begin = Instant::now();
-        let tracepoints = self.tracepoints.lock();
+        let mut tracepoints = self.tracepoints.lock();
         let mut events = None;
+        let mut strangers = 0;
         let mut is_whole = false;
-        if let Some(map) = &tracepoints.tcp {
+        if let Some(map) = &mut tracepoints.tcp {
             programs.extend(map.programs());
-            match map.read().and_then(|events| Ok((events, map.lost()?))) {
-                Ok((read, lost)) => {
+            let read = map.read();
+            match read.and_then(|events| Ok((map.settle(&events)?, events, map.lost()?))) {
+                Ok((others, read, lost)) => {
+                    strangers = others;
                     maps.extend(map.rows(read.len() as u64, lost));
                     is_whole = map.is_whole();
                     events = Some(read);
@@ -232,6 +254,14 @@ impl Sources {
             }
         }
         let rows = tcp::rows(events.as_ref(), state, begin);
+        if let (Some(map), Some(events)) = (&mut tracepoints.tcp, &events)
+            && strangers > TcpMap::MANY_STRANGERS
+        {
+            let foreign = tcp::foreign(events, state, begin);
+            if let Err(error) = map.forget(|netns| foreign.contains(&netns)) {
+                warn!(%error, "TCP events of other namespaces stay in the kernel's map");
+            }
+        }
         collectors.push(CollectorRow {
             collector: Collector::Tcp.as_str(),
             duration: begin.elapsed(),
@@ -254,9 +284,13 @@ impl Sources {
         let begin = Instant::now();
         let mut map = self.overlay.lock();
         let mut tunnels = None;
-        if let Some(map) = &*map {
+        if let Some(map) = &mut *map {
             programs.extend(map.programs());
-            match map.read().and_then(|tunnels| Ok((tunnels, map.lost()?))) {
+            if let Err(error) = map.know(overlay::known(state)) {
+                warn!(%error, "tunnels share the room of those that nobody knows");
+            }
+            let read = map.read();
+            match read.and_then(|tunnels| Ok((tunnels, map.lost()?))) {
                 Ok((read, lost)) => {
                     maps.push(OverlayMap::row(read.len() as u64, lost));
                     tunnels = Some(read);
@@ -319,6 +353,8 @@ impl Sources {
             attach,
             programs,
             maps,
+            limits: LimitHealth::default(),
+            http: HttpHealth::default(),
             collectors,
             web_config: None,
             process: None,
@@ -457,6 +493,7 @@ fn containers(inventory: &Inventory, state: &State) -> Vec<ContainerRow> {
             container: Arc::clone(container),
             state,
             shares_with,
+            is_shown: true,
         }
     };
     inventory.containers.values().map(row).collect()

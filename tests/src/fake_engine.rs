@@ -164,6 +164,8 @@ struct Told {
     held: BTreeSet<String>,
     /// Containers that ended while they were.
     forgotten: Vec<Container>,
+    /// Ids of containers that were described.
+    described: BTreeSet<String>,
     /// Answers that replace the right ones, by path.
     rubbish: BTreeMap<String, Vec<u8>>,
 }
@@ -250,6 +252,12 @@ impl FakeEngine {
     /// namespace and addresses are forgotten by then.
     pub fn hold(&self, name: &str) {
         self.told().held.insert(id_of(name));
+    }
+
+    /// Whether the container was asked for by its id, and described.
+    #[must_use]
+    pub fn was_asked_for(&self, name: &str) -> bool {
+        self.told().described.contains(&id_of(name))
     }
 
     /// Gives what was held back.
@@ -380,7 +388,10 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<Told>) -> std::io::Result<()> {
                 .map(Container::json)
                 .or_else(forgotten)
             {
-                Some(container) => container,
+                Some(container) => {
+                    told.described.insert(id.to_owned());
+                    container
+                }
                 None => return answer(&mut stream, 404, br#"{"message":"No such container"}"#),
             }
         }

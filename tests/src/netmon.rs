@@ -214,6 +214,43 @@ impl Netmon {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.pid))?.count())
     }
 
+    /// Its resident memory, in bytes.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn memory(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next());
+        let kilobytes: u64 = kilobytes.context("it has no memory")?.parse()?;
+        Ok(kilobytes << 10)
+    }
+
+    /// Processor time that it has used.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn processor_time(&self) -> anyhow::Result<Duration> {
+        const TICK: u64 = 10;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
+        // Behind its name, which may have blanks, in parentheses.
+        let (_, rest) = stat.rsplit_once(") ").context("it has no figures")?;
+        let mut fields = rest.split_whitespace().skip(11);
+        let mut ticks = || -> anyhow::Result<u64> { Ok(fields.next().context("it has no times")?.parse()?) };
+        Ok(Duration::from_millis((ticks()? + ticks()?) * TICK))
+    }
+
+    /// What it has logged for everybody, line by line: the tests' own details left out.
+    #[must_use]
+    pub fn said(&self) -> Vec<String> {
+        let log = self.log();
+        let is_detail = |line: &&str| matches!(line.split_whitespace().nth(1), Some("DEBUG" | "TRACE"));
+        log.lines()
+            .filter(|line| !is_detail(line))
+            .map(ToOwned::to_owned)
+            .collect()
+    }
+
     fn os_pid(&self) -> anyhow::Result<Pid> {
         i32::try_from(self.pid)
             .ok()

@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: what netmon costs (`netmon/benches/costs`), with a real engine (`tests/benches/node`), how it
-//! grows (`tests/benches/scale`), and what its dashboards cost Prometheus (`tests/benches/week`). `cargo xtask soak`: whether it stays as it is (`tests/benches/soak`).
+//! `cargo xtask bench`: what netmon costs (`netmon/benches/costs`), with a real engine (`tests/benches/node`), how it grows
+//! (`tests/benches/scale`), with containers that come and go (`tests/benches/churn`), and what its dashboards cost
+//! Prometheus (`tests/benches/week`). `cargo xtask soak`: whether it stays as it is (`tests/benches/soak`).
 
 use clap::ValueEnum;
 
@@ -14,6 +15,8 @@ pub(crate) enum Subject {
     Node,
     /// Up to a thousand containers, beside Prometheus' node exporter: some minutes.
     Scale,
+    /// Five thousand short-lived containers: some minutes.
+    Churn,
     /// The dashboards' queries on a week of data: some minutes.
     Week,
 }
@@ -43,6 +46,11 @@ pub(crate) fn run(subject: Option<Subject>) -> anyhow::Result<()> {
             Subject::Scale,
             "scale",
             "measure up to a thousand containers (some minutes; results also in target/bench-scale.jsonl, scale.md and scale.svg)",
+        ),
+        (
+            Subject::Churn,
+            "churn",
+            "measure five thousand short-lived containers (some minutes; results also in target/bench-churn.jsonl)",
         ),
         (
             Subject::Week,

@@ -79,7 +79,7 @@ fn missing() -> Row {
             "Left out for room",
             Unit::Count,
             Limits::Zero,
-            "Collectors that left series out to keep within --limit.series. Sums by service still count everything. Raise the limit, or switch off a collector that you do not need.",
+            "Collectors that sum something up to keep within a limit: (over the limit) stands for its name. Sums by service, by network and of nodes are whole. Raise the limit, or switch off a collector that you do not need.",
             vec![limited.named("collectors")],
         ))
         .panel(4, 4, stat(

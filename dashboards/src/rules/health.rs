@@ -112,8 +112,8 @@ pub(super) fn group() -> anyhow::Result<Group> {
                 Warning,
                 "15m",
                 &of(SERIES_LIMITED).now().max((Job, Instance, Collector)).above(0.0),
-                "netmon leaves series out to keep within its limit.",
-                "The collector {collector} on {instance} leaves containers out: the page would have more series than --limit.series.",
+                "netmon sums series up to keep within a limit.",
+                "The collector {collector} on {instance} shows some things as one sum, (over the limit): netmon_over_limit says how many, and of which limit.",
             )?,
         ],
     })

@@ -8,16 +8,20 @@ mod harmless;
 use std::collections::BTreeMap;
 
 use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
-use netmon_common::drops::{
-    FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBAL_SOCKET_FILTER, GLOBAL_TCP_CLOSE,
-    GLOBAL_TCP_FLAGS, GLOBALS_HARMLESS, GLOBALS_UNWANTED, Key, LOST_REASONS, MAP, MAP_LOST, MAX_ENTRIES, PROGRAM,
-    TRACEPOINT,
+use netmon_common::{
+    drops::{
+        FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBAL_SOCKET_FILTER, GLOBAL_TCP_CLOSE,
+        GLOBAL_TCP_FLAGS, GLOBALS_HARMLESS, GLOBALS_UNWANTED, Key, LOST_REASONS, MAP, MAP_LOST, MAX_ENTRIES, PROGRAM,
+        TRACEPOINT,
+    },
+    share::OF_STRANGERS,
 };
 use tracing::warn;
 
 use self::harmless::{FUNCTIONS, REASONS, UNWANTED};
 use super::{
     DatapathError, batch,
+    share::Shares,
     symbols::Ranges,
     tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
 };
@@ -45,6 +49,7 @@ const SUBSYSTEM_PREFIX: &str = "SKB_DROP_REASON_SUBSYS_";
 #[derive(Debug)]
 pub struct DropsMap {
     attached: Attached,
+    shares: Shares,
     cpus: usize,
     reasons: Reasons,
     /// The number of the reason that says nothing.
@@ -98,6 +103,7 @@ impl DropsMap {
         attached.map(MAP_LOST)?;
         Ok(Self {
             attached,
+            shares: Shares::default(),
             cpus: usize::try_from(cpus).unwrap_or(usize::MAX),
             reasons,
             not_specified,
@@ -105,14 +111,22 @@ impl DropsMap {
         })
     }
 
-    /// How many counts there may be before those of other namespaces are taken out.
-    pub const NEARLY_FULL: u64 = MAX_ENTRIES as u64 / 4 * 3;
+    /// How many counts of namespaces that are not watched there may be before they are taken out.
+    pub const MANY_STRANGERS: u32 = OF_STRANGERS / 2;
+
+    /// Gives a namespace room of its own in the map.
+    ///
+    /// # Errors
+    /// The kernel refuses, or there are too many.
+    pub fn watch(&mut self, netns: NetnsId) -> Result<(), DatapathError> {
+        self.shares.watch(&mut self.attached, netns)
+    }
 
     /// Reads every count that is a loss.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn read(&self) -> Result<Drops, DatapathError> {
+    pub fn read(&mut self) -> Result<Drops, DatapathError> {
         let failed = |error| DatapathError::of("read the counts of dropped packets", error);
         let mut drops = Drops::default();
         batch::read(
@@ -126,6 +140,7 @@ impl DropsMap {
                     ifindex,
                     reason,
                 } = key;
+                drops.strangers += u32::from(!self.shares.has(NetnsId(netns)));
                 let unplaced = Some(reason) == self.not_specified && self.harmless.is_none();
                 if location != 0 && self.harmless.as_ref().is_some_and(|ranges| ranges.contain(location)) {
                     return;
@@ -143,6 +158,7 @@ impl DropsMap {
         )
         .map_err(failed)?;
         drops.lost = self.lost()?;
+        Shares::settle(&mut self.attached, drops.strangers)?;
         Ok(drops)
     }
 
@@ -186,7 +202,7 @@ impl DropsMap {
         for key in keys {
             map.remove(&key).map_err(DatapathError::map)?;
         }
-        Ok(())
+        self.shares.forget(&mut self.attached, gone)
     }
 
     /// How full the map is.

@@ -3,19 +3,21 @@
 //! Which devices those are, and whose a tunnel is, it does not know.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, Map, MapData, PerCpuArray, PerCpuHashMap},
+    maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
     programs::{ProgramError, SchedClassifier, TcAttachType},
 };
 use netmon_common::{
-    overlay::{ESP, Key, MAP, MAP_LOST, MAP_PORT, MAX_ENTRIES, Outer, PROGRAM_EGRESS, PROGRAM_INGRESS, VXLAN},
-    traffic::RECEIVE,
+    overlay::{
+        ESP, Key, MAP, MAP_LOST, MAP_PORT, MAP_STRANGERS, MAX_ENTRIES, Outer, PROGRAM_EGRESS, PROGRAM_INGRESS, VXLAN,
+    },
+    traffic::{RECEIVE, TRANSMIT},
 };
 
 use super::{
@@ -46,6 +48,8 @@ pub struct OverlayMap {
     cpus: usize,
     mode: Mode,
     port: Option<u16>,
+    /// Tunnels that have their room.
+    known: BTreeSet<Tunnel>,
     /// By the device's number.
     devices: BTreeMap<u32, Vec<Link>>,
 }
@@ -57,12 +61,14 @@ impl std::fmt::Debug for OverlayMap {
             cpus,
             mode,
             port,
+            known,
             devices,
         } = self;
         f.debug_struct("OverlayMap")
             .field("cpus", cpus)
             .field("mode", mode)
             .field("port", port)
+            .field("known", known)
             .field("devices", devices)
             .finish_non_exhaustive()
     }
@@ -87,6 +93,7 @@ impl OverlayMap {
             cpus: usize::try_from(cpus).unwrap_or(usize::MAX),
             mode,
             port: None,
+            known: BTreeSet::new(),
             devices: BTreeMap::new(),
         };
         map.counts()?;
@@ -165,14 +172,16 @@ impl OverlayMap {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn read(&self) -> Result<Tunnels, DatapathError> {
+    pub fn read(&mut self) -> Result<Tunnels, DatapathError> {
         let mut all = Tunnels::new();
+        let mut strangers = 0;
         let each = |key: Key, counts: &[Outer]| {
             let mut sum = Outer::ZERO;
             for its in counts {
                 sum.accumulate(its);
             }
             if let Some(tunnel) = tunnel(key) {
+                strangers += u32::from(!self.known.contains(&tunnel));
                 let both = all.entry(tunnel).or_default();
                 if u32::from(key.direction) == RECEIVE {
                     both.receive = sum.into();
@@ -183,7 +192,34 @@ impl OverlayMap {
         };
         batch::read(descriptor(self.counts()?), self.cpus, each)
             .map_err(|error| DatapathError::of("read the counts of tunnels", error))?;
+        let map = self.object.map_mut(MAP_STRANGERS);
+        let map = map.ok_or(DatapathError::Incomplete(MAP_STRANGERS))?;
+        let mut map: Array<&mut MapData, u32> = map.try_into().map_err(DatapathError::map)?;
+        map.set(0, strangers, 0).map_err(DatapathError::map)?;
         Ok(all)
+    }
+
+    /// Makes room for the tunnels that there are, which no others can take. Those that are gone are forgotten like any
+    /// other.
+    ///
+    /// # Errors
+    /// The kernel refuses, or there are too many.
+    pub fn know(&mut self, tunnels: BTreeSet<Tunnel>) -> Result<(), DatapathError> {
+        const NEW: u64 = 1;
+        let map = self.object.map_mut(MAP).ok_or(DatapathError::Incomplete(MAP))?;
+        let mut map: PerCpuHashMap<&mut MapData, Key, Outer> = map.try_into().map_err(DatapathError::map)?;
+        for tunnel in tunnels.difference(&self.known) {
+            for direction in [RECEIVE, TRANSMIT] {
+                let nothing = PerCpuValues::try_from(vec![Outer::ZERO; self.cpus]);
+                let nothing = nothing.map_err(|error| DatapathError::of("make room for a tunnel", error))?;
+                match map.insert(key(*tunnel, direction), nothing, NEW) {
+                    Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {}
+                    result => result.map_err(DatapathError::map)?,
+                }
+            }
+        }
+        self.known = tunnels;
+        Ok(())
     }
 
     /// Packets that there was no room for.
@@ -270,6 +306,24 @@ fn classifier<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Sc
     program
         .try_into()
         .map_err(|_: ProgramError| DatapathError::Incomplete(name))
+}
+
+fn key(tunnel: Tunnel, direction: u32) -> Key {
+    let (kind, vni) = match tunnel.kind {
+        TunnelKind::Vxlan { vni } => (VXLAN, vni),
+        TunnelKind::Esp => (ESP, 0),
+    };
+    let remote = match tunnel.remote {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    Key {
+        remote: remote.octets(),
+        vni,
+        kind,
+        // 0 or 1.
+        direction: u16::try_from(direction).unwrap_or_default(),
+    }
 }
 
 fn tunnel(key: Key) -> Option<Tunnel> {

@@ -6,14 +6,18 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap};
-use netmon_common::tcp::{
-    Address, FIELDS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_ADDRESSES, MAP_LOST, MAX_ADDRESSES, MAX_ENTRIES,
-    PROGRAMS, Program, Tcp,
+use netmon_common::{
+    share::OF_STRANGERS,
+    tcp::{
+        Address, FIELDS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_ADDRESSES, MAP_LOST, MAX_ADDRESSES, MAX_ENTRIES,
+        PROGRAMS, Program, Tcp,
+    },
 };
 use tracing::{debug, warn};
 
 use super::{
     DatapathError, batch,
+    share::Shares,
     tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
 };
 use crate::model::{
@@ -32,6 +36,7 @@ const ADDRESSES_PER_NAMESPACE: usize = 128;
 #[derive(Debug)]
 pub struct TcpMap {
     attached: Attached,
+    shares: Shares,
     cpus: usize,
     /// Programs that count.
     programs: Vec<Program>,
@@ -72,6 +77,7 @@ impl TcpMap {
         attached.map(MAP_ADDRESSES)?;
         Ok(Self {
             attached,
+            shares: Shares::default(),
             cpus: usize::try_from(cpus).unwrap_or(usize::MAX),
             programs,
             addresses: BTreeMap::new(),
@@ -84,6 +90,28 @@ impl TcpMap {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.programs.len() == PROGRAMS.len()
+    }
+
+    /// How many interfaces of namespaces that are not watched there may be before they are taken out.
+    pub const MANY_STRANGERS: u32 = OF_STRANGERS / 2;
+
+    /// Gives a namespace room of its own in the map.
+    ///
+    /// # Errors
+    /// The kernel refuses, or there are too many.
+    pub fn watch(&mut self, netns: NetnsId) -> Result<(), DatapathError> {
+        self.shares.watch(&mut self.attached, netns)
+    }
+
+    /// Takes in how many interfaces of namespaces that are not watched there are, of those that were read.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn settle(&mut self, events: &BTreeMap<InterfaceId, Events>) -> Result<u32, DatapathError> {
+        let is_strangers = |id: &&InterfaceId| !self.shares.has(id.netns);
+        let strangers = u32::try_from(events.keys().filter(is_strangers).count()).unwrap_or(u32::MAX);
+        Shares::settle(&mut self.attached, strangers)?;
+        Ok(strangers)
     }
 
     /// Reads every interface's counts.
@@ -191,7 +219,7 @@ impl TcpMap {
         for netns in told {
             self.tell(netns, []);
         }
-        Ok(())
+        self.shares.forget(&mut self.attached, gone)
     }
 
     /// How full the maps are, with so many interfaces and so many events lost.

@@ -15,7 +15,7 @@ use aya::{
 };
 use netmon_common::kernel::{Field, NAMESPACE};
 
-use super::{DatapathError, btf::Types};
+use super::{DatapathError, btf::Types, share};
 
 /// What the running kernel says of itself, for loading programs with. Large: not to be kept.
 pub(super) struct Kernel {
@@ -95,9 +95,11 @@ impl<'k> Programs<'k> {
         for (name, value) in &globals.long {
             loader.override_global(name, value, true);
         }
-        let object = loader
+        let mut object = loader
             .load(object)
             .map_err(|error| DatapathError::Load(Box::new(error)))?;
+        let shares = netmon_common::share::MAP;
+        share::begin(object.map_mut(shares).ok_or(DatapathError::Incomplete(shares))?)?;
         Ok(Self {
             object,
             btf: &kernel.btf,

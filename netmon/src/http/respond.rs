@@ -1,6 +1,10 @@
 //! From a request to an answer.
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{
+    io::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -10,13 +14,17 @@ use hyper::{
     body::Incoming,
     header::{self, HeaderName, HeaderValue},
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tracing::error;
 
 use super::{
     Access, Options, Pages, accept,
     accept::Format,
     access::{Rules, Verdict},
+    clients::{Clients, Reason, Seat},
 };
 
 /// A request, of which only the head is read.
@@ -24,6 +32,8 @@ pub(super) type Request = hyper::Request<Incoming>;
 
 /// When to ask again after being turned away.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long to wait for the place of a client that was just told to go.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Compressing harder costs more time than it saves: the page crosses one network once.
 const COMPRESSION: Compression = Compression::fast();
 
@@ -36,11 +46,12 @@ pub(super) struct Site {
     telemetry_path: String,
     version: &'static str,
     scrapes: Arc<Semaphore>,
+    clients: Arc<Clients>,
     access: Arc<Access>,
 }
 
 impl Site {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: Options, clients: Arc<Clients>) -> Self {
         let Options {
             listen: _,
             telemetry_path,
@@ -57,6 +68,7 @@ impl Site {
             telemetry_path,
             version,
             scrapes: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            clients,
             access,
         }
     }
@@ -66,10 +78,15 @@ impl Site {
         self.access.rules()
     }
 
-    pub(super) async fn respond<P: Pages>(&self, request: &Request, pages: &Arc<P>) -> Response<Full<Bytes>> {
+    pub(super) async fn respond<P: Pages>(
+        &self,
+        request: &Request,
+        pages: &Arc<P>,
+        seat: &Arc<Seat>,
+    ) -> Response<Full<Bytes>> {
         let rules = self.rules();
         let mut response = match rules.judge(request.headers()).await {
-            Verdict::Welcome => self.page(request, pages).await,
+            Verdict::Welcome => self.page(request, pages, seat).await,
             Verdict::Unknown => with(
                 plain(
                     StatusCode::UNAUTHORIZED,
@@ -88,13 +105,13 @@ impl Site {
         response
     }
 
-    async fn page<P: Pages>(&self, request: &Request, pages: &Arc<P>) -> Response<Full<Bytes>> {
+    async fn page<P: Pages>(&self, request: &Request, pages: &Arc<P>, seat: &Arc<Seat>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let answer = plain(StatusCode::METHOD_NOT_ALLOWED, "netmon only answers GET and HEAD.\n");
             return with(answer, header::ALLOW, "GET, HEAD");
         }
         match request.uri().path() {
-            path if path == self.telemetry_path => self.metrics(request, pages).await,
+            path if path == self.telemetry_path => self.metrics(request, pages, seat).await,
             "/" => answer(StatusCode::OK, HTML, self.landing_page()),
             "/-/healthy" => plain(StatusCode::OK, "netmon is healthy.\n"),
             "/-/ready" => match pages.ready() {
@@ -108,8 +125,23 @@ impl Site {
         }
     }
 
-    async fn metrics<P: Pages>(&self, request: &Request, pages: &Arc<P>) -> Response<Full<Bytes>> {
-        let Ok(permit) = Arc::clone(&self.scrapes).try_acquire_owned() else {
+    /// A place among the scrapes, which is taken until the client has the page: a client that is slow to take it has to
+    /// go for another.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.scrapes).try_acquire_owned() {
+            return Some(permit);
+        }
+        if self.clients.dismiss_slowest(Instant::now())
+            && let Ok(Ok(permit)) = timeout(PLACE_TIMEOUT, Arc::clone(&self.scrapes).acquire_owned()).await
+        {
+            return Some(permit);
+        }
+        self.clients.turn_away(Reason::Scrapes);
+        None
+    }
+
+    async fn metrics<P: Pages>(&self, request: &Request, pages: &Arc<P>, seat: &Arc<Seat>) -> Response<Full<Bytes>> {
+        let Some(permit) = self.place().await else {
             let answer = plain(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many scrapes at once; see --web.max-requests.\n",
@@ -119,18 +151,19 @@ impl Site {
         let format = accept::format(values(request, &header::ACCEPT));
         let gzip = accept::gzip(values(request, &header::ACCEPT_ENCODING));
         let pages = Arc::clone(pages);
+        let seat = Arc::clone(seat);
         let page = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
             let open_metrics = pages.scrape()?;
             let page = match format {
                 Format::OpenMetrics => open_metrics,
                 Format::Text => pages.text(&open_metrics),
             };
-            if gzip {
-                compress(&page).map_err(|error| error.to_string())
+            let page = if gzip {
+                compress(&page).map_err(|error| error.to_string())?
             } else {
-                Ok(Bytes::from(page))
-            }
+                page.into_bytes()
+            };
+            Ok(Bytes::from_owner(seat.parcel(page, permit)))
         });
         let page = page.await.unwrap_or_else(|panic| Err(panic.to_string()));
         match page {
@@ -156,6 +189,7 @@ impl Site {
             telemetry_path,
             version,
             scrapes: _,
+            clients: _,
             access: _,
         } = self;
         let path = telemetry_path
@@ -179,11 +213,11 @@ fn values<'a>(request: &'a Request, name: &HeaderName) -> impl Iterator<Item = &
         .filter_map(|value| value.to_str().ok())
 }
 
-fn compress(page: &str) -> std::io::Result<Bytes> {
+fn compress(page: &str) -> std::io::Result<Vec<u8>> {
     // Metrics shrink to about a twentieth.
     let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 16), COMPRESSION);
     encoder.write_all(page.as_bytes())?;
-    encoder.finish().map(Bytes::from)
+    encoder.finish()
 }
 
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -16,8 +16,13 @@ use crate::model::{
 /// The names of the kernel's three thresholds.
 const THRESHOLDS: [&str; 3] = ["gc_thresh1", "gc_thresh2", "gc_thresh3"];
 
-/// Writes the node's.
-pub(super) fn encode_node(page: &mut Page<'_>, buffers: &BufferRows) -> fmt::Result {
+/// Writes the node's and the containers'.
+pub(super) fn encode(page: &mut Page<'_>, buffers: &BufferRows) -> fmt::Result {
+    encode_node(page, buffers)?;
+    encode_containers(page, buffers)
+}
+
+fn encode_node(page: &mut Page<'_>, buffers: &BufferRows) -> fmt::Result {
     let Some(node) = &buffers.node else { return Ok(()) };
     let NodeBuffers {
         softnet,
@@ -88,13 +93,7 @@ fn encode_neighbours(page: &mut Page<'_>, neighbours: &[Neighbours]) -> fmt::Res
     catalog::NODE_NEIGHBOUR_LIMIT.encode(page, limits.each(|limit| *limit))
 }
 
-/// Writes the containers', as long as there is room for `room` series. Says whether some were left out.
-pub(super) fn encode_containers(
-    page: &mut Page<'_>,
-    buffers: &BufferRows,
-    room: Option<usize>,
-) -> Result<bool, fmt::Error> {
-    const FAMILIES: usize = 2;
+fn encode_containers(page: &mut Page<'_>, buffers: &BufferRows) -> fmt::Result {
     let block = |identity: &Arc<Identity>| {
         Container {
             container: &identity.container,
@@ -107,8 +106,7 @@ pub(super) fn encode_containers(
         .containers
         .iter()
         .map(|(identity, buffers)| (block(identity), buffers));
-    let mut rows = Rows::new(rows);
-    let whole = room.is_none_or(|room| rows.keep_groups(room / FAMILIES, |_, _| false));
+    let rows = Rows::new(rows);
     let of = |figure: fn(&ContainerBuffers) -> Option<u64>| {
         let rows = rows.each(move |buffers| figure(buffers));
         rows.filter_map(|(labels, figure)| Some((labels, figure?)))
@@ -134,6 +132,5 @@ pub(super) fn encode_containers(
         };
         (labels.block(), queue)
     }));
-    catalog::CONTAINER_QDISC_DROPS.encode(page, queues.each(|queue| u64::from(queue.drops)))?;
-    Ok(!whole)
+    catalog::CONTAINER_QDISC_DROPS.encode(page, queues.each(|queue| u64::from(queue.drops)))
 }

@@ -11,7 +11,7 @@ use super::{
     labels::{
         BuildInfo, ByCollector, Capability, Connections, Container, ContainerDrop, ContainerInfo, ContainerNetwork,
         ContainerNetworkFailure, EncryptedPeer, Event, Family as AddressFamily, Interface, InterfaceInfo,
-        InterfaceQueue, Map, NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, OverlayEndpoint, OverlayNetwork,
+        InterfaceQueue, Limit, Map, NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, OverlayEndpoint, OverlayNetwork,
         OverlayService, Peer, PeerDirection, PeerInfo, Program, ProgramInfo, Reason, Service, State, Sysctl, Threshold,
         UnattributedDrop, Underlay, Unlabelled, Vxlan,
     },
@@ -300,7 +300,13 @@ families! {
         EXPOSED_SERIES: Gauge<ByCollector> = Netmon, "netmon_exposed_series",
             "Series of the collector on this page.";
         SERIES_LIMITED: Gauge<ByCollector> = Netmon, "netmon_series_limited",
-            "Whether series were left out to keep within the limit. Sums by service go on counting everything.";
+            "Whether series of the collector were summed up to keep within a limit (of members: left out). What is summed up has (over the limit) for the name of the container, the interface, the reason, the service or the peer; sums by service, by network and of the node are what they would be without.";
+        OVER_LIMIT: Gauge<Limit> = Netmon, "netmon_over_limit",
+            "How many are over a limit, and so summed up: containers over that of the page (series, --limit.series), their own interfaces and reasons of drops over that of a container (container_series, --limit.container-series), services (services, a tenth of --limit.series), other nodes' addresses that packets came from and nothing here sends to (peers, 64).";
+        HTTP_CONNECTIONS: Gauge<Unlabelled> = Netmon, "netmon_http_connections",
+            "Open connections of those who ask for pages. There are 256 at most.";
+        HTTP_TURNED_AWAY: Counter<Reason> = Netmon, "netmon_http_turned_away",
+            "How often somebody who asks for pages was turned away: connections (there were too many; the one that was silent longest had to go), scrapes (too many at once, --web.max-requests), slow (a request took too long to come, or an answer to be taken), malformed (no request, or too long a one).";
         WEB_CONFIG_SUCCESS: Gauge<Unlabelled> = Netmon, "netmon_web_config_last_reload_success",
             "Whether the web configuration in force is what its file says now. Not there without --web.config.file.";
     }

@@ -6,10 +6,9 @@ use super::{
     catalog,
     family::Page,
     info::join,
-    labels::{ContainerInfo, Interface, InterfaceInfo, LabelSet as _, Rows, State},
+    labels::{ContainerInfo, Interface, InterfaceInfo, Rows, State},
 };
 use crate::model::{
-    collector::Collector,
     interface::{Device, DeviceKind},
     snapshot::{ContainerRow, ContainerState, InterfaceRow},
 };
@@ -20,7 +19,8 @@ pub(super) fn encode_containers(page: &mut Page<'_>, containers: &[ContainerRow]
     let states = Rows::new(ContainerState::ALL.map(|state| (State { state: state.as_str() }.block(), count(state))));
     catalog::CONTAINERS.encode(page, states.each(|count| *count))?;
 
-    let infos = Rows::new(one_of_each_name(containers).map(|row| (container_info(row), ())));
+    let shown = one_of_each_name(containers).filter(|row| row.is_shown);
+    let infos = Rows::new(shown.map(|row| (container_info(row), ())));
     catalog::CONTAINER_INFO.encode(page, infos.each(|()| ()))
 }
 
@@ -42,6 +42,7 @@ fn container_info(row: &ContainerRow) -> super::labels::Block<ContainerInfo<'sta
         container,
         state,
         shares_with,
+        is_shown: _,
     } = row;
     ContainerInfo {
         container: &container.identity.container,
@@ -58,19 +59,9 @@ fn container_info(row: &ContainerRow) -> super::labels::Block<ContainerInfo<'sta
     .block()
 }
 
-/// Writes what the interfaces counted, container by container as long as there is room for `room` series. Says whether
-/// some were left out.
-pub(super) fn encode_interfaces(
-    page: &mut Page<'_>,
-    interfaces: &[InterfaceRow],
-    room: Option<usize>,
-) -> Result<bool, fmt::Error> {
-    let mut rows = Rows::new(interfaces.iter().map(|row| (interface(row), row)));
-    let whole = room.is_none_or(|room| {
-        rows.keep_groups(room / series_of_an_interface(), |one, other| {
-            one.identity.container == other.identity.container
-        })
-    });
+/// Writes what the interfaces counted.
+pub(super) fn encode_interfaces(page: &mut Page<'_>, interfaces: &[InterfaceRow]) -> fmt::Result {
+    let rows = Rows::new(interfaces.iter().map(|row| (interface(row), row)));
 
     catalog::CONTAINER_RECEIVE_BYTES.encode(page, rows.each(|row| row.totals.receive.bytes))?;
     catalog::CONTAINER_TRANSMIT_BYTES.encode(page, rows.each(|row| row.totals.transmit.bytes))?;
@@ -83,17 +74,10 @@ pub(super) fn encode_interfaces(
     catalog::CONTAINER_RECEIVE_PACKETS_DROPPED.encode(page, rows.each(|row| row.totals.receive.dropped))?;
     catalog::CONTAINER_TRANSMIT_PACKETS_DROPPED.encode(page, rows.each(|row| row.totals.transmit.dropped))?;
 
-    let infos = Rows::new(rows.iter().map(|row| (interface_info(row), ())));
-    catalog::CONTAINER_INTERFACE_INFO.encode(page, infos.each(|()| ()))?;
-    Ok(!whole)
-}
-
-/// How many series one interface makes.
-fn series_of_an_interface() -> usize {
-    catalog::ALL
-        .iter()
-        .filter(|family| family.collector == Collector::Traffic && family.labels.starts_with(Interface::NAMES))
-        .count()
+    // What is the sum of several is no device.
+    let devices = rows.iter().filter(|row| row.device.ifindex != 0);
+    let infos = Rows::new(devices.map(|row| (interface_info(row), ())));
+    catalog::CONTAINER_INTERFACE_INFO.encode(page, infos.each(|()| ()))
 }
 
 fn interface(row: &InterfaceRow) -> super::labels::Block<Interface<'static>> {

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::model::snapshot::{DropRow, DropRows, UnattributedRow};
 
-/// Writes all but the containers': what is nobody's must not be left out for want of room.
+/// Writes them.
 pub(super) fn encode(page: &mut Page<'_>, drops: &DropRows) -> fmt::Result {
     let DropRows {
-        containers: _,
+        containers,
         overlays,
         load_balancers,
         node,
@@ -28,25 +28,7 @@ pub(super) fn encode(page: &mut Page<'_>, drops: &DropRows) -> fmt::Result {
             (NetworkDrop { network, reason }.block(), *packets)
         }))
     };
-    catalog::OVERLAY_PACKET_DROPS.encode(page, rows(overlays).each(|packets| *packets))?;
-    catalog::LOAD_BALANCER_PACKET_DROPS.encode(page, rows(load_balancers).each(|packets| *packets))?;
-    catalog::NODE_PACKET_DROPS.encode(page, rows(node).each(|packets| *packets))?;
-    let unattributed = Rows::new(unattributed.iter().map(|row| {
-        let UnattributedRow { reason, cause, packets } = row;
-        let cause = cause.as_str();
-        (UnattributedDrop { reason, cause }.block(), *packets)
-    }));
-    catalog::UNATTRIBUTED_DROPS.encode(page, unattributed.each(|packets| *packets))
-}
-
-/// Writes the containers', container by container as long as there is room for `room` series. Says whether some were left
-/// out.
-pub(super) fn encode_containers(
-    page: &mut Page<'_>,
-    drops: &DropRows,
-    room: Option<usize>,
-) -> Result<bool, fmt::Error> {
-    let mut rows = Rows::new(drops.containers.iter().map(|(identity, row)| {
+    let containers = Rows::new(containers.iter().map(|(identity, row)| {
         let DropRow {
             network,
             reason,
@@ -59,9 +41,16 @@ pub(super) fn encode_containers(
             network,
             reason,
         };
-        (labels.block(), (identity, *packets))
+        (labels.block(), *packets)
     }));
-    let whole = room.is_none_or(|room| rows.keep_groups(room, |(one, _), (other, _)| one == other));
-    catalog::CONTAINER_PACKET_DROPS.encode(page, rows.each(|(_, packets)| *packets))?;
-    Ok(!whole)
+    catalog::CONTAINER_PACKET_DROPS.encode(page, containers.each(|packets| *packets))?;
+    catalog::OVERLAY_PACKET_DROPS.encode(page, rows(overlays).each(|packets| *packets))?;
+    catalog::LOAD_BALANCER_PACKET_DROPS.encode(page, rows(load_balancers).each(|packets| *packets))?;
+    catalog::NODE_PACKET_DROPS.encode(page, rows(node).each(|packets| *packets))?;
+    let unattributed = Rows::new(unattributed.iter().map(|row| {
+        let UnattributedRow { reason, cause, packets } = row;
+        let cause = cause.as_str();
+        (UnattributedDrop { reason, cause }.block(), *packets)
+    }));
+    catalog::UNATTRIBUTED_DROPS.encode(page, unattributed.each(|packets| *packets))
 }

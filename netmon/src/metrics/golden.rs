@@ -1,10 +1,14 @@
 //! Whole pages: a snapshot with a bit of everything, against pages that were read by a person.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Instant};
 
 use self::sample::{crowd, snapshot};
 use super::{ExpositionOptions, catalog, encode, to_text};
-use crate::model::{collector::Collectors, snapshot::Snapshot};
+use crate::model::{
+    collector::Collectors,
+    limits::{Caps, Limits},
+    snapshot::Snapshot,
+};
 
 mod sample;
 
@@ -179,29 +183,38 @@ fn what_is_switched_off_is_not_there() {
 }
 
 #[test]
-fn over_the_limit_whole_containers_are_left_out_and_the_page_says_so() {
+fn over_the_limit_containers_are_one_row_a_network_and_the_page_says_so() {
     const LIMITED: &str = "netmon_series_limited{collector=\"traffic\"}";
-    let unlimited = page(&crowd(100), &ExpositionOptions::default());
-    assert_eq!(value_of(&unlimited, LIMITED), Some(0.0));
-    let series = samples(&unlimited).count();
-
-    // Room for all but one line; a container is 22 lines.
-    for (series_limit, expected) in [
-        (series, series),
-        (series - 1, series - 22),
-        (series - 23, series - 44),
-        (1, series - 2200),
-    ] {
-        let options = ExpositionOptions {
-            series_limit,
-            ..ExpositionOptions::default()
+    const OVER_LIMIT: &str = "netmon_over_limit{limit=\"series\"}";
+    let limited = |series: usize| {
+        let mut snapshot = crowd(1000);
+        let caps = Caps {
+            series,
+            container_series: 0,
         };
-        let page = page(&crowd(100), &options);
-        assert_eq!(samples(&page).count(), expected, "with a limit of {series_limit}");
-        let limited = expected < series;
-        assert_eq!(value_of(&page, LIMITED), Some(f64::from(u8::from(limited))));
-        assert!(page.contains("netmon_service_network_receive_bytes_total{"));
-        assert!(page.contains("netmon_vxlan_receive_bytes_total{"));
+        Limits::new(caps).apply(&mut snapshot, Instant::now());
+        page(&snapshot, &ExpositionOptions::default())
+    };
+    let everything = limited(0);
+    assert_eq!(value_of(&everything, LIMITED), Some(0.0));
+    assert_eq!(value_of(&everything, OVER_LIMIT), Some(0.0));
+    for series in [2000, 10_000] {
+        let page = limited(series);
+        let count = samples(&page).count();
+        assert!(
+            count <= series && count > series / 2,
+            "{count} with a limit of {series}"
+        );
+        assert_eq!(value_of(&page, LIMITED), Some(1.0));
+        assert!(value_of(&page, OVER_LIMIT) > Some(0.0));
+        let rows = page.lines().filter(|line| {
+            line.starts_with("netmon_container_network_receive_bytes_total{container=\"(over the limit)\"")
+        });
+        assert_eq!(rows.count(), 1, "with a limit of {series}");
+        let infos = page
+            .lines()
+            .filter(|line| line.starts_with("netmon_container_interface_info{"));
+        assert!(infos.into_iter().all(|line| !line.contains("over the limit")));
     }
 }
 

@@ -5,12 +5,12 @@ use std::fmt;
 use super::{
     catalog,
     family::Page,
-    labels::{ByCollector, Event, Map, Program, ProgramInfo, Reason, Rows},
+    labels::{ByCollector, Event, Limit, Map, Program, ProgramInfo, Reason, Rows},
     wanted,
 };
 use crate::model::{
     collector::{Collector, Collectors},
-    snapshot::{AttachHealth, CollectorRow, DockerHealth, Health, MapRow, ProgramRow},
+    snapshot::{AttachHealth, CollectorRow, DockerHealth, Health, HttpHealth, LimitHealth, MapRow, ProgramRow},
 };
 
 /// Writes everything but the count of series.
@@ -20,6 +20,8 @@ pub(super) fn encode(page: &mut Page<'_>, health: &Health) -> fmt::Result {
         attach,
         programs,
         maps,
+        limits,
+        http,
         collectors,
         web_config,
         process: _,
@@ -28,6 +30,8 @@ pub(super) fn encode(page: &mut Page<'_>, health: &Health) -> fmt::Result {
     encode_attach(page, attach)?;
     encode_programs(page, programs)?;
     encode_maps(page, maps)?;
+    encode_limits(page, limits)?;
+    encode_http(page, http)?;
     encode_collectors(page, collectors)?;
     match web_config {
         Some(is_current) => catalog::WEB_CONFIG_SUCCESS.encode_value(page, *is_current),
@@ -97,6 +101,23 @@ fn encode_maps(page: &mut Page<'_>, maps: &[MapRow]) -> fmt::Result {
     catalog::BPF_MAP_UPDATE_FAILURES.encode(page, maps.each(|row| row.update_failures))
 }
 
+fn encode_limits(page: &mut Page<'_>, limits: &LimitHealth) -> fmt::Result {
+    let over = limits.over.iter();
+    let over = Rows::new(over.map(|(limit, over)| (Limit { limit }.block(), *over)));
+    catalog::OVER_LIMIT.encode(page, over.each(|over| *over))
+}
+
+fn encode_http(page: &mut Page<'_>, http: &HttpHealth) -> fmt::Result {
+    let HttpHealth {
+        connections,
+        turned_away,
+    } = http;
+    catalog::HTTP_CONNECTIONS.encode_value(page, *connections)?;
+    let reasons = turned_away.iter();
+    let reasons = Rows::new(reasons.map(|(reason, count)| (Reason { reason }.block(), *count)));
+    catalog::HTTP_TURNED_AWAY.encode(page, reasons.each(|count| *count))
+}
+
 fn encode_collectors(page: &mut Page<'_>, collectors: &[CollectorRow]) -> fmt::Result {
     let collector = |row: &CollectorRow| {
         ByCollector {
@@ -109,7 +130,7 @@ fn encode_collectors(page: &mut Page<'_>, collectors: &[CollectorRow]) -> fmt::R
     catalog::SCRAPE_COLLECTOR_SUCCESS.encode(page, rows.each(|row| row.success))
 }
 
-/// Writes how many series the page has, and whether some were left out: last, for then it is known.
+/// Writes how many series the page has, and whether some were summed up or left out: last, for then it is known.
 pub(super) fn encode_series(page: &mut Page<'_>, collectors: Collectors, limited: &[(Collector, bool)]) -> fmt::Result {
     let block = |collector: Collector| {
         ByCollector {
@@ -129,6 +150,6 @@ pub(super) fn encode_series(page: &mut Page<'_>, collectors: Collectors, limited
 
 /// How many series [`encode_series`] makes at most.
 pub(super) fn series_of_series(collectors: Collectors) -> usize {
-    // Of every collector the count, and of six whether they were limited.
-    wanted(collectors).count() + 6
+    // Of every collector the count, and of eight whether they were limited.
+    wanted(collectors).count() + 8
 }

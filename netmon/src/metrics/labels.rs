@@ -99,20 +99,10 @@ impl<L, R> Rows<L, R> {
         self.rows.iter().map(|(_, row)| row)
     }
 
-    /// Keeps whole groups of rows, as many from the front as fit into `max` rows. Says whether that was all.
-    pub(super) fn keep_groups(&mut self, max: usize, same_group: impl Fn(&R, &R) -> bool) -> bool {
-        let kept = self
-            .rows
-            .chunk_by(|(_, one), (_, other)| same_group(one, other))
-            .scan(0, |end, group| {
-                *end += group.len();
-                Some(*end)
-            })
-            .take_while(|end| *end <= max)
-            .last()
-            .unwrap_or(0);
-        let all = kept == self.rows.len();
-        self.rows.truncate(kept);
+    /// Keeps as many rows from the front. Says whether that was all.
+    pub(super) fn keep(&mut self, max: usize) -> bool {
+        let all = self.rows.len() <= max;
+        self.rows.truncate(max);
         all
     }
 }
@@ -209,6 +199,8 @@ label_sets! {
     State { state }
     /// A part of the scrape.
     ByCollector { collector }
+    /// A limit.
+    Limit { limit }
     /// Why something failed.
     Reason { reason }
     /// A type of events.
@@ -318,22 +310,10 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_kept_whole_or_left_out() {
-        let rows = || Rows::new([("a", 1), ("b", 1), ("c", 2), ("d", 3)].map(|(name, group)| (vxlan(name), group)));
-        for (max, kept, all) in [
-            (0, 0, false),
-            (1, 0, false),
-            (2, 2, false),
-            (3, 3, false),
-            (4, 4, true),
-            (9, 4, true),
-        ] {
-            let mut rows = rows();
-            assert_eq!(
-                rows.keep_groups(max, |one, other| one == other),
-                all,
-                "with room for {max}"
-            );
+    fn no_more_rows_are_kept_than_there_is_room_for() {
+        for (max, kept, all) in [(0, 0, false), (1, 1, false), (2, 2, true), (3, 2, true)] {
+            let mut rows = Rows::new(["a", "b"].map(|name| (vxlan(name), ())));
+            assert_eq!(rows.keep(max), all, "with room for {max}");
             assert_eq!(rows.iter().count(), kept, "with room for {max}");
         }
     }

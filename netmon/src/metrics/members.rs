@@ -34,7 +34,7 @@ pub(super) fn encode(page: &mut Page<'_>, members: &MemberRows, room: Option<usi
         };
         (labels.block(), ())
     }));
-    let mut whole = services.keep_groups(room, |(), ()| false);
+    let mut whole = services.keep(room);
     let room = room - services.iter().count();
     catalog::OVERLAY_SERVICE_INFO.encode(page, services.each(|()| ()))?;
     let mut endpoints = Rows::new(endpoints.iter().map(|row| {
@@ -54,7 +54,7 @@ pub(super) fn encode(page: &mut Page<'_>, members: &MemberRows, room: Option<usi
         };
         (labels.block(), ())
     }));
-    whole &= endpoints.keep_groups(room, |(), ()| false);
+    whole &= endpoints.keep(room);
     catalog::OVERLAY_ENDPOINT_INFO.encode(page, endpoints.each(|()| ()))?;
     Ok(!whole || *is_cut)
 }

@@ -99,7 +99,7 @@ fn encode_counts(page: &mut Page<'_>, clear: &[OverlayRow], encrypted: &[Encrypt
     catalog::OVERLAY_CLEARTEXT_PACKETS.encode(page, exposed.each(|packets| *packets))?;
 
     let rows = Rows::new(encrypted.iter().map(|row| {
-        let EncryptedRow { peer, counts } = row;
+        let EncryptedRow { peer, counts, .. } = row;
         (EncryptedPeer { peer }.block(), counts)
     }));
     catalog::OVERLAY_ESP_RECEIVE_BYTES.encode(page, rows.each(|counts| counts.receive.bytes))?;

@@ -9,22 +9,12 @@ use super::{
 };
 use crate::model::{
     snapshot::{ConnectionsRow, TcpRow},
-    tcp::{CONNECTION_STATES, FAILURE_REASONS, NO_NETWORK},
+    tcp::{FAILURE_REASONS, NO_NETWORK},
 };
 
-/// Writes them, container by container as long as there is room for `room` series. Says whether some were left out.
-pub(super) fn encode(
-    page: &mut Page<'_>,
-    tcp: &[TcpRow],
-    connections: &[ConnectionsRow],
-    room: Option<usize>,
-) -> Result<bool, fmt::Error> {
-    let mut rows = Rows::new(tcp.iter().map(|row| (container_network(row), row)));
-    let whole = room.is_none_or(|room| {
-        rows.keep_groups(room / series_of_a_network(), |one, other| {
-            one.identity == other.identity
-        })
-    });
+/// Writes them.
+pub(super) fn encode(page: &mut Page<'_>, tcp: &[TcpRow], connections: &[ConnectionsRow]) -> fmt::Result {
+    let rows = Rows::new(tcp.iter().map(|row| (container_network(row), row)));
 
     catalog::CONTAINER_TCP_SENT_SEGMENTS.encode(page, rows.each(|row| row.segments.sent))?;
     catalog::CONTAINER_TCP_RETRANSMITTED_SEGMENTS.encode(page, rows.each(|row| row.segments.retransmitted))?;
@@ -57,10 +47,7 @@ pub(super) fn encode(
     let round_trips = Rows::new(round_trips.filter(|(_, histogram)| histogram.count > 0));
     catalog::CONTAINER_TCP_ROUND_TRIP_TIME.encode(page, round_trips.each_ref())?;
 
-    let kept = connections
-        .iter()
-        .filter(|row| whole || rows.iter().any(|kept| kept.identity == row.identity));
-    let states = Rows::new(kept.flat_map(|row| {
+    let states = Rows::new(connections.iter().flat_map(|row| {
         let ConnectionsRow { identity, states } = row;
         states.iter().map(move |(state, count)| {
             let labels = Connections {
@@ -72,15 +59,7 @@ pub(super) fn encode(
             (labels.block(), *count)
         })
     }));
-    catalog::CONTAINER_TCP_CONNECTIONS.encode(page, states.each(|count| *count))?;
-    Ok(!whole)
-}
-
-/// How many series a container's network makes at most.
-const fn series_of_a_network() -> usize {
-    const COUNTERS: usize = 6;
-    const HISTOGRAM: usize = netmon_common::tcp::ROUND_TRIP_BUCKETS + 2;
-    COUNTERS + HISTOGRAM + FAILURE_REASONS.len() + CONNECTION_STATES.len()
+    catalog::CONTAINER_TCP_CONNECTIONS.encode(page, states.each(|count| *count))
 }
 
 fn container_network(row: &TcpRow) -> super::labels::Block<ContainerNetwork<'static>> {

@@ -11,6 +11,8 @@ pub struct Drops {
     pub lost: Vec<(u32, u64)>,
     /// How many counts the kernel keeps, those of no loss included.
     pub entries: u64,
+    /// How many of them are in namespaces that are not watched.
+    pub strangers: u32,
 }
 
 /// One count.

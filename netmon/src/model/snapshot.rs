@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     buffers::{ContainerBuffers, NodeBuffers, Queue},
+    collector::Collector,
     counters::{Directions, Totals},
     interface::Device,
     inventory::{Container, Identity, Network, Node},
@@ -144,6 +145,8 @@ pub struct OverlayRow {
     pub peer: Arc<str>,
     /// The network was asked to encrypt them: there should be none.
     pub must_be_encrypted: bool,
+    /// Nothing here sends to that node: anybody may have written its address into a packet.
+    pub is_stranger: bool,
     /// How many.
     pub counts: Directions<OuterCounts>,
 }
@@ -153,6 +156,8 @@ pub struct OverlayRow {
 pub struct EncryptedRow {
     /// The other node, as above.
     pub peer: Arc<str>,
+    /// As above.
+    pub is_stranger: bool,
     /// How many.
     pub counts: Directions<OuterCounts>,
 }
@@ -166,6 +171,8 @@ pub struct ContainerRow {
     pub state: ContainerState,
     /// The name of the container whose interfaces it uses, where it uses another's.
     pub shares_with: Option<String>,
+    /// It is within the limits, and shown by itself.
+    pub is_shown: bool,
 }
 
 /// What netmon does for a container.
@@ -350,6 +357,10 @@ pub struct Health {
     pub programs: Vec<ProgramRow>,
     /// The kernel maps in use.
     pub maps: Vec<MapRow>,
+    /// What is over a limit.
+    pub limits: LimitHealth,
+    /// Who asks for pages.
+    pub http: HttpHealth,
     /// What each collector took, and whether it gave everything it should.
     pub collectors: Vec<CollectorRow>,
     /// Whether the web configuration in force is its file's; none where there is no file.
@@ -380,6 +391,44 @@ pub struct AttachHealth {
     pub delay: Histogram,
     /// Interfaces that stayed without programs, by reason.
     pub failures: BTreeMap<&'static str, u64>,
+}
+
+/// Who asks for pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpHealth {
+    /// Connections that are open.
+    pub connections: usize,
+    /// How often somebody was turned away, by reason.
+    pub turned_away: Vec<(&'static str, u64)>,
+}
+
+/// What is over a limit, and so summed up instead of shown by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitHealth {
+    /// How many: containers that are over that of series, interfaces and reasons of drops over that of a container,
+    /// services, nodes that nothing here sends to.
+    pub over: [(&'static str, usize); 4],
+    /// Of each collector, whether it sums anything up.
+    pub limited: [(Collector, bool); 8],
+}
+
+impl Default for LimitHealth {
+    fn default() -> Self {
+        Self {
+            over: ["series", "container_series", "services", "peers"].map(|limit| (limit, 0)),
+            limited: [
+                Collector::Traffic,
+                Collector::Drops,
+                Collector::Tcp,
+                Collector::Sockets,
+                Collector::Buffers,
+                Collector::Service,
+                Collector::Overlay,
+                Collector::Docker,
+            ]
+            .map(|collector| (collector, false)),
+        }
+    }
 }
 
 /// Observations in buckets. Bounds are upper bounds, in the metric's unit; the last one is infinity.

@@ -50,6 +50,23 @@ impl Events {
         self.0.accumulate(&other.0);
     }
 
+    /// Makes one out of what `f` gives for each count of two. Without sockets by state, which are no counts.
+    pub(super) fn combine(&self, other: &Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
+        let (one, other) = (&self.0, &other.0);
+        Self(Tcp {
+            retransmitted_segments: f(one.retransmitted_segments, other.retransmitted_segments),
+            resets_sent: f(one.resets_sent, other.resets_sent),
+            // What is shown of these is the highest so far: see [`Shares`].
+            resets_received: 0,
+            connects: f(one.connects, other.connects),
+            accepts: f(one.accepts, other.accepts),
+            failures: std::array::from_fn(|at| f(one.failures[at], other.failures[at])),
+            states: [0; STATES],
+            round_trips: std::array::from_fn(|at| f(one.round_trips[at], other.round_trips[at])),
+            round_trip_microseconds: f(one.round_trip_microseconds, other.round_trip_microseconds),
+        })
+    }
+
     /// The counts.
     #[must_use]
     pub const fn counts(&self) -> &Tcp {
@@ -115,7 +132,8 @@ pub struct Segments {
 }
 
 impl Segments {
-    fn zip(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
+    /// Makes one out of what `f` gives for each figure of two.
+    pub(super) fn zip(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
         Self {
             sent: f(self.sent, other.sent),
             retransmitted: f(self.retransmitted, other.retransmitted),

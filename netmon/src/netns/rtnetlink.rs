@@ -125,9 +125,11 @@ impl Client {
             &RouteNetlinkMessage::GetAddress(AddressMessage::default()),
             decode::address,
         )?;
+        // A container may have made thousands of either.
+        devices.sort_by_key(|device| device.ifindex);
         for (ifindex, address) in addresses {
-            if let Some(device) = devices.iter_mut().find(|device| device.ifindex == ifindex) {
-                device.addresses.push(address);
+            if let Ok(at) = devices.binary_search_by_key(&ifindex, |device| device.ifindex) {
+                devices[at].addresses.push(address);
             }
         }
         Ok(devices)

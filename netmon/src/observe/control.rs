@@ -3,13 +3,13 @@
 mod programs;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -46,6 +46,14 @@ const RETRY: Duration = Duration::from_secs(1);
 const CHECK: Duration = Duration::from_secs(10);
 /// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds.
 const GATHER: Duration = Duration::from_millis(5);
+/// But no longer than this: a container can make news without end.
+const GATHER_MOST: Duration = Duration::from_millis(50);
+/// How much may wait to be heard. Whoever has more to tell waits; news of devices then waits in the kernel, which says when
+/// it has no room for more.
+const MOST_SIGNALS: usize = 8192;
+/// After a look into a namespace, how many times as long as it took until the next one: whoever changes something in his
+/// namespace all the time, or has thousands of devices there, gets a tenth of this thread's time. Others never notice.
+const LOOK_REST: u32 = 9;
 /// No programs for a container that is not this old: many that are short-lived never need them, and whoever started it
 /// may be starting the next one.
 const AGE: Duration = Duration::from_secs(1);
@@ -77,7 +85,7 @@ pub enum Signal {
 /// The running loop.
 #[derive(Debug)]
 pub struct Control {
-    signals: Sender<Signal>,
+    signals: SyncSender<Signal>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -95,7 +103,7 @@ impl Control {
         tracepoints: SharedTracepoints,
         overlay: SharedOverlay,
     ) -> io::Result<Self> {
-        let (signals, inbox) = channel();
+        let (signals, inbox) = sync_channel(MOST_SIGNALS);
         let work = Loop {
             shared,
             places,
@@ -104,6 +112,7 @@ impl Control {
             tracepoints,
             underlay: Underlay::new(overlay),
             dirty: BTreeSet::new(),
+            rested: BTreeMap::new(),
             list: true,
             last_change: Instant::now(),
             waiting_since: None,
@@ -123,7 +132,7 @@ impl Control {
 
     /// Where to tell it things.
     #[must_use]
-    pub fn signals(&self) -> Sender<Signal> {
+    pub fn signals(&self) -> SyncSender<Signal> {
         self.signals.clone()
     }
 }
@@ -147,6 +156,8 @@ struct Loop {
     underlay: Underlay,
     /// Namespaces to look at again.
     dirty: BTreeSet<NetnsId>,
+    /// When they may be looked at again, those that were looked at a moment ago.
+    rested: BTreeMap<NetnsId, Instant>,
     /// The directory is to be listed again.
     list: bool,
     last_change: Instant,
@@ -190,12 +201,13 @@ impl Loop {
     /// Sleeps until there is something to do, and takes in all that was told meanwhile.
     fn wait(&mut self, inbox: &Receiver<Signal>) -> ControlFlow<()> {
         let deadline = self.deadline();
-        let mut first = true;
+        let mut end = None;
         loop {
-            let patience = if first {
-                deadline.saturating_duration_since(Instant::now())
-            } else {
-                GATHER
+            let now = Instant::now();
+            let patience = match end {
+                None => deadline.saturating_duration_since(now),
+                Some(end) if end <= now => return ControlFlow::Continue(()),
+                Some(_) => GATHER,
             };
             match inbox.recv_timeout(patience) {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
@@ -207,7 +219,7 @@ impl Loop {
                 }
                 Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
             }
-            first = false;
+            end.get_or_insert(now + GATHER_MOST);
         }
     }
 
@@ -223,6 +235,10 @@ impl Loop {
             Some(self.next_check),
             attach.filter(|_| self.datapath.is_some()),
             state.next_expiry(),
+            self.dirty
+                .iter()
+                .map(|netns| self.rested.get(netns).copied().unwrap_or(now))
+                .min(),
         ]
         .into_iter()
         .flatten()
@@ -310,12 +326,14 @@ impl Loop {
                 }
             }
         }
+        let now = Instant::now();
+        self.rested.retain(|_, until| *until > now);
+        let rested = &self.rested;
+        let due: Vec<NetnsId> = self.dirty.extract_if(.., |netns| !rested.contains_key(netns)).collect();
         {
             let state = self.shared.lock();
-            let changed = std::mem::take(&mut self.dirty);
             files.extend(
-                changed
-                    .iter()
+                due.iter()
                     .filter_map(|netns| state.namespaces().get(netns))
                     .map(|namespace| (namespace.file.clone(), None)),
             );
@@ -323,14 +341,21 @@ impl Loop {
         if files.is_empty() {
             return;
         }
-        let (shared, tracepoints) = (&self.shared, &self.tracepoints);
+        let (shared, tracepoints, rested) = (&self.shared, &self.tracepoints, &mut self.rested);
         let want = travel(|traveller| {
             let mut want = None;
             for (file, nsid) in &files {
-                if let Err(error) = look_into(shared, tracepoints, file, *nsid, traveller) {
+                let begin = Instant::now();
+                match look_into(shared, tracepoints, file, *nsid, traveller) {
+                    Ok(netns) => {
+                        let end = Instant::now();
+                        rested.insert(netns, end + (end - begin) * LOOK_REST);
+                    }
                     // Mostly gone already; the next listing says so. What cannot be entered shows as pending.
-                    debug!(path = %file.path.display(), %error, "cannot look into a namespace");
-                    want = want.or_else(|| error.is_want().then_some(error));
+                    Err(error) => {
+                        debug!(path = %file.path.display(), %error, "cannot look into a namespace");
+                        want = want.or_else(|| error.is_want().then_some(error));
+                    }
                 }
             }
             want
@@ -395,10 +420,11 @@ fn look_into(
     file: &NetnsFile,
     nsid: Option<i32>,
     traveller: &mut Traveller,
-) -> Result<(), ReadError> {
+) -> Result<NetnsId, ReadError> {
     let _file = traveller.enter(&file.path)?;
     let mut client = Client::open()?;
     let netns = client.netns()?;
+    tracepoints.lock().watch(netns);
     let devices = client.devices()?;
     if file.role == Role::Sandbox {
         let addresses = devices
@@ -423,7 +449,8 @@ fn look_into(
         state.numbered(netns, nsid);
     }
     // A first reading at once: a device that is gone before any scrape has at least this.
-    take_reading(&mut state, netns, &mut client)
+    take_reading(&mut state, netns, &mut client)?;
+    Ok(netns)
 }
 
 /// Counts the sockets of an older namespace, which the calling thread is in: the kernel programs only count changes.

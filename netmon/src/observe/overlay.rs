@@ -85,6 +85,7 @@ fn counts(tunnels: &Tunnels, state: &mut State, now: Instant) -> (Vec<OverlayRow
     let linger = state.linger();
     let mut clear: BTreeMap<(Arc<str>, IpAddr), Directions<OuterCounts>> = BTreeMap::new();
     let mut encrypted: BTreeSet<IpAddr> = BTreeSet::new();
+    let reached: BTreeSet<IpAddr> = networks.values().flat_map(|reach| &reach.remotes).copied().collect();
     for (network, reach) in &networks {
         let must_be_encrypted = mtu::is_encrypted(state.inventory(), network);
         let lively = state.outers.lively(linger, now).filter_map(|tunnel| match tunnel.kind {
@@ -114,6 +115,7 @@ fn counts(tunnels: &Tunnels, state: &mut State, now: Instant) -> (Vec<OverlayRow
         Some(OverlayRow {
             peer: peer(remote)?,
             must_be_encrypted: mtu::is_encrypted(&inventory, &network),
+            is_stranger: !reached.contains(&remote),
             network,
             counts,
         })
@@ -123,10 +125,24 @@ fn counts(tunnels: &Tunnels, state: &mut State, now: Instant) -> (Vec<OverlayRow
     let encrypted = encrypted.into_iter().filter_map(|remote| {
         Some(EncryptedRow {
             peer: peer(remote)?,
+            is_stranger: !reached.contains(&remote),
             counts: outers.counts(&Tunnel { kind, remote }).unwrap_or_default(),
         })
     });
     (clear, encrypted.collect())
+}
+
+/// The tunnels that there are, by what the namespaces here send to, whether or not anything passed yet.
+#[must_use]
+pub fn known(state: &State) -> BTreeSet<Tunnel> {
+    let mut known = BTreeSet::new();
+    for reach in networks(state).values() {
+        for remote in reach.remotes.iter().copied() {
+            let vxlan = reach.vnis.iter().map(|vni| TunnelKind::Vxlan { vni: *vni });
+            known.extend(vxlan.chain([TunnelKind::Esp]).map(|kind| Tunnel { kind, remote }));
+        }
+    }
+    known
 }
 
 /// The tunnels that can be forgotten: nothing passed for a while, and no network here sends to that node any more. What

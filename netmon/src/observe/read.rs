@@ -1,7 +1,7 @@
 //! One reading of every watched device: the part of a scrape that asks the kernel.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     time::{Duration, Instant},
 };
@@ -223,9 +223,9 @@ pub fn take_reading(state: &mut State, netns: NetnsId, client: &mut Client) -> R
     if before.is_empty() {
         return Ok(());
     }
-    let statistics = client.statistics()?;
+    let statistics: HashMap<_, _> = client.statistics()?.into_iter().collect();
     for (ifindex, interface) in state.interfaces_of(netns) {
-        if let Some((_, counters)) = statistics.iter().find(|(found, _)| *found == ifindex) {
+        if let Some(counters) = statistics.get(&ifindex) {
             interface.observe(before.get(&ifindex).copied().flatten(), *counters);
         } else {
             interface.presume();

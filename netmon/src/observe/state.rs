@@ -43,8 +43,10 @@ use crate::{
 };
 
 /// How many devices of one container are watched. Docker makes one for each network; more is a container that makes
-/// its own, and one that makes thousands must not crowd out the others.
+/// its own, and one that makes thousands must not crowd out the others. The engine's get as many again.
 const DEVICES_PER_NAMESPACE: usize = 64;
+/// How many interfaces of a container's own making linger when they are gone.
+const LINGERING_PER_NAMESPACE: usize = 64;
 
 /// How many namespaces are remembered after their time is over. A directory of namespaces that is unmounted for a while
 /// had a node's worth of them.
@@ -190,15 +192,6 @@ impl State {
         self.interfaces.get(&id)
     }
 
-    /// Whether a device of a namespace with this role is an interface to count.
-    fn counts(&self, role: &Role, device: &Device) -> bool {
-        match role {
-            Role::Sandbox => device.kind != DeviceKind::Loopback,
-            Role::Overlay { .. } => self.scope.vxlan && device.kind == DeviceKind::Vxlan,
-            Role::Node | Role::Ingress | Role::LoadBalancer { .. } => false,
-        }
-    }
-
     /// Takes in the directory: closes what is no longer there, and says what is new and has to be looked at.
     pub fn listed(&mut self, listing: Listing, now: Instant) -> Vec<NetnsFile> {
         let files: BTreeMap<PathBuf, NetnsFile> = listing
@@ -273,8 +266,15 @@ impl State {
             namespace.tunnels = tunnels.collect();
         }
         let mut missing: BTreeSet<_> = self.interfaces.range(range(netns)).map(|(id, _)| *id).collect();
+        let mut known = missing.len();
+        let mut refused = 0;
+        let sandboxes = (devices.len() > DEVICES_PER_NAMESPACE).then(|| naming::Sandboxes::new(&self.inventory));
+        let is_engines = |device: &Device| {
+            let owner = sandboxes.as_ref().and_then(|them| them.owner(file, device, None));
+            matches!(owner, Some(Owner::Container { network, .. }) if !network.is_empty())
+        };
         for device in devices {
-            if !self.counts(&file.role, &device) {
+            if !counts(self.scope, &file.role, &device) {
                 continue;
             }
             let id = InterfaceId {
@@ -282,18 +282,25 @@ impl State {
                 ifindex: device.ifindex,
             };
             missing.remove(&id);
-            let known = self.interfaces.range(range(netns)).count();
             match self.interfaces.get_mut(&id) {
                 Some(interface) => interface.describe(device),
-                None if known < DEVICES_PER_NAMESPACE => {
+                None if known < DEVICES_PER_NAMESPACE || known < 2 * DEVICES_PER_NAMESPACE && is_engines(&device) => {
                     let ledger = match self.last_totals(id) {
                         _ if !are_older => Ledger::default(),
                         Some(last) => Ledger::of_returned(last),
                         None => Ledger::of_older(),
                     };
                     self.interfaces.insert(id, Interface::new(device, ledger, now));
+                    known += 1;
                 }
-                None => *self.attach.failures.entry("too_many_devices").or_default() += 1,
+                None => refused += 1,
+            }
+        }
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            // Each is refused at every look: those count that were not refused before.
+            let before = std::mem::replace(&mut namespace.refused, refused);
+            if refused > before {
+                *self.attach.failures.entry("too_many_devices").or_default() += refused - before;
             }
         }
         for id in missing {
@@ -341,10 +348,14 @@ impl State {
                 namespace.place = Some(place);
             }
         }
+        let mut claims = naming::Claims::default();
+        for (id, interface) in &*interfaces {
+            claims.keep(*id, interface.owner.as_ref());
+        }
         for (id, interface) in &mut *interfaces {
             if let Some(namespace) = namespaces.get(&id.netns) {
                 let owner = sandboxes.owner(&namespace.file, &interface.device, interface.owner.as_ref());
-                interface.belongs_to(owner);
+                interface.belongs_to(owner.map(|owner| claims.settle(*id, owner)));
             }
         }
         for at in 0..ended.len() {
@@ -498,6 +509,9 @@ impl State {
             self.parted.pop_first();
         }
         self.departed.retain(|departed| !is_over(departed));
+        let departed = self.departed.iter().map(|departed| departed.netns);
+        self.sites
+            .forget(now, || self.namespaces.keys().copied().chain(departed).collect());
         self.services
             .retire(&over, &self.interfaces, &self.ended, &self.inventory);
     }
@@ -523,7 +537,21 @@ impl State {
     fn close(&mut self, id: InterfaceId, now: Instant) {
         let file = self.namespaces.get(&id.netns).map(|namespace| namespace.file.clone());
         if let (Some(interface), Some(file)) = (self.interfaces.remove(&id), file) {
-            self.ended.push(interface.end(id, file, now));
+            let ended = interface.end(id, file, now);
+            if ended.is_own() {
+                self.crowd_out(id.netns);
+            }
+            self.ended.push(ended);
+        }
+    }
+
+    /// Of interfaces of a container's own making only so many linger: it may make and end them as fast as it likes.
+    fn crowd_out(&mut self, netns: NetnsId) {
+        let of_its_own = |(_, ended): &(usize, &Ended)| ended.id.netns == netns && ended.is_own();
+        let mut lingering = self.ended.iter().enumerate().filter(of_its_own);
+        let oldest = lingering.next().map(|(at, _)| at);
+        if let (Some(oldest), true) = (oldest, lingering.count() + 1 >= LINGERING_PER_NAMESPACE) {
+            self.ended.remove(oldest);
         }
     }
 
@@ -531,6 +559,15 @@ impl State {
     #[must_use]
     pub fn knows(&self, path: &Path) -> bool {
         self.namespaces.values().any(|namespace| namespace.file.path == path)
+    }
+}
+
+/// Whether a device of a namespace with this role is an interface to count.
+fn counts(scope: Scope, role: &Role, device: &Device) -> bool {
+    match role {
+        Role::Sandbox => device.kind != DeviceKind::Loopback,
+        Role::Overlay { .. } => scope.vxlan && device.kind == DeviceKind::Vxlan,
+        Role::Node | Role::Ingress | Role::LoadBalancer { .. } => false,
     }
 }
 

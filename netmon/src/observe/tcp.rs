@@ -1,12 +1,16 @@
 //! Whose the TCP connections are: the programs' counts, and the kernel's own, joined with the book.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use super::state::{Owner, State};
 use crate::model::{
     interface::{InterfaceId, NetnsId},
     inventory::Identity,
-    place::{Place, Site},
+    place::{Cause, Place, Site},
     snapshot::{ConnectionsRow, TcpRow},
     tcp::{CONNECTION_STATES, Events, NO_NETWORK, Segments},
 };
@@ -53,6 +57,17 @@ pub fn rows(
         }
     }
     (rows, connections)
+}
+
+/// Namespaces that are none of ours: what happens there is nobody's, and can be forgotten.
+pub fn foreign(events: &BTreeMap<InterfaceId, Events>, state: &mut State, now: Instant) -> BTreeSet<NetnsId> {
+    let mut foreign = BTreeSet::new();
+    for id in events.keys() {
+        if let Some(Site::Nowhere(Cause::ForeignNamespace)) = state.site(*id, now) {
+            foreign.insert(id.netns);
+        }
+    }
+    foreign
 }
 
 /// Every container's networks, with what passed their devices: so that what never happened is 0, and not missing.

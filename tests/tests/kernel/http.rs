@@ -11,7 +11,7 @@ use anyhow::ensure;
 use netmon_tests::{
     netmon::{Netmon, binary, free_port},
     page::Page,
-    patience::until,
+    patience::{slowness, until},
     prometheus::{self, Prometheus},
     traffic,
 };
@@ -86,29 +86,197 @@ fn flags_have_twins_in_the_environment() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many clients connect and ask for nothing.
+const IDLE: usize = 1000;
+/// How many send a request that never ends.
+const SLOW: usize = 50;
+/// How long a page may take meanwhile.
+const IN_TIME: Duration = Duration::from_secs(2);
+
 #[test]
-fn clients_that_dawdle_hinder_nobody() -> anyhow::Result<()> {
+fn idle_and_slow_clients_by_the_thousand_keep_no_scrape_waiting() -> anyhow::Result<()> {
     let world = World::new()?;
     let netmon = world.netmon(&[])?;
+    netmon.page()?;
+    let before = (netmon.descriptors()?, netmon.memory()?);
+    let mut idle = Vec::new();
     let mut slow = Vec::new();
-    for _ in 0..200 {
-        let mut stream = TcpStream::connect(netmon.address)?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")?;
-        slow.push(stream);
+    for number in 0..IDLE {
+        idle.push(TcpStream::connect(netmon.address)?);
+        if number % (IDLE / SLOW) == 0 {
+            let mut stream = TcpStream::connect(netmon.address)?;
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")?;
+            slow.push(stream);
+        }
+        if number % 100 == 0 {
+            in_time(&netmon)?;
+        }
     }
+    // A byte at a time, so that none of them is ever silent.
+    for _ in 0..20 {
+        for stream in &mut slow {
+            // Whoever was shown the door does not hear it at once.
+            drop(stream.write(b"x"));
+        }
+        in_time(&netmon)?;
+    }
+    let page = netmon.page()?;
+    let open = page.count("netmon_http_connections", &[])?;
+    ensure!(open <= 256, "{open} connections are open");
+    let turned_away = page.count("netmon_http_turned_away_total", &[("reason", "connections")])?;
+    ensure!(
+        turned_away >= (IDLE + SLOW) as u64 - 256,
+        "only {turned_away} had to go"
+    );
+    ensure!(
+        netmon.descriptors()? <= before.0 + 260,
+        "{} descriptors",
+        netmon.descriptors()?
+    );
+
+    // Those that ask for nothing are not waited for, either.
+    netmon.page_until("the last of them to be shown the door", |page| {
+        let open = page.count("netmon_http_connections", &[])?;
+        let too_slow = page.count("netmon_http_turned_away_total", &[("reason", "slow")])?;
+        ensure!(open <= 2 && too_slow >= 1, "{open} are open, {too_slow} were too slow");
+        Ok(())
+    })?;
+    drop((idle, slow));
+    until("descriptors and memory to come back", || {
+        let after = (netmon.descriptors()?, netmon.memory()?);
+        ensure!(
+            after.0 <= before.0 && after.1 < before.1 + (16 << 20),
+            "{after:?} after, {before:?} before"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn clients_that_take_no_page_give_their_places_back() -> anyhow::Result<()> {
+    let world = World::new()?;
+    let netmon = world.netmon(&["--web.max-requests=2"])?;
+    let mut lazy = Vec::new();
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(netmon.address)?;
+        // More answers than the kernel's buffers hold.
+        stream.write_all("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200).as_bytes())?;
+        lazy.push(stream);
+    }
+    until("a page to be had all the same", || {
+        let begin = Instant::now();
+        netmon.page()?;
+        ensure!(begin.elapsed() < IN_TIME * 2, "it took {:?}", begin.elapsed());
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn requests_that_are_too_long_are_refused_and_cost_nothing() -> anyhow::Result<()> {
+    let world = World::new()?;
+    let netmon = world.netmon(&[])?;
+    netmon.page()?;
+    let memory = netmon.memory()?;
+    let long = "x".repeat(1 << 20);
+    let headers: String = (0..1000).map(|number| format!("X-{number}: y\r\n")).collect();
+    for (request, statuses) in [
+        (format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"), &[414, 431][..]),
+        (
+            format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n"),
+            &[431],
+        ),
+        (
+            format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{headers}\r\n"),
+            &[431, 400],
+        ),
+        ("\x16\x03\x01\x02\x00\x01\x00\r\n\r\n".to_owned(), &[400]),
+        // A body that is announced and never read.
+        (
+            format!("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n{long}"),
+            &[405],
+        ),
+    ] {
+        for _ in 0..20 {
+            let begin = Instant::now();
+            // It answers in the middle of the request, and closes: what comes after that makes the kernel reset the
+            // connection, which may overtake the answer.
+            if let Some(status) = status_of(&netmon, &request)? {
+                ensure!(statuses.contains(&status), "{status} to {:.60}", request);
+            }
+            ensure!(begin.elapsed() < IN_TIME, "it took {:?}", begin.elapsed());
+        }
+    }
+    in_time(&netmon)?;
+    let page = netmon.page()?;
+    let malformed = page.count("netmon_http_turned_away_total", &[("reason", "malformed")])?;
+    ensure!(malformed >= 60, "{malformed} were malformed");
+    let now = netmon.memory()?;
+    ensure!(now < memory + (16 << 20), "{now} bytes of memory, {memory} before");
+    Ok(())
+}
+
+#[test]
+fn many_scrapes_at_once_are_each_whole_or_turned_away() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&["--web.max-requests=8"])?;
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 5)?;
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let ask = || {
+            (0..10)
+                .map(|_| {
+                    let answer = netmon.get("/metrics")?;
+                    if answer.status == 200 {
+                        Page::parse(&answer.text())?.interface("a", "net")?;
+                    }
+                    Ok(answer.status)
+                })
+                .collect::<anyhow::Result<Vec<u16>>>()
+        };
+        let clients: Vec<_> = (0..40).map(|_| scope.spawn(ask)).collect();
+        let joined = clients
+            .into_iter()
+            .map(|it| it.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
+        joined.collect::<anyhow::Result<Vec<_>>>()
+    })?
+    .concat();
+    ensure!(statuses.contains(&200), "none was served");
+    ensure!(statuses.iter().all(|it| matches!(it, 200 | 503)), "{statuses:?}");
+    let turned_away = statuses.iter().filter(|it| **it == 503).count();
+    let said = netmon
+        .page()?
+        .count("netmon_http_turned_away_total", &[("reason", "scrapes")])?;
+    ensure!(
+        said == turned_away as u64,
+        "{turned_away} were turned away, {said} are said"
+    );
+    Ok(())
+}
+
+/// A page, in time.
+fn in_time(netmon: &Netmon) -> anyhow::Result<()> {
     let begin = Instant::now();
     netmon.page()?;
-    ensure!(
-        begin.elapsed() < Duration::from_secs(2),
-        "a page took {:?}",
-        begin.elapsed()
-    );
-    // And they are shown the door.
-    let mut first = slow.swap_remove(0);
-    first.set_read_timeout(Some(Duration::from_mins(1)))?;
-    let mut rest = Vec::new();
-    first.read_to_end(&mut rest)?;
+    let took = begin.elapsed();
+    ensure!(took < IN_TIME * slowness(), "a page took {took:?}");
     Ok(())
+}
+
+/// The status of the answer, if there is any.
+fn status_of(netmon: &Netmon, request: &str) -> anyhow::Result<Option<u16>> {
+    let mut stream = TcpStream::connect(netmon.address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    drop(stream.write_all(request.as_bytes()));
+    let mut head = [0; 12];
+    Ok(match stream.read_exact(&mut head) {
+        Ok(()) => std::str::from_utf8(&head)?
+            .split(' ')
+            .nth(1)
+            .and_then(|it| it.parse().ok()),
+        Err(_) => None,
+    })
 }
 
 #[test]

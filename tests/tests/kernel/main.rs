@@ -9,6 +9,7 @@ mod counting;
 mod drops;
 mod elsewhere;
 mod faults;
+mod hostile;
 mod http;
 mod leaks;
 mod lifetimes;

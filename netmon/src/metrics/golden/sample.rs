@@ -15,9 +15,9 @@ use crate::model::{
     protocols::Losses,
     snapshot::{
         AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRow,
-        DropRows, EncryptedRow, Health, Histogram, InterfaceRow, MapRow, MemberRow, MemberRows, OverlayNetworkRow,
-        OverlayRow, OverlayRows, PeerRow, ProcessHealth, ProgramRow, QueueRow, ServiceRow, Snapshot, SocketRows,
-        TcpRow, UnattributedRow, UnderlayRow, VirtualAddressRow, VxlanRow,
+        DropRows, EncryptedRow, Health, Histogram, HttpHealth, InterfaceRow, LimitHealth, MapRow, MemberRow,
+        MemberRows, OverlayNetworkRow, OverlayRow, OverlayRows, PeerRow, ProcessHealth, ProgramRow, QueueRow,
+        ServiceRow, Snapshot, SocketRows, TcpRow, UnattributedRow, UnderlayRow, VirtualAddressRow, VxlanRow,
     },
     tcp::{Events, Segments},
 };
@@ -145,6 +145,7 @@ pub(super) fn snapshot() -> Snapshot {
                 container: container(&web, 'a', "default", Sandbox::Absent),
                 state: ContainerState::Ended,
                 shares_with: None,
+                is_shown: true,
             },
             ContainerRow {
                 container: container(
@@ -155,11 +156,13 @@ pub(super) fn snapshot() -> Snapshot {
                 ),
                 state: ContainerState::Observed,
                 shares_with: None,
+                is_shown: true,
             },
             ContainerRow {
                 container: container(&sidecar, 'c', "container:bbbb", Sandbox::Shared("b".repeat(64).into())),
                 state: ContainerState::Shared,
                 shares_with: Some(web.container.clone()),
+                is_shown: true,
             },
         ],
         interfaces: vec![
@@ -280,6 +283,7 @@ fn between_nodes() -> OverlayRows {
         network: network.into(),
         peer: peer.into(),
         must_be_encrypted,
+        is_stranger: false,
         counts: counts(packets),
     };
     OverlayRows {
@@ -289,6 +293,7 @@ fn between_nodes() -> OverlayRows {
         ],
         encrypted: vec![EncryptedRow {
             peer: "192.0.2.13".into(),
+            is_stranger: false,
             counts: counts(800),
         }],
         networks: [("shop_front", 1450, 50), ("shop_secret", 1424, 76)]
@@ -441,6 +446,11 @@ fn health() -> Health {
             max_entries: 4096,
             update_failures: 0,
         }],
+        limits: LimitHealth::default(),
+        http: HttpHealth {
+            connections: 1,
+            turned_away: vec![("connections", 0), ("scrapes", 2)],
+        },
         collectors: vec![
             collector(Collector::Traffic, 1500, true),
             collector(Collector::Vxlan, 20, false),

@@ -242,6 +242,13 @@ fn later(before: Option<DeviceCounters>, now: Option<DeviceCounters>) -> Option<
     }
 }
 
+impl Ended {
+    /// Its container had made it itself: no network of the engine's accounts for it.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(&self.owner, Some(Owner::Container { network, .. }) if network.is_empty())
+    }
+}
+
 /// An interface that is gone.
 #[derive(Debug)]
 pub struct Ended {

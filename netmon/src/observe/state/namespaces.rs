@@ -49,6 +49,8 @@ pub struct Namespace {
     pub connections_before: Before,
     /// Its VXLAN devices, by their numbers: of an overlay's.
     pub tunnels: BTreeMap<u32, TunnelDevice>,
+    /// How many of its devices are not watched, for there are too many.
+    pub(super) refused: u64,
     /// Its devices' numbers, and the bridges they are ports of: only the node's, where others' packets pass.
     pub devices: BTreeMap<u32, Arc<Device>>,
 }
@@ -92,6 +94,7 @@ impl Namespace {
             tcp: Shares::default(),
             connections_before: Before::default(),
             tunnels: BTreeMap::new(),
+            refused: 0,
             devices: BTreeMap::new(),
         }
     }

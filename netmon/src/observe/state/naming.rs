@@ -1,10 +1,14 @@
 //! Whose an interface is: the engine's inventory joined with the namespace and the device.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
 use crate::{
     model::{
-        interface::Device,
+        interface::{Device, InterfaceId, NetnsId},
         inventory::{Container, ContainerId, Identity, Inventory, Sandbox},
         place::Place,
     },
@@ -31,6 +35,39 @@ pub enum Owner {
         /// The network.
         network: Arc<str>,
     },
+}
+
+/// Which device has which of a container's networks.
+///
+/// The engine gives a container one device on each. So of several that look like it, by the address that they were given,
+/// one is it, and the others are the container's own: they must not count for the network. It is the one that was found
+/// first, or has the lowest number.
+#[derive(Default)]
+pub(super) struct Claims(BTreeMap<(NetnsId, Arc<str>), u32>);
+
+impl Claims {
+    /// What was found stays.
+    pub(super) fn keep(&mut self, id: InterfaceId, owner: Option<&Owner>) {
+        if let Some(Owner::Container { network, .. }) = owner
+            && !network.is_empty()
+        {
+            self.0.entry((id.netns, Arc::clone(network))).or_insert(id.ifindex);
+        }
+    }
+
+    /// What a device is by these claims.
+    pub(super) fn settle(&mut self, id: InterfaceId, mut owner: Owner) -> Owner {
+        self.keep(id, Some(&owner));
+        if let Owner::Container { network, .. } = &mut owner
+            && self
+                .0
+                .get(&(id.netns, Arc::clone(network)))
+                .is_some_and(|it| *it != id.ifindex)
+        {
+            *network = Arc::from("");
+        }
+        owner
+    }
 }
 
 /// Which container each namespace file belongs to.

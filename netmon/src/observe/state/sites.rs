@@ -24,31 +24,70 @@ use crate::{
 /// a container.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a namespace that is none of ours is remembered after it was last asked for: longer than between two scrapes.
+const ASKED_AGAIN: Duration = Duration::from_mins(10);
+
 /// Loopback's number in every namespace.
 const LOOPBACK: u32 = 1;
 
 /// What was decided, and what is still open since when.
 #[derive(Debug, Default)]
-pub struct Sites(BTreeMap<InterfaceId, Known>);
+pub struct Sites {
+    known: BTreeMap<InterfaceId, Known>,
+    /// When it was last looked for what can be forgotten.
+    swept: Option<Instant>,
+}
 
 #[derive(Debug)]
-enum Known {
+struct Known {
+    asked: Instant,
+    answer: Answer,
+}
+
+#[derive(Debug)]
+enum Answer {
     Open(Instant),
     Decided(Site),
+}
+
+impl Sites {
+    /// How many are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Forgets namespaces that are none of ours and were not asked for in a while: their counts are in no map any more.
+    pub(super) fn forget(&mut self, now: Instant, ours: impl FnOnce() -> BTreeSet<NetnsId>) {
+        let swept = *self.swept.get_or_insert(now);
+        if now.saturating_duration_since(swept) < ASKED_AGAIN {
+            return;
+        }
+        self.swept = Some(now);
+        let ours = ours();
+        let was_asked = |known: &Known| now.saturating_duration_since(known.asked) < ASKED_AGAIN;
+        self.known
+            .retain(|id, known| was_asked(known) || ours.contains(&id.netns));
+    }
 }
 
 impl State {
     /// Where something belongs that was counted there; nothing if that is not decided yet.
     pub fn site(&mut self, id: InterfaceId, now: Instant) -> Option<Site> {
-        let since = match self.sites.0.get(&id) {
-            Some(Known::Decided(site)) => return Some(site.clone()),
-            Some(Known::Open(since)) => *since,
+        let since = match self.sites.known.get_mut(&id) {
+            Some(Known { asked, answer }) => {
+                *asked = now;
+                match answer {
+                    Answer::Decided(site) => return Some(site.clone()),
+                    Answer::Open(since) => *since,
+                }
+            }
             None => now,
         };
         let late = now.saturating_duration_since(since) >= PATIENCE;
         let site = self.decide(id, late);
-        let known = site.clone().map_or(Known::Open(since), Known::Decided);
-        self.sites.0.insert(id, known);
+        let answer = site.clone().map_or(Answer::Open(since), Answer::Decided);
+        self.sites.known.insert(id, Known { asked: now, answer });
         site
     }
 
@@ -115,7 +154,7 @@ impl State {
     /// Namespaces that are gone for good since this was last asked: what the kernel counted for them can be forgotten.
     pub fn take_forgotten(&mut self) -> BTreeSet<NetnsId> {
         let forgotten = std::mem::take(&mut self.forgotten);
-        self.sites.0.retain(|id, _| !forgotten.contains(&id.netns));
+        self.sites.known.retain(|id, _| !forgotten.contains(&id.netns));
         forgotten
     }
 }

@@ -327,3 +327,82 @@ fn an_interface_that_nobody_owns_gets_no_programs() {
         Some(NetnsId(100))
     );
 }
+
+/// What no network of the engine's accounts for.
+fn own(ifindex: u32) -> Device {
+    Device {
+        addresses: Vec::new(),
+        ..device(ifindex, &format!("own{ifindex}"))
+    }
+}
+
+#[test]
+fn of_several_devices_with_the_address_that_the_engine_gave_one_is_on_the_network() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    // One of them even has a lower number.
+    let devices = vec![device(3, "low"), device(ETH0, "eth0"), device(9, "high")];
+    state.looked(&file, netns, devices, now);
+    state.name();
+    let on_network = |state: &State| -> Vec<u32> {
+        let is_on = |owner: &Owner| matches!(owner, Owner::Container { network, .. } if &**network == "front");
+        let ids = state.interfaces_with_ids();
+        ids.filter(|(_, interface)| interface.owner.as_ref().is_some_and(is_on))
+            .map(|(id, _)| id.ifindex)
+            .collect()
+    };
+    assert_eq!(on_network(&state), [ETH0]);
+    state.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    assert_eq!(on_network(&state), [ETH0], "and stays so");
+}
+
+#[test]
+fn the_engines_device_is_watched_behind_thousands_of_the_containers_own() {
+    let now = Instant::now();
+    let mut state = State::new(SCOPE, LINGER);
+    let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
+    state.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    let mut devices: Vec<_> = (10..2010).map(own).collect();
+    for _ in 0..3 {
+        state.looked(&file, netns, devices.clone(), now);
+    }
+    let refused = |state: &State| state.attach_health().failures["too_many_devices"];
+    assert_eq!(refused(&state), 2000 - super::DEVICES_PER_NAMESPACE as u64, "each once");
+    devices.push(device(5000, "eth1"));
+    state.looked(&file, netns, devices, now);
+    state.name();
+    let id = InterfaceId { netns, ifindex: 5000 };
+    assert!(state.interface(id).is_some_and(|interface| interface.owner.is_some()));
+}
+
+#[test]
+fn devices_that_a_container_makes_and_ends_without_end_do_not_linger_without_end() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    for number in 100..5100 {
+        state.looked(&file, netns, vec![device(ETH0, "eth0"), own(number)], now);
+        state.name();
+    }
+    assert!(state.ended().count() <= super::LINGERING_PER_NAMESPACE);
+    state.looked(&file, netns, Vec::new(), now);
+    assert!(
+        state.ended().any(|ended| ended.device.name == "eth0"),
+        "the engine's does"
+    );
+}
+
+#[test]
+fn namespaces_that_are_none_of_ours_are_forgotten() {
+    let now = Instant::now();
+    let (mut state, _, netns) = one_container(now);
+    let late = now + Duration::from_secs(40);
+    for foreign in 1000..3000 {
+        let id = |netns| InterfaceId { netns, ifindex: 1 };
+        assert!(state.site(id(NetnsId(foreign)), now).is_none());
+        assert!(state.site(id(NetnsId(foreign)), late).is_some());
+        state.site(id(netns), now);
+    }
+    state.expire(late);
+    state.expire(late + Duration::from_hours(1));
+    assert_eq!(state.sites.len(), 1);
+}

@@ -1,0 +1,67 @@
+//! Who has how much room in the maps that all namespaces share: tells the programs which namespaces are watched, and counts
+//! anew what the others have.
+
+use std::collections::BTreeSet;
+
+use aya::maps::{HashMap, Map, MapData, MapError};
+use netmon_common::share::{MAP, STRANGERS};
+
+use super::{DatapathError, tracepoint::Attached};
+use crate::model::interface::NetnsId;
+
+/// What the programs were told.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    watched: BTreeSet<NetnsId>,
+}
+
+impl Shares {
+    /// Gives a namespace a share of its own from now on. One for which there is no room stays among the others.
+    pub(super) fn watch(&mut self, programs: &mut Attached, netns: NetnsId) -> Result<(), DatapathError> {
+        if self.watched.contains(&netns) {
+            return Ok(());
+        }
+        write(programs.map_mut(MAP)?, netns.0, 0)?;
+        self.watched.insert(netns);
+        Ok(())
+    }
+
+    /// Whether a namespace has a share of its own.
+    pub(super) fn has(&self, netns: NetnsId) -> bool {
+        self.watched.contains(&netns)
+    }
+
+    /// Says how many keys all the others have.
+    pub(super) fn settle(programs: &mut Attached, strangers: u32) -> Result<(), DatapathError> {
+        write(programs.map_mut(MAP)?, STRANGERS, strangers)
+    }
+
+    /// Takes back the shares of namespaces that are gone.
+    pub(super) fn forget(
+        &mut self,
+        programs: &mut Attached,
+        gone: impl Fn(NetnsId) -> bool,
+    ) -> Result<(), DatapathError> {
+        let gone: Vec<NetnsId> = self.watched.iter().copied().filter(|netns| gone(*netns)).collect();
+        let map = programs.map_mut(MAP)?;
+        let mut map: HashMap<&mut MapData, u64, u32> = map.try_into().map_err(DatapathError::map)?;
+        for netns in gone {
+            self.watched.remove(&netns);
+            match map.remove(&netns.0) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(DatapathError::map(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lets the programs make keys: before they are told, they make none.
+pub(super) fn begin(map: &mut Map) -> Result<(), DatapathError> {
+    write(map, STRANGERS, 0)
+}
+
+fn write(map: &mut Map, netns: u64, keys: u32) -> Result<(), DatapathError> {
+    let mut map: HashMap<&mut MapData, u64, u32> = map.try_into().map_err(DatapathError::map)?;
+    map.insert(netns, keys, 0).map_err(DatapathError::map)
+}

@@ -1,0 +1,330 @@
+//! Who is connected, and who has to go when there are too many.
+//!
+//! Connections that only lie there cost a client nothing, so there can be any number of them; whoever comes with a
+//! request must not wait behind them. So nobody waits for room: of the address that has the most connections, the one that
+//! has been silent longest goes. Prometheus' own stays, whatever others do from elsewhere.
+
+use std::{
+    collections::BTreeMap,
+    error::Error as _,
+    io,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+use crate::model::snapshot::HttpHealth;
+
+/// How long a client has for taking a page before others may have its place: a page is some megabytes at most, and crosses
+/// one network.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// Why somebody was turned away: the values of a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// There were too many connections.
+    Connections,
+    /// There were too many scrapes at once.
+    Scrapes,
+    /// It took too long for its request, or for taking the answer.
+    Slow,
+    /// What it sent was no request, or too long a one.
+    Malformed,
+}
+
+impl Reason {
+    const ALL: [Self; 4] = [Self::Connections, Self::Scrapes, Self::Slow, Self::Malformed];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Scrapes => "scrapes",
+            Self::Slow => "slow",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// Everybody who is connected.
+#[derive(Debug)]
+pub(super) struct Clients {
+    most: usize,
+    seats: Mutex<Seats>,
+    turned_away: [AtomicU64; Reason::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct Seats {
+    next: u64,
+    taken: BTreeMap<u64, Taken>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    address: IpAddr,
+    /// It came, or asked for something, or got it.
+    stirred: Instant,
+    /// Its request is being worked on.
+    is_busy: bool,
+    /// It has had an answer.
+    was_answered: bool,
+    /// It has been taking a page since then.
+    takes_since: Option<Instant>,
+    leave: Arc<Notify>,
+}
+
+/// A client's connection, while it lasts.
+#[derive(Debug)]
+pub(super) struct Seat {
+    clients: Arc<Clients>,
+    number: u64,
+    leave: Arc<Notify>,
+}
+
+/// A page on its way to a client: the place among the scrapes is free again when it is there.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    page: Vec<u8>,
+    seat: Arc<Seat>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Clients {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            seats: Mutex::default(),
+            turned_away: Default::default(),
+        }
+    }
+
+    /// Takes a client in, for whom another may have to go; nothing if all are being answered just now.
+    pub(super) fn seat(self: &Arc<Self>, address: IpAddr, now: Instant) -> Option<Seat> {
+        let mut seats = self.lock();
+        if seats.taken.len() >= self.most {
+            self.turn_away(Reason::Connections);
+            let silent = seats.most_silent(now)?;
+            seats.dismiss(silent);
+        }
+        let number = seats.next;
+        seats.next += 1;
+        let leave = Arc::new(Notify::new());
+        let taken = Taken {
+            address,
+            stirred: now,
+            is_busy: false,
+            was_answered: false,
+            takes_since: None,
+            leave: Arc::clone(&leave),
+        };
+        seats.taken.insert(number, taken);
+        Some(Seat {
+            clients: Arc::clone(self),
+            number,
+            leave,
+        })
+    }
+
+    /// Lets the client go that has been taking its page longest, if that is too long. Says whether there was one.
+    pub(super) fn dismiss_slowest(&self, now: Instant) -> bool {
+        let mut seats = self.lock();
+        let taking = seats
+            .taken
+            .iter()
+            .filter_map(|(number, it)| Some((it.takes_since?, *number)));
+        match taking.min() {
+            Some((since, number)) if since + SLOW <= now => {
+                seats.dismiss(number);
+                self.turn_away(Reason::Slow);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Counts somebody who was turned away.
+    pub(super) fn turn_away(&self, reason: Reason) {
+        self.turned_away[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How it goes.
+    pub(super) fn health(&self) -> HttpHealth {
+        let count = |reason: Reason| {
+            let count = self.turned_away[reason as usize].load(Ordering::Relaxed);
+            (reason.as_str(), count)
+        };
+        HttpHealth {
+            connections: self.lock().taken.len(),
+            turned_away: Reason::ALL.map(count).to_vec(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seats {
+    fn most_silent(&self, now: Instant) -> Option<u64> {
+        let may_go = |it: &Taken| !it.is_busy && it.takes_since.is_none_or(|since| since + SLOW <= now);
+        let mut of: BTreeMap<IpAddr, (usize, Option<(Instant, u64)>)> = BTreeMap::new();
+        for (number, it) in &self.taken {
+            let (count, silent) = of.entry(it.address).or_default();
+            *count += 1;
+            if may_go(it) {
+                let this = (it.stirred, *number);
+                *silent = Some(silent.map_or(this, |known| known.min(this)));
+            }
+        }
+        let with_silent = of.into_values().filter_map(|(count, silent)| Some((count, silent?)));
+        let (_, (_, number)) = with_silent.max_by_key(|(count, _)| *count)?;
+        Some(number)
+    }
+
+    fn dismiss(&mut self, number: u64) {
+        if let Some(taken) = self.taken.remove(&number) {
+            taken.leave.notify_one();
+        }
+    }
+}
+
+impl Seat {
+    /// Ends when the client has to go.
+    pub(super) async fn has_to_leave(&self) {
+        self.leave.notified().await;
+    }
+
+    /// Does its work for a request of this client's, who does not have to go meanwhile.
+    pub(super) async fn while_busy<T>(&self, work: impl Future<Output = T>) -> T {
+        self.change(|taken| taken.is_busy = true);
+        let done = work.await;
+        self.change(|taken| {
+            taken.is_busy = false;
+            taken.was_answered = true;
+        });
+        done
+    }
+
+    /// Packs a page for this client.
+    pub(super) fn parcel(self: &Arc<Self>, page: Vec<u8>, permit: OwnedSemaphorePermit) -> Parcel {
+        self.change(|taken| taken.takes_since = Some(Instant::now()));
+        Parcel {
+            page,
+            seat: Arc::clone(self),
+            _permit: permit,
+        }
+    }
+
+    /// Counts how it ended, if that was not well.
+    pub(super) fn failed(&self, error: &hyper::Error) {
+        if error.is_timeout() || is_slow(error) {
+            // One that was answered and asks for nothing more is not slow: it lets its connection lie until the next time.
+            let seats = self.clients.lock();
+            let is_done = |it: &Taken| it.was_answered && it.takes_since.is_none();
+            if !seats.taken.get(&self.number).is_some_and(is_done) {
+                self.clients.turn_away(Reason::Slow);
+            }
+        } else if error.is_parse() || error.is_parse_too_large() {
+            self.clients.turn_away(Reason::Malformed);
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Taken)) {
+        if let Some(taken) = self.clients.lock().taken.get_mut(&self.number) {
+            taken.stirred = Instant::now();
+            change(taken);
+        }
+    }
+}
+
+/// Whether the stream itself lost patience.
+fn is_slow(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.clients.lock().taken.remove(&self.number);
+    }
+}
+
+impl AsRef<[u8]> for Parcel {
+    fn as_ref(&self) -> &[u8] {
+        &self.page
+    }
+}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        self.seat.change(|taken| taken.takes_since = None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::IpAddr,
+        sync::Arc,
+        time::{Duration, Instant},
+    };
+
+    use tokio::sync::Semaphore;
+
+    use super::{Clients, SLOW, Seat};
+
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const MANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn is_here(clients: &Clients, seat: &Seat) -> bool {
+        clients.lock().taken.contains_key(&seat.number)
+    }
+
+    #[test]
+    fn the_most_silent_of_those_who_are_most_goes() {
+        let (clients, now) = (Arc::new(Clients::new(4)), Instant::now());
+        let sit = |address, second| {
+            clients
+                .seat(address, now + Duration::from_secs(second))
+                .expect("a seat")
+        };
+        let prometheus = sit(ONE, 0);
+        let many: Vec<_> = (1..6).map(|second| sit(MANY, second)).collect();
+        assert!(is_here(&clients, &prometheus), "it is silent longest, and alone");
+        let here: Vec<_> = many.iter().map(|seat| is_here(&clients, seat)).collect();
+        assert_eq!(here, [false, false, true, true, true]);
+        let health = clients.health();
+        assert_eq!((health.connections, health.turned_away[0]), (4, ("connections", 2)));
+        drop(many);
+        assert_eq!(clients.health().connections, 1);
+    }
+
+    #[tokio::test]
+    async fn nobody_goes_who_is_being_answered() {
+        let (clients, now) = (Arc::new(Clients::new(1)), Instant::now());
+        let seat = clients.seat(ONE, now).expect("a seat");
+        let refused = seat.while_busy(async { clients.seat(MANY, now).is_none() }).await;
+        assert!(refused);
+        assert!(clients.seat(MANY, now).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_takes_a_page_too_slowly_loses_the_place_to_others() {
+        let clients = Arc::new(Clients::new(9));
+        let scrapes = Arc::new(Semaphore::new(1));
+        let seat = Arc::new(clients.seat(ONE, Instant::now()).expect("a seat"));
+        let permit = Arc::clone(&scrapes).try_acquire_owned().expect("a place");
+        let parcel = seat.parcel(Vec::new(), permit);
+        assert!(!clients.dismiss_slowest(Instant::now()), "it has time");
+        assert!(clients.dismiss_slowest(Instant::now() + SLOW));
+        seat.has_to_leave().await;
+        drop(parcel);
+        assert_eq!(scrapes.available_permits(), 1);
+        assert!(!clients.dismiss_slowest(Instant::now() + SLOW), "nobody is left");
+    }
+}

@@ -1,0 +1,299 @@
+//! Sums of what is not shown by itself. They never fall: what leaves a sum leaves its counts behind.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::model::{
+    counters::{Directions, Totals},
+    inventory::Identity,
+    overlay::OuterCounts,
+    protocols::Losses,
+    tcp::{Events, Segments},
+};
+
+/// How long a sum stays when nothing is part of it any more: longer than the range of a query that looks at short-lived
+/// containers.
+pub(super) const KEPT: Duration = Duration::from_mins(10);
+
+/// What tells a row, or a sum, from others: its labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key {
+    pub(super) identity: Arc<Identity>,
+    pub(super) network: Arc<str>,
+    /// The interface, the reason, whatever else there is.
+    pub(super) what: Arc<str>,
+}
+
+/// Counters that are added up figure by figure.
+pub(super) trait Counts: Copy + Default {
+    /// Makes one out of what `f` gives for each figure of two.
+    fn combine(self, other: Self, f: impl FnMut(u64, u64) -> u64) -> Self;
+
+    fn plus(self, other: Self) -> Self {
+        self.combine(other, u64::saturating_add)
+    }
+
+    fn less(self, other: Self) -> Self {
+        self.combine(other, u64::saturating_sub)
+    }
+
+    /// Whether no figure is smaller than it was: else they are of something new, with the same labels.
+    fn follows(self, earlier: Self) -> bool {
+        let mut follows = true;
+        self.combine(earlier, |now, before| {
+            follows &= now >= before;
+            now
+        });
+        follows
+    }
+}
+
+/// The rows of one kind that are summed up, and what became of those that were.
+#[derive(Debug)]
+pub(super) struct Remainder<V> {
+    round: u64,
+    parts: HashMap<Key, Part<V>>,
+    sums: BTreeMap<Key, Sum<V>>,
+    /// Of rows that were part of a sum and are shown by now: what stays in the sum.
+    bases: HashMap<Key, Base<V>>,
+}
+
+#[derive(Debug)]
+struct Part<V> {
+    sum: Key,
+    /// What it had counted when it was first seen, and is not in the sum.
+    first: V,
+    last: V,
+    round: u64,
+}
+
+#[derive(Debug)]
+struct Sum<V> {
+    /// Of what is not part of it any more.
+    gone: V,
+    here: V,
+    used: Instant,
+}
+
+#[derive(Debug)]
+struct Base<V> {
+    value: V,
+    round: u64,
+}
+
+impl<V> Default for Remainder<V> {
+    fn default() -> Self {
+        Self {
+            round: 0,
+            parts: HashMap::new(),
+            sums: BTreeMap::new(),
+            bases: HashMap::new(),
+        }
+    }
+}
+
+impl<V: Counts> Remainder<V> {
+    /// Begins another reading.
+    pub(super) fn begin(&mut self) {
+        self.round += 1;
+    }
+
+    /// A row that is shown by itself. Gives what of it is in no sum.
+    pub(super) fn shown(&mut self, key: impl FnOnce() -> Key, value: V) -> V {
+        if self.parts.is_empty() && self.bases.is_empty() {
+            return value;
+        }
+        let key = key();
+        if let Some(part) = self.parts.remove(&key) {
+            let base = part.last;
+            self.retire(part);
+            self.bases.insert(
+                key.clone(),
+                Base {
+                    value: base,
+                    round: self.round,
+                },
+            );
+        }
+        match self.bases.get_mut(&key) {
+            Some(base) if value.follows(base.value) => {
+                base.round = self.round;
+                value.less(base.value)
+            }
+            Some(_) | None => value,
+        }
+    }
+
+    /// A row that is part of a sum.
+    pub(super) fn summed(&mut self, key: Key, sum: Key, value: V) {
+        let round = self.round;
+        if let Some(part) = self.parts.get_mut(&key) {
+            if part.sum == sum && value.follows(part.last) {
+                part.last = value;
+                part.round = round;
+                return;
+            }
+            if let Some(part) = self.parts.remove(&key) {
+                self.retire(part);
+            }
+        }
+        // What was there at the first reading may be older than netmon: a sum that begins with it would be taken for one
+        // that was reset and has come as far since.
+        let first = if round == 1 { value } else { V::default() };
+        let part = Part {
+            sum,
+            first,
+            last: value,
+            round,
+        };
+        self.parts.insert(key, part);
+    }
+
+    /// Ends the reading: gives every sum.
+    pub(super) fn finish(&mut self, now: Instant) -> Vec<(Key, V)> {
+        let round = self.round;
+        self.bases.retain(|_, base| base.round == round);
+        let gone: Vec<Key> = self
+            .parts
+            .iter()
+            .filter(|(_, part)| part.round != round)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            if let Some(part) = self.parts.remove(&key) {
+                self.retire(part);
+            }
+        }
+        for sum in self.sums.values_mut() {
+            sum.here = V::default();
+        }
+        for part in self.parts.values() {
+            let sum = self.sums.entry(part.sum.clone()).or_insert_with(|| Sum::new(now));
+            sum.here = sum.here.plus(part.last.less(part.first));
+            sum.used = now;
+        }
+        self.sums
+            .retain(|_, sum| now.saturating_duration_since(sum.used) < KEPT);
+        let total = |(key, sum): (&Key, &Sum<V>)| (key.clone(), sum.gone.plus(sum.here));
+        self.sums.iter().map(total).collect()
+    }
+
+    /// How many rows are summed up.
+    pub(super) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// How much it remembers.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.parts.len() + self.sums.len() + self.bases.len()
+    }
+
+    /// Whose those are.
+    pub(super) fn identities(&self) -> impl Iterator<Item = &Arc<Identity>> {
+        self.parts.keys().map(|key| &key.identity)
+    }
+
+    fn retire(&mut self, part: Part<V>) {
+        if let Some(sum) = self.sums.get_mut(&part.sum) {
+            sum.gone = sum.gone.plus(part.last.less(part.first));
+        }
+    }
+}
+
+impl<V: Counts> Sum<V> {
+    fn new(now: Instant) -> Self {
+        Self {
+            gone: V::default(),
+            here: V::default(),
+            used: now,
+        }
+    }
+}
+
+impl Counts for u64 {
+    fn combine(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
+        f(self, other)
+    }
+}
+
+impl Counts for Directions<Totals> {
+    fn combine(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
+        self.zip(other, |one, other| {
+            let Totals {
+                packets,
+                bytes,
+                segments,
+                tcp_segments,
+                errors,
+                dropped,
+            } = other;
+            Totals {
+                packets: f(one.packets, packets),
+                bytes: f(one.bytes, bytes),
+                segments: f(one.segments, segments),
+                tcp_segments: f(one.tcp_segments, tcp_segments),
+                errors: f(one.errors, errors),
+                dropped: f(one.dropped, dropped),
+            }
+        })
+    }
+}
+
+impl Counts for Directions<OuterCounts> {
+    fn combine(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
+        self.zip(other, |one, other| {
+            let OuterCounts { packets, bytes } = other;
+            OuterCounts {
+                packets: f(one.packets, packets),
+                bytes: f(one.bytes, bytes),
+            }
+        })
+    }
+}
+
+impl Counts for Losses {
+    fn combine(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
+        let Self {
+            tcp_listen_overflows,
+            tcp_listen_drops,
+            tcp_backlog_drops,
+            tcp_receive_queue_drops,
+            tcp_prunes,
+            udp_receive_buffer_errors,
+            udp_send_buffer_errors,
+            udp_checksum_errors,
+            udp_no_ports,
+            ip_no_routes,
+            ip_reassembly_failures,
+        } = other;
+        Self {
+            tcp_listen_overflows: f(self.tcp_listen_overflows, tcp_listen_overflows),
+            tcp_listen_drops: f(self.tcp_listen_drops, tcp_listen_drops),
+            tcp_backlog_drops: f(self.tcp_backlog_drops, tcp_backlog_drops),
+            tcp_receive_queue_drops: f(self.tcp_receive_queue_drops, tcp_receive_queue_drops),
+            tcp_prunes: f(self.tcp_prunes, tcp_prunes),
+            udp_receive_buffer_errors: f(self.udp_receive_buffer_errors, udp_receive_buffer_errors),
+            udp_send_buffer_errors: f(self.udp_send_buffer_errors, udp_send_buffer_errors),
+            udp_checksum_errors: f(self.udp_checksum_errors, udp_checksum_errors),
+            udp_no_ports: f(self.udp_no_ports, udp_no_ports),
+            ip_no_routes: f(self.ip_no_routes, ip_no_routes),
+            ip_reassembly_failures: f(self.ip_reassembly_failures, ip_reassembly_failures),
+        }
+    }
+}
+
+/// The kernel's counts of TCP, and the programs' where there are any.
+impl Counts for (Segments, Option<Events>) {
+    fn combine(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
+        let segments = self.0.zip(other.0, &mut f);
+        let events = match (self.1, other.1) {
+            (None, None) => None,
+            (one, other) => Some(one.unwrap_or_default().combine(&other.unwrap_or_default(), f)),
+        };
+        (segments, events)
+    }
+}

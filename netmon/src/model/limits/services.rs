@@ -1,0 +1,68 @@
+//! Services may come and go as containers do, where each has a project of its own.
+
+use std::{collections::BTreeSet, mem::take, sync::Arc, time::Instant};
+
+use super::{Limits, OVER, SHARE, needs::OF_SERVICE, remainder::Key};
+use crate::model::{
+    inventory::Identity,
+    snapshot::{ServiceRow, Snapshot},
+};
+
+impl Limits {
+    /// Sums up those for which there is no room.
+    pub(super) fn services(&mut self, snapshot: &mut Snapshot, now: Instant) {
+        let most = self.caps.series / SHARE / OF_SERVICE;
+        self.sums.services.begin();
+        // As long as they are few it need not be remembered which.
+        if snapshot.services.len() <= most / 2 && self.sums.services.len() == 0 {
+            self.services.clear();
+        }
+        let mut here = BTreeSet::new();
+        let mut rows = Vec::with_capacity(snapshot.services.len());
+        if snapshot.services.len() > most / 2 || self.sums.services.len() > 0 {
+            let key = |row: &ServiceRow| (row.service.clone(), row.stack.clone(), Arc::clone(&row.network));
+            here.extend(snapshot.services.iter().map(key));
+            self.services.retain(|known| here.contains(known));
+            for key in here {
+                if self.services.len() < most {
+                    self.services.insert(key);
+                }
+            }
+            for mut row in take(&mut snapshot.services) {
+                let is_shown = self.services.contains(&key(&row));
+                let identity = |service: &str, stack: &str| {
+                    Arc::new(Identity {
+                        container: String::new(),
+                        service: service.to_owned(),
+                        stack: stack.to_owned(),
+                    })
+                };
+                let its = || Key {
+                    identity: identity(&row.service, &row.stack),
+                    network: Arc::clone(&row.network),
+                    what: Arc::from(""),
+                };
+                if is_shown {
+                    row.totals = self.sums.services.shown(its, row.totals);
+                    rows.push(row);
+                } else {
+                    let sum = Key {
+                        identity: identity(OVER, ""),
+                        network: Arc::from(""),
+                        what: Arc::from(""),
+                    };
+                    self.sums.services.summed(its(), sum, row.totals);
+                }
+            }
+            snapshot.services = rows;
+        }
+        for (key, totals) in self.sums.services.finish(now) {
+            snapshot.services.push(ServiceRow {
+                service: key.identity.service.clone(),
+                stack: key.identity.stack.clone(),
+                network: key.network,
+                totals,
+            });
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What five thousand short-lived containers cost: the page, memory, the kernel's maps, and whether the sums are right.
+//!
+//! Run with `cargo xtask bench churn`; needs root. The containers are real namespaces with real traffic; the engine is one
+//! that says what it is told to.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+#[path = "../../../netmon/benches/costs/report.rs"]
+mod report;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow, ensure};
+use netmon_tests::{
+    fake_engine::{Container, Endpoint, FakeEngine, Network},
+    netmon::Netmon,
+    netns::Netns,
+    page::Page,
+    patience::within,
+    scratch::Scratch,
+    traffic,
+};
+use report::Report;
+
+/// How many containers come and go, and how many at a time.
+const CONTAINERS: usize = 5000;
+const WORKERS: usize = 4;
+/// How many series a page may have, and how long what is gone stays on it: far more containers linger than there is room for.
+const SERIES: usize = 5000;
+const LINGER: Duration = Duration::from_mins(1);
+/// How often a page is asked for.
+const SCRAPES_EVERY: Duration = Duration::from_secs(2);
+/// Datagrams of each container.
+const DATAGRAMS: u32 = 5;
+const DEVICE: &str = "eth0";
+/// The maps of the kernel programs.
+const MAPS: [&str; 4] = ["TRAFFIC", "DROPS", "TCP", "ADDRESSES"];
+
+/// The most that was seen of anything.
+#[derive(Debug, Default)]
+struct Most {
+    series: usize,
+    bytes: usize,
+    memory: u64,
+    lingering: u64,
+    over: u64,
+    scrape: Duration,
+}
+
+fn main() -> anyhow::Result<()> {
+    let scratch = Scratch::new()?;
+    for folder in ["netns", "others"] {
+        std::fs::create_dir(scratch.path().join(folder))?;
+    }
+    let engine = FakeEngine::start(scratch.path())?;
+    engine.network(Network {
+        name: "net".to_owned(),
+        driver: "bridge".to_owned(),
+        subnet: "10.77.0.0/16".to_owned(),
+        ..Network::default()
+    });
+    let bridge = Netns::new(&scratch.path().join("others"), "bridge")?;
+    bridge.run("ip link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
+    bridge.run("ip addr add 10.77.0.1/16 dev br0")?;
+    bridge.run("ip link set br0 up")?;
+    let folder = scratch.path().join("netns");
+    let netmon = Netmon::start(&[
+        engine.flag(),
+        format!("--docker.netns-dir={}", folder.display()),
+        format!("--limit.series={SERIES}"),
+        format!("--container.linger={}s", LINGER.as_secs()),
+    ])?;
+    netmon.wait_ready()?;
+    let (before, memory, descriptors) = (netmon.page()?, netmon.memory()?, netmon.descriptors()?);
+    let processor = netmon.processor_time()?;
+
+    let begin = Instant::now();
+    let (next, counted, living) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(WORKERS));
+    let most = thread::scope(|scope| -> anyhow::Result<Most> {
+        let work = || -> anyhow::Result<()> {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= CONTAINERS {
+                    return Ok(());
+                }
+                let packets = live(&engine, &bridge, &folder, number)?;
+                counted.fetch_add(packets, Ordering::Relaxed);
+            }
+        };
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let done = work();
+                    living.fetch_sub(1, Ordering::Relaxed);
+                    done
+                })
+            })
+            .collect();
+        let mut most = Most::default();
+        while living.load(Ordering::Relaxed) > 0 {
+            most.look(&netmon)?;
+            thread::sleep(SCRAPES_EVERY);
+        }
+        for worker in workers {
+            worker.join().map_err(|_| anyhow!("a worker panicked"))??;
+        }
+        Ok(most)
+    })?;
+    let took = begin.elapsed();
+    let counted = counted.into_inner();
+    let processor = netmon.processor_time()? - processor;
+    let page = netmon.page()?;
+    let service = page.count(
+        "netmon_service_network_transmit_packets_total",
+        &[("service", "jobs"), ("network", "net")],
+    )?;
+
+    let mut report = Report::default();
+    report.add("containers", CONTAINERS as f64, "", None);
+    report.add(
+        "containers a second",
+        CONTAINERS as f64 / took.as_secs_f64(),
+        "/s",
+        None,
+    );
+    report.add("containers that linger, at most", most.lingering as f64, "", None);
+    report.add("containers over the limit, at most", most.over as f64, "", None);
+    report.add(
+        "series on the page, at most",
+        most.series as f64,
+        "",
+        Some(SERIES as f64),
+    );
+    report.add("the page, at most", megabytes(most.bytes as u64), "MB", None);
+    report.add("a page, at longest", most.scrape.as_secs_f64() * 1e3, "ms", None);
+    report.add(
+        "processor, pages every 2 s included",
+        processor.as_secs_f64() / took.as_secs_f64() * 100.0,
+        "%",
+        None,
+    );
+    let missing = (counted as f64 - service as f64).abs();
+    report.add(
+        "packets by which the service's sum differs from the kernel's",
+        missing,
+        "",
+        Some(0.0),
+    );
+    report.add("resident memory before", megabytes(memory), "MB", None);
+    report.add(
+        "resident memory, at most",
+        megabytes(most.memory),
+        "MB",
+        Some(megabytes(memory) + 40.0),
+    );
+
+    // Once nothing lingers any more.
+    within(LINGER * 3, "everything to be forgotten", || {
+        let page = netmon.page()?;
+        let over = page.count("netmon_over_limit", &[("limit", "series")])?;
+        let ended = page.count("netmon_containers", &[("state", "ended")])?;
+        ensure!(over == 0 && ended == 0, "{over} over the limit, {ended} lingering");
+        Ok(())
+    })?;
+    thread::sleep(Duration::from_secs(3));
+    let after = netmon.page()?;
+    report.add(
+        "resident memory after",
+        megabytes(netmon.memory()?),
+        "MB",
+        Some(megabytes(memory) + 20.0),
+    );
+    let descriptors = netmon.descriptors()?.saturating_sub(descriptors);
+    report.add("descriptors more than before", descriptors as f64, "", Some(2.0));
+    for map in MAPS {
+        let more = entries(&after, map)?.saturating_sub(entries(&before, map)?);
+        report.add(&format!("keys in {map} more than before"), more as f64, "", Some(8.0));
+    }
+    print!("{report}");
+    // cargo runs benchmarks in the package's folder.
+    report.write("../target/bench-churn.jsonl".as_ref())?;
+    report.verdict()
+}
+
+impl Most {
+    fn look(&mut self, netmon: &Netmon) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        let answer = netmon.get("/metrics")?;
+        self.scrape = self.scrape.max(begin.elapsed());
+        let page = Page::parse(&answer.text())?;
+        self.bytes = self.bytes.max(answer.body.len());
+        self.series = self.series.max(page.samples.len());
+        self.memory = self.memory.max(netmon.memory()?);
+        self.lingering = self
+            .lingering
+            .max(page.count("netmon_containers", &[("state", "ended")])?);
+        self.over = self.over.max(page.count("netmon_over_limit", &[("limit", "series")])?);
+        Ok(())
+    }
+}
+
+/// A container that sends a few datagrams and ends. Gives what its device had sent.
+fn live(engine: &FakeEngine, bridge: &Netns, folder: &std::path::Path, number: usize) -> anyhow::Result<u64> {
+    let name = format!("jobs.{number}");
+    let netns = Netns::new(folder, &format!("eeeeeeee{number:04}"))?;
+    let address = format!("10.77.{}.{}", number / 250 + 1, number % 250 + 1);
+    bridge.run(&format!(
+        "ip link add j{number} master br0 up type veth peer name {DEVICE} netns {}",
+        netns.path().display()
+    ))?;
+    netns.run(&format!("ip addr add {address}/16 dev {DEVICE}"))?;
+    netns.run(&format!("ip link set {DEVICE} up"))?;
+    let container = Container {
+        name: name.clone(),
+        sandbox: netns.path().to_path_buf(),
+        labels: BTreeMap::from([("com.docker.swarm.service.name".to_owned(), "jobs".to_owned())]),
+        network_mode: "default".to_owned(),
+        endpoints: vec![Endpoint {
+            network: "net".to_owned(),
+            mac: netns.mac(DEVICE)?,
+            address,
+            ipv6_address: String::new(),
+        }],
+    };
+    engine.start_container(container);
+    let to: SocketAddr = "10.77.0.1:9".parse().context("an address")?;
+    traffic::datagrams(&netns, to, DATAGRAMS, 100)?;
+    // What the engine has forgotten before it was asked is nobody's.
+    within(Duration::from_secs(20), "netmon to ask for it", || {
+        ensure!(engine.was_asked_for(&name), "it has not");
+        Ok(())
+    })?;
+    netns.run(&format!("ip link set {DEVICE} down"))?;
+    let last = netns.figures(DEVICE)?;
+    engine.end_container(&name);
+    netns.run(&format!("ip link del {DEVICE}"))?;
+    Ok(last.transmit_packets)
+}
+
+fn entries(page: &Page, map: &str) -> anyhow::Result<u64> {
+    page.count("netmon_bpf_map_entries", &[("map", map)])
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}

@@ -1,0 +1,113 @@
+//! A container that means ill, next to two that do not: whatever it calls itself, sends, or makes in its own namespace, the
+//! others' figures are the kernel's, and netmon grows by no more than a stated bound.
+
+mod devices;
+mod frames;
+mod names;
+mod short_lived;
+mod tunnels;
+
+use std::collections::BTreeMap;
+
+use anyhow::ensure;
+use netmon_tests::{
+    fake_engine::{Container, Endpoint},
+    netmon::Netmon,
+    netns::Netns,
+    page::Page,
+};
+
+use crate::world::{Cable, DEVICE, Member, World, agree, ready};
+
+/// How much resident memory a hostile container may cost, in bytes.
+const MEMORY: u64 = 24 << 20;
+/// How large a page it may leave, in bytes, with two other containers on it.
+const PAGE: usize = 2 << 20;
+/// How many lines of the log it may cost.
+const LINES: usize = 20;
+/// How many keys of a map a watched namespace may have before its devices are one, and room for those that do without.
+const SHARE: u64 = 512 + 128;
+
+/// Two that behave, one that does not, and a netmon.
+struct Scene {
+    netmon: Netmon,
+    a: Member,
+    b: Member,
+    hostile: Netns,
+    world: World,
+    memory: u64,
+    lines: usize,
+}
+
+impl Scene {
+    fn new(flags: &[&str]) -> anyhow::Result<Self> {
+        let mut world = World::new()?;
+        let (a, b) = world.pair(Cable::Bridge)?;
+        let hostile = neighbour(&world, "hostile", 66)?;
+        let netmon = world.netmon(flags)?;
+        ready(&netmon, 3)?;
+        let (memory, lines) = (netmon.memory()?, netmon.said().len());
+        Ok(Self {
+            netmon,
+            a,
+            b,
+            hostile,
+            world,
+            memory,
+            lines,
+        })
+    }
+
+    /// The two are counted exactly, and netmon has not grown.
+    fn is_unharmed(&self) -> anyhow::Result<Page> {
+        agree(&self.netmon, &self.a, "net")?;
+        let (page, _) = agree(&self.netmon, &self.b, "net")?;
+        let memory = self.netmon.memory()?.saturating_sub(self.memory);
+        ensure!(memory < MEMORY, "netmon has grown by {memory} bytes");
+        let size = self.netmon.get("/metrics")?.body.len();
+        ensure!(size < PAGE, "the page has {size} bytes");
+        let said = self.netmon.said();
+        ensure!(
+            said.len() < self.lines + LINES,
+            "{} lines: {:#?}",
+            said.len(),
+            said.last()
+        );
+        Ok(page)
+    }
+}
+
+/// One more container on the pair's bridge, which the engine knows.
+fn neighbour(world: &World, name: &str, number: u8) -> anyhow::Result<Netns> {
+    let netns = world.sandbox(&format!("cccccccccc{number:02}"))?;
+    world.others[0].run(&format!(
+        "ip link add n{number} type veth peer name {DEVICE} netns {}",
+        netns.path().display()
+    ))?;
+    world.others[0].run(&format!("ip link set n{number} master br0 up"))?;
+    netns.run(&format!("ip addr add 10.77.0.{number}/24 dev {DEVICE}"))?;
+    netns.run(&format!("ip link set {DEVICE} up"))?;
+    world.engine.start_container(Container {
+        name: name.to_owned(),
+        sandbox: netns.path().to_path_buf(),
+        labels: BTreeMap::from([("com.docker.swarm.service.name".to_owned(), name.to_owned())]),
+        network_mode: "default".to_owned(),
+        endpoints: vec![Endpoint {
+            network: "net".to_owned(),
+            mac: netns.mac(DEVICE)?,
+            address: format!("10.77.0.{number}"),
+            ipv6_address: String::new(),
+        }],
+    });
+    Ok(netns)
+}
+
+/// How many keys a map has.
+fn entries(page: &Page, map: &str) -> anyhow::Result<u64> {
+    page.count("netmon_bpf_map_entries", &[("map", map)])
+}
+
+/// What did not fit into a map.
+fn lost(page: &Page, map: &str) -> anyhow::Result<u64> {
+    page.count("netmon_bpf_map_update_failures_total", &[("map", map)])
+}

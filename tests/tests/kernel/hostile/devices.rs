@@ -1,0 +1,284 @@
+//! Devices by the thousand, in a container's own namespace and in those that it makes, and such as are never still.
+
+use std::{
+    fmt::Write as _,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{
+    frames::{self, Envelope},
+    netns::Netns,
+    patience::{slowness, within},
+    sh, traffic,
+};
+
+use super::{SHARE, Scene, entries, lost, neighbour};
+use crate::world::{DEVICE, agree};
+
+/// How many cables are made, of two devices each.
+const CABLES: usize = 1000;
+/// How many in a namespace that nobody watches.
+const NESTED: usize = 1500;
+/// How soon a neighbour that comes meanwhile has its programs.
+const ATTACHED: Duration = Duration::from_secs(10);
+
+#[test]
+fn two_thousand_devices_take_no_room_from_others_and_delay_nobody() -> anyhow::Result<()> {
+    let scene = Scene::new(&[])?;
+    let before = scene.netmon.page()?;
+    make_cables(&scene.hostile, &scene, CABLES)?;
+    let late = neighbour(&scene.world, "late", 77)?;
+    has_programs(&scene, 4)?;
+
+    drop_everywhere(&scene.hostile, CABLES)?;
+    connect_everywhere(&scene.hostile, CABLES)?;
+    let page = scene.is_unharmed()?;
+    for map in ["DROPS", "TCP"] {
+        let more = entries(&page, map)?.saturating_sub(entries(&before, map)?);
+        ensure!(more <= SHARE, "{map} has {more} keys more");
+        ensure!(lost(&page, map)? == lost(&before, map)?, "{map} has lost something");
+    }
+    let rows = page.all(
+        "netmon_container_network_receive_packets_total",
+        &[("container", "hostile")],
+    );
+    ensure!(rows.len() <= 64, "{} of its interfaces are shown", rows.len());
+    let of_it = page
+        .samples
+        .iter()
+        .filter(|it| it.has(&[("container", "hostile")]))
+        .count();
+    ensure!(of_it <= 500, "it has {of_it} series");
+    ensure!(
+        page.count("netmon_over_limit", &[("limit", "container_series")])? > 0,
+        "nothing is said to be over a limit"
+    );
+    let refused = page.count("netmon_attach_failures_total", &[("reason", "too_many_devices")])?;
+    ensure!(refused <= 2 * CABLES as u64 + 10, "{refused} refused");
+    // Whatever it did there, its drops are its own, and all there.
+    let drops: f64 = page
+        .all(
+            "netmon_container_packet_drops_total",
+            &[("container", "hostile"), ("network", "")],
+        )
+        .iter()
+        .map(|it| it.value)
+        .sum();
+    ensure!(
+        drops >= 2.0 * CABLES as f64,
+        "{drops} of its packets are seen to be dropped"
+    );
+    others_losses_are_seen(&scene)?;
+    drop(late);
+    Ok(())
+}
+
+/// Namespaces within a container are nobody's, and share what room there is for those.
+#[test]
+fn namespaces_within_a_container_take_no_room_from_others() -> anyhow::Result<()> {
+    let mut scene = Scene::new(&[])?;
+    // In a namespace that nobody watches, so many devices that there would be no room for more.
+    scene.world.other("nested")?;
+    let nested = scene.world.others.last().context("it was just made")?;
+    make_cables(nested, &scene, NESTED)?;
+    drop_everywhere(nested, NESTED)?;
+    connect_everywhere(nested, NESTED)?;
+    for _ in 0..20 {
+        // And such as are gone at once, with a connection that was refused.
+        let script = "ip link set lo up; exec 3<>/dev/tcp/127.0.0.1/9";
+        drop(sh::output(
+            std::process::Command::new("unshare")
+                .args(["--net", "bash", "-c", script])
+                .stdin(Stdio::null()),
+        ));
+    }
+    let page = scene.is_unharmed()?;
+    for map in ["DROPS", "TCP"] {
+        let most = page.count("netmon_bpf_map_max_entries", &[("map", map)])?;
+        let keys = entries(&page, map)?;
+        ensure!(keys <= most / 4 + 2 * SHARE, "{map} has {keys} of {most} keys");
+    }
+    others_losses_are_seen(&scene)
+}
+
+#[test]
+fn devices_that_are_never_still_delay_nobody_and_cost_a_share_of_a_processor() -> anyhow::Result<()> {
+    let scene = Scene::new(&["--container.linger=5s"])?;
+    make_cables(&scene.hostile, &scene, 20)?;
+    let mut toggle = String::new();
+    for _ in 0..200 {
+        for number in 0..20 {
+            writeln!(toggle, "link set x{number} down\nlink set x{number} up")?;
+        }
+    }
+    let mut churn = String::new();
+    for number in 0..500 {
+        writeln!(
+            churn,
+            "link add y{number} type veth peer name z{number}\nlink del y{number}"
+        )?;
+    }
+    let (toggle_file, churn_file) = (
+        scene.world.scratch.path().join("toggle"),
+        scene.world.scratch.path().join("churn"),
+    );
+    std::fs::write(&toggle_file, toggle)?;
+    std::fs::write(&churn_file, churn)?;
+    let ends = AtomicBool::new(false);
+    let begin = Instant::now();
+    let at_work = |file: &std::path::Path| {
+        let mut rounds = 0;
+        while !ends.load(Ordering::Relaxed) {
+            scene.hostile.run(&format!("ip -force -batch {}", file.display()))?;
+            rounds += 1;
+        }
+        anyhow::Ok(rounds)
+    };
+    let (used, rounds) = thread::scope(|scope| -> anyhow::Result<_> {
+        let toggles = scope.spawn(|| at_work(&toggle_file));
+        let churns = scope.spawn(|| at_work(&churn_file));
+        let looked = || -> anyhow::Result<_> {
+            thread::sleep(Duration::from_secs(1));
+            let before = scene.netmon.processor_time()?;
+            let late = neighbour(&scene.world, "late", 77)?;
+            has_programs(&scene, 4)?;
+            traffic::ping(&scene.a.netns, scene.b.address, 20)?;
+            agree(&scene.netmon, &scene.a, "net")?;
+            thread::sleep(Duration::from_secs(2));
+            Ok((scene.netmon.processor_time()? - before, late))
+        };
+        let looked = looked();
+        ends.store(true, Ordering::Relaxed);
+        let mut rounds = 0;
+        for worker in [toggles, churns] {
+            rounds += worker.join().map_err(|_| anyhow::anyhow!("it panicked"))??;
+        }
+        Ok((looked?.0, rounds))
+    })?;
+    let took = begin.elapsed();
+    ensure!(rounds > 0, "nothing was toggled");
+    // Of what went by while it was looked at; pages were asked for all the time, too.
+    ensure!(used < took / 2, "{used:?} of a processor in {took:?}");
+    scene.is_unharmed()?;
+    let page = scene.netmon.page_until("what is gone to be forgotten", |page| {
+        let rows = page.all(
+            "netmon_container_network_receive_packets_total",
+            &[("container", "hostile")],
+        );
+        ensure!(rows.len() <= 64, "{} interfaces are shown", rows.len());
+        Ok(page.clone())
+    })?;
+    ensure!(page.count("netmon_docker_up", &[])? == 1, "the engine is gone");
+    Ok(())
+}
+
+/// Every interface that the engine made has its programs, in time.
+fn has_programs(scene: &Scene, interfaces: u64) -> anyhow::Result<()> {
+    within(ATTACHED, "a neighbour to have its programs", || {
+        let used = entries(&scene.netmon.page()?, "TRAFFIC")?;
+        ensure!(used == interfaces, "{used} of {interfaces} have programs");
+        Ok(())
+    })
+    .with_context(|| format!("netmon says: {:#?}", scene.netmon.said()))
+}
+
+/// Something that was never lost before is, by one who behaves, and is seen to be his.
+fn others_losses_are_seen(scene: &Scene) -> anyhow::Result<()> {
+    let reason = |page: &netmon_tests::page::Page| {
+        page.all(
+            "netmon_container_packet_drops_total",
+            &[("container", "a"), ("network", "net")],
+        )
+        .iter()
+        .map(|it| it.value)
+        .sum::<f64>()
+    };
+    let before = reason(&scene.netmon.page()?);
+    let damaged = envelope(scene)?.tcp_damaged(9)?;
+    frames::send(&scene.b.netns, DEVICE, &damaged, 50)?;
+    scene.netmon.page_until("a's losses to be seen", |page| {
+        let seen = reason(page) - before;
+        ensure!((seen - 50.0).abs() < f64::EPSILON, "{seen} of 50 are a's");
+        Ok(())
+    })?;
+    // And a connection of a's that is refused.
+    let refused = |page: &netmon_tests::page::Page| {
+        let labels = [("container", "a"), ("network", "net"), ("reason", "refused")];
+        page.count("netmon_container_tcp_connect_failures_total", &labels)
+    };
+    let before = refused(&scene.netmon.page()?)?;
+    scene.a.netns.within(|| {
+        drop(TcpStream::connect_timeout(
+            &SocketAddr::new(scene.b.address, 9),
+            Duration::from_secs(5),
+        ));
+        Ok(())
+    })?;
+    scene.netmon.page_until("a's failure to be seen", |page| {
+        let seen = refused(page)? - before;
+        ensure!(seen == 1, "{seen} are seen");
+        Ok(())
+    })
+}
+
+fn envelope(scene: &Scene) -> anyhow::Result<Envelope> {
+    Ok(Envelope {
+        macs: (
+            frames::mac(&scene.b.netns.mac(DEVICE)?)?,
+            frames::mac(&scene.a.netns.mac(DEVICE)?)?,
+        ),
+        addresses: (Ipv4Addr::new(10, 77, 0, 2), Ipv4Addr::new(10, 77, 0, 1)),
+    })
+}
+
+/// Cables `x0` to `p0`, and so on, with an address and a route on each.
+fn make_cables(netns: &Netns, scene: &Scene, count: usize) -> anyhow::Result<()> {
+    let mut batch = String::new();
+    for number in 0..count {
+        writeln!(batch, "link add x{number} type veth peer name p{number}")?;
+        writeln!(batch, "link set x{number} up\nlink set p{number} up")?;
+        writeln!(batch, "route add {}/32 dev x{number}", Ipv4Addr::from(behind(number)))?;
+    }
+    let file = scene.world.scratch.path().join("cables");
+    std::fs::write(&file, batch)?;
+    netns.run(&format!("ip -batch {}", file.display()))?;
+    Ok(())
+}
+
+/// An address that only that cable leads to.
+fn behind(number: usize) -> [u8; 4] {
+    let number = number + 1;
+    let byte = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
+    [10, 210, byte(number / 250), byte(number % 250)]
+}
+
+/// On every cable something that the other end drops, for two reasons.
+fn drop_everywhere(netns: &Netns, count: usize) -> anyhow::Result<()> {
+    let envelope = Envelope {
+        // For whoever gets it: a wrong hardware address is no loss.
+        macs: ([2, 0, 0, 0, 0, 1], [0xff; 6]),
+        addresses: (Ipv4Addr::new(10, 220, 0, 1), Ipv4Addr::new(127, 0, 0, 1)),
+    };
+    let kinds = [envelope.ip_damaged(9)?, envelope.unheard_of()?];
+    let devices: Vec<String> = (0..count).flat_map(|it| [format!("x{it}"), format!("p{it}")]).collect();
+    frames::send_each(netns, &devices, &kinds)
+}
+
+/// A connection through every cable, which nobody answers.
+fn connect_everywhere(netns: &Netns, count: usize) -> anyhow::Result<()> {
+    netns.within(|| {
+        for number in 0..count {
+            let address = SocketAddr::from((behind(number), 9));
+            drop(TcpStream::connect_timeout(
+                &address,
+                Duration::from_micros(1) * slowness(),
+            ));
+        }
+        Ok(())
+    })
+}

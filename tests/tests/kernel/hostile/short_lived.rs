@@ -1,0 +1,150 @@
+//! Containers that come and go faster than anybody can look: a page of one size, exact sums, and nothing left.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use anyhow::ensure;
+use netmon_tests::{
+    fake_engine::{Container, Endpoint},
+    figures::Figures,
+    netmon::Netmon,
+    page::Page,
+    patience::until,
+    traffic,
+};
+
+use super::{MEMORY, entries};
+use crate::world::{Cable, DEVICE, World, agree, quiet, ready};
+
+/// How many come and go, and how many at a time.
+const BATCHES: usize = 4;
+const BATCH: usize = 15;
+/// How many series there may be: enough for a few of them.
+const SERIES: usize = 1000;
+/// The row that the rest is summed up in.
+const OVER: &str = "(over the limit)";
+
+#[test]
+fn short_lived_containers_over_the_limit_are_one_sum_that_is_the_kernels() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    quiet(&[&a, &b])?;
+    let netmon = world.netmon(&[&format!("--limit.series={SERIES}"), "--container.linger=6s"])?;
+    ready(&netmon, 2)?;
+    let before = netmon.page()?;
+    let (descriptors, memory) = (netmon.descriptors()?, netmon.memory()?);
+    let (mut counted, mut gone, mut seen) = (0, 0, BTreeMap::new());
+    // What left the page with a series that ended, and what the page has now.
+    let mut look = |seen: &mut BTreeMap<String, u64>| {
+        let page = netmon.page()?;
+        let now = of_jobs(&page);
+        for (container, last) in &*seen {
+            match now.get(container) {
+                Some(count) => ensure!(count >= last, "{container} fell from {last} to {count}"),
+                None => gone += last,
+            }
+        }
+        *seen = now;
+        Ok((page, gone + seen.values().sum::<u64>()))
+    };
+    for batch in 0..BATCHES {
+        for number in 0..BATCH {
+            counted += live(&world, &netmon, batch * BATCH + number, SocketAddr::new(a.address, 9))?.transmit_packets;
+            look(&mut seen)?;
+        }
+        until("sums to be the kernel's", || {
+            let (page, all) = look(&mut seen)?;
+            ensure!(all == counted, "{all} of {counted}: {seen:?}");
+            let service = [("service", "jobs"), ("network", "net")];
+            let sum = page.count("netmon_service_network_transmit_packets_total", &service)?;
+            ensure!(sum == counted, "the service has {sum} of {counted}");
+            Ok(())
+        })?;
+        let page = netmon.page()?;
+        ensure!(
+            page.samples.len() <= SERIES,
+            "the page has {} series",
+            page.samples.len()
+        );
+        ensure!(seen.contains_key(OVER), "nothing is summed up: {seen:?}");
+        ensure!(seen.len() > 1, "nobody is shown: {seen:?}");
+        traffic::ping(&a.netns, b.address, 5)?;
+        agree(&netmon, &a, "net")?;
+        agree(&netmon, &b, "net")?;
+    }
+    let warnings = netmon
+        .said()
+        .into_iter()
+        .filter(|line| line.contains("more than a limit allows"));
+    ensure!(warnings.clone().count() == 1, "{:?}", warnings.collect::<Vec<_>>());
+    netmon.page_until("everything to be forgotten", |page| {
+        for map in ["TRAFFIC", "DROPS", "TCP", "ADDRESSES"] {
+            let (now, then) = (entries(page, map)?, entries(&before, map)?);
+            ensure!(now <= then + 8, "{map} has {now} keys, {then} before");
+        }
+        let over = page.count("netmon_over_limit", &[("limit", "series")])?;
+        ensure!(over == 0, "{over} are over the limit");
+        Ok(())
+    })?;
+    ensure!(
+        netmon.descriptors()? <= descriptors + 2,
+        "{} descriptors",
+        netmon.descriptors()?
+    );
+    let grown = netmon.memory()?.saturating_sub(memory);
+    ensure!(grown < MEMORY, "netmon has grown by {grown} bytes");
+    Ok(())
+}
+
+/// What is shown of the service's containers.
+fn of_jobs(page: &Page) -> BTreeMap<String, u64> {
+    let rows = page.all(
+        "netmon_container_network_transmit_packets_total",
+        &[("service", "jobs"), ("network", "net")],
+    );
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counters in tests are whole and far below 2^53"
+    )]
+    let row =
+        |it: &netmon_tests::page::Sample| (it.labels.get("container").cloned().unwrap_or_default(), it.value as u64);
+    rows.into_iter().map(row).collect()
+}
+
+/// A container that sends a few datagrams and ends. Gives what its device had counted.
+fn live(world: &World, netmon: &Netmon, number: usize, to: SocketAddr) -> anyhow::Result<Figures> {
+    let name = format!("jobs.{number}");
+    let netns = world.sandbox(&format!("eeeeeeee{number:04}"))?;
+    let address = format!("10.77.0.{}", number % 200 + 20);
+    world.others[0].run(&format!(
+        "ip link add j{number} type veth peer name {DEVICE} netns {}",
+        netns.path().display()
+    ))?;
+    world.others[0].run(&format!("ip link set j{number} master br0 up"))?;
+    netns.run(&format!("ip addr add {address}/24 dev {DEVICE}"))?;
+    netns.run(&format!("ip link set {DEVICE} up"))?;
+    world.engine.start_container(Container {
+        name: name.clone(),
+        sandbox: netns.path().to_path_buf(),
+        labels: BTreeMap::from([("com.docker.swarm.service.name".to_owned(), "jobs".to_owned())]),
+        network_mode: "default".to_owned(),
+        endpoints: vec![Endpoint {
+            network: "net".to_owned(),
+            mac: netns.mac(DEVICE)?,
+            address,
+            ipv6_address: String::new(),
+        }],
+    });
+    traffic::datagrams(&netns, to, 5, 100)?;
+    // What the engine has forgotten before it was asked is nobody's.
+    netmon.page_until("it to be known", |page| {
+        let observed = page.count("netmon_containers", &[("state", "observed")])?;
+        ensure!(observed == 3, "{observed} are");
+        Ok(())
+    })?;
+    netns.run(&format!("ip link set {DEVICE} down"))?;
+    let last = netns.figures(DEVICE)?;
+    world.engine.end_container(&name);
+    netns.run(&format!("ip link del {DEVICE}"))?;
+    Ok(last)
+}
