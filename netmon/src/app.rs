@@ -35,7 +35,7 @@ use crate::{
     process,
     reader::Reader,
     scrape::{Counting, Sources},
-    version,
+    systemd, version,
 };
 
 /// Why netmon cannot work at all.
@@ -174,8 +174,10 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     for address in server.addresses() {
         info!(%address, path = config.telemetry_path, version = version::VERSION, "listening");
     }
+    systemd::started();
     server.serve(Arc::clone(&page), end).await;
     info!("ending");
+    systemd::ending();
     drop(watch);
     drop(control);
     Ok(())
