@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use crate::{
+    deny,
     kernel_programs::{endian, toolchain},
     sh,
 };
@@ -26,6 +27,10 @@ pub(crate) enum Purpose {
     Vm,
     /// Draw the dashboards.
     Preview,
+    /// Make what a release has.
+    Dist,
+    /// Ask whether the libraries may be used.
+    Deny,
 }
 
 impl Purpose {
@@ -37,6 +42,8 @@ impl Purpose {
             Self::Test => "test",
             Self::Vm => "vm",
             Self::Preview => "preview",
+            Self::Dist => "dist",
+            Self::Deny => "deny",
         }
     }
 
@@ -46,7 +53,7 @@ impl Purpose {
             Self::Build => true,
             Self::Demo => matches!(self, Self::Demo | Self::Test | Self::Vm | Self::Preview),
             Self::Test => matches!(self, Self::Test | Self::Vm),
-            Self::Lint | Self::Vm | Self::Preview => self == other,
+            Self::Lint | Self::Vm | Self::Preview | Self::Dist | Self::Deny => self == other,
         }
     }
 }
@@ -60,6 +67,8 @@ pub(crate) enum Remedy {
     Unpacked(&'static str),
     /// The linker of kernel programs, compiled here.
     Linker,
+    /// cargo-deny, compiled here.
+    Deny,
     /// A newer Docker engine than Debian 12 has, unpacked into a folder of ours.
     NewEngine,
 }
@@ -164,6 +173,17 @@ pub(crate) const NEEDS: &[Need] = &[
         remedy: Remedy::Packages(&["jq", "procps"]),
     },
     Need {
+        what: "systemd and dpkg (a machine for the package)",
+        purpose: Purpose::Test,
+        find: || {
+            program("dpkg-deb")?;
+            program("md5sum")?;
+            program("unshare")?;
+            program("journalctl")
+        },
+        remedy: Remedy::Packages(&["systemd", "dpkg", "coreutils", "util-linux"]),
+    },
+    Need {
         what: "Prometheus and promtool",
         purpose: Purpose::Test,
         find: || file(&prometheus().join("usr/bin/promtool")),
@@ -180,6 +200,30 @@ pub(crate) const NEEDS: &[Need] = &[
         purpose: Purpose::Vm,
         find: || program("qemu-system-x86_64"),
         remedy: Remedy::Packages(&["qemu-system-x86"]),
+    },
+    Need {
+        what: "dpkg-deb (packs)",
+        purpose: Purpose::Dist,
+        find: || program("dpkg-deb"),
+        remedy: Remedy::Packages(&["dpkg"]),
+    },
+    Need {
+        what: "lintian (Debian's rules for packages)",
+        purpose: Purpose::Dist,
+        find: || program("lintian"),
+        remedy: Remedy::Packages(&["lintian"]),
+    },
+    Need {
+        what: "man (formats the manual page)",
+        purpose: Purpose::Dist,
+        find: || program("man"),
+        remedy: Remedy::Packages(&["man-db"]),
+    },
+    Need {
+        what: "cargo-deny",
+        purpose: Purpose::Deny,
+        find: || file(&deny::program()),
+        remedy: Remedy::Deny,
     },
     Need {
         what: "Prometheus (of what the dashboards show)",
