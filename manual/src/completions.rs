@@ -48,7 +48,11 @@ mod tests {
     fn fish_is_not_asked_to_read_flags_with_dots() {
         let text = text(Shell::Fish);
         assert!(!text.contains("argparse"), "{text}");
-        assert_eq!(text.matches("function __fish_netmon_needs_command\n").count(), 1, "{text}");
+        assert_eq!(
+            text.matches("function __fish_netmon_needs_command\n").count(),
+            1,
+            "{text}"
+        );
         assert!(text.contains("contains -- $word healthcheck metrics help\n"), "{text}");
     }
 

@@ -8,7 +8,10 @@ use netmon_manual::{completions, page};
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = env::args().skip(1).collect();
     let [folder, date] = words.as_slice() else {
-        bail!("what is wanted is a folder and the day of the release, not `{}`", words.join(" "));
+        bail!(
+            "what is wanted is a folder and the day of the release, not `{}`",
+            words.join(" ")
+        );
     };
     let folder = Path::new(folder);
     let write = |name: &str, text: String| {

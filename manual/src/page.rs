@@ -63,7 +63,10 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 const EXAMPLES: &[(&str, &str)] = &[
-    ("netmon", "Counts, and serves http://localhost:10095/metrics. Needs root."),
+    (
+        "netmon",
+        "Counts, and serves http://localhost:10095/metrics. Needs root.",
+    ),
     (
         "netmon --web.listen-address=127.0.0.1:10095 --no-collector.members",
         "Serves this machine only, and does not ask who else is on overlay networks.",
@@ -105,7 +108,10 @@ pub fn text(date: &str) -> io::Result<String> {
     }
     let mut roff = Roff::new();
     roff.control("SH", ["SEE ALSO"]);
-    roff.text([roman(concat!("docker(1), systemd.exec(5), ", env!("CARGO_PKG_REPOSITORY")))]);
+    roff.text([roman(concat!(
+        "docker(1), systemd.exec(5), ",
+        env!("CARGO_PKG_REPOSITORY")
+    ))]);
     roff.to_writer(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -131,7 +137,11 @@ fn commands(command: &Command) -> Roff {
         for argument in command.get_arguments() {
             if let Some(long) = argument.get_long().filter(|long| *long != "help") {
                 roff.control("IP", []);
-                roff.text([bold(format!("--{long}")), roman(": "), roman(words(argument.get_help()))]);
+                roff.text([
+                    bold(format!("--{long}")),
+                    roman(": "),
+                    roman(words(argument.get_help())),
+                ]);
             }
         }
     }
@@ -178,7 +188,9 @@ mod tests {
             let flag = format!("--{}", argument.get_long().expect("a long name"));
             // `-h, --help` begins with the short one.
             assert!(
-                [format!("\n{flag}"), format!(", {flag}")].iter().any(|it| page.contains(it)),
+                [format!("\n{flag}"), format!(", {flag}")]
+                    .iter()
+                    .any(|it| page.contains(it)),
                 "{flag} is not in the page: {page}"
             );
             if let Some(variable) = argument.get_env() {
@@ -193,7 +205,11 @@ mod tests {
             }
         }
         for command in command.get_subcommands().filter(|it| it.get_name() != "help") {
-            assert!(page.contains(&format!("\n{}\n", command.get_name())), "{}", command.get_name());
+            assert!(
+                page.contains(&format!("\n{}\n", command.get_name())),
+                "{}",
+                command.get_name()
+            );
         }
     }
 

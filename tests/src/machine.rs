@@ -177,8 +177,13 @@ impl Machine {
     fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--target={}", self.init));
-        command.args(["--mount", "--pid", "--ipc", "--uts", "--net", "--cgroup", "--root", "--wd"]);
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
+        command.args([
+            "--mount", "--pid", "--ipc", "--uts", "--net", "--cgroup", "--root", "--wd",
+        ]);
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C.UTF-8");
         command
     }
 }

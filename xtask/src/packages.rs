@@ -127,7 +127,9 @@ fn read_lock(text: &str) -> BTreeMap<Key, String> {
     text.split("[[package]]")
         .filter_map(|package| {
             let value = |key: &str| {
-                let line = package.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+                let line = package
+                    .lines()
+                    .find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
                 line.map(|it| it.trim_matches('"').to_owned())
             };
             Some(((value("name")?, value("version")?), value("checksum")?))
@@ -167,6 +169,9 @@ mod tests {
     fn checksums_are_read_and_our_own_packages_have_none() {
         let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nchecksum = \"12\"\n\n[[package]]\nname = \
                     \"b\"\nversion = \"1.0.0\"\n";
-        assert_eq!(read_lock(lock).into_iter().collect::<Vec<_>>(), [(key("a"), "12".to_owned())]);
+        assert_eq!(
+            read_lock(lock).into_iter().collect::<Vec<_>>(),
+            [(key("a"), "12".to_owned())]
+        );
     }
 }

@@ -70,7 +70,10 @@ fn the_service_starts_without_an_engine_and_counts_containers_that_come_later() 
     // A namespace's mount that netmon's own mount namespace kept would keep the namespace.
     let pid = machine.service("MainPID")?;
     let mounts = format!("grep -c /docker/netns/ /proc/{pid}/mounts || true");
-    ensure!(machine.script(&mounts)? != "0", "netmon does not see the container's namespace");
+    ensure!(
+        machine.script(&mounts)? != "0",
+        "netmon does not see the container's namespace"
+    );
     machine.run("docker rm --force later")?;
     until("the namespace to be gone", || {
         let left = machine.script(&mounts)?;
@@ -142,7 +145,10 @@ fn the_service_may_no_more_than_the_unit_says() -> anyhow::Result<()> {
 fn the_package_can_be_upgraded_removed_and_purged_and_leaves_nothing() -> anyhow::Result<()> {
     let machine = installed()?;
     let version = machine.run("netmon --version")?;
-    ensure!(version.starts_with(concat!("netmon ", env!("CARGO_PKG_VERSION"))), "{version}");
+    ensure!(
+        version.starts_with(concat!("netmon ", env!("CARGO_PKG_VERSION"))),
+        "{version}"
+    );
     ensure!(machine.run("systemctl is-enabled netmon")? == "enabled");
     for file in [
         "/usr/share/man/man1/netmon.1.gz",
@@ -152,7 +158,9 @@ fn the_package_can_be_upgraded_removed_and_purged_and_leaves_nothing() -> anyhow
     ] {
         machine.run(&format!("test -s {file}"))?;
     }
-    machine.script("man --where netmon && bash -c '. /usr/share/bash-completion/completions/netmon && complete -p netmon'")?;
+    machine.script(
+        "man --where netmon && bash -c '. /usr/share/bash-completion/completions/netmon && complete -p netmon'",
+    )?;
 
     // A newer one restarts it, and leaves alone what a person has changed.
     machine.script("echo NETMON_LOG_LEVEL=debug >>/etc/default/netmon")?;
@@ -174,7 +182,10 @@ fn the_package_can_be_upgraded_removed_and_purged_and_leaves_nothing() -> anyhow
     // Who has switched it off finds it off after the next one, too.
     machine.run("systemctl disable --now netmon")?;
     machine.run(&format!("dpkg --install {newer}"))?;
-    ensure!(machine.run("systemctl is-enabled netmon").is_err(), "it was switched on again");
+    ensure!(
+        machine.run("systemctl is-enabled netmon").is_err(),
+        "it was switched on again"
+    );
 
     machine.run("systemctl start netmon")?;
     machine.run("dpkg --remove netmon")?;
@@ -186,6 +197,10 @@ fn the_package_can_be_upgraded_removed_and_purged_and_leaves_nothing() -> anyhow
          find /changes/files -iname '*netmon*' -not -path '*/root/*' -not -path '*/var/log/*'",
     )?;
     ensure!(left.is_empty(), "{left}");
-    ensure!(machine.service("LoadState")? == "not-found", "{}", machine.service("LoadState")?);
+    ensure!(
+        machine.service("LoadState")? == "not-found",
+        "{}",
+        machine.service("LoadState")?
+    );
     Ok(())
 }

@@ -61,7 +61,9 @@ pub(super) fn text(release: &Release, program: &[u8]) -> anyhow::Result<String> 
     let mut components = Vec::new();
     let mut dependencies = Vec::new();
     for (key, uses) in &graph {
-        let package = all.get(key).with_context(|| format!("{} {} is not in Cargo.lock", key.0, key.1))?;
+        let package = all
+            .get(key)
+            .with_context(|| format!("{} {} is not in Cargo.lock", key.0, key.1))?;
         let mut used: Vec<String> = uses.iter().map(reference).collect();
         if key == daemon {
             used.extend(runtime().iter().map(generic));

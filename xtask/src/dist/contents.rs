@@ -72,7 +72,9 @@ impl Contents {
     /// One of the repository's files.
     pub(super) fn file(&self, path: &str) -> anyhow::Result<&[u8]> {
         let found = self.files.iter().find(|(it, _)| it == Path::new(path));
-        Ok(&found.with_context(|| format!("{path} is not among the files that are packed"))?.1)
+        Ok(&found
+            .with_context(|| format!("{path} is not among the files that are packed"))?
+            .1)
     }
 }
 

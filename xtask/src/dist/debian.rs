@@ -62,7 +62,11 @@ fn install(release: &Release, contents: &Contents, tree: &Tree) -> anyhow::Resul
     }
     for (path, bytes) in contents.below("dashboards") {
         let is_board = path.extension().is_some_and(|it| it == "json");
-        let folder = if is_board { "usr/share/netmon/dashboards" } else { "usr/share/netmon" };
+        let folder = if is_board {
+            "usr/share/netmon/dashboards"
+        } else {
+            "usr/share/netmon"
+        };
         let place = Path::new(folder).join(path);
         tree.add(&place.to_string_lossy(), 0o644, bytes)?;
     }
@@ -146,7 +150,10 @@ impl Tree {
                 if entry.file_type()?.is_dir() {
                     folders.push(entry.path());
                 } else {
-                    found.push((entry.path().strip_prefix(&self.0)?.to_path_buf(), entry.metadata()?.len()));
+                    found.push((
+                        entry.path().strip_prefix(&self.0)?.to_path_buf(),
+                        entry.metadata()?.len(),
+                    ));
                 }
             }
         }

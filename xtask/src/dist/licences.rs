@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use anyhow::Context as _;
-use spdx::{Expression, ParseMode};
+use spdx::{AdditionItem, Expression, ParseMode};
 
 use super::bill;
 use crate::packages::{self, Package};
@@ -28,7 +28,11 @@ pub(super) fn text() -> anyhow::Result<String> {
         }
     }
     for part in bill::runtime() {
-        writeln!(list, "{} {}: {}", part.name, part.version, part.license)?;
+        let name = format!("{} {}", part.name, part.version);
+        writeln!(list, "{name}: {}", part.license)?;
+        for text in common(part.license)? {
+            texts.entry(text).or_default().push(name.clone());
+        }
     }
     let mut all = format!(
         "netmon is one static program. These libraries are in it:\n\n{list}\nThe C library is under the LGPL: who wants \
@@ -50,12 +54,20 @@ fn own(package: &Package) -> anyhow::Result<Vec<String>> {
     if !found.is_empty() {
         return Ok(found);
     }
-    let expression = Expression::parse_mode(&package.license, ParseMode::LAX).context("its licence is not known")?;
-    Ok(expression
-        .requirements()
-        .filter_map(|wanted| wanted.req.license.id())
-        .map(|id| id.text().to_owned())
-        .collect())
+    common(&package.license)
+}
+
+/// The common texts of the licences in an expression, and of the exceptions from them.
+fn common(license: &str) -> anyhow::Result<Vec<String>> {
+    let expression = Expression::parse_mode(license, ParseMode::LAX).context("its licence is not known")?;
+    let texts = expression.requirements().flat_map(|wanted| {
+        let exception = match &wanted.req.addition {
+            Some(AdditionItem::Spdx(exception)) => Some(exception.text()),
+            Some(AdditionItem::Other { .. }) | None => None,
+        };
+        wanted.req.license.id().map(|id| id.text()).into_iter().chain(exception)
+    });
+    Ok(texts.map(str::to_owned).collect())
 }
 
 fn beside(folder: &Path) -> anyhow::Result<Vec<String>> {

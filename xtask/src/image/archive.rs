@@ -73,12 +73,7 @@ pub(super) fn write(image: &Image, path: &Path) -> anyhow::Result<()> {
         ("manifest.json", engines),
         ("oci-layout", json!({"imageLayoutVersion": "1.0.0"})),
     ] {
-        entry(
-            &mut archive,
-            name,
-            &Entry::file(0o644, 0),
-            &serde_json::to_vec(&json)?,
-        )?;
+        entry(&mut archive, name, &Entry::file(0o644, 0), &serde_json::to_vec(&json)?)?;
     }
     archive.into_inner()?.flush()?;
     Ok(())
@@ -87,12 +82,7 @@ pub(super) fn write(image: &Image, path: &Path) -> anyhow::Result<()> {
 fn layer(programs: &[(String, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
     let mut layer = Builder::new(Vec::new());
     for (path, bytes) in programs {
-        entry(
-            &mut layer,
-            path.trim_start_matches('/'),
-            &Entry::file(0o755, 0),
-            bytes,
-        )?;
+        entry(&mut layer, path.trim_start_matches('/'), &Entry::file(0o755, 0), bytes)?;
     }
     Ok(layer.into_inner()?)
 }
