@@ -127,16 +127,16 @@ fn judge_package(package: &Path) -> anyhow::Result<()> {
 
 /// The checksums of what was made, as `sha256sum --check` reads them, and its sizes for the person.
 fn sums(made: &[PathBuf], folder: &Path) -> anyhow::Result<()> {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     sh::say("");
     for path in made {
         let bytes = fs::read(path).with_context(|| format!("{}", path.display()))?;
         let name = path.file_name().unwrap_or_default().display();
-        text.push_str(&format!("{}  {name}\n", digest(&bytes)));
+        lines.push(format!("{}  {name}\n", digest(&bytes)));
         sh::say(format!("{:>7.2} MB  {}", bytes.len() as f64 / 1e6, path.display()));
     }
     let path = folder.join("SHA256SUMS");
-    fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
+    fs::write(&path, lines.concat()).with_context(|| format!("{}", path.display()))?;
     sh::say(format!("{:>11} {}", "", path.display()));
     sh::say(format!("\nnetmon {VERSION} for {ARCH}"));
     Ok(())

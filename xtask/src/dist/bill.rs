@@ -1,4 +1,4 @@
-//! The list of parts (SBOM), in CycloneDX's format: what the daemon and its kernel programs are linked from, who uses whom.
+//! The list of parts (SBOM), in `CycloneDX`'s format: what the daemon and its kernel programs are linked from, who uses whom.
 
 use std::{collections::BTreeMap, process::Command};
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use anyhow::Context as _;
-use spdx::{AdditionItem, Expression, ParseMode};
+use spdx::{AdditionItem, Expression, LicenseId, ParseMode};
 
 use super::bill;
 use crate::packages::{self, Package};
@@ -65,7 +65,13 @@ fn common(license: &str) -> anyhow::Result<Vec<String>> {
             Some(AdditionItem::Spdx(exception)) => Some(exception.text()),
             Some(AdditionItem::Other { .. }) | None => None,
         };
-        wanted.req.license.id().map(|id| id.text()).into_iter().chain(exception)
+        wanted
+            .req
+            .license
+            .id()
+            .map(LicenseId::text)
+            .into_iter()
+            .chain(exception)
     });
     Ok(texts.map(str::to_owned).collect())
 }
