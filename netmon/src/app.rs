@@ -36,7 +36,7 @@ use crate::{
     process,
     reader::Reader,
     scrape::{Counting, Sources},
-    version,
+    systemd, version,
 };
 
 /// Why netmon cannot work at all.
@@ -178,14 +178,21 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         );
     }
     let end = told_to_end()?;
-    for address in server.addresses() {
-        info!(%address, path = config.telemetry_path, version = version::VERSION, "listening");
-    }
+    announce(&server, &config.telemetry_path);
     server.serve(Arc::clone(&page), end).await;
     info!("ending");
+    systemd::ending();
     drop(watch);
     drop(control);
     Ok(())
+}
+
+/// Tells whoever watches that netmon has started.
+fn announce(server: &Server, path: &str) {
+    for address in server.addresses() {
+        info!(%address, path, version = version::VERSION, "listening");
+    }
+    systemd::started();
 }
 
 /// Loads the kernel programs, unless they are not wanted, or this kernel has no way to run them.

@@ -17,4 +17,5 @@ pub mod privilege;
 pub mod process;
 pub mod reader;
 pub mod scrape;
+pub mod systemd;
 pub mod version;

@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod flow;
 pub mod frames;
 pub mod lab;
+pub mod machine;
 pub mod netmon;
 pub mod netns;
 pub mod page;

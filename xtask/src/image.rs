@@ -1,6 +1,6 @@
 //! `cargo xtask image`: netmon as a container image, made without an engine and without anything from outside.
 
-mod archive;
+pub(crate) mod archive;
 mod dockerfile;
 
 use std::{env::consts::ARCH, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
@@ -18,16 +18,23 @@ pub(crate) struct Image {
     pub(crate) archive: PathBuf,
     /// The binary in it, with its line numbers still there.
     pub(crate) binary: PathBuf,
+    /// The binary as it is in the image.
+    pub(crate) program: PathBuf,
+}
+
+/// What this machine is called by images and packages.
+pub(crate) fn architecture() -> anyhow::Result<&'static str> {
+    match ARCH {
+        "x86_64" => Ok("amd64"),
+        "aarch64" => Ok("arm64"),
+        other => bail!("nothing is packed on {other}"),
+    }
 }
 
 /// Builds netmon as one static binary, and the image of it.
 pub(crate) fn run() -> anyhow::Result<Image> {
     setup::run(Purpose::Build)?;
-    let architecture = match ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => bail!("no image is made on {other}"),
-    };
+    let architecture = architecture()?;
     let target = format!("{ARCH}-unknown-linux-gnu");
     // A folder of its own: with other flags cargo would build everything again, each time.
     let folder = sh::workspace().join("target/image");
@@ -74,7 +81,11 @@ pub(crate) fn run() -> anyhow::Result<Image> {
     let size = fs::metadata(&archive)?.len() as f64 / 1e6;
     sh::say(format!("\n{NAME}: {} ({size:.1} MB)", archive.display()));
     sh::say(format!("On each node: docker load -i {}", archive.display()));
-    Ok(Image { archive, binary })
+    Ok(Image {
+        archive,
+        binary,
+        program: context.join("netmon"),
+    })
 }
 
 /// When the commit was made, so that the same commit is the same image.
@@ -83,7 +94,8 @@ fn created() -> String {
         .unwrap_or_else(|| "1970-01-01T00:00:00Z".to_owned())
 }
 
-fn git(arguments: &[&str]) -> Option<String> {
+/// What git says of the checkout.
+pub(crate) fn git(arguments: &[&str]) -> Option<String> {
     sh::ask(
         Command::new("git")
             .args(arguments)

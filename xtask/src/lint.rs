@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::{
     dashboards::{self, Wish},
+    deny,
     kernel_programs::{ebpf::Toolchain, endian, toolchain::CompilerKind},
     needs::{self, Purpose},
     setup, sh, tidy,
@@ -14,6 +15,7 @@ use crate::{
 pub(crate) fn run() -> anyhow::Result<()> {
     setup::run(Purpose::Lint)?;
     tidy::run()?;
+    deny::light()?;
     sh::run("formatting", &mut sh::cargo(["fmt", "--all", "--check"]))?;
     sh::run(
         "clippy on the host",

@@ -4,11 +4,14 @@ mod bench;
 mod build;
 mod dashboards;
 mod demo;
+mod deny;
+mod dist;
 mod doctor;
 mod image;
 mod kernel_programs;
 mod lint;
 mod needs;
+mod packages;
 mod run;
 mod setup;
 mod sh;
@@ -81,6 +84,14 @@ enum Chore {
         #[arg(long)]
         preview: bool,
     },
+    /// Make everything that a release has: package, archive, image, checksums, list of parts.
+    Dist,
+    /// Whether every library may be used, by deny.toml: the licence, the origin, one version of each.
+    Deny {
+        /// Ask about known faults, too: needs the network.
+        #[arg(long)]
+        advisories: bool,
+    },
     /// Measure what netmon costs, beside the bounds; needs root.
     Bench {
         /// What to measure; everything without.
@@ -113,6 +124,8 @@ fn main() -> ExitCode {
         Chore::Dashboards { check: true, .. } => dashboards::run(Wish::Check),
         Chore::Dashboards { preview: true, .. } => dashboards::run(Wish::Preview),
         Chore::Dashboards { .. } => dashboards::run(Wish::Make),
+        Chore::Dist => dist::run(),
+        Chore::Deny { advisories } => deny::run(advisories),
         Chore::Bench { subject } => bench::run(subject),
         Chore::Soak { minutes } => bench::soak(minutes),
     };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use crate::{
+    deny,
     kernel_programs::{endian, toolchain},
     sh,
 };
@@ -28,6 +29,10 @@ pub(crate) enum Purpose {
     Preview,
     /// Measure.
     Bench,
+    /// Make what a release has.
+    Dist,
+    /// Ask whether the libraries may be used.
+    Deny,
 }
 
 impl Purpose {
@@ -40,6 +45,8 @@ impl Purpose {
             Self::Vm => "vm",
             Self::Preview => "preview",
             Self::Bench => "bench",
+            Self::Dist => "dist",
+            Self::Deny => "deny",
         }
     }
 
@@ -49,7 +56,7 @@ impl Purpose {
             Self::Build => true,
             Self::Demo => matches!(self, Self::Demo | Self::Test | Self::Vm | Self::Preview | Self::Bench),
             Self::Test => matches!(self, Self::Test | Self::Vm | Self::Bench),
-            Self::Lint | Self::Vm | Self::Preview | Self::Bench => self == other,
+            Self::Lint | Self::Vm | Self::Preview | Self::Bench | Self::Dist | Self::Deny => self == other,
         }
     }
 }
@@ -63,6 +70,8 @@ pub(crate) enum Remedy {
     Unpacked(&'static str),
     /// The linker of kernel programs, compiled here.
     Linker,
+    /// cargo-deny, compiled here.
+    Deny,
     /// A newer Docker engine than Debian 12 has, unpacked into a folder of ours.
     NewEngine,
 }
@@ -167,6 +176,17 @@ pub(crate) const NEEDS: &[Need] = &[
         remedy: Remedy::Packages(&["jq", "procps"]),
     },
     Need {
+        what: "systemd and dpkg (a machine for the package)",
+        purpose: Purpose::Test,
+        find: || {
+            program("dpkg-deb")?;
+            program("md5sum")?;
+            program("unshare")?;
+            program("journalctl")
+        },
+        remedy: Remedy::Packages(&["systemd", "dpkg", "coreutils", "util-linux"]),
+    },
+    Need {
         what: "Prometheus and promtool",
         purpose: Purpose::Test,
         find: || file(&prometheus().join("usr/bin/promtool")),
@@ -189,6 +209,30 @@ pub(crate) const NEEDS: &[Need] = &[
         purpose: Purpose::Vm,
         find: || program("qemu-system-x86_64"),
         remedy: Remedy::Packages(&["qemu-system-x86"]),
+    },
+    Need {
+        what: "dpkg-deb (packs)",
+        purpose: Purpose::Dist,
+        find: || program("dpkg-deb"),
+        remedy: Remedy::Packages(&["dpkg"]),
+    },
+    Need {
+        what: "lintian (Debian's rules for packages)",
+        purpose: Purpose::Dist,
+        find: || program("lintian"),
+        remedy: Remedy::Packages(&["lintian"]),
+    },
+    Need {
+        what: "man (formats the manual page)",
+        purpose: Purpose::Dist,
+        find: || program("man"),
+        remedy: Remedy::Packages(&["man-db"]),
+    },
+    Need {
+        what: "cargo-deny",
+        purpose: Purpose::Deny,
+        find: || file(&deny::program()),
+        remedy: Remedy::Deny,
     },
     Need {
         what: "Prometheus (of what the dashboards show)",

@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 use anyhow::{Context as _, bail};
 
 use crate::{
+    deny,
     kernel_programs::{endian, toolchain},
     needs::{NEEDS, Need, Purpose, Remedy, new_engine},
     sh,
@@ -40,7 +41,7 @@ pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
         .iter()
         .filter_map(|need| match need.remedy {
             Remedy::Packages(names) => Some(names),
-            Remedy::Unpacked(_) | Remedy::Linker | Remedy::NewEngine => None,
+            Remedy::Unpacked(_) | Remedy::Linker | Remedy::NewEngine | Remedy::Deny => None,
         })
         .flatten()
         .copied()
@@ -55,6 +56,7 @@ pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
             Remedy::Packages(_) => {}
             Remedy::Unpacked(package) => unpack(package, &sh::tools().join(package))?,
             Remedy::Linker => linker()?,
+            Remedy::Deny => cargo_deny()?,
             Remedy::NewEngine => sh::run(
                 "unpack a newer Docker engine, without installing it",
                 Command::new(sh::workspace().join("tests/lab/get-engine"))
@@ -77,6 +79,7 @@ pub(crate) fn describe(remedy: Remedy) -> String {
         Remedy::Packages(names) => format!("apt-get install {}", names.join(" ")),
         Remedy::Unpacked(name) => format!("Debian's {name}, unpacked into target/tools"),
         Remedy::Linker => "compiled into target/tools (some minutes), after Debian's LLVM".to_owned(),
+        Remedy::Deny => "compiled into target/tools (some minutes)".to_owned(),
         Remedy::NewEngine => "Debian sid's docker.io, unpacked into target/tools".to_owned(),
     }
 }
@@ -85,7 +88,7 @@ pub(crate) fn describe(remedy: Remedy) -> String {
 fn needs_lists(missing: &[&Need]) -> bool {
     missing.iter().any(|need| match need.remedy {
         Remedy::Packages(_) | Remedy::Unpacked(_) | Remedy::Linker => true,
-        Remedy::NewEngine => false,
+        Remedy::NewEngine | Remedy::Deny => false,
     })
 }
 
@@ -179,5 +182,16 @@ fn linker() -> anyhow::Result<()> {
         .env("LLVM_PREFIX", format!("/usr/lib/llvm-{major}"))
         // In the workspace it would take over our profile and lints.
         .current_dir("/"),
+    )
+}
+
+/// Compiles what judges the libraries.
+fn cargo_deny() -> anyhow::Result<()> {
+    sh::run(
+        "compile cargo-deny (some minutes, once)",
+        sh::cargo(["install", "cargo-deny", "--version", deny::VERSION, "--locked"])
+            .arg("--root")
+            .arg(sh::tools())
+            .current_dir("/"),
     )
 }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
 use crate::{
+    dist,
     image::{self, Image},
     needs,
     needs::Purpose,
@@ -53,13 +54,15 @@ pub(crate) fn run(tier: Option<Tier>, name: Option<&str>) -> anyhow::Result<()> 
     setup::run(Purpose::Test)?;
     // What is run on nodes, to the byte: not another build of it.
     let image = image::run()?;
-    for (tier, target, what) in [
-        (Tier::Kernel, "kernel", "kernel tests"),
-        (Tier::Engine, "engine", "engine tests"),
-    ] {
-        if wanted(tier) {
-            sh::run(what, &mut tests(target, name, &image)?)?;
-        }
+    if wanted(Tier::Kernel) {
+        sh::run("kernel tests", &mut tests("kernel", name, &image)?)?;
+    }
+    if wanted(Tier::Engine) {
+        let package = dist::package(&image)?;
+        sh::run(
+            "engine tests",
+            tests("engine", name, &image)?.env("NETMON_TEST_PACKAGE", package),
+        )?;
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("procfs", &["process.rs", "netns"]),
     ("prometheus_client", &["metrics"]),
     ("rustls", &["http"]),
+    ("sd_notify", &["systemd.rs"]),
     ("serde_saphyr", &["http"]),
     ("tokio_rustls", &["http"]),
     ("tracing_subscriber", &["logging.rs"]),

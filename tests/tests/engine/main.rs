@@ -9,6 +9,7 @@ mod ground;
 mod lifetimes;
 mod monitoring;
 mod nodes;
+mod package;
 mod prometheus;
 mod restarts;
 mod swarm;

@@ -63,23 +63,17 @@ pub(super) fn write(image: &Image, path: &Path) -> anyhow::Result<()> {
     let file = File::create(path).with_context(|| format!("{}", path.display()))?;
     let mut archive = Builder::new(file);
     for folder in ["blobs/", "blobs/sha256/"] {
-        entry(&mut archive, folder, EntryType::Directory, 0o755, &[])?;
+        entry(&mut archive, folder, &Entry::folder(0o755), &[])?;
     }
     for bytes in [&layer, &configuration, &manifest] {
-        entry(&mut archive, &blob(bytes), EntryType::Regular, 0o644, bytes)?;
+        entry(&mut archive, &blob(bytes), &Entry::file(0o644, 0), bytes)?;
     }
     for (name, json) in [
         ("index.json", index),
         ("manifest.json", engines),
         ("oci-layout", json!({"imageLayoutVersion": "1.0.0"})),
     ] {
-        entry(
-            &mut archive,
-            name,
-            EntryType::Regular,
-            0o644,
-            &serde_json::to_vec(&json)?,
-        )?;
+        entry(&mut archive, name, &Entry::file(0o644, 0), &serde_json::to_vec(&json)?)?;
     }
     archive.into_inner()?.flush()?;
     Ok(())
@@ -88,31 +82,52 @@ pub(super) fn write(image: &Image, path: &Path) -> anyhow::Result<()> {
 fn layer(programs: &[(String, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
     let mut layer = Builder::new(Vec::new());
     for (path, bytes) in programs {
-        entry(
-            &mut layer,
-            path.trim_start_matches('/'),
-            EntryType::Regular,
-            0o755,
-            bytes,
-        )?;
+        entry(&mut layer, path.trim_start_matches('/'), &Entry::file(0o755, 0), bytes)?;
     }
     Ok(layer.into_inner()?)
 }
 
-/// Adds an entry that is root's, and as old as time.
-fn entry<W: std::io::Write>(
-    archive: &mut Builder<W>,
-    path: &str,
+/// What an entry of an archive is, besides its bytes. It is root's.
+pub(crate) struct Entry {
     kind: EntryType,
     mode: u32,
+    /// Seconds of Unix time.
+    time: u64,
+}
+
+impl Entry {
+    /// A file of that age.
+    pub(crate) fn file(mode: u32, time: u64) -> Self {
+        Self {
+            kind: EntryType::Regular,
+            mode,
+            time,
+        }
+    }
+
+    /// A folder, as old as time.
+    fn folder(mode: u32) -> Self {
+        Self {
+            kind: EntryType::Directory,
+            mode,
+            time: 0,
+        }
+    }
+}
+
+/// Adds an entry.
+pub(crate) fn entry<W: std::io::Write>(
+    archive: &mut Builder<W>,
+    path: &str,
+    entry: &Entry,
     bytes: &[u8],
 ) -> anyhow::Result<()> {
     let mut header = Header::new_ustar();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
+    header.set_entry_type(entry.kind);
+    header.set_mode(entry.mode);
     header.set_uid(0);
     header.set_gid(0);
-    header.set_mtime(0);
+    header.set_mtime(entry.time);
     header.set_size(bytes.len() as u64);
     Ok(archive.append_data(&mut header, path, bytes)?)
 }
@@ -121,7 +136,8 @@ fn blob(bytes: &[u8]) -> String {
     format!("blobs/sha256/{}", digest(bytes))
 }
 
-fn digest(bytes: &[u8]) -> String {
+/// The SHA-256 of bytes, as text.
+pub(crate) fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
 
     Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {

@@ -1,0 +1,100 @@
+//! `cargo xtask deny`: whether every library may be used, by `deny.toml`.
+//!
+//! What does it all is cargo-deny, which takes minutes to compile; [`light`] is the part of it that lint can afford.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use anyhow::{Context as _, bail};
+use spdx::{Expression, ParseMode};
+
+use crate::{needs::Purpose, packages, setup, sh};
+
+/// The version that is compiled.
+pub(crate) const VERSION: &str = "0.20.2";
+/// Where libraries come from, as cargo writes it.
+const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+/// Where cargo-deny is compiled to.
+pub(crate) fn program() -> PathBuf {
+    sh::tools().join("bin/cargo-deny")
+}
+
+/// Asks cargo-deny; with the network, about known faults, too.
+pub(crate) fn run(advisories: bool) -> anyhow::Result<()> {
+    setup::run(Purpose::Deny)?;
+    let mut command = std::process::Command::new(program());
+    command.current_dir(sh::workspace()).arg("--locked");
+    if !advisories {
+        command.arg("--offline");
+    }
+    command.args(["check", "bans", "licenses", "sources"]);
+    if advisories {
+        command.arg("advisories");
+    }
+    sh::run("licences, duplicates and origins", &mut command)
+}
+
+/// Licences and origins of everything in the lock file, by the same list.
+pub(crate) fn light() -> anyhow::Result<()> {
+    let path = sh::workspace().join("deny.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+    let allowed = allowed(&text).context("deny.toml: no list of licences that are allowed")?;
+    let mut breaches = BTreeMap::new();
+    for package in packages::all()? {
+        let name = format!("{} {}", package.name, package.version);
+        if package.source.as_deref().is_some_and(|source| source != REGISTRY) {
+            breaches.insert(name.clone(), format!("comes from {:?}", package.source));
+        }
+        if !is_allowed(&package.license, &allowed) {
+            breaches.insert(name, format!("its licence is {:?}", package.license));
+        }
+    }
+    if breaches.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = breaches.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+    bail!("libraries that deny.toml does not allow:\n  {}", lines.join("\n  "))
+}
+
+/// The list `allow` of the section `licenses`.
+fn allowed(text: &str) -> Option<Vec<&str>> {
+    let (_, section) = text.split_once("\n[licenses]\n")?;
+    let (_, list) = section.split_once("\nallow = [")?;
+    let (list, _) = list.split_once(']')?;
+    let words: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    (!words.is_empty()).then_some(words)
+}
+
+/// Whether what a package says of its licence leaves a choice that is allowed.
+fn is_allowed(license: &str, allowed: &[&str]) -> bool {
+    Expression::parse_mode(license, ParseMode::LAX).is_ok_and(|expression| {
+        expression.evaluate(|wanted| wanted.license.id().is_some_and(|id| allowed.contains(&id.name)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{allowed, is_allowed};
+
+    #[test]
+    fn the_list_in_deny_toml_is_found() {
+        let list = allowed(include_str!("../../deny.toml")).expect("a list");
+        assert!(list.contains(&"MIT") && list.contains(&"Apache-2.0"), "{list:?}");
+        assert!(list.iter().all(|it| spdx::license_id(it).is_some()), "{list:?}");
+    }
+
+    #[test]
+    fn a_licence_is_allowed_if_it_leaves_a_choice() {
+        for (license, expected) in [
+            ("MIT OR GPL-2.0-only", true),
+            ("MIT/Apache-2.0", true),
+            ("Apache-2.0 / MIT", true),
+            ("MIT AND GPL-2.0-only", false),
+            ("GPL-3.0-only", false),
+            ("", false),
+            ("whatever you like", false),
+        ] {
+            assert_eq!(is_allowed(license, &["MIT"]), expected, "{license:?}");
+        }
+    }
+}

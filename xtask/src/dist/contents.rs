@@ -1,0 +1,97 @@
+//! What is packed, whatever it is packed into: the program, its manual, the files of the repository that go with it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Context as _;
+
+use super::{Release, licences};
+use crate::{image::Image, sh};
+
+/// Each with its bytes.
+pub(super) struct Contents {
+    /// netmon itself: what is in the image.
+    pub(super) program: Vec<u8>,
+    /// The manual page.
+    pub(super) page: Vec<u8>,
+    /// The completions, by the name that the shell looks for.
+    pub(super) completions: Vec<(String, Vec<u8>)>,
+    /// Files of the repository, by their paths there.
+    pub(super) files: Vec<(PathBuf, Vec<u8>)>,
+    /// The licences of everything that is linked.
+    pub(super) licences: String,
+}
+
+/// The files of the repository that a person on a node, or beside it, can use.
+const WANTED: &[&str] = &[
+    "LICENSE-*",
+    "METRICS.md",
+    "README.md",
+    "dashboards/*.json",
+    "dashboards/rules/*.yml",
+    "dashboards/runbooks/*.md",
+    "deploy/*.yml",
+    "deploy/examples/*",
+    "deploy/grafana/**",
+    "deploy/package/*",
+];
+
+impl Contents {
+    /// Makes what has to be made, in that folder, and reads the rest.
+    pub(super) fn collect(release: &Release, image: &Image, work: &Path) -> anyhow::Result<Self> {
+        let manual = work.join("manual");
+        sh::run(
+            "the manual page and the completions",
+            sh::cargo(["run", "--quiet", "--locked", "--package", "netmon-manual", "--"])
+                .arg(&manual)
+                .arg(release.date("%Y-%m-%d")?),
+        )?;
+        let completions = ["netmon.bash", "_netmon", "netmon.fish"];
+        Ok(Self {
+            program: read(&image.program)?,
+            page: read(&manual.join("netmon.1"))?,
+            completions: completions
+                .into_iter()
+                .map(|name| Ok((name.to_owned(), read(&manual.join(name))?)))
+                .collect::<anyhow::Result<_>>()?,
+            files: files()?,
+            licences: licences::text()?,
+        })
+    }
+
+    /// The repository's files below a folder, by what is left of their paths.
+    pub(super) fn below(&self, folder: &str) -> impl Iterator<Item = (&Path, &[u8])> {
+        self.files
+            .iter()
+            .filter_map(move |(path, bytes)| Some((path.strip_prefix(folder).ok()?, bytes.as_slice())))
+    }
+
+    /// One of the repository's files.
+    pub(super) fn file(&self, path: &str) -> anyhow::Result<&[u8]> {
+        let found = self.files.iter().find(|(it, _)| it == Path::new(path));
+        Ok(&found
+            .with_context(|| format!("{path} is not among the files that are packed"))?
+            .1)
+    }
+}
+
+/// What git knows of what is wanted, in its order.
+fn files() -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let root = sh::workspace();
+    let mut git = Command::new("git");
+    git.args(["ls-files", "--"])
+        // A `*` does not go into folders.
+        .args(WANTED.iter().map(|pattern| format!(":(glob){pattern}")))
+        .current_dir(&root);
+    let list = sh::ask(&mut git).context("git cannot list the files that are packed")?;
+    list.lines()
+        .map(|path| Ok((PathBuf::from(path), read(&root.join(path))?)))
+        .collect()
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("{}", path.display()))
+}
