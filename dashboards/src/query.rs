@@ -507,6 +507,17 @@ impl<L: Labels> Vector<L> {
         self.binary("/", Some(&on), Some(&none), other)
     }
 
+    /// Those, less the one of the other that has the same `on`.
+    #[must_use]
+    pub fn less_one<P: Labels, M: Labels>(self, _: P, other: Vector<M>) -> Self {
+        const {
+            assert!(L::NAMES.has_all(&P::NAMES), "the left series do not have those labels");
+            assert!(M::NAMES.has_all(&P::NAMES), "the right series do not have those labels");
+        }
+        let (on, none) = (P::NAMES, Names::new(&[]));
+        self.binary("-", Some(&on), Some(&none), other)
+    }
+
     /// Those, with labels of the one info that has the same `on`.
     #[must_use]
     pub fn told<P: Labels, M: Labels, Q: Labels>(self, _: P, info: Vector<M>, _: Q) -> Vector<Joined<L, Q>> {

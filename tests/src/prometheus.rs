@@ -225,6 +225,14 @@ impl Prometheus {
         self.json(&format!("/api/v1/query_range?query={}&{window}", encoded(query)))
     }
 
+    /// What a query gives at a moment, in seconds since the epoch.
+    ///
+    /// # Errors
+    /// It is no query.
+    pub fn moment(&self, query: &str, at: u64) -> anyhow::Result<Value> {
+        self.json(&format!("/api/v1/query?query={}&time={at}", encoded(query)))
+    }
+
     /// The text behind a path.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use netmon::metrics::catalog::{
     ATTACH_FAILURES, BPF_MAP_ENTRIES, BPF_MAP_MAX_ENTRIES, BPF_MAP_UPDATE_FAILURES, CONTAINERS, DOCKER_UP,
-    SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED,
+    SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS,
 };
 
 use super::{
@@ -80,13 +80,14 @@ pub(super) fn group() -> anyhow::Result<Group> {
                 "netmon does not find the interfaces of some containers.",
                 "{value} containers on {instance} are not counted: netmon does not find their interfaces.",
             )?,
-            // A reason appears with its first interface.
+            // One that is gone is no loss to anybody. netmon may start with a failure, before the first scrape.
             alert(
                 RUNBOOK,
                 "NetmonAttachFailures",
                 Info,
                 "0m",
                 &of(ATTACH_FAILURES)
+                    .is_not(Reason, "gone")
                     .seen(Window::Of("15m"))
                     .sum((Job, Instance, Reason))
                     .above(0.0),
@@ -114,6 +115,15 @@ pub(super) fn group() -> anyhow::Result<Group> {
                 &of(SERIES_LIMITED).now().max((Job, Instance, Collector)).above(0.0),
                 "netmon leaves series out to keep within its limit.",
                 "The collector {collector} on {instance} leaves containers out: the page would have more series than --limit.series.",
+            )?,
+            alert(
+                RUNBOOK,
+                "NetmonWebConfigNotLoaded",
+                Warning,
+                "5m",
+                &of(WEB_CONFIG_SUCCESS).now().max((Job, Instance)).exactly(0.0),
+                "netmon goes on with an older web configuration than the one in its file.",
+                "netmon on {instance} cannot use what its web configuration says now: certificates and passwords are still the older ones.",
             )?,
         ],
     })

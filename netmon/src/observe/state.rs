@@ -33,7 +33,7 @@ use crate::{
         counters::{Directions, Totals},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{ContainerId, Inventory},
-        snapshot::{AttachHealth, Histogram},
+        snapshot::{AttachFailure, AttachHealth, Histogram},
     },
     netns::{
         discover::{Listing, NetnsFile, Role},
@@ -120,7 +120,7 @@ impl State {
             underlay: BTreeSet::new(),
             attach: AttachHealth {
                 delay: Histogram::new(&DELAY_BOUNDS),
-                failures: BTreeMap::new(),
+                failures: AttachFailure::ALL.map(|reason| (reason, 0)).into(),
             },
         }
     }
@@ -278,7 +278,7 @@ impl State {
                 None if known < DEVICES_PER_NAMESPACE => {
                     self.interfaces.insert(id, Interface::new(device, are_older, now));
                 }
-                None => *self.attach.failures.entry("too_many_devices").or_default() += 1,
+                None => *self.attach.failures.entry(AttachFailure::TooManyDevices).or_default() += 1,
             }
         }
         for id in missing {

@@ -12,6 +12,7 @@ use crate::{
         counters::{DeviceCounters, Directions},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
+        snapshot::AttachFailure,
     },
     netns::{
         discover::{Listing, NetnsFile, Role},
@@ -290,7 +291,7 @@ fn a_container_cannot_crowd_out_others_with_devices_of_its_own_making() {
         .collect();
     state.looked(&file("aaaaaaaaaaaa", 1), NetnsId(100), devices, now);
     assert_eq!(state.interfaces().count(), super::DEVICES_PER_NAMESPACE);
-    assert!(state.attach_health().failures["too_many_devices"] > 0);
+    assert!(state.attach_health().failures[&AttachFailure::TooManyDevices] > 0);
 }
 
 /// How old an interface has to be to get programs.
