@@ -399,8 +399,7 @@ impl<L: Labels> Vector<L> {
     #[must_use]
     pub fn top(self, count: u32) -> Self {
         let all = Self::new(self.expression.over_all()).highest(count);
-        let on = L::NAMES;
-        self.binary("and", Some(&on), None, all)
+        self.only_with(all)
     }
 
     /// The same, divided by what has the same labels.

@@ -1,24 +1,26 @@
 //! How long the dashboards take on a week of data: three nodes, every panel, a real Prometheus.
 //!
 //! Run with `cargo xtask bench week`. The data are made from the golden page: its series, with more containers, on three
-//! nodes, every 15 s for a week, written into Prometheus' storage by promtool. A query is asked as Grafana asks it, over
-//! HTTP, several times, and the best time counts: what else the machine does is not the query's.
+//! nodes, every 15 s for a week, written into Prometheus' storage by promtool, and kept for the next run. A query is asked
+//! as Grafana asks it, over HTTP, several times, and the best time counts: what else the machine does is not the query's.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod history;
 #[path = "../../../netmon/benches/costs/report.rs"]
 mod report;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    env,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
     dashboards::{Panel, Query, panels},
     prometheus::Prometheus,
-    scratch::Scratch,
 };
 
-use history::History;
+use history::{History, INTERVAL};
 use report::Report;
 
 /// What a dashboard shows when it is opened.
@@ -27,8 +29,10 @@ const OPENED: Duration = Duration::from_hours(1);
 const WEEK: Duration = Duration::from_hours(7 * 24);
 /// Points that a panel has room for.
 const POINTS: u32 = 720;
-/// How often each query is asked.
-const ROUNDS: usize = 5;
+/// Where the data are, seen from the package's folder, where cargo runs benchmarks.
+const FOLDER: &str = "../target/week";
+/// How often each query is asked over an hour, and over the week.
+const ROUNDS: (usize, usize) = (5, 2);
 /// How many panels are told of.
 const WORST: usize = 10;
 /// How long a query of a dashboard that is opened may take.
@@ -38,25 +42,33 @@ const SETTLING: Duration = Duration::from_mins(5);
 
 fn main() -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let scratch = Scratch::new()?;
+    let folder = env::current_dir()?.join(FOLDER);
     let begin = Instant::now();
     let history = History::new()?;
-    let end = history.write(scratch.path(), now, WEEK)?;
+    let end = history.write(&folder, now, WEEK)?;
     println!(
-        "{} series, a week of them written in {:.0} s",
+        "a week of {} series: to write it, or to find it written, took {:.0} s",
         history.series(),
         begin.elapsed().as_secs_f64()
     );
-    let prometheus = Prometheus::start(scratch.path(), &[])?;
+    let prometheus = Prometheus::start(&folder, &[])?;
     settle(&prometheus)?;
     let stored = prometheus.series(&format!("count({{job=\"netmon\"}} @ {end})"))?;
     ensure!(!stored.is_empty(), "Prometheus has nothing of it");
 
     let mut report = Report::default();
-    for (what, range, bound) in [("an hour", OPENED, Some(BOUND)), ("the week", WEEK, None)] {
-        let step = (range.as_secs() / u64::from(POINTS)).max(history.interval());
-        let shown = Shown { end, range, step };
-        let rate = (step + history.interval()).max(4 * history.interval());
+    for (what, range, rounds, bound) in [
+        ("an hour", OPENED, ROUNDS.0, Some(BOUND)),
+        ("the week", WEEK, ROUNDS.1, None),
+    ] {
+        let step = (range.as_secs() / u64::from(POINTS)).max(INTERVAL);
+        let rate = (step + INTERVAL).max(4 * INTERVAL);
+        let shown = Shown {
+            end,
+            range,
+            step,
+            rounds,
+        };
         let mut times = Vec::new();
         for Panel { name, queries } in panels(&format!("{rate}s"), &format!("{}s", range.as_secs()))? {
             let mut slowest = 0_f64;
@@ -79,7 +91,6 @@ fn main() -> anyhow::Result<()> {
         }
     }
     print!("{report}");
-    // cargo runs benchmarks in the package's folder.
     report.write("../target/bench-week.jsonl".as_ref())?;
     report.verdict()
 }
@@ -89,13 +100,20 @@ struct Shown {
     end: u64,
     range: Duration,
     step: u64,
+    /// How often it is asked for.
+    rounds: usize,
 }
 
 /// The shortest time that an answer took, in milliseconds.
 fn best(prometheus: &Prometheus, query: &Query, shown: &Shown) -> anyhow::Result<f64> {
-    let Shown { end, range, step } = shown;
+    let Shown {
+        end,
+        range,
+        step,
+        rounds,
+    } = shown;
     let mut best = f64::INFINITY;
-    for _ in 0..ROUNDS {
+    for _ in 0..*rounds {
         let begin = Instant::now();
         if query.is_instant {
             prometheus.moment(&query.text, *end)?;
