@@ -3,7 +3,11 @@
 
 use clap::ValueEnum;
 
-use crate::{build, needs::Purpose, setup, sh, test};
+use crate::{
+    build,
+    needs::{self, Purpose},
+    setup, sh, test,
+};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -20,7 +24,6 @@ pub(crate) enum Subject {
 pub(crate) fn run(subject: Option<Subject>) -> anyhow::Result<()> {
     let wanted = |it| subject.is_none_or(|subject| subject == it);
     setup::run(Purpose::Test)?;
-    let netmon = build::run(true)?;
     // All are measured, whatever the first of them says.
     let mut outcomes = Vec::new();
     if wanted(Subject::Costs) {
@@ -31,22 +34,21 @@ pub(crate) fn run(subject: Option<Subject>) -> anyhow::Result<()> {
             cargo.args(arguments),
         ));
     }
-    for (subject, name, what) in [
-        (
-            Subject::Node,
-            "node",
+    if wanted(Subject::Node) {
+        let netmon = build::run(true)?;
+        let mut cargo = sh::cargo(["bench", "--package", "netmon-tests", "--bench", "node"]);
+        outcomes.push(sh::run(
             "measure a node with an engine (some minutes; results also in target/bench-node.jsonl)",
-        ),
-        (
-            Subject::Week,
-            "week",
+            test::with_tools(&mut cargo, &netmon)?,
+        ));
+    }
+    if wanted(Subject::Week) {
+        // Nothing runs but Prometheus.
+        let mut cargo = sh::cargo(["bench", "--package", "netmon-tests", "--bench", "week"]);
+        outcomes.push(sh::run(
             "measure the dashboards on a week of data (some minutes; results also in target/bench-week.jsonl)",
-        ),
-    ] {
-        if wanted(subject) {
-            let mut cargo = sh::cargo(["bench", "--package", "netmon-tests", "--bench", name]);
-            outcomes.push(sh::run(what, test::with_tools(&mut cargo, &netmon)?));
-        }
+            cargo.env("NETMON_TEST_PROMETHEUS", needs::prometheus().join("usr/bin")),
+        ));
     }
     outcomes.into_iter().collect()
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{BufWriter, Write as _},
     path::Path,
     time::Duration,
@@ -74,7 +75,9 @@ impl History {
     /// for an earlier run, if it would be the same but for the time: to write takes longer than all queries.
     pub(crate) fn write(&self, folder: &Path, now: u64, length: Duration) -> anyhow::Result<u64> {
         let written = folder.join("written");
-        let what = format!("{:?} {length:?} {BLOCK} {INTERVAL}", self.0);
+        let mut what = DefaultHasher::new();
+        format!("{:?} {length:?} {BLOCK} {INTERVAL}", self.0).hash(&mut what);
+        let what = what.finish().to_string();
         if let Ok(earlier) = fs::read_to_string(&written)
             && let Some((end, earlier)) = earlier.split_once('\n')
             && earlier == what
