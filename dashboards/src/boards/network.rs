@@ -46,6 +46,7 @@ fn networks() -> Row {
         .top(10);
     let members = of(CONTAINER_INTERFACE_INFO)
         .chosen(Network)
+        .is_not(Network, "")
         .now()
         .count((Container, Network))
         .count(Network);
@@ -135,6 +136,8 @@ fn pairs() -> Row {
         .column("Received", Unit::BytesPerSecond, Limits::None, &rate(OVERLAY_RECEIVE_BYTES))
         .column("Packets sent", Unit::PacketsPerSecond, Limits::None, &rate(OVERLAY_TRANSMIT_PACKETS))
         .column("Packets received", Unit::PacketsPerSecond, Limits::None, &rate(OVERLAY_RECEIVE_PACKETS))
+        .width("Packets sent", 105)
+        .width("Packets received", 130)
         .in_order("Network"))
         .panel(10, 9, table(
             "Do the largest packets fit?",
