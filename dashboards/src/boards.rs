@@ -51,9 +51,14 @@ fn retransmitted<P: Labels + Copy>(
     narrow: impl Fn(Selection<Counter, ContainerNetwork<'static>>) -> Selection<Counter, ContainerNetwork<'static>>,
     by: P,
 ) -> Vector<P> {
-    let again = || narrow(of(CONTAINER_TCP_RETRANSMITTED_SEGMENTS)).rate().sum(by);
+    let again = narrow(of(CONTAINER_TCP_RETRANSMITTED_SEGMENTS)).rate().sum(by);
     let first = narrow(of(CONTAINER_TCP_SENT_SEGMENTS)).rate().sum(by);
-    again().per(first.plus(again()).above(0.0))
+    again_of_all(again, first)
+}
+
+/// What share those sent again are of all that were sent; nothing where none was.
+fn again_of_all<P: Labels>(again: Vector<P>, first: Vector<P>) -> Vector<P> {
+    again.clone().per(first.plus(again).above(0.0))
 }
 
 /// The round-trip times that half, nearly all and almost every observation lie below.

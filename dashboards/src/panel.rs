@@ -33,6 +33,8 @@ pub enum Unit {
     Count,
     /// Bytes.
     Bytes,
+    /// Bytes of a packet: 1450 of them are no 1.42 KiB to anybody.
+    PacketBytes,
     /// Bytes a second.
     BytesPerSecond,
     /// Packets a second, of traffic.
@@ -52,6 +54,7 @@ impl Unit {
         match self {
             Self::Count => "short",
             Self::Bytes => "bytes",
+            Self::PacketBytes => "suffix:B",
             Self::BytesPerSecond => "Bps",
             Self::PacketsPerSecond => "pps",
             Self::PerSecond => "cps",

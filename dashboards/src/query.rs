@@ -399,8 +399,7 @@ impl<L: Labels> Vector<L> {
     #[must_use]
     pub fn top(self, count: u32) -> Self {
         let all = Self::new(self.expression.over_all()).highest(count);
-        let on = L::NAMES;
-        self.binary("and", Some(&on), None, all)
+        self.only_with(all)
     }
 
     /// The same, divided by what has the same labels.
@@ -505,6 +504,17 @@ impl<L: Labels> Vector<L> {
         }
         let (on, none) = (P::NAMES, Names::new(&[]));
         self.binary("/", Some(&on), Some(&none), other)
+    }
+
+    /// Those, less the one of the other that has the same `on`.
+    #[must_use]
+    pub fn less_one<P: Labels, M: Labels>(self, _: P, other: Vector<M>) -> Self {
+        const {
+            assert!(L::NAMES.has_all(&P::NAMES), "the left series do not have those labels");
+            assert!(M::NAMES.has_all(&P::NAMES), "the right series do not have those labels");
+        }
+        let (on, none) = (P::NAMES, Names::new(&[]));
+        self.binary("-", Some(&on), Some(&none), other)
     }
 
     /// Those, with labels of the one info that has the same `on`.

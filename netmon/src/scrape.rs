@@ -335,7 +335,7 @@ impl Sources {
     fn health(
         &self,
         docker: DockerHealth,
-        attach: AttachHealth,
+        mut attach: AttachHealth,
         collectors: Vec<CollectorRow>,
         mut maps: Vec<MapRow>,
         mut programs: Vec<ProgramRow>,
@@ -347,6 +347,9 @@ impl Sources {
         {
             maps.push(traffic.row());
             programs.extend(of_traffic.iter().cloned());
+        } else {
+            // Where nobody attaches, that nothing failed is no news; the collector says that it does not count.
+            attach.failures.retain(|_, count| *count > 0);
         }
         Health {
             docker,

@@ -13,8 +13,17 @@ use serde_json::Value;
 pub struct Panel {
     /// The dashboard and the panel's title.
     pub name: String,
-    /// The queries, in `PromQL`.
-    pub queries: Vec<String>,
+    /// The queries.
+    pub queries: Vec<Query>,
+}
+
+/// A question to Prometheus.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// In `PromQL`.
+    pub text: String,
+    /// Asked for the end of what is shown alone, as figures and tables do; else for every step on the way there.
+    pub is_instant: bool,
 }
 
 /// The panels of all dashboards that ask anything, as Grafana asks where everything is chosen: with rates over `rate`, and
@@ -30,12 +39,19 @@ pub fn panels(rate: &str, range: &str) -> anyhow::Result<Vec<Panel>> {
             .get("uid")
             .and_then(Value::as_str)
             .context("a dashboard without uid")?;
-        for panel in board.get("panels").and_then(Value::as_array).into_iter().flatten() {
+        let shown = || board.get("panels").and_then(Value::as_array).into_iter().flatten();
+        // A row that is closed has its panels within.
+        let within = shown().filter_map(|row| row.get("panels")?.as_array()).flatten();
+        for panel in shown().chain(within) {
             let title = panel.get("title").and_then(Value::as_str).unwrap_or_default();
             let targets = panel.get("targets").and_then(Value::as_array).into_iter().flatten();
             let queries: Vec<_> = targets
-                .filter_map(|target| target.get("expr")?.as_str())
-                .map(|query| fill_in(query, rate, range))
+                .filter_map(|target| {
+                    Some(Query {
+                        text: fill_in(target.get("expr")?.as_str()?, rate, range),
+                        is_instant: target.get("instant")?.as_bool()?,
+                    })
+                })
                 .collect();
             if !queries.is_empty() {
                 panels.push(Panel {

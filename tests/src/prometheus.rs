@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
@@ -225,6 +226,14 @@ impl Prometheus {
         self.json(&format!("/api/v1/query_range?query={}&{window}", encoded(query)))
     }
 
+    /// What a query gives at a moment, in seconds since the epoch.
+    ///
+    /// # Errors
+    /// It is no query.
+    pub fn moment(&self, query: &str, at: u64) -> anyhow::Result<Value> {
+        self.json(&format!("/api/v1/query?query={}&time={at}", encoded(query)))
+    }
+
     /// The text behind a path.
     ///
     /// # Errors
@@ -239,6 +248,22 @@ impl Prometheus {
     /// Anything but success.
     pub fn json(&self, path: &str) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.get(path)?)?)
+    }
+
+    /// How long processors worked for it so far.
+    ///
+    /// # Errors
+    /// It was not started here, or is gone.
+    pub fn processor_time(&self) -> anyhow::Result<Duration> {
+        let child = self.child.as_ref().context("this Prometheus was not started here")?;
+        let mut nanoseconds = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", child.id()))? {
+            let path = thread?.path().join("schedstat");
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let first = text.split(' ').next().context("no figures")?;
+            nanoseconds += first.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
     }
 
     fn get(&self, path: &str) -> anyhow::Result<String> {

@@ -4,99 +4,135 @@ import {
   FieldType,
   FieldColorModeId,
   FieldConfigProperty,
-  identityOverrideProcessor,
+  cacheFieldDisplayNames,
+  getDisplayValueAlignmentFactors,
   getFieldDisplayValues,
+  identityOverrideProcessor,
+  renderMarkdown,
 } from '@grafana/data';
+import type {
+  DisplayValueAlignmentFactors,
+  FieldConfigEditorBuilder,
+  FieldDisplay,
+  PanelOptionsEditorBuilder,
+  PanelProps,
+  SetFieldConfigOptionsArgs,
+} from '@grafana/data';
+import type { SingleStatBaseOptions } from '@grafana/schema';
+import type { Options as BarGaugeOptions } from '@grafana/schema/dist/esm/raw/composable/bargauge/panelcfg/x/BarGaugePanelCfg_types.gen';
+import type { Options as StatOptions } from '@grafana/schema/dist/esm/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen';
+import type { Options as TableOptions } from '@grafana/schema/dist/esm/raw/composable/table/panelcfg/x/TablePanelCfg_types.gen';
+import type { Options as TextOptions } from '@grafana/schema/dist/esm/raw/composable/text/panelcfg/x/TextPanelCfg_types.gen';
+import type { Options as TimeSeriesOptions } from '@grafana/schema/dist/esm/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen';
 import { TimeSeries, BigValue, BarGauge, VizRepeater } from '@grafana/ui';
+import type { VizRepeaterRenderValueProps } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 import { sceneUtils } from '@grafana/scenes';
 import React from 'react';
-import * as G from '@grafana/data';
 import { theme } from './task';
 
-const opt = (b: any, path: string, def: any) =>
-  b.addCustomEditor({
-    id: path,
-    path,
-    name: path,
-    defaultValue: def,
-    editor: () => null,
-    override: () => null,
-    process: identityOverrideProcessor,
-    shouldApply: () => true,
-  });
-const tsDefaults: any = {
-  drawStyle: 'line',
-  lineInterpolation: 'linear',
-  barAlignment: 0,
-  barWidthFactor: 0.6,
-  lineWidth: 1,
-  fillOpacity: 0,
-  gradientMode: 'none',
-  lineStyle: { fill: 'solid' },
-  spanNulls: false,
-  insertNulls: false,
-  showPoints: 'auto',
-  pointSize: 5,
-  stacking: { mode: 'none', group: 'A' },
-  axisPlacement: 'auto',
-  axisLabel: '',
-  axisColorMode: 'text',
-  axisBorderShow: false,
-  scaleDistribution: { type: 'linear' },
-  axisCenteredZero: false,
-  hideFrom: { tooltip: false, viz: false, legend: false },
-  thresholdsStyle: { mode: 'off' },
-  axisSoftMin: undefined,
-  axisSoftMax: undefined,
-  axisWidth: undefined,
-  axisGridShow: undefined,
-  transform: undefined,
-  fillBelowTo: undefined,
-  lineColor: undefined,
-};
-const prepTS = (frames: any[]) => frames.filter((f) => f.fields.some((x: any) => x.type === FieldType.number)); // negative-Y is applied by @grafana/ui's preparePlotData2
-const timeseries = new PanelPlugin(({ data, width, height, options, timeRange, timeZone }: any) => {
-  const frames = prepTS(data.series);
-  if (!frames.length)
+// What a panel is asked for and did not say is taken from these. Editors are for people, and nobody edits here.
+const editor = (path: string, defaultValue: unknown) => ({
+  id: path,
+  path,
+  name: path,
+  defaultValue,
+  editor: () => null,
+  override: () => null,
+  process: identityOverrideProcessor,
+  shouldApply: () => true,
+});
+const options =
+  <T,>(defaults: object) =>
+  (builder: PanelOptionsEditorBuilder<T>) => {
+    for (const [path, value] of Object.entries(defaults)) builder.addCustomEditor(editor(path, value));
+  };
+const fields =
+  <T,>(defaults: object) =>
+  (builder: FieldConfigEditorBuilder<T>) => {
+    for (const [path, value] of Object.entries(defaults)) builder.addCustomEditor(editor(path, value));
+  };
+
+const timeseries = new PanelPlugin<TimeSeriesOptions>(
+  ({ data, width, height, options, timeRange, timeZone }: PanelProps<TimeSeriesOptions>) => {
+    // What is drawn downwards is turned over by TimeSeries itself.
+    const frames = data.series.filter((frame) => frame.fields.some((field) => field.type === FieldType.number));
+    if (!frames.length)
+      return (
+        <div
+          className="no-data"
+          style={{ display: 'flex', height: '100%', alignItems: 'center', justifyContent: 'center' }}
+        >
+          No data
+        </div>
+      );
     return (
-      <div
-        className="no-data"
-        style={{ display: 'flex', height: '100%', alignItems: 'center', justifyContent: 'center' }}
-      >
-        No data
-      </div>
+      <TimeSeries
+        frames={frames}
+        width={width}
+        height={height}
+        timeRange={timeRange}
+        timeZone={[timeZone]}
+        legend={options.legend}
+        options={options}
+      />
     );
-  return (
-    <TimeSeries
-      frames={frames}
-      width={width}
-      height={height}
-      timeRange={timeRange}
-      timeZone={[timeZone]}
-      legend={options.legend}
-      options={options}
-      theme={theme as any}
-    />
-  );
-})
+  },
+)
   .useFieldConfig({
     standardOptions: {
       [FieldConfigProperty.Color]: {
         settings: { byValueSupport: true, bySeriesSupport: true, preferThresholdsMode: false },
         defaultValue: { mode: FieldColorModeId.PaletteClassic },
       },
-    } as any,
-    useCustomConfig: (b: any) => {
-      for (const [k, v] of Object.entries(tsDefaults)) opt(b, k, v);
     },
-  } as any)
-  .setPanelOptions((b: any) => {
-    opt(b, 'legend', { showLegend: true, displayMode: 'list', placement: 'bottom', calcs: [] });
-    opt(b, 'tooltip', { mode: 'single', sort: 'none' });
-  });
+    useCustomConfig: fields({
+      drawStyle: 'line',
+      lineInterpolation: 'linear',
+      barAlignment: 0,
+      barWidthFactor: 0.6,
+      lineWidth: 1,
+      fillOpacity: 0,
+      gradientMode: 'none',
+      lineStyle: { fill: 'solid' },
+      spanNulls: false,
+      insertNulls: false,
+      showPoints: 'auto',
+      pointSize: 5,
+      stacking: { mode: 'none', group: 'A' },
+      axisPlacement: 'auto',
+      axisLabel: '',
+      axisColorMode: 'text',
+      axisBorderShow: false,
+      scaleDistribution: { type: 'linear' },
+      axisCenteredZero: false,
+      hideFrom: { tooltip: false, viz: false, legend: false },
+      thresholdsStyle: { mode: 'off' },
+      axisSoftMin: undefined,
+      axisSoftMax: undefined,
+      axisWidth: undefined,
+      axisGridShow: undefined,
+      transform: undefined,
+      fillBelowTo: undefined,
+      lineColor: undefined,
+    }),
+  })
+  .setPanelOptions(
+    options({
+      legend: { showLegend: true, displayMode: 'list', placement: 'bottom', calcs: [] },
+      tooltip: { mode: 'single', sort: 'none' },
+    }),
+  );
+
+// A figure and a bar are one value of a series, coloured by its thresholds.
 const reduceDefaults = { values: false, calcs: ['lastNotNull'], fields: '' };
-const fieldValues = ({ data, options, fieldConfig, replaceVariables, timeZone }: any, sparkline: boolean) =>
+const valueFields: SetFieldConfigOptionsArgs = {
+  standardOptions: { [FieldConfigProperty.Color]: { defaultValue: { mode: FieldColorModeId.Thresholds } } },
+};
+const values = <T extends SingleStatBaseOptions>(
+  { data, options, fieldConfig, replaceVariables, timeZone }: PanelProps<T>,
+  sparkline: boolean,
+) =>
   getFieldDisplayValues({
     fieldConfig,
     reduceOptions: { ...reduceDefaults, ...options.reduceOptions },
@@ -105,149 +141,150 @@ const fieldValues = ({ data, options, fieldConfig, replaceVariables, timeZone }:
     data: data.series,
     sparkline,
     timeZone,
-  } as any);
-const stat = new PanelPlugin((p: any) => (
+  });
+
+const stat = new PanelPlugin<StatOptions>((panel: PanelProps<StatOptions>) => (
   <VizRepeater
-    getValues={() => fieldValues(p, p.options.graphMode !== 'none')}
-    source={p.data}
-    renderCounter={p.renderCounter}
-    width={p.width}
-    height={p.height}
-    orientation={p.options.orientation}
+    getValues={() => values(panel, panel.options.graphMode !== 'none')}
+    source={panel.data}
+    renderCounter={panel.renderCounter}
+    width={panel.width}
+    height={panel.height}
+    orientation={panel.options.orientation}
     autoGrid
     itemSpacing={3}
     minVizWidth={0}
     minVizHeight={0}
-    renderValue={({ value, width, height, count }: any) => (
+    renderValue={({ value, width, height, count }: VizRepeaterRenderValueProps<FieldDisplay>) => (
       <BigValue
         value={value.display}
         count={count}
         sparkline={value.sparkline}
-        colorMode={p.options.colorMode}
-        graphMode={p.options.graphMode}
-        justifyMode={p.options.justifyMode}
-        textMode={
-          p.options.textMode === 'auto' ? ((count > 1 ? 'value_and_name' : 'value') as any) : p.options.textMode
-        }
+        colorMode={panel.options.colorMode}
+        graphMode={panel.options.graphMode}
+        justifyMode={panel.options.justifyMode}
+        textMode={panel.options.textMode}
         width={width}
         height={height}
-        theme={theme as any}
-        wideLayout
+        theme={theme}
       />
     )}
   />
 ))
-  .useFieldConfig({
-    standardOptions: { [FieldConfigProperty.Color]: { defaultValue: { mode: FieldColorModeId.Thresholds } } } as any,
-  })
-  .setPanelOptions((b: any) => {
-    for (const [k, v] of Object.entries({
+  .useFieldConfig(valueFields)
+  .setPanelOptions(
+    options({
       reduceOptions: reduceDefaults,
       orientation: 'auto',
       textMode: 'auto',
       colorMode: 'value',
       graphMode: 'area',
       justifyMode: 'auto',
-    }))
-      opt(b, k, v);
-  });
-const bargauge = new PanelPlugin((p: any) => (
+    }),
+  );
+
+const bargauge = new PanelPlugin<BarGaugeOptions>((panel: PanelProps<BarGaugeOptions>) => (
   <VizRepeater
-    getValues={() => fieldValues(p, false)}
-    source={p.data}
-    renderCounter={p.renderCounter}
-    width={p.width}
-    height={p.height}
-    orientation={p.options.orientation}
+    getValues={() => values(panel, false)}
+    source={panel.data}
+    renderCounter={panel.renderCounter}
+    width={panel.width}
+    height={panel.height}
+    orientation={panel.options.orientation}
     minVizWidth={8}
     minVizHeight={16}
     itemSpacing={10}
-    getAlignmentFactors={(v: any) => (G as any).getDisplayValueAlignmentFactors(v)}
-    renderValue={({ value, width, height, orientation, alignmentFactors, count }: any) => (
+    getAlignmentFactors={getDisplayValueAlignmentFactors}
+    renderValue={({
+      value,
+      width,
+      height,
+      orientation,
+      alignmentFactors,
+    }: VizRepeaterRenderValueProps<FieldDisplay, DisplayValueAlignmentFactors>) => (
       <BarGauge
         value={value.display}
         width={width}
         height={height}
         orientation={orientation}
         field={value.field}
-        text={p.options.text}
-        display={value.view?.getFieldDisplayProcessor(value.colIndex)}
-        theme={theme as any}
+        text={panel.options.text}
+        display={value.colIndex === undefined ? undefined : value.view?.getFieldDisplayProcessor(value.colIndex)}
+        theme={theme}
         itemSpacing={10}
         alignmentFactors={alignmentFactors}
-        displayMode={p.options.displayMode}
-        showUnfilled={p.options.showUnfilled}
-        valueDisplayMode={p.options.valueMode}
-        namePlacement={p.options.namePlacement}
+        displayMode={panel.options.displayMode}
+        showUnfilled={panel.options.showUnfilled}
+        valueDisplayMode={panel.options.valueMode}
+        namePlacement={panel.options.namePlacement}
       />
     )}
   />
 ))
-  .useFieldConfig({
-    standardOptions: { [FieldConfigProperty.Color]: { defaultValue: { mode: FieldColorModeId.Thresholds } } } as any,
-  })
-  .setPanelOptions((b: any) => {
-    for (const [k, v] of Object.entries({
+  .useFieldConfig(valueFields)
+  .setPanelOptions(
+    options({
       reduceOptions: reduceDefaults,
       orientation: 'auto',
       displayMode: 'gradient',
       valueMode: 'color',
       namePlacement: 'auto',
       showUnfilled: true,
-    }))
-      opt(b, k, v);
-  });
-const table = new PanelPlugin(({ data, width, height, options, timeRange, fieldConfig }: any) =>
-  data.series.length && ((G as any).cacheFieldDisplayNames(data.series), true) ? (
-    <TableNG
-      data={data.series[0]}
-      width={width}
-      height={height}
-      noHeader={!options.showHeader}
-      showTypeIcons={false}
-      resizable
-      sortBy={options.sortBy}
-      timeRange={timeRange}
-      fieldConfig={fieldConfig}
-      structureRev={1}
-      cellHeight={options.cellHeight}
-      disableSanitizeHtml={false}
-      getActions={() => []}
-    />
-  ) : (
-    <div>No data</div>
-  ),
+    }),
+  );
+
+const table = new PanelPlugin<TableOptions>(
+  ({ data, width, height, options, timeRange, fieldConfig }: PanelProps<TableOptions>) => {
+    const [frame] = data.series;
+    if (!frame) return <div>No data</div>;
+    cacheFieldDisplayNames(data.series);
+    return (
+      <TableNG
+        data={frame}
+        width={width}
+        height={height}
+        noHeader={!options.showHeader}
+        showTypeIcons={false}
+        resizable
+        sortBy={options.sortBy}
+        timeRange={timeRange}
+        fieldConfig={fieldConfig}
+        structureRev={1}
+        cellHeight={options.cellHeight}
+        disableSanitizeHtml={false}
+        getActions={() => []}
+      />
+    );
+  },
 )
   .useFieldConfig({
-    useCustomConfig: (b: any) => {
-      for (const [k, v] of Object.entries({
-        align: 'auto',
-        cellOptions: { type: 'auto' },
-        inspect: false,
-        width: undefined,
-        minWidth: undefined,
-        filterable: undefined,
-        hidden: undefined,
-        hideFrom: undefined,
-      }))
-        opt(b, k, v);
-    },
-  } as any)
-  .setPanelOptions((b: any) => {
-    opt(b, 'showHeader', true);
-    opt(b, 'cellHeight', 'sm');
-    opt(b, 'sortBy', undefined);
-    opt(b, 'footer', { show: false, reducer: ['sum'] });
-  });
-const text = new PanelPlugin(({ options, replaceVariables }: any) => (
+    useCustomConfig: fields({
+      align: 'auto',
+      cellOptions: { type: 'auto' },
+      inspect: false,
+      width: undefined,
+      minWidth: undefined,
+      filterable: undefined,
+      hidden: undefined,
+      hideFrom: undefined,
+    }),
+  })
+  .setPanelOptions(
+    options({
+      showHeader: true,
+      cellHeight: 'sm',
+      sortBy: undefined,
+      footer: { show: false, reducer: ['sum'] },
+    }),
+  );
+
+const text = new PanelPlugin<TextOptions>(({ options, replaceVariables }: PanelProps<TextOptions>) => (
   <div
     dangerouslySetInnerHTML={{
-      __html: options.mode === 'html' ? options.content : G.renderMarkdown(replaceVariables(options.content ?? '')),
+      __html: options.mode === 'html' ? options.content : renderMarkdown(replaceVariables(options.content ?? '')),
     }}
   />
-)).setPanelOptions((b: any) => {
-  opt(b, 'mode', 'markdown');
-  opt(b, 'content', '');
-});
-for (const [id, plugin] of Object.entries({ timeseries, stat, bargauge, table, text }))
-  sceneUtils.registerRuntimePanelPlugin({ pluginId: id, plugin: plugin as any });
+)).setPanelOptions(options({ mode: 'markdown', content: '' }));
+
+for (const [pluginId, plugin] of Object.entries({ timeseries, stat, bargauge, table, text }))
+  sceneUtils.registerRuntimePanelPlugin({ pluginId, plugin });

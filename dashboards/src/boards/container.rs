@@ -1,4 +1,7 @@
 //! A container: what is known of it, each of its interfaces, its connections, its losses.
+//!
+//! What is by container is not summed: its series are each container's own already, and to group hundreds of them anew for
+//! every step is most of a query's time.
 
 use netmon::metrics::catalog::{
     CONTAINER_CONNTRACK_ENTRIES, CONTAINER_INFO, CONTAINER_INTERFACE_INFO, CONTAINER_IP_NO_ROUTES,
@@ -6,12 +9,13 @@ use netmon::metrics::catalog::{
     CONTAINER_RECEIVE_PACKETS, CONTAINER_RECEIVE_PACKETS_DROPPED, CONTAINER_TCP_ACCEPTS, CONTAINER_TCP_BACKLOG_DROPS,
     CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTIONS, CONTAINER_TCP_CONNECTS, CONTAINER_TCP_LISTEN_OVERFLOWS,
     CONTAINER_TCP_PRUNES, CONTAINER_TCP_RECEIVE_QUEUE_DROPS, CONTAINER_TCP_RESETS_RECEIVED, CONTAINER_TCP_RESETS_SENT,
-    CONTAINER_TRANSMIT_BYTES, CONTAINER_TRANSMIT_ERRORS, CONTAINER_TRANSMIT_PACKETS,
-    CONTAINER_TRANSMIT_PACKETS_DROPPED, CONTAINER_UDP_CHECKSUM_ERRORS, CONTAINER_UDP_NO_PORTS,
-    CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, CONTAINER_UDP_SEND_BUFFER_ERRORS,
+    CONTAINER_TCP_RETRANSMITTED_SEGMENTS, CONTAINER_TCP_SENT_SEGMENTS, CONTAINER_TRANSMIT_BYTES,
+    CONTAINER_TRANSMIT_ERRORS, CONTAINER_TRANSMIT_PACKETS, CONTAINER_TRANSMIT_PACKETS_DROPPED,
+    CONTAINER_UDP_CHECKSUM_ERRORS, CONTAINER_UDP_NO_PORTS, CONTAINER_UDP_RECEIVE_BUFFER_ERRORS,
+    CONTAINER_UDP_SEND_BUFFER_ERRORS,
 };
 
-use super::{CONTAINER, NETWORK, RETRANSMITS, SERVICE, retransmitted, round_trip_times};
+use super::{CONTAINER, NETWORK, RETRANSMITS, SERVICE, again_of_all, round_trip_times};
 use crate::{
     board::{Row, dashboard, uid, values},
     grafana::Dashboard,
@@ -73,8 +77,8 @@ fn identity() -> Row {
 
 fn traffic() -> Row {
     let by = (Network, Interface, Container);
-    let rate = |family| of(family).chosen(Container).rate().sum(by).top(10);
-    let bad = |family| of(family).chosen(Container).rate().sum(by).above(0.0);
+    let rate = |family| of(family).chosen(Container).rate().top(10);
+    let bad = |family| rate(family).above(0.0);
     Row::new("Traffic")
         .panel(8, 9, mirrored(graph(
             "Bytes",
@@ -106,7 +110,12 @@ fn traffic() -> Row {
 
 fn connections() -> Row {
     let by = (Network, Container);
-    let rate = |family| of(family).chosen(Container).rate().sum(by).top(10);
+    let rate = |family| of(family).chosen(Container).rate().top(10);
+    let failed = (Network, Reason, Container);
+    let again = again_of_all(
+        of(CONTAINER_TCP_RETRANSMITTED_SEGMENTS).chosen(Container).rate(),
+        of(CONTAINER_TCP_SENT_SEGMENTS).chosen(Container).rate(),
+    );
     Row::new("Connections")
         .panel(8, 9, graph(
             "Connections made and taken",
@@ -120,7 +129,7 @@ fn connections() -> Row {
             Unit::PerSecond,
             Limits::Above(0.1, 1.0),
             "TCP connections that it could not make. refused: nobody listens there. timeout: nobody answers, look for drops on the way. unreachable: no way there. reset: the other end broke it off. aborted: it gave up first.",
-            vec![of(CONTAINER_TCP_CONNECT_FAILURES).chosen(Container).rate().sum((Network, Reason, Container)).above(0.0).legend((Network, Reason, Container))],
+            vec![of(CONTAINER_TCP_CONNECT_FAILURES).chosen(Container).rate().top(10).above(0.0).legend(failed)],
         ))
         .panel(8, 9, stack(
             "Sockets, by state",
@@ -134,7 +143,7 @@ fn connections() -> Row {
             Unit::Share,
             Limits::Above(RETRANSMITS.0, RETRANSMITS.1),
             "Share of segments that were sent again. Above 1 %: the way loses packets, or the other end is overrun.",
-            vec![retransmitted(|it| it.chosen(Container), by).top(10).legend(by)],
+            vec![again.top(10).legend(by)],
         ))
         .panel(8, 9, graph(
             "Round-trip time",
@@ -153,11 +162,12 @@ fn connections() -> Row {
 }
 
 fn losses() -> Row {
+    let lost = (Network, Reason, Container);
     let sockets = |family, word| {
         of(family)
             .chosen(Container)
             .rate()
-            .sum(Container)
+            .top(10)
             .above(0.0)
             .legend_and(Container, word)
     };
@@ -167,7 +177,7 @@ fn losses() -> Row {
             Unit::PerSecond,
             Limits::Above(1.0, 100.0),
             "Packets that the kernel threw away in its namespace, by the kernel's own reason: the runbook of NetmonPacketDrops says what to do about each. Nothing is drawn while there is none.",
-            vec![of(CONTAINER_PACKET_DROPS).chosen(Container).rate().sum((Network, Reason, Container)).above(0.0).legend((Network, Reason, Container))],
+            vec![of(CONTAINER_PACKET_DROPS).chosen(Container).rate().top(20).above(0.0).legend(lost)],
         ))
         .panel(12, 10, graph(
             "Overruns of sockets",

@@ -1,21 +1,23 @@
 //! What is lost: packets, segments, connections, time, room.
 
 use netmon::metrics::catalog::{
-    CONTAINER_PACKET_DROPS, CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES,
+    CONTAINER_PACKET_DROPS, CONTAINER_QDISC_DROPS, CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES,
     CONTAINER_TCP_LISTEN_OVERFLOWS, CONTAINER_TCP_PRUNES, CONTAINER_TCP_RECEIVE_QUEUE_DROPS,
     CONTAINER_TCP_RESETS_RECEIVED, CONTAINER_TCP_RESETS_SENT, CONTAINER_TCP_ROUND_TRIP_TIME,
     CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, CONTAINER_UDP_SEND_BUFFER_ERRORS, LOAD_BALANCER_PACKET_DROPS,
     NODE_CONNTRACK_DROPS, NODE_CONNTRACK_EARLY_DROPS, NODE_CONNTRACK_ENTRIES, NODE_CONNTRACK_INSERT_FAILURES,
-    NODE_CONNTRACK_LIMIT, NODE_NEIGHBOUR_ENTRIES, NODE_NEIGHBOUR_LIMIT, NODE_NEIGHBOUR_TABLE_FULL, NODE_PACKET_DROPS,
-    NODE_QDISC_BACKLOG, NODE_QDISC_DROPS, NODE_SOFTNET_DROPPED, NODE_SOFTNET_TIMES_SQUEEZED, NODE_SYSCTL,
-    NODE_TCP_LISTEN_OVERFLOWS, NODE_TCP_MEMORY, NODE_UDP_MEMORY, NODE_UDP_RECEIVE_BUFFER_ERRORS, OVERLAY_PACKET_DROPS,
+    NODE_CONNTRACK_LIMIT, NODE_IP_NO_ROUTES, NODE_IP_REASSEMBLY_FAILURES, NODE_NEIGHBOUR_ENTRIES, NODE_NEIGHBOUR_LIMIT,
+    NODE_NEIGHBOUR_TABLE_FULL, NODE_PACKET_DROPS, NODE_QDISC_BACKLOG, NODE_QDISC_DROPS, NODE_SOFTNET_DROPPED,
+    NODE_SOFTNET_TIMES_SQUEEZED, NODE_SYSCTL, NODE_TCP_BACKLOG_DROPS, NODE_TCP_LISTEN_DROPS, NODE_TCP_LISTEN_OVERFLOWS,
+    NODE_TCP_MEMORY, NODE_TCP_PRUNES, NODE_TCP_RECEIVE_QUEUE_DROPS, NODE_UDP_CHECKSUM_ERRORS, NODE_UDP_MEMORY,
+    NODE_UDP_NO_PORTS, NODE_UDP_RECEIVE_BUFFER_ERRORS, NODE_UDP_SEND_BUFFER_ERRORS, OVERLAY_PACKET_DROPS,
     UNATTRIBUTED_DROPS,
 };
 
 use super::{CONTAINER, LOSSES, RETRANSMITS, retransmitted};
 use crate::{
     board::{Row, dashboard, uid},
-    grafana::Dashboard,
+    grafana::{Dashboard, Panel},
     label::{AddressFamily, Cause, Container, Instance, Interface, Name, Network, Reason, Service, Threshold},
     panel::{Limits, Unit, bars, graph, stack, table},
     query::{Window, of},
@@ -173,6 +175,29 @@ fn sockets() -> Row {
                 of(NODE_UDP_RECEIVE_BUFFER_ERRORS).rate().sum(Instance).above(0.0).legend_and(Instance, "node, receive"),
             ],
         ))
+        .panel(24, 8, of_nodes())
+}
+
+/// Of the nodes' own namespaces.
+fn of_nodes() -> Panel {
+    let node = |family, word| of(family).rate().sum(Instance).above(0.0).legend_and(Instance, word);
+    graph(
+        "Sockets of the nodes themselves",
+        Unit::PerSecond,
+        Limits::Above(1.0, 100.0),
+        "The same and more in the nodes' own namespaces, where containers on the host's network are, too. METRICS.md names the setting for each. Nothing is drawn while there is none.",
+        vec![
+            node(NODE_TCP_LISTEN_DROPS, "TCP turned away"),
+            node(NODE_TCP_BACKLOG_DROPS, "TCP backlog"),
+            node(NODE_TCP_RECEIVE_QUEUE_DROPS, "TCP receive queue"),
+            node(NODE_TCP_PRUNES, "TCP prunes"),
+            node(NODE_UDP_SEND_BUFFER_ERRORS, "UDP send"),
+            node(NODE_UDP_CHECKSUM_ERRORS, "UDP checksum"),
+            node(NODE_UDP_NO_PORTS, "UDP to no port"),
+            node(NODE_IP_NO_ROUTES, "no route"),
+            node(NODE_IP_REASSEMBLY_FAILURES, "not put together"),
+        ],
+    )
 }
 
 fn tables() -> Row {
@@ -217,6 +242,7 @@ fn tables() -> Row {
 
 fn queues() -> Row {
     let by = (Instance, Interface);
+    let inside = (Container, Interface);
     let settings = of(NODE_SYSCTL).now().max((Name, Instance));
     Row::new("Queues of the node")
         .panel(8, 9, graph(
@@ -234,7 +260,10 @@ fn queues() -> Row {
             Unit::PerSecond,
             Limits::Above(1.0, 100.0),
             "Packets that a device's queue dropped: the device is slower than what it is given. Nothing is drawn while there is none.",
-            vec![of(NODE_QDISC_DROPS).rate().sum(by).above(0.0).legend(by)],
+            vec![
+                of(NODE_QDISC_DROPS).rate().sum(by).above(0.0).legend(by),
+                of(CONTAINER_QDISC_DROPS).rate().sum(inside).top(5).above(0.0).legend(inside),
+            ],
         ))
         .panel(8, 9, graph(
             "Memory",

@@ -2,9 +2,10 @@
 
 use netmon::metrics::catalog::{
     CONTAINER_INTERFACE_INFO, CONTAINER_RECEIVE_BYTES, CONTAINER_TRANSMIT_BYTES, LOAD_BALANCER_PACKET_DROPS,
-    NETWORK_INFO, NODE_PACKET_DROPS, OVERLAY_CLEARTEXT_PACKETS, OVERLAY_ESP_RECEIVE_BYTES, OVERLAY_ESP_TRANSMIT_BYTES,
-    OVERLAY_PACKET_DROPS, OVERLAY_RECEIVE_BYTES, OVERLAY_RECEIVE_PACKETS, OVERLAY_TRANSMIT_BYTES,
-    OVERLAY_TRANSMIT_PACKETS, VXLAN_RECEIVE_ERRORS, VXLAN_RECEIVE_PACKETS_DROPPED, VXLAN_TRANSMIT_ERRORS,
+    NETWORK_INFO, NODE_PACKET_DROPS, NODE_XFRM_ERRORS, OVERLAY_CLEARTEXT_PACKETS, OVERLAY_ESP_RECEIVE_BYTES,
+    OVERLAY_ESP_TRANSMIT_BYTES, OVERLAY_MTU, OVERLAY_OVERHEAD, OVERLAY_PACKET_DROPS, OVERLAY_RECEIVE_BYTES,
+    OVERLAY_RECEIVE_PACKETS, OVERLAY_TRANSMIT_BYTES, OVERLAY_TRANSMIT_PACKETS, UNDERLAY_MTU, VXLAN_RECEIVE_BYTES,
+    VXLAN_RECEIVE_ERRORS, VXLAN_RECEIVE_PACKETS_DROPPED, VXLAN_TRANSMIT_BYTES, VXLAN_TRANSMIT_ERRORS,
     VXLAN_TRANSMIT_PACKETS_DROPPED,
 };
 
@@ -45,6 +46,7 @@ fn networks() -> Row {
         .top(10);
     let members = of(CONTAINER_INTERFACE_INFO)
         .chosen(Network)
+        .is_not(Network, "")
         .now()
         .count((Container, Network))
         .count(Network);
@@ -90,22 +92,41 @@ fn networks() -> Row {
 fn pairs() -> Row {
     let by = (Network, Instance, Peer);
     let rate = |family| of(family).chosen(Network).chosen(Peer).rate().sum(by);
+    let inner = |family| of(family).chosen(Network).rate().sum(Network).top(10);
+    let place = (Network, Instance);
+    let packet = of(OVERLAY_MTU).chosen(Network).now().max(place);
+    let added = of(OVERLAY_OVERHEAD).chosen(Network).now().max(place);
+    // Several ways to other nodes: the narrowest, which is the one that can be too narrow.
+    let missing = packet
+        .clone()
+        .plus(added.clone())
+        .less_one(Instance, of(UNDERLAY_MTU).now().min(Instance));
     Row::new("Between nodes")
-        .panel(12, 9, graph(
+        .panel(8, 9, mirrored(graph(
+            "Bytes, by network",
+            Unit::BytesPerSecond,
+            Limits::None,
+            "What nodes receive from others (up) and send to others (down) on the network, encrypted or not, without outer headers. What one node sends another receives: if the two differ, packets are lost in between.",
+            vec![
+                inner(VXLAN_RECEIVE_BYTES).legend_and(Network, "received"),
+                inner(VXLAN_TRANSMIT_BYTES).legend_and(Network, "sent"),
+            ],
+        ), "/^sent:/"))
+        .panel(8, 9, graph(
             "Sent to other nodes",
             Unit::BytesPerSecond,
             Limits::None,
             "By network, node and other node, outer headers included. Encrypted networks are below.",
             vec![rate(OVERLAY_TRANSMIT_BYTES).top(10).legend(by)],
         ))
-        .panel(12, 9, graph(
+        .panel(8, 9, graph(
             "Received from other nodes",
             Unit::BytesPerSecond,
             Limits::None,
             "By network, node and other node, outer headers included. Much less than the other node sends here: packets are lost between the two.",
             vec![rate(OVERLAY_RECEIVE_BYTES).top(10).legend(by)],
         ))
-        .panel(24, 9, table(
+        .panel(14, 9, table(
             "Node by node",
             "Each way from a node to another, by network. Packets sent and none received: the other node does not answer: is UDP port 4789 open in both directions, does the other node know this network? (runbook of NetmonOverlayOneWay)",
             by,
@@ -115,7 +136,19 @@ fn pairs() -> Row {
         .column("Received", Unit::BytesPerSecond, Limits::None, &rate(OVERLAY_RECEIVE_BYTES))
         .column("Packets sent", Unit::PacketsPerSecond, Limits::None, &rate(OVERLAY_TRANSMIT_PACKETS))
         .column("Packets received", Unit::PacketsPerSecond, Limits::None, &rate(OVERLAY_RECEIVE_PACKETS))
+        .width("Packets sent", 105)
+        .width("Packets received", 130)
         .in_order("Network"))
+        .panel(10, 9, table(
+            "Do the largest packets fit?",
+            "How large containers' packets may be, what is put around them on the way to another node, and what is then left of the MTU of the device that leads there. Less than 0: large packets are lost while small ones pass (runbook of NetmonOverlayMtu).",
+            place,
+            ["Network", "Node"],
+        )
+        .column("Largest", Unit::PacketBytes, Limits::None, &packet)
+        .column("Added", Unit::PacketBytes, Limits::None, &added)
+        .column("Left", Unit::PacketBytes, Limits::Below(0.0), &missing.times(-1.0))
+        .in_order("Left"))
 }
 
 fn encryption() -> Row {
@@ -128,15 +161,16 @@ fn encryption() -> Row {
         .chosen(Peer)
         .seen(Window::Shown)
         .sum(leaks);
+    let errors = (Reason, Instance);
     Row::new("Encryption")
-        .panel(12, 8, mirrored(graph(
+        .panel(8, 8, mirrored(graph(
             "Encrypted, by node",
             Unit::BytesPerSecond,
             Limits::None,
             "ESP that a node receives from (up) and sends to (down) another. Which network's cannot be seen. No data: no encrypted network reaches another node.",
             vec![received.legend_and(by, "received"), sent.legend_and(by, "sent")],
         ), "/^sent:/"))
-        .panel(12, 8, table(
+        .panel(8, 8, table(
             "In the clear",
             "Packets of encrypted networks that anybody between the nodes can read, in the time that is shown. Anything but 0: see the runbook of NetmonCleartext. No rows: no network here is encrypted.",
             leaks,
@@ -144,6 +178,13 @@ fn encryption() -> Row {
         )
         .column("Packets", Unit::Count, Limits::Zero, &clear)
         .sorted("Packets"))
+        .panel(8, 8, graph(
+            "Encryption that fails",
+            Unit::PerSecond,
+            Limits::Above(0.1, 10.0),
+            "Packets that a node threw away because something was wrong with their encryption, by the kernel's own reason: the runbook of NetmonEncryptionErrors says what to do about each. Nothing is drawn while there is none.",
+            vec![of(NODE_XFRM_ERRORS).rate().sum(errors).above(0.0).legend(errors)],
+        ))
 }
 
 fn losses() -> Row {

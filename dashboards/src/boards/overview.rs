@@ -42,10 +42,7 @@ fn missing() -> Row {
     let pending = of(CONTAINERS).is(State, "pending").now().sum(());
     let limited = of(SERIES_LIMITED).now().sum(());
     let full = of(BPF_MAP_UPDATE_FAILURES).increase(Window::Shown).sum(());
-    let bare = of(ATTACH_FAILURES)
-        .seen(Window::Shown)
-        .sum(())
-        .or(none_if_looked("traffic"));
+    let bare = of(ATTACH_FAILURES).seen(Window::Shown).sum(());
     Row::new("Is anything missing?")
         .panel(4, 4, stat(
             "Nodes without netmon",

@@ -2,11 +2,11 @@
 
 use netmon::metrics::catalog::{
     ATTACH_FAILURES, BPF_MAP_ENTRIES, BPF_MAP_MAX_ENTRIES, BPF_MAP_UPDATE_FAILURES, CONTAINERS, DOCKER_UP,
-    SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED,
+    SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS,
 };
 
 use super::{
-    Group,
+    Group, Rule,
     Severity::{Critical, Info, Warning},
     alert,
 };
@@ -18,103 +18,126 @@ use crate::{
 const RUNBOOK: &str = "health";
 
 pub(super) fn group() -> anyhow::Result<Group> {
+    let mut rules = blind()?;
+    rules.extend(in_part()?);
+    Ok(Group {
+        name: "netmon-health".to_owned(),
+        rules,
+    })
+}
+
+/// A node, an engine, a collector, a container is not seen at all.
+fn blind() -> anyhow::Result<Vec<Rule>> {
+    Ok(vec![
+        // An update of the service stops and starts each node's netmon: less than five minutes.
+        alert(
+            RUNBOOK,
+            "NetmonDown",
+            Warning,
+            "5m",
+            &up().exactly(0.0),
+            "Prometheus cannot scrape a node's netmon.",
+            "Nothing is known of the network of {instance}: its netmon does not answer.",
+        )?,
+        // A target that is not there has no `up` that could be 0.
+        alert(
+            RUNBOOK,
+            "NetmonMissing",
+            Critical,
+            "5m",
+            &up().absent(),
+            "Prometheus scrapes no netmon at all.",
+            "There is no target of the job netmon: all other alerts of netmon are silent, whatever happens.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonBlind",
+            Warning,
+            "10m",
+            &of(SCRAPE_COLLECTOR_SUCCESS)
+                .now()
+                .max((Job, Instance, Collector))
+                .exactly(0.0),
+            "A collector of netmon does not give everything it should.",
+            "The collector {collector} on {instance} leaves something out; netmon's log says what and why.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonEngineSilent",
+            Warning,
+            "5m",
+            &of(DOCKER_UP).now().max((Job, Instance)).exactly(0.0),
+            "A Docker engine does not answer netmon.",
+            "New containers on {instance} have no names and are not shown until its engine answers.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonContainersPending",
+            Warning,
+            "10m",
+            &of(CONTAINERS)
+                .is(State, "pending")
+                .now()
+                .max((Job, Instance))
+                .above(0.0),
+            "netmon does not find the interfaces of some containers.",
+            "{value} containers on {instance} are not counted: netmon does not find their interfaces.",
+        )?,
+    ])
+}
+
+/// What is seen is not all there is, or not with what it should be.
+fn in_part() -> anyhow::Result<Vec<Rule>> {
     let map = (Job, Instance, Map);
     let fill = of(BPF_MAP_ENTRIES)
         .now()
         .max(map)
         .per(of(BPF_MAP_MAX_ENTRIES).now().max(map).above(0.0));
-    Ok(Group {
-        name: "netmon-health".to_owned(),
-        rules: vec![
-            // An update of the service stops and starts each node's netmon: less than five minutes.
-            alert(
-                RUNBOOK,
-                "NetmonDown",
-                Warning,
-                "5m",
-                &up().exactly(0.0),
-                "Prometheus cannot scrape a node's netmon.",
-                "Nothing is known of the network of {instance}: its netmon does not answer.",
-            )?,
-            // A target that is not there has no `up` that could be 0.
-            alert(
-                RUNBOOK,
-                "NetmonMissing",
-                Critical,
-                "5m",
-                &up().absent(),
-                "Prometheus scrapes no netmon at all.",
-                "There is no target of the job netmon: all other alerts of netmon are silent, whatever happens.",
-            )?,
-            alert(
-                RUNBOOK,
-                "NetmonBlind",
-                Warning,
-                "10m",
-                &of(SCRAPE_COLLECTOR_SUCCESS)
-                    .now()
-                    .max((Job, Instance, Collector))
-                    .exactly(0.0),
-                "A collector of netmon does not give everything it should.",
-                "The collector {collector} on {instance} leaves something out; netmon's log says what and why.",
-            )?,
-            alert(
-                RUNBOOK,
-                "NetmonEngineSilent",
-                Warning,
-                "5m",
-                &of(DOCKER_UP).now().max((Job, Instance)).exactly(0.0),
-                "A Docker engine does not answer netmon.",
-                "New containers on {instance} have no names and are not shown until its engine answers.",
-            )?,
-            alert(
-                RUNBOOK,
-                "NetmonContainersPending",
-                Warning,
-                "10m",
-                &of(CONTAINERS)
-                    .is(State, "pending")
-                    .now()
-                    .max((Job, Instance))
-                    .above(0.0),
-                "netmon does not find the interfaces of some containers.",
-                "{value} containers on {instance} are not counted: netmon does not find their interfaces.",
-            )?,
-            // A reason appears with its first interface.
-            alert(
-                RUNBOOK,
-                "NetmonAttachFailures",
-                Info,
-                "0m",
-                &of(ATTACH_FAILURES)
-                    .seen(Window::Of("15m"))
-                    .sum((Job, Instance, Reason))
-                    .above(0.0),
-                "Interfaces stay without kernel programs.",
-                "On {instance} {value} interfaces stayed without kernel programs ({reason}): they have packets and bytes, but no segments.",
-            )?,
-            alert(
-                RUNBOOK,
-                "NetmonMapFull",
-                Warning,
-                "5m",
-                &of(BPF_MAP_UPDATE_FAILURES)
-                    .increase(Window::Of("15m"))
-                    .sum(map)
-                    .above(0.0)
-                    .or(fill.above(0.9)),
-                "A kernel map of netmon's is full, or nearly.",
-                "The map {map} on {instance} has no room, or will soon have none: what does not fit is not counted.",
-            )?,
-            alert(
-                RUNBOOK,
-                "NetmonSeriesLimited",
-                Warning,
-                "15m",
-                &of(SERIES_LIMITED).now().max((Job, Instance, Collector)).above(0.0),
-                "netmon sums series up to keep within a limit.",
-                "The collector {collector} on {instance} shows some things as one sum, (over the limit): netmon_over_limit says how many, and of which limit.",
-            )?,
-        ],
-    })
+    Ok(vec![
+        // One that is gone is no loss to anybody. netmon may start with a failure, before the first scrape.
+        alert(
+            RUNBOOK,
+            "NetmonAttachFailures",
+            Info,
+            "0m",
+            &of(ATTACH_FAILURES)
+                .is_not(Reason, "gone")
+                .seen(Window::Of("15m"))
+                .sum((Job, Instance, Reason))
+                .above(0.0),
+            "Interfaces stay without kernel programs.",
+            "On {instance} {value} interfaces stayed without kernel programs ({reason}): they have packets and bytes, but no segments.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonMapFull",
+            Warning,
+            "5m",
+            &of(BPF_MAP_UPDATE_FAILURES)
+                .increase(Window::Of("15m"))
+                .sum(map)
+                .above(0.0)
+                .or(fill.above(0.9)),
+            "A kernel map of netmon's is full, or nearly.",
+            "The map {map} on {instance} has no room, or will soon have none: what does not fit is not counted.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonSeriesLimited",
+            Warning,
+            "15m",
+            &of(SERIES_LIMITED).now().max((Job, Instance, Collector)).above(0.0),
+            "netmon sums series up to keep within a limit.",
+            "The collector {collector} on {instance} shows some things as one sum, (over the limit): netmon_over_limit says how many, and of which limit.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonWebConfigNotLoaded",
+            Warning,
+            "5m",
+            &of(WEB_CONFIG_SUCCESS).now().max((Job, Instance)).exactly(0.0),
+            "netmon goes on with an older web configuration than the one in its file.",
+            "netmon on {instance} cannot use what its web configuration says now: certificates and passwords are still the older ones.",
+        )?,
+    ])
 }

@@ -2,8 +2,9 @@
 
 use netmon::metrics::{
     catalog::{
-        LOAD_BALANCER_PACKET_DROPS, OVERLAY_CLEARTEXT_PACKETS, OVERLAY_ESP_RECEIVE_PACKETS,
-        OVERLAY_ESP_TRANSMIT_PACKETS, OVERLAY_PACKET_DROPS, OVERLAY_RECEIVE_PACKETS, OVERLAY_TRANSMIT_PACKETS,
+        LOAD_BALANCER_PACKET_DROPS, NETWORK_INFO, NODE_XFRM_ERRORS, OVERLAY_CLEARTEXT_PACKETS,
+        OVERLAY_ESP_RECEIVE_PACKETS, OVERLAY_ESP_TRANSMIT_PACKETS, OVERLAY_MTU, OVERLAY_OVERHEAD, OVERLAY_PACKET_DROPS,
+        OVERLAY_RECEIVE_PACKETS, OVERLAY_TRANSMIT_PACKETS, UNDERLAY_MTU,
     },
     labels::LabelSet,
     value::Counter,
@@ -15,7 +16,7 @@ use super::{
     alert,
 };
 use crate::{
-    label::{Direction, Instance, Job, Labels, Network, Peer, Reason},
+    label::{Direction, Encrypted, Instance, Job, Labels, Network, Peer, Reason},
     query::{Selection, Vector, Window, of},
 };
 
@@ -65,6 +66,24 @@ pub(super) fn group() -> anyhow::Result<Group> {
             )?,
             alert(
                 RUNBOOK,
+                "NetmonEncryptionErrors",
+                Warning,
+                "5m",
+                &encryption_errors(),
+                "A node throws encrypted packets away.",
+                "{instance} threw away {value} packets within ten minutes because something was wrong with their encryption: {reason}.",
+            )?,
+            alert(
+                RUNBOOK,
+                "NetmonOverlayMtu",
+                Warning,
+                "5m",
+                &too_large(),
+                "The largest packets of an overlay network do not fit between the nodes.",
+                "The largest packets of network {network} are {value} bytes too large for the device of {instance} that leads to other nodes: small packets pass, large ones may be lost.",
+            )?,
+            alert(
+                RUNBOOK,
                 "NetmonOverlayDrops",
                 Warning,
                 "5m",
@@ -83,6 +102,25 @@ pub(super) fn group() -> anyhow::Result<Group> {
             )?,
         ],
     })
+}
+
+/// Packets lost for their encryption, where there is a network that is to be encrypted: else it is somebody else's.
+/// Some are lost while the Swarm's keys change.
+fn encryption_errors() -> Vector<(Job, Instance, Reason)> {
+    let encrypted = of(NETWORK_INFO).is(Encrypted, "true").now();
+    of(NODE_XFRM_ERRORS)
+        .increase(Window::Of("10m"))
+        .sum((Job, Instance, Reason))
+        .above(10.0)
+        .and((Job, Instance), encrypted)
+}
+
+/// By how much the largest packets exceed what the narrowest way to another node takes.
+fn too_large() -> Vector<(Job, Instance, Network)> {
+    let by = (Job, Instance, Network);
+    let size = of(OVERLAY_MTU).now().max(by).plus(of(OVERLAY_OVERHEAD).now().max(by));
+    size.less_one((Job, Instance), of(UNDERLAY_MTU).now().min((Job, Instance)))
+        .above(0.0)
 }
 
 /// What is sent where nothing comes back.

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::model::{
     counters::{Directions, Traffic},
-    snapshot::ProgramRow,
+    snapshot::{AttachFailure, ProgramRow},
 };
 
 /// The programs, as built with this daemon.
@@ -66,14 +66,14 @@ pub enum AttachError {
 }
 
 impl AttachError {
-    /// A short word for a metric's label.
+    /// What it is counted as.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub const fn reason(&self) -> AttachFailure {
         match self {
-            Self::Full => "full",
-            Self::Gone { .. } => "gone",
-            Self::Load { .. } => "load",
-            Self::Attach { .. } => "attach",
+            Self::Full => AttachFailure::Full,
+            Self::Gone { .. } => AttachFailure::Gone,
+            Self::Load { .. } => AttachFailure::Load,
+            Self::Attach { .. } => AttachFailure::Attach,
         }
     }
 }

@@ -60,11 +60,15 @@ fn encode_docker(page: &mut Page<'_>, docker: &DockerHealth) -> fmt::Result {
 fn encode_attach(page: &mut Page<'_>, attach: &AttachHealth) -> fmt::Result {
     let AttachHealth { delay, failures } = attach;
     catalog::ATTACH_DELAY.encode_value(page, delay)?;
-    let failures = Rows::new(
-        failures
-            .iter()
-            .map(|(reason, count)| (Reason { reason }.block(), *count)),
-    );
+    let failures = Rows::new(failures.iter().map(|(reason, count)| {
+        (
+            Reason {
+                reason: reason.as_str(),
+            }
+            .block(),
+            *count,
+        )
+    }));
     catalog::ATTACH_FAILURES.encode(page, failures.each(|count| *count))
 }
 

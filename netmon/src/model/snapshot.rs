@@ -390,7 +390,49 @@ pub struct AttachHealth {
     /// Time from an interface's first sight to programs on it.
     pub delay: Histogram,
     /// Interfaces that stayed without programs, by reason.
-    pub failures: BTreeMap<&'static str, u64>,
+    pub failures: BTreeMap<AttachFailure, u64>,
+}
+
+/// Why an interface stayed without programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AttachFailure {
+    /// The kernel did not attach them.
+    Attach,
+    /// Somebody took them off.
+    Detached,
+    /// No slot is left.
+    Full,
+    /// The interface went while it was to get them.
+    Gone,
+    /// The kernel did not take them.
+    Load,
+    /// Its container has more interfaces than are watched.
+    TooManyDevices,
+}
+
+impl AttachFailure {
+    /// Every reason, in the order of the metrics.
+    pub const ALL: [Self; 6] = [
+        Self::Attach,
+        Self::Detached,
+        Self::Full,
+        Self::Gone,
+        Self::Load,
+        Self::TooManyDevices,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attach => "attach",
+            Self::Detached => "detached",
+            Self::Full => "full",
+            Self::Gone => "gone",
+            Self::Load => "load",
+            Self::TooManyDevices => "too_many_devices",
+        }
+    }
 }
 
 /// Who asks for pages.

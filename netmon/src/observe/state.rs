@@ -34,7 +34,7 @@ use crate::{
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{ContainerId, Inventory},
         ledger::Ledger,
-        snapshot::{AttachHealth, Histogram},
+        snapshot::{AttachFailure, AttachHealth, Histogram},
     },
     netns::{
         discover::{Listing, NetnsFile, Role},
@@ -130,7 +130,7 @@ impl State {
             underlay: BTreeSet::new(),
             attach: AttachHealth {
                 delay: Histogram::new(&DELAY_BOUNDS),
-                failures: BTreeMap::new(),
+                failures: AttachFailure::ALL.map(|reason| (reason, 0)).into(),
             },
         }
     }
@@ -300,7 +300,7 @@ impl State {
             // Each is refused at every look: those count that were not refused before.
             let before = std::mem::replace(&mut namespace.refused, refused);
             if refused > before {
-                *self.attach.failures.entry("too_many_devices").or_default() += refused - before;
+                *self.attach.failures.entry(AttachFailure::TooManyDevices).or_default() += refused - before;
             }
         }
         for id in missing {
@@ -469,7 +469,7 @@ impl State {
     /// what is left of the old.
     pub fn bared(&mut self, id: InterfaceId) -> Option<Attachment> {
         let interface = self.interfaces.get_mut(&id)?;
-        *self.attach.failures.entry("detached").or_default() += 1;
+        *self.attach.failures.entry(AttachFailure::Detached).or_default() += 1;
         interface.bare()
     }
 

@@ -87,15 +87,16 @@ impl Underlay {
             let _file = traveller.enter(&node)?;
             let mut client = Client::open()?;
             let devices = client.devices()?;
-            let wanted = ways(&ends, &devices, &mut client)?;
+            let leading = ways(&ends, &mut client)?;
+            let wanted = leading.iter().copied().chain(own(&ends, &devices)).collect();
             if let Some(overlay) = &mut *overlay.lock() {
-                attach(overlay, &devices, &wanted, port)?;
+                attach(overlay, &devices, &outermost(&wanted, &devices), port)?;
             }
-            Ok(wanted)
+            Ok(outermost(&leading, &devices))
         });
         let failed = match tended {
-            Ok(Ok(wanted)) => {
-                shared.lock().underlay = wanted;
+            Ok(Ok(leading)) => {
+                shared.lock().underlay = leading;
                 None
             }
             Ok(Err(error)) => Some(error),
@@ -155,14 +156,18 @@ fn node_file(state: &State) -> Option<PathBuf> {
 }
 
 /// The devices that lead to other nodes.
-fn ways(ends: &Ends, devices: &[Device], client: &mut Client) -> Result<BTreeSet<u32>, NetlinkError> {
-    let mut wanted: BTreeSet<u32> = BTreeSet::new();
+fn ways(ends: &Ends, client: &mut Client) -> Result<BTreeSet<u32>, NetlinkError> {
+    let mut ways = BTreeSet::new();
     for remote in &ends.remotes {
-        wanted.extend(client.way_to(*remote)?);
+        ways.extend(client.way_to(*remote)?);
     }
+    Ok(ways)
+}
+
+/// The device with the node's own address. A Swarm that has another one for its data need not send anything through it.
+fn own(ends: &Ends, devices: &[Device]) -> Option<u32> {
     let is_own = |device: &&Device| ends.node.is_some_and(|own| device.addresses.contains(&own));
-    wanted.extend(devices.iter().find(is_own).map(|device| device.ifindex));
-    Ok(outermost(&wanted, devices))
+    devices.iter().find(is_own).map(|device| device.ifindex)
 }
 
 /// Of these devices those that are no part of another of them. Nothing leads out through loopback.

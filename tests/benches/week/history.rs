@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{BufWriter, Write as _},
     path::Path,
     time::Duration,
@@ -15,17 +16,19 @@ const NODES: u32 = 3;
 /// Copies of each container on the page.
 const COPIES: u32 = 8;
 /// Seconds between two scrapes.
-const INTERVAL: u64 = 15;
+pub(crate) const INTERVAL: u64 = 15;
 /// What promtool writes at once, and Prometheus keeps in one block to begin with.
 const BLOCK: u64 = 2 * 3600;
 
 /// A family, and its series with how fast they rise.
+#[derive(Debug)]
 struct Family {
     /// The comment that says what type it has.
     kind: String,
     series: Vec<Series>,
 }
 
+#[derive(Debug)]
 struct Series {
     /// Name and labels.
     name: String,
@@ -68,16 +71,23 @@ impl History {
         self.0.iter().map(|family| family.series.len()).sum()
     }
 
-    #[expect(
-        clippy::unused_self,
-        reason = "all histories have the same, and whoever asks has one"
-    )]
-    pub(crate) fn interval(&self) -> u64 {
-        INTERVAL
-    }
-
-    /// Writes what ends before `now` into the `data` of that folder, and gives its end.
+    /// Writes what ended before `now` into the `data` of that folder, and gives its end; or leaves what was written there
+    /// for an earlier run, if it would be the same but for the time: to write takes longer than all queries.
     pub(crate) fn write(&self, folder: &Path, now: u64, length: Duration) -> anyhow::Result<u64> {
+        let written = folder.join("written");
+        let mut what = DefaultHasher::new();
+        format!("{:?} {length:?} {BLOCK} {INTERVAL}", self.0).hash(&mut what);
+        let what = what.finish().to_string();
+        if let Ok(earlier) = fs::read_to_string(&written)
+            && let Some((end, earlier)) = earlier.split_once('\n')
+            && earlier == what
+        {
+            return Ok(end.parse()?);
+        }
+        if folder.exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+        }
+        fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let end = now / BLOCK * BLOCK;
         let begin = end - length.as_secs();
         let file = folder.join("history.om");
@@ -87,7 +97,9 @@ impl History {
             promtool(folder, &["tsdb", "create-blocks-from", "openmetrics", "-q"], output)?;
         }
         fs::remove_file(file)?;
-        Ok(end - INTERVAL)
+        let last = end - INTERVAL;
+        fs::write(written, format!("{last}\n{what}"))?;
+        Ok(last)
     }
 
     /// A block in promtool's language: families one after the other, of each series every scrape.

@@ -233,6 +233,36 @@ fn how_large_packets_may_be_is_what_the_devices_say() -> anyhow::Result<()> {
     looks(1400, 1480)
 }
 
+/// A Swarm that has another way for its data (`--data-path-addr`) sends no packet of an overlay through the device with
+/// the node's address, however narrow it is.
+#[test]
+fn only_devices_that_lead_to_other_nodes_bound_how_large_packets_may_be() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let info = r#"{"Name":"demo","ServerVersion":"28.0.0","Swarm":{"NodeID":"n","NodeAddr":"10.99.0.1"}}"#;
+    world.engine.answer("/info", info.as_bytes());
+    world.sees_node = true;
+    let (_a, _b) = world.pair(Cable::Vxlan)?;
+    let node = world.node()?;
+    node.run("ip link add swarm0 mtu 1300 type veth peer name swarm1")?;
+    node.run("ip addr add 10.99.0.1/24 dev swarm0")?;
+    node.run("ip link set swarm0 up")?;
+    let netmon = world.netmon(&[])?;
+    until("what passes both devices to be counted", || {
+        for device in ["swarm0", "under0"] {
+            let line = format!("what passes between nodes is counted here device={device}");
+            ensure!(netmon.log().contains(&line), "{line}: {}", netmon.log());
+        }
+        Ok(())
+    })?;
+    let page = netmon.page()?;
+    let sizes = page.all("netmon_underlay_mtu_bytes", &[]);
+    ensure!(
+        sizes.len() == 1 && sizes[0].labels["interface"] == "under0" && sizes[0].value == 1500.0,
+        "{sizes:?}"
+    );
+    Ok(())
+}
+
 #[test]
 fn other_nodes_and_what_is_on_them_are_named() -> anyhow::Result<()> {
     let mut world = World::new()?;

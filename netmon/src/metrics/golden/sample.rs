@@ -14,10 +14,10 @@ use crate::model::{
     place::Cause,
     protocols::Losses,
     snapshot::{
-        AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth, DropRow,
-        DropRows, EncryptedRow, Health, Histogram, HttpHealth, InterfaceRow, LimitHealth, MapRow, MemberRow,
-        MemberRows, OverlayNetworkRow, OverlayRow, OverlayRows, PeerRow, ProcessHealth, ProgramRow, QueueRow,
-        ServiceRow, Snapshot, SocketRows, TcpRow, UnattributedRow, UnderlayRow, VirtualAddressRow, VxlanRow,
+        AttachFailure, AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState,
+        DockerHealth, DropRow, DropRows, EncryptedRow, Health, Histogram, HttpHealth, InterfaceRow, LimitHealth,
+        MapRow, MemberRow, MemberRows, OverlayNetworkRow, OverlayRow, OverlayRows, PeerRow, ProcessHealth, ProgramRow,
+        QueueRow, ServiceRow, Snapshot, SocketRows, TcpRow, UnattributedRow, UnderlayRow, VirtualAddressRow, VxlanRow,
     },
     tcp::{Events, Segments},
 };
@@ -433,7 +433,7 @@ fn health() -> Health {
         },
         attach: AttachHealth {
             delay,
-            failures: BTreeMap::from([("permission", 0), ("unsupported", 2)]),
+            failures: BTreeMap::from([(AttachFailure::Full, 2), (AttachFailure::Load, 0)]),
         },
         programs: vec![
             program("traffic_ingress", "ingress"),

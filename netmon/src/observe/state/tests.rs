@@ -12,6 +12,8 @@ use crate::{
         counters::{DeviceCounters, Directions},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
+        snapshot::AttachFailure,
+        snapshot::AttachFailure,
     },
     netns::{
         discover::{Listing, NetnsFile, Role},
@@ -290,7 +292,7 @@ fn a_container_cannot_crowd_out_others_with_devices_of_its_own_making() {
         .collect();
     state.looked(&file("aaaaaaaaaaaa", 1), NetnsId(100), devices, now);
     assert_eq!(state.interfaces().count(), super::DEVICES_PER_NAMESPACE);
-    assert!(state.attach_health().failures["too_many_devices"] > 0);
+    assert!(state.attach_health().failures[&AttachFailure::TooManyDevices] > 0);
 }
 
 /// How old an interface has to be to get programs.
@@ -366,7 +368,7 @@ fn the_engines_device_is_watched_behind_thousands_of_the_containers_own() {
     for _ in 0..3 {
         state.looked(&file, netns, devices.clone(), now);
     }
-    let refused = |state: &State| state.attach_health().failures["too_many_devices"];
+    let refused = |state: &State| state.attach_health().failures[&AttachFailure::TooManyDevices];
     assert_eq!(refused(&state), 2000 - super::DEVICES_PER_NAMESPACE as u64, "each once");
     devices.push(device(5000, "eth1"));
     state.looked(&file, netns, devices, now);
