@@ -150,10 +150,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         overlay,
         collectors,
         retired: Mutex::default(),
-        limits: Mutex::new(Limits::new(Caps {
-            series: config.series,
-            container_series: config.container_series,
-        })),
+        limits: Mutex::new(limits(&config)),
     });
     let page = Arc::new(Page {
         reader: Reader::start(Arc::clone(&sources)).map_err(no_thread)?,
@@ -222,6 +219,13 @@ fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
         );
     }
     loaded
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits::new(Caps {
+        series: config.series,
+        container_series: config.container_series,
+    })
 }
 
 fn no_thread(source: io::Error) -> AppError {

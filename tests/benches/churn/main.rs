@@ -10,6 +10,7 @@ mod report;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path::PathBuf,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -53,57 +54,134 @@ struct Most {
 }
 
 fn main() -> anyhow::Result<()> {
-    let scratch = Scratch::new()?;
-    for folder in ["netns", "others"] {
-        std::fs::create_dir(scratch.path().join(folder))?;
-    }
-    let engine = FakeEngine::start(scratch.path())?;
-    engine.network(Network {
-        name: "net".to_owned(),
-        driver: "bridge".to_owned(),
-        subnet: "10.77.0.0/16".to_owned(),
-        ..Network::default()
-    });
-    let bridge = Netns::new(&scratch.path().join("others"), "bridge")?;
-    bridge.run("ip link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
-    bridge.run("ip addr add 10.77.0.1/16 dev br0")?;
-    bridge.run("ip link set br0 up")?;
-    let folder = scratch.path().join("netns");
+    let ground = Ground::new()?;
     let netmon = Netmon::start(&[
-        engine.flag(),
-        format!("--docker.netns-dir={}", folder.display()),
+        ground.engine.flag(),
+        format!("--docker.netns-dir={}", ground.folder.display()),
         format!("--limit.series={SERIES}"),
         format!("--container.linger={}s", LINGER.as_secs()),
     ])?;
     netmon.wait_ready()?;
-    let (before, memory, descriptors) = (netmon.page()?, netmon.memory()?, netmon.descriptors()?);
-    let processor = netmon.processor_time()?;
+    let before = Before {
+        page: netmon.page()?,
+        memory: netmon.memory()?,
+        descriptors: netmon.descriptors()?,
+    };
+    let mut report = Report::default();
+    churn(&mut report, &ground, &netmon, &before)?;
+    aftermath(&mut report, &netmon, &before)?;
+    print!("{report}");
+    // cargo runs benchmarks in the package's folder.
+    report.write("../target/bench-churn.jsonl".as_ref())?;
+    report.verdict()
+}
 
-    let begin = Instant::now();
-    let (next, counted, living) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(WORKERS));
-    let most = thread::scope(|scope| -> anyhow::Result<Most> {
-        let work = || -> anyhow::Result<()> {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= CONTAINERS {
-                    return Ok(());
-                }
-                let packets = live(&engine, &bridge, &folder, number)?;
-                counted.fetch_add(packets, Ordering::Relaxed);
-            }
+/// Where containers come and go.
+struct Ground {
+    // Dropped in this order: namespaces before the folder that they are mounted in.
+    engine: FakeEngine,
+    bridge: Netns,
+    folder: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Ground {
+    fn new() -> anyhow::Result<Self> {
+        let scratch = Scratch::new()?;
+        for folder in ["netns", "others"] {
+            std::fs::create_dir(scratch.path().join(folder))?;
+        }
+        let engine = FakeEngine::start(scratch.path())?;
+        engine.network(Network {
+            name: "net".to_owned(),
+            driver: "bridge".to_owned(),
+            subnet: "10.77.0.0/16".to_owned(),
+            ..Network::default()
+        });
+        let bridge = Netns::new(&scratch.path().join("others"), "bridge")?;
+        bridge.run("ip link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
+        bridge.run("ip addr add 10.77.0.1/16 dev br0")?;
+        bridge.run("ip link set br0 up")?;
+        Ok(Self {
+            engine,
+            bridge,
+            folder: scratch.path().join("netns"),
+            _scratch: scratch,
+        })
+    }
+
+    /// A container that sends a few datagrams and ends. Gives what its device had sent.
+    fn live(&self, number: usize) -> anyhow::Result<u64> {
+        let Self {
+            engine, bridge, folder, ..
+        } = self;
+        let name = format!("jobs.{number}");
+        let netns = Netns::new(folder, &format!("eeeeeeee{number:04}"))?;
+        let address = format!("10.77.{}.{}", number / 250 + 1, number % 250 + 1);
+        bridge.run(&format!(
+            "ip link add j{number} master br0 up type veth peer name {DEVICE} netns {}",
+            netns.path().display()
+        ))?;
+        netns.run(&format!("ip addr add {address}/16 dev {DEVICE}"))?;
+        netns.run(&format!("ip link set {DEVICE} up"))?;
+        let container = Container {
+            name: name.clone(),
+            sandbox: netns.path().to_path_buf(),
+            labels: BTreeMap::from([("com.docker.swarm.service.name".to_owned(), "jobs".to_owned())]),
+            network_mode: "default".to_owned(),
+            endpoints: vec![Endpoint {
+                network: "net".to_owned(),
+                mac: netns.mac(DEVICE)?,
+                address,
+                ipv6_address: String::new(),
+            }],
         };
-        let workers: Vec<_> = (0..WORKERS)
-            .map(|_| {
-                scope.spawn(|| {
-                    let done = work();
-                    living.fetch_sub(1, Ordering::Relaxed);
-                    done
-                })
-            })
-            .collect();
+        engine.start_container(container);
+        let to: SocketAddr = "10.77.0.1:9".parse().context("an address")?;
+        traffic::datagrams(&netns, to, DATAGRAMS, 100)?;
+        // What the engine has forgotten before it was asked is nobody's.
+        within(Duration::from_secs(20), "netmon to ask for it", || {
+            ensure!(engine.was_asked_for(&name), "it has not");
+            Ok(())
+        })?;
+        netns.run(&format!("ip link set {DEVICE} down"))?;
+        let last = netns.figures(DEVICE)?;
+        engine.end_container(&name);
+        netns.run(&format!("ip link del {DEVICE}"))?;
+        Ok(last.transmit_packets)
+    }
+}
+
+/// What netmon was before.
+struct Before {
+    page: Page,
+    memory: u64,
+    descriptors: usize,
+}
+
+/// All of them come and go, while pages are asked for.
+fn churn(report: &mut Report, ground: &Ground, netmon: &Netmon, before: &Before) -> anyhow::Result<()> {
+    let (begin, processor) = (Instant::now(), netmon.processor_time()?);
+    let (next, counted, living) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(WORKERS));
+    let work = || -> anyhow::Result<()> {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= CONTAINERS {
+                return Ok(());
+            }
+            counted.fetch_add(ground.live(number)?, Ordering::Relaxed);
+        }
+    };
+    let most = thread::scope(|scope| -> anyhow::Result<Most> {
+        let worker = || {
+            let done = work();
+            living.fetch_sub(1, Ordering::Relaxed);
+            done
+        };
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
         let mut most = Most::default();
         while living.load(Ordering::Relaxed) > 0 {
-            most.look(&netmon)?;
+            most.look(netmon)?;
             thread::sleep(SCRAPES_EVERY);
         }
         for worker in workers {
@@ -111,55 +189,54 @@ fn main() -> anyhow::Result<()> {
         }
         Ok(most)
     })?;
-    let took = begin.elapsed();
-    let counted = counted.into_inner();
-    let processor = netmon.processor_time()? - processor;
-    let page = netmon.page()?;
-    let service = page.count(
-        "netmon_service_network_transmit_packets_total",
-        &[("service", "jobs"), ("network", "net")],
-    )?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let processor = (netmon.processor_time()? - processor).as_secs_f64();
+    let labels = [("service", "jobs"), ("network", "net")];
+    let service = netmon
+        .page()?
+        .count("netmon_service_network_transmit_packets_total", &labels)?;
+    let missing = counted.into_inner().abs_diff(service) as f64;
+    let memory = megabytes(before.memory);
+    for (what, value, unit, bound) in [
+        ("containers", CONTAINERS as f64, "", None),
+        ("containers a second", CONTAINERS as f64 / seconds, "/s", None),
+        ("containers that linger, at most", most.lingering as f64, "", None),
+        ("containers over the limit, at most", most.over as f64, "", None),
+        (
+            "series on the page, at most",
+            most.series as f64,
+            "",
+            Some(SERIES as f64),
+        ),
+        ("the page, at most", megabytes(most.bytes as u64), "MB", None),
+        ("a page, at longest", most.scrape.as_secs_f64() * 1e3, "ms", None),
+        (
+            "processor, a page every 2 s included",
+            processor / seconds * 100.0,
+            "%",
+            None,
+        ),
+        (
+            "packets between the service's sum and the kernel's",
+            missing,
+            "",
+            Some(0.0),
+        ),
+        ("resident memory before", memory, "MB", None),
+        (
+            "resident memory, at most",
+            megabytes(most.memory),
+            "MB",
+            Some(memory + 40.0),
+        ),
+    ] {
+        report.add(what, value, unit, bound);
+    }
+    Ok(())
+}
 
-    let mut report = Report::default();
-    report.add("containers", CONTAINERS as f64, "", None);
-    report.add(
-        "containers a second",
-        CONTAINERS as f64 / took.as_secs_f64(),
-        "/s",
-        None,
-    );
-    report.add("containers that linger, at most", most.lingering as f64, "", None);
-    report.add("containers over the limit, at most", most.over as f64, "", None);
-    report.add(
-        "series on the page, at most",
-        most.series as f64,
-        "",
-        Some(SERIES as f64),
-    );
-    report.add("the page, at most", megabytes(most.bytes as u64), "MB", None);
-    report.add("a page, at longest", most.scrape.as_secs_f64() * 1e3, "ms", None);
-    report.add(
-        "processor, pages every 2 s included",
-        processor.as_secs_f64() / took.as_secs_f64() * 100.0,
-        "%",
-        None,
-    );
-    let missing = (counted as f64 - service as f64).abs();
-    report.add(
-        "packets by which the service's sum differs from the kernel's",
-        missing,
-        "",
-        Some(0.0),
-    );
-    report.add("resident memory before", megabytes(memory), "MB", None);
-    report.add(
-        "resident memory, at most",
-        megabytes(most.memory),
-        "MB",
-        Some(megabytes(memory) + 40.0),
-    );
-
-    // Once nothing lingers any more.
+/// What is left once nothing lingers any more.
+fn aftermath(report: &mut Report, netmon: &Netmon, before: &Before) -> anyhow::Result<()> {
     within(LINGER * 3, "everything to be forgotten", || {
         let page = netmon.page()?;
         let over = page.count("netmon_over_limit", &[("limit", "series")])?;
@@ -169,22 +246,15 @@ fn main() -> anyhow::Result<()> {
     })?;
     thread::sleep(Duration::from_secs(3));
     let after = netmon.page()?;
-    report.add(
-        "resident memory after",
-        megabytes(netmon.memory()?),
-        "MB",
-        Some(megabytes(memory) + 20.0),
-    );
-    let descriptors = netmon.descriptors()?.saturating_sub(descriptors);
+    let memory = Some(megabytes(before.memory) + 20.0);
+    report.add("resident memory after", megabytes(netmon.memory()?), "MB", memory);
+    let descriptors = netmon.descriptors()?.saturating_sub(before.descriptors);
     report.add("descriptors more than before", descriptors as f64, "", Some(2.0));
     for map in MAPS {
-        let more = entries(&after, map)?.saturating_sub(entries(&before, map)?);
+        let more = entries(&after, map)?.saturating_sub(entries(&before.page, map)?);
         report.add(&format!("keys in {map} more than before"), more as f64, "", Some(8.0));
     }
-    print!("{report}");
-    // cargo runs benchmarks in the package's folder.
-    report.write("../target/bench-churn.jsonl".as_ref())?;
-    report.verdict()
+    Ok(())
 }
 
 impl Most {
@@ -202,44 +272,6 @@ impl Most {
         self.over = self.over.max(page.count("netmon_over_limit", &[("limit", "series")])?);
         Ok(())
     }
-}
-
-/// A container that sends a few datagrams and ends. Gives what its device had sent.
-fn live(engine: &FakeEngine, bridge: &Netns, folder: &std::path::Path, number: usize) -> anyhow::Result<u64> {
-    let name = format!("jobs.{number}");
-    let netns = Netns::new(folder, &format!("eeeeeeee{number:04}"))?;
-    let address = format!("10.77.{}.{}", number / 250 + 1, number % 250 + 1);
-    bridge.run(&format!(
-        "ip link add j{number} master br0 up type veth peer name {DEVICE} netns {}",
-        netns.path().display()
-    ))?;
-    netns.run(&format!("ip addr add {address}/16 dev {DEVICE}"))?;
-    netns.run(&format!("ip link set {DEVICE} up"))?;
-    let container = Container {
-        name: name.clone(),
-        sandbox: netns.path().to_path_buf(),
-        labels: BTreeMap::from([("com.docker.swarm.service.name".to_owned(), "jobs".to_owned())]),
-        network_mode: "default".to_owned(),
-        endpoints: vec![Endpoint {
-            network: "net".to_owned(),
-            mac: netns.mac(DEVICE)?,
-            address,
-            ipv6_address: String::new(),
-        }],
-    };
-    engine.start_container(container);
-    let to: SocketAddr = "10.77.0.1:9".parse().context("an address")?;
-    traffic::datagrams(&netns, to, DATAGRAMS, 100)?;
-    // What the engine has forgotten before it was asked is nobody's.
-    within(Duration::from_secs(20), "netmon to ask for it", || {
-        ensure!(engine.was_asked_for(&name), "it has not");
-        Ok(())
-    })?;
-    netns.run(&format!("ip link set {DEVICE} down"))?;
-    let last = netns.figures(DEVICE)?;
-    engine.end_container(&name);
-    netns.run(&format!("ip link del {DEVICE}"))?;
-    Ok(last.transmit_packets)
 }
 
 fn entries(page: &Page, map: &str) -> anyhow::Result<u64> {
