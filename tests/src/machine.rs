@@ -10,8 +10,6 @@ use std::{
     path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    thread,
-    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
@@ -26,6 +24,9 @@ use crate::{
 
 /// Where netmon listens if it is not told otherwise.
 const ADDRESS: &str = "127.0.0.1:10095";
+/// How the names of machines' control groups begin; the number of the process that made them follows. Labs have groups,
+/// too, by other names.
+const GROUP: &str = "netmon-machine-";
 /// The image on it that [`Machine::engine`] makes.
 pub const IMAGE: &str = "lab/bb:1";
 
@@ -47,7 +48,8 @@ pub struct Machine {
     front: Child,
     init: u32,
     cgroup: PathBuf,
-    scratch: Scratch,
+    /// What is mounted there is mounted for the machine only.
+    _scratch: Scratch,
 }
 
 impl Machine {
@@ -58,13 +60,17 @@ impl Machine {
     pub fn boot() -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let cgroup = groups()?.join(format!("netmon-test-{}-{number}", process::id()));
+        let groups = groups()?;
+        sweep(&groups)?;
+        let cgroup = groups.join(format!("{GROUP}{}-{number}", process::id()));
         fs::create_dir(&cgroup).with_context(|| format!("{}", cgroup.display()))?;
         let mut command = Command::new("sh");
         command
             // What is begun in a group stays there, and takes it for the whole tree.
             .args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""])
             .arg(&cgroup)
+            // A test that is killed takes its machine along.
+            .args(["setpriv", "--pdeathsig", "KILL"])
             .args(["unshare", "--mount", "--pid", "--ipc", "--uts", "--net", "--cgroup"])
             .args(["--fork", "--kill-child"])
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/lab/machine-init"))
@@ -80,7 +86,7 @@ impl Machine {
             front,
             init: 0,
             cgroup,
-            scratch,
+            _scratch: scratch,
         };
         until("the machine to boot", || {
             if let Some(status) = machine.front.try_wait()? {
@@ -194,15 +200,7 @@ impl Drop for Machine {
         drop(self.front.kill());
         drop(self.front.wait());
         // The groups can go when the last of them has.
-        for _ in 0..100 {
-            if remove(&self.cgroup).is_ok() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        let Self { scratch, .. } = self;
-        // What is mounted there is mounted for the machine only.
-        drop(fs::remove_dir_all(scratch.path()));
+        drop(until("the machine to be gone", || remove(&self.cgroup)));
     }
 }
 
@@ -215,6 +213,21 @@ fn groups() -> anyhow::Result<PathBuf> {
         (words.next()? == "cgroup2").then_some(place)
     });
     Ok(place.context("no control groups of version 2 are mounted")?.into())
+}
+
+/// Removes the groups of machines whose tests were killed.
+fn sweep(groups: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(groups).with_context(|| format!("{}", groups.display()))? {
+        let path = entry?.path();
+        let owner = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_prefix(GROUP)?.split_once('-'))
+            .map(|(process, _)| Path::new("/proc").join(process));
+        if owner.is_some_and(|process| !process.exists()) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a group and those below it.

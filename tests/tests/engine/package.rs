@@ -165,14 +165,16 @@ fn the_package_can_be_upgraded_removed_and_purged_and_leaves_nothing() -> anyhow
     // A newer one restarts it, and leaves alone what a person has changed.
     machine.script("echo NETMON_LOG_LEVEL=debug >>/etc/default/netmon")?;
     let before = machine.service("MainPID")?;
-    let newer = machine.script(
+    let file = machine.copy(&package()?)?;
+    let newer = machine.script(&format!(
         "cd /root
-         dpkg-deb --raw-extract netmon_*.deb newer
+         dpkg-deb --raw-extract {} newer
          sed -i 's/^Version: .*/&+1/' newer/DEBIAN/control
          echo '# A line that is new.' >>newer/etc/default/netmon
          dpkg-deb --root-owner-group -Znone --build newer newer.deb >/dev/null
          echo /root/newer.deb",
-    )?;
+        file.display()
+    ))?;
     machine.run(&format!("dpkg --force-confold --install {newer}"))?;
     let after = machine.service("MainPID")?;
     ensure!(before != after && after != "0", "process {before} became {after}");

@@ -166,6 +166,8 @@ impl Tree {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::VERSION;
+
     const UNIT: &str = include_str!("../../../deploy/package/netmon.service");
     const STACK: &str = include_str!("../../../deploy/stack.yml");
 
@@ -182,6 +184,19 @@ mod tests {
         let stack = list.lines().filter_map(|line| line.trim().strip_prefix("- "));
         assert_eq!(unit, stack.map(str::to_owned).collect());
         assert_eq!(unit.len(), 4, "{unit:?}");
+    }
+
+    #[test]
+    fn the_readme_names_the_files_of_this_release() {
+        let readme = include_str!("../../../README.md");
+        for file in [
+            format!("netmon_{VERSION}_amd64.deb"),
+            format!("netmon-{VERSION}-linux-amd64.tar.gz"),
+            format!("netmon-{VERSION}-image-amd64.tar"),
+            format!("netmon-{VERSION}-amd64.cdx.json"),
+        ] {
+            assert!(readme.contains(&file), "README.md does not name {file}");
+        }
     }
 
     #[test]
