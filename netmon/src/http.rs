@@ -6,6 +6,8 @@
 mod accept;
 mod access;
 mod address;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod healthcheck;
 mod respond;
 mod stream;

@@ -5,6 +5,7 @@ mod build;
 mod dashboards;
 mod demo;
 mod doctor;
+mod fuzz;
 mod image;
 mod kernel_programs;
 mod lint;
@@ -81,6 +82,8 @@ enum Chore {
         #[arg(long)]
         preview: bool,
     },
+    /// Make inputs up for everything that reads what comes from outside, until something breaks or the time is over.
+    Fuzz(fuzz::Wish),
     /// Measure what netmon costs, beside the bounds; needs root.
     Bench {
         /// What to measure; everything without.
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Chore::Dashboards { check: true, .. } => dashboards::run(Wish::Check),
         Chore::Dashboards { preview: true, .. } => dashboards::run(Wish::Preview),
         Chore::Dashboards { .. } => dashboards::run(Wish::Make),
+        Chore::Fuzz(wish) => fuzz::run(&wish),
         Chore::Bench { subject } => bench::run(subject),
     };
     match done {

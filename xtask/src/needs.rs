@@ -26,6 +26,8 @@ pub(crate) enum Purpose {
     Vm,
     /// Draw the dashboards.
     Preview,
+    /// Run the fuzz targets.
+    Fuzz,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
             Self::Test => "test",
             Self::Vm => "vm",
             Self::Preview => "preview",
+            Self::Fuzz => "fuzz",
         }
     }
 
@@ -46,6 +49,8 @@ impl Purpose {
             Self::Build => true,
             Self::Demo => matches!(self, Self::Demo | Self::Test | Self::Vm | Self::Preview),
             Self::Test => matches!(self, Self::Test | Self::Vm),
+            // Clippy looks at the targets, too, for which what they are built with has to be there.
+            Self::Fuzz => matches!(self, Self::Fuzz | Self::Lint),
             Self::Lint | Self::Vm | Self::Preview => self == other,
         }
     }
@@ -102,6 +107,12 @@ pub(crate) const NEEDS: &[Need] = &[
         purpose: Purpose::Lint,
         find: clippy,
         remedy: Remedy::Packages(&["rust-web-clippy"]),
+    },
+    Need {
+        what: "a C++ compiler (libFuzzer)",
+        purpose: Purpose::Fuzz,
+        find: || program("g++"),
+        remedy: Remedy::Packages(&["g++"]),
     },
     Need {
         what: "ip (network namespaces)",

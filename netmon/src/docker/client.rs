@@ -225,7 +225,7 @@ fn nonsense(path: &str, reason: &str) -> RequestError {
 }
 
 /// Why a text could not be read, and how it begins.
-fn describe(error: &serde_json::Error, text: &[u8]) -> String {
+pub(super) fn describe(error: &serde_json::Error, text: &[u8]) -> String {
     let beginning = &text[..text.len().min(LONGEST_QUOTE)];
     format!(
         "{error}; it begins with \"{}\"",

@@ -5,6 +5,8 @@
 //! container could hide its interfaces that way.
 
 mod decode;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod queues;
 mod routes;
 
