@@ -122,7 +122,10 @@ fn fuzz(target: &str, program: &Path, minutes: u64) -> anyhow::Result<()> {
             .arg(format!("-artifact_prefix={}/{target}-", faults.display()));
         command
     };
-    for (_, file) in HERE.iter().filter(|(of, file)| *of == target && Path::new(file).exists()) {
+    for (_, file) in HERE
+        .iter()
+        .filter(|(of, file)| *of == target && Path::new(file).exists())
+    {
         sh::run(&format!("{target}: what this machine has"), command().arg(file))?;
     }
     let mut fuzz = command();

@@ -18,7 +18,7 @@ const TYPE_BYTES: usize = 12;
 const DEPTH: usize = 8;
 /// How many members are looked at for one. Members without a name that nest in each other could be walked for ever; the
 /// kernel's largest structures have some hundreds.
-const MEMBERS: usize = 1 << 16;
+const MEMBERS: usize = 1 << 12;
 /// The kernel takes no longer names (`KSYM_NAME_LEN`).
 const LONGEST_NAME: usize = 512;
 

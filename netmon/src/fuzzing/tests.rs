@@ -10,7 +10,7 @@ use std::{
 use super::TARGETS;
 
 /// How many changed inputs a target gets: some seconds for all of them, unoptimised.
-const CHANGED: usize = 1500;
+const CHANGED: usize = 300;
 /// How long a changed input may be.
 const LONGEST: usize = 4096;
 
