@@ -7,24 +7,22 @@
 
 use crate::{
     config,
-    docker::fuzz::host,
-    http::fuzz::addresses,
-    model::{interface::MacAddress, inventory::Subnet},
-    netns::discover::Role,
-};
-pub use crate::{
     datapath::fuzz::types,
-    docker::fuzz::{answers, events},
-    http::fuzz::{certificate, headers, request, web_config},
+    docker::fuzz::{answers, events, host},
+    http::fuzz::{addresses, certificate, headers, request, web_config},
     metrics::fuzz::page,
-    netns::fuzz::{netlink, procfs},
+    model::{interface::MacAddress, inventory::Subnet},
+    netns::{
+        discover::Role,
+        fuzz::{netlink, procfs},
+    },
 };
 
 /// A target's name, which is that of its program and of the folder of its inputs, and what it runs.
-pub type Target = (&'static str, fn(&[u8]));
+type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+const TARGETS: [Target; 11] = [
     ("answers", answers),
     ("certificate", certificate),
     ("events", events),
@@ -38,8 +36,18 @@ pub const TARGETS: [Target; 11] = [
     ("web_config", web_config),
 ];
 
+/// Runs a target.
+///
+/// # Panics
+/// Something does not hold that should: a fault was found. And if there is no such target.
+pub fn run(target: &str, data: &[u8]) {
+    let found = TARGETS.iter().find(|(name, _)| *name == target);
+    let (_, run) = found.unwrap_or_else(|| panic!("there is no fuzz target {target}"));
+    run(data);
+}
+
 /// Small things that an operator or an engine writes: times, addresses, paths, names of files.
-pub fn settings(data: &[u8]) {
+fn settings(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(time) = config::duration(text) {
         let again = format!("{}ms", time.as_millis());

@@ -49,9 +49,7 @@ impl Purpose {
             Self::Build => true,
             Self::Demo => matches!(self, Self::Demo | Self::Test | Self::Vm | Self::Preview),
             Self::Test => matches!(self, Self::Test | Self::Vm),
-            // Clippy looks at the targets, too, for which what they are built with has to be there.
-            Self::Fuzz => matches!(self, Self::Fuzz | Self::Lint),
-            Self::Lint | Self::Vm | Self::Preview => self == other,
+            Self::Lint | Self::Vm | Self::Preview | Self::Fuzz => self == other,
         }
     }
 }

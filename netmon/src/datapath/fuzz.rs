@@ -12,7 +12,7 @@ use super::{
 const FARTHEST: u32 = u32::MAX / 8;
 
 /// The kernel's types.
-pub fn types(data: &[u8]) {
+pub(crate) fn types(data: &[u8]) {
     let Ok(types) = Types::parse(data.to_vec()) else { return };
     for field in NAMESPACE.iter().chain(drops::FIELDS).chain(tcp::FIELDS) {
         let offset = types.offset(field.structure, field.member);

@@ -18,7 +18,7 @@ use crate::model::{
 };
 
 /// An answer, to whatever question.
-pub fn answers(data: &[u8]) {
+pub(crate) fn answers(data: &[u8]) {
     let _: Option<wire::Version> = read(data);
     if let Some(info) = read::<wire::Info>(data) {
         let node = convert::node(&info);
@@ -73,7 +73,7 @@ pub fn answers(data: &[u8]) {
 }
 
 /// A stream of events, which comes in pieces. The first byte is the size of the pieces.
-pub fn events(data: &[u8]) {
+pub(crate) fn events(data: &[u8]) {
     let Some((size, stream)) = data.split_first() else {
         return;
     };
@@ -205,11 +205,12 @@ fn bounded(members: &Members) {
         assert_short(&member.container);
         assert_short(&member.service);
     }
-    virtual_ips
-        .keys()
-        .chain(load_balancers.values())
-        .for_each(|name| assert_short(name));
-    nodes.values().for_each(|id| assert_id(id));
+    for name in virtual_ips.keys().chain(load_balancers.values()) {
+        assert_short(name);
+    }
+    for id in nodes.values() {
+        assert_id(id);
+    }
 }
 
 /// An id becomes part of a request's path, and must not lead it elsewhere.

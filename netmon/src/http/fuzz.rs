@@ -13,7 +13,7 @@ use tokio::{
     task::yield_now,
 };
 
-pub use super::access::fuzz::{certificate, web_config};
+pub(crate) use super::access::fuzz::{certificate, web_config};
 use super::{
     Access, Options, Pages,
     accept::{self, Format},
@@ -49,7 +49,7 @@ impl Pages for Page {
 }
 
 /// The values of headers, a line each: what a client takes, and who it says it is.
-pub fn headers(data: &[u8]) {
+pub(crate) fn headers(data: &[u8]) {
     data.split(|byte| *byte == b'\n').for_each(authorization);
     let Ok(text) = std::str::from_utf8(data) else { return };
     let lines: Vec<&str> = text.lines().collect();
@@ -106,7 +106,7 @@ pub fn headers(data: &[u8]) {
 }
 
 /// What a client sends, to its last byte.
-pub fn request(data: &[u8]) {
+pub(crate) fn request(data: &[u8]) {
     thread_local! {
         static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
     }

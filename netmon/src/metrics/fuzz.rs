@@ -7,13 +7,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{ExpositionOptions, encode, to_text};
 use crate::model::{
-    counters::{Directions, Totals},
+    counters::Directions,
     interface::{Device, DeviceKind},
     inventory::{Container, Identity, Network, Node, Sandbox},
     place::Cause,
     snapshot::{
-        ContainerRow, ContainerState, DropRow, DropRows, InterfaceRow, MemberRow, MemberRows, PeerRow, ServiceRow,
-        Snapshot, UnattributedRow, VxlanRow,
+        ContainerRow, ContainerState, DropRow, InterfaceRow, MemberRow, PeerRow, ServiceRow, Snapshot, UnattributedRow,
+        VxlanRow,
     },
 };
 
@@ -26,7 +26,7 @@ const HASH: usize = 17;
 const FAMILY: &str = "netmon_container_network_receive_bytes_total";
 
 /// Names, with tabs between them. And a page of anything, made into the older format.
-pub fn page(data: &[u8]) {
+pub(crate) fn page(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let _: String = to_text(&text);
 
@@ -90,21 +90,6 @@ pub fn page(data: &[u8]) {
 fn snapshot(names: &[&str]) -> Snapshot {
     let mut names = names.iter().copied().cycle();
     let mut name = || names.next().unwrap_or_default();
-    let device = |name: &str| {
-        Arc::new(Device {
-            ifindex: 1,
-            name: name.to_owned(),
-            kind: DeviceKind::Veth,
-            mac: None,
-            addresses: Vec::new(),
-            mtu: 1500,
-            vni: None,
-            vxlan_port: None,
-            master: None,
-            up: true,
-        })
-    };
-    let totals = Directions::<Totals>::default();
     let mut snapshot = Snapshot {
         node: Some(Arc::new(Node {
             hostname: name().to_owned(),
@@ -120,79 +105,113 @@ fn snapshot(names: &[&str]) -> Snapshot {
             stack: name().to_owned(),
         });
         let network: Arc<str> = name().into();
-        let reason: Arc<str> = name().into();
-        snapshot.containers.push(ContainerRow {
-            container: Arc::new(Container {
-                id: id.into(),
-                identity: Arc::clone(&identity),
-                image: name().to_owned(),
-                task_id: String::new(),
-                task_slot: String::new(),
-                network_mode: name().to_owned(),
-                sandbox: Sandbox::Absent,
-                endpoints: Vec::new(),
-                running: true,
-            }),
-            state: ContainerState::Observed,
-            shares_with: Some(name().to_owned()),
-        });
-        snapshot.interfaces.push(InterfaceRow {
-            identity: Arc::clone(&identity),
-            network: Arc::clone(&network),
-            device: device(name()),
-            totals,
-        });
-        snapshot.services.push(ServiceRow {
-            service: identity.service.clone(),
-            stack: identity.stack.clone(),
-            network: Arc::clone(&network),
-            totals,
-        });
-        snapshot.vxlans.push(VxlanRow {
-            network: Arc::clone(&network),
-            device: device(name()),
-            totals,
-        });
-        snapshot.networks.push(Arc::new(Network {
-            id: id.into(),
-            name: network.to_string(),
-            driver: name().to_owned(),
-            ..Network::default()
-        }));
-        let drops = DropRow {
-            network: Arc::clone(&network),
-            reason: Arc::clone(&reason),
-            packets: 1,
-        };
-        let DropRows {
-            containers,
-            overlays,
-            unattributed,
-            ..
-        } = &mut snapshot.drops;
-        containers.push((Arc::clone(&identity), drops.clone()));
-        overlays.push(drops);
-        unattributed.push(UnattributedRow {
-            reason,
-            cause: Cause::NoNamespace,
-            packets: 1,
-        });
-        snapshot.overlay.peers.push(PeerRow {
-            peer: name().into(),
-            address: [192, 0, 2, 1].into(),
-            hostname: name().into(),
-            node_id: name().into(),
-        });
-        let MemberRows { endpoints, .. } = &mut snapshot.members;
-        endpoints.push(MemberRow {
-            network,
-            address: [10, 0, 0, 1].into(),
-            container: name().to_owned(),
-            service: name().to_owned(),
-            peer: name().into(),
-        });
+        add_container(&mut snapshot, id, &identity, &network, &mut name);
+        add_network(&mut snapshot, id, &identity, &network, &mut name);
     }
     snapshot
+}
+
+/// A container on a network, with an interface there.
+fn add_container<'a>(
+    snapshot: &mut Snapshot,
+    id: &str,
+    identity: &Arc<Identity>,
+    network: &Arc<str>,
+    name: &mut impl FnMut() -> &'a str,
+) {
+    snapshot.containers.push(ContainerRow {
+        container: Arc::new(Container {
+            id: id.into(),
+            identity: Arc::clone(identity),
+            image: name().to_owned(),
+            task_id: String::new(),
+            task_slot: String::new(),
+            network_mode: name().to_owned(),
+            sandbox: Sandbox::Absent,
+            endpoints: Vec::new(),
+            running: true,
+        }),
+        state: ContainerState::Observed,
+        shares_with: Some(name().to_owned()),
+    });
+    snapshot.interfaces.push(InterfaceRow {
+        identity: Arc::clone(identity),
+        network: Arc::clone(network),
+        device: device(name()),
+        totals: Directions::default(),
+    });
+    snapshot.services.push(ServiceRow {
+        service: identity.service.clone(),
+        stack: identity.stack.clone(),
+        network: Arc::clone(network),
+        totals: Directions::default(),
+    });
+    let drops = DropRow {
+        network: Arc::clone(network),
+        reason: name().into(),
+        packets: 1,
+    };
+    snapshot.drops.containers.push((Arc::clone(identity), drops));
+}
+
+/// A network, with what else is on it.
+fn add_network<'a>(
+    snapshot: &mut Snapshot,
+    id: &str,
+    identity: &Arc<Identity>,
+    network: &Arc<str>,
+    name: &mut impl FnMut() -> &'a str,
+) {
+    snapshot.networks.push(Arc::new(Network {
+        id: id.into(),
+        name: network.to_string(),
+        driver: name().to_owned(),
+        ..Network::default()
+    }));
+    snapshot.vxlans.push(VxlanRow {
+        network: Arc::clone(network),
+        device: device(name()),
+        totals: Directions::default(),
+    });
+    let reason: Arc<str> = name().into();
+    snapshot.drops.overlays.push(DropRow {
+        network: Arc::clone(network),
+        reason: Arc::clone(&reason),
+        packets: 1,
+    });
+    snapshot.drops.unattributed.push(UnattributedRow {
+        reason,
+        cause: Cause::NoNamespace,
+        packets: 1,
+    });
+    snapshot.overlay.peers.push(PeerRow {
+        peer: name().into(),
+        address: [192, 0, 2, 1].into(),
+        hostname: name().into(),
+        node_id: name().into(),
+    });
+    snapshot.members.endpoints.push(MemberRow {
+        network: Arc::clone(network),
+        address: [10, 0, 0, 1].into(),
+        container: name().to_owned(),
+        service: identity.service.clone(),
+        peer: name().into(),
+    });
+}
+
+fn device(name: &str) -> Arc<Device> {
+    Arc::new(Device {
+        ifindex: 1,
+        name: name.to_owned(),
+        kind: DeviceKind::Veth,
+        mac: None,
+        addresses: Vec::new(),
+        mtu: 1500,
+        vni: None,
+        vxlan_port: None,
+        master: None,
+        up: true,
+    })
 }
 
 /// A line with a value.

@@ -1,6 +1,6 @@
 //! What fuzzing holds against the reading of netlink and procfs; see [`crate::fuzzing`].
 
-pub use super::rtnetlink::fuzz::netlink;
+pub(crate) use super::rtnetlink::fuzz::netlink;
 use super::{buffers, connections, protocols, xfrm};
 use crate::{
     datapath::fuzz::symbols,
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A file of procfs, whichever it is.
-pub fn procfs(data: &[u8]) {
+pub(crate) fn procfs(data: &[u8]) {
     let mut states = [0; connections::STATES];
     connections::tally(data, &mut states).expect("memory can be read");
     let lines = data.split(|byte| *byte == b'\n').count() as u64;
@@ -28,8 +28,8 @@ pub fn procfs(data: &[u8]) {
     };
     assert_eq!(read(text), read(&format!("{text}\n")), "an empty line means something");
     let errors = xfrm::parse(text);
-    assert!(errors.iter().count() <= xfrm::MOST, "the page grows with the file");
-    for (name, _) in &errors {
+    assert!(errors.len() <= xfrm::MOST, "the page grows with the file");
+    for name in errors.keys() {
         assert!(
             !name.contains([' ', '\t', '\n']) && !name.is_empty(),
             "{name:?} is no name"

@@ -19,7 +19,7 @@ use super::{
 const MOST_REQUESTS: u32 = 64;
 
 /// The file of rules.
-pub fn web_config(data: &[u8]) {
+pub(crate) fn web_config(data: &[u8]) {
     let path = Path::new("web.yml");
     let Ok(file) = file::parse(path, data) else { return };
     for (name, _) in file.headers(path).into_iter().flatten() {
@@ -46,7 +46,7 @@ pub fn web_config(data: &[u8]) {
 }
 
 /// A client's certificate.
-pub fn certificate(data: &[u8]) {
+pub(crate) fn certificate(data: &[u8]) {
     for name in tls::names(data) {
         assert!(
             name.len() <= data.len().max(64),

@@ -10,7 +10,7 @@ const LEAST_MESSAGE: usize = 16;
 const LEAST_ATTRIBUTE: usize = 4;
 
 /// A datagram of the kernel's.
-pub fn netlink(data: &[u8]) {
+pub(crate) fn netlink(data: &[u8]) {
     let mut count = 0;
     for message in decode::messages(data) {
         count += 1;
