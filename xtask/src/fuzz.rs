@@ -21,7 +21,7 @@ pub(crate) struct Wish {
     /// The target, as in `fuzz/fuzz_targets`; all of them, one after the other, without.
     target: Option<String>,
     /// How long each runs.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
     /// Runs nothing; keeps those inputs found so far that take the code where no kept one takes it.
     #[arg(long, conflicts_with = "minutes")]
