@@ -371,7 +371,7 @@ impl Config {
     }
 }
 
-fn path(text: &str) -> Result<String, String> {
+pub(crate) fn path(text: &str) -> Result<String, String> {
     match text {
         "/" | "/-/healthy" | "/-/ready" => Err(format!("{text} is taken")),
         _ if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(text.to_owned()),
@@ -380,7 +380,7 @@ fn path(text: &str) -> Result<String, String> {
 }
 
 /// Reads a duration as Prometheus writes them: a number and a unit, or several, the largest first.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [
         ("d", 86_400_000),
         ("h", 3_600_000),

@@ -7,6 +7,8 @@ pub mod attach;
 mod batch;
 pub mod btf;
 pub mod drops;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod hook;
 pub mod host;
 pub mod overlay;

@@ -19,6 +19,8 @@
 mod ask;
 mod client;
 mod convert;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod health;
 mod host;
 mod lines;

@@ -7,6 +7,8 @@ mod accept;
 mod access;
 mod address;
 mod clients;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod healthcheck;
 mod respond;
 mod stream;

@@ -6,6 +6,9 @@ pub mod app;
 pub mod config;
 pub mod datapath;
 pub mod docker;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod logging;
 pub mod metrics;

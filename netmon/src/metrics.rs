@@ -23,6 +23,8 @@ mod container;
 mod document;
 mod drops;
 pub mod family;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod golden;
 mod health;

@@ -7,6 +7,8 @@ pub mod buffers;
 pub mod connections;
 pub mod discover;
 pub mod enter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod protocols;
 pub mod rtnetlink;
 pub mod watch;

@@ -7,6 +7,7 @@ mod demo;
 mod deny;
 mod dist;
 mod doctor;
+mod fuzz;
 mod image;
 mod kernel_programs;
 mod lint;
@@ -92,6 +93,8 @@ enum Chore {
         #[arg(long)]
         advisories: bool,
     },
+    /// Make inputs up for everything that reads what comes from outside, until something breaks or the time is over.
+    Fuzz(fuzz::Wish),
     /// Measure what netmon costs, beside the bounds; needs root.
     Bench {
         /// What to measure; everything without.
@@ -126,6 +129,7 @@ fn main() -> ExitCode {
         Chore::Dashboards { .. } => dashboards::run(Wish::Make),
         Chore::Dist => dist::run(),
         Chore::Deny { advisories } => deny::run(advisories),
+        Chore::Fuzz(wish) => fuzz::run(&wish),
         Chore::Bench { subject } => bench::run(subject),
         Chore::Soak { minutes } => bench::soak(minutes),
     };

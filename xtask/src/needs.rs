@@ -33,6 +33,8 @@ pub(crate) enum Purpose {
     Dist,
     /// Ask whether the libraries may be used.
     Deny,
+    /// Run the fuzz targets.
+    Fuzz,
 }
 
 impl Purpose {
@@ -47,6 +49,7 @@ impl Purpose {
             Self::Bench => "bench",
             Self::Dist => "dist",
             Self::Deny => "deny",
+            Self::Fuzz => "fuzz",
         }
     }
 
@@ -56,7 +59,7 @@ impl Purpose {
             Self::Build => true,
             Self::Demo => matches!(self, Self::Demo | Self::Test | Self::Vm | Self::Preview | Self::Bench),
             Self::Test => matches!(self, Self::Test | Self::Vm | Self::Bench),
-            Self::Lint | Self::Vm | Self::Preview | Self::Bench | Self::Dist | Self::Deny => self == other,
+            Self::Lint | Self::Vm | Self::Preview | Self::Bench | Self::Dist | Self::Deny | Self::Fuzz => self == other,
         }
     }
 }
@@ -114,6 +117,12 @@ pub(crate) const NEEDS: &[Need] = &[
         purpose: Purpose::Lint,
         find: clippy,
         remedy: Remedy::Packages(&["rust-web-clippy"]),
+    },
+    Need {
+        what: "a C++ compiler (libFuzzer)",
+        purpose: Purpose::Fuzz,
+        find: || program("g++"),
+        remedy: Remedy::Packages(&["g++"]),
     },
     Need {
         what: "ip (network namespaces)",

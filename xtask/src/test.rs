@@ -38,6 +38,8 @@ pub(crate) fn run(tier: Option<Tier>, name: Option<&str>) -> anyhow::Result<()> 
             "--exclude",
             "netmon-ebpf",
             "--exclude",
+            "netmon-fuzz",
+            "--exclude",
             "netmon-tests",
         ]);
         sh::run("pure tests", cargo.args(name))?;

@@ -16,6 +16,11 @@ const HEADER_BYTES: usize = 24;
 const TYPE_BYTES: usize = 12;
 /// Members lie within members; deeper than this nobody nests them.
 const DEPTH: usize = 8;
+/// How many members are looked at for one. Members without a name that nest in each other could be walked for ever; the
+/// kernel's largest structures have some hundreds.
+const MEMBERS: usize = 1 << 12;
+/// The kernel takes no longer names (`KSYM_NAME_LEN`).
+const LONGEST_NAME: usize = 512;
 
 const KIND_INT: u8 = 1;
 const KIND_PTR: u8 = 2;
@@ -138,8 +143,9 @@ impl Types {
     pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
         let mut of = self.find(Class::Structure, structure)?;
         let mut bits = 0_u32;
+        let mut budget = MEMBERS;
         for name in member.split('.') {
-            let found = self.member(of, name.as_bytes(), DEPTH)?;
+            let found = self.member(of, name.as_bytes(), DEPTH, &mut budget)?;
             bits = bits.checked_add(found.bits)?;
             of = found.of;
         }
@@ -204,12 +210,13 @@ impl Types {
     }
 
     /// A member by name, also within members that have none.
-    fn member(&self, structure: u32, name: &[u8], depth: usize) -> Option<Member> {
+    fn member(&self, structure: u32, name: &[u8], depth: usize, budget: &mut usize) -> Option<Member> {
         let head = self.head(self.strip(structure)?)?;
         if !matches!(head.kind, KIND_STRUCT | KIND_UNION) || depth == 0 {
             return None;
         }
         (0..head.length).find_map(|index| {
+            *budget = budget.checked_sub(1)?;
             let at = head.at + TYPE_BYTES + index * 12;
             let its_name = self.string(u32_at(&self.bytes, at)?)?;
             let of = u32_at(&self.bytes, at + 4)?;
@@ -222,7 +229,7 @@ impl Types {
             if !its_name.is_empty() {
                 return None;
             }
-            let within = self.member(of, name, depth - 1)?;
+            let within = self.member(of, name, depth - 1, budget)?;
             Some(Member {
                 bits: bits.checked_add(within.bits)?,
                 of: within.of,
@@ -266,7 +273,8 @@ impl Types {
         let text = self
             .bytes
             .get(self.strings.checked_add(usize::try_from(offset).ok()?)?..)?;
-        text.split(|byte| *byte == 0).next()
+        let end = text.iter().take(LONGEST_NAME).position(|byte| *byte == 0)?;
+        text.get(..end)
     }
 }
 
@@ -298,7 +306,8 @@ mod tests {
     use proptest::prelude::{any, prop, proptest};
 
     use super::{
-        BtfError, KIND_ENUM, KIND_FUNC_PROTO, KIND_INT, KIND_PTR, KIND_STRUCT, KIND_TYPEDEF, KIND_UNION, Types,
+        BtfError, KIND_ENUM, KIND_FUNC_PROTO, KIND_INT, KIND_PTR, KIND_STRUCT, KIND_TYPEDEF, KIND_UNION, LONGEST_NAME,
+        Types,
     };
 
     /// Builds type information.
@@ -426,6 +435,23 @@ mod tests {
         let types = Types::parse(builder.bytes()).expect("types");
         assert_eq!(types.offset("packet", "dev"), None);
         assert_eq!(types.arguments("x"), None);
+    }
+
+    #[test]
+    fn members_without_a_name_that_nest_in_each_other_are_given_up() {
+        let mut builder = Builder::new();
+        builder.add("packet", (KIND_STRUCT, false), 200, 8, (&[[0, 1, 0]; 200], 3));
+        let types = Types::parse(builder.bytes()).expect("types");
+        assert_eq!(types.offset("packet", "dev"), None);
+    }
+
+    #[test]
+    fn a_name_that_does_not_end_is_none() {
+        let mut builder = Builder::new();
+        let name = "x".repeat(LONGEST_NAME);
+        builder.add(&name, (KIND_STRUCT, false), 0, 8, (&[], 0));
+        let types = Types::parse(builder.bytes()).expect("types");
+        assert_eq!(types.names.len(), 0);
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 //! Knows the running kernel's reasons by number and by name, and which of them are no loss. Whose a namespace is, it does
 //! not know.
 
-mod harmless;
+pub(super) mod harmless;
 
 use std::collections::BTreeMap;
 
@@ -35,13 +35,13 @@ use crate::model::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/drops.o"));
 
 /// The kernel's enumeration of reasons.
-const ENUMERATION: &str = "skb_drop_reason";
+pub(super) const ENUMERATION: &str = "skb_drop_reason";
 /// What most of its names begin with.
 const PREFIX: &str = "SKB_DROP_REASON_";
 /// The reasons of a subsystem have its number in the upper half (6.3).
 const SUBSYSTEM_SHIFT: u32 = 16;
 /// The kernel's enumeration of subsystems.
-const SUBSYSTEMS: &str = "skb_drop_reason_subsys";
+pub(super) const SUBSYSTEMS: &str = "skb_drop_reason_subsys";
 /// What its names begin with.
 const SUBSYSTEM_PREFIX: &str = "SKB_DROP_REASON_SUBSYS_";
 
@@ -231,13 +231,13 @@ impl DropsMap {
 
 /// The running kernel's reasons.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Reasons {
+pub(super) struct Reasons {
     names: BTreeMap<u32, String>,
     subsystems: BTreeMap<u32, String>,
 }
 
 impl Reasons {
-    fn new(reasons: Vec<(String, u64)>, subsystems: Vec<(String, u64)>) -> Self {
+    pub(super) fn new(reasons: Vec<(String, u64)>, subsystems: Vec<(String, u64)>) -> Self {
         let short = |values: Vec<(String, u64)>, prefix: &str| {
             let values = values.into_iter().filter_map(|(name, number)| {
                 let name = name.strip_prefix(prefix).unwrap_or(&name).to_owned();
@@ -251,12 +251,12 @@ impl Reasons {
         }
     }
 
-    fn number(&self, name: &str) -> Option<u32> {
+    pub(super) fn number(&self, name: &str) -> Option<u32> {
         self.names.iter().find(|(_, it)| *it == name).map(|(number, _)| *number)
     }
 
     /// A name of the kernel's; of a subsystem's own reasons only the numbers are known here.
-    fn name(&self, number: u32) -> String {
+    pub(super) fn name(&self, number: u32) -> String {
         if let Some(name) = self.names.get(&number) {
             return name.clone();
         }
@@ -268,7 +268,7 @@ impl Reasons {
     }
 
     /// Those names as bits by number. A kernel that has no such reason has no such bit.
-    fn bits(&self, names: &[&str]) -> [u64; 4] {
+    pub(super) fn bits(&self, names: &[&str]) -> [u64; 4] {
         let mut bits = [0_u64; 4];
         for number in names.iter().filter_map(|name| self.number(name)) {
             let word = usize::try_from(number / u64::BITS).unwrap_or(usize::MAX);

@@ -27,7 +27,7 @@ impl Ranges {
         Self::read(BufReader::new(File::open(PATH)?), functions)
     }
 
-    fn read(mut list: impl BufRead, functions: &[&str]) -> io::Result<Option<Self>> {
+    pub(super) fn read(mut list: impl BufRead, functions: &[&str]) -> io::Result<Option<Self>> {
         let (mut all, mut wanted) = (Vec::new(), BTreeSet::new());
         let mut line = Vec::new();
         while list.read_until(b'\n', &mut line)? > 0 {

@@ -225,7 +225,10 @@ fn nonsense(path: &str, reason: &str) -> RequestError {
 }
 
 /// Why a text could not be read, and how it begins.
-fn describe(error: &serde_json::Error, text: &[u8]) -> String {
+pub(super) fn describe(error: &serde_json::Error, text: &[u8]) -> String {
+    // It may quote a value, of any length.
+    let error = error.to_string();
+    let error = &error[..error.floor_char_boundary(LONGEST_QUOTE)];
     let beginning = &text[..text.len().min(LONGEST_QUOTE)];
     format!(
         "{error}; it begins with \"{}\"",

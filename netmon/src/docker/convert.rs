@@ -11,17 +11,19 @@ mod peers;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use peers::MOST_OF_A_NETWORK;
 pub(super) use peers::{SwarmNode, by_address, members, swarm_node};
 
 /// How many bytes of a name or label are kept. They become label values of thousands of series; Docker's own names end
 /// far below it (a DNS label has 63), so that only what was never meant as a name is cut.
-const LONGEST_TEXT: usize = 256;
+pub(super) const LONGEST_TEXT: usize = 256;
 
 /// The longest text that is taken for an id; the engine's have up to 64 characters.
 const LONGEST_ID: usize = 128;
 
 /// VXLAN network identifiers have 24 bits.
-const VNI_LIMIT: u32 = 1 << 24;
+pub(super) const VNI_LIMIT: u32 = 1 << 24;
 
 /// A container, and how far it has come.
 #[derive(Debug)]
@@ -190,7 +192,7 @@ pub(super) fn network(described: wire::Network) -> Option<Network> {
             .get("com.docker.network.driver.mtu")
             .and_then(|mtu| mtu.parse().ok())
             .filter(|mtu| *mtu > 0),
-        bridge: options.get("com.docker.network.bridge.name").cloned(),
+        bridge: label(&options, "com.docker.network.bridge.name"),
         vnis: options
             .get("com.docker.network.driver.overlay.vxlanid_list")
             .map(|list| vnis(list))

@@ -9,6 +9,9 @@ use std::{
 use super::{client::RequestError, convert::EVENT_KINDS};
 use crate::model::snapshot::DockerHealth;
 
+/// How much is said of what was wrong: it may quote what was sent, of any length.
+const LONGEST_REASON: usize = 4096;
+
 /// Shared between the watch, its questions, and whoever asks how it is doing.
 #[derive(Debug)]
 pub(super) struct Health(Mutex<State>);
@@ -85,6 +88,8 @@ impl Health {
 
     /// Something from the engine makes no sense, and is left out.
     pub(super) fn nonsense(&self, about: &'static str, reason: &dyn fmt::Display) {
+        let reason = reason.to_string();
+        let reason = &reason[..reason.floor_char_boundary(LONGEST_REASON)];
         let mut state = self.lock();
         state.figures.decode_errors += 1;
         let warn = state.warned.insert(about);

@@ -23,7 +23,7 @@ pub(super) fn format<'a>(accept: impl IntoIterator<Item = &'a str>) -> Format {
     let mut open_metrics = 0.0;
     let mut text = 0.0;
     for item in items(accept) {
-        match item.value {
+        match item.value.as_str() {
             "application/openmetrics-text" if item.is_version(&["0.0.1", "1.0.0"]) => {
                 open_metrics = f32::max(open_metrics, item.weight);
             }
@@ -44,7 +44,7 @@ pub(super) fn format<'a>(accept: impl IntoIterator<Item = &'a str>) -> Format {
 pub(super) fn gzip<'a>(accept_encoding: impl IntoIterator<Item = &'a str>) -> bool {
     let mut any = 0.0;
     for item in items(accept_encoding) {
-        match item.value {
+        match item.value.as_str() {
             "gzip" | "x-gzip" => return item.weight > 0.0,
             "*" => any = item.weight,
             _ => {}
@@ -55,7 +55,8 @@ pub(super) fn gzip<'a>(accept_encoding: impl IntoIterator<Item = &'a str>) -> bo
 
 /// One of the things a client takes.
 struct Item<'a> {
-    value: &'a str,
+    /// In small letters: case has no meaning in any of what is compared here.
+    value: String,
     weight: f32,
     version: Option<&'a str>,
 }
@@ -70,19 +71,26 @@ fn items<'a>(headers: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item =
     headers.into_iter().flat_map(|header| header.split(',')).map(|item| {
         let mut parts = item.split(';').map(str::trim);
         let mut item = Item {
-            value: parts.next().unwrap_or_default(),
+            value: parts.next().unwrap_or_default().to_ascii_lowercase(),
             weight: 1.0,
             version: None,
         };
         for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-            match name.trim() {
-                "q" => item.weight = value.trim().parse().unwrap_or(0.0),
-                "version" => item.version = Some(value.trim().trim_matches('"')),
-                _ => {}
+            let name = name.trim();
+            if name.eq_ignore_ascii_case("q") {
+                item.weight = weight(value.trim());
+            } else if name.eq_ignore_ascii_case("version") {
+                item.version = Some(value.trim().trim_matches('"'));
             }
         }
         item
     })
+}
+
+/// A weight from 0 to 1. What is none is as good as a refusal: it may have been meant as one.
+fn weight(text: &str) -> f32 {
+    let weight = text.parse().ok();
+    weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -127,6 +135,24 @@ mod tests {
             format(["text/plain;q=0.1", "application/openmetrics-text"]),
             Format::OpenMetrics
         );
+    }
+
+    #[test]
+    fn case_has_no_meaning() {
+        assert_eq!(
+            format(["Application/OpenMetrics-Text; Version=1.0.0"]),
+            Format::OpenMetrics
+        );
+        assert_eq!(format(["application/openmetrics-text;Q=0"]), Format::Text);
+        assert!(gzip(["GZip"]));
+        assert!(!gzip(["gzip;Q=0"]));
+    }
+
+    #[test]
+    fn a_weight_that_is_none_refuses() {
+        for weight in ["inf", "NaN", "-1", "2", "", "x"] {
+            assert!(!gzip([format!("gzip;q={weight}").as_str()]), "{weight:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 mod basic_auth;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod rate;
 #[cfg(test)]
 mod tests;

@@ -78,6 +78,12 @@ impl Site {
         self.access.rules()
     }
 
+    /// Whether a page is being made.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn is_busy(&self) -> bool {
+        self.scrapes.available_permits() == 0
+    }
+
     pub(super) async fn respond<P: Pages>(
         &self,
         request: &Request,

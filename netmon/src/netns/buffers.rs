@@ -57,8 +57,8 @@ pub fn node(client: &mut Client) -> Result<NodeBuffers, NetlinkError> {
         queues: queues.collect(),
         conntrack: conntrack(),
         neighbours: client.neighbours()?,
-        tcp_memory_bytes: pages(&sockets, "TCP:") * page,
-        udp_memory_bytes: pages(&sockets, "UDP:") * page,
+        tcp_memory_bytes: pages(&sockets, "TCP:").saturating_mul(page),
+        udp_memory_bytes: pages(&sockets, "UDP:").saturating_mul(page),
         sysctls: SYSCTLS
             .iter()
             .filter_map(|(name, path, index)| Some((*name, sysctl(path, *index)?)))
@@ -91,21 +91,21 @@ fn conntrack() -> Option<Conntrack> {
 }
 
 /// A line a processor, of hexadecimal numbers.
-fn parse_softnet(text: &str) -> Softnet {
+pub(super) fn parse_softnet(text: &str) -> Softnet {
     text.lines().fold(Softnet::default(), |sum, line| {
         let mut numbers = line.split_ascii_whitespace().map(hexadecimal);
         let mut next = || numbers.next().unwrap_or(0);
         let (processed, dropped, times_squeezed) = (next(), next(), next());
         Softnet {
-            processed: sum.processed + processed,
-            dropped: sum.dropped + dropped,
-            times_squeezed: sum.times_squeezed + times_squeezed,
+            processed: sum.processed.wrapping_add(processed),
+            dropped: sum.dropped.wrapping_add(dropped),
+            times_squeezed: sum.times_squeezed.wrapping_add(times_squeezed),
         }
     })
 }
 
 /// A line of names, then a line of hexadecimal numbers a processor.
-fn parse_conntrack(text: &str, mut conntrack: Conntrack) -> Conntrack {
+pub(super) fn parse_conntrack(text: &str, mut conntrack: Conntrack) -> Conntrack {
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next().unwrap_or_default().split_ascii_whitespace().collect();
     for line in lines {
@@ -116,7 +116,7 @@ fn parse_conntrack(text: &str, mut conntrack: Conntrack) -> Conntrack {
                 "insert_failed" => &mut conntrack.insert_failures,
                 _ => continue,
             };
-            *field += hexadecimal(number);
+            *field = field.wrapping_add(hexadecimal(number));
         }
     }
     conntrack
@@ -127,7 +127,7 @@ fn hexadecimal(text: &str) -> u64 {
 }
 
 /// The pages of memory that a protocol's sockets have.
-fn pages(sockets: &str, protocol: &str) -> u64 {
+pub(super) fn pages(sockets: &str, protocol: &str) -> u64 {
     let line = sockets.lines().find_map(|line| line.strip_prefix(protocol));
     let mut words = line.unwrap_or_default().split_ascii_whitespace();
     words.find(|word| *word == "mem");

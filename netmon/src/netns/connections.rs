@@ -34,7 +34,7 @@ pub fn count() -> io::Result<[u64; STATES]> {
     Ok(counts)
 }
 
-fn tally(mut list: impl BufRead, counts: &mut [u64; STATES]) -> io::Result<()> {
+pub(super) fn tally(mut list: impl BufRead, counts: &mut [u64; STATES]) -> io::Result<()> {
     let mut line = Vec::new();
     while list.read_until(b'\n', &mut line)? > 0 {
         if let Some(count) = state(&line).and_then(|state| counts.get_mut(state)) {

@@ -46,7 +46,7 @@ impl Reader {
     }
 }
 
-fn table(text: &str, protocols: &mut Protocols) {
+pub(super) fn table(text: &str, protocols: &mut Protocols) {
     let mut lines = text.lines();
     while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
         let Some((group, names)) = names.split_once(':') else {
@@ -67,7 +67,7 @@ fn table(text: &str, protocols: &mut Protocols) {
     }
 }
 
-fn ipv6(text: &str, protocols: &mut Protocols) {
+pub(super) fn ipv6(text: &str, protocols: &mut Protocols) {
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
         let (Some(name), Some(value)) = (words.next(), words.next()) else {
@@ -86,7 +86,7 @@ fn ipv6(text: &str, protocols: &mut Protocols) {
     }
 }
 
-fn sockets(text: &str, protocols: &mut Protocols) {
+pub(super) fn sockets(text: &str, protocols: &mut Protocols) {
     let tcp = text.lines().find_map(|line| line.strip_prefix("TCP:"));
     let mut words = tcp.unwrap_or_default().split_ascii_whitespace();
     while let (Some(name), Some(value)) = (words.next(), words.next()) {

@@ -6,6 +6,8 @@
 
 mod decode;
 mod filters;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod queues;
 mod routes;
 

@@ -7,7 +7,7 @@ use crate::model::overlay::XfrmErrors;
 /// Not there where the kernel was built without these statistics.
 const STATISTICS: &str = "/proc/thread-self/net/xfrm_stat";
 /// How many reasons are read. Linux 6.18 has 30.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 
 /// Reads the errors; nothing where the kernel does not count them.
 ///
@@ -22,7 +22,7 @@ pub fn errors() -> io::Result<Option<XfrmErrors>> {
 }
 
 /// A name and a value a line. Every one of them is an error; the names are the kernel's own.
-fn parse(text: &str) -> XfrmErrors {
+pub(super) fn parse(text: &str) -> XfrmErrors {
     let line = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let (name, count) = (words.next()?, words.next()?.parse().ok()?);

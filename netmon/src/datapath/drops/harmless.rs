@@ -6,7 +6,7 @@
 //! their connection is over.
 
 /// Reasons, by the kernel's names without `SKB_DROP_REASON_`. A kernel that lacks one has nothing to leave out.
-pub(super) const REASONS: &[&str] = &[
+pub(in crate::datapath) const REASONS: &[&str] = &[
     // Delivered, or not dropped at all: the tracepoint's other use.
     "SKB_NOT_DROPPED_YET",
     "SKB_CONSUMED",
@@ -36,7 +36,7 @@ pub(super) const REASONS: &[&str] = &[
 /// Reasons, likewise, that are no loss of a frame that was sent to everybody: on a network with a hundred containers each
 /// gets the multicast of all others (neighbour discovery, reports of groups), and few are meant. What is left out is that
 /// nobody here wants it, and that there is nobody else to send it to; a filter, or a queue without room, counts.
-pub(super) const UNWANTED: &[&str] = &[
+pub(in crate::datapath) const UNWANTED: &[&str] = &[
     "NOT_SPECIFIED",
     "NO_SOCKET",
     "IP_INADDRERRORS",
@@ -51,7 +51,7 @@ pub(super) const UNWANTED: &[&str] = &[
 ];
 
 /// Functions in which a drop without a reason is no loss.
-pub(super) const FUNCTIONS: &[&str] = &[
+pub(in crate::datapath) const FUNCTIONS: &[&str] = &[
     // A socket was closed with data unread.
     "__sk_flush_backlog",
     "inet_sock_destruct",

@@ -11,7 +11,7 @@ use crate::model::peers::{Member, Members, Peer};
 
 /// How many containers of a network are kept, and how many services: gossip is other nodes' word. A network of Docker's
 /// own choosing has room for 254 addresses.
-pub(super) const MOST_OF_A_NETWORK: usize = 4_096;
+pub(in crate::docker) const MOST_OF_A_NETWORK: usize = 4_096;
 
 /// Ids of nodes have so many characters, all of them digits and small letters.
 pub(super) const ID_LENGTH: usize = 25;
@@ -160,7 +160,8 @@ fn add_service(members: &mut Members, nonsense: &mut Vec<String>, name: &str, de
             continue;
         }
         // What is in no service was named by anybody.
-        if let (Some(node), Some(id), false) = (node, node_of(&task.name), service.is_empty()) {
+        let can_tell = !service.is_empty() && members.nodes.len() < MOST_OF_A_NETWORK;
+        if let (Some(node), Some(id), true) = (node, node_of(&task.name), can_tell) {
             members.nodes.entry(node).or_insert(id);
         }
         let member = Member {

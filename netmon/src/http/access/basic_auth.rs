@@ -111,7 +111,7 @@ impl BasicAuth {
 }
 
 /// User and password, as RFC 7617 has them in a header.
-fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
+pub(super) fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
     /// bcrypt takes no more of a password.
     const LONGEST: usize = 72;
 

@@ -13,6 +13,10 @@ use super::{
     setting,
 };
 
+/// Further from one request to the next, or from the first of a burst to when all of it may come again, is no limit but a
+/// mistake. Clocks reckon with this much and not with everything that can be written down.
+const FARTHEST: Duration = Duration::from_hours(365 * 24);
+
 #[derive(Debug)]
 pub(super) struct Rate {
     interval: Duration,
@@ -51,9 +55,14 @@ impl Rate {
                 "with 0 no request would ever be answered",
             ));
         }
-        let Some(tolerance) = interval.checked_mul(burst - 1) else {
-            return Err(setting(path, "rate_limit", "that is more than can be counted"));
-        };
+        if interval.checked_mul(burst).is_none_or(|whole| whole > FARTHEST) {
+            return Err(setting(
+                path,
+                "rate_limit",
+                "a burst may come only once in more than a year",
+            ));
+        }
+        let tolerance = interval * (burst - 1);
         Ok((!interval.is_zero()).then(|| Self {
             interval,
             tolerance,
@@ -111,7 +120,14 @@ mod tests {
 
     #[test]
     fn a_limit_that_lets_nobody_in_is_refused() {
-        for (interval, burst) in [(Some("1s"), Some(0)), (Some("often"), None), (None, Some(5))] {
+        let nobody = [
+            (Some("1s"), Some(0)),
+            (Some("often"), None),
+            (None, Some(5)),
+            (Some("5000000000000000h"), None),
+            (Some("1h"), Some(u32::MAX)),
+        ];
+        for (interval, burst) in nobody {
             let settings = RateSettings {
                 interval: interval.map(str::to_owned),
                 burst,

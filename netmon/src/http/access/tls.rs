@@ -193,7 +193,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// What a certificate is for: names, addresses, mail addresses, URIs.
-fn names(certificate: &[u8]) -> Vec<String> {
+pub(super) fn names(certificate: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = x509_parser::certificate::X509Certificate::from_der(certificate) else {
         return Vec::new();
     };

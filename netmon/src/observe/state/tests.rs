@@ -13,7 +13,6 @@ use crate::{
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
         snapshot::AttachFailure,
-        snapshot::AttachFailure,
     },
     netns::{
         discover::{Listing, NetnsFile, Role},

@@ -1,0 +1,72 @@
+//! What fuzzing holds against the reading of netlink's messages; see [`crate::fuzzing`].
+
+use super::{
+    decode::{self, Answer, Message},
+    queues, routes,
+};
+
+/// A message has a header of its own, and is followed at most by the word that it was not the whole truth.
+const LEAST_MESSAGE: usize = 16;
+const LEAST_ATTRIBUTE: usize = 4;
+
+/// A datagram of the kernel's.
+pub(crate) fn netlink(data: &[u8]) {
+    let mut count = 0;
+    for message in decode::messages(data) {
+        count += 1;
+        match message {
+            Message::Answer(answer) => read(answer),
+            Message::Error(error) => assert_ne!(error.raw_os_error(), Some(0), "that it went well is no error"),
+            Message::Done | Message::Interrupted => {}
+        }
+    }
+    assert!(
+        count <= 2 * (data.len() / LEAST_MESSAGE),
+        "{count} messages in {} bytes",
+        data.len()
+    );
+}
+
+/// Every question is answered by every message.
+fn read(answer: Answer<'_>) {
+    let bytes = answer.payload.len();
+    assert!(answer.attributes(0).count() <= bytes / LEAST_ATTRIBUTE);
+    if let Some(device) = decode::device(answer) {
+        assert_printable(&device.name, bytes);
+    }
+    if let Some((_, queue)) = queues::queue(answer) {
+        assert_printable(&queue.kind, bytes);
+        assert!(!queue.kind.is_empty());
+    }
+    if let Some((_, remote)) = routes::remote(answer) {
+        assert!(!remote.is_unspecified() && !remote.is_multicast(), "{remote} is nobody");
+    }
+    if let Some(table) = queues::neighbours(answer) {
+        assert!(
+            matches!(table.family, "" | "ipv4" | "ipv6"),
+            "{} would be a label",
+            table.family
+        );
+    }
+    if let Some(nsid) = decode::nsid(answer) {
+        assert!(nsid >= 0, "{nsid} is no number of a namespace");
+    }
+    let _seen = (
+        decode::address(answer),
+        decode::statistics(answer),
+        routes::device(answer),
+    );
+    // The same message makes the same device, whoever reads it.
+    if let (Some(device), Some(news)) = (decode::device(answer), decode::link_news(answer)) {
+        assert_eq!((device.ifindex, device.up), (news.ifindex, news.up));
+    }
+}
+
+/// Names go to the page and to the log: what cannot be printed takes four characters.
+fn assert_printable(name: &str, bytes: usize) {
+    assert!(
+        name.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+        "{name:?} cannot be printed"
+    );
+    assert!(name.len() <= 4 * bytes, "{name:?} is more than the message has");
+}
