@@ -10,7 +10,7 @@ use std::{
 use super::TARGETS;
 
 /// How many changed inputs a target gets: a few seconds for all of them, unoptimised.
-const CHANGED: usize = 1000;
+const CHANGED: usize = 300;
 /// How long a changed input may be.
 const LONGEST: usize = 4096;
 
