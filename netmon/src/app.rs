@@ -21,7 +21,10 @@ use crate::{
     docker,
     http::{self, Access, AccessError, HttpError, Pages, Server},
     metrics::{self, ExpositionOptions},
-    model::limits::{Caps, Limits},
+    model::{
+        collector::Collectors,
+        limits::{Caps, Limits},
+    },
     netns::{
         enter::{EnterError, inside},
         rtnetlink::{Client, NetlinkError},
@@ -97,10 +100,6 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         programs: datapath.programs(),
     });
 
-    let scope = Scope {
-        containers: collectors.traffic,
-        vxlan: collectors.vxlan,
-    };
     let tracepoints = match &datapath {
         Some(datapath) => Tracepoints::load(collectors, datapath.host().cpus)?,
         None => Tracepoints::default(),
@@ -111,7 +110,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         Some(_) | None => None,
     };
     let overlay = SharedOverlay::new(overlay);
-    let shared = Shared::new(State::new(scope, config.linger));
+    let shared = Shared::new(State::new(scope(collectors), config.linger));
     let control = Control::start(
         shared.clone(),
         Places {
@@ -219,6 +218,13 @@ fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
         );
     }
     loaded
+}
+
+const fn scope(collectors: Collectors) -> Scope {
+    Scope {
+        containers: collectors.traffic,
+        vxlan: collectors.vxlan,
+    }
 }
 
 fn limits(config: &Config) -> Limits {

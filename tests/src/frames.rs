@@ -234,7 +234,7 @@ pub fn wrong(source: [u8; 6], destination: [u8; 6]) -> anyhow::Result<Vec<Vec<u8
     let mut frames = vec![
         // Headers that end before they should.
         right[..IP].to_vec(),
-        right[..IP + 1].to_vec(),
+        right[..=IP].to_vec(),
         right[..IP + 19].to_vec(),
         right[..IP + 20].to_vec(),
         right[..IP + 24].to_vec(),

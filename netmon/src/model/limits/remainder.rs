@@ -109,7 +109,7 @@ impl<V: Counts> Remainder<V> {
         let key = key();
         if let Some(part) = self.parts.remove(&key) {
             let base = part.last;
-            self.retire(part);
+            self.retire(&part);
             self.bases.insert(
                 key.clone(),
                 Base {
@@ -137,7 +137,7 @@ impl<V: Counts> Remainder<V> {
                 return;
             }
             if let Some(part) = self.parts.remove(&key) {
-                self.retire(part);
+                self.retire(&part);
             }
         }
         // What was there at the first reading may be older than netmon: a sum that begins with it would be taken for one
@@ -164,7 +164,7 @@ impl<V: Counts> Remainder<V> {
             .collect();
         for key in gone {
             if let Some(part) = self.parts.remove(&key) {
-                self.retire(part);
+                self.retire(&part);
             }
         }
         for sum in self.sums.values_mut() {
@@ -197,7 +197,7 @@ impl<V: Counts> Remainder<V> {
         self.parts.keys().map(|key| &key.identity)
     }
 
-    fn retire(&mut self, part: Part<V>) {
+    fn retire(&mut self, part: &Part<V>) {
         if let Some(sum) = self.sums.get_mut(&part.sum) {
             sum.gone = sum.gone.plus(part.last.less(part.first));
         }
