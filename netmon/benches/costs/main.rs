@@ -175,8 +175,8 @@ fn scrapes(report: &mut Report, datapath: &Datapath) -> anyhow::Result<()> {
             overlay: SharedOverlay::new(datapath.load_overlay()?),
             collectors: Collectors::default(),
             retired: Mutex::default(),
-            limits: std::sync::Mutex::new(netmon::model::limits::Limits::new(netmon::model::limits::Caps {
-                series: netmon::metrics::DEFAULT_SERIES_LIMIT,
+            limits: Mutex::new(netmon::model::limits::Limits::new(netmon::model::limits::Caps {
+                series: metrics::DEFAULT_SERIES_LIMIT,
                 container_series: 400,
             })),
         };
