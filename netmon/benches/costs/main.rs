@@ -220,6 +220,10 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
             overlay: SharedOverlay::new(datapath.load_overlay()?),
             collectors: Collectors::default(),
             retired: Mutex::default(),
+            limits: Mutex::new(netmon::model::limits::Limits::new(netmon::model::limits::Caps {
+                series: metrics::DEFAULT_SERIES_LIMIT,
+                container_series: 400,
+            })),
         };
         let options = ExpositionOptions::default();
 

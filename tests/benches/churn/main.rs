@@ -190,7 +190,7 @@ fn churn(report: &mut Report, ground: &Ground, netmon: &Netmon, before: &Before)
         Ok(most)
     })?;
     let seconds = begin.elapsed().as_secs_f64();
-    let processor = (netmon.processor_time()? - processor).as_secs_f64();
+    let processor = netmon.processor_time()?.saturating_sub(processor).as_secs_f64();
     let labels = [("service", "jobs"), ("network", "net")];
     let service = netmon
         .page()?

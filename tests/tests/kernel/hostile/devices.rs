@@ -150,7 +150,7 @@ fn devices_that_are_never_still_delay_nobody_and_cost_a_share_of_a_processor() -
             traffic::ping(&scene.a.netns, scene.b.address, 20)?;
             agree(&scene.netmon, &scene.a, "net")?;
             thread::sleep(Duration::from_secs(2));
-            Ok((scene.netmon.processor_time()? - before, late))
+            Ok((scene.netmon.processor_time()?.saturating_sub(before), late))
         };
         let looked = looked();
         ends.store(true, Ordering::Relaxed);
@@ -262,7 +262,7 @@ fn drop_everywhere(netns: &Netns, count: usize) -> anyhow::Result<()> {
     let envelope = Envelope {
         // For whoever gets it: a wrong hardware address is no loss.
         macs: ([2, 0, 0, 0, 0, 1], [0xff; 6]),
-        addresses: (Ipv4Addr::new(10, 220, 0, 1), Ipv4Addr::new(127, 0, 0, 1)),
+        addresses: (Ipv4Addr::new(10, 220, 0, 1), Ipv4Addr::LOCALHOST),
     };
     let kinds = [envelope.ip_damaged(9)?, envelope.unheard_of()?];
     let devices: Vec<String> = (0..count).flat_map(|it| [format!("x{it}"), format!("p{it}")]).collect();
