@@ -325,6 +325,10 @@ mod programs {
 
     /// A namespace that has had its share of the map goes on without telling its devices apart.
     #[inline(always)]
+    #[expect(
+        clippy::needless_borrows_for_generic_args,
+        reason = "handed over by value it would be copied to the stack, by a call"
+    )]
     fn count(mut key: Key, segments: u64) {
         let mut found = DROPS.get_ptr_mut(&key);
         if found.is_none() {
