@@ -1,7 +1,8 @@
 //! Room in a map that all namespaces share, asked for when a key is not there yet and never else.
 //!
-//! Kernel facts relied on: none. Two CPUs that ask at once may both be counted, or one of them not; the daemon counts
-//! again when it reads.
+//! Kernel facts relied on: none. Of CPUs that ask at once not all may be counted (this target has no atomic addition in
+//! Rust), so that at the very worst a namespace takes its share once for each CPU. What all others have together the daemon
+//! counts again when it reads.
 
 use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, macros::map, maps::HashMap};
 use netmon_common::share::{MAX_ENTRIES, OF_NAMESPACE, OF_STRANGERS, STRANGERS};

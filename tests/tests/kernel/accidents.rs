@@ -212,7 +212,7 @@ fn out_of_memory_it_is_killed_alone_and_the_next_goes_on_counting() -> anyhow::R
         Command::new("sh")
             .args(["-c", script])
             .arg(group.path.join("cgroup.procs"))
-            .arg((STACK_LIMIT_BYTES - (8 << 20)).to_string()),
+            .arg((STACK_LIMIT_BYTES - (2 << 20)).to_string()),
     ));
     until("the kernel to kill it", || {
         ensure!(netmon.get("/-/healthy").is_err(), "it answers");
