@@ -20,7 +20,12 @@ use std::{
 use netmon::{
     datapath::{Datapath, SharedTracepoints, Tracepoints, host::Host, overlay::SharedOverlay, yardstick},
     metrics::{self, ExpositionOptions},
-    model::{collector::Collectors, counters::Traffic, snapshot::DockerHealth},
+    model::{
+        collector::Collectors,
+        counters::Traffic,
+        limits::{Caps, Limits},
+        snapshot::DockerHealth,
+    },
     netns::{enter::travel, rtnetlink::Client},
     observe::{
         Shared,
@@ -40,6 +45,8 @@ const PACKET_ROUNDS: usize = 100;
 const DROPS: usize = 100_000;
 /// Requests over one connection, each with an answer.
 const REQUESTS: usize = 50_000;
+/// Connections made and closed.
+const CONNECTIONS: usize = 5_000;
 /// How long either is.
 const REQUEST_BYTES: usize = 1000;
 /// Scrapes of which the best counts.
@@ -111,7 +118,10 @@ fn packets(report: &mut Report, reference: &mut Reference, datapath: &mut Datapa
 fn events(report: &mut Report, reference: &mut Reference, cpus: u32) -> anyhow::Result<()> {
     let runs = yardstick::per_event(cpus, || {
         // In the machine's own namespace, over loopback: the programs do not know the difference.
-        if let Err(error) = workload::drops(DROPS).and_then(|()| workload::requests(REQUESTS, REQUEST_BYTES)) {
+        let made = workload::drops(DROPS)
+            .and_then(|()| workload::requests(REQUESTS, REQUEST_BYTES))
+            .and_then(|()| workload::connections(CONNECTIONS));
+        if let Err(error) = made {
             println!("the events could not be made: {error}");
         }
     })?;
@@ -220,8 +230,9 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
             overlay: SharedOverlay::new(datapath.load_overlay()?),
             collectors: Collectors::default(),
             retired: Mutex::default(),
-            limits: Mutex::new(netmon::model::limits::Limits::new(netmon::model::limits::Caps {
-                series: metrics::DEFAULT_SERIES_LIMIT,
+            // So high that all are shown: who has a thousand containers on a node raises it.
+            limits: Mutex::new(Limits::new(Caps {
+                series: 1_000_000,
                 container_series: 400,
             })),
         };

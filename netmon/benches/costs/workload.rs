@@ -48,6 +48,18 @@ pub(crate) fn requests(count: usize, bytes: usize) -> io::Result<()> {
     })
 }
 
+/// So many connections, each made and closed.
+pub(crate) fn connections(count: usize) -> io::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    for _ in 0..count {
+        let client = TcpStream::connect(address)?;
+        drop(listener.accept()?);
+        drop(client);
+    }
+    Ok(())
+}
+
 /// So many lines as a page has them, by the standard library's formatting alone.
 pub(crate) fn lines(count: usize) -> String {
     let (container, service) = ("shop_service1.12.x3kq8v5n1c7d", "shop_service1");

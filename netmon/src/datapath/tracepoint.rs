@@ -98,8 +98,10 @@ impl<'k> Programs<'k> {
         let mut object = loader
             .load(object)
             .map_err(|error| DatapathError::Load(Box::new(error)))?;
-        let shares = netmon_common::share::MAP;
-        share::begin(object.map_mut(shares).ok_or(DatapathError::Incomplete(shares))?)?;
+        // Programs that keep nothing have none.
+        if let Some(shares) = object.map_mut(netmon_common::share::MAP) {
+            share::begin(shares)?;
+        }
         Ok(Self {
             object,
             btf: &kernel.btf,
