@@ -25,6 +25,9 @@ use crate::sh;
 const LIMIT: Duration = Duration::from_mins(45);
 /// The line that says how it ended.
 const STATUS: &str = "NETMON-VM-STATUS ";
+/// What a kernel says when a processor of the emulator's runs into the mark that another one has just put over code to
+/// change it, and has taken away again (`smp_text_poke_batch_finish`). Processors that are real wait for each other.
+const STUMBLE: &str = "Oops: int3";
 /// Enough for all files in memory, thrice.
 const MEMORY: &str = "4096";
 
@@ -36,7 +39,14 @@ pub(crate) fn run(series: &str, name: Option<&str>, netmon: &Path) -> anyhow::Re
     let memory = files::pack(&kernel, &directory, netmon, &tests, name)?;
     let begin = Instant::now();
     sh::say(format!("\n== kernel tests on Linux {}", kernel.release));
-    let status = boot(&kernel.image, &memory)?;
+    let mut end = boot(&kernel.image, &memory)?;
+    if end == End::Stumbled {
+        sh::say("   the emulator stumbled over code that the kernel had just changed; once more");
+        end = boot(&kernel.image, &memory)?;
+    }
+    let End::Status(status) = end else {
+        bail!("the emulator stumbled twice");
+    };
     ensure!(status == 0, "kernel tests on Linux {}: status {status}", kernel.release);
     sh::say(format!("   done in {:.0} s", begin.elapsed().as_secs_f64()));
     Ok(())
@@ -74,8 +84,17 @@ fn test_binary() -> anyhow::Result<PathBuf> {
     path.context("cargo does not say where the tests are")
 }
 
-/// Boots the machine, shows its console, and gives the status that the tests ended with.
-fn boot(image: &Path, memory: &Path) -> anyhow::Result<i32> {
+/// How the machine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// As it should: with the status of the tests.
+    Status(i32),
+    /// By a fault of the emulator's.
+    Stumbled,
+}
+
+/// Boots the machine, shows its console, and gives how it ended.
+fn boot(image: &Path, memory: &Path) -> anyhow::Result<End> {
     let mut machine = Command::new("qemu-system-x86_64")
         .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY])
         .args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"])
@@ -95,7 +114,7 @@ fn boot(image: &Path, memory: &Path) -> anyhow::Result<i32> {
     status
 }
 
-fn watch(machine: &mut Child) -> anyhow::Result<i32> {
+fn watch(machine: &mut Child) -> anyhow::Result<End> {
     let console = machine.stdout.take().context("the machine has no console")?;
     let (lines, console_lines) = mpsc::channel();
     thread::spawn(move || {
@@ -109,15 +128,22 @@ fn watch(machine: &mut Child) -> anyhow::Result<i32> {
         }
     });
     let deadline = Instant::now() + LIMIT;
+    let mut stumbled = false;
     loop {
         match console_lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 if let Some((_, status)) = line.split_once(STATUS) {
-                    return status.trim().parse().with_context(|| format!("a status of {status:?}"));
+                    let number = status
+                        .trim()
+                        .parse()
+                        .with_context(|| format!("a status of {status:?}"))?;
+                    return Ok(End::Status(number));
                 }
+                stumbled |= line.contains(STUMBLE);
                 sh::say(format!("   | {line}"));
             }
             Err(mpsc::RecvTimeoutError::Timeout) => bail!("the machine did not end within {LIMIT:?}"),
+            Err(mpsc::RecvTimeoutError::Disconnected) if stumbled => return Ok(End::Stumbled),
             Err(mpsc::RecvTimeoutError::Disconnected) => bail!("the machine ended before the tests did"),
         }
     }
