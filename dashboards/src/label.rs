@@ -172,6 +172,8 @@ labels! {
     Reason = "reason";
     /// Why nobody can say whose a drop was.
     Cause = "cause";
+    /// Which limit.
+    Limit = "limit";
     /// A state.
     State = "state";
     /// A part of a scrape.

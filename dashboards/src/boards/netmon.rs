@@ -3,9 +3,9 @@
 use netmon::metrics::catalog::{
     ATTACH_DELAY, ATTACH_FAILURES, BPF_MAP_ENTRIES, BPF_MAP_MAX_ENTRIES, BPF_MAP_UPDATE_FAILURES, BPF_PROGRAM_INFO,
     BPF_PROGRAM_MISSED_RUNS, BUILD_INFO, CONTAINERS, DOCKER_DECODE_ERRORS, DOCKER_EVENTS, DOCKER_LAST_SYNC,
-    DOCKER_RECONNECTS, DOCKER_UP, EXPOSED_SERIES, NODE_INFO, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS,
-    PROCESS_RESIDENT_MEMORY, PROCESS_START_TIME, SCRAPE_COLLECTOR_DURATION, SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED,
-    UNATTRIBUTED_DROPS,
+    DOCKER_RECONNECTS, DOCKER_UP, EXPOSED_SERIES, HTTP_CONNECTIONS, HTTP_TURNED_AWAY, NODE_INFO, OVER_LIMIT,
+    PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT_MEMORY, PROCESS_START_TIME,
+    SCRAPE_COLLECTOR_DURATION, SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, UNATTRIBUTED_DROPS,
 };
 
 use super::NETMON;
@@ -13,7 +13,7 @@ use crate::{
     board::{Row, dashboard},
     grafana::Dashboard,
     label::{
-        Address, Cause, Collector, EngineVersion, Hostname, Instance, KernelVersion, Map, Mode, Program, Reason,
+        Address, Cause, Collector, EngineVersion, Hostname, Instance, KernelVersion, Limit, Map, Mode, Program, Reason,
         Revision, Role, State, Type, Version,
     },
     panel::{Limits, Unit, bars, graph, stack, table},
@@ -199,5 +199,26 @@ fn process() -> Row {
             Limits::Above(0.7, 0.9),
             "Share of those that it may open: raise the limit of the service (ulimits) if it is near.",
             vec![files.legend(Instance)],
+        ))
+        .panel(8, 8, graph(
+            "Over a limit",
+            Unit::Count,
+            Limits::Zero,
+            "What is summed up instead of shown by itself, with (over the limit) for its name. series: containers; raise --limit.series. container_series: what containers make themselves. peers: addresses that only send to us.",
+            vec![of(OVER_LIMIT).now().max(Limit).legend(Limit)],
+        ))
+        .panel(8, 8, graph(
+            "Who is connected",
+            Unit::Count,
+            Limits::None,
+            "Connections to netmon. One or two for each Prometheus; 256 at most.",
+            vec![of(HTTP_CONNECTIONS).now().sum(Instance).legend(Instance)],
+        ))
+        .panel(8, 8, graph(
+            "Turned away",
+            Unit::PerSecond,
+            Limits::Zero,
+            "Clients that got no answer. scrapes: more at once than --web.max-requests. connections, slow, malformed: somebody who is no Prometheus; let only Prometheus reach the port.",
+            vec![of(HTTP_TURNED_AWAY).rate().sum(Reason).legend(Reason)],
         ))
 }
