@@ -16,6 +16,7 @@ pub mod netmon;
 pub mod netns;
 pub mod page;
 pub mod patience;
+pub mod processor;
 pub mod prometheus;
 pub mod relay;
 pub mod scratch;

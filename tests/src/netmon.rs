@@ -17,7 +17,7 @@ use crate::{
     netns,
     page::Page,
     patience::{slowness, until, within},
-    sh,
+    processor, sh,
 };
 
 /// How long the answer to a request may take.
@@ -231,13 +231,7 @@ impl Netmon {
     /// # Errors
     /// It is not there.
     pub fn processor_time(&self) -> anyhow::Result<Duration> {
-        const TICK: u64 = 10;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
-        // Behind its name, which may have blanks, in parentheses.
-        let (_, rest) = stat.rsplit_once(") ").context("it has no figures")?;
-        let mut fields = rest.split_whitespace().skip(11);
-        let mut ticks = || -> anyhow::Result<u64> { Ok(fields.next().context("it has no times")?.parse()?) };
-        Ok(Duration::from_millis((ticks()? + ticks()?) * TICK))
+        processor::time(&fs::read_to_string(format!("/proc/{}/stat", self.pid))?)
     }
 
     /// What it has logged for everybody, line by line: the tests' own details left out.

@@ -455,17 +455,19 @@ impl State {
         interfaces
             .iter_mut()
             .filter_map(|(id, interface)| {
-                let path = namespaces.get(&id.netns)?.file.path.clone();
-                interface.overlooks().then(|| Candidate {
+                if !interface.overlooks() {
+                    return None;
+                }
+                Some(Candidate {
                     id: *id,
                     name: interface.device.name.clone(),
-                    path,
+                    path: namespaces.get(&id.netns)?.file.path.clone(),
                 })
             })
             .collect()
     }
 
-    /// Takes in that an interface's programs are off it, which is a failure the first time; new ones are attached. Gives
+    /// Takes in that an interface's programs are off it, which counts as a failure; new ones are attached. Gives
     /// what is left of the old.
     pub fn bared(&mut self, id: InterfaceId) -> Option<Attachment> {
         let interface = self.interfaces.get_mut(&id)?;

@@ -11,8 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
-use netmon_tests::lab::{Engine, IMAGE, Lab, Node};
+use netmon_tests::{
+    lab::{Engine, IMAGE, Lab, Node},
+    processor,
+};
 
 use report::Report;
 
@@ -132,11 +134,14 @@ fn stats(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
     let dockerd = node.exec("cat /run/docker.pid")?;
     let mut measure = |who: &str, stat: Said<'_, String>, look: Said<'_, ()>| -> anyhow::Result<()> {
         look()?;
-        let (begin, before) = (Instant::now(), cpu(&stat()?)?);
+        let (begin, before) = (Instant::now(), processor::time(&stat()?)?);
         for _ in 0..LOOKS {
             look()?;
         }
-        let (time, spent) = (begin.elapsed().as_secs_f64(), cpu(&stat()?)? - before);
+        let (time, spent) = (
+            begin.elapsed().as_secs_f64(),
+            (processor::time(&stat()?)?.saturating_sub(before)).as_secs_f64(),
+        );
         let each = 1e3 / f64::from(LOOKS);
         report.add(&format!("{who}, {CONTAINERS} containers"), time * each, "ms", None);
         report.add(
@@ -159,15 +164,6 @@ fn stats(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
 
 /// Something that is asked again and again.
 type Said<'a, T> = &'a dyn Fn() -> anyhow::Result<T>;
-
-/// The CPU time in seconds that a process has taken so far, by its `stat`.
-fn cpu(stat: &str) -> anyhow::Result<f64> {
-    // The name may have blanks in it; after it the fields are numbered from 3, and times are in ticks of 10 ms.
-    let (_, fields) = stat.rsplit_once(") ").context("no stat")?;
-    let mut ticks = fields.split(' ').skip(11).map(str::parse::<u32>);
-    let mut next = || -> anyhow::Result<u32> { Ok(ticks.next().context("a short stat")??) };
-    Ok(f64::from(next()? + next()?) / 100.0)
-}
 
 fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use netmon_tests::{netmon::get_in, netns::Netns, patience::until};
+use netmon_tests::{netmon::get_in, netns::Netns, patience::until, processor};
 
 /// Where the node exporter listens, in a namespace where nobody else does.
 const ADDRESS: &str = "127.0.0.1:9100";
@@ -24,13 +24,7 @@ impl Process {
 
     /// The CPU time that it has taken so far, in the kernel's ticks of 10 ms.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
-        // The name may have blanks in it; after it the fields are numbered from 3.
-        let (_, fields) = stat.rsplit_once(") ").context("no stat")?;
-        let field = |number: usize| -> anyhow::Result<u64> {
-            Ok(fields.split(' ').nth(number - 3).context("a short stat")?.parse()?)
-        };
-        Ok(Duration::from_millis(10 * (field(14)? + field(15)?)))
+        processor::time(&fs::read_to_string(format!("/proc/{}/stat", self.0))?)
     }
 
     pub(crate) fn memory_bytes(&self) -> anyhow::Result<f64> {
