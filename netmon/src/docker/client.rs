@@ -10,6 +10,7 @@ use bollard::{BollardRequest, Docker, errors::Error};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 
 use super::{
     host::Host,
@@ -23,6 +24,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the first answer may take: it needs nothing but a living engine.
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long after a request that reached nobody it is made again, time after time. The engine that gives events is there:
+/// it is netmon that cannot connect, for want of descriptors say, and what was asked for would stay unknown until
+/// everything is listed again.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
 
 /// The largest answer that is read. A list of 5,000 containers with long labels stays well below it.
 const LARGEST: usize = 32 << 20;
@@ -95,8 +106,15 @@ impl Client {
         Ok(client)
     }
 
-    /// Asks for `path`, and reads the answer.
+    /// Asks for `path`, and reads the answer. Where nobody can be reached, asks again a few times.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
+        for pause in PAUSES {
+            match self.get_within(path, PATIENCE).await {
+                Err(error @ RequestError::Unreachable { .. }) => tracing::debug!("{error}"),
+                answer => return answer,
+            }
+            sleep(pause).await;
+        }
         self.get_within(path, PATIENCE).await
     }
 

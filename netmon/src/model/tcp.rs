@@ -1,6 +1,6 @@
 //! What happens to TCP connections, as the kernel programs count it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use netmon_common::tcp::{
     FAILURE_ABORTED, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNREACHABLE, FAILURES,
@@ -167,8 +167,16 @@ impl Shares {
     /// counted before netmon came is in nobody's share if the namespace `is_older`: it is not known whose it was, and
     /// would come back as a jump with every restart.
     pub fn observe(&mut self, whole: Option<Segments>, shares: &BTreeMap<Arc<str>, Segments>, is_older: bool) {
+        let mut excess = whole.map_or(0, |whole| self.excess(whole, shares));
+        // Most likely it was sent where most was sent again.
+        let mut shares: Vec<_> = shares.iter().collect();
+        shares.sort_by_key(|(_, share)| Reverse(share.retransmitted));
         for (network, share) in shares {
-            self.raise(network, *share);
+            let growth = share.sent.saturating_sub(self.sent(network));
+            let cut = growth.min(excess);
+            excess -= cut;
+            let sent = share.sent - cut;
+            self.raise(network, Segments { sent, ..*share });
             let passed = self.passed.entry(Arc::clone(network)).or_default();
             *passed = (*passed).max(share.sent.saturating_add(share.retransmitted));
         }
@@ -178,6 +186,26 @@ impl Shares {
             .before
             .get_or_insert(if is_older { rest } else { Segments::default() });
         self.raise(&Arc::from(NO_NETWORK), rest.zip(before, u64::saturating_sub));
+    }
+
+    /// How many segments the networks' devices would seem to have sent for the first time that were sent again: of some
+    /// of those no program hears. Beyond the kernel's count, and no more than it counts of that kind without a network:
+    /// what was only sent since the kernel was asked is not among them.
+    fn excess(&self, whole: Segments, shares: &BTreeMap<Arc<str>, Segments>) -> u64 {
+        let before = self.before.unwrap_or_default();
+        let named = shares.iter().filter(|(network, _)| &***network != NO_NETWORK);
+        let named = named.fold(Segments::default(), |sum, (network, share)| {
+            let shown = self.shown.get(network).copied().unwrap_or_default();
+            sum.zip(shown.zip(*share, u64::max), u64::saturating_add)
+        });
+        let whole = whole.zip(before, u64::saturating_sub);
+        let unheard = whole.retransmitted.saturating_sub(named.retransmitted);
+        named.sent.saturating_sub(whole.sent).min(unheard)
+    }
+
+    /// What is shown as sent over a network.
+    fn sent(&self, network: &Arc<str>) -> u64 {
+        self.shown.get(network).map_or(0, |shown| shown.sent)
     }
 
     /// What of the whole no network accounts for.
@@ -283,6 +311,41 @@ mod tests {
         assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (93, 0));
         book.observe(Some(both(94, 7)), &share(94, 7), false);
         assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (94, 0));
+    }
+
+    /// Not every program runs for every event, whatever the kernel says of misses.
+    #[test]
+    fn segments_sent_again_of_which_no_program_hears_make_the_sum_no_greater_than_the_kernels() {
+        let both = |sent, retransmitted| Segments {
+            sent,
+            retransmitted,
+            ..Segments::default()
+        };
+        let shares = |front: u64, again: u64, back: u64| {
+            BTreeMap::from([
+                (Arc::from("front"), both(front, again)),
+                (Arc::from("back"), both(back, 0)),
+            ])
+        };
+        let mut book = Shares::default();
+        // 110 passed the front's devices, ten of them for the second time, of which four were not heard of.
+        book.observe(Some(both(120, 10)), &shares(104, 6, 20), false);
+        let sum = |book: &Shares| {
+            book.iter().fold(Segments::default(), |sum, (_, share)| {
+                sum.zip(share, u64::saturating_add)
+            })
+        };
+        assert_eq!(sum(&book), both(120, 10));
+        // Thirty more, five of them while it was read: the four stay out.
+        book.observe(Some(both(145, 10)), &shares(124, 6, 30), false);
+        assert_eq!((shown(&book, "back"), shown(&book, NO_NETWORK)), (30, 0));
+        book.observe(Some(both(150, 10)), &shares(124, 6, 30), false);
+        assert_eq!(sum(&book), both(150, 10));
+        // Those that no device saw are in no share.
+        let mut book = Shares::default();
+        book.observe(Some(both(100, 3)), &shares(80, 0, 20), false);
+        assert_eq!((shown(&book, "front"), shown(&book, "back")), (80, 20));
+        assert_eq!(sum(&book), both(100, 3));
     }
 
     #[test]
