@@ -106,7 +106,11 @@ impl Sources {
         }
 
         let sockets = sockets(&state);
-        let buffers = buffers(&state);
+        let buffers = if self.collectors.buffers {
+            buffers(&state)
+        } else {
+            BufferRows::default()
+        };
         if self.collectors.sockets {
             collectors.push(CollectorRow {
                 collector: Collector::Sockets.as_str(),

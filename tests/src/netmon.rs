@@ -301,9 +301,11 @@ pub fn get_in(netns: Option<&Path>, address: SocketAddr, request: &str) -> anyho
 pub fn get(address: SocketAddr, request: &str) -> anyhow::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, patience()).context("it cannot be reached")?;
     stream.set_read_timeout(Some(patience()))?;
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(request.as_bytes()).context("it takes no request")?;
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
+    stream
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("no whole answer within {:?}", patience()))?;
     let end = bytes
         .windows(4)
         .position(|it| it == b"\r\n\r\n")

@@ -14,7 +14,13 @@ use crate::{
 /// Lists everything; fails if anything that building needs is missing.
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut missing = Vec::new();
-    for purpose in [Purpose::Build, Purpose::Lint, Purpose::Demo, Purpose::Test] {
+    for purpose in [
+        Purpose::Build,
+        Purpose::Lint,
+        Purpose::Demo,
+        Purpose::Test,
+        Purpose::Fuzz,
+    ] {
         sh::say(format!("\nto {}:", purpose.as_str()));
         for need in NEEDS.iter().filter(|need| need.purpose == purpose) {
             match (need.find)() {

@@ -156,7 +156,7 @@ families! {
         CONTAINER_CONNTRACK_ENTRIES: Gauge<Container> = Buffers, "netmon_container_conntrack_entries",
             "Connections that the packet filter follows in the container's namespace.";
         CONTAINER_LISTEN_BACKLOG_LIMIT: Gauge<Container> = Buffers, "netmon_container_listen_backlog_limit",
-            "How many connections may wait to be accepted, whatever the application asks for (net.core.somaxconn of the container's namespace).";
+            "How many connections may wait to be accepted, whatever the application asks for (net.core.somaxconn of the container's namespace, looked at once a minute).";
         NODE_SOFTNET_PROCESSED: Counter<Unlabelled> = Buffers, "netmon_node_softnet_processed",
             "Packets that the node's processors took in.";
         NODE_SOFTNET_DROPPED: Counter<Unlabelled> = Buffers, "netmon_node_softnet_dropped",

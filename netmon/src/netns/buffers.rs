@@ -5,7 +5,7 @@
 use std::fs;
 
 use super::rtnetlink::{Client, NetlinkError};
-use crate::model::buffers::{Conntrack, ContainerBuffers, NodeBuffers, Softnet};
+use crate::model::buffers::{Conntrack, NodeBuffers, Softnet};
 
 const SOFTNET: &str = "/proc/thread-self/net/softnet_stat";
 const CONNTRACK: &str = "/proc/thread-self/net/stat/nf_conntrack";
@@ -66,13 +66,22 @@ pub fn node(client: &mut Client) -> Result<NodeBuffers, NetlinkError> {
     })
 }
 
-/// Reads what there is of a container.
+/// How many connections the packet filter follows; nothing where it follows none.
+///
+/// From the statistics if the kernel has them. The setting of this name says the same, but opening a setting takes the
+/// longer the more namespaces there are: the kernel keeps those of one name in one chain (`proc_sys_compare`).
 #[must_use]
-pub fn container() -> ContainerBuffers {
-    ContainerBuffers {
-        conntrack_entries: sysctl(CONNTRACK_ENTRIES, 0),
-        listen_backlog_limit: sysctl(LISTEN_BACKLOG_LIMIT, 0),
+pub fn conntrack_entries() -> Option<u64> {
+    match fs::read_to_string(CONNTRACK) {
+        Ok(text) => parse_conntrack_entries(&text),
+        Err(_) => sysctl(CONNTRACK_ENTRIES, 0),
     }
+}
+
+/// How many connections may wait to be accepted. Not for every scrape: see [`conntrack_entries`] on settings.
+#[must_use]
+pub fn listen_backlog_limit() -> Option<u64> {
+    sysctl(LISTEN_BACKLOG_LIMIT, 0)
 }
 
 fn sysctl(name: &str, index: usize) -> Option<u64> {
@@ -122,6 +131,14 @@ pub(super) fn parse_conntrack(text: &str, mut conntrack: Conntrack) -> Conntrack
     conntrack
 }
 
+/// The first column, which is the namespace's in every processor's line.
+pub(super) fn parse_conntrack_entries(text: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    let column = lines.next()?.split_ascii_whitespace().position(|it| it == "entries")?;
+    let number = lines.next()?.split_ascii_whitespace().nth(column)?;
+    u64::from_str_radix(number, 16).ok()
+}
+
 fn hexadecimal(text: &str) -> u64 {
     u64::from_str_radix(text, 16).unwrap_or(0)
 }
@@ -136,7 +153,7 @@ pub(super) fn pages(sockets: &str, protocol: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{pages, parse_conntrack, parse_softnet};
+    use super::{pages, parse_conntrack, parse_conntrack_entries, parse_softnet};
     use crate::model::buffers::{Conntrack, Softnet};
 
     #[test]
@@ -164,6 +181,15 @@ mod tests {
             );
         }
         assert_eq!(parse_conntrack("", Conntrack::default()), Conntrack::default());
+    }
+
+    #[test]
+    fn the_entries_are_those_of_any_processors_line() {
+        let text = "entries  clashres found\n0000001f 00000000 00000000\n0000001f 00000000 00000000\n";
+        assert_eq!(parse_conntrack_entries(text), Some(31));
+        for text in ["", "entries\n", "found\n1\n", "entries\nmany\n"] {
+            assert_eq!(parse_conntrack_entries(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
     model::{interface::NetnsId, inventory::Inventory},
     netns::{
-        connections,
+        buffers, connections,
         discover::{self, Listing, NetnsFile, Role},
         enter::{Traveller, travel},
         rtnetlink::Client,
@@ -438,6 +438,10 @@ fn look_into(
         Role::Overlay { .. } => client.remotes()?,
         Role::Sandbox | Role::LoadBalancer { .. } | Role::Ingress | Role::Node => Vec::new(),
     };
+    let backlog = match file.role {
+        Role::Sandbox => buffers::listen_backlog_limit(),
+        Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress | Role::Node => None,
+    };
     let mut state = shared.lock();
     let is_new = state.namespace(netns).is_none();
     state.looked(file, netns, devices, Instant::now());
@@ -445,6 +449,7 @@ fn look_into(
         begin_with_connections(&mut state, tracepoints, netns);
     }
     state.forwards(netns, remotes);
+    state.bounded(netns, backlog);
     if nsid.is_some() {
         state.numbered(netns, nsid);
     }

@@ -145,7 +145,7 @@ fn read_counters(
         }
         state.node_bounded(netns, read.ok());
     } else if wanted.buffers {
-        state.bounded(netns, buffers::container());
+        state.follows(netns, buffers::conntrack_entries());
         let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
         for (ifindex, interface) in state.interfaces_of(netns) {
             interface.queue = queues.remove(&ifindex);

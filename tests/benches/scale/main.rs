@@ -1,4 +1,4 @@
-//! How netmon grows with a node: ten, a hundred and a thousand containers with two networks each, and beside it, on the
+//! How netmon grows with a node: ten to a thousand containers with two networks each, and beside it, on the
 //! same devices in the same run, what people run instead as far as it is packaged: Prometheus' node exporter.
 //!
 //! Run with `cargo xtask bench scale`; needs root. The containers are namespaces, and the engine says what it is told to:
@@ -24,7 +24,11 @@ use report::Report;
 use world::World;
 
 /// How many containers; each is on two networks.
-const CONTAINERS: [usize; 3] = [10, 100, 1000];
+const CONTAINERS: [usize; 4] = [10, 100, MEMORY_CONTAINERS, 1000];
+/// With as many devices as 200 containers on three networks have.
+const MEMORY_CONTAINERS: usize = 300;
+/// What netmon may hold of them, in megabytes.
+const MEMORY_BOUND: f64 = 30.0;
 /// Scrapes: the best is how long one takes, all together what one costs.
 const SCRAPES: u32 = 20;
 /// How long it may take until the last of a thousand containers has its programs.
@@ -74,8 +78,13 @@ fn main() -> anyhow::Result<()> {
             None,
         );
         for (who, costs) in [("netmon", netmon), ("node exporter", node_exporter)] {
-            let bound = (who == "netmon" && *containers == 1000).then_some(SCRAPE_BOUND);
-            add(&format!("{who}: resident memory"), costs.memory_bytes / 1e6, "MB", None);
+            let of_ours = |bound, at| (who == "netmon" && *containers == at).then_some(bound);
+            add(
+                &format!("{who}: resident memory"),
+                costs.memory_bytes / 1e6,
+                "MB",
+                of_ours(MEMORY_BOUND, MEMORY_CONTAINERS),
+            );
             add(
                 &format!("{who}: a scrape"),
                 costs.scrape.as_secs_f64() * 1e3,
@@ -86,7 +95,7 @@ fn main() -> anyhow::Result<()> {
                 &format!("{who}: CPU of a scrape"),
                 costs.scrape_cpu.as_secs_f64() * 1e3,
                 "ms",
-                bound,
+                of_ours(SCRAPE_BOUND, 1000),
             );
             add(&format!("{who}: series"), costs.series as f64, "", None);
         }

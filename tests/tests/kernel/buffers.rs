@@ -100,6 +100,8 @@ fn the_nodes_backlog_is_the_kernels() -> anyhow::Result<()> {
 fn limits_are_those_of_the_kernels_settings() -> anyhow::Result<()> {
     let (world, a, _b, netmon) = node()?;
     a.netns.run("sysctl -qw net.core.somaxconn=77")?;
+    // Of a container it is looked at once a minute, and whenever one of its devices changes.
+    a.netns.run(&format!("ip link set {DEVICE} txqueuelen 999"))?;
     let node = world.node()?;
     node.run("sysctl -qw net.ipv4.tcp_max_syn_backlog=333")?;
     until("the limits", || {

@@ -157,10 +157,17 @@ impl State {
         }
     }
 
-    /// Takes in a reading of a container's tables and limits.
-    pub fn bounded(&mut self, netns: NetnsId, buffers: ContainerBuffers) {
+    /// Takes in how many connections the packet filter follows in a container.
+    pub fn follows(&mut self, netns: NetnsId, conntrack_entries: Option<u64>) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.buffers = buffers;
+            namespace.buffers.conntrack_entries = conntrack_entries;
+        }
+    }
+
+    /// Takes in how many connections may wait to be accepted in a container.
+    pub fn bounded(&mut self, netns: NetnsId, listen_backlog_limit: Option<u64>) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.buffers.listen_backlog_limit = listen_backlog_limit;
         }
     }
 
