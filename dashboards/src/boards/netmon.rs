@@ -84,7 +84,7 @@ fn collectors() -> Row {
             ["Node", "Collector"],
         )
         .words("Everything", ANSWERS, &of(SCRAPE_COLLECTOR_SUCCESS).now().min(by))
-        .words("Series left out", &[("0", "none", true), ("1", "some", false)], &of(SERIES_LIMITED).now().max(by))
+        .words("Series summed up", &[("0", "none", true), ("1", "some", false)], &of(SERIES_LIMITED).now().max(by))
         .in_order("Everything"))
         .panel(8, 9, graph(
             "Time of a scrape, by collector",

@@ -155,10 +155,19 @@ impl Nodes {
 
     /// Looks that nothing is called a drop that was not when that was read.
     pub(crate) fn dropped_nothing_since(&self, before: &Drops) -> anyhow::Result<()> {
-        let mut now = self.drops()?;
-        now.retain(|what, count| *count > before.get(what).copied().unwrap_or(0));
-        ensure!(now.is_empty(), "these are called drops: {now:#?}");
+        let more = self.drops_since(before)?;
+        ensure!(more.is_empty(), "these are called drops: {more:#?}");
         Ok(())
+    }
+
+    /// What is called a drop that was not when that was read.
+    pub(crate) fn drops_since(&self, before: &Drops) -> anyhow::Result<Drops> {
+        let mut more = self.drops()?;
+        more.retain(|what, count| {
+            *count = count.saturating_sub(before.get(what).copied().unwrap_or(0));
+            *count > 0
+        });
+        Ok(more)
     }
 }
 
