@@ -132,6 +132,12 @@ fn what_the_other_end_of_the_cable_cannot_take() -> anyhow::Result<()> {
     ready(&netmon, 2)?;
     let drops = Drops::with_node(&netmon)?;
     b.netns.run(&format!("ip link set {DEVICE} down"))?;
+    // The kernel looks after carriers once a second; until then it is the cable that has nowhere to send it.
+    until("the bridge to know", || {
+        let port = world.node()?.run("bridge link show dev veth1")?;
+        ensure!(port.contains("state disabled"), "{port}");
+        Ok(())
+    })?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 20, 100)?;
     // The port has no carrier, so the bridge has nowhere to send it.
     drops.are(&[(Where::Node("net"), no_port()?, 20)])
