@@ -23,7 +23,7 @@ use crate::{
     model::{
         collector::{Collector, Collectors},
         counters::{Directions, Totals},
-        interface::Device,
+        interface::{Device, InterfaceId},
         inventory::{Container, ContainerId, Inventory, Sandbox},
         limits::{Limits, OVER},
         place::Place,
@@ -210,6 +210,12 @@ impl Sources {
                         drops.entries,
                         drops.lost.iter().map(|(_, packets)| packets).sum(),
                     ));
+                    let devices = retired.take_devices(&drops, state, begin);
+                    if let Some(InterfaceId { netns, .. }) = devices.first()
+                        && let Err(error) = map.forget_devices(*netns, |id| devices.contains(&id))
+                    {
+                        warn!(%error, "drops of devices that are gone stay in the kernel's map");
+                    }
                     if drops.strangers > DropsMap::MANY_STRANGERS {
                         let foreign = retired.take_over(&drops, state, begin);
                         if let Err(error) = map.forget(|netns| foreign.binary_search(&netns).is_ok()) {

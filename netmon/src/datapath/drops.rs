@@ -142,14 +142,14 @@ impl DropsMap {
                 } = key;
                 drops.strangers += u32::from(!self.shares.has(NetnsId(netns)));
                 let unplaced = Some(reason) == self.not_specified && self.harmless.is_none();
+                let netns = NetnsId(netns);
+                let interface = InterfaceId { netns, ifindex };
                 if location != 0 && self.harmless.as_ref().is_some_and(|ranges| ranges.contain(location)) {
+                    drops.harmless.insert(interface);
                     return;
                 }
                 drops.counted.push(Drop {
-                    interface: InterfaceId {
-                        netns: NetnsId(netns),
-                        ifindex,
-                    },
+                    interface,
                     reason,
                     unplaced,
                     packets: counts.iter().sum(),
@@ -186,13 +186,33 @@ impl DropsMap {
     /// # Errors
     /// The kernel refuses.
     pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
+        self.remove(|interface| gone(interface.netns))?;
+        self.shares.forget(&mut self.attached, gone)
+    }
+
+    /// Forgets what was counted for devices of a watched namespace, which has its room back.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn forget_devices(&mut self, netns: NetnsId, gone: impl Fn(InterfaceId) -> bool) -> Result<(), DatapathError> {
+        let left = self.remove(|interface| interface.netns == netns && gone(interface))?;
+        let keys = left.get(&netns).copied().unwrap_or(0);
+        self.shares.recount(&mut self.attached, netns, keys)
+    }
+
+    /// Takes counts out, and says how many each namespace has left.
+    fn remove(&mut self, gone: impl Fn(InterfaceId) -> bool) -> Result<BTreeMap<NetnsId, u32>, DatapathError> {
         let mut keys: Vec<Key> = Vec::new();
+        let mut left: BTreeMap<NetnsId, u32> = BTreeMap::new();
         batch::read(
             descriptor(self.attached.per_cpu_hash(MAP)?),
             self.cpus,
             |key: Key, _: &[u64]| {
-                if gone(NetnsId(key.netns)) {
+                let (netns, ifindex) = (NetnsId(key.netns), key.ifindex);
+                if gone(InterfaceId { netns, ifindex }) {
                     keys.push(key);
+                } else {
+                    *left.entry(netns).or_default() += 1;
                 }
             },
         )
@@ -202,7 +222,7 @@ impl DropsMap {
         for key in keys {
             map.remove(&key).map_err(DatapathError::map)?;
         }
-        self.shares.forget(&mut self.attached, gone)
+        Ok(left)
     }
 
     /// How full the map is.

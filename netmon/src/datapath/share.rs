@@ -36,6 +36,14 @@ impl Shares {
         write(programs.map_mut(MAP)?, STRANGERS, strangers)
     }
 
+    /// Says how many keys a watched namespace has by now.
+    pub(super) fn recount(&self, programs: &mut Attached, netns: NetnsId, keys: u32) -> Result<(), DatapathError> {
+        if self.has(netns) {
+            write(programs.map_mut(MAP)?, netns.0, keys)?;
+        }
+        Ok(())
+    }
+
     /// Takes back the shares of namespaces that are gone.
     pub(super) fn forget(
         &mut self,

@@ -1,5 +1,7 @@
 //! Packets that the kernel threw away, as it counted them.
 
+use std::collections::BTreeSet;
+
 use super::interface::InterfaceId;
 
 /// One reading of the counts.
@@ -7,6 +9,8 @@ use super::interface::InterfaceId;
 pub struct Drops {
     /// Every count that is a loss.
     pub counted: Vec<Drop>,
+    /// Where there are counts that are no loss.
+    pub harmless: BTreeSet<InterfaceId>,
     /// What there was no room for, by the low bits of the reason.
     pub lost: Vec<(u32, u64)>,
     /// How many counts the kernel keeps, those of no loss included.

@@ -5,7 +5,10 @@
 use std::fs;
 
 use super::rtnetlink::{Client, NetlinkError};
-use crate::model::buffers::{Conntrack, NodeBuffers, Softnet};
+use crate::model::{
+    buffers::{Conntrack, NodeBuffers, Softnet},
+    interface::Device,
+};
 
 const SOFTNET: &str = "/proc/thread-self/net/softnet_stat";
 const CONNTRACK: &str = "/proc/thread-self/net/stat/nf_conntrack";
@@ -35,16 +38,15 @@ const SYSCTLS: &[(&str, &str, usize)] = &[
     ("net.netfilter.nf_conntrack_max", CONNTRACK_LIMIT, 0),
 ];
 
-/// Reads what there is of the node.
+/// Reads what there is of the node, which has these devices.
 ///
 /// # Errors
 /// The kernel does not answer, or shows no backlog.
-pub fn node(client: &mut Client) -> Result<NodeBuffers, NetlinkError> {
+pub fn node(client: &mut Client, devices: &[Device]) -> Result<NodeBuffers, NetlinkError> {
     let softnet = fs::read_to_string(SOFTNET).map_err(|source| NetlinkError::Socket {
         what: "read /proc/net/softnet_stat",
         source,
     })?;
-    let devices = client.devices()?;
     let disciplines = client.queues()?;
     let queues = disciplines.into_iter().filter_map(|(ifindex, queue)| {
         let device = devices.iter().find(|device| device.ifindex == ifindex)?;

@@ -138,12 +138,17 @@ fn read_counters(
     }
     let between = Instant::now();
     reading.protocols += between - begin;
-    if wanted.buffers && is_node {
-        let read = buffers::node(client);
-        if let Err(error) = &read {
-            warn!(%error, "the node's queues and tables are missing from this scrape");
+    if is_node && (wanted.buffers || wanted.drops) {
+        let devices = client.devices()?;
+        if wanted.buffers {
+            let read = buffers::node(client, &devices);
+            if let Err(error) = &read {
+                warn!(%error, "the node's queues and tables are missing from this scrape");
+            }
+            state.node_bounded(netns, read.ok());
         }
-        state.node_bounded(netns, read.ok());
+        // Whose a packet was that was dropped on a device of the node's is decided by what is there now.
+        state.node_has(netns, devices, Instant::now());
     } else if wanted.buffers {
         state.follows(netns, buffers::conntrack_entries());
         let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();

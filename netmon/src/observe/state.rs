@@ -244,10 +244,7 @@ impl State {
         let new = || returned.unwrap_or_else(|| Namespace::new(file.clone(), is_older));
         let namespace = self.namespaces.entry(netns).or_insert_with(new);
         if file.role == Role::Node {
-            namespace.devices = devices
-                .into_iter()
-                .map(|device| (device.ifindex, Arc::new(device)))
-                .collect();
+            namespace.has(devices, now);
             return;
         }
         let known = std::mem::take(&mut namespace.tunnels);

@@ -21,6 +21,8 @@ pub(crate) struct Sample {
     pub(crate) threads: u64,
     /// Entries of the map of interfaces: one a watched interface.
     pub(crate) entries: u64,
+    /// Entries of the map of drops, which every container leaves some in for a while.
+    pub(crate) drops: u64,
     /// Interfaces with programs, of those that the page shows.
     pub(crate) programs: usize,
     pub(crate) series: usize,
@@ -34,6 +36,7 @@ impl Sample {
             descriptors,
             threads: page.count("process_threads", &[])?,
             entries: page.count("netmon_bpf_map_entries", &[("map", "TRAFFIC")])?,
+            drops: page.count("netmon_bpf_map_entries", &[("map", "DROPS")])?,
             programs: page.all("netmon_container_network_transmit_packets_total", &[]).len(),
             series: page.samples.len(),
         })
@@ -48,12 +51,14 @@ impl fmt::Display for Sample {
             descriptors,
             threads,
             entries,
+            drops,
             programs,
             series,
         } = self;
         write!(
             f,
-            "{:.1} MB, {descriptors} descriptors, {threads} threads, {entries} map entries, {programs} interfaces, {series} series",
+            "{:.1} MB, {descriptors} descriptors, {threads} threads, {entries} map entries ({drops} of drops), {programs} \
+             interfaces, {series} series",
             memory / 1e6
         )
     }
@@ -71,9 +76,9 @@ impl Samples {
     /// Some of them, evenly chosen, as a table.
     pub(crate) fn table(&self) -> String {
         let mut rows = vec![
-            "| after | memory | descriptors | threads | map entries | interfaces | series | CPU since the row before |"
+            "| after | memory | descriptors | threads | map entries | of drops | interfaces | series | CPU since the row before |"
                 .to_owned(),
-            "|---:|---:|---:|---:|---:|---:|---:|---:|".to_owned(),
+            "|---:|---:|---:|---:|---:|---:|---:|---:|---:|".to_owned(),
         ];
         let Self(samples) = self;
         let every = samples.len().div_ceil(ROWS).max(1);
@@ -92,11 +97,12 @@ impl Samples {
                 descriptors,
                 threads,
                 entries,
+                drops,
                 programs,
                 series,
             } = sample;
             rows.push(format!(
-                "| {:.1} min | {:.1} MB | {descriptors} | {threads} | {entries} | {programs} | {series} | {:.2} % |",
+                "| {:.1} min | {:.1} MB | {descriptors} | {threads} | {entries} | {drops} | {programs} | {series} | {:.2} % |",
                 at.as_secs_f64() / 60.0,
                 memory / 1e6,
                 spent * 100.0
@@ -106,20 +112,28 @@ impl Samples {
         rows.join("\n")
     }
 
-    /// Whether memory is flat.
+    /// Whether memory is flat, and the map of drops.
     pub(crate) fn verdict(&self) -> anyhow::Result<()> {
         let Self(samples) = self;
         ensure!(samples.len() >= 8, "{} samples say nothing", samples.len());
         let quarter = samples.len() / 4;
-        let median = |part: &[(Duration, Sample)]| {
-            let mut memory: Vec<_> = part.iter().map(|(_, sample)| sample.memory).collect();
-            memory.sort_by(f64::total_cmp);
-            memory[memory.len() / 2]
+        let medians = |of: fn(&Sample) -> f64| {
+            let median = |part: &[(Duration, Sample)]| {
+                let mut figures: Vec<_> = part.iter().map(|(_, sample)| of(sample)).collect();
+                figures.sort_by(f64::total_cmp);
+                figures[figures.len() / 2]
+            };
+            (
+                median(&samples[quarter..2 * quarter]),
+                median(&samples[samples.len() - quarter..]),
+            )
         };
-        let (early, late) = (
-            median(&samples[quarter..2 * quarter]),
-            median(&samples[samples.len() - quarter..]),
+        let (early, late) = medians(|sample| sample.drops as f64);
+        ensure!(
+            late <= 2.0 * early,
+            "the map of drops grows: a median of {early} entries in the second quarter, {late} in the last"
         );
+        let (early, late) = medians(|sample| sample.memory);
         ensure!(
             late <= early * (1.0 + GROWTH),
             "memory grows: a median of {:.1} MB in the second quarter, {:.1} MB in the last",

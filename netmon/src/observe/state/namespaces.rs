@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{State, range};
@@ -17,12 +17,15 @@ use crate::{
         protocols::Protocols,
         tcp::{Before, Segments, Shares},
     },
-    netns::discover::NetnsFile,
+    netns::discover::{NetnsFile, Role},
 };
 
 /// How many nodes of a network are told apart. A Swarm of more is none that anybody has seen; a table of more is one
 /// that somebody else fills.
 const REMOTES_PER_DEVICE: usize = 2_048;
+
+/// How long a device of the node's is remembered when it is gone.
+const FORMER: Duration = Duration::from_mins(1);
 
 /// A namespace that is watched.
 #[derive(Clone, Debug)]
@@ -51,8 +54,10 @@ pub struct Namespace {
     pub tunnels: BTreeMap<u32, TunnelDevice>,
     /// How many of its devices are not watched, for there are too many.
     pub(super) refused: u64,
-    /// Its devices' numbers, and the bridges they are ports of: only the node's, where others' packets pass.
+    /// Its devices, by their numbers: only the node's, where others' packets pass.
     pub devices: BTreeMap<u32, Arc<Device>>,
+    /// Those that are gone, and since when: what is heard of late may have been theirs.
+    former_devices: BTreeMap<u32, (Arc<Device>, Instant)>,
 }
 
 /// A VXLAN device of an overlay's namespace.
@@ -96,7 +101,29 @@ impl Namespace {
             tunnels: BTreeMap::new(),
             refused: 0,
             devices: BTreeMap::new(),
+            former_devices: BTreeMap::new(),
         }
+    }
+
+    /// Takes in which devices there are.
+    pub(super) fn has(&mut self, devices: Vec<Device>, now: Instant) {
+        let devices = devices
+            .into_iter()
+            .map(|device| (device.ifindex, Arc::new(device)))
+            .collect();
+        let before = std::mem::replace(&mut self.devices, devices);
+        self.former_devices
+            .extend(before.into_iter().map(|(ifindex, device)| (ifindex, (device, now))));
+        let there = &self.devices;
+        self.former_devices.retain(|ifindex, (_, since)| {
+            !there.contains_key(ifindex) && now.saturating_duration_since(*since) < FORMER
+        });
+    }
+
+    /// A device that is there, or was a moment ago.
+    pub(super) fn device(&self, ifindex: u32) -> Option<&Device> {
+        let former = || self.former_devices.get(&ifindex).map(|(device, _)| device);
+        self.devices.get(&ifindex).or_else(former).map(|device| &**device)
     }
 }
 
@@ -169,6 +196,23 @@ impl State {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.buffers.listen_backlog_limit = listen_backlog_limit;
         }
+    }
+
+    /// Takes in which devices the node has.
+    pub fn node_has(&mut self, netns: NetnsId, devices: Vec<Device>, now: Instant) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.has(devices, now);
+        }
+    }
+
+    /// The node's own namespace.
+    #[must_use]
+    pub fn node(&self) -> Option<(NetnsId, &Namespace)> {
+        let found = self
+            .namespaces
+            .iter()
+            .find(|(_, namespace)| namespace.file.role == Role::Node);
+        found.map(|(netns, namespace)| (*netns, namespace))
     }
 
     /// Takes in a reading of the node's queues, tables and limits; nothing if they could not be read.

@@ -128,11 +128,8 @@ impl State {
     /// The network of a device of the node's: a bridge network's bridge, or a port of it. Empty for any other; nothing for
     /// one that was not seen yet.
     fn network_of_node_device(&self, node: &Namespace, ifindex: u32) -> Option<Arc<str>> {
-        let device = node.devices.get(&ifindex)?;
-        let bridge = device
-            .master
-            .and_then(|master| node.devices.get(&master))
-            .unwrap_or(device);
+        let device = node.device(ifindex)?;
+        let bridge = device.master.and_then(|master| node.device(master)).unwrap_or(device);
         Some(network::network_of_bridge(&bridge.name, &self.inventory).unwrap_or_default())
     }
 
@@ -149,6 +146,19 @@ impl State {
             .chain(living)
             .filter_map(|(netns, namespace)| Some((namespace.place.as_ref()?, netns)))
             .collect()
+    }
+
+    /// A device of the node's that is gone for good: what is counted of it will be no more.
+    #[must_use]
+    pub fn has_lost(&self, id: InterfaceId) -> bool {
+        self.node().is_some_and(|(netns, node)| {
+            id.netns == netns && id.ifindex > LOOPBACK && node.device(id.ifindex).is_none()
+        })
+    }
+
+    /// Forgets what was decided about those: their numbers may be given to others.
+    pub fn forget_sites(&mut self, gone: &BTreeSet<InterfaceId>) {
+        self.sites.known.retain(|id, _| !gone.contains(id));
     }
 
     /// Namespaces that are gone for good since this was last asked: what the kernel counted for them can be forgotten.
