@@ -2,7 +2,7 @@
 
 use plotters::{
     backend::SVGBackend,
-    chart::ChartBuilder,
+    chart::{ChartBuilder, SeriesLabelPosition},
     coord::combinators::IntoLogRange as _,
     drawing::{DrawingAreaErrorKind, IntoDrawingArea as _},
     element::{Circle, PathElement},
@@ -32,8 +32,8 @@ fn chart(text: &mut String, rows: &[Row]) -> Result<(), DrawingAreaErrorKind<std
     let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let figures: [(&str, f64, Figure); 3] = [
-        ("CPU of a scrape, ms", 0.1, |costs| costs.scrape_cpu.as_secs_f64() * 1e3),
-        ("a scrape, ms", 0.1, |costs| costs.scrape.as_secs_f64() * 1e3),
+        ("CPU of a scrape, ms", 1.0, |costs| costs.scrape_cpu.as_secs_f64() * 1e3),
+        ("a scrape, ms", 1.0, |costs| costs.scrape.as_secs_f64() * 1e3),
         ("resident memory, MB", 1.0, |costs| costs.memory_bytes / 1e6),
     ];
     for ((title, least, figure), area) in figures.into_iter().zip(area.split_evenly((1, 3))) {
@@ -66,7 +66,12 @@ fn chart(text: &mut String, rows: &[Row]) -> Result<(), DrawingAreaErrorKind<std
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
             chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, color.filled())))?;
         }
-        chart.configure_series_labels().background_style(WHITE).draw()?;
+        // What grows leaves that corner free.
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
+            .background_style(WHITE)
+            .draw()?;
     }
     area.present()
 }

@@ -18,7 +18,7 @@ use netmon_tests::{
 pub(crate) const CONTAINER: &str = "netmon_container_network";
 
 /// Long enough to see last values on a busy machine, short enough to wait for their end.
-const LINGER: &str = "--container.linger=5s";
+const LINGER: &str = "--container.linger=8s";
 
 /// A lab of one node, and the netmon that watches it.
 pub(crate) struct Ground {

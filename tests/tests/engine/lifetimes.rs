@@ -129,7 +129,7 @@ fn burst(ground: &Ground) -> anyhow::Result<()> {
             .map(|number| {
                 let name = format!("gust-{row}-{number}");
                 let last = run(node, &format!("--name {name} --network storm {LABELS}"), &script)?;
-                within(Duration::from_secs(3), "its last values", || {
+                within(SHOWN, "its last values", || {
                     is_last(last, ground.netmon.page()?.interface(&name, "storm")?, BROADCASTS)
                 })
                 .with_context(|| format!("{name} saw {last:?} as the last thing it did"))?;
@@ -170,6 +170,9 @@ fn burst(ground: &Ground) -> anyhow::Result<()> {
     ensure!(kept == sum, "the service had {sum:?}, and keeps {kept:?}");
     Ok(())
 }
+
+/// How long last values can be waited for: less than they stay.
+const SHOWN: Duration = Duration::from_secs(7);
 
 /// What may pass between a container's last look at its interface and the end of that.
 const TEARDOWN: Figures = Figures {
