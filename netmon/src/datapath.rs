@@ -159,8 +159,6 @@ impl Tracepoints {
             drops: if wanted.drops { drops()? } else { None },
             tcp: if wanted.tcp { tcp()? } else { None },
         };
-        drop(kernel);
-        give_memory_back();
         Ok(loaded)
     }
 
@@ -187,19 +185,6 @@ impl Tracepoints {
         }
     }
 }
-
-/// Gives back what the kernel's types took, which are as large as all the rest together: glibc keeps what is freed in
-/// small pieces, and netmon never needs that much again.
-#[cfg(target_env = "gnu")]
-#[expect(unsafe_code, reason = "no library offers this call")]
-fn give_memory_back() {
-    // SAFETY: the call may be made at any time, by any thread (malloc_trim(3)).
-    let _something_was_given_back = unsafe { libc::malloc_trim(0) };
-}
-
-/// Other C libraries give back by themselves, or not at all.
-#[cfg(not(target_env = "gnu"))]
-const fn give_memory_back() {}
 
 fn or_none<T>(what: &str, loaded: Result<T, DatapathError>) -> Result<Option<T>, DatapathError> {
     match loaded {

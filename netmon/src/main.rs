@@ -10,6 +10,7 @@ use netmon::{
     http::healthcheck,
     logging, metrics,
     privilege::{self, Duty},
+    process,
 };
 
 /// Worker threads: one that serves, and one that may wait for the engine meanwhile. Scrapes have threads of their own.
@@ -37,6 +38,8 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> anyhow::Result<()> {
+    // Before there are threads.
+    process::share_memory();
     logging::start(config.log_level, config.log_format);
     privilege::begin().map_err(|error| anyhow::anyhow!("cannot give up capabilities: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

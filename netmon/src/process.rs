@@ -12,8 +12,17 @@ use crate::{model::snapshot::ProcessHealth, privilege};
 #[error("netmon's own process could not be read from /proc/self: {0}")]
 pub struct ProcessError(#[from] ProcError);
 
-/// Gives back to the kernel what memory is free: reading the kernel's types, as programs are loaded, takes some thirty
-/// megabytes for a moment, which the C library would keep for good.
+/// Has all threads share one heap. The C library would make one for each processor and more, and every scrape is made by
+/// a thread of its own: each of those heaps would grow to what a scrape takes.
+#[expect(unsafe_code, reason = "no library has this")]
+pub fn share_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it sets a number, which the allocator reads when a thread asks for memory for the first time.
+    let _set = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
+/// Gives back to the kernel what memory is free, which the C library would keep for good: reading the kernel's types, as
+/// programs are loaded, takes some thirty megabytes for a moment, and so does a large page.
 #[expect(unsafe_code, reason = "no library has this")]
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]

@@ -34,6 +34,7 @@ use crate::{
         watch::{Change, DeviceChange},
     },
     privilege::{self, Duty},
+    process,
 };
 
 /// How often everything is looked at whether or not anything was heard: what was missed is found then.
@@ -44,6 +45,8 @@ const DEAF_ROUND: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(1);
 /// How often it is made sure that programs which overlook packets are still on their devices.
 const CHECK: Duration = Duration::from_secs(10);
+/// How often memory that is free is given back: what a page or a thousand containers took would stay netmon's for good.
+const THRIFT: Duration = Duration::from_mins(1);
 /// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds.
 const GATHER: Duration = Duration::from_millis(5);
 /// But no longer than this: a container can make news without end.
@@ -120,6 +123,7 @@ impl Control {
             round: ROUND,
             next_round: Instant::now(),
             next_check: Instant::now() + CHECK,
+            next_thrift: Instant::now() + THRIFT,
             directory_unreadable: false,
             is_in_want: false,
         };
@@ -168,6 +172,7 @@ struct Loop {
     round: Duration,
     next_round: Instant,
     next_check: Instant,
+    next_thrift: Instant,
     directory_unreadable: bool,
     /// The last look failed for want of something.
     is_in_want: bool,
@@ -188,6 +193,10 @@ impl Loop {
             if now >= self.next_check {
                 self.next_check = now + CHECK;
                 self.make_sure();
+            }
+            if now >= self.next_thrift {
+                self.next_thrift = now + THRIFT;
+                process::give_memory_back();
             }
             self.look();
             self.underlay.tend(&self.shared, Instant::now());
@@ -233,6 +242,7 @@ impl Loop {
         [
             Some(self.next_round),
             Some(self.next_check),
+            Some(self.next_thrift),
             attach.filter(|_| self.datapath.is_some()),
             state.next_expiry(),
             self.dirty
