@@ -39,8 +39,11 @@ const SCRAPES_EVERY: Duration = Duration::from_secs(2);
 /// Datagrams of each container.
 const DATAGRAMS: u32 = 5;
 const DEVICE: &str = "eth0";
-/// The maps of the kernel programs.
-const MAPS: [&str; 4] = ["TRAFFIC", "DROPS", "TCP", "ADDRESSES"];
+/// The maps of the kernel programs, and how many keys more than before there may be afterwards. Those of drops in namespaces
+/// that are not watched, as the bridge's here, stay until there are thousands.
+const MAPS: [(&str, f64); 4] = [("TRAFFIC", 8.0), ("DROPS", 2048.0), ("TCP", 8.0), ("ADDRESSES", 8.0)];
+/// By when what was free is given back.
+const THRIFT: Duration = Duration::from_secs(70);
 
 /// The most that was seen of anything.
 #[derive(Debug, Default)]
@@ -227,7 +230,7 @@ fn churn(report: &mut Report, ground: &Ground, netmon: &Netmon, before: &Before)
             "resident memory, at most",
             megabytes(most.memory),
             "MB",
-            Some(memory + 40.0),
+            Some(memory + 50.0),
         ),
     ] {
         report.add(what, value, unit, bound);
@@ -244,15 +247,15 @@ fn aftermath(report: &mut Report, netmon: &Netmon, before: &Before) -> anyhow::R
         ensure!(over == 0 && ended == 0, "{over} over the limit, {ended} lingering");
         Ok(())
     })?;
-    thread::sleep(Duration::from_secs(3));
+    thread::sleep(THRIFT);
     let after = netmon.page()?;
     let memory = Some(megabytes(before.memory) + 20.0);
     report.add("resident memory after", megabytes(netmon.memory()?), "MB", memory);
     let descriptors = netmon.descriptors()?.saturating_sub(before.descriptors);
     report.add("descriptors more than before", descriptors as f64, "", Some(2.0));
-    for map in MAPS {
+    for (map, most) in MAPS {
         let more = entries(&after, map)?.saturating_sub(entries(&before.page, map)?);
-        report.add(&format!("keys in {map} more than before"), more as f64, "", Some(8.0));
+        report.add(&format!("keys in {map} more than before"), more as f64, "", Some(most));
     }
     Ok(())
 }
