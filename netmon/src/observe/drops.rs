@@ -110,7 +110,10 @@ impl Retired {
         for drop in &drops.counted {
             *packets.entry(drop.interface).or_default() += drop.packets;
         }
-        packets.retain(|id, _| state.has_lost(*id));
+        {
+            let lost = state.lost();
+            packets.retain(|id, _| lost(*id));
+        }
         self.resting.retain(|id, _| packets.contains_key(id));
         let mut gone = BTreeSet::new();
         for (id, packets) in packets {

@@ -7,14 +7,11 @@ use std::{
 };
 
 use super::state::State;
-use crate::{
-    model::{
-        interface::Device,
-        inventory::{Inventory, Network},
-        place::Place,
-        snapshot::{OverlayNetworkRow, UnderlayRow},
-    },
-    netns::discover::Role,
+use crate::model::{
+    interface::Device,
+    inventory::{Inventory, Network},
+    place::Place,
+    snapshot::{OverlayNetworkRow, UnderlayRow},
 };
 
 /// What a tunnel puts around a packet: outer IP, UDP and VXLAN headers, and the inner Ethernet header, which no MTU
@@ -113,9 +110,8 @@ const fn overhead(mtu: u32, is_ipv6: bool, is_encrypted: bool) -> u32 {
 }
 
 fn node_devices(state: &State) -> impl Iterator<Item = &Arc<Device>> {
-    let mut namespaces = state.namespaces().values();
-    let node = namespaces.find(|namespace| namespace.file.role == Role::Node);
-    node.into_iter().flat_map(|node| node.devices.values())
+    let node = state.node().into_iter();
+    node.flat_map(|(_, node)| node.devices.values())
 }
 
 #[cfg(test)]

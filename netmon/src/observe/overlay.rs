@@ -12,14 +12,11 @@ use super::{
     mtu,
     state::{Namespace, State},
 };
-use crate::{
-    model::{
-        counters::Directions,
-        overlay::{OuterCounts, Tunnel, TunnelKind, Tunnels, XfrmErrors},
-        place::Place,
-        snapshot::{EncryptedRow, OverlayRow, OverlayRows, PeerRow},
-    },
-    netns::discover::Role,
+use crate::model::{
+    counters::Directions,
+    overlay::{OuterCounts, Tunnel, TunnelKind, Tunnels, XfrmErrors},
+    place::Place,
+    snapshot::{EncryptedRow, OverlayRow, OverlayRows, PeerRow},
 };
 
 /// A network's identifiers, and the nodes that it sends to.
@@ -66,8 +63,7 @@ pub fn peers(state: &mut State) -> Vec<PeerRow> {
 }
 
 fn xfrm_errors(state: &State) -> Option<Arc<XfrmErrors>> {
-    let mut namespaces = state.namespaces().values();
-    let node = namespaces.find(|namespace| namespace.file.role == Role::Node)?;
+    let (_, node) = state.node()?;
     node.xfrm_errors.clone()
 }
 

@@ -230,7 +230,7 @@ fn churn(report: &mut Report, ground: &Ground, netmon: &Netmon, before: &Before)
             "resident memory, at most",
             megabytes(most.memory),
             "MB",
-            Some(memory + 50.0),
+            Some(memory + 40.0),
         ),
     ] {
         report.add(what, value, unit, bound);

@@ -148,12 +148,14 @@ impl State {
             .collect()
     }
 
-    /// A device of the node's that is gone for good: what is counted of it will be no more.
-    #[must_use]
-    pub fn has_lost(&self, id: InterfaceId) -> bool {
-        self.node().is_some_and(|(netns, node)| {
-            id.netns == netns && id.ifindex > LOOPBACK && node.device(id.ifindex).is_none()
-        })
+    /// Which devices of the node's are gone for good: what is counted of them will be no more.
+    pub fn lost(&self) -> impl Fn(InterfaceId) -> bool {
+        let node = self.node();
+        move |id| {
+            node.is_some_and(|(netns, node)| {
+                id.netns == netns && id.ifindex > LOOPBACK && node.device(id.ifindex).is_none()
+            })
+        }
     }
 
     /// Forgets what was decided about those: their numbers may be given to others.
