@@ -11,7 +11,7 @@ use netmon_tests::{
 
 use crate::{
     ground::CONTAINER,
-    nodes::{Drops, Member, Nodes, ends, tasks},
+    nodes::{Member, Nodes, ends, tasks},
 };
 
 const NETWORK: &str = "wide";
@@ -75,7 +75,7 @@ fn changes(engine: Engine) -> anyhow::Result<()> {
         ensure!(sent >= 50, "the load were {text} requests");
         changed.with_context(|| format!("requests, and those that failed: {text}"))
     })?;
-    nothing_but_late_packets(&nodes, &drops)?;
+    nodes.dropped_only_without_target_since(&drops, NETWORK, LATE)?;
     for member in &members {
         member.agrees(&nodes)?;
         member.sums_agree(&nodes)?;
@@ -87,7 +87,7 @@ fn changes(engine: Engine) -> anyhow::Result<()> {
         ends(nodes.netmon(number), 2, "netmon_service_network", &[("service", "web")])?;
     }
     nodes.nothing_is_left()?;
-    nothing_but_late_packets(&nodes, &drops)?;
+    nodes.dropped_only_without_target_since(&drops, NETWORK, LATE)?;
     let after = self::descriptors(&nodes)?;
     ensure!(
         after.iter().zip(&descriptors).all(|(after, before)| after <= before),
@@ -174,18 +174,6 @@ fn updated(nodes: &Nodes) -> anyhow::Result<()> {
         Ok(())
     })?;
     sums.never_fell()
-}
-
-/// Looks that nothing is called a drop but what was sent to a task after its end, by a client that had its address from
-/// before: that is lost indeed, for the VXLAN device knows no node any more to send it to.
-fn nothing_but_late_packets(nodes: &Nodes, before: &Drops) -> anyhow::Result<()> {
-    let more = nodes.drops_since(before)?;
-    let is_late = |what: &str| what.contains("NO_TX_TARGET") && what.contains(NETWORK);
-    ensure!(
-        more.keys().all(|what| is_late(what)) && more.values().sum::<u64>() <= LATE,
-        "these are called drops: {more:#?}"
-    );
-    Ok(())
 }
 
 /// Waits until nothing is shown of these tasks.
