@@ -28,7 +28,7 @@ use crate::{
     netns::{
         enter::{EnterError, inside},
         rtnetlink::{Client, NetlinkError},
-        watch::{Watch, WatchError},
+        watch::{Nudge, Watch, WatchError},
     },
     observe::{
         Shared,
@@ -111,6 +111,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     };
     let overlay = SharedOverlay::new(overlay);
     let shared = Shared::new(State::new(scope(collectors), config.linger));
+    let nudge = Nudge::new()?;
     let control = Control::start(
         shared.clone(),
         Places {
@@ -121,10 +122,11 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         datapath,
         tracepoints.clone(),
         overlay.clone(),
+        nudge.clone(),
     )
     .map_err(no_thread)?;
     let signals = control.signals();
-    let watch = Watch::start(&config.node_netns, move |change| {
+    let watch = Watch::start(&config.node_netns, nudge, move |change| {
         // Fails only when the loop has ended, and then nobody wants to know.
         let _told = signals.send(Signal::Change(change));
     })?;

@@ -12,7 +12,9 @@ use std::{
     mem::{MaybeUninit, size_of},
     os::fd::{AsRawFd as _, OwnedFd},
     path::Path,
+    sync::Arc,
     thread,
+    time::Instant,
 };
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -24,7 +26,10 @@ use super::{
     rtnetlink::{LinkNews, Message, link_news, messages},
 };
 use crate::{
-    model::counters::{DeviceCounters, Directions},
+    model::{
+        counters::{DeviceCounters, Directions},
+        interface::Device,
+    },
     privilege::{self, Duty},
 };
 
@@ -40,7 +45,7 @@ const DATAGRAM_BYTES: usize = 64 << 10;
 const NETLINK_LISTEN_ALL_NSID: libc::c_int = 8;
 
 /// Something changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Namespaces were mounted or unmounted.
     Namespaces,
@@ -51,16 +56,17 @@ pub enum Change {
 }
 
 /// What changed about a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceChange {
     /// The namespace, as ours calls it; none for our own.
     pub nsid: Option<i32>,
-    /// The device's number there.
-    pub ifindex: u32,
+    /// It happened after this. The kernel gives a namespace's number to another one as soon as it is free: news from
+    /// before a namespace got its number is another's.
+    pub after: Instant,
+    /// The device there, without its addresses, of which such news does not tell.
+    pub device: Device,
     /// It is gone from there.
     pub gone: bool,
-    /// It is administratively up.
-    pub up: bool,
     /// Its counters as the news has them. What the driver could no longer tell is missing.
     pub counters: Directions<Option<DeviceCounters>>,
 }
@@ -73,6 +79,41 @@ pub struct WatchError {
     source: io::Error,
 }
 
+impl WatchError {
+    fn no_event(source: impl Into<io::Error>) -> Self {
+        Self {
+            what: "make an event descriptor",
+            source: source.into(),
+        }
+    }
+}
+
+/// Has the watch take in what waits. What it tells later is known to have happened after this was asked for, which it
+/// would not be while nothing happens: the watch sleeps then, and cannot say for how long there was no news.
+#[derive(Clone, Debug)]
+pub struct Nudge(Arc<OwnedFd>);
+
+impl Nudge {
+    /// One for a watch that is to be started.
+    ///
+    /// # Errors
+    /// No descriptor could be had.
+    pub fn new() -> Result<Self, WatchError> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(WatchError::no_event)?;
+        Ok(Self(Arc::new(event)))
+    }
+
+    /// Nudges.
+    pub fn give(&self) {
+        // Fails only if it was given 2^64 times and never taken.
+        let _written = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+
+    fn take(&self) {
+        let _read = rustix::io::read(&*self.0, &mut [0; 8]);
+    }
+}
+
 /// A running watch. Ends when dropped.
 #[derive(Debug)]
 pub struct Watch {
@@ -83,22 +124,21 @@ pub struct Watch {
 
 impl Watch {
     /// Starts a thread that calls `tell` for every change, in the order they happened, as the node's namespace on that
-    /// file hears of it.
+    /// file hears of it, and takes in what waits when it is nudged.
     ///
     /// # Errors
     /// The kernel gives no netlink socket or no mount table. Without `CAP_NET_BROADCAST` only a warning is logged:
     /// changes in containers are then found by looking.
-    pub fn start(node: &Path, tell: impl FnMut(Change) + Send + 'static) -> Result<Self, WatchError> {
+    pub fn start(node: &Path, nudge: Nudge, tell: impl FnMut(Change) + Send + 'static) -> Result<Self, WatchError> {
         let failed = |what| move |source| WatchError { what, source };
         let (netlink, hears_all) = inside(node, listen)
             .map_err(io::Error::other)
             .flatten()
             .map_err(failed("listen to news of devices (rtnetlink)"))?;
         let mounts = File::open(MOUNT_TABLE).map_err(failed("open the mount table /proc/self/mountinfo"))?;
-        let stop = eventfd(0, EventfdFlags::CLOEXEC)
-            .map_err(|error| failed("make an event descriptor")(io::Error::from(error)))?;
+        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(WatchError::no_event)?;
         let stopped = stop.try_clone().map_err(failed("copy an event descriptor"))?;
-        let work = move || run(&netlink, &mounts, &stopped, tell);
+        let work = move || run(&netlink, &mounts, &stopped, &nudge, tell);
         let thread = privilege::spawn("netns-watch", Duty::Serve, work).map_err(failed("start a thread"))?;
         Ok(Self {
             hears_all,
@@ -140,13 +180,16 @@ fn listen() -> io::Result<(Socket, bool)> {
     Ok((socket, all.is_ok()))
 }
 
-fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, mut tell: impl FnMut(Change)) {
+fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, nudge: &Nudge, mut tell: impl FnMut(Change)) {
     let mut buffer = vec![0; DATAGRAM_BYTES];
+    // Nothing waited then: what comes happened after it.
+    let mut empty_at = Instant::now();
     loop {
         let mut waiting = [
             PollFd::new(netlink, PollFlags::IN),
             PollFd::new(mounts, PollFlags::PRI),
             PollFd::new(stop, PollFlags::IN),
+            PollFd::new(&*nudge.0, PollFlags::IN),
         ];
         match poll(&mut waiting, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -156,13 +199,16 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, mut tell: impl FnMut(Cha
             }
         }
         let ready = waiting.each_ref().map(|entry| !entry.revents().is_empty());
-        let [devices, namespaces, stopping] = ready;
+        let [devices, namespaces, stopping, nudged] = ready;
         if stopping {
             return;
         }
+        if nudged {
+            nudge.take();
+        }
         // Devices first: what a container's device counted must be known before its namespace is given up.
-        if devices {
-            hear(netlink, &mut buffer, &mut tell);
+        if devices || nudged {
+            hear(netlink, &mut buffer, &mut empty_at, &mut tell);
         }
         if namespaces {
             tell(Change::Namespaces);
@@ -171,31 +217,29 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, mut tell: impl FnMut(Cha
 }
 
 /// Takes in everything that waits on the socket.
-fn hear(netlink: &Socket, buffer: &mut [u8], tell: &mut impl FnMut(Change)) {
+fn hear(netlink: &Socket, buffer: &mut [u8], empty_at: &mut Instant, tell: &mut impl FnMut(Change)) {
     loop {
+        let now = Instant::now();
         match receive(netlink, buffer) {
             Ok((length, nsid)) => {
                 for message in messages(&buffer[..length]) {
                     let Message::Answer(answer) = message else { continue };
-                    let Some(LinkNews {
-                        ifindex,
-                        gone,
-                        up,
-                        counters,
-                    }) = link_news(answer)
-                    else {
+                    let Some(LinkNews { device, gone, counters }) = link_news(answer) else {
                         continue;
                     };
                     tell(Change::Device(DeviceChange {
                         nsid,
-                        ifindex,
+                        after: *empty_at,
+                        device,
                         gone,
-                        up,
                         counters,
                     }));
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                *empty_at = now;
+                return;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // ENOBUFS: the kernel dropped news. Whatever else it is, looking at everything again is right.
             Err(_) => {

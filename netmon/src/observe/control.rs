@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 use super::{
     Shared,
     read::{ReadError, take_reading},
-    state::State,
+    state::{Number, State},
     underlay::Underlay,
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
         discover::{self, Listing, NetnsFile, Role},
         enter::{Traveller, travel},
         rtnetlink::Client,
-        watch::{Change, DeviceChange},
+        watch::{Change, DeviceChange, Nudge},
     },
     privilege::{self, Duty},
     process,
@@ -94,7 +94,7 @@ pub struct Control {
 
 impl Control {
     /// Starts the loop on a thread of its own. `home` talks to the node's namespace; without a data path
-    /// only the devices' own counters are kept.
+    /// only the devices' own counters are kept. `nudge` reaches the watch that tells the loop of changes.
     ///
     /// # Errors
     /// No thread could be started.
@@ -105,6 +105,7 @@ impl Control {
         datapath: Option<Datapath>,
         tracepoints: SharedTracepoints,
         overlay: SharedOverlay,
+        nudge: Nudge,
     ) -> io::Result<Self> {
         let (signals, inbox) = sync_channel(MOST_SIGNALS);
         let work = Loop {
@@ -114,6 +115,7 @@ impl Control {
             datapath,
             tracepoints,
             underlay: Underlay::new(overlay),
+            nudge,
             dirty: BTreeSet::new(),
             rested: BTreeMap::new(),
             list: true,
@@ -158,6 +160,7 @@ struct Loop {
     datapath: Option<Datapath>,
     tracepoints: SharedTracepoints,
     underlay: Underlay,
+    nudge: Nudge,
     /// Namespaces to look at again.
     dirty: BTreeSet<NetnsId>,
     /// When they may be looked at again, those that were looked at a moment ago.
@@ -276,10 +279,13 @@ impl Loop {
     fn hear_of_device(&mut self, change: &DeviceChange) {
         // Our own namespace's devices are nobody's here.
         let Some(nsid) = change.nsid else { return };
-        let known = self.shared.lock().namespace_by_number(nsid);
+        let known = self.shared.lock().namespace_by_number(nsid, change.after);
         let known = known.or_else(|| self.find_number(nsid));
         if let Some(netns) = known {
-            self.shared.lock().told(netns, change);
+            let is_unseen = self.shared.lock().told(netns, change);
+            if is_unseen && self.calls(netns, nsid) {
+                self.shared.lock().met(netns, change, Instant::now());
+            }
             self.dirty.insert(netns);
         } else {
             self.list = true;
@@ -293,27 +299,44 @@ impl Loop {
             .lock()
             .namespaces()
             .iter()
-            .filter(|(_, namespace)| namespace.nsid.is_none())
+            .filter(|(_, namespace)| namespace.number.is_none())
             .map(|(netns, namespace)| (*netns, namespace.file.path.clone()))
             .collect();
         let mut found = None;
         for (netns, path) in unnumbered {
-            let nsid = std::fs::File::open(path)
-                .ok()
-                .and_then(|file| self.home.nsid(file).ok().flatten());
-            if nsid.is_some() {
-                self.shared.lock().numbered(netns, nsid);
-            }
-            if nsid == Some(wanted) {
+            let Some(number) = self.number_of(&path) else { continue };
+            self.shared.lock().numbered(netns, number);
+            self.nudge.give();
+            if number.nsid == wanted {
                 found = Some(netns);
             }
         }
         found
     }
 
+    /// Whether the node's namespace still calls a namespace by that number.
+    fn calls(&mut self, netns: NetnsId, nsid: i32) -> bool {
+        let path = self
+            .shared
+            .lock()
+            .namespaces()
+            .get(&netns)
+            .map(|it| it.file.path.clone());
+        path.and_then(|path| self.number_of(&path))
+            .is_some_and(|number| number.nsid == nsid)
+    }
+
+    /// How the node's namespace calls the one on that file, if it does.
+    fn number_of(&mut self, path: &Path) -> Option<Number> {
+        let file = std::fs::File::open(path).ok()?;
+        let nsid = self.home.nsid(file).ok().flatten()?;
+        let since = Instant::now();
+        Some(Number { nsid, since })
+    }
+
     /// Lists the directory if that is due, and looks into every namespace that is new or changed.
     fn look(&mut self) {
-        let mut files: Vec<(NetnsFile, Option<i32>)> = Vec::new();
+        let mut files: Vec<(NetnsFile, Option<Number>)> = Vec::new();
         if std::mem::take(&mut self.list) {
             match discover::list(&self.places.directory) {
                 Ok(mut listing) => {
@@ -322,9 +345,10 @@ impl Loop {
                     let new = self.shared.lock().listed(listing, Instant::now());
                     // Before the look, so that nothing which happens after it goes unheard.
                     files.extend(new.into_iter().map(|file| {
-                        let nsid = self.number(&file);
-                        (file, nsid)
+                        let number = self.number(&file);
+                        (file, number)
                     }));
+                    self.nudge.give();
                 }
                 Err(error) => {
                     if !self.directory_unreadable {
@@ -354,9 +378,9 @@ impl Loop {
         let (shared, tracepoints, rested) = (&self.shared, &self.tracepoints, &mut self.rested);
         let want = travel(|traveller| {
             let mut want = None;
-            for (file, nsid) in &files {
+            for (file, number) in &files {
                 let begin = Instant::now();
-                match look_into(shared, tracepoints, file, *nsid, traveller) {
+                match look_into(shared, tracepoints, file, *number, traveller) {
                     Ok(netns) => {
                         let end = Instant::now();
                         rested.insert(netns, end + (end - begin) * LOOK_REST);
@@ -389,14 +413,17 @@ impl Loop {
     }
 
     /// The number by which the kernel tells of a namespace that is looked into for the first time.
-    fn number(&mut self, file: &NetnsFile) -> Option<i32> {
+    fn number(&mut self, file: &NetnsFile) -> Option<Number> {
         // Nothing is counted of the node's devices, and their news comes without a number.
         if file.role == Role::Node {
             return None;
         }
         let open = std::fs::File::open(&file.path).ok()?;
         match self.home.number(open) {
-            Ok(nsid) => nsid,
+            Ok(nsid) => {
+                let since = Instant::now();
+                nsid.map(|nsid| Number { nsid, since })
+            }
             Err(error) => {
                 debug!(path = %file.path.display(), %error, "changes in a namespace are found by looking");
                 None
@@ -428,7 +455,7 @@ fn look_into(
     shared: &Shared,
     tracepoints: &SharedTracepoints,
     file: &NetnsFile,
-    nsid: Option<i32>,
+    number: Option<Number>,
     traveller: &mut Traveller,
 ) -> Result<NetnsId, ReadError> {
     let _file = traveller.enter(&file.path)?;
@@ -460,8 +487,8 @@ fn look_into(
     }
     state.forwards(netns, remotes);
     state.bounded(netns, backlog);
-    if nsid.is_some() {
-        state.numbered(netns, nsid);
+    if let Some(number) = number {
+        state.numbered(netns, number);
     }
     // A first reading at once: a device that is gone before any scrape has at least this.
     take_reading(&mut state, netns, &mut client)?;

@@ -20,7 +20,7 @@ use std::{
 
 pub use self::{
     interface::{Ended, Interface, Programs},
-    namespaces::{Departed, Namespace, TunnelDevice},
+    namespaces::{Departed, Namespace, Number, TunnelDevice},
     naming::Owner,
     peers::PeerNames,
     services::{ServiceKey, Services},
@@ -280,7 +280,7 @@ impl State {
             };
             missing.remove(&id);
             match self.interfaces.get_mut(&id) {
-                Some(interface) => interface.describe(device),
+                Some(interface) => interface.look(device),
                 None if known < DEVICES_PER_NAMESPACE || known < 2 * DEVICES_PER_NAMESPACE && is_engines(&device) => {
                     let ledger = match self.last_totals(id) {
                         _ if !are_older => Ledger::default(),
@@ -305,14 +305,33 @@ impl State {
         }
     }
 
-    /// Takes in news of a device of a watched namespace: what it counted when it stopped or went.
-    pub fn told(&mut self, netns: NetnsId, change: &DeviceChange) {
-        if let Some(interface) = self.interfaces.get_mut(&InterfaceId {
-            netns,
-            ifindex: change.ifindex,
-        }) {
+    /// Takes in news of a device of a watched namespace: what it counted when it stopped or went. Says whether it is one
+    /// that has not been looked at, and may be gone before it can be; see [`Self::met`].
+    pub fn told(&mut self, netns: NetnsId, change: &DeviceChange) -> bool {
+        let ifindex = change.device.ifindex;
+        let id = InterfaceId { netns, ifindex };
+        if let Some(interface) = self.interfaces.get_mut(&id) {
             interface.hear(change);
+            return false;
         }
+        let is_its_own = |namespace: &Namespace| {
+            // Others' namespaces are there long before a device, and long after.
+            namespace.file.role == Role::Sandbox
+                && counts(self.scope, &namespace.file.role, &change.device)
+                && namespace.number.is_some_and(|number| number.since <= change.after)
+        };
+        self.namespaces.get(&netns).is_some_and(is_its_own)
+            // Late news of what was found gone.
+            && !self.ended.iter().any(|ended| ended.id == id)
+            && self.interfaces.range(range(netns)).count() < DEVICES_PER_NAMESPACE
+    }
+
+    /// Takes in a device that has only been heard of. Its namespace is still called by the number that the news came
+    /// with, so that the device was made there, after the last look.
+    pub fn met(&mut self, netns: NetnsId, change: &DeviceChange, now: Instant) {
+        let ifindex = change.device.ifindex;
+        let interface = Interface::heard_of(change, now);
+        self.interfaces.insert(InterfaceId { netns, ifindex }, interface);
     }
 
     /// News was lost: what was heard of a device's end may not be the last word.
@@ -535,7 +554,11 @@ impl State {
 
     fn close(&mut self, id: InterfaceId, now: Instant) {
         let file = self.namespaces.get(&id.netns).map(|namespace| namespace.file.clone());
-        if let (Some(interface), Some(file)) = (self.interfaces.remove(&id), file) {
+        if let (Some(mut interface), Some(file)) = (self.interfaces.remove(&id), file) {
+            if interface.owner.is_none() {
+                let sandboxes = naming::Sandboxes::new(&self.inventory);
+                interface.owner = sandboxes.owner(&file, &interface.device, None);
+            }
             let ended = interface.end(id, file, now);
             if ended.is_own() {
                 self.crowd_out(id.netns);

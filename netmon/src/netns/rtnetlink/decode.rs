@@ -104,9 +104,11 @@ pub(in crate::netns) fn messages(datagram: &[u8]) -> impl Iterator<Item = Messag
 
 /// A device, from `RTM_NEWLINK`.
 pub(super) fn device(answer: Answer<'_>) -> Option<Device> {
-    if answer.kind != RTM_NEWLINK {
-        return None;
-    }
+    (answer.kind == RTM_NEWLINK).then(|| described(answer)).flatten()
+}
+
+/// The device that a message is about.
+fn described(answer: Answer<'_>) -> Option<Device> {
     let flags = u32_at(answer.payload, 8)?;
     let mut device = Device {
         ifindex: u32_at(answer.payload, 4)?,
@@ -233,14 +235,12 @@ pub(super) fn nsid(answer: Answer<'_>) -> Option<i32> {
 }
 
 /// What the kernel announces of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::netns) struct LinkNews {
-    /// Its number in the namespace the news is of.
-    pub(in crate::netns) ifindex: u32,
+    /// The device, in the namespace the news is of. Such news has no addresses.
+    pub(in crate::netns) device: Device,
     /// It is going from there: deleted, or moved to another namespace.
     pub(in crate::netns) gone: bool,
-    /// It is administratively up.
-    pub(in crate::netns) up: bool,
     /// Its counters at this moment. Of a veth whose peer is already gone the receive side is not known: the driver
     /// reads it off the peer (`veth_get_stats64`).
     pub(in crate::netns) counters: Directions<Option<DeviceCounters>>,
@@ -252,25 +252,20 @@ pub(in crate::netns) fn link_news(answer: Answer<'_>) -> Option<LinkNews> {
     if !matches!(answer.kind, RTM_NEWLINK | RTM_DELLINK) || *answer.payload.first()? != 0 {
         return None;
     }
+    let device = described(answer)?;
     let mut counters = None;
-    let mut veth = false;
     let mut peer = 0;
     for (kind, value) in answer.attributes(IFINFO_BYTES) {
         match kind {
             IFLA_STATS64 => counters = device_counters(value),
             IFLA_LINK => peer = u32_at(value, 0).unwrap_or_default(),
-            IFLA_LINKINFO => {
-                veth = attributes(value)
-                    .any(|(kind, value)| kind == IFLA_INFO_KIND && device_kind(value) == DeviceKind::Veth);
-            }
             _ => {}
         }
     }
-    let receive_known = !(veth && peer == 0);
+    let receive_known = device.kind != DeviceKind::Veth || peer != 0;
     Some(LinkNews {
-        ifindex: u32_at(answer.payload, 4)?,
+        device,
         gone: answer.kind == RTM_DELLINK,
-        up: u32_at(answer.payload, 8)? & IFF_UP != 0,
         counters: Directions {
             receive: counters.map(|counters| counters.receive).filter(|_| receive_known),
             transmit: counters.map(|counters| counters.transmit),

@@ -46,6 +46,8 @@ pub struct Interface {
     was_bared: bool,
     failures: u32,
     was_up: bool,
+    /// It has not been looked at: what is known of the device is news.
+    only_heard_of: bool,
 }
 
 /// Whether programs count on an interface.
@@ -94,12 +96,32 @@ impl Interface {
             overlooked: 0,
             was_bared: false,
             failures: 0,
+            only_heard_of: false,
         }
     }
 
-    /// Takes in another look at the device. One that was up and is down now keeps its name and addresses: the engine
+    /// A page for a device that is new, and has not been looked at. What it counted up to now is in the news.
+    pub(super) fn heard_of(change: &DeviceChange, now: Instant) -> Self {
+        let mut interface = Self {
+            only_heard_of: true,
+            ..Self::new(change.device.clone(), Ledger::default(), now)
+        };
+        if let (Some(receive), Some(transmit)) = (change.counters.receive, change.counters.transmit) {
+            interface.observe(None, Directions { receive, transmit });
+        }
+        interface.hear(change);
+        interface
+    }
+
+    /// Takes in another look at the device.
+    pub(super) fn look(&mut self, device: Device) {
+        self.only_heard_of = false;
+        self.describe(device);
+    }
+
+    /// Takes in what the device is like now. One that was up and is down now keeps its name and addresses: the engine
     /// takes a container's interface down, renames it and takes it out, and its last values belong to `eth0`.
-    pub(super) fn describe(&mut self, device: Device) {
+    fn describe(&mut self, device: Device) {
         let stopped = self.was_up && !device.up;
         self.was_up |= device.up;
         if stopped {
@@ -118,7 +140,10 @@ impl Interface {
 
     /// Takes in news: a device that stopped or went tells what it counted; one that is up again will count on.
     pub(super) fn hear(&mut self, change: &DeviceChange) {
-        self.farewell = if change.gone || !change.up {
+        if self.only_heard_of {
+            self.describe(change.device.clone());
+        }
+        self.farewell = if change.gone || !change.device.up {
             Directions {
                 receive: later(self.farewell.receive, change.counters.receive),
                 transmit: later(self.farewell.transmit, change.counters.transmit),

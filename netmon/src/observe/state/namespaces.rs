@@ -33,7 +33,7 @@ pub struct Namespace {
     /// The file it is mounted on.
     pub file: NetnsFile,
     /// How our own namespace calls it, once it does.
-    pub nsid: Option<i32>,
+    pub number: Option<Number>,
     /// Whose it is, once that is known. What was known once stays when the engine has forgotten.
     pub place: Option<Place>,
     /// It was there before netmon was.
@@ -58,6 +58,15 @@ pub struct Namespace {
     pub devices: BTreeMap<u32, Arc<Device>>,
     /// Those that are gone, and since when: what is heard of late may have been theirs.
     former_devices: BTreeMap<u32, (Arc<Device>, Instant)>,
+}
+
+/// The number by which our own namespace calls another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    /// Which.
+    pub nsid: i32,
+    /// It was called so then, and maybe before. Before that another one may have been, which is gone.
+    pub since: Instant,
 }
 
 /// A VXLAN device of an overlay's namespace.
@@ -89,7 +98,7 @@ impl Namespace {
     pub(super) fn new(file: NetnsFile, is_older: bool) -> Self {
         Self {
             file,
-            nsid: None,
+            number: None,
             place: None,
             is_older,
             protocols: None,
@@ -254,19 +263,24 @@ impl State {
     }
 
     /// Remembers how our own namespace calls another one.
-    pub fn numbered(&mut self, netns: NetnsId, nsid: Option<i32>) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.nsid = nsid;
+    pub fn numbered(&mut self, netns: NetnsId, number: Number) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns)
+            && namespace.number.is_none_or(|known| known.nsid != number.nsid)
+        {
+            namespace.number = Some(number);
         }
     }
 
-    /// The namespace that ours calls by this number.
+    /// The namespace that ours called by this number when news was made, which was after that moment. Of several, for the
+    /// kernel gives numbers anew before it is noticed that a namespace is gone, the last that had the number for certain.
     #[must_use]
-    pub fn namespace_by_number(&self, nsid: i32) -> Option<NetnsId> {
-        self.namespaces
-            .iter()
-            .find(|(_, namespace)| namespace.nsid == Some(nsid))
-            .map(|(netns, _)| *netns)
+    pub fn namespace_by_number(&self, nsid: i32, after: Instant) -> Option<NetnsId> {
+        let called_so = self.namespaces.iter().filter_map(|(netns, namespace)| {
+            let number = namespace.number.filter(|number| number.nsid == nsid)?;
+            Some((number.since, *netns))
+        });
+        let certain = called_so.clone().filter(|(since, _)| *since <= after).max();
+        certain.or_else(|| called_so.min()).map(|(_, netns)| netns)
     }
 
     /// Takes a namespace back that was given up a moment ago, though it lives: its file was not there for a while.

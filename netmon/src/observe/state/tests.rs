@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Owner, Scope, State};
+use super::{DEVICES_PER_NAMESPACE, Number, Owner, Scope, State};
 use crate::{
     model::{
         counters::{DeviceCounters, Directions},
-        interface::{Device, DeviceKind, InterfaceId, NetnsId},
+        interface::{Device, DeviceKind, InterfaceId, MacAddress, NetnsId},
         inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
         snapshot::AttachFailure,
     },
@@ -26,6 +26,7 @@ const SCOPE: Scope = Scope {
     vxlan: true,
 };
 const ETH0: u32 = 7;
+const NSID: i32 = 1;
 
 fn file(name: &str, inode: u64) -> NetnsFile {
     NetnsFile {
@@ -63,6 +64,10 @@ fn counters(packets: u64) -> Directions<DeviceCounters> {
 }
 
 fn inventory(name: &str, sandbox: &str) -> Arc<Inventory> {
+    inventory_with(name, sandbox, None)
+}
+
+fn inventory_with(name: &str, sandbox: &str, mac: Option<MacAddress>) -> Arc<Inventory> {
     let network = Network {
         id: "n1".into(),
         name: "front".into(),
@@ -77,7 +82,7 @@ fn inventory(name: &str, sandbox: &str) -> Arc<Inventory> {
     let endpoint = Endpoint {
         network: "n1".into(),
         network_name: "front".to_owned(),
-        mac: None,
+        mac,
         addresses: vec!["10.0.1.5".parse().expect("an address")],
     };
     let container = Container {
@@ -127,12 +132,36 @@ fn read(state: &mut State, netns: NetnsId, counters: Directions<DeviceCounters>)
 }
 
 fn news(gone: bool, up: bool, counters: Directions<DeviceCounters>) -> DeviceChange {
+    let addresses = Vec::new();
     DeviceChange {
-        nsid: Some(1),
-        ifindex: ETH0,
+        nsid: Some(NSID),
+        after: Instant::now(),
+        device: Device {
+            up,
+            addresses,
+            ..device(ETH0, "eth0")
+        },
         gone,
-        up,
         counters: counters.map(Some),
+    }
+}
+
+/// A book with a container's namespace in which there was no device when it was looked at, and which has a number since.
+fn empty_container(since: Instant) -> (State, NetnsFile, NetnsId) {
+    let mut state = State::new(SCOPE, LINGER);
+    let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
+    state.listed(Listing::default(), since);
+    state.looked(&file, netns, Vec::new(), since);
+    state.numbered(netns, Number { nsid: NSID, since });
+    state.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    (state, file, netns)
+}
+
+/// Hears of a device in the namespace that has the number, as the loop does.
+fn hear(state: &mut State, change: &DeviceChange) {
+    let netns = state.namespace_by_number(NSID, change.after).expect("a namespace");
+    if state.told(netns, change) {
+        state.met(netns, change, Instant::now());
     }
 }
 
@@ -175,6 +204,104 @@ fn what_was_heard_of_a_device_that_went_up_again_is_not_its_last_value() {
     read(&mut state, netns, counters(20));
     state.looked(&file, netns, Vec::new(), now);
     assert_eq!(packets(&state), [20]);
+}
+
+#[test]
+fn a_device_that_came_and_went_between_two_looks_is_counted() {
+    let now = Instant::now();
+    let (mut state, file, netns) = empty_container(now);
+    let mac = MacAddress([2, 0x42, 0, 0, 0, 5]);
+    state.informed(inventory_with("web.1", "aaaaaaaaaaaa", Some(mac)));
+    for (gone, up, sent) in [(false, true, 0), (false, false, 5), (true, false, 5)] {
+        let mut change = news(gone, up, counters(sent));
+        change.device.mac = Some(mac);
+        hear(&mut state, &change);
+    }
+    state.looked(&file, netns, Vec::new(), now);
+    assert_eq!(packets(&state), [5]);
+    assert_eq!(state.interfaces().count(), 0);
+    let service = state.services().into_values().next();
+    assert_eq!(
+        service.map(|sum| sum.transmit.packets),
+        Some(5),
+        "its container is known"
+    );
+}
+
+#[test]
+fn of_a_device_that_was_only_heard_of_in_its_end_its_last_value_is_known() {
+    let now = Instant::now();
+    let (mut state, file, netns) = empty_container(now);
+    hear(&mut state, &news(true, false, counters(5)));
+    assert_eq!(packets(&state), [5]);
+    state.looked(&file, netns, Vec::new(), now);
+    assert_eq!(packets(&state), [5]);
+}
+
+#[test]
+fn late_news_of_a_device_that_was_found_gone_is_not_another_device() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    let since = now;
+    state.numbered(netns, Number { nsid: NSID, since });
+    state.looked(&file, netns, Vec::new(), now);
+    hear(&mut state, &news(false, false, counters(10)));
+    hear(&mut state, &news(true, false, counters(10)));
+    assert_eq!(packets(&state), [10]);
+}
+
+#[test]
+fn news_from_before_a_namespace_had_its_number_makes_no_device_there() {
+    let before = Instant::now();
+    let (mut state, ..) = empty_container(before + Duration::from_millis(1));
+    let change = DeviceChange {
+        after: before,
+        ..news(true, false, counters(5))
+    };
+    hear(&mut state, &change);
+    assert_eq!(packets(&state), [0_u64; 0]);
+}
+
+#[test]
+fn a_number_that_two_had_is_the_ones_who_had_it_when_the_news_was_made() {
+    let begin = Instant::now();
+    let (mut state, _, older) = empty_container(begin);
+    let (younger, later) = (NetnsId(90), begin + Duration::from_secs(1));
+    state.looked(&file("bbbbbbbbbbbb", 2), younger, Vec::new(), later);
+    let since = later;
+    state.numbered(younger, Number { nsid: NSID, since });
+    let at = |seconds| begin + Duration::from_millis(seconds);
+    assert_eq!(state.namespace_by_number(NSID, at(999)), Some(older));
+    assert_eq!(state.namespace_by_number(NSID, at(1001)), Some(younger));
+    assert_eq!(state.namespace_by_number(NSID + 1, at(1001)), None);
+}
+
+#[test]
+fn a_look_tells_more_of_a_device_than_news_did() {
+    let now = Instant::now();
+    let (mut state, file, netns) = empty_container(now);
+    let mut change = news(false, true, counters(0));
+    "veth1234567".clone_into(&mut change.device.name);
+    hear(&mut state, &change);
+    "eth0".clone_into(&mut change.device.name);
+    hear(&mut state, &change);
+    let described = |state: &State| state.interfaces().next().map(|it| Device::clone(&it.device));
+    assert_eq!(described(&state).as_ref(), Some(&change.device), "by the last news");
+    let device = device(ETH0, "eth0");
+    state.looked(&file, netns, vec![device.clone()], now);
+    hear(&mut state, &change);
+    assert_eq!(described(&state), Some(device), "news has no addresses");
+}
+
+#[test]
+fn devices_that_are_only_heard_of_are_no_more_than_others() {
+    let (mut state, ..) = empty_container(Instant::now());
+    for ifindex in 0..1_000 {
+        let mut change = news(false, true, counters(1));
+        change.device.ifindex = ifindex;
+        hear(&mut state, &change);
+    }
+    assert_eq!(packets(&state).len(), DEVICES_PER_NAMESPACE);
 }
 
 #[test]
@@ -290,7 +417,7 @@ fn a_container_cannot_crowd_out_others_with_devices_of_its_own_making() {
         .map(|ifindex| device(ifindex, &format!("d{ifindex}")))
         .collect();
     state.looked(&file("aaaaaaaaaaaa", 1), NetnsId(100), devices, now);
-    assert_eq!(state.interfaces().count(), super::DEVICES_PER_NAMESPACE);
+    assert_eq!(state.interfaces().count(), DEVICES_PER_NAMESPACE);
     assert!(state.attach_health().failures[&AttachFailure::TooManyDevices] > 0);
 }
 
@@ -368,7 +495,7 @@ fn the_engines_device_is_watched_behind_thousands_of_the_containers_own() {
         state.looked(&file, netns, devices.clone(), now);
     }
     let refused = |state: &State| state.attach_health().failures[&AttachFailure::TooManyDevices];
-    assert_eq!(refused(&state), 2000 - super::DEVICES_PER_NAMESPACE as u64, "each once");
+    assert_eq!(refused(&state), 2000 - DEVICES_PER_NAMESPACE as u64, "each once");
     devices.push(device(5000, "eth1"));
     state.looked(&file, netns, devices, now);
     state.name();
