@@ -72,6 +72,32 @@ pub struct Totals {
     pub dropped: u64,
 }
 
+impl Totals {
+    /// What a device's last word adds to what was known of it; nothing if it is behind that. Nobody knows the segments of
+    /// packets that only the device saw: each counts as one.
+    #[must_use]
+    pub fn missed(self, last: DeviceCounters) -> Self {
+        let known = DeviceCounters {
+            packets: self.packets,
+            bytes: self.bytes,
+            errors: self.errors,
+            dropped: self.dropped,
+        };
+        if !last.follows(known) {
+            return Self::default();
+        }
+        let packets = last.packets - known.packets;
+        Self {
+            packets,
+            bytes: last.bytes - known.bytes,
+            segments: packets,
+            tcp_segments: 0,
+            errors: last.errors - known.errors,
+            dropped: last.dropped - known.dropped,
+        }
+    }
+}
+
 impl Add for Totals {
     type Output = Self;
 

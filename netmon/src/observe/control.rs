@@ -47,7 +47,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const CHECK: Duration = Duration::from_secs(10);
 /// How often memory that is free is given back: what a page or a thousand containers took would stay netmon's for good.
 const THRIFT: Duration = Duration::from_mins(1);
-/// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds.
+/// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds. No longer than
+/// this if a namespace came: until it has a number the kernel tells nothing of its devices, and they may be gone soon.
 const GATHER: Duration = Duration::from_millis(5);
 /// But no longer than this: a container can make news without end.
 const GATHER_MOST: Duration = Duration::from_millis(50);
@@ -218,21 +219,38 @@ impl Loop {
             let now = Instant::now();
             let patience = match end {
                 None => deadline.saturating_duration_since(now),
-                Some(end) if end <= now => return ControlFlow::Continue(()),
+                Some(end) if end <= now => break,
                 Some(_) => GATHER,
             };
             match inbox.recv_timeout(patience) {
-                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
-                Ok(Signal::Inventory(inventory)) => self.shared.lock().informed(inventory),
-                Ok(Signal::Change(change)) => self.hear(change),
-                Ok(Signal::Deaf) => {
-                    self.round = DEAF_ROUND;
-                    self.next_round = Instant::now();
+                Ok(signal) => {
+                    let is_urgent = matches!(signal, Signal::Change(Change::Namespaces));
+                    let most = if is_urgent { GATHER } else { GATHER_MOST };
+                    self.take_in(signal)?;
+                    end = Some(end.map_or(now + most, |end: Instant| end.min(now + most)));
                 }
                 Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
+                Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
             }
-            end.get_or_insert(now + GATHER_MOST);
         }
+        // What is looked at now must not be newer than what was heard of it.
+        for signal in inbox.try_iter().take(MOST_SIGNALS) {
+            self.take_in(signal)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn take_in(&mut self, signal: Signal) -> ControlFlow<()> {
+        match signal {
+            Signal::Stop => return ControlFlow::Break(()),
+            Signal::Inventory(inventory) => self.shared.lock().informed(inventory),
+            Signal::Change(change) => self.hear(change),
+            Signal::Deaf => {
+                self.round = DEAF_ROUND;
+                self.next_round = Instant::now();
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     fn deadline(&self) -> Instant {
@@ -282,8 +300,8 @@ impl Loop {
         let known = self.shared.lock().namespace_by_number(nsid, change.after);
         let known = known.or_else(|| self.find_number(nsid));
         if let Some(netns) = known {
-            let is_unseen = self.shared.lock().told(netns, change);
-            if is_unseen && self.calls(netns, nsid) {
+            let is_known = self.shared.lock().told(netns, change);
+            if !is_known && self.calls(netns, nsid) {
                 self.shared.lock().met(netns, change, Instant::now());
             }
             self.dirty.insert(netns);

@@ -4,6 +4,7 @@ mod interface;
 mod namespaces;
 mod naming;
 mod peers;
+mod programs;
 mod services;
 mod sites;
 #[cfg(test)]
@@ -23,12 +24,12 @@ pub use self::{
     namespaces::{Departed, Namespace, Number, TunnelDevice},
     naming::Owner,
     peers::PeerNames,
+    programs::Candidate,
     services::{ServiceKey, Services},
     sites::Sites,
     tunnels::Outers,
 };
 use crate::{
-    datapath::attach::{AttachError, Attachment},
     model::{
         counters::{Directions, Totals},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
@@ -66,17 +67,6 @@ pub struct Scope {
     pub containers: bool,
     /// The VXLAN devices of overlay networks.
     pub vxlan: bool,
-}
-
-/// A device that is to get programs next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// The interface.
-    pub id: InterfaceId,
-    /// Its name, which is how programs are attached.
-    pub name: String,
-    /// The file of its namespace.
-    pub path: PathBuf,
 }
 
 /// The book.
@@ -305,14 +295,13 @@ impl State {
         }
     }
 
-    /// Takes in news of a device of a watched namespace: what it counted when it stopped or went. Says whether it is one
-    /// that has not been looked at, and may be gone before it can be; see [`Self::met`].
+    /// Takes in news of a device of a watched namespace: what it counted when it stopped or went. Says whether that is all;
+    /// if not, it is a device that is not in the book, and [`Self::met`] takes it in.
     pub fn told(&mut self, netns: NetnsId, change: &DeviceChange) -> bool {
         let ifindex = change.device.ifindex;
-        let id = InterfaceId { netns, ifindex };
-        if let Some(interface) = self.interfaces.get_mut(&id) {
+        if let Some(interface) = self.interfaces.get_mut(&InterfaceId { netns, ifindex }) {
             interface.hear(change);
-            return false;
+            return true;
         }
         let is_its_own = |namespace: &Namespace| {
             // Others' namespaces are there long before a device, and long after.
@@ -320,18 +309,19 @@ impl State {
                 && counts(self.scope, &namespace.file.role, &change.device)
                 && namespace.number.is_some_and(|number| number.since <= change.after)
         };
-        self.namespaces.get(&netns).is_some_and(is_its_own)
-            // Late news of what was found gone.
-            && !self.ended.iter().any(|ended| ended.id == id)
-            && self.interfaces.range(range(netns)).count() < DEVICES_PER_NAMESPACE
+        !self.namespaces.get(&netns).is_some_and(is_its_own)
     }
 
-    /// Takes in a device that has only been heard of. Its namespace is still called by the number that the news came
-    /// with, so that the device was made there, after the last look.
+    /// Takes in news of a device that came after the last look, or was found gone by it before this was heard. Its
+    /// namespace is still called by the number that the news came with, so that it is nobody else's.
     pub fn met(&mut self, netns: NetnsId, change: &DeviceChange, now: Instant) {
         let ifindex = change.device.ifindex;
-        let interface = Interface::heard_of(change, now);
-        self.interfaces.insert(InterfaceId { netns, ifindex }, interface);
+        let id = InterfaceId { netns, ifindex };
+        if let Some(ended) = self.ended.iter_mut().rev().find(|ended| ended.id == id) {
+            ended.hear(change);
+        } else if self.interfaces.range(range(netns)).count() < DEVICES_PER_NAMESPACE {
+            self.interfaces.insert(id, Interface::heard_of(change, now));
+        }
     }
 
     /// News was lost: what was heard of a device's end may not be the last word.
@@ -392,117 +382,6 @@ impl State {
                 ended[at].owner = owner;
             }
         }
-    }
-
-    /// The interface that should get programs next: the newest that waits, for it may be gone soon, of those that are
-    /// at least that old. Not while the container that it belongs to is only being started.
-    #[must_use]
-    pub fn candidate(&self, now: Instant, age: Duration) -> Option<Candidate> {
-        self.interfaces
-            .iter()
-            .filter(|(_, interface)| interface.waits(self.scope, now) && interface.first_seen + age <= now)
-            .max_by_key(|(_, interface)| interface.first_seen)
-            .and_then(|(id, interface)| {
-                let path = self.namespaces.get(&id.netns)?.file.path.clone();
-                Some(Candidate {
-                    id: *id,
-                    name: interface.device.name.clone(),
-                    path,
-                })
-            })
-    }
-
-    /// How many interfaces wait for programs and were never refused them.
-    #[must_use]
-    pub fn waiting(&self, now: Instant) -> usize {
-        let never_refused = |interface: &&Interface| interface.retry_at().is_none();
-        self.interfaces
-            .values()
-            .filter(never_refused)
-            .filter(|interface| interface.waits(self.scope, now))
-            .count()
-    }
-
-    /// When the next interface may be tried that cannot be tried now: it was refused, or is not yet that old.
-    #[must_use]
-    pub fn next_try(&self, now: Instant, age: Duration) -> Option<Instant> {
-        let young = |interface: &Interface| {
-            (interface.waits(self.scope, now) && interface.first_seen + age > now).then(|| interface.first_seen + age)
-        };
-        self.interfaces
-            .values()
-            .filter_map(|interface| interface.retry_at().or_else(|| young(interface)))
-            .min()
-    }
-
-    /// Takes in an attempt to attach. Gives back programs whose interface is gone meanwhile.
-    pub fn attached(
-        &mut self,
-        id: InterfaceId,
-        attempt: Result<Attachment, AttachError>,
-        now: Instant,
-    ) -> Option<Attachment> {
-        let Some(interface) = self.interfaces.get_mut(&id) else {
-            return attempt.ok();
-        };
-        match attempt {
-            Ok(attachment) => {
-                if !interface.was_bared() {
-                    self.attach
-                        .delay
-                        .observe(now.saturating_duration_since(interface.first_seen).as_secs_f64());
-                }
-                interface.programs = Programs::Attached(attachment);
-            }
-            Err(error) => {
-                if interface.fail(now) {
-                    *self.attach.failures.entry(error.reason()).or_default() += 1;
-                }
-            }
-        }
-        None
-    }
-
-    /// The interfaces whose programs overlook packets, and may be off: of those somebody has to make sure.
-    pub fn suspects(&mut self) -> Vec<Candidate> {
-        let Self {
-            namespaces, interfaces, ..
-        } = self;
-        interfaces
-            .iter_mut()
-            .filter_map(|(id, interface)| {
-                if !interface.overlooks() {
-                    return None;
-                }
-                Some(Candidate {
-                    id: *id,
-                    name: interface.device.name.clone(),
-                    path: namespaces.get(&id.netns)?.file.path.clone(),
-                })
-            })
-            .collect()
-    }
-
-    /// Takes in that an interface's programs are off it, which counts as a failure; new ones are attached. Gives
-    /// what is left of the old.
-    pub fn bared(&mut self, id: InterfaceId) -> Option<Attachment> {
-        let interface = self.interfaces.get_mut(&id)?;
-        *self.attach.failures.entry(AttachFailure::Detached).or_default() += 1;
-        interface.bare()
-    }
-
-    /// Everything that has programs, for taking them off in order.
-    pub fn take_attachments(&mut self) -> Vec<(PathBuf, Attachment)> {
-        let Self {
-            namespaces, interfaces, ..
-        } = self;
-        interfaces
-            .iter_mut()
-            .filter_map(|(id, interface)| {
-                let attachment = interface.programs.take()?;
-                Some((namespaces.get(&id.netns)?.file.path.clone(), attachment))
-            })
-            .collect()
     }
 
     /// Lets go of what has lingered long enough; its service keeps the sum.

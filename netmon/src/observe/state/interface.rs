@@ -268,6 +268,18 @@ fn later(before: Option<DeviceCounters>, now: Option<DeviceCounters>) -> Option<
 }
 
 impl Ended {
+    /// Takes in late news: what the device had counted when it stopped or went, if that is more than was known.
+    pub(super) fn hear(&mut self, change: &DeviceChange) {
+        if !change.gone && change.device.up {
+            return;
+        }
+        let missed = self.totals.zip(change.counters, |totals, last| {
+            last.map_or_else(Totals::default, |last| totals.missed(last))
+        });
+        self.totals = self.totals + missed;
+        self.recent = self.recent + missed;
+    }
+
     /// Its container had made it itself: no network of the engine's accounts for it.
     pub(super) fn is_own(&self) -> bool {
         matches!(&self.owner, Some(Owner::Container { network, .. }) if network.is_empty())

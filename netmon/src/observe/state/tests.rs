@@ -137,8 +137,8 @@ fn news(gone: bool, up: bool, counters: Directions<DeviceCounters>) -> DeviceCha
         nsid: Some(NSID),
         after: Instant::now(),
         device: Device {
-            up,
             addresses,
+            up,
             ..device(ETH0, "eth0")
         },
         gone,
@@ -160,7 +160,7 @@ fn empty_container(since: Instant) -> (State, NetnsFile, NetnsId) {
 /// Hears of a device in the namespace that has the number, as the loop does.
 fn hear(state: &mut State, change: &DeviceChange) {
     let netns = state.namespace_by_number(NSID, change.after).expect("a namespace");
-    if state.told(netns, change) {
+    if !state.told(netns, change) {
         state.met(netns, change, Instant::now());
     }
 }
@@ -245,9 +245,14 @@ fn late_news_of_a_device_that_was_found_gone_is_not_another_device() {
     let since = now;
     state.numbered(netns, Number { nsid: NSID, since });
     state.looked(&file, netns, Vec::new(), now);
-    hear(&mut state, &news(false, false, counters(10)));
-    hear(&mut state, &news(true, false, counters(10)));
-    assert_eq!(packets(&state), [10]);
+    hear(&mut state, &news(false, true, counters(11)));
+    hear(&mut state, &news(false, false, counters(12)));
+    hear(&mut state, &news(true, false, counters(12)));
+    assert_eq!(packets(&state), [12], "but its last value");
+    hear(&mut state, &news(true, false, counters(3)));
+    assert_eq!(packets(&state), [12]);
+    let recent = state.ended().next().map(|ended| ended.recent.transmit.packets);
+    assert_eq!(recent, Some(2), "of it since netmon came");
 }
 
 #[test]
