@@ -337,8 +337,16 @@ impl Node<'_> {
     /// # Errors
     /// It does not run.
     pub fn netmon(self, flags: &[&str]) -> anyhow::Result<Netmon> {
+        self.netmon_of(&binary()?, flags)
+    }
+
+    /// Starts that build of netmon on the node.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn netmon_of(self, build: &Path, flags: &[&str]) -> anyhow::Result<Netmon> {
         let mut command = self.command("exec");
-        command.arg(binary()?).args(flags);
+        command.arg(build).args(flags);
         Netmon::spawn_in(Some(self.netns()), command, free_port()?)
     }
 

@@ -34,6 +34,21 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     Ok(path.into())
 }
 
+/// Another build of it, to upgrade to: by another compiler's settings, with another C library.
+///
+/// # Errors
+/// The tests were not started by `cargo xtask test`, or it is the same.
+pub fn other_build() -> anyhow::Result<PathBuf> {
+    let path = env::var_os("NETMON_TEST_OTHER_BUILD").context("NETMON_TEST_OTHER_BUILD is not set")?;
+    let path = PathBuf::from(path);
+    ensure!(
+        fs::read(&path)? != fs::read(binary()?)?,
+        "{} is no other build",
+        path.display()
+    );
+    Ok(path)
+}
+
 /// An answer of the server's.
 #[derive(Clone, Debug)]
 pub struct Answer {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
 use crate::{
-    dist,
+    build, dist,
     image::{self, Image},
     needs,
     needs::Purpose,
@@ -61,9 +61,13 @@ pub(crate) fn run(tier: Option<Tier>, name: Option<&str>) -> anyhow::Result<()> 
     }
     if wanted(Tier::Engine) {
         let package = dist::package(&image)?;
+        // What netmon is upgraded to.
+        let other_build = build::run(false)?;
         sh::run(
             "engine tests",
-            tests("engine", name, &image)?.env("NETMON_TEST_PACKAGE", package),
+            tests("engine", name, &image)?
+                .env("NETMON_TEST_PACKAGE", package)
+                .env("NETMON_TEST_OTHER_BUILD", other_build),
         )?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use netmon_tests::{
     figures::Figures,
     flow::Stream,
     lab::Engine,
-    netmon::{Netmon, binary},
+    netmon::{Netmon, binary, other_build},
     page::Page,
     patience::{PATIENCE, until, within},
 };
@@ -26,9 +26,15 @@ fn a_netmon_that_follows_another_goes_on_exactly_or_begins_at_nothing() -> anyho
     };
     let stream = Stream::start(&one.netns, &two.netns, two.address)?;
     stream.flows()?;
-    for end in [
-        |netmon: Netmon| netmon.terminate().map(drop),
-        |netmon: Netmon| netmon.kill(),
+    let ends = |netmon: Netmon| netmon.terminate().map(drop);
+    let is_killed = |netmon: Netmon| netmon.kill();
+    let (build, other_build) = (binary()?, other_build()?);
+    // The last is an upgrade, and its opposite.
+    for (end, next_build) in [
+        (ends as fn(Netmon) -> anyhow::Result<()>, &build),
+        (is_killed, &build),
+        (ends, &other_build),
+        (is_killed, &build),
     ] {
         refused(one, two)?;
         // Nobody listens here, either: that is a drop of this container's.
@@ -42,7 +48,7 @@ fn a_netmon_that_follows_another_goes_on_exactly_or_begins_at_nothing() -> anyho
         stream.flows()?;
         let began = all_sent(one)?;
         // Not ready: every page that it gives must be right.
-        let next = nodes.node(1).netmon(&["--container.linger=5s"])?;
+        let next = nodes.node(1).netmon_of(next_build, &["--container.linger=5s"])?;
         pages_are_right(&nodes, &next, one, before.figures)?;
         nodes.watch(1, next);
         let after = Known::of(&nodes, one, "the tunnel to be known")?;
