@@ -55,7 +55,8 @@ pub(super) trait Counts: Copy + Default {
 #[derive(Debug)]
 pub(super) struct Remainder<V> {
     round: u64,
-    parts: HashMap<Key, Part<V>>,
+    // Apart from the table, which has room for half as many again and is there twice while it grows.
+    parts: HashMap<Key, Box<Part<V>>>,
     sums: BTreeMap<Key, Sum<V>>,
     /// Of rows that were part of a sum and are shown by now: what stays in the sum.
     bases: HashMap<Key, Base<V>>,
@@ -64,8 +65,8 @@ pub(super) struct Remainder<V> {
 #[derive(Debug)]
 struct Part<V> {
     sum: Key,
-    /// What it had counted when it was first seen, and is not in the sum.
-    first: V,
+    /// What it had counted when it was first seen, and is not in the sum: of what was there at the first reading.
+    first: Option<Box<V>>,
     last: V,
     round: u64,
 }
@@ -142,14 +143,14 @@ impl<V: Counts> Remainder<V> {
         }
         // What was there at the first reading may be older than netmon: a sum that begins with it would be taken for one
         // that was reset and has come as far since.
-        let first = if round == 1 { value } else { V::default() };
+        let first = (round == 1).then(|| Box::new(value));
         let part = Part {
             sum,
             first,
             last: value,
             round,
         };
-        self.parts.insert(key, part);
+        self.parts.insert(key, Box::new(part));
     }
 
     /// Ends the reading: gives every sum.
@@ -172,7 +173,7 @@ impl<V: Counts> Remainder<V> {
         }
         for part in self.parts.values() {
             let sum = self.sums.entry(part.sum.clone()).or_insert_with(|| Sum::new(now));
-            sum.here = sum.here.plus(part.last.less(part.first));
+            sum.here = sum.here.plus(part.counted());
             sum.used = now;
         }
         self.sums
@@ -199,8 +200,15 @@ impl<V: Counts> Remainder<V> {
 
     fn retire(&mut self, part: &Part<V>) {
         if let Some(sum) = self.sums.get_mut(&part.sum) {
-            sum.gone = sum.gone.plus(part.last.less(part.first));
+            sum.gone = sum.gone.plus(part.counted());
         }
+    }
+}
+
+impl<V: Counts> Part<V> {
+    /// What it counted since it is part of the sum.
+    fn counted(&self) -> V {
+        self.first.as_deref().map_or(self.last, |first| self.last.less(*first))
     }
 }
 
