@@ -299,7 +299,8 @@ impl State {
     /// if not, it is a device that is not in the book, and [`Self::met`] takes it in.
     pub fn told(&mut self, netns: NetnsId, change: &DeviceChange) -> bool {
         let ifindex = change.device.ifindex;
-        if let Some(interface) = self.interfaces.get_mut(&InterfaceId { netns, ifindex }) {
+        let id = InterfaceId { netns, ifindex };
+        if let Some(interface) = self.interfaces.get_mut(&id) {
             interface.hear(change);
             return true;
         }
@@ -309,7 +310,9 @@ impl State {
                 && counts(self.scope, &namespace.file.role, &change.device)
                 && namespace.number.is_some_and(|number| number.since <= change.after)
         };
-        !self.namespaces.get(&netns).is_some_and(is_its_own)
+        let concerns_us = self.namespaces.get(&netns).is_some_and(is_its_own)
+            && (self.has_room(netns) || self.ended.iter().any(|ended| ended.id == id));
+        !concerns_us
     }
 
     /// Takes in news of a device that came after the last look, or was found gone by it before this was heard. Its
@@ -319,9 +322,14 @@ impl State {
         let id = InterfaceId { netns, ifindex };
         if let Some(ended) = self.ended.iter_mut().rev().find(|ended| ended.id == id) {
             ended.hear(change);
-        } else if self.interfaces.range(range(netns)).count() < DEVICES_PER_NAMESPACE {
+        } else if self.has_room(netns) {
             self.interfaces.insert(id, Interface::heard_of(change, now));
         }
+    }
+
+    /// Whether another device of the namespace may be watched that nobody has looked at.
+    fn has_room(&self, netns: NetnsId) -> bool {
+        self.interfaces.range(range(netns)).count() < DEVICES_PER_NAMESPACE
     }
 
     /// News was lost: what was heard of a device's end may not be the last word.
