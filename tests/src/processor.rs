@@ -1,4 +1,4 @@
-//! What processes take of the processors.
+//! What processes take of the processors, and of memory.
 
 use std::time::Duration;
 
@@ -12,9 +12,22 @@ const TICK: Duration = Duration::from_millis(10);
 /// # Errors
 /// It is no such file.
 pub fn time(stat: &str) -> anyhow::Result<Duration> {
-    // Behind its name, which may have blanks, in parentheses.
-    let (_, rest) = stat.rsplit_once(") ").context("it has no figures")?;
-    let mut fields = rest.split_whitespace().skip(11);
+    let mut fields = figures(stat)?.skip(11);
     let mut ticks = || -> anyhow::Result<u32> { Ok(fields.next().context("it has no times")?.parse()?) };
     Ok(TICK * (ticks()? + ticks()?))
+}
+
+/// A process's resident memory, in bytes, by the same file.
+///
+/// # Errors
+/// It is no such file.
+pub fn resident(stat: &str) -> anyhow::Result<u64> {
+    let pages: u64 = figures(stat)?.nth(21).context("it has no memory")?.parse()?;
+    Ok(pages * u64::try_from(rustix::param::page_size())?)
+}
+
+/// What stands behind its name, which may have blanks, in parentheses.
+fn figures(stat: &str) -> anyhow::Result<impl Iterator<Item = &str>> {
+    let (_, rest) = stat.rsplit_once(") ").context("it has no figures")?;
+    Ok(rest.split_whitespace())
 }

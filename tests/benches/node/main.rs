@@ -150,6 +150,12 @@ fn stats(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
             "ms",
             None,
         );
+        report.add(
+            &format!("{who}, {CONTAINERS} containers: memory of the one who is asked"),
+            processor::resident(&stat()?)? as f64 / 1e6,
+            "MB",
+            None,
+        );
         Ok(())
     };
     let stat = || Ok(std::fs::read_to_string(format!("/proc/{}/stat", netmon.pid()))?);
