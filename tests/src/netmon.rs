@@ -234,11 +234,7 @@ impl Netmon {
     /// # Errors
     /// It is not there.
     pub fn memory(&self) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next());
-        let kilobytes: u64 = kilobytes.context("it has no memory")?.parse()?;
-        Ok(kilobytes << 10)
+        processor::resident(&fs::read_to_string(format!("/proc/{}/status", self.pid))?)
     }
 
     /// Processor time that it has used.

@@ -12,22 +12,20 @@ const TICK: Duration = Duration::from_millis(10);
 /// # Errors
 /// It is no such file.
 pub fn time(stat: &str) -> anyhow::Result<Duration> {
-    let mut fields = figures(stat)?.skip(11);
+    // Behind its name, which may have blanks, in parentheses.
+    let (_, rest) = stat.rsplit_once(") ").context("it has no figures")?;
+    let mut fields = rest.split_whitespace().skip(11);
     let mut ticks = || -> anyhow::Result<u32> { Ok(fields.next().context("it has no times")?.parse()?) };
     Ok(TICK * (ticks()? + ticks()?))
 }
 
-/// A process's resident memory, in bytes, by the same file.
+/// A process's resident memory, in bytes, by its `/proc/PID/status`.
 ///
 /// # Errors
 /// It is no such file.
-pub fn resident(stat: &str) -> anyhow::Result<u64> {
-    let pages: u64 = figures(stat)?.nth(21).context("it has no memory")?.parse()?;
-    Ok(pages * u64::try_from(rustix::param::page_size())?)
-}
-
-/// What stands behind its name, which may have blanks, in parentheses.
-fn figures(stat: &str) -> anyhow::Result<impl Iterator<Item = &str>> {
-    let (_, rest) = stat.rsplit_once(") ").context("it has no figures")?;
-    Ok(rest.split_whitespace())
+pub fn resident(status: &str) -> anyhow::Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    let kilobytes: u64 = kilobytes.context("it has no memory")?.parse()?;
+    Ok(kilobytes << 10)
 }

@@ -73,16 +73,22 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// What a device's last word adds to what was known of it; nothing if it is behind that. Nobody knows the segments of
-    /// packets that only the device saw: each counts as one.
+    /// What of it is the device's own.
     #[must_use]
-    pub fn missed(self, last: DeviceCounters) -> Self {
-        let known = DeviceCounters {
+    pub const fn device(self) -> DeviceCounters {
+        DeviceCounters {
             packets: self.packets,
             bytes: self.bytes,
             errors: self.errors,
             dropped: self.dropped,
-        };
+        }
+    }
+
+    /// What a device's last word adds to what was known of it; nothing if it is behind that. Nobody knows the segments of
+    /// packets that only the device saw: each counts as one.
+    #[must_use]
+    pub fn missed(self, last: DeviceCounters) -> Self {
+        let known = self.device();
         if !last.follows(known) {
             return Self::default();
         }

@@ -51,12 +51,7 @@ impl Ledger {
     pub fn of_returned(last: Directions<Totals>) -> Self {
         Self {
             is_older: true,
-            before: Some(last.map(|last| DeviceCounters {
-                packets: last.packets,
-                bytes: last.bytes,
-                errors: last.errors,
-                dropped: last.dropped,
-            })),
+            before: Some(last.map(Totals::device)),
             ..Self::default()
         }
     }

@@ -71,6 +71,14 @@ pub struct DeviceChange {
     pub counters: Directions<Option<DeviceCounters>>,
 }
 
+impl DeviceChange {
+    /// It counts no more, for it went or was taken down: its counters are its last word, until it is up again.
+    #[must_use]
+    pub const fn is_last_word(&self) -> bool {
+        self.gone || !self.device.up
+    }
+}
+
 /// Why changes cannot be heard of.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what}: {source}")]

@@ -132,15 +132,15 @@ fn stats(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
     netmon.wait_ready()?;
     // By its number in the node's own namespace of processes.
     let dockerd = node.exec("cat /run/docker.pid")?;
-    let mut measure = |who: &str, stat: Said<'_, String>, look: Said<'_, ()>| -> anyhow::Result<()> {
+    let mut measure = |who: &str, file: File<'_>, look: Said<'_, ()>| -> anyhow::Result<()> {
         look()?;
-        let (begin, before) = (Instant::now(), processor::time(&stat()?)?);
+        let (begin, before) = (Instant::now(), processor::time(&file("stat")?)?);
         for _ in 0..LOOKS {
             look()?;
         }
         let (time, spent) = (
             begin.elapsed().as_secs_f64(),
-            (processor::time(&stat()?)?.saturating_sub(before)).as_secs_f64(),
+            (processor::time(&file("stat")?)?.saturating_sub(before)).as_secs_f64(),
         );
         let each = 1e3 / f64::from(LOOKS);
         report.add(&format!("{who}, {CONTAINERS} containers"), time * each, "ms", None);
@@ -152,16 +152,16 @@ fn stats(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
         );
         report.add(
             &format!("{who}, {CONTAINERS} containers: memory of the one who is asked"),
-            processor::resident(&stat()?)? as f64 / 1e6,
+            processor::resident(&file("status")?)? as f64 / 1e6,
             "MB",
             None,
         );
         Ok(())
     };
-    let stat = || Ok(std::fs::read_to_string(format!("/proc/{}/stat", netmon.pid()))?);
-    measure("a scrape of netmon", &stat, &|| netmon.page().map(drop))?;
-    let stat = || node.exec(&format!("cat /proc/{}/stat", dockerd.trim()));
-    measure("docker stats", &stat, &|| {
+    let file = |name: &str| Ok(std::fs::read_to_string(format!("/proc/{}/{name}", netmon.pid()))?);
+    measure("a scrape of netmon", &file, &|| netmon.page().map(drop))?;
+    let file = |name: &str| node.exec(&format!("cat /proc/{}/{name}", dockerd.trim()));
+    measure("docker stats", &file, &|| {
         let shown = node.docker("stats --no-stream --format {{.Name}}={{.NetIO}}")?;
         anyhow::ensure!(shown.lines().count() == CONTAINERS, "docker stats shows {shown}");
         Ok(())
@@ -170,6 +170,9 @@ fn stats(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
 
 /// Something that is asked again and again.
 type Said<'a, T> = &'a dyn Fn() -> anyhow::Result<T>;
+
+/// What the kernel says of a process in a file of that name.
+type File<'a> = &'a dyn Fn(&str) -> anyhow::Result<String>;
 
 fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);

@@ -143,7 +143,7 @@ impl Interface {
         if self.only_heard_of {
             self.describe(change.device.clone());
         }
-        self.farewell = if change.gone || !change.device.up {
+        self.farewell = if change.is_last_word() {
             Directions {
                 receive: later(self.farewell.receive, change.counters.receive),
                 transmit: later(self.farewell.transmit, change.counters.transmit),
@@ -270,7 +270,7 @@ fn later(before: Option<DeviceCounters>, now: Option<DeviceCounters>) -> Option<
 impl Ended {
     /// Takes in late news: what the device had counted when it stopped or went, if that is more than was known.
     pub(super) fn hear(&mut self, change: &DeviceChange) {
-        if !change.gone && change.device.up {
+        if !change.is_last_word() {
             return;
         }
         let missed = self.totals.zip(change.counters, |totals, last| {

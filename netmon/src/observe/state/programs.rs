@@ -31,14 +31,15 @@ impl State {
             .iter()
             .filter(|(_, interface)| interface.waits(self.scope, now) && interface.first_seen + age <= now)
             .max_by_key(|(_, interface)| interface.first_seen)
-            .and_then(|(id, interface)| {
-                let path = self.namespaces.get(&id.netns)?.file.path.clone();
-                Some(Candidate {
-                    id: *id,
-                    name: interface.device.name.clone(),
-                    path,
-                })
-            })
+            .and_then(|(id, _)| self.as_candidate(*id))
+    }
+
+    fn as_candidate(&self, id: InterfaceId) -> Option<Candidate> {
+        Some(Candidate {
+            id,
+            name: self.interfaces.get(&id)?.device.name.clone(),
+            path: self.namespaces.get(&id.netns)?.file.path.clone(),
+        })
     }
 
     /// How many interfaces wait for programs and were never refused them.
@@ -94,22 +95,12 @@ impl State {
 
     /// The interfaces whose programs overlook packets, and may be off: of those somebody has to make sure.
     pub fn suspects(&mut self) -> Vec<Candidate> {
-        let Self {
-            namespaces, interfaces, ..
-        } = self;
-        interfaces
+        let overlooking: Vec<_> = self
+            .interfaces
             .iter_mut()
-            .filter_map(|(id, interface)| {
-                if !interface.overlooks() {
-                    return None;
-                }
-                Some(Candidate {
-                    id: *id,
-                    name: interface.device.name.clone(),
-                    path: namespaces.get(&id.netns)?.file.path.clone(),
-                })
-            })
-            .collect()
+            .filter_map(|(id, interface)| interface.overlooks().then_some(*id))
+            .collect();
+        overlooking.into_iter().filter_map(|id| self.as_candidate(id)).collect()
     }
 
     /// Takes in that an interface's programs are off it, which counts as a failure; new ones are attached. Gives

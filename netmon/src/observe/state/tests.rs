@@ -275,7 +275,7 @@ fn a_number_that_two_had_is_the_ones_who_had_it_when_the_news_was_made() {
     state.looked(&file("bbbbbbbbbbbb", 2), younger, Vec::new(), later);
     let since = later;
     state.numbered(younger, Number { nsid: NSID, since });
-    let at = |seconds| begin + Duration::from_millis(seconds);
+    let at = |milliseconds| begin + Duration::from_millis(milliseconds);
     assert_eq!(state.namespace_by_number(NSID, at(999)), Some(older));
     assert_eq!(state.namespace_by_number(NSID, at(1001)), Some(younger));
     assert_eq!(state.namespace_by_number(NSID + 1, at(1001)), None);
