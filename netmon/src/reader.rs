@@ -1,6 +1,6 @@
 //! The thread that scrapes read on: the one of those that serve pages which may enter namespaces.
 //!
-//! Readings come one after the other in any case, for each holds the book; what is made of them does not have to.
+//! Readings come one after the other, for each asks the kernel for everything; what is made of them does not have to.
 
 use std::{
     io,

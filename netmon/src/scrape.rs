@@ -80,8 +80,7 @@ impl Sources {
     #[must_use]
     pub fn snapshot(&self, docker: DockerHealth) -> Snapshot {
         let begin = Instant::now();
-        let mut state = self.shared.lock();
-        let read = read_all(&mut state, self.collectors);
+        let read = read_all(&self.shared, self.collectors);
         if let Err(error) = &read {
             warn!(%error, "the devices were not read; the last reading stands");
         }
@@ -92,6 +91,7 @@ impl Sources {
             success: read.is_ok(),
         };
 
+        let mut state = self.shared.lock();
         let mut collectors = vec![device];
         let mut maps = Vec::new();
         let mut programs = Vec::new();

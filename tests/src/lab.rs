@@ -332,6 +332,15 @@ impl Node<'_> {
         sh::output(&mut self.command("start")).map(drop)
     }
 
+    /// The last of what the engine said, to be shown beside what went wrong.
+    #[must_use]
+    pub fn engine_log(self) -> String {
+        let file = format!("{STATES}/{}/nodes/{}/dockerd.log", self.lab.name, self.name());
+        let text = fs::read_to_string(file).unwrap_or_else(|why| why.to_string());
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
     /// Starts a netmon on the node.
     ///
     /// # Errors

@@ -9,12 +9,15 @@ use std::{
 use rustix::io::Errno;
 use tracing::{debug, warn};
 
-use super::state::{Namespace, State};
+use super::{
+    Shared,
+    state::{Namespace, State},
+};
 use crate::{
     model::{collector::Collectors, interface::NetnsId},
     netns::{
         buffers,
-        discover::Role,
+        discover::{NetnsFile, Role},
         enter::{EnterError, Traveller, travel},
         protocols::Reader,
         rtnetlink::{Client, NetlinkError},
@@ -70,29 +73,19 @@ pub struct Reading {
     pub buffers: Duration,
 }
 
-/// Reads every device, and of the namespaces' own counters what is wanted.
+/// Reads every device, and of the namespaces' own counters what is wanted. The book is open only while something is written
+/// into it: on a node of a thousand containers this takes long enough for another one to come and go.
 ///
 /// # Errors
 /// No thread could be started.
-pub fn read_all(state: &mut State, wanted: Collectors) -> Result<Reading, EnterError> {
+pub fn read_all(shared: &Shared, wanted: Collectors) -> Result<Reading, EnterError> {
     travel(|traveller| {
-        let with_interfaces: BTreeSet<_> = state.interface_ids().map(|id| id.netns).collect();
-        let has_any = |(netns, namespace): &(&NetnsId, &Namespace)| {
-            with_interfaces.contains(netns)
-                || has_protocols(&namespace.file.role)
-                || wanted.overlay && !namespace.tunnels.is_empty()
-        };
-        let namespaces: Vec<_> = state
-            .namespaces()
-            .iter()
-            .filter(has_any)
-            .map(|(netns, _)| *netns)
-            .collect();
+        let namespaces = to_read(&shared.lock(), wanted);
         let mut reader = Reader::default();
         let mut reading = Reading::default();
-        for netns in namespaces {
-            let read = read_after(state, netns, traveller, |state, client| {
-                read_counters(state, netns, client, wanted, &mut reader, &mut reading)
+        for (netns, file) in namespaces {
+            let read = read_after(shared, netns, &file, traveller, |client| {
+                read_counters(shared, netns, &file.role, client, wanted, &mut reader, &mut reading)
             });
             if let Err(error) = read {
                 debug!(netns = netns.0, %error, "a namespace was not read");
@@ -103,55 +96,70 @@ pub fn read_all(state: &mut State, wanted: Collectors) -> Result<Reading, EnterE
     })
 }
 
+/// The namespaces in which there is something to read.
+fn to_read(state: &State, wanted: Collectors) -> Vec<(NetnsId, NetnsFile)> {
+    let with_interfaces: BTreeSet<_> = state.interface_ids().map(|id| id.netns).collect();
+    let has_any = |(netns, namespace): &(&NetnsId, &Namespace)| {
+        with_interfaces.contains(netns)
+            || has_protocols(&namespace.file.role)
+            || wanted.overlay && !namespace.tunnels.is_empty()
+    };
+    let namespaces = state.namespaces().iter().filter(has_any);
+    namespaces
+        .map(|(netns, namespace)| (*netns, namespace.file.clone()))
+        .collect()
+}
+
 /// Reads the counters and the tables of the namespace that the calling thread has just entered.
 fn read_counters(
-    state: &mut State,
+    shared: &Shared,
     netns: NetnsId,
+    role: &Role,
     client: &mut Client,
     wanted: Collectors,
     reader: &mut Reader,
     reading: &mut Reading,
 ) -> Result<(), ReadError> {
-    let Some(namespace) = state.namespaces().get(&netns) else {
-        return Ok(());
-    };
-    if let (Role::Overlay { .. }, true) = (&namespace.file.role, wanted.overlay) {
+    if let (Role::Overlay { .. }, true) = (role, wanted.overlay) {
         let remotes = client.remotes()?;
-        state.forwards(netns, remotes);
+        shared.lock().forwards(netns, remotes);
         return Ok(());
     }
-    if !has_protocols(&namespace.file.role) {
+    if !has_protocols(role) {
         return Ok(());
     }
-    let is_node = namespace.file.role == Role::Node;
+    let is_node = *role == Role::Node;
     let begin = Instant::now();
     if wanted.tcp || wanted.sockets {
         let protocols = reader.read()?;
-        state.counted(netns, protocols);
+        shared.lock().counted(netns, protocols);
     }
     if wanted.overlay && is_node {
         let errors = xfrm::errors();
         if let Err(error) = &errors {
             warn!(%error, "what went wrong with encryption is missing from this scrape");
         }
-        state.failed_to_transform(netns, errors.unwrap_or_default());
+        shared.lock().failed_to_transform(netns, errors.unwrap_or_default());
     }
     let between = Instant::now();
     reading.protocols += between - begin;
     if is_node && (wanted.buffers || wanted.drops) {
         let devices = client.devices()?;
-        if wanted.buffers {
-            let read = buffers::node(client, &devices);
-            if let Err(error) = &read {
-                warn!(%error, "the node's queues and tables are missing from this scrape");
-            }
+        let read = wanted.buffers.then(|| buffers::node(client, &devices));
+        if let Some(Err(error)) = &read {
+            warn!(%error, "the node's queues and tables are missing from this scrape");
+        }
+        let mut state = shared.lock();
+        if let Some(read) = read {
             state.node_bounded(netns, read.ok());
         }
         // Whose a packet was that was dropped on a device of the node's is decided by what is there now.
         state.node_has(netns, devices, Instant::now());
     } else if wanted.buffers {
-        state.follows(netns, buffers::conntrack_entries());
+        let conntrack_entries = buffers::conntrack_entries();
         let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
+        let mut state = shared.lock();
+        state.follows(netns, conntrack_entries);
         for (ifindex, interface) in state.interfaces_of(netns) {
             interface.queue = queues.remove(&ifindex);
         }
@@ -172,8 +180,10 @@ const fn has_protocols(role: &Role) -> bool {
 ///
 /// # Errors
 /// See [`ReadError`]. What was known before stays, and what programs counted since is added to it.
-pub fn read_namespace(state: &mut State, netns: NetnsId, traveller: &mut Traveller) -> Result<(), ReadError> {
-    read_after(state, netns, traveller, |_, _| Ok(()))
+pub fn read_namespace(shared: &Shared, netns: NetnsId, traveller: &mut Traveller) -> Result<(), ReadError> {
+    let file = shared.lock().namespaces().get(&netns).map(|it| it.file.clone());
+    let file = file.ok_or(ReadError::Replaced)?;
+    read_after(shared, netns, &file, traveller, |_| Ok(()))
 }
 
 /// As [`read_namespace`], and does something else in the namespace before.
@@ -181,14 +191,15 @@ pub fn read_namespace(state: &mut State, netns: NetnsId, traveller: &mut Travell
 /// The kernel's count of the whole is read before the devices' shares of it: what passes in between is then missing from
 /// what is nobody's, and not charged there for good.
 fn read_after(
-    state: &mut State,
+    shared: &Shared,
     netns: NetnsId,
+    file: &NetnsFile,
     traveller: &mut Traveller,
-    first: impl FnOnce(&mut State, &mut Client) -> Result<(), ReadError>,
+    first: impl FnOnce(&mut Client) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
-    let read = try_read(state, netns, traveller, first);
+    let read = try_read(shared, netns, file, traveller, first);
     read.unwrap_or_else(|error| {
-        for (_, interface) in state.interfaces_of(netns) {
+        for (_, interface) in shared.lock().interfaces_of(netns) {
             interface.presume();
         }
         Err(error)
@@ -197,21 +208,19 @@ fn read_after(
 
 /// Gives what came of what was done first, unless the devices could not be read.
 fn try_read(
-    state: &mut State,
+    shared: &Shared,
     netns: NetnsId,
+    file: &NetnsFile,
     traveller: &mut Traveller,
-    first: impl FnOnce(&mut State, &mut Client) -> Result<(), ReadError>,
+    first: impl FnOnce(&mut Client) -> Result<(), ReadError>,
 ) -> Result<Result<(), ReadError>, ReadError> {
-    let Some(namespace) = state.namespaces().get(&netns) else {
-        return Err(ReadError::Replaced);
-    };
-    let _file = traveller.enter(&namespace.file.path)?;
+    let _file = traveller.enter(&file.path)?;
     let mut client = Client::open()?;
     if client.netns()? != netns {
         return Err(ReadError::Replaced);
     }
-    let done = first(state, &mut client);
-    take_reading(state, netns, &mut client)?;
+    let done = first(&mut client);
+    take_reading(&mut shared.lock(), netns, &mut client)?;
     Ok(done)
 }
 

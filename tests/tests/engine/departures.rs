@@ -13,7 +13,7 @@ use netmon_tests::{
 
 use crate::{
     ground::CONTAINER,
-    nodes::{Nodes, ends, task, tunnel},
+    nodes::{Nodes, another_task, ends, task, tunnel},
 };
 
 const NETWORK: &str = "wide";
@@ -187,11 +187,7 @@ fn engine_crashes(engine: Engine) -> anyhow::Result<()> {
         "{answered} pings were answered, and the sender is charged with {got:?}"
     );
     ends(nodes.netmon(2), 1, CONTAINER, &[("container", &name)])?;
-    let new = until("another task to run", || {
-        let new = task(nodes.node(2), "web")?;
-        ensure!(new != name, "it is still the same");
-        Ok(new)
-    })?;
+    let new = another_task(nodes.node(2), "web", &name)?;
     let new = nodes.member(2, &new, NETWORK)?;
     until("it to be reached", || traffic::ping(&one.netns, new.address, 1))?;
     traffic::ping(&one.netns, new.address, 20)?;

@@ -1,7 +1,7 @@
 //! What tests of several nodes stand on: a Swarm with a netmon on each node, and what they say together, beside what the
 //! kernel says.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
@@ -33,6 +33,10 @@ const SUMS: [(&str, &str); 3] = [
 
 /// One in so many of the segments sent again may be without a network, and one besides.
 const UNHEARD: u64 = 10;
+
+/// How long a task may take to run. The manager waits for up to a minute for the end of the one that was there before, if
+/// it does not hear of it (SwarmKit's `defaultOldTaskTimeout`).
+pub(crate) const TASKS: Duration = Duration::from_mins(2);
 
 /// A Swarm, and the netmons that watch it.
 pub(crate) struct Nodes {
@@ -312,12 +316,14 @@ pub(crate) fn tasks(node: Node<'_>, service: &str) -> anyhow::Result<Vec<String>
 
 /// The name of a service's one task on a node, once it runs.
 pub(crate) fn task(node: Node<'_>, service: &str) -> anyhow::Result<String> {
-    within(
-        2 * netmon_tests::patience::PATIENCE,
-        "the task to run",
-        || match &tasks(node, service)?[..] {
-            [name] => Ok(name.clone()),
-            others => anyhow::bail!("the tasks are {others:?}"),
-        },
-    )
+    another_task(node, service, "")
+}
+
+/// The same, if it is not the one of that name.
+pub(crate) fn another_task(node: Node<'_>, service: &str, than: &str) -> anyhow::Result<String> {
+    within(TASKS, "the task to run", || match &tasks(node, service)?[..] {
+        [name] if name != than => Ok(name.clone()),
+        others => anyhow::bail!("the tasks are {others:?}"),
+    })
+    .with_context(|| node.engine_log())
 }

@@ -11,7 +11,7 @@ use netmon_tests::{
 
 use crate::{
     ground::CONTAINER,
-    nodes::{Member, Nodes, ends, tasks},
+    nodes::{Member, Nodes, TASKS, ends, tasks},
 };
 
 const NETWORK: &str = "wide";
@@ -155,7 +155,7 @@ fn all_tasks(nodes: &Nodes) -> anyhow::Result<Vec<(u8, String)>> {
 
 fn running(nodes: &Nodes, wanted: usize) -> anyhow::Result<()> {
     let mut sums = Sums::default();
-    within(3 * PATIENCE, "the tasks to run", || {
+    within(TASKS, "the tasks to run", || {
         sums.look(nodes)?;
         let tasks = all_tasks(nodes)?;
         ensure!(tasks.len() == wanted, "{} run, of {wanted}: {tasks:?}", tasks.len());

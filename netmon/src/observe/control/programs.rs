@@ -28,7 +28,7 @@ use crate::{
     observe::{
         Shared,
         read::read_namespace,
-        state::{Candidate, Programs},
+        state::{Candidate, Interface, Programs},
     },
 };
 
@@ -176,13 +176,10 @@ fn attach(
 /// Reads until a reading shows exactly how far the device is ahead of its new programs.
 fn settle(shared: &Shared, id: InterfaceId, traveller: &mut Traveller) {
     for _ in 0..SETTLE_ATTEMPTS {
-        {
-            let mut state = shared.lock();
-            if read_namespace(&mut state, id.netns, traveller).is_err()
-                || state.interface(id).is_none_or(|interface| interface.ledger.settled())
-            {
-                return;
-            }
+        let read = read_namespace(shared, id.netns, traveller);
+        let is_settled = |interface: &Interface| interface.ledger.settled();
+        if read.is_err() || shared.lock().interface(id).is_none_or(is_settled) {
+            return;
         }
         thread::sleep(SETTLE_PAUSE);
     }
