@@ -7,6 +7,7 @@
 mod files;
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -21,13 +22,16 @@ use netmon_tests::sh as tools;
 use self::files::Kernel;
 use crate::sh;
 
-/// Much longer than all tests take: then it hangs.
-const LIMIT: Duration = Duration::from_mins(45);
+/// Much longer than any one test takes to say how it ended: then the machine hangs.
+const SILENCE: Duration = Duration::from_mins(6);
 /// The line that says how it ended.
 const STATUS: &str = "NETMON-VM-STATUS ";
 /// What a kernel says when a processor of the emulator's runs into the mark that another one has just put over code to
 /// change it, and has taken away again (`smp_text_poke_batch_finish`). Processors that are real wait for each other.
 const STUMBLE: &str = "Oops: int3";
+/// How often the machine is booted, at most, if the emulator fails. It has been seen to hang with both processors on one
+/// jump that the kernel had just changed, for good.
+const BOOTS: u32 = 2;
 /// Enough for all files in memory, thrice.
 const MEMORY: &str = "4096";
 
@@ -36,20 +40,22 @@ pub(crate) fn run(series: &str, name: Option<&str>, netmon: &Path) -> anyhow::Re
     let kernel = kernel(series)?;
     let tests = test_binary()?;
     let directory = sh::workspace().join("target/vm").join(series);
-    let memory = files::pack(&kernel, &directory, netmon, &tests, name)?;
     let begin = Instant::now();
     sh::say(format!("\n== kernel tests on Linux {}", kernel.release));
-    let mut end = boot(&kernel.image, &memory)?;
-    if end == End::Stumbled {
-        sh::say("   the emulator stumbled over code that the kernel had just changed; once more");
-        end = boot(&kernel.image, &memory)?;
+    let mut passed = Passed::of(&tests)?;
+    for _ in 0..BOOTS {
+        let words = name.map(str::to_owned).into_iter().chain(passed.skip()).collect::<Vec<_>>();
+        let memory = files::pack(&kernel, &directory, netmon, &tests, &words.join(" "))?;
+        match boot(&kernel.image, &memory, &mut passed)? {
+            End::Status(status) => {
+                ensure!(status == 0, "kernel tests on Linux {}: status {status}", kernel.release);
+                sh::say(format!("   done in {:.0} s", begin.elapsed().as_secs_f64()));
+                return Ok(());
+            }
+            End::Failed(how) => sh::say(format!("   the emulator {how}; once more, for the tests that had not ended")),
+        }
     }
-    let End::Status(status) = end else {
-        bail!("the emulator stumbled twice");
-    };
-    ensure!(status == 0, "kernel tests on Linux {}: status {status}", kernel.release);
-    sh::say(format!("   done in {:.0} s", begin.elapsed().as_secs_f64()));
-    Ok(())
+    bail!("the emulator failed {BOOTS} times")
 }
 
 /// Unpacks the kernel, if that was not done before.
@@ -89,12 +95,54 @@ fn test_binary() -> anyhow::Result<PathBuf> {
 enum End {
     /// As it should: with the status of the tests.
     Status(i32),
-    /// By a fault of the emulator's.
-    Stumbled,
+    /// By a fault of the emulator's, before the tests did.
+    Failed(&'static str),
+}
+
+/// Which tests have passed, of all that there are.
+#[derive(Debug)]
+struct Passed {
+    all: BTreeSet<String>,
+    passed: BTreeSet<String>,
+}
+
+impl Passed {
+    /// None, of those in that binary.
+    fn of(tests: &Path) -> anyhow::Result<Self> {
+        let text = tools::output(Command::new(tests).args(["--list", "--format", "terse"]))?;
+        let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
+        Ok(Self {
+            all: names.map(str::to_owned).collect(),
+            passed: BTreeSet::new(),
+        })
+    }
+
+    /// Takes in a line of the tests'.
+    ///
+    /// # Errors
+    /// It says that one has failed. Whatever else happens then, they have.
+    fn hear(&mut self, line: &str) -> anyhow::Result<()> {
+        let Some((name, result)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) else {
+            return Ok(());
+        };
+        ensure!(result != "FAILED", "the machine ended after {name} had failed, and before it said why");
+        if result == "ok" && self.all.contains(name) {
+            self.passed.insert(name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// What tells the tests not to run those again. It skips all that contain a name: one that is part of another's, which
+    /// has not passed, is run again with it.
+    fn skip(&self) -> impl Iterator<Item = String> {
+        let open = self.all.difference(&self.passed).collect::<Vec<_>>();
+        let done = self.passed.iter().filter(move |name| !open.iter().any(|it| it.contains(*name)));
+        done.map(|name| format!("--skip {name}"))
+    }
 }
 
 /// Boots the machine, shows its console, and gives how it ended.
-fn boot(image: &Path, memory: &Path) -> anyhow::Result<End> {
+fn boot(image: &Path, memory: &Path, passed: &mut Passed) -> anyhow::Result<End> {
     let mut machine = Command::new("qemu-system-x86_64")
         .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY])
         .args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"])
@@ -107,14 +155,14 @@ fn boot(image: &Path, memory: &Path) -> anyhow::Result<End> {
         .stdout(Stdio::piped())
         .spawn()
         .context("qemu-system-x86_64 cannot be run: `cargo xtask setup vm`")?;
-    let status = watch(&mut machine);
+    let end = watch(&mut machine, passed);
     // It has powered itself off, or is to be ended.
     drop(machine.kill());
     machine.wait()?;
-    status
+    end
 }
 
-fn watch(machine: &mut Child) -> anyhow::Result<End> {
+fn watch(machine: &mut Child, passed: &mut Passed) -> anyhow::Result<End> {
     let console = machine.stdout.take().context("the machine has no console")?;
     let (lines, console_lines) = mpsc::channel();
     thread::spawn(move || {
@@ -127,10 +175,10 @@ fn watch(machine: &mut Child) -> anyhow::Result<End> {
             }
         }
     });
-    let deadline = Instant::now() + LIMIT;
     let mut stumbled = false;
-    loop {
-        match console_lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+    let mut failed = Ok(());
+    let how = loop {
+        match console_lines.recv_timeout(SILENCE) {
             Ok(line) => {
                 if let Some((_, status)) = line.split_once(STATUS) {
                     let number = status
@@ -139,12 +187,45 @@ fn watch(machine: &mut Child) -> anyhow::Result<End> {
                         .with_context(|| format!("a status of {status:?}"))?;
                     return Ok(End::Status(number));
                 }
-                stumbled |= line.contains(STUMBLE);
                 sh::say(format!("   | {line}"));
+                stumbled |= line.contains(STUMBLE);
+                failed = failed.and_then(|()| passed.hear(&line));
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => bail!("the machine did not end within {LIMIT:?}"),
-            Err(mpsc::RecvTimeoutError::Disconnected) if stumbled => return Ok(End::Stumbled),
+            Err(mpsc::RecvTimeoutError::Timeout) => break "hangs",
+            Err(mpsc::RecvTimeoutError::Disconnected) if stumbled => {
+                break "stumbled over code that the kernel had just changed";
+            }
             Err(mpsc::RecvTimeoutError::Disconnected) => bail!("the machine ended before the tests did"),
         }
+    };
+    failed.map(|()| End::Failed(how))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Passed;
+
+    fn passed(lines: &[&str]) -> anyhow::Result<String> {
+        let names = ["drops::filter", "drops::filter_of_bridge", "tcp::rtt"].map(str::to_owned);
+        let mut passed = Passed {
+            all: names.into(),
+            passed: [].into(),
+        };
+        lines.iter().try_for_each(|line| passed.hear(line))?;
+        Ok(passed.skip().collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn what_has_passed_is_not_run_again_unless_it_takes_another_with_it() {
+        let skip = |lines: &[&str]| passed(lines).expect("nothing failed");
+        assert_eq!(skip(&["running 3 tests", "test tcp::rtt ... "]), "");
+        assert_eq!(skip(&["test tcp::rtt ... ok", "test drops::filter ... ok"]), "--skip tcp::rtt");
+        let both = ["test drops::filter ... ok", "test drops::filter_of_bridge ... ok"];
+        assert_eq!(skip(&both), "--skip drops::filter --skip drops::filter_of_bridge");
+    }
+
+    #[test]
+    fn what_has_failed_has_failed() {
+        assert!(passed(&["test tcp::rtt ... FAILED"]).is_err());
     }
 }

@@ -78,7 +78,7 @@ pub struct State {
     namespaces: BTreeMap<NetnsId, Namespace>,
     interfaces: BTreeMap<InterfaceId, Interface>,
     ended: Vec<Ended>,
-    departed: Vec<Departed>,
+    departed: BTreeMap<NetnsId, Departed>,
     /// Files that were there when the directory was listed for the first time.
     first_listing: BTreeSet<PathBuf>,
     was_listed: bool,
@@ -108,7 +108,7 @@ impl State {
             namespaces: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             ended: Vec::new(),
-            departed: Vec::new(),
+            departed: BTreeMap::new(),
             first_listing: BTreeSet::new(),
             was_listed: false,
             forgotten: BTreeSet::new(),
@@ -356,7 +356,7 @@ impl State {
             ..
         } = self;
         let sandboxes = naming::Sandboxes::new(inventory);
-        let departed = departed.iter_mut().map(|departed| &mut departed.namespace);
+        let departed = departed.values_mut().map(|departed| &mut departed.namespace);
         for namespace in namespaces.values_mut().chain(departed) {
             if let Some(place) = sandboxes.place(&namespace.file) {
                 namespace.place = Some(place);
@@ -405,16 +405,14 @@ impl State {
             .partition(|ended| now.saturating_duration_since(ended.at) >= linger);
         self.ended = kept;
         let is_over = |departed: &Departed| now.saturating_duration_since(departed.at) >= linger;
-        let gone = self.departed.iter().filter(|departed| is_over(departed));
-        for departed in gone {
-            self.forgotten.insert(departed.netns);
-            self.parted.insert(departed.netns);
+        for (netns, _) in self.departed.extract_if(.., |_, departed| is_over(departed)) {
+            self.forgotten.insert(netns);
+            self.parted.insert(netns);
         }
         while self.parted.len() > PARTED {
             self.parted.pop_first();
         }
-        self.departed.retain(|departed| !is_over(departed));
-        let departed = self.departed.iter().map(|departed| departed.netns);
+        let departed = self.departed.keys().copied();
         self.sites
             .forget(now, || self.namespaces.keys().copied().chain(departed).collect());
         self.services
@@ -425,7 +423,7 @@ impl State {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
         let linger = self.linger.max(SLOT_REST);
-        let namespaces = self.departed.iter().map(|departed| departed.at + linger);
+        let namespaces = self.departed.values().map(|departed| departed.at + linger);
         self.ended
             .iter()
             .map(|ended| ended.at + if ended.rest.is_some() { SLOT_REST } else { linger })

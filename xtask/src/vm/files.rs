@@ -152,7 +152,7 @@ pub(super) fn pack(
     directory: &Path,
     netmon: &Path,
     tests: &Path,
-    name: Option<&str>,
+    arguments: &str,
 ) -> anyhow::Result<PathBuf> {
     let root = directory.join("root");
     if root.exists() {
@@ -187,7 +187,7 @@ pub(super) fn pack(
     }
     let lab = sh::workspace().join("tests/lab");
     files.copy(&lab.join("vm-init"), Path::new("/init"))?;
-    fs::write(root.join("arguments"), name.unwrap_or_default())?;
+    fs::write(root.join("arguments"), arguments)?;
     fs::write(
         root.join("environment"),
         format!(

@@ -85,8 +85,6 @@ pub struct TunnelDevice {
 /// A namespace that is gone. What was counted for it lingers.
 #[derive(Clone, Debug)]
 pub struct Departed {
-    /// Which.
-    pub netns: NetnsId,
     /// What was known of it.
     pub namespace: Namespace,
     /// When it was found gone.
@@ -145,16 +143,13 @@ impl State {
 
     /// The namespaces that ended a moment ago.
     #[must_use]
-    pub fn departed(&self) -> &[Departed] {
+    pub const fn departed(&self) -> &BTreeMap<NetnsId, Departed> {
         &self.departed
     }
 
     /// The namespaces of containers, those that ended a moment ago included.
     pub fn containers(&self) -> impl Iterator<Item = NetnsId> {
-        let departed = self
-            .departed
-            .iter()
-            .map(|departed| (departed.netns, &departed.namespace));
+        let departed = self.departed.iter().map(|(netns, departed)| (*netns, &departed.namespace));
         let living = self.namespaces.iter().map(|(netns, namespace)| (*netns, namespace));
         living
             .chain(departed)
@@ -165,17 +160,13 @@ impl State {
     /// A namespace that is there, or was a moment ago.
     #[must_use]
     pub fn namespace(&self, netns: NetnsId) -> Option<&Namespace> {
-        let departed = || self.departed.iter().find(|departed| departed.netns == netns);
-        self.namespaces
-            .get(&netns)
-            .or_else(|| departed().map(|departed| &departed.namespace))
+        let departed = || self.departed.get(&netns).map(|departed| &departed.namespace);
+        self.namespaces.get(&netns).or_else(departed)
     }
 
     fn namespace_mut(&mut self, netns: NetnsId) -> Option<&mut Namespace> {
-        let departed = self.departed.iter_mut().find(|departed| departed.netns == netns);
-        self.namespaces
-            .get_mut(&netns)
-            .or(departed.map(|departed| &mut departed.namespace))
+        let departed = self.departed.get_mut(&netns).map(|departed| &mut departed.namespace);
+        self.namespaces.get_mut(&netns).or(departed)
     }
 
     /// Takes in what the programs say of the networks' shares of a namespace's TCP counts.
@@ -285,8 +276,7 @@ impl State {
 
     /// Takes a namespace back that was given up a moment ago, though it lives: its file was not there for a while.
     pub(super) fn take_departed(&mut self, netns: NetnsId) -> Option<Namespace> {
-        let at = self.departed.iter().position(|departed| departed.netns == netns)?;
-        Some(self.departed.remove(at).namespace)
+        self.departed.remove(&netns).map(|departed| departed.namespace)
     }
 
     pub(super) fn close_namespace(&mut self, netns: NetnsId, now: Instant) {
@@ -295,11 +285,7 @@ impl State {
             self.close(id, now);
         }
         if let Some(namespace) = self.namespaces.remove(&netns) {
-            self.departed.push(Departed {
-                netns,
-                namespace,
-                at: now,
-            });
+            self.departed.insert(netns, Departed { namespace, at: now });
         }
     }
 }

@@ -137,10 +137,12 @@ impl State {
     /// the one that stands: the living, or the latest.
     #[must_use]
     pub fn standing(&self) -> BTreeMap<&Place, NetnsId> {
-        let departed = self
-            .departed
-            .iter()
-            .map(|departed| (departed.netns, &departed.namespace));
+        // By when they went: their numbers are given out by each processor from a stock of its own, and tell no order.
+        let mut departed: Vec<_> = self.departed.iter().collect();
+        departed.sort_by_key(|(_, departed)| departed.at);
+        let departed = departed
+            .into_iter()
+            .map(|(netns, departed)| (*netns, &departed.namespace));
         let living = self.namespaces.iter().map(|(netns, namespace)| (*netns, namespace));
         departed
             .chain(living)
