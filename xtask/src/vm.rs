@@ -44,7 +44,11 @@ pub(crate) fn run(series: &str, name: Option<&str>, netmon: &Path) -> anyhow::Re
     sh::say(format!("\n== kernel tests on Linux {}", kernel.release));
     let mut passed = Passed::of(&tests)?;
     for _ in 0..BOOTS {
-        let words = name.map(str::to_owned).into_iter().chain(passed.skip()).collect::<Vec<_>>();
+        let words = name
+            .map(str::to_owned)
+            .into_iter()
+            .chain(passed.skip())
+            .collect::<Vec<_>>();
         let memory = files::pack(&kernel, &directory, netmon, &tests, &words.join(" "))?;
         match boot(&kernel.image, &memory, &mut passed)? {
             End::Status(status) => {
@@ -52,7 +56,9 @@ pub(crate) fn run(series: &str, name: Option<&str>, netmon: &Path) -> anyhow::Re
                 sh::say(format!("   done in {:.0} s", begin.elapsed().as_secs_f64()));
                 return Ok(());
             }
-            End::Failed(how) => sh::say(format!("   the emulator {how}; once more, for the tests that had not ended")),
+            End::Failed(how) => sh::say(format!(
+                "   the emulator {how}; once more, for the tests that had not ended"
+            )),
         }
     }
     bail!("the emulator failed {BOOTS} times")
@@ -125,7 +131,10 @@ impl Passed {
         let Some((name, result)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) else {
             return Ok(());
         };
-        ensure!(result != "FAILED", "the machine ended after {name} had failed, and before it said why");
+        ensure!(
+            result != "FAILED",
+            "the machine ended after {name} had failed, and before it said why"
+        );
         if result == "ok" && self.all.contains(name) {
             self.passed.insert(name.to_owned());
         }
@@ -136,7 +145,10 @@ impl Passed {
     /// has not passed, is run again with it.
     fn skip(&self) -> impl Iterator<Item = String> {
         let open = self.all.difference(&self.passed).collect::<Vec<_>>();
-        let done = self.passed.iter().filter(move |name| !open.iter().any(|it| it.contains(*name)));
+        let done = self
+            .passed
+            .iter()
+            .filter(move |name| !open.iter().any(|it| it.contains(*name)));
         done.map(|name| format!("--skip {name}"))
     }
 }
@@ -219,7 +231,10 @@ mod tests {
     fn what_has_passed_is_not_run_again_unless_it_takes_another_with_it() {
         let skip = |lines: &[&str]| passed(lines).expect("nothing failed");
         assert_eq!(skip(&["running 3 tests", "test tcp::rtt ... "]), "");
-        assert_eq!(skip(&["test tcp::rtt ... ok", "test drops::filter ... ok"]), "--skip tcp::rtt");
+        assert_eq!(
+            skip(&["test tcp::rtt ... ok", "test drops::filter ... ok"]),
+            "--skip tcp::rtt"
+        );
         let both = ["test drops::filter ... ok", "test drops::filter_of_bridge ... ok"];
         assert_eq!(skip(&both), "--skip drops::filter --skip drops::filter_of_bridge");
     }

@@ -149,7 +149,10 @@ impl State {
 
     /// The namespaces of containers, those that ended a moment ago included.
     pub fn containers(&self) -> impl Iterator<Item = NetnsId> {
-        let departed = self.departed.iter().map(|(netns, departed)| (*netns, &departed.namespace));
+        let departed = self
+            .departed
+            .iter()
+            .map(|(netns, departed)| (*netns, &departed.namespace));
         let living = self.namespaces.iter().map(|(netns, namespace)| (*netns, namespace));
         living
             .chain(departed)

@@ -525,6 +525,23 @@ fn devices_that_a_container_makes_and_ends_without_end_do_not_linger_without_end
 }
 
 #[test]
+fn of_a_containers_former_namespaces_the_latest_stands_whatever_its_number() {
+    let now = Instant::now();
+    let mut state = State::new(SCOPE, LINGER);
+    let list = |state: &mut State, files, now| state.listed(Listing { files, strays: 0 }, now);
+    for (number, netns) in [NetnsId(200), NetnsId(100)].into_iter().enumerate() {
+        let now = now + Duration::from_secs(number as u64);
+        let sandbox = format!("aaaaaaaaaaa{number}");
+        let file = file(&sandbox, 1);
+        list(&mut state, vec![file.clone()], now);
+        state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+        state.informed(inventory("web.1", &sandbox));
+        list(&mut state, Vec::new(), now);
+    }
+    assert_eq!(state.standing().into_values().collect::<Vec<_>>(), [NetnsId(100)]);
+}
+
+#[test]
 fn namespaces_that_are_none_of_ours_are_forgotten() {
     let now = Instant::now();
     let (mut state, _, netns) = one_container(now);
