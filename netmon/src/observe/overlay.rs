@@ -162,8 +162,7 @@ pub fn forgettable(state: &State, now: Instant) -> BTreeSet<Tunnel> {
 /// Every overlay network on this node, those that left it a moment ago included.
 fn networks(state: &State) -> BTreeMap<Arc<str>, Reach> {
     let mut networks: BTreeMap<Arc<str>, Reach> = BTreeMap::new();
-    let departed = state.departed().values().map(|departed| &departed.namespace);
-    for namespace in state.namespaces().values().chain(departed) {
+    for namespace in state.namespaces().values().chain(state.departed()) {
         let Namespace { place, tunnels, .. } = namespace;
         if let Some(Place::Overlay { network }) = place {
             let reach = networks.entry(Arc::clone(network)).or_default();

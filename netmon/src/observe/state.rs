@@ -78,7 +78,7 @@ pub struct State {
     namespaces: BTreeMap<NetnsId, Namespace>,
     interfaces: BTreeMap<InterfaceId, Interface>,
     ended: Vec<Ended>,
-    departed: BTreeMap<NetnsId, Departed>,
+    departed: BTreeMap<NetnsId, Box<Departed>>,
     /// Files that were there when the directory was listed for the first time.
     first_listing: BTreeSet<PathBuf>,
     was_listed: bool,
@@ -400,10 +400,8 @@ impl State {
             }
         }
         let linger = self.linger.max(SLOT_REST);
-        let (over, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ended)
-            .into_iter()
-            .partition(|ended| now.saturating_duration_since(ended.at) >= linger);
-        self.ended = kept;
+        let is_over = |ended: &mut Ended| now.saturating_duration_since(ended.at) >= linger;
+        let over: Vec<_> = self.ended.extract_if(.., is_over).collect();
         let is_over = |departed: &Departed| now.saturating_duration_since(departed.at) >= linger;
         for (netns, _) in self.departed.extract_if(.., |_, departed| is_over(departed)) {
             self.forgotten.insert(netns);

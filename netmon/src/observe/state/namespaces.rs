@@ -143,8 +143,8 @@ impl State {
 
     /// The namespaces that ended a moment ago.
     #[must_use]
-    pub const fn departed(&self) -> &BTreeMap<NetnsId, Departed> {
-        &self.departed
+    pub fn departed(&self) -> impl Iterator<Item = &Namespace> {
+        self.departed.values().map(|departed| &departed.namespace)
     }
 
     /// The namespaces of containers, those that ended a moment ago included.
@@ -288,7 +288,7 @@ impl State {
             self.close(id, now);
         }
         if let Some(namespace) = self.namespaces.remove(&netns) {
-            self.departed.insert(netns, Departed { namespace, at: now });
+            self.departed.insert(netns, Box::new(Departed { namespace, at: now }));
         }
     }
 }

@@ -5,10 +5,7 @@
 //! starts with netmon, as nobody remembers those that ended before: a sum of those alone that are still there would be
 //! less than what an earlier netmon showed, and so taken for a counter that was reset and has come as far since.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Ended, Interface, Owner};
 use crate::model::{
@@ -61,25 +58,14 @@ impl Services {
         for gone in over {
             add(&mut self.retired, gone.owner.as_ref(), gone.recent);
         }
-        if self.retired.is_empty() {
-            return;
-        }
-        let living = interfaces
-            .values()
-            .filter_map(|interface| identity(interface.owner.as_ref()));
-        let lingering = ended.iter().filter_map(|ended| identity(ended.owner.as_ref()));
+        let living = || interfaces.values().map(|interface| interface.owner.as_ref());
+        let lingering = || ended.iter().map(|ended| ended.owner.as_ref());
         // A container that is being restarted has no interface for a moment.
-        let listed = inventory
-            .containers
-            .values()
-            .map(|container| container.identity.as_ref());
-        let here: BTreeSet<_> = living
-            .chain(lingering)
-            .chain(listed)
-            .map(|identity| (&*identity.service, &*identity.stack))
-            .collect();
-        self.retired
-            .retain(|key, _| here.contains(&(&*key.service, &*key.stack)));
+        let listed = || inventory.containers.values().map(|container| &*container.identity);
+        self.retired.retain(|key, _| {
+            let is_of = |identity: &Identity| identity.service == key.service && identity.stack == key.stack;
+            living().chain(lingering()).filter_map(identity).any(is_of) || listed().any(is_of)
+        });
     }
 }
 
