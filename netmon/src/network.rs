@@ -215,16 +215,9 @@ mod tests {
             vec![address.parse().expect("an address")]
         };
         Device {
-            ifindex: 7,
-            name: "eth0".into(),
-            kind,
             mac,
             addresses,
-            mtu: 1450,
-            vni: None,
-            vxlan_port: None,
-            master: None,
-            up: true,
+            ..Device::new(7, "eth0".to_owned(), kind)
         }
     }
 

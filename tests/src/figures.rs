@@ -3,6 +3,10 @@
 use anyhow::Context as _;
 use serde_json::Value;
 
+/// One in so many of the segments that TCP sends again may be without a network: the kernel counts some where no program
+/// hears of them.
+pub const UNHEARD: u64 = 10;
+
 /// Counters of one device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
 pub struct Figures {

@@ -201,18 +201,7 @@ fn add_network<'a>(
 }
 
 fn device(name: &str) -> Arc<Device> {
-    Arc::new(Device {
-        ifindex: 1,
-        name: name.to_owned(),
-        kind: DeviceKind::Veth,
-        mac: None,
-        addresses: Vec::new(),
-        mtu: 1500,
-        vni: None,
-        vxlan_port: None,
-        master: None,
-        up: true,
-    })
+    Arc::new(Device::new(1, name.to_owned(), DeviceKind::Veth))
 }
 
 /// A line with a value.

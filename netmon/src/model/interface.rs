@@ -50,6 +50,25 @@ pub struct Device {
     pub up: bool,
 }
 
+impl Device {
+    /// One that is down, and of which nothing else is known.
+    #[must_use]
+    pub const fn new(ifindex: u32, name: String, kind: DeviceKind) -> Self {
+        Self {
+            ifindex,
+            name,
+            kind,
+            mac: None,
+            addresses: Vec::new(),
+            mtu: 0,
+            vni: None,
+            vxlan_port: None,
+            master: None,
+            up: false,
+        }
+    }
+}
+
 /// The driver behind a device (`IFLA_INFO_KIND`), as far as netmon cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeviceKind {

@@ -147,18 +147,7 @@ impl Limits {
             left: 0,
             sums: Sums::default(),
             said: BTreeMap::new(),
-            device: Arc::new(Device {
-                ifindex: 0,
-                name: OVER.to_owned(),
-                kind: DeviceKind::Other,
-                mac: None,
-                addresses: Vec::new(),
-                mtu: 0,
-                vni: None,
-                vxlan_port: None,
-                master: None,
-                up: false,
-            }),
+            device: Arc::new(Device::new(0, OVER.to_owned(), DeviceKind::Other)),
         }
     }
 

@@ -184,18 +184,7 @@ mod tests {
     const LONG: Duration = Duration::from_mins(2);
 
     fn device(ifindex: u32) -> Device {
-        Device {
-            ifindex,
-            name: format!("veth{ifindex}"),
-            kind: DeviceKind::Veth,
-            mac: None,
-            addresses: Vec::new(),
-            mtu: 1500,
-            vni: None,
-            vxlan_port: None,
-            master: None,
-            up: true,
-        }
+        Device::new(ifindex, format!("veth{ifindex}"), DeviceKind::Veth)
     }
 
     fn on(ifindex: u32) -> InterfaceId {

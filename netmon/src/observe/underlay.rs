@@ -216,16 +216,8 @@ mod tests {
 
     fn device(ifindex: u32, kind: DeviceKind, master: Option<u32>) -> Device {
         Device {
-            ifindex,
-            name: format!("dev{ifindex}"),
-            kind,
-            mac: None,
-            addresses: Vec::new(),
-            mtu: 1500,
-            vni: None,
-            vxlan_port: None,
             master,
-            up: true,
+            ..Device::new(ifindex, format!("dev{ifindex}"), kind)
         }
     }
 

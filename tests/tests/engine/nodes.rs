@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
-    figures::Figures,
+    figures::{Figures, UNHEARD},
     lab::{Engine, Lab, Node},
     netmon::Netmon,
     netns::Netns,
@@ -31,11 +31,8 @@ const SUMS: [(&str, &str); 3] = [
     ("netmon_container_tcp_resets_sent_total", "TcpOutRsts"),
 ];
 
-/// One in so many of the segments sent again may be without a network, and one besides.
-const UNHEARD: u64 = 10;
-
 /// How long a task may take to run. The manager waits for up to a minute for the end of the one that was there before, if
-/// it does not hear of it (SwarmKit's `defaultOldTaskTimeout`).
+/// it does not hear of it (swarmkit's `defaultOldTaskTimeout`).
 pub(crate) const TASKS: Duration = Duration::from_mins(2);
 
 /// A Swarm, and the netmons that watch it.

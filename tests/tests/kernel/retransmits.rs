@@ -4,14 +4,12 @@
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::ensure;
-use netmon_tests::{filter::Filter, netmon::Netmon, patience::until, traffic};
+use netmon_tests::{figures::UNHEARD, filter::Filter, netmon::Netmon, patience::until, traffic};
 
 use crate::world::{Cable, Member, World, ready};
 
 /// Percent of packets lost, and how many bytes are sent in spite of it: at 20 % a connection mostly waits.
 const LOSSES: [(u32, usize); 3] = [(1, 8_000_000), (5, 2_000_000), (20, 200_000)];
-/// One in so many of the segments sent again may be without a network.
-const UNHEARD: u64 = 10;
 
 #[test]
 fn retransmits_over_a_veth_are_what_the_kernel_counts() -> anyhow::Result<()> {

@@ -53,19 +53,14 @@ fn container(identity: &Arc<Identity>, id: char, network_mode: &str, sandbox: Sa
 
 fn device(name: &str, kind: DeviceKind, addresses: &[&str]) -> Arc<Device> {
     Arc::new(Device {
-        ifindex: 42,
-        name: name.to_owned(),
-        kind,
         mac: Some(MacAddress([0x02, 0x42, 0x0a, 0, 1, 7])),
         addresses: addresses
             .iter()
             .map(|address| address.parse::<IpAddr>().expect("an address"))
             .collect(),
         mtu: 1450,
-        vni: None,
-        vxlan_port: None,
-        master: None,
         up: true,
+        ..Device::new(42, name.to_owned(), kind)
     })
 }
 

@@ -40,18 +40,7 @@ fn totals(packets: u64) -> Directions<Totals> {
 }
 
 fn interface(identity: &Arc<Identity>, network: &str, name: &str, packets: u64) -> InterfaceRow {
-    let device = Device {
-        ifindex: 2,
-        name: name.to_owned(),
-        kind: DeviceKind::Veth,
-        mac: None,
-        addresses: Vec::new(),
-        mtu: 1500,
-        vni: None,
-        vxlan_port: None,
-        master: None,
-        up: true,
-    };
+    let device = Device::new(2, name.to_owned(), DeviceKind::Veth);
     InterfaceRow {
         identity: Arc::clone(identity),
         network: Arc::from(network),

@@ -110,22 +110,13 @@ pub(super) fn device(answer: Answer<'_>) -> Option<Device> {
 /// The device that a message is about.
 fn described(answer: Answer<'_>) -> Option<Device> {
     let flags = u32_at(answer.payload, 8)?;
-    let mut device = Device {
-        ifindex: u32_at(answer.payload, 4)?,
-        name: String::new(),
-        kind: if flags & IFF_LOOPBACK == 0 {
-            DeviceKind::Other
-        } else {
-            DeviceKind::Loopback
-        },
-        mac: None,
-        addresses: Vec::new(),
-        mtu: 0,
-        vni: None,
-        vxlan_port: None,
-        master: None,
-        up: flags & IFF_UP != 0,
+    let kind = if flags & IFF_LOOPBACK == 0 {
+        DeviceKind::Other
+    } else {
+        DeviceKind::Loopback
     };
+    let mut device = Device::new(u32_at(answer.payload, 4)?, String::new(), kind);
+    device.up = flags & IFF_UP != 0;
     for (kind, value) in answer.attributes(IFINFO_BYTES) {
         match kind {
             IFLA_IFNAME => device.name = printable(value),

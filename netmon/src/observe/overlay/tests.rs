@@ -67,16 +67,11 @@ fn node(encrypted: bool, now: Instant) -> State {
     };
     state.listed(listing, now);
     let device = Device {
-        ifindex: 9,
-        name: "vxlan0".to_owned(),
-        kind: DeviceKind::Vxlan,
-        mac: None,
-        addresses: Vec::new(),
         mtu: 1450,
         vni: Some(4097),
         vxlan_port: Some(4789),
-        master: None,
         up: true,
+        ..Device::new(9, "vxlan0".to_owned(), DeviceKind::Vxlan)
     };
     state.looked(&file(), NetnsId(5), vec![device], now);
     let network = Network {

@@ -142,7 +142,6 @@ impl State {
     }
 
     /// The namespaces that ended a moment ago.
-    #[must_use]
     pub fn departed(&self) -> impl Iterator<Item = &Namespace> {
         self.departed.values().map(|departed| &departed.namespace)
     }

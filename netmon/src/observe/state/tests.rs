@@ -38,16 +38,9 @@ fn file(name: &str, inode: u64) -> NetnsFile {
 
 fn device(ifindex: u32, name: &str) -> Device {
     Device {
-        ifindex,
-        name: name.to_owned(),
-        kind: DeviceKind::Veth,
-        mac: None,
         addresses: vec!["10.0.1.5".parse().expect("an address")],
-        mtu: 1500,
-        vni: None,
-        vxlan_port: None,
-        master: None,
         up: true,
+        ..Device::new(ifindex, name.to_owned(), DeviceKind::Veth)
     }
 }
 
