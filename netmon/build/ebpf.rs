@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    object,
+    object, paths,
     toolchain::{self, Compiler, CompilerKind, Endian},
 };
 
@@ -126,11 +126,12 @@ impl Toolchain {
         };
         let target = endian.target();
         let linker_variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
-        let flags = [
+        let mut flags = vec![
             format!("--cfg=bpf_target_arch=\"{arch}\""),
             "-Cdebuginfo=2".to_owned(),
             "-Clink-arg=--btf".to_owned(),
         ];
+        flags.extend(paths::renamed(workspace));
         command
             .current_dir(workspace)
             // A stable compiler is asked for what only unstable ones give: a target of the third tier.

@@ -16,6 +16,7 @@ use toolchain::Endian;
 
 mod ebpf;
 mod object;
+mod paths;
 mod toolchain;
 
 /// Environment: the revision to report, for builds from an archive.

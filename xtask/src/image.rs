@@ -5,9 +5,9 @@ mod dockerfile;
 
 use std::{env::consts::ARCH, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
-use crate::{needs::Purpose, setup, sh};
+use crate::{kernel_programs::paths, needs::Purpose, setup, sh};
 
 /// What the image is called, and what `deploy/*.yml` ask for.
 pub(crate) const NAME: &str = concat!("netmon:", env!("CARGO_PKG_VERSION"));
@@ -43,7 +43,7 @@ pub(crate) fn run() -> anyhow::Result<Image> {
         sh::cargo(["build", "--package", "netmon", "--release", "--target", &target])
             .arg("--target-dir")
             .arg(&folder)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+            .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f")),
     )?;
     let binary = folder.join(target).join("release/netmon");
 
@@ -66,7 +66,9 @@ pub(crate) fn run() -> anyhow::Result<Image> {
                 .arg(&binary),
         )?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        programs.push((to, fs::read(&path).with_context(|| format!("{}", path.display()))?));
+        let program = fs::read(&path).with_context(|| format!("{}", path.display()))?;
+        tells_no_folder(&program)?;
+        programs.push((to, program));
     }
 
     let archive = folder.join("netmon.tar");
@@ -86,6 +88,26 @@ pub(crate) fn run() -> anyhow::Result<Image> {
         binary,
         program: context.join("netmon"),
     })
+}
+
+/// The compiler's, with which the same commit is the same program in whatever folder.
+fn flags() -> Vec<String> {
+    let mut flags = paths::renamed(&sh::workspace());
+    flags.push("-Ctarget-feature=+crt-static".to_owned());
+    flags
+}
+
+/// Makes sure that a program does not tell where it was built.
+fn tells_no_folder(program: &[u8]) -> anyhow::Result<()> {
+    let text = String::from_utf8_lossy(program);
+    for folder in paths::packages().into_iter().chain([sh::workspace()]) {
+        ensure!(
+            !text.contains(&*folder.to_string_lossy()),
+            "the program names the folder {}, in which it was built",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// When the commit was made, so that the same commit is the same image.

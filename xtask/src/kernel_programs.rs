@@ -7,6 +7,8 @@
 pub(crate) mod ebpf;
 #[path = "../../netmon/build/object.rs"]
 mod object;
+#[path = "../../netmon/build/paths.rs"]
+pub(crate) mod paths;
 #[path = "../../netmon/build/toolchain.rs"]
 pub(crate) mod toolchain;
 
