@@ -120,6 +120,14 @@ fn firewall(nodes: &Nodes, [one, two]: [&Member; 2]) -> anyhow::Result<()> {
     };
     // The kernel gives up after a few seconds, not after two minutes.
     one.netns.run("sysctl -qw net.ipv4.tcp_syn_retries=1")?;
+    // What the end of an earlier stream still has to send again is none of these attempts'.
+    until("earlier connections to be over", || {
+        let open = one
+            .netns
+            .run("ss -Htan state established state fin-wait-1 state closing state last-ack")?;
+        ensure!(open.trim().is_empty(), "these are open:\n{open}");
+        Ok(())
+    })?;
     let attempts = || one.netns.nstat("TcpExtTCPSynRetrans");
     let before = (timeouts(one)?, one.sent_again(nodes)?, attempts()?);
     nodes.lab.firewall("udp", 4789)?;
