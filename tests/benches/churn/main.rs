@@ -35,7 +35,7 @@ const WORKERS: usize = 4;
 const SERIES: usize = 5000;
 const LINGER: Duration = Duration::from_mins(1);
 /// One in so many packets may be missing: of containers that come and go before their namespace has a number.
-const UNSEEN: f64 = 1000.0;
+const UNSEEN: f64 = 500.0;
 /// How often a page is asked for.
 const SCRAPES_EVERY: Duration = Duration::from_secs(2);
 /// Datagrams of each container.
