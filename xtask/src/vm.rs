@@ -22,6 +22,8 @@ use netmon_tests::sh as tools;
 use self::files::Kernel;
 use crate::sh;
 
+/// Much longer than all tests take: then it does not end.
+const LIMIT: Duration = Duration::from_mins(45);
 /// Much longer than any one test takes to say how it ended: then the machine hangs.
 const SILENCE: Duration = Duration::from_mins(6);
 /// The line that says how it ended.
@@ -187,10 +189,12 @@ fn watch(machine: &mut Child, passed: &mut Passed) -> anyhow::Result<End> {
             }
         }
     });
+    let deadline = Instant::now() + LIMIT;
     let mut stumbled = false;
     let mut failed = Ok(());
     let how = loop {
-        match console_lines.recv_timeout(SILENCE) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match console_lines.recv_timeout(SILENCE.min(left)) {
             Ok(line) => {
                 if let Some((_, status)) = line.split_once(STATUS) {
                     let number = status
@@ -202,6 +206,9 @@ fn watch(machine: &mut Child, passed: &mut Passed) -> anyhow::Result<End> {
                 sh::say(format!("   | {line}"));
                 stumbled |= line.contains(STUMBLE);
                 failed = failed.and_then(|()| passed.hear(&line));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) if left <= SILENCE => {
+                bail!("the machine did not end within {LIMIT:?}");
             }
             Err(mpsc::RecvTimeoutError::Timeout) => break "hangs",
             Err(mpsc::RecvTimeoutError::Disconnected) if stumbled => {

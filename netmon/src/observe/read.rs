@@ -73,8 +73,8 @@ pub struct Reading {
     pub buffers: Duration,
 }
 
-/// Reads every device, and of the namespaces' own counters what is wanted. The book is open only while something is written
-/// into it: on a node of a thousand containers this takes long enough for another one to come and go.
+/// Reads every device, and of the namespaces' own counters what is wanted. The book is open for one namespace at a
+/// time: on a node of a thousand containers all of this takes long enough for another one to come and go.
 ///
 /// # Errors
 /// No thread could be started.
