@@ -270,7 +270,7 @@ impl State {
             };
             missing.remove(&id);
             match self.interfaces.get_mut(&id) {
-                Some(interface) => interface.look(device),
+                Some(interface) => interface.describe(device),
                 None if known < DEVICES_PER_NAMESPACE || known < 2 * DEVICES_PER_NAMESPACE && is_engines(&device) => {
                     let ledger = match self.last_totals(id) {
                         _ if !are_older => Ledger::default(),
@@ -438,16 +438,27 @@ impl State {
     fn close(&mut self, id: InterfaceId, now: Instant) {
         let file = self.namespaces.get(&id.netns).map(|namespace| namespace.file.clone());
         if let (Some(mut interface), Some(file)) = (self.interfaces.remove(&id), file) {
-            if interface.owner.is_none() {
-                let sandboxes = naming::Sandboxes::new(&self.inventory);
-                interface.owner = sandboxes.owner(&file, &interface.device, None);
-            }
+            self.name_at_last(id, &file, &mut interface);
             let ended = interface.end(id, file, now);
             if ended.is_own() {
                 self.crowd_out(id.netns);
             }
             self.ended.push(ended);
         }
+    }
+
+    /// Finds out whose an interface is that ends, if what is known of it now tells more than what was when all were named.
+    fn name_at_last(&self, id: InterfaceId, file: &NetnsFile, interface: &mut Interface) {
+        if interface.owner.as_ref().is_some_and(|owner| !owner.is_own_device()) {
+            return;
+        }
+        let mut claims = naming::Claims::default();
+        for (id, other) in self.interfaces.range(range(id.netns)) {
+            claims.keep(*id, other.owner.as_ref());
+        }
+        let sandboxes = naming::Sandboxes::new(&self.inventory);
+        let owner = sandboxes.owner(file, &interface.device, interface.owner.as_ref());
+        interface.belongs_to(owner.map(|owner| claims.settle(id, owner)));
     }
 
     /// Of interfaces of a container's own making only so many linger: it may make and end them as fast as it likes.

@@ -46,8 +46,6 @@ pub struct Interface {
     was_bared: bool,
     failures: u32,
     was_up: bool,
-    /// It has not been looked at: what is known of the device is news.
-    only_heard_of: bool,
 }
 
 /// Whether programs count on an interface.
@@ -96,16 +94,12 @@ impl Interface {
             overlooked: 0,
             was_bared: false,
             failures: 0,
-            only_heard_of: false,
         }
     }
 
     /// A page for a device that is new, and has not been looked at. What it counted up to now is in the news.
     pub(super) fn heard_of(change: &DeviceChange, now: Instant) -> Self {
-        let mut interface = Self {
-            only_heard_of: true,
-            ..Self::new(change.device.clone(), Ledger::default(), now)
-        };
+        let mut interface = Self::new(change.device.clone(), Ledger::default(), now);
         if let (Some(receive), Some(transmit)) = (change.counters.receive, change.counters.transmit) {
             interface.observe(None, Directions { receive, transmit });
         }
@@ -113,15 +107,9 @@ impl Interface {
         interface
     }
 
-    /// Takes in another look at the device.
-    pub(super) fn look(&mut self, device: Device) {
-        self.only_heard_of = false;
-        self.describe(device);
-    }
-
     /// Takes in what the device is like now. One that was up and is down now keeps its name and addresses: the engine
     /// takes a container's interface down, renames it and takes it out, and its last values belong to `eth0`.
-    fn describe(&mut self, device: Device) {
+    pub(super) fn describe(&mut self, device: Device) {
         let stopped = self.was_up && !device.up;
         self.was_up |= device.up;
         if stopped {
@@ -139,10 +127,14 @@ impl Interface {
     }
 
     /// Takes in news: a device that stopped or went tells what it counted; one that is up again will count on.
+    ///
+    /// And what it is like: a first look may come before the engine has given it its name and its hardware address, and
+    /// the container be gone before the next one. Its network is found by those then.
     pub(super) fn hear(&mut self, change: &DeviceChange) {
-        if self.only_heard_of {
-            self.describe(change.device.clone());
-        }
+        self.describe(Device {
+            addresses: self.device.addresses.clone(),
+            ..change.device.clone()
+        });
         self.farewell = if change.is_last_word() {
             Directions {
                 receive: later(self.farewell.receive, change.counters.receive),
@@ -282,7 +274,7 @@ impl Ended {
 
     /// Its container had made it itself: no network of the engine's accounts for it.
     pub(super) fn is_own(&self) -> bool {
-        matches!(&self.owner, Some(Owner::Container { network, .. }) if network.is_empty())
+        self.owner.as_ref().is_some_and(Owner::is_own_device)
     }
 }
 

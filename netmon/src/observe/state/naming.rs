@@ -37,6 +37,13 @@ pub enum Owner {
     },
 }
 
+impl Owner {
+    /// It is a container's, and no network of the engine's accounts for it: the container made it itself.
+    pub(super) fn is_own_device(&self) -> bool {
+        matches!(self, Self::Container { network, .. } if network.is_empty())
+    }
+}
+
 /// Which device has which of a container's networks.
 ///
 /// The engine gives a container one device on each. So of several that look like it, by the address that they were given,

@@ -221,6 +221,35 @@ fn a_device_that_came_and_went_between_two_looks_is_counted() {
     );
 }
 
+/// The first look came between the device's arrival and its configuration, and the container was gone before the next.
+#[test]
+fn a_device_that_got_its_address_after_the_only_look_is_on_its_network() {
+    let now = Instant::now();
+    let (mut state, file, netns) = empty_container(now);
+    let mac = MacAddress([2, 0x42, 0, 0, 0, 5]);
+    state.informed(inventory_with("web.1", "aaaaaaaaaaaa", Some(mac)));
+    let early = Device::new(ETH0, "veth1234567".to_owned(), DeviceKind::Veth);
+    state.looked(&file, netns, vec![early], now);
+    state.name();
+    for (name, gone, up, sent) in [
+        ("eth0", false, true, 0),
+        ("eth0", false, false, 5),
+        ("veth1234567", false, false, 5),
+        ("veth1234567", true, false, 5),
+    ] {
+        let mut change = news(gone, up, counters(sent));
+        name.clone_into(&mut change.device.name);
+        change.device.mac = Some(mac);
+        hear(&mut state, &change);
+    }
+    state.looked(&file, netns, Vec::new(), now);
+    let ended = state.ended().next().expect("one that ended");
+    assert_eq!((ended.device.name.as_str(), ended.is_own()), ("eth0", false));
+    let service = state.services().into_iter().next();
+    let sum = service.map(|(key, sum)| (key.network.to_string(), sum.transmit.packets));
+    assert_eq!(sum, Some(("front".to_owned(), 5)));
+}
+
 #[test]
 fn of_a_device_that_was_only_heard_of_in_its_end_its_last_value_is_known() {
     let now = Instant::now();
