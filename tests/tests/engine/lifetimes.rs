@@ -137,27 +137,13 @@ fn burst(ground: &Ground) -> anyhow::Result<()> {
             })
             .collect()
     };
-    // Their last values go again: on a busy machine maybe before the engine's client says that the container has ended.
+    // Last values stay for a moment only: on a busy machine maybe not until the engine's client says that it is over.
     let mut shown = BTreeMap::new();
-    let mut take_down = |page: &Page| -> anyhow::Result<usize> {
-        let series = page.all(
-            &format!("{CONTAINER}_receive_packets_total"),
-            &[("service", "gust"), ("network", "storm")],
-        );
-        let names: BTreeSet<_> = series
-            .iter()
-            .filter_map(|sample| sample.labels.get("container"))
-            .collect();
-        for name in &names {
-            shown.insert((*name).clone(), page.interface(name, "storm")?);
-        }
-        Ok(names.len())
-    };
     let all = thread::scope(|scope| {
         let run_some = &run_some;
         let threads: Vec<_> = (0..AT_ONCE).map(|row| scope.spawn(move || run_some(row))).collect();
         while threads.iter().any(|thread| !thread.is_finished()) {
-            take_down(&ground.netmon.page()?)?;
+            shown.extend(gusts(&ground.netmon.page()?)?);
             thread::sleep(BETWEEN_PAGES);
         }
         let mut all = BTreeMap::new();
@@ -173,25 +159,42 @@ fn burst(ground: &Ground) -> anyhow::Result<()> {
     );
     let slack = all.values().fold(Figures::default(), |sum, _| plus(sum, BROADCASTS));
     let labels = [("service", "gust"), ("stack", "storm"), ("network", "storm")];
+    ground.netmon.page_until("the last values of each", |page| {
+        shown.extend(gusts(page)?);
+        for (name, last) in &all {
+            let shown = shown.get(name).copied();
+            is_last(*last, shown.unwrap_or_default(), BROADCASTS)
+                .with_context(|| format!("of {name} the last that was shown is {shown:?}"))?;
+        }
+        Ok(())
+    })?;
     let sum = ground.netmon.page_until("the sum of all of them", |page| {
-        take_down(page)?;
         let sum = page.figures("netmon_service_network", &labels)?;
         is_last(least, sum, slack)?;
         Ok(sum)
     })?;
     ground.netmon.page_until("the series of each to end", |page| {
-        let there = take_down(page)?;
+        let there = gusts(page)?.len();
         ensure!(there == 0, "{there} are there");
         Ok(())
     })?;
-    for (name, last) in &all {
-        let shown = shown.get(name).with_context(|| format!("{name} was on no page"));
-        let verdict = shown.and_then(|shown| is_last(*last, *shown, BROADCASTS));
-        verdict.with_context(|| format!("{name} counted {last:?}; netmon's log:\n{}", ground.netmon.log()))?;
-    }
     let kept = ground.netmon.page()?.figures("netmon_service_network", &labels)?;
     ensure!(kept == sum, "the service had {sum:?}, and keeps {kept:?}");
     Ok(())
+}
+
+/// What the page has of the containers of a burst.
+fn gusts(page: &Page) -> anyhow::Result<BTreeMap<String, Figures>> {
+    let series = page.all(
+        &format!("{CONTAINER}_receive_packets_total"),
+        &[("service", "gust"), ("network", "storm")],
+    );
+    let names: BTreeSet<_> = series
+        .iter()
+        .filter_map(|sample| sample.labels.get("container"))
+        .collect();
+    let figures = |name: &String| Ok((name.clone(), page.interface(name, "storm")?));
+    names.into_iter().map(figures).collect()
 }
 
 /// How often the page is looked at for what stays a moment only.
