@@ -13,9 +13,11 @@ use super::{
 };
 use crate::model::inventory::{ContainerId, Endpoint, Network, NetworkId, Node};
 
-/// How long a container's description may take before its interfaces are looked up in a list; and how often there, until
-/// they are in it. Without load the description takes a few milliseconds.
-const HELD_BACK: Duration = Duration::from_millis(100);
+/// How long a container's description may take before its interfaces are looked up in a list. Without load it takes a few
+/// milliseconds; and a container that does one thing may be over in fifty.
+const HELD_BACK: Duration = Duration::from_millis(10);
+/// How long until they are looked for there again, at most: each pause is twice the one before.
+const BETWEEN_LISTS: Duration = Duration::from_millis(100);
 
 /// What came of a question. What makes no sense was counted on the way, and is not in it.
 pub(super) enum Outcome {
@@ -129,11 +131,15 @@ async fn container(client: &Client, id: &ContainerId, health: &Health) -> Answer
     // The engine holds the description back while it starts or ends the container. On a busy node it comes when all is
     // over, and engines from 26 on have forgotten by then which interfaces the container had. Its lists do not wait.
     let mut endpoints = Vec::new();
+    let mut pause = HELD_BACK;
     let description = loop {
         tokio::select! {
             biased;
             description = &mut description => break description,
-            () = sleep(HELD_BACK), if endpoints.is_empty() => endpoints = listed_endpoints(client, id).await,
+            () = sleep(pause), if endpoints.is_empty() => {
+                endpoints = listed_endpoints(client, id).await;
+                pause = (pause * 2).min(BETWEEN_LISTS);
+            }
         }
     };
     match description {
