@@ -131,6 +131,7 @@ impl PageCollector for Exposition {
         }
         if collectors.traffic {
             container::encode_interfaces(page, &snapshot.interfaces)?;
+            container::encode_unattributed(page, snapshot.unattributed)?;
         }
         if collectors.drops {
             drops::encode(page, &snapshot.drops)?;

@@ -130,6 +130,7 @@ impl Sources {
         let inventory = Arc::clone(state.inventory());
         let (interfaces, vxlans) = rows(&state);
         let services = services(&state);
+        let unattributed = state.unattributed();
         let containers = containers(&inventory, &state);
         let networks = mtu::networks(&state, &mtu::overlays(&state));
         let attach = state.attach_health().clone();
@@ -147,6 +148,7 @@ impl Sources {
             node: inventory.node.clone(),
             containers,
             interfaces,
+            unattributed,
             services,
             vxlans,
             overlay,

@@ -6,6 +6,7 @@ use netmon::metrics::catalog::{
     DOCKER_RECONNECTS, DOCKER_UP, EXPOSED_SERIES, HTTP_CONNECTIONS, HTTP_TURNED_AWAY, NODE_INFO, OVER_LIMIT,
     PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT_MEMORY, PROCESS_START_TIME,
     SCRAPE_COLLECTOR_DURATION, SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, UNATTRIBUTED_DROPS,
+    UNATTRIBUTED_RECEIVE_PACKETS, UNATTRIBUTED_TRANSMIT_PACKETS,
 };
 
 use super::NETMON;
@@ -151,13 +152,15 @@ fn programs() -> Row {
             vec![of(ATTACH_DELAY).quantile(0.95, Instance).above(0.0).legend(Instance)],
         ))
         .panel(8, 8, graph(
-            "Not attached, did not fit",
+            "Not attached, did not fit, not named",
             Unit::PerSecond,
             Limits::None,
-            "Interfaces without programs, by why, and entries that did not fit into a map. Interfaces without programs have packets and bytes all the same, but no segments.",
+            "Interfaces without programs, by why: they have packets and bytes all the same, but no segments. Entries that did not fit into a map. And packets of interfaces that the engine never named; image builds have such.",
             vec![
                 of(ATTACH_FAILURES).rate().sum(Reason).legend(Reason),
                 of(BPF_MAP_UPDATE_FAILURES).rate().sum(Map).legend_and(Map, "is full"),
+                of(UNATTRIBUTED_RECEIVE_PACKETS).rate().sum(()).named("received by nobody knows whom"),
+                of(UNATTRIBUTED_TRANSMIT_PACKETS).rate().sum(()).named("sent by nobody knows whom"),
             ],
         ))
         .panel(8, 8, graph(

@@ -9,6 +9,7 @@ use super::{
     labels::{ContainerInfo, Interface, InterfaceInfo, Rows, State},
 };
 use crate::model::{
+    counters::{Directions, Totals},
     interface::{Device, DeviceKind},
     snapshot::{ContainerRow, ContainerState, InterfaceRow},
 };
@@ -78,6 +79,12 @@ pub(super) fn encode_interfaces(page: &mut Page<'_>, interfaces: &[InterfaceRow]
     let devices = rows.iter().filter(|row| row.device.ifindex != 0);
     let infos = Rows::new(devices.map(|row| (interface_info(row), ())));
     catalog::CONTAINER_INTERFACE_INFO.encode(page, infos.each(|()| ()))
+}
+
+/// Writes what interfaces counted that nobody owned.
+pub(super) fn encode_unattributed(page: &mut Page<'_>, unattributed: Directions<Totals>) -> fmt::Result {
+    catalog::UNATTRIBUTED_RECEIVE_PACKETS.encode_value(page, unattributed.receive.packets)?;
+    catalog::UNATTRIBUTED_TRANSMIT_PACKETS.encode_value(page, unattributed.transmit.packets)
 }
 
 fn interface(row: &InterfaceRow) -> super::labels::Block<Interface<'static>> {

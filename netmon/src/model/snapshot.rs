@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub containers: Vec<ContainerRow>,
     /// Every interface of every container, and those of containers that ended a moment ago.
     pub interfaces: Vec<InterfaceRow>,
+    /// What interfaces counted that are long gone, and of which the engine never said whose they were.
+    pub unattributed: Directions<Totals>,
     /// Sums over the containers of a service, those long gone included.
     pub services: Vec<ServiceRow>,
     /// Every overlay network's way to the other nodes.

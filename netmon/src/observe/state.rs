@@ -158,6 +158,12 @@ impl State {
         self.services.sums(&self.interfaces, &self.ended)
     }
 
+    /// What interfaces counted that nobody ever owned, and that do not linger any more.
+    #[must_use]
+    pub const fn unattributed(&self) -> Directions<Totals> {
+        self.services.unattributed()
+    }
+
     /// How attaching goes.
     #[must_use]
     pub const fn attach_health(&self) -> &AttachHealth {

@@ -175,6 +175,29 @@ fn a_container_that_the_engine_describes_only_after_its_end_is_counted() -> anyh
 }
 
 #[test]
+fn what_an_interface_counted_that_the_engine_never_named_is_said_to_be_nobodys() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let netmon = world.netmon(&["--container.linger=2s"])?;
+    netmon.wait_ready()?;
+    world.engine.hold("a");
+    let (a, b) = world.pair(Cable::Bridge)?;
+    traffic::ping(&a.netns, b.address, 100)?;
+    let last = world.end(a)?;
+    let nobodys = netmon.page_until("packets of nobody's", |page| {
+        let count = |direction| page.count(&format!("netmon_unattributed_{direction}_packets_total"), &[]);
+        let (receive_packets, transmit_packets) = (count("receive")?, count("transmit")?);
+        ensure!(transmit_packets > 0, "nobody sent anything");
+        // Only packets are said.
+        Ok(Figures {
+            receive_packets,
+            transmit_packets,
+            ..last
+        })
+    })?;
+    exactly_or_a_goodbye_more(nobodys, last)
+}
+
+#[test]
 fn a_new_container_of_the_same_name_takes_the_old_ones_place() -> anyhow::Result<()> {
     let mut world = World::new()?;
     let (a, b) = world.pair(Cable::Bridge)?;

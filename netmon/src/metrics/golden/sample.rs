@@ -167,6 +167,7 @@ pub(super) fn snapshot() -> Snapshot {
             // Must not happen; if it does, the first one stays.
             interface(&web, "shop_front", "eth0", 666),
         ],
+        unattributed: totals(7000),
         services: vec![ServiceRow {
             service: "shop_web".to_owned(),
             stack: "shop".to_owned(),

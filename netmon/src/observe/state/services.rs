@@ -8,10 +8,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Ended, Interface, Owner};
-use crate::model::{
-    counters::{Directions, Totals},
-    interface::InterfaceId,
-    inventory::{Identity, Inventory},
+use crate::{
+    model::{
+        counters::{Directions, Totals},
+        interface::InterfaceId,
+        inventory::{Identity, Inventory},
+    },
+    netns::discover::Role,
 };
 
 /// A service on a network.
@@ -29,6 +32,7 @@ pub struct ServiceKey {
 #[derive(Debug, Default)]
 pub struct Services {
     retired: BTreeMap<ServiceKey, Directions<Totals>>,
+    unattributed: Directions<Totals>,
 }
 
 impl Services {
@@ -47,6 +51,11 @@ impl Services {
         sums
     }
 
+    /// What nobody owned of that.
+    pub(super) const fn unattributed(&self) -> Directions<Totals> {
+        self.unattributed
+    }
+
     /// Takes over what has lingered long enough, and forgets services that have nothing here any more.
     pub(super) fn retire(
         &mut self,
@@ -57,6 +66,9 @@ impl Services {
     ) {
         for gone in over {
             add(&mut self.retired, gone.owner.as_ref(), gone.recent);
+            if gone.owner.is_none() && gone.file.role == Role::Sandbox {
+                self.unattributed = self.unattributed + gone.recent;
+            }
         }
         let living = || interfaces.values().map(|interface| interface.owner.as_ref());
         let lingering = || ended.iter().map(|ended| ended.owner.as_ref());

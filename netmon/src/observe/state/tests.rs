@@ -425,6 +425,19 @@ fn a_service_keeps_the_sum_of_its_containers_that_are_gone() {
 }
 
 #[test]
+fn what_nobody_ever_owned_is_not_lost_without_a_word() {
+    let now = Instant::now();
+    let (mut state, file, netns) = empty_container(now);
+    state.informed(Arc::default());
+    state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+    read(&mut state, netns, counters(5));
+    state.listed(Listing::default(), now);
+    assert_eq!(state.unattributed().receive.packets, 0, "it may still be named");
+    state.expire(now + LINGER);
+    assert_eq!(state.unattributed().receive.packets, 5);
+}
+
+#[test]
 fn a_container_that_ended_before_the_engine_told_of_it_gets_its_name_while_it_lingers() {
     let now = Instant::now();
     let mut state = State::new(SCOPE, LINGER);
