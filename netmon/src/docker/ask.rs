@@ -130,16 +130,13 @@ async fn container(client: &Client, id: &ContainerId, health: &Health) -> Answer
     let mut description = pin!(client.get::<wire::Container>(&path));
     // The engine holds the description back while it starts or ends the container. On a busy node it comes when all is
     // over, and engines from 26 on have forgotten by then which interfaces the container had. Its lists do not wait.
+    let mut look = pin!(look_up_endpoints(client, id));
     let mut endpoints = Vec::new();
-    let mut pause = HELD_BACK;
     let description = loop {
         tokio::select! {
             biased;
             description = &mut description => break description,
-            () = sleep(pause), if endpoints.is_empty() => {
-                endpoints = listed_endpoints(client, id).await;
-                pause = (pause * 2).min(BETWEEN_LISTS);
-            }
+            found = &mut look, if endpoints.is_empty() => endpoints = found,
         }
     };
     match description {
@@ -162,6 +159,19 @@ async fn container(client: &Client, id: &ContainerId, health: &Health) -> Answer
             health.failed(about, &error);
             Answer::Nothing
         }
+    }
+}
+
+/// The interfaces of a container, as soon as a list has them.
+async fn look_up_endpoints(client: &Client, id: &ContainerId) -> Vec<Endpoint> {
+    let mut pause = HELD_BACK;
+    loop {
+        sleep(pause).await;
+        let endpoints = listed_endpoints(client, id).await;
+        if !endpoints.is_empty() {
+            return endpoints;
+        }
+        pause = (pause * 2).min(BETWEEN_LISTS);
     }
 }
 
