@@ -155,12 +155,12 @@ fn programs() -> Row {
             "Not attached, did not fit, not named",
             Unit::PerSecond,
             Limits::None,
-            "Interfaces without programs, by why: they have packets and bytes all the same, but no segments. Entries that did not fit into a map. And packets of interfaces that the engine never named; image builds have such.",
+            "Interfaces without programs, by why: they have packets and bytes all the same, but no segments. Entries that did not fit into a map. And packets of interfaces that are gone, and of which the engine never said whose they were.",
             vec![
                 of(ATTACH_FAILURES).rate().sum(Reason).legend(Reason),
                 of(BPF_MAP_UPDATE_FAILURES).rate().sum(Map).legend_and(Map, "is full"),
-                of(UNATTRIBUTED_RECEIVE_PACKETS).rate().sum(()).named("received by nobody knows whom"),
-                of(UNATTRIBUTED_TRANSMIT_PACKETS).rate().sum(()).named("sent by nobody knows whom"),
+                of(UNATTRIBUTED_RECEIVE_PACKETS).rate().sum(()).named("received, not named"),
+                of(UNATTRIBUTED_TRANSMIT_PACKETS).rate().sum(()).named("sent, not named"),
             ],
         ))
         .panel(8, 8, graph(

@@ -66,9 +66,9 @@ families! {
         CONTAINER_TRANSMIT_PACKETS_DROPPED: Counter<Interface> = Traffic, "netmon_container_network_transmit_packets_dropped",
             "Packets to be sent that the interface dropped, by its own counter.";
         UNATTRIBUTED_RECEIVE_PACKETS: Counter<Unlabelled> = Traffic, "netmon_unattributed_receive_packets",
-            "Packets received by interfaces that are gone, and of which the engine never said whose they were: they are in no other family. What a build's steps receive is here, too.";
+            "Packets received by interfaces that are gone, and of which the engine never said whose they were: they are in no other family.";
         UNATTRIBUTED_TRANSMIT_PACKETS: Counter<Unlabelled> = Traffic, "netmon_unattributed_transmit_packets",
-            "Packets sent by interfaces that are gone, and of which the engine never said whose they were: they are in no other family. What a build's steps send is here, too.";
+            "Packets sent by interfaces that are gone, and of which the engine never said whose they were: they are in no other family.";
         CONTAINER_INTERFACE_INFO: Info<InterfaceInfo> = Traffic, "netmon_container_interface",
             "An interface of a container. Several addresses stand in one label with commas between them.";
         CONTAINER_INFO: Info<ContainerInfo> = Docker, "netmon_container",
