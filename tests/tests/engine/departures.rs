@@ -13,7 +13,7 @@ use netmon_tests::{
 
 use crate::{
     ground::CONTAINER,
-    nodes::{Nodes, another_task, ends, task, tunnel},
+    nodes::{Nodes, ends, tunnel},
 };
 
 const NETWORK: &str = "wide";
@@ -76,7 +76,7 @@ fn a_drained_node_shows_nothing_of_what_it_ran() -> anyhow::Result<()> {
          --stop-grace-period 1s --no-resolve-image {IMAGE} httpd -f -p 80 -h /www"
     ))?;
     for number in nodes.numbers() {
-        task(nodes.node(number), "web")?;
+        nodes.task(number, "web")?;
     }
     let drops = nodes.drops()?;
     let pings = Pings::start(&members[0].netns, members[1].address)?;
@@ -113,7 +113,7 @@ fn a_drained_node_shows_nothing_of_what_it_ran() -> anyhow::Result<()> {
     }
     nodes.dropped_nothing_since(&drops)?;
     nodes.node(1).docker("node update --availability active n3")?;
-    let back = task(nodes.node(3), "web")?;
+    let back = nodes.task(3, "web")?;
     nodes.member(3, &back, NETWORK)?.agrees(&nodes).map(drop)
 }
 
@@ -136,7 +136,7 @@ fn engine_crashes(engine: Engine) -> anyhow::Result<()> {
         "service create --detach --name web --network {NETWORK} --endpoint-mode dnsrr \
          --constraint node.hostname==n2 --stop-grace-period 1s --no-resolve-image {IMAGE} httpd -f -p 80 -h /www"
     ))?;
-    let name = task(nodes.node(2), "web")?;
+    let name = nodes.task(2, "web")?;
     let server = nodes.member(2, &name, NETWORK)?;
     traffic::ping(&one.netns, server.address, 3)?;
     let (before, before_sender) = (server.agrees(&nodes)?, one.agrees(&nodes)?);
@@ -187,7 +187,7 @@ fn engine_crashes(engine: Engine) -> anyhow::Result<()> {
         "{answered} pings were answered, and the sender is charged with {got:?}"
     );
     ends(nodes.netmon(2), 1, CONTAINER, &[("container", &name)])?;
-    let new = another_task(nodes.node(2), "web", &name)?;
+    let new = nodes.another_task(2, "web", &name)?;
     let new = nodes.member(2, &new, NETWORK)?;
     until("it to be reached", || traffic::ping(&one.netns, new.address, 1))?;
     traffic::ping(&one.netns, new.address, 20)?;

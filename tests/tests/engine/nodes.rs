@@ -113,6 +113,46 @@ impl Nodes {
         })
     }
 
+    /// The name of a service's one task on a node, once it runs.
+    pub(crate) fn task(&self, number: u8, service: &str) -> anyhow::Result<String> {
+        self.task_but(number, service, "")
+    }
+
+    /// The same, if it is not the one of that name.
+    ///
+    /// A node's old engine was seen to crash and come back, and its Swarm to prepare a task in the place of the one that
+    /// was killed, and never to start it. When that is overdue the manager is told to make another.
+    pub(crate) fn another_task(&self, number: u8, service: &str, than: &str) -> anyhow::Result<String> {
+        self.task_but(number, service, than).or_else(|overdue| {
+            self.node(1)
+                .docker(&format!("service update --detach --force --no-resolve-image {service}"))?;
+            self.task_but(number, service, than)
+                .with_context(|| format!("before another was asked for: {overdue:#}"))
+        })
+    }
+
+    fn task_but(&self, number: u8, service: &str, than: &str) -> anyhow::Result<String> {
+        within(TASKS, "the task to run", || {
+            match &tasks(self.node(number), service)?[..] {
+                [name] if name != than => Ok(name.clone()),
+                others => anyhow::bail!("the tasks are {others:?}"),
+            }
+        })
+        .with_context(|| self.of_service(number, service))
+    }
+
+    /// What the manager says of a service, and what the engines said that place its tasks and run them.
+    fn of_service(&self, number: u8, service: &str) -> String {
+        let said = |line: &str| self.node(1).docker(line).unwrap_or_else(|why| format!("{why:#}"));
+        format!(
+            "{}\n{}\nThe manager's engine:\n{}\nThe node's:\n{}",
+            said(&format!("service ps --no-trunc {service}")),
+            said("node ls"),
+            self.node(1).engine_log(),
+            self.node(number).engine_log()
+        )
+    }
+
     /// What netmon shows of what passes between two nodes.
     pub(crate) fn tunnel(&self, from: u8, to: u8, network: &str) -> anyhow::Result<Figures> {
         tunnel(&self.netmon(from).page()?, self.node(to), network)
@@ -309,18 +349,4 @@ pub(crate) fn tasks(node: Node<'_>, service: &str) -> anyhow::Result<Vec<String>
         "ps --filter label=com.docker.swarm.service.name={service} --format {{{{.Names}}}}"
     ))?;
     Ok(names.lines().map(ToOwned::to_owned).collect())
-}
-
-/// The name of a service's one task on a node, once it runs.
-pub(crate) fn task(node: Node<'_>, service: &str) -> anyhow::Result<String> {
-    another_task(node, service, "")
-}
-
-/// The same, if it is not the one of that name.
-pub(crate) fn another_task(node: Node<'_>, service: &str, than: &str) -> anyhow::Result<String> {
-    within(TASKS, "the task to run", || match &tasks(node, service)?[..] {
-        [name] if name != than => Ok(name.clone()),
-        others => anyhow::bail!("the tasks are {others:?}"),
-    })
-    .with_context(|| node.engine_log())
 }
