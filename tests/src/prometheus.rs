@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     net::SocketAddr,
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -19,6 +20,9 @@ use crate::{
     patience::until,
     sh,
 };
+
+/// The user of that name, and its group.
+const NOBODY: u32 = 65534;
 
 fn tool(name: &str) -> anyhow::Result<PathBuf> {
     let folder =
@@ -58,10 +62,18 @@ pub fn check_config(file: &Path) -> anyhow::Result<()> {
     sh::output(Command::new(tool("promtool")?).args(["check", "config"]).arg(file)).map(drop)
 }
 
-/// Fills a folder with what an image of Prometheus needs.
+/// What makes an image of Prometheus of that folder, in the words of `docker import`, and as that of its own project.
+pub const CHANGES: [&str; 3] = [
+    "ENTRYPOINT [\"/usr/bin/prometheus\"]",
+    "WORKDIR /prometheus",
+    "VOLUME /prometheus",
+];
+
+/// Fills a folder with what an image of Prometheus needs, and with what is in the way in that of its own project: `/prometheus`
+/// is nobody's there, and so is a volume that is made at that place.
 ///
 /// # Errors
-/// Something is missing.
+/// Something is missing; not root.
 pub fn root(folder: &Path) -> anyhow::Result<()> {
     let program = tool("prometheus")?;
     let libraries = sh::output(Command::new("ldd").arg(&program))?;
@@ -75,6 +87,9 @@ pub fn root(folder: &Path) -> anyhow::Result<()> {
         Ok(to)
     };
     fs::copy(&program, to(Path::new("/usr/bin/prometheus"))?)?;
+    let data = folder.join("prometheus");
+    fs::create_dir(&data)?;
+    chown(&data, Some(NOBODY), Some(NOBODY))?;
     for library in libraries {
         fs::copy(&library, to(&library)?).with_context(|| format!("{}", library.display()))?;
     }

@@ -1,5 +1,5 @@
 //! The rules of the house that no compiler checks: every module says what it owns, each third-party library is named
-//! in one folder, pure layers do no I/O, and the project speaks of itself alone.
+//! in one folder, and pure layers do no I/O.
 
 use std::{
     fs,

@@ -282,7 +282,7 @@ families! {
         ATTACH_DELAY: Histogram<Unlabelled> = Netmon, "netmon_attach_delay" in Seconds,
             "Time from the first sight of an interface to kernel programs that count on it.";
         ATTACH_FAILURES: Counter<Reason> = Netmon, "netmon_attach_failures",
-            "Interfaces that stayed without kernel programs: no slot was left (full), they went meanwhile (gone), the kernel did not take the programs (load) or not attach them (attach), their container has more than are watched (too_many_devices). Their own counters are exposed all the same.";
+            "Interfaces without kernel programs: no slot was left (full), they went meanwhile (gone), the kernel did not take the programs (load) or not attach them (attach), somebody took them off (detached; they are put on again), their container has more than are watched (too_many_devices). Their own counters are exposed all the same.";
         BPF_PROGRAM_INFO: Info<ProgramInfo> = Netmon, "netmon_bpf_program",
             "A kernel program in use, and the mechanism it is attached by.";
         BPF_PROGRAM_MISSED_RUNS: Counter<Program> = Netmon, "netmon_bpf_program_missed_runs",

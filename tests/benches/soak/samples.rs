@@ -76,7 +76,7 @@ impl Samples {
     /// Some of them, evenly chosen, as a table.
     pub(crate) fn table(&self) -> String {
         let mut rows = vec![
-            "| after | memory | descriptors | threads | map entries | of drops | interfaces | series | CPU since the row before |"
+            "| after | memory | descriptors | threads | map entries | of those, drops | interfaces | series | CPU since the row before |"
                 .to_owned(),
             "|---:|---:|---:|---:|---:|---:|---:|---:|---:|".to_owned(),
         ];

@@ -113,7 +113,7 @@ fn lab(engine: Engine) -> anyhow::Result<Lab> {
     let lab = Lab::up(3, engine)?;
     let scratch = Scratch::new()?;
     prometheus::root(scratch.path())?;
-    lab.import(PROMETHEUS, scratch.path(), &["ENTRYPOINT [\"/usr/bin/prometheus\"]"])?;
+    lab.import(PROMETHEUS, scratch.path(), &prometheus::CHANGES)?;
     Ok(lab)
 }
 

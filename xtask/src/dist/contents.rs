@@ -27,6 +27,7 @@ pub(super) struct Contents {
 
 /// The files of the repository that a person on a node, or beside it, can use.
 const WANTED: &[&str] = &[
+    "ARCHITECTURE.md",
     "LICENSE-*",
     "METRICS.md",
     "README.md",
@@ -37,6 +38,7 @@ const WANTED: &[&str] = &[
     "deploy/examples/*",
     "deploy/grafana/**",
     "deploy/package/*",
+    "docs/*",
 ];
 
 impl Contents {

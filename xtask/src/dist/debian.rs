@@ -74,6 +74,7 @@ fn install(release: &Release, contents: &Contents, tree: &Tree) -> anyhow::Resul
     document("copyright", &read("copyright")?)?;
     document("changelog.gz", &gzip(changelog(release)?.as_bytes())?)?;
     document("README.md.gz", &gzip(contents.file("README.md")?)?)?;
+    document("ARCHITECTURE.md.gz", &gzip(contents.file("ARCHITECTURE.md")?)?)?;
     document("METRICS.md.gz", &gzip(contents.file("METRICS.md")?)?)?;
     document("licenses-third-party.gz", &gzip(contents.licences.as_bytes())?)?;
     document("examples/web.yml", contents.file("deploy/package/web.yml")?)?;
