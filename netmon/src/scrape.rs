@@ -23,7 +23,7 @@ use crate::{
     model::{
         collector::{Collector, Collectors},
         counters::{Directions, Totals},
-        interface::{Device, InterfaceId},
+        interface::Device,
         inventory::{Container, ContainerId, Inventory, Sandbox},
         limits::{Limits, OVER},
         place::Place,
@@ -207,14 +207,16 @@ impl Sources {
             match map.read() {
                 Ok(drops) => {
                     let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-                    rows = Some(drops::rows(&drops, &retired, state, begin, |reason| map.reason(reason)));
+                    rows = Some(drops::rows(&drops, &mut retired, state, begin, |reason| {
+                        map.reason(reason)
+                    }));
                     maps.push(DropsMap::row(
                         drops.entries,
                         drops.lost.iter().map(|(_, packets)| packets).sum(),
                     ));
                     let devices = retired.take_devices(&drops, state, begin);
-                    if let Some(InterfaceId { netns, .. }) = devices.first()
-                        && let Err(error) = map.forget_devices(*netns, |id| devices.contains(&id))
+                    if !devices.is_empty()
+                        && let Err(error) = map.forget_devices(&devices)
                     {
                         warn!(%error, "drops of devices that are gone stay in the kernel's map");
                     }

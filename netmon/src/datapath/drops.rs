@@ -5,7 +5,7 @@
 
 pub(super) mod harmless;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
 use netmon_common::{
@@ -190,14 +190,18 @@ impl DropsMap {
         self.shares.forget(&mut self.attached, gone)
     }
 
-    /// Forgets what was counted for devices of a watched namespace, which has its room back.
+    /// Forgets what was counted for devices of watched namespaces, which have their room back.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn forget_devices(&mut self, netns: NetnsId, gone: impl Fn(InterfaceId) -> bool) -> Result<(), DatapathError> {
-        let left = self.remove(|interface| interface.netns == netns && gone(interface))?;
-        let keys = left.get(&netns).copied().unwrap_or(0);
-        self.shares.recount(&mut self.attached, netns, keys)
+    pub fn forget_devices(&mut self, gone: &BTreeSet<InterfaceId>) -> Result<(), DatapathError> {
+        let left = self.remove(|interface| gone.contains(&interface))?;
+        let namespaces: BTreeSet<NetnsId> = gone.iter().map(|interface| interface.netns).collect();
+        for netns in namespaces {
+            let keys = left.get(&netns).copied().unwrap_or(0);
+            self.shares.recount(&mut self.attached, netns, keys)?;
+        }
+        Ok(())
     }
 
     /// Takes counts out, and says how many each namespace has left.

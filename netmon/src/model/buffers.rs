@@ -1,5 +1,7 @@
 //! Queues and tables in which packets wait or are remembered, and what bounds them.
 
+use std::collections::BTreeMap;
+
 /// Of the node, or of the machine that it is: what its own namespace shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeBuffers {
@@ -28,6 +30,37 @@ pub struct Softnet {
     pub dropped: u64,
     /// How often a processor ran out of its budget with packets left.
     pub times_squeezed: u64,
+}
+
+/// What the processors' backlogs counted, by the processor's number: [`Softnet`]'s figures in their order. The kernel has
+/// 32 bits for each, and shows only processors that are on.
+pub type Backlogs = BTreeMap<u32, [u32; 3]>;
+
+/// The backlogs' sum, as a counter that does not fall when one of them is full or its processor is off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SoftnetLedger {
+    last: Backlogs,
+    sum: Softnet,
+}
+
+impl SoftnetLedger {
+    /// Takes in a reading, and gives the sum.
+    pub fn observe(&mut self, backlogs: Backlogs) -> Softnet {
+        for (processor, counts) in backlogs {
+            let before = self.last.insert(processor, counts).unwrap_or_default();
+            let [processed, dropped, times_squeezed] =
+                std::array::from_fn(|at| u64::from(counts[at].wrapping_sub(before[at])));
+            let Softnet {
+                processed: all_processed,
+                dropped: all_dropped,
+                times_squeezed: all_squeezed,
+            } = &mut self.sum;
+            *all_processed += processed;
+            *all_dropped += dropped;
+            *all_squeezed += times_squeezed;
+        }
+        self.sum
+    }
 }
 
 /// A device's queueing discipline.

@@ -6,7 +6,7 @@ use std::fs;
 
 use super::rtnetlink::{Client, NetlinkError};
 use crate::model::{
-    buffers::{Conntrack, NodeBuffers, Softnet},
+    buffers::{Backlogs, Conntrack, NodeBuffers, Softnet},
     interface::Device,
 };
 
@@ -38,11 +38,11 @@ const SYSCTLS: &[(&str, &str, usize)] = &[
     ("net.netfilter.nf_conntrack_max", CONNTRACK_LIMIT, 0),
 ];
 
-/// Reads what there is of the node, which has these devices.
+/// Reads what there is of the node, which has these devices. The backlogs are not summed up yet.
 ///
 /// # Errors
 /// The kernel does not answer, or shows no backlog.
-pub fn node(client: &mut Client, devices: &[Device]) -> Result<NodeBuffers, NetlinkError> {
+pub fn node(client: &mut Client, devices: &[Device]) -> Result<(NodeBuffers, Backlogs), NetlinkError> {
     let softnet = fs::read_to_string(SOFTNET).map_err(|source| NetlinkError::Socket {
         what: "read /proc/net/softnet_stat",
         source,
@@ -54,8 +54,8 @@ pub fn node(client: &mut Client, devices: &[Device]) -> Result<NodeBuffers, Netl
     });
     let sockets = fs::read_to_string(SOCKETS).unwrap_or_default();
     let page = rustix::param::page_size() as u64;
-    Ok(NodeBuffers {
-        softnet: parse_softnet(&softnet),
+    let buffers = NodeBuffers {
+        softnet: Softnet::default(),
         queues: queues.collect(),
         conntrack: conntrack(),
         neighbours: client.neighbours()?,
@@ -65,7 +65,8 @@ pub fn node(client: &mut Client, devices: &[Device]) -> Result<NodeBuffers, Netl
             .iter()
             .filter_map(|(name, path, index)| Some((*name, sysctl(path, *index)?)))
             .collect(),
-    })
+    };
+    Ok((buffers, parse_softnet(&softnet)))
 }
 
 /// How many connections the packet filter follows; nothing where it follows none.
@@ -101,18 +102,19 @@ fn conntrack() -> Option<Conntrack> {
     Some(parse_conntrack(&counts, limits))
 }
 
-/// A line a processor, of hexadecimal numbers.
-pub(super) fn parse_softnet(text: &str) -> Softnet {
-    text.lines().fold(Softnet::default(), |sum, line| {
-        let mut numbers = line.split_ascii_whitespace().map(hexadecimal);
-        let mut next = || numbers.next().unwrap_or(0);
-        let (processed, dropped, times_squeezed) = (next(), next(), next());
-        Softnet {
-            processed: sum.processed.wrapping_add(processed),
-            dropped: sum.dropped.wrapping_add(dropped),
-            times_squeezed: sum.times_squeezed.wrapping_add(times_squeezed),
-        }
-    })
+/// Which number of a line of the backlogs' is the processor's (since Linux 5.10).
+const PROCESSOR: usize = 12;
+
+/// A line for each processor that is on, of hexadecimal numbers.
+pub(super) fn parse_softnet(text: &str) -> Backlogs {
+    let backlog = |line: &str| {
+        let numbers: Vec<u32> = line
+            .split_ascii_whitespace()
+            .map_while(|number| u32::from_str_radix(number, 16).ok())
+            .collect();
+        Some((*numbers.get(PROCESSOR)?, [numbers[0], numbers[1], numbers[2]]))
+    };
+    text.lines().filter_map(backlog).collect()
 }
 
 /// A line of names, then a line of hexadecimal numbers a processor.
@@ -156,17 +158,27 @@ pub(super) fn pages(sockets: &str, protocol: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{pages, parse_conntrack, parse_conntrack_entries, parse_softnet};
-    use crate::model::buffers::{Conntrack, Softnet};
+    use crate::model::buffers::{Conntrack, Softnet, SoftnetLedger};
 
     #[test]
-    fn the_backlog_is_summed_over_processors() {
-        let text = "0000552d 00000001 00000000 00000000\n00005eb1 00000002 0000000a 00000000\n\nnonsense\n";
-        let expected = Softnet {
-            processed: 0x552d + 0x5eb1,
-            dropped: 3,
-            times_squeezed: 10,
+    fn the_backlog_is_summed_over_processors_and_never_falls() {
+        let line = |counts: &str, processor: &str| format!("{counts} {} {processor}", "00000000 ".repeat(9));
+        let first = line("0000552d 00000001 00000000", "00000000");
+        let third = line("fffffffe 00000002 0000000a", "00000002 00000000 00000000");
+        let mut ledger = SoftnetLedger::default();
+        let mut sum = |lines: &[&str]| {
+            let Softnet {
+                processed,
+                dropped,
+                times_squeezed,
+            } = ledger.observe(parse_softnet(&lines.join("\n")));
+            (processed, dropped, times_squeezed)
         };
-        assert_eq!(parse_softnet(text), expected);
+        assert_eq!(sum(&[&first, &third, "", "nonsense", "1 2 3"]), (0x1_0000_552b, 3, 10));
+        // The third processor is switched off, and has no line; then it has counted on, over the end of its 32 bits.
+        assert_eq!(sum(&[&first]), (0x1_0000_552b, 3, 10));
+        let third = line("00000001 00000002 0000000b", "00000002");
+        assert_eq!(sum(&[&first, &third]), (0x1_0000_552e, 3, 11));
     }
 
     #[test]

@@ -18,43 +18,52 @@ use crate::model::{
 /// map: packets that were on their way are dropped late.
 const REST: Duration = Duration::from_secs(30);
 
-/// Counts by whose they are, the namespace, the network and the reason.
-type OfPlaces = BTreeMap<(Place, NetnsId, Arc<str>, u32), u64>;
+/// Which count: of a device, for a reason, and whether it has no place that would tell if it is a loss.
+type Count = (InterfaceId, u32, bool);
 
-/// What was counted and is no longer in the kernel's map: in namespaces that are none of ours, and on devices of the
-/// node's that are gone. Every container leaves one such device behind, and the map has no room for all there ever were.
+/// What was counted and is no longer in the kernel's map: in namespaces that are none of ours, and on devices that are gone
+/// from a namespace that stays. Every container leaves one such device behind at its network's end of the cable, and the
+/// map has no room for all there ever were.
 #[derive(Debug, Default)]
 pub struct Retired {
-    of_nobody: BTreeMap<(u32, Cause), u64>,
-    of_places: OfPlaces,
+    sums: Sums,
+    /// What was shown as nobody's of counts that the kernel keeps. It stays nobody's whoever turns out to own the rest, and
+    /// when the kernel has forgotten the count.
+    nobodys: BTreeMap<Count, (Cause, u64)>,
     /// Devices that are gone: how many packets were counted for them, and since when it is so many.
     resting: BTreeMap<InterfaceId, (u64, Instant)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    of_nobody: BTreeMap<(u32, Cause), u64>,
+    /// By whose they are, the namespace, the network and the reason.
+    of_places: BTreeMap<(Place, NetnsId, Arc<str>, u32), u64>,
 }
 
 /// Lays the counts out by whose they are. `name` gives a reason's name. What is not decided yet is left for later.
 pub fn rows(
     drops: &Drops,
-    retired: &Retired,
+    retired: &mut Retired,
     state: &mut State,
     now: Instant,
     name: impl Fn(u32) -> String,
 ) -> DropRows {
-    let mut of_places = retired.of_places.clone();
-    let mut of_nobody = retired.of_nobody.clone();
+    let counts = counts(drops);
+    retired.see(&counts, state, now);
+    let mut sums = retired.sums.clone();
     for (reason, packets) in &drops.lost {
-        *of_nobody.entry((*reason, Cause::MapFull)).or_default() += packets;
+        *sums.of_nobody.entry((*reason, Cause::MapFull)).or_default() += packets;
     }
-    for drop in &drops.counted {
-        if let Some(site) = site(drop, state, now) {
-            charge(drop, site, &mut of_places, &mut of_nobody);
-        }
+    for (count, packets) in counts {
+        sums.charge(count, packets, site(count, state, now), &retired.nobodys);
     }
 
     let mut known: HashMap<u32, Arc<str>> = HashMap::new();
     let mut named = |reason: u32| Arc::clone(known.entry(reason).or_insert_with(|| Arc::from(name(reason))));
     let mut rows = DropRows::default();
     let standing = state.standing();
-    for ((place, netns, network, reason), packets) in of_places {
+    for ((place, netns, network, reason), packets) in sums.of_places {
         // One label set is one series: of a name that was used again the latest namespace stands.
         if standing.get(&place) != Some(&netns) {
             continue;
@@ -71,7 +80,8 @@ pub fn rows(
             Place::Node => rows.node.push(row),
         }
     }
-    rows.unattributed = of_nobody
+    rows.unattributed = sums
+        .of_nobody
         .into_iter()
         .map(|((reason, cause), packets)| UnattributedRow {
             reason: named(reason),
@@ -82,38 +92,71 @@ pub fn rows(
     rows
 }
 
-/// Where a dropped packet belongs; nothing as long as that is not decided.
-fn site(drop: &Drop, state: &mut State, now: Instant) -> Option<Site> {
-    let site = state.site(drop.interface, now)?;
-    Some(if drop.unplaced {
-        Site::Nowhere(Cause::NoPlace)
-    } else {
-        site
-    })
+/// The kernel counts by the function, too, that a packet was dropped in.
+fn counts(drops: &Drops) -> BTreeMap<Count, u64> {
+    let mut counts = BTreeMap::new();
+    for drop in &drops.counted {
+        let Drop {
+            interface,
+            reason,
+            unplaced,
+            packets,
+        } = *drop;
+        *counts.entry((interface, reason, unplaced)).or_default() += packets;
+    }
+    counts
 }
 
-fn charge(drop: &Drop, site: Site, of_places: &mut OfPlaces, of_nobody: &mut BTreeMap<(u32, Cause), u64>) {
-    match site {
-        Site::In { place, network } => {
-            let key = (place, drop.interface.netns, network, drop.reason);
-            *of_places.entry(key).or_default() += drop.packets;
+/// Where dropped packets belong; nothing as long as that is not decided.
+fn site((interface, _, unplaced): Count, state: &mut State, now: Instant) -> Option<Site> {
+    let site = state.site(interface, now)?;
+    Some(if unplaced { Site::Nowhere(Cause::NoPlace) } else { site })
+}
+
+impl Sums {
+    /// Adds a count to whom it belongs to, but for what was shown as nobody's.
+    fn charge(&mut self, count: Count, packets: u64, site: Option<Site>, nobodys: &BTreeMap<Count, (Cause, u64)>) {
+        let (interface, reason, _) = count;
+        let shown = match &site {
+            Some(Site::Nowhere(cause)) => Some((*cause, packets)),
+            Some(Site::In { .. }) | None => nobodys.get(&count).copied(),
+        };
+        if let Some((cause, shown)) = shown {
+            *self.of_nobody.entry((reason, cause)).or_default() += shown;
         }
-        Site::Nowhere(cause) => *of_nobody.entry((drop.reason, cause)).or_default() += drop.packets,
+        let rest = packets.saturating_sub(shown.map_or(0, |(_, shown)| shown));
+        if let (Some(Site::In { place, network }), 1..) = (site, rest) {
+            *self
+                .of_places
+                .entry((place, interface.netns, network, reason))
+                .or_default() += rest;
+        }
     }
 }
 
 impl Retired {
-    /// Takes over what was counted for devices of the node's that are gone, so that the kernel can forget it. Gives those
-    /// devices.
+    /// Takes in what is nobody's now, and keeps what was of counts that the kernel has forgotten since.
+    fn see(&mut self, counts: &BTreeMap<Count, u64>, state: &mut State, now: Instant) {
+        let is_forgotten = |count: &Count, shown: &mut (Cause, u64)| counts.get(count).is_none_or(|now| *now < shown.1);
+        for ((_, reason, _), (cause, packets)) in self.nobodys.extract_if(.., is_forgotten) {
+            *self.sums.of_nobody.entry((reason, cause)).or_default() += packets;
+        }
+        for (count, packets) in counts {
+            if let Some(Site::Nowhere(cause)) = site(*count, state, now) {
+                self.nobodys.insert(*count, (cause, *packets));
+            }
+        }
+    }
+
+    /// Takes over what was counted for devices that are gone from the node's namespace, or from a network's, so that the
+    /// kernel can forget it. Gives those devices.
     pub fn take_devices(&mut self, drops: &Drops, state: &mut State, now: Instant) -> BTreeSet<InterfaceId> {
+        let counts = counts(drops);
         let mut packets: BTreeMap<InterfaceId, u64> = drops.harmless.iter().map(|id| (*id, 0)).collect();
-        for drop in &drops.counted {
-            *packets.entry(drop.interface).or_default() += drop.packets;
+        for ((id, ..), count) in &counts {
+            *packets.entry(*id).or_default() += count;
         }
-        {
-            let lost = state.lost();
-            packets.retain(|id, _| lost(*id));
-        }
+        packets.retain(|id, _| state.is_lost(*id));
         self.resting.retain(|id, _| packets.contains_key(id));
         let mut gone = BTreeSet::new();
         for (id, packets) in packets {
@@ -126,31 +169,43 @@ impl Retired {
             }
         }
         // What is not decided by now is decided soon.
-        for drop in &drops.counted {
-            if gone.contains(&drop.interface) && site(drop, state, now).is_none() {
-                gone.remove(&drop.interface);
+        for count in counts.keys() {
+            if gone.contains(&count.0) && site(*count, state, now).is_none() {
+                gone.remove(&count.0);
             }
         }
-        for drop in drops.counted.iter().filter(|drop| gone.contains(&drop.interface)) {
-            if let Some(site) = site(drop, state, now) {
-                charge(drop, site, &mut self.of_places, &mut self.of_nobody);
-            }
+        for (count, packets) in counts.into_iter().filter(|(count, _)| gone.contains(&count.0)) {
+            let site = site(count, state, now);
+            self.sums.charge(count, packets, site, &self.nobodys);
+            self.nobodys.remove(&count);
         }
         state.forget_sites(&gone);
-        // Another node's namespace than before: what was counted there is over.
-        let node = state.node().map(|(netns, _)| netns);
-        self.of_places.retain(|(_, netns, ..), _| Some(*netns) == node);
+        self.let_go(state);
         gone
+    }
+
+    /// Lets go of what was counted in a namespace that is gone, or on a network of the node's that is.
+    fn let_go(&mut self, state: &State) {
+        let networks: BTreeSet<&str> = state.inventory().networks.values().map(|it| &*it.name).collect();
+        let is_there = |place: &Place, network: &str| match place {
+            Place::Node => network.is_empty() || networks.contains(network),
+            Place::Container { .. } | Place::Overlay { .. } | Place::LoadBalancer { .. } => true,
+        };
+        self.sums
+            .of_places
+            .retain(|(place, netns, network, _), _| state.namespace(*netns).is_some() && is_there(place, network));
     }
 
     /// Takes over what was counted in namespaces that are none of ours, so that the kernel can forget it. Gives those
     /// namespaces.
     pub fn take_over(&mut self, drops: &Drops, state: &mut State, now: Instant) -> Vec<NetnsId> {
         let mut namespaces = Vec::new();
-        for drop in &drops.counted {
-            if let Some(Site::Nowhere(cause @ Cause::ForeignNamespace)) = state.site(drop.interface, now) {
-                *self.of_nobody.entry((drop.reason, cause)).or_default() += drop.packets;
-                namespaces.push(drop.interface.netns);
+        for (count, packets) in counts(drops) {
+            if let Some(Site::Nowhere(Cause::ForeignNamespace)) = state.site(count.0, now) {
+                let site = site(count, state, now);
+                self.sums.charge(count, packets, site, &self.nobodys);
+                self.nobodys.remove(&count);
+                namespaces.push(count.0.netns);
             }
         }
         namespaces.sort_unstable();
@@ -173,13 +228,14 @@ mod tests {
         model::{
             drops::{Drop, Drops},
             interface::{Device, DeviceKind, InterfaceId, NetnsId},
-            inventory::Inventory,
+            inventory::{Inventory, Network, NetworkId},
         },
         netns::discover::{Listing, NetnsFile, Role},
         observe::state::{Scope, State},
     };
 
     const NODE: NetnsId = NetnsId(1);
+    const OVERLAY: NetnsId = NetnsId(2);
     /// More than a device of the node's is remembered when it is gone.
     const LONG: Duration = Duration::from_mins(2);
 
@@ -225,7 +281,7 @@ mod tests {
         }
     }
 
-    fn shown(drops: &Drops, retired: &Retired, state: &mut State, now: Instant) -> u64 {
+    fn shown(drops: &Drops, retired: &mut Retired, state: &mut State, now: Instant) -> u64 {
         let rows = rows(drops, retired, state, now, |reason| format!("reason {reason}"));
         rows.node.iter().map(|row| row.packets).sum()
     }
@@ -235,7 +291,7 @@ mod tests {
         let begin = Instant::now();
         let (mut state, mut retired) = (node(begin), Retired::default());
         let counted = drops([(2, 4), (3, 12)]);
-        assert_eq!(shown(&counted, &retired, &mut state, begin), 16);
+        assert_eq!(shown(&counted, &mut retired, &mut state, begin), 16);
         assert!(retired.take_devices(&counted, &mut state, begin).is_empty());
 
         // It is gone, and remembered for a while; then its counts rest.
@@ -250,11 +306,11 @@ mod tests {
         assert!(retired.take_devices(&counted, &mut state, now).is_empty());
         let now = now + REST;
         assert_eq!(retired.take_devices(&counted, &mut state, now), BTreeSet::from([on(3)]));
-        assert_eq!(shown(&drops([(2, 4)]), &retired, &mut state, now), 17);
+        assert_eq!(shown(&drops([(2, 4)]), &mut retired, &mut state, now), 17);
 
         // The number is another device's now.
         state.node_has(NODE, vec![device(2), device(3)], now);
-        assert_eq!(shown(&drops([(2, 4), (3, 1)]), &retired, &mut state, now), 18);
+        assert_eq!(shown(&drops([(2, 4), (3, 1)]), &mut retired, &mut state, now), 18);
     }
 
     #[test]
@@ -270,5 +326,152 @@ mod tests {
             retired.take_devices(&counted, &mut state, begin + REST),
             BTreeSet::from([on(9)])
         );
+    }
+
+    fn listing(file: &NetnsFile) -> Listing {
+        Listing {
+            files: vec![file.clone()],
+            strays: 0,
+        }
+    }
+
+    fn inventory(networks: &[(&str, &str)]) -> Arc<Inventory> {
+        let network = |(id, name): &(&str, &str)| {
+            let id: NetworkId = Arc::from(*id);
+            let network = Network {
+                id: Arc::clone(&id),
+                name: (*name).into(),
+                driver: "bridge".into(),
+                ..Network::default()
+            };
+            (id, Arc::new(network))
+        };
+        Arc::new(Inventory {
+            networks: networks.iter().map(network).collect(),
+            ..Inventory::default()
+        })
+    }
+
+    /// What is nobody's, and what is a network's.
+    fn of_network(drops: &Drops, retired: &mut Retired, state: &mut State, now: Instant) -> (u64, u64) {
+        let rows = rows(drops, retired, state, now, |reason| format!("reason {reason}"));
+        (
+            rows.unattributed.iter().map(|row| row.packets).sum(),
+            rows.overlays.iter().map(|row| row.packets).sum(),
+        )
+    }
+
+    #[test]
+    fn what_was_shown_as_nobodys_stays_so_when_the_rest_has_an_owner_and_when_the_kernel_forgets_it() {
+        let begin = Instant::now();
+        let (mut state, mut retired) = (node(begin), Retired::default());
+        let file = NetnsFile {
+            path: PathBuf::from("/netns/1-abcdefghij"),
+            inode: 2,
+            role: Role::Overlay {
+                network: "abcdefghij".to_owned(),
+            },
+        };
+        state.looked(&file, OVERLAY, vec![device(2)], begin);
+        let drops = |packets| Drops {
+            counted: vec![Drop {
+                interface: InterfaceId {
+                    netns: OVERLAY,
+                    ifindex: 2,
+                },
+                reason: 5,
+                unplaced: false,
+                packets,
+            }],
+            ..Drops::default()
+        };
+        assert_eq!(of_network(&drops(3), &mut retired, &mut state, begin), (0, 0));
+        let now = begin + LONG;
+        assert_eq!(of_network(&drops(4), &mut retired, &mut state, now), (4, 0));
+        assert_eq!(of_network(&drops(6), &mut retired, &mut state, now), (6, 0));
+        // The engine tells of the network.
+        state.informed(inventory(&[("abcdefghijklm", "wide")]));
+        assert_eq!(of_network(&drops(6), &mut retired, &mut state, now), (6, 0));
+        assert_eq!(of_network(&drops(9), &mut retired, &mut state, now), (6, 3));
+        assert!(retired.take_devices(&drops(9), &mut state, now).is_empty());
+
+        // The device goes, as its container does: its counts are taken over, and the kernel forgets them.
+        state.looked(&file, OVERLAY, vec![device(3)], now);
+        let now = now + LONG;
+        state.looked(&file, OVERLAY, vec![device(3)], now);
+        assert!(retired.take_devices(&drops(9), &mut state, now).is_empty());
+        let now = now + REST;
+        assert_eq!(retired.take_devices(&drops(9), &mut state, now).len(), 1);
+        assert_eq!(of_network(&Drops::default(), &mut retired, &mut state, now), (6, 3));
+        assert_eq!(of_network(&drops(1), &mut retired, &mut state, now), (6, 4));
+
+        // The network's namespace goes: its series end, and what was nobody's stays.
+        state.listed(Listing::default(), now);
+        state.expire(now);
+        state.expire(now + LONG);
+        assert!(retired.take_devices(&Drops::default(), &mut state, now).is_empty());
+        assert_eq!(of_network(&Drops::default(), &mut retired, &mut state, now), (6, 0));
+    }
+
+    #[test]
+    fn a_namespace_that_never_had_a_name_leaves_what_was_nobodys_when_it_goes() {
+        let begin = Instant::now();
+        let (mut state, mut retired) = (node(begin), Retired::default());
+        let counted = |netns, unplaced| Drops {
+            counted: vec![Drop {
+                interface: InterfaceId { netns, ifindex: 2 },
+                reason: 5,
+                unplaced,
+                packets: 8,
+            }],
+            ..Drops::default()
+        };
+        let nobodys = |drops: &Drops, retired: &mut Retired, state: &mut State, now| {
+            let rows = rows(drops, retired, state, now, |reason| format!("reason {reason}"));
+            let causes = rows.unattributed.iter().map(|row| (row.cause.as_str(), row.packets));
+            causes.collect::<Vec<_>>()
+        };
+        let foreign = counted(NetnsId(9), false);
+        assert_eq!(nobodys(&foreign, &mut retired, &mut state, begin), []);
+        let now = begin + LONG;
+        assert_eq!(
+            nobodys(&foreign, &mut retired, &mut state, now),
+            [("foreign_namespace", 8)]
+        );
+        let none = Drops::default();
+        assert_eq!(
+            nobodys(&none, &mut retired, &mut state, now),
+            [("foreign_namespace", 8)]
+        );
+        // And when it is taken over, by the cause that it was shown with.
+        let unplaced = counted(NetnsId(10), true);
+        nobodys(&unplaced, &mut retired, &mut state, now);
+        let now = now + LONG;
+        let both = [("foreign_namespace", 8), ("no_place", 8)];
+        assert_eq!(nobodys(&unplaced, &mut retired, &mut state, now), both);
+        assert_eq!(retired.take_over(&unplaced, &mut state, now), [NetnsId(10)]);
+        assert_eq!(nobodys(&none, &mut retired, &mut state, now), both);
+    }
+
+    #[test]
+    fn of_a_bridge_network_that_is_gone_nothing_is_kept() {
+        let begin = Instant::now();
+        let (mut state, mut retired) = (node(begin), Retired::default());
+        let bridge = Device::new(3, "br-abcdefghijkl".to_owned(), DeviceKind::Bridge);
+        state.node_has(NODE, vec![device(2), bridge], begin);
+        state.informed(inventory(&[("abcdefghijklm", "ci_1")]));
+        let counted = drops([(3, 5)]);
+        assert_eq!(shown(&counted, &mut retired, &mut state, begin), 5);
+        let mut now = begin;
+        for _ in 0..2 {
+            state.node_has(NODE, vec![device(2)], now);
+            retired.take_devices(&counted, &mut state, now);
+            now += LONG;
+        }
+        assert_eq!(retired.take_devices(&counted, &mut state, now), BTreeSet::from([on(3)]));
+        assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 5, "it is there");
+        state.informed(inventory(&[("nopqrstuvwxyz", "ci_2")]));
+        retired.take_devices(&drops([]), &mut state, now);
+        assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 0);
     }
 }

@@ -199,6 +199,15 @@ impl State {
             self.was_listed = true;
             self.first_listing = files.keys().cloned().collect();
         }
+        // The engine mounts the node's namespace with the first container that is in it: the same one by another name.
+        let node = files.values().find(|file| file.role == Role::Node);
+        for namespace in self.namespaces.values_mut() {
+            if let (Role::Node, Some(node)) = (&namespace.file.role, node)
+                && namespace.file.inode == node.inode
+            {
+                namespace.file = node.clone();
+            }
+        }
         let gone: Vec<_> = self
             .namespaces
             .iter()
@@ -237,11 +246,20 @@ impl State {
         let is_older = returned.is_some() || self.first_listing.contains(&file.path) || self.parted.contains(&netns);
         // What is connected later to an older namespace is new.
         let are_older = is_older && !is_known;
-        let new = || returned.unwrap_or_else(|| Namespace::new(file.clone(), is_older));
+        let new = || {
+            let mut namespace = returned.unwrap_or_else(|| Namespace::new(file.clone(), is_older));
+            // One that was given up and is back may be on another file now.
+            namespace.file = file.clone();
+            namespace
+        };
         let namespace = self.namespaces.entry(netns).or_insert_with(new);
-        if file.role == Role::Node {
-            namespace.has(devices, now);
-            return;
+        match file.role {
+            Role::Node => {
+                namespace.has(devices, now);
+                return;
+            }
+            Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => namespace.has(devices.clone(), now),
+            Role::Sandbox => {}
         }
         let known = std::mem::take(&mut namespace.tunnels);
         let tunnels = devices.iter().filter_map(|device| {
@@ -307,7 +325,10 @@ impl State {
         let ifindex = change.device.ifindex;
         let id = InterfaceId { netns, ifindex };
         if let Some(interface) = self.interfaces.get_mut(&id) {
-            interface.hear(change);
+            let called_so = self.namespaces.get(&netns).and_then(|namespace| namespace.number);
+            if called_so.is_some_and(|number| number.since <= change.after) || interface.may_be(&change.device) {
+                interface.hear(change);
+            }
             return true;
         }
         let is_its_own = |namespace: &Namespace| {
@@ -408,6 +429,14 @@ impl State {
         let linger = self.linger.max(SLOT_REST);
         let is_over = |ended: &mut Ended| now.saturating_duration_since(ended.at) >= linger;
         let over: Vec<_> = self.ended.extract_if(.., is_over).collect();
+        for ended in &over {
+            if let Some(Owner::Container { network, .. }) = &ended.owner
+                && let Some(namespace) = self.namespaces.get_mut(&ended.id.netns)
+            {
+                let passed = namespace.passed_before.entry(Arc::clone(network)).or_default();
+                *passed += ended.totals.transmit.tcp_segments;
+            }
+        }
         let is_over = |departed: &Departed| now.saturating_duration_since(departed.at) >= linger;
         for (netns, _) in self.departed.extract_if(.., |_, departed| is_over(departed)) {
             self.forgotten.insert(netns);

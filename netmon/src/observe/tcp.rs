@@ -76,6 +76,10 @@ fn known_networks(state: &State) -> BTreeMap<NetnsId, Networks> {
     for netns in state.containers() {
         let networks = namespaces.entry(netns).or_default();
         networks.entry(Arc::from(NO_NETWORK)).or_default();
+        let before = state.namespace(netns).map(|namespace| &namespace.passed_before);
+        for (network, passed) in before.into_iter().flatten() {
+            networks.entry(Arc::clone(network)).or_default().passed += passed;
+        }
     }
     let living = state
         .interfaces_with_ids()

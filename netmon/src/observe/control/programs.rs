@@ -14,7 +14,7 @@ use std::{
 
 use tracing::{debug, info, warn};
 
-use super::{AGE, Loop};
+use super::{AGE, Loop, RETRY};
 use crate::{
     datapath::{
         Datapath,
@@ -79,12 +79,13 @@ impl Loop {
                 settle(shared, id, traveller);
             }
         });
-        if let Err(error) = attached {
-            warn!(%error, "cannot attach programs");
-        }
         let end = Instant::now();
         let quiet = self.last_change + QUIET <= now;
         self.rest_until = end + (end - now) * if quiet { REST.0 } else { REST.1 };
+        if let Err(error) = attached {
+            warn!(%error, "cannot attach programs; it is tried again");
+            self.rest_until += RETRY;
+        }
     }
 
     /// Looks whether programs that overlook packets are still on their devices: whoever administers a container may take

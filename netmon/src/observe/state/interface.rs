@@ -145,6 +145,12 @@ impl Interface {
         };
     }
 
+    /// Whether news of a device may be of this one, though it may be of another's with the same number: of a container that
+    /// went just before. They differ in their hardware addresses, once the engine has given this one its own.
+    pub(super) fn may_be(&self, device: &Device) -> bool {
+        device.mac == self.device.mac || self.owner.as_ref().is_none_or(Owner::is_own_device)
+    }
+
     /// What was heard may not be the last word.
     pub(super) fn forget_news(&mut self) {
         self.farewell = Directions::default();

@@ -10,7 +10,7 @@ use std::{
 use super::{State, range};
 use crate::{
     model::{
-        buffers::{ContainerBuffers, NodeBuffers},
+        buffers::{Backlogs, ContainerBuffers, NodeBuffers, SoftnetLedger},
         interface::{Device, NetnsId},
         overlay::XfrmErrors,
         place::Place,
@@ -44,17 +44,21 @@ pub struct Namespace {
     pub buffers: ContainerBuffers,
     /// Its queues, tables and limits, as last read: of the node's.
     pub node_buffers: Option<Arc<NodeBuffers>>,
+    /// The sum of the processors' backlogs: of the node's.
+    softnet: SoftnetLedger,
     /// What went wrong with encryption there, as last read: of the node's. (Docker encrypts in no other.)
     pub xfrm_errors: Option<Arc<XfrmErrors>>,
     /// Its TCP counts, shared out among its networks.
     pub tcp: Shares,
+    /// TCP segments that passed on their way out of devices that it has no more, by network.
+    pub passed_before: BTreeMap<Arc<str>, u64>,
     /// Its TCP sockets, as they were before the kernel programs counted: of an older namespace.
     pub connections_before: Before,
     /// Its VXLAN devices, by their numbers: of an overlay's.
     pub tunnels: BTreeMap<u32, TunnelDevice>,
     /// How many of its devices are not watched, for there are too many.
     pub(super) refused: u64,
-    /// Its devices, by their numbers: only the node's, where others' packets pass.
+    /// Its devices, by their numbers: of the node's and of networks' namespaces, where others' packets pass.
     pub devices: BTreeMap<u32, Arc<Device>>,
     /// Those that are gone, and since when: what is heard of late may have been theirs.
     former_devices: BTreeMap<u32, (Arc<Device>, Instant)>,
@@ -102,8 +106,10 @@ impl Namespace {
             protocols: None,
             buffers: ContainerBuffers::default(),
             node_buffers: None,
+            softnet: SoftnetLedger::default(),
             xfrm_errors: None,
             tcp: Shares::default(),
+            passed_before: BTreeMap::new(),
             connections_before: Before::default(),
             tunnels: BTreeMap::new(),
             refused: 0,
@@ -218,9 +224,12 @@ impl State {
     }
 
     /// Takes in a reading of the node's queues, tables and limits; nothing if they could not be read.
-    pub fn node_bounded(&mut self, netns: NetnsId, buffers: Option<NodeBuffers>) {
+    pub fn node_bounded(&mut self, netns: NetnsId, reading: Option<(NodeBuffers, Backlogs)>) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.node_buffers = buffers.map(Arc::new);
+            namespace.node_buffers = reading.map(|(buffers, backlogs)| {
+                let softnet = namespace.softnet.observe(backlogs);
+                Arc::new(NodeBuffers { softnet, ..buffers })
+            });
         }
     }
 

@@ -53,7 +53,8 @@ impl State {
             .count()
     }
 
-    /// When the next interface may be tried that cannot be tried now: it was refused, or is not yet that old.
+    /// When the next interface may be tried that cannot be tried now: it was refused, or is not yet that old. One that was
+    /// refused and whose time has come is a candidate, or waits for something else than time.
     #[must_use]
     pub fn next_try(&self, now: Instant, age: Duration) -> Option<Instant> {
         let young = |interface: &Interface| {
@@ -62,6 +63,7 @@ impl State {
         self.interfaces
             .values()
             .filter_map(|interface| interface.retry_at().or_else(|| young(interface)))
+            .filter(|at| *at > now)
             .min()
     }
 

@@ -3,7 +3,8 @@
 //! The kernel programs count from the first packet on, by namespace and device. Whose those are is known a moment later:
 //! the namespace has to be seen, and the engine has to say what it is for. Until then such a count is held back, and
 //! what was decided stays decided, because a count that moves from one series to another looks like one that was reset
-//! and one that jumped.
+//! and one that jumped. But what became nobody's because nobody told whose it was does not stay so when somebody does, and
+//! a container that gets another name keeps what is its.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,6 +18,7 @@ use crate::{
         interface::{InterfaceId, NetnsId},
         place::{Cause, Place, Site},
     },
+    netns::discover::Role,
     network,
 };
 
@@ -44,7 +46,7 @@ struct Known {
     answer: Answer,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Answer {
     Open(Instant),
     Decided(Site),
@@ -74,14 +76,16 @@ impl Sites {
 impl State {
     /// Where something belongs that was counted there; nothing if that is not decided yet.
     pub fn site(&mut self, id: InterfaceId, now: Instant) -> Option<Site> {
-        let since = match self.sites.known.get_mut(&id) {
-            Some(Known { asked, answer }) => {
-                *asked = now;
-                match answer {
-                    Answer::Decided(site) => return Some(site.clone()),
-                    Answer::Open(since) => *since,
-                }
-            }
+        let known = self.sites.known.get_mut(&id).map(|known| {
+            known.asked = now;
+            known.answer.clone()
+        });
+        let since = match known {
+            Some(Answer::Decided(site)) => match self.still(id.netns, site) {
+                Some(site) => return Some(site),
+                None => now,
+            },
+            Some(Answer::Open(since)) => since,
             None => now,
         };
         let late = now.saturating_duration_since(since) >= PATIENCE;
@@ -89,6 +93,17 @@ impl State {
         let answer = site.clone().map_or(Answer::Open(since), Answer::Decided);
         self.sites.known.insert(id, Known { asked: now, answer });
         site
+    }
+
+    /// What was decided, by the name that the place has now; nothing if it was decided for want of knowledge that has come
+    /// since: an engine that did not answer, or a directory that was out of sight.
+    fn still(&self, netns: NetnsId, site: Site) -> Option<Site> {
+        let place = self.namespace(netns).and_then(|namespace| namespace.place.clone());
+        match (site, place) {
+            (Site::In { network, .. }, Some(place)) => Some(Site::In { place, network }),
+            (Site::Nowhere(Cause::Unnamed | Cause::ForeignNamespace), Some(_)) => None,
+            (site, _) => Some(site),
+        }
     }
 
     fn decide(&self, id: InterfaceId, late: bool) -> Option<Site> {
@@ -150,14 +165,13 @@ impl State {
             .collect()
     }
 
-    /// Which devices of the node's are gone for good: what is counted of them will be no more.
-    pub fn lost(&self) -> impl Fn(InterfaceId) -> bool {
-        let node = self.node();
-        move |id| {
-            node.is_some_and(|(netns, node)| {
-                id.netns == netns && id.ifindex > LOOPBACK && node.device(id.ifindex).is_none()
-            })
-        }
+    /// Whether a device is gone for good from a namespace that stays, the node's or a network's: what is counted of it will
+    /// be no more.
+    #[must_use]
+    pub fn is_lost(&self, id: InterfaceId) -> bool {
+        self.namespaces.get(&id.netns).is_some_and(|namespace| {
+            namespace.file.role != Role::Sandbox && id.ifindex > LOOPBACK && namespace.device(id.ifindex).is_none()
+        })
     }
 
     /// Forgets what was decided about those: their numbers may be given to others.

@@ -1,5 +1,7 @@
 //! The book, told made-up stories.
 
+mod late;
+
 use std::{
     path::PathBuf,
     sync::Arc,

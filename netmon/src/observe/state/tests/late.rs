@@ -1,0 +1,180 @@
+//! What is found out late, or is not what it was: names that come after all, a node's namespace on another file, news that may
+//! be another's.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{ETH0, LINGER, NSID, SCOPE, counters, device, empty_container, inventory, news, one_container, packets};
+use crate::{
+    model::{
+        interface::{Device, InterfaceId, MacAddress, NetnsId},
+        inventory::{Container, Identity, Inventory},
+        place::{Cause, Place, Site},
+    },
+    netns::{
+        discover::{Listing, NetnsFile, Role},
+        watch::DeviceChange,
+    },
+    observe::state::{Number, State},
+};
+
+/// Longer than it is waited for a name.
+const LONG: Duration = Duration::from_secs(40);
+
+fn container(site: Option<Site>) -> Option<(String, Arc<str>)> {
+    match site? {
+        Site::In {
+            place: Place::Container { identity },
+            network,
+        } => Some((identity.container.clone(), network)),
+        Site::In { .. } | Site::Nowhere(_) => None,
+    }
+}
+
+fn listing(file: &NetnsFile) -> Listing {
+    Listing {
+        files: vec![file.clone()],
+        strays: 0,
+    }
+}
+
+#[test]
+fn what_was_nobodys_for_want_of_a_name_is_the_containers_when_it_has_one() {
+    let begin = Instant::now();
+    let (mut state, file, netns) = one_container(begin);
+    let mut unnamed = State::new(SCOPE, LINGER);
+    unnamed.listed(listing(&file), begin);
+    unnamed.looked(&file, netns, vec![device(ETH0, "eth0")], begin);
+    let id = InterfaceId { netns, ifindex: ETH0 };
+    assert_eq!(unnamed.site(id, begin), None);
+    assert_eq!(unnamed.site(id, begin + LONG), Some(Site::Nowhere(Cause::Unnamed)));
+    unnamed.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    let front = Some(("web.1".to_owned(), Arc::from("front")));
+    assert_eq!(container(unnamed.site(id, begin + LONG)), front);
+
+    // The same if the directory was out of sight for so long that the namespace seemed to be none of ours.
+    let foreign = InterfaceId {
+        netns: NetnsId(7),
+        ifindex: ETH0,
+    };
+    state.site(foreign, begin);
+    let nowhere = Some(Site::Nowhere(Cause::ForeignNamespace));
+    assert_eq!(state.site(foreign, begin + LONG), nowhere);
+    state.looked(
+        &super::file("bbbbbbbbbbbb", 2),
+        NetnsId(7),
+        vec![device(ETH0, "eth0")],
+        begin,
+    );
+    assert_eq!(state.site(foreign, begin + LONG), nowhere);
+    state.informed(inventory("web.2", "bbbbbbbbbbbb"));
+    let front = Some(("web.2".to_owned(), Arc::from("front")));
+    assert_eq!(container(state.site(foreign, begin + LONG)), front);
+}
+
+#[test]
+fn what_was_decided_goes_with_a_container_that_gets_another_name() {
+    let now = Instant::now();
+    let (mut state, _, netns) = one_container(now);
+    let id = InterfaceId { netns, ifindex: ETH0 };
+    let name = |state: &mut State| container(state.site(id, now)).map(|(name, _)| name);
+    assert_eq!(name(&mut state).as_deref(), Some("web.1"));
+    let mut renamed: Inventory = (*inventory("web.1", "aaaaaaaaaaaa")).clone();
+    for container in renamed.containers.values_mut() {
+        let identity = Identity {
+            container: "web-old".to_owned(),
+            ..(*container.identity).clone()
+        };
+        *container = Arc::new(Container {
+            identity: Arc::new(identity),
+            ..(**container).clone()
+        });
+    }
+    state.informed(Arc::new(renamed));
+    assert_eq!(name(&mut state).as_deref(), Some("web-old"));
+}
+
+#[test]
+fn the_nodes_namespace_stays_what_it_is_when_the_engine_mounts_it() {
+    let now = Instant::now();
+    let node = |path: &str| NetnsFile {
+        path: PathBuf::from(path),
+        inode: 5,
+        role: Role::Node,
+    };
+    let (own, engines) = (node("/proc/self/ns/net"), node("/netns/default"));
+    let mut state = State::new(SCOPE, LINGER);
+    state.listed(listing(&own), now);
+    state.looked(&own, NetnsId(1), Vec::new(), now);
+    for file in [&engines, &own, &engines] {
+        assert!(state.listed(listing(file), now).is_empty(), "it needs no new look");
+        assert_eq!(state.node().map(|(_, node)| &node.file), Some(file));
+    }
+    // And if it was taken for gone.
+    state.listed(Listing::default(), now);
+    assert!(state.node().is_none());
+    state.looked(&own, NetnsId(1), Vec::new(), now);
+    assert_eq!(state.node().map(|(_, node)| &node.file), Some(&own));
+}
+
+#[test]
+fn segments_that_passed_a_network_stay_its_own_when_the_container_has_left_it() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    state.looked(&file, netns, Vec::new(), now);
+    state.ended[0].totals.transmit.tcp_segments = 1_000;
+    state.looked(&file, netns, vec![device(ETH0 + 1, "eth0")], now);
+    assert!(state.namespaces()[&netns].passed_before.is_empty());
+    state.expire(now + LINGER);
+    let passed = state.namespaces()[&netns].passed_before.get("front").copied();
+    assert_eq!((state.ended().count(), passed), (0, Some(1_000)));
+}
+
+#[test]
+fn an_interface_that_was_refused_programs_and_went_down_is_waited_for_and_not_for_its_time() {
+    let now = Instant::now();
+    let (mut state, _, netns) = one_container(now);
+    let id = InterfaceId { netns, ifindex: ETH0 };
+    let interface = state.interfaces.get_mut(&id).expect("an interface");
+    interface.fail(now);
+    let retry_at = interface.retry_at().expect("a time");
+    Arc::make_mut(&mut interface.device).up = false;
+    assert_eq!(state.next_try(now, Duration::ZERO), Some(retry_at));
+    assert_eq!(state.candidate(retry_at, Duration::ZERO), None);
+    assert_eq!(state.next_try(retry_at, Duration::ZERO), None);
+}
+
+#[test]
+fn news_of_one_that_had_the_number_before_is_not_believed_of_a_device_that_has_another_address() {
+    let begin = Instant::now();
+    let (mut state, _, netns) = one_container(begin);
+    let since = begin + Duration::from_secs(1);
+    state.numbered(netns, Number { nsid: NSID, since });
+    let addressed = |mac: &str, change: DeviceChange, after| DeviceChange {
+        after,
+        device: Device {
+            mac: mac.parse::<MacAddress>().ok(),
+            ..change.device
+        },
+        ..change
+    };
+    let (own, others) = ("02:42:0a:00:01:05", "02:42:0a:00:01:06");
+    state.told(netns, &addressed(own, news(false, true, counters(10)), since));
+    // The other one's last word, 500, was made before this one had the number; its own after.
+    state.told(netns, &addressed(others, news(true, false, counters(500)), begin));
+    state.told(netns, &addressed(own, news(true, false, counters(12)), begin));
+    state.listed(Listing::default(), since);
+    assert_eq!(packets(&state), [12]);
+
+    // One that nobody owns yet may have had no address when it was looked at.
+    let (mut state, file, netns) = empty_container(begin);
+    state.informed(Arc::default());
+    state.looked(&file, netns, vec![device(ETH0, "eth0")], begin);
+    state.numbered(netns, Number { nsid: NSID + 1, since });
+    state.told(netns, &addressed(own, news(true, false, counters(3)), begin));
+    state.listed(Listing::default(), since);
+    assert_eq!(packets(&state), [3]);
+}
