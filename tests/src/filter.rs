@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use crate::netns::Netns;
+use crate::{netns::Netns, patience::at_rest};
 
 /// Before the kernel's own work in the same hook.
 const PRIORITY: &str = "-300";
@@ -66,6 +66,14 @@ impl<'a> Filter<'a> {
         let (_, count) = text.split_once("counter packets ").context("the rule has no counter")?;
         let count = count.split_whitespace().next().unwrap_or_default();
         count.parse().with_context(|| format!("a counter of {count:?}"))
+    }
+
+    /// The same, when what was sent has arrived.
+    ///
+    /// # Errors
+    /// It has none, or it rises all the time.
+    pub fn packets_at_rest(&self) -> anyhow::Result<u64> {
+        at_rest("what the filter counts", || self.packets())
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
-use crate::{figures::Figures, sh};
+use crate::{figures::Figures, patience::at_rest, sh};
 
 /// A network namespace mounted on a file.
 #[derive(Debug)]
@@ -110,6 +110,14 @@ impl Netns {
             .and_then(|line| line.split_whitespace().next())
             .with_context(|| format!("nstat shows no {name}: {text}"))?;
         value.parse().with_context(|| format!("{name} {value}"))
+    }
+
+    /// The same, when what was sent has arrived.
+    ///
+    /// # Errors
+    /// `nstat` fails, or the counter rises all the time.
+    pub fn nstat_at_rest(&self, name: &str) -> anyhow::Result<u64> {
+        at_rest(name, || self.nstat(name))
     }
 
     /// The number of a device.

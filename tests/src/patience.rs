@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 
 /// Long enough for whatever happens by itself on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long nothing may have come to a counter that rests.
+const REST: Duration = Duration::from_millis(50);
 /// How often it is looked.
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -41,4 +43,20 @@ pub fn within<T>(time: Duration, what: &str, mut look: impl FnMut() -> anyhow::R
             Err(_) => thread::sleep(INTERVAL),
         }
     }
+}
+
+/// A counter that rises for a moment after what it counts was sent: once two readings are the same. The kernel may be busy
+/// with others' packets first.
+///
+/// # Errors
+/// It cannot be read, or rises all the time.
+pub fn at_rest(what: &str, mut read: impl FnMut() -> anyhow::Result<u64>) -> anyhow::Result<u64> {
+    let mut before = read()?;
+    until(&format!("{what} to rest"), || {
+        thread::sleep(REST * slowness());
+        let now = read()?;
+        let was = std::mem::replace(&mut before, now);
+        ensure!(was == now, "it was {was}, and is {now}");
+        Ok(now)
+    })
 }

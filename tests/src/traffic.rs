@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 
-use crate::{netns::Netns, patience::slowness};
+use crate::{
+    netns::Netns,
+    patience::{PATIENCE, slowness, within},
+};
 
 /// The port that receivers listen on.
 const PORT: u16 = 5201;
@@ -31,6 +34,15 @@ pub fn ping(from: &Netns, to: IpAddr, count: u32) -> anyhow::Result<()> {
         "pings were lost: {text}"
     );
     Ok(())
+}
+
+/// Waits until one is reached from there: on another node it is not before that node has told of it, by gossip, which may
+/// take half a minute if the first word was lost.
+///
+/// # Errors
+/// No ping is answered in time.
+pub fn reach(from: &Netns, to: IpAddr) -> anyhow::Result<()> {
+    within(3 * PATIENCE, "it to be reached", || ping(from, to, 1))
 }
 
 /// Sends that many datagrams of that size; all arrive.

@@ -26,6 +26,7 @@ fn a_node_without_power_is_no_longer_shown_as_a_peer_and_is_again_when_it_is_bac
         anyhow::bail!("there are {} members", members.len());
     };
     for other in [two, three] {
+        traffic::reach(&one.netns, other.address)?;
         traffic::ping(&one.netns, other.address, 10)?;
     }
     nodes.tunnel(1, 3, NETWORK)?;
@@ -41,7 +42,7 @@ fn a_node_without_power_is_no_longer_shown_as_a_peer_and_is_again_when_it_is_bac
     nodes.tunnel(1, 2, NETWORK)?;
     let (sent, answered) = pings.stop()?;
     ensure!(
-        sent == answered,
+        is_all(sent, answered),
         "{answered} of {sent} pings to the other node were answered"
     );
     one.agrees(&nodes)?;
@@ -57,9 +58,12 @@ fn a_node_without_power_is_no_longer_shown_as_a_peer_and_is_again_when_it_is_bac
 
     nodes.node(3).boot()?;
     nodes.watch_again(3)?;
-    nodes.node(3).docker("start a3")?;
+    // Not before it is in the Swarm again.
+    within(3 * PATIENCE, "the container to start", || {
+        nodes.node(3).docker("start a3")
+    })?;
     let three = nodes.member(3, "a3", NETWORK)?;
-    until("the node to be reached", || traffic::ping(&one.netns, three.address, 1))?;
+    traffic::reach(&one.netns, three.address)?;
     traffic::ping(&one.netns, three.address, 20)?;
     three.agrees(&nodes)?;
     let shown = nodes.tunnel(1, 3, NETWORK)?;
@@ -105,7 +109,7 @@ fn a_drained_node_shows_nothing_of_what_it_ran() -> anyhow::Result<()> {
     })?;
     let (sent, answered) = pings.stop()?;
     ensure!(
-        sent == answered,
+        is_all(sent, answered),
         "{answered} of {sent} pings between the others were answered"
     );
     for member in &members[..2] {
@@ -115,6 +119,11 @@ fn a_drained_node_shows_nothing_of_what_it_ran() -> anyhow::Result<()> {
     nodes.node(1).docker("node update --availability active n3")?;
     let back = nodes.task(3, "web")?;
     nodes.member(3, &back, NETWORK)?.agrees(&nodes).map(drop)
+}
+
+/// Whether all pings were answered, but maybe the last: it may be told to end before its answer is there.
+const fn is_all(sent: u64, answered: u64) -> bool {
+    answered <= sent && sent - answered <= 1
 }
 
 #[test]
@@ -138,7 +147,7 @@ fn engine_crashes(engine: Engine) -> anyhow::Result<()> {
     ))?;
     let name = nodes.task(2, "web")?;
     let server = nodes.member(2, &name, NETWORK)?;
-    traffic::ping(&one.netns, server.address, 3)?;
+    traffic::reach(&one.netns, server.address)?;
     let (before, before_sender) = (server.agrees(&nodes)?, one.agrees(&nodes)?);
     let up = |wanted: u64| {
         nodes
@@ -189,7 +198,7 @@ fn engine_crashes(engine: Engine) -> anyhow::Result<()> {
     ends(nodes.netmon(2), 1, CONTAINER, &[("container", &name)])?;
     let new = nodes.another_task(2, "web", &name)?;
     let new = nodes.member(2, &new, NETWORK)?;
-    until("it to be reached", || traffic::ping(&one.netns, new.address, 1))?;
+    traffic::reach(&one.netns, new.address)?;
     traffic::ping(&one.netns, new.address, 20)?;
     new.agrees(&nodes)?;
     Ok(())

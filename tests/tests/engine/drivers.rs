@@ -3,11 +3,14 @@
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
     lab::{Engine, IMAGE},
-    patience::until,
+    patience::within,
     scratch::Scratch,
 };
 
-use crate::ground::{CONTAINER, Ground};
+use crate::{
+    ground::{CONTAINER, Ground},
+    nodes::TASKS,
+};
 
 #[test]
 fn bridges_are_counted_as_the_kernel_counts_them() -> anyhow::Result<()> {
@@ -155,7 +158,10 @@ fn published_stack(ground: &Ground) -> anyhow::Result<()> {
         "stack deploy --resolve-image never -c {} site",
         file.display()
     ))?;
-    let task = until("the task to run", || {
+    let task = within(TASKS, "the task to run", || {
+        // The manager sends nobody to a task that it has not heard of yet, though the engine lists it.
+        let states = node.docker("service ps site_web --format {{.CurrentState}}")?;
+        ensure!(states.starts_with("Running"), "it is {states}");
         let name = node.docker("ps --filter label=com.docker.swarm.service.name=site_web --format {{.Names}}")?;
         ensure!(!name.is_empty(), "there is none");
         Ok(name)

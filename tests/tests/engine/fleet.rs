@@ -7,7 +7,7 @@ use netmon_tests::{
     lab::{Engine, Lab, Node},
 };
 
-use crate::ground::{CONTAINER, Interface, agrees, ping};
+use crate::ground::{CONTAINER, Interface, agrees, ping, reach};
 
 const PINGS: u64 = 200;
 /// Addresses are asked for now and then.
@@ -160,8 +160,7 @@ pub(crate) fn is_what_it_says(fleet: &Fleet<'_>, lab: &Lab, number: u8, state: &
 pub(crate) fn both_ends_say_the_same(fleet: &Fleet<'_>, lab: &Lab) -> anyhow::Result<()> {
     let ends = [(1, "after1"), (2, "after2")];
     let address = lab.node(2).address_of("after2", "wide")?;
-    // The first one makes everybody ask for addresses.
-    ping(lab.node(1), "after1", address, 1)?;
+    reach(lab.node(1), "after1", address)?;
     let outer = |number: u8, other: u8| {
         let page = fleet.page(number)?;
         let peer = lab.node(other).address();

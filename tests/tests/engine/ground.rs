@@ -11,7 +11,7 @@ use netmon_tests::{
     figures::Figures,
     lab::{Engine, Lab, Node},
     netmon::Netmon,
-    patience::PATIENCE,
+    patience::{PATIENCE, within},
 };
 
 /// The family of a container's interface, without direction and unit.
@@ -89,6 +89,11 @@ pub(crate) fn ping(node: Node<'_>, from: &str, to: IpAddr, count: u64) -> anyhow
         "pings were lost: {text}"
     );
     Ok(())
+}
+
+/// Waits until one is reached from a container, as [`netmon_tests::traffic::reach`] does.
+pub(crate) fn reach(node: Node<'_>, from: &str, to: IpAddr) -> anyhow::Result<()> {
+    within(3 * PATIENCE, "it to be reached", || ping(node, from, to, 1))
 }
 
 /// A container's interface, found without netmon.

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     fleet::{both_ends_say_the_same, is_what_it_says},
-    ground::{Interface, ping},
+    ground::{Interface, ping, reach},
 };
 
 /// The image of Debian's Prometheus.
@@ -45,7 +45,9 @@ fn on_the_nodes_network_prometheus_finds_every_node_by_name_and_sums_up_a_servic
     })?;
     for (number, to) in [(1, 2), (2, 3)] {
         let address = lab.node(to).address_of(&tasks[usize::from(to) - 1], "wide")?;
-        ping(lab.node(number), &tasks[usize::from(number) - 1], address, 50)?;
+        let from = &tasks[usize::from(number) - 1];
+        reach(lab.node(number), from, address)?;
+        ping(lab.node(number), from, address, 50)?;
     }
     within(
         PATIENCE,
@@ -149,7 +151,9 @@ fn has_rules_and_dashboards(lab: &Lab, prometheus: &Prometheus) -> anyhow::Resul
         "rules come from {files:?}, not from {wanted:?}"
     );
 
-    let (number, grafana) = somewhere(lab, &format!("{STACK}_grafana"))?;
+    let (number, grafana) = within(PATIENCE, "Grafana to run", || {
+        somewhere(lab, &format!("{STACK}_grafana"))
+    })?;
     let folder = "/var/lib/grafana/dashboards/netmon";
     let listed = lab.node(number).docker(&format!("exec {grafana} ls {folder}"))?;
     let listed: BTreeSet<&str> = listed.split_whitespace().collect();
@@ -169,11 +173,11 @@ fn finds_every_node(lab: &Lab, prometheus: &Prometheus) -> anyhow::Result<()> {
         ensure!(up == wanted, "{up:?}, not {wanted:?}");
         let all = prometheus.value("count(up)")?;
         ensure!((all - 3.0).abs() < 0.5, "{all} targets");
+        // A first page may come before the engine has said what the node is called.
+        let named = prometheus.labels("netmon_node_info", "hostname")?;
+        ensure!(named == wanted, "{named:?}, not {wanted:?}");
         Ok(())
-    })?;
-    let named = prometheus.labels("netmon_node_info", "hostname")?;
-    ensure!(named == wanted, "{named:?}, not {wanted:?}");
-    Ok(())
+    })
 }
 
 /// The container of a service's one task on a node.

@@ -11,6 +11,7 @@ use netmon_tests::{
     netmon::{Netmon, binary, other_build},
     page::Page,
     patience::{PATIENCE, until, within},
+    traffic,
 };
 
 use crate::nodes::{Member, Nodes, tunnel};
@@ -24,6 +25,7 @@ fn a_netmon_that_follows_another_goes_on_exactly_or_begins_at_nothing() -> anyho
     let [one, two] = &members[..] else {
         anyhow::bail!("there are {} members", members.len());
     };
+    traffic::reach(&one.netns, two.address)?;
     let stream = Stream::start(&one.netns, &two.netns, two.address)?;
     stream.flows()?;
     let ends = |netmon: Netmon| netmon.terminate().map(drop);

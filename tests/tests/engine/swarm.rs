@@ -10,7 +10,10 @@ use netmon_tests::{
     patience::{until, within},
 };
 
-use crate::ground::{Interface, agrees, netmon_on, ping};
+use crate::{
+    ground::{Interface, agrees, netmon_on, ping, reach},
+    nodes::TASKS,
+};
 
 const PINGS: u64 = 200;
 /// How old at most what a network's gossip says is on the page.
@@ -27,10 +30,9 @@ fn what_crosses_between_nodes_is_counted_on_both() -> anyhow::Result<()> {
     for (node, container) in nodes.iter().zip(containers) {
         node.start_container(container, "--network wide")?;
     }
-    let netmons = [netmon_on(nodes[0])?, netmon_on(nodes[1])?];
     let address = nodes[1].address_of("there", "wide")?;
-    // The first one makes everybody ask for addresses.
-    ping(nodes[0], "here", address, 1)?;
+    reach(nodes[0], "here", address)?;
+    let netmons = [netmon_on(nodes[0])?, netmon_on(nodes[1])?];
 
     let look = || -> anyhow::Result<Vec<(Figures, Figures)>> {
         (0..2)
@@ -95,15 +97,19 @@ fn every_node_says_who_is_on_a_network_on_the_others() -> anyhow::Result<()> {
     for (node, container) in [(manager, "here"), (worker, "there"), (third, "yonder")] {
         node.start_container(container, "--network wide")?;
     }
-    until("every node to have its task", || {
+    within(TASKS, "every node to have its task", || {
         let states = manager.docker("service ps every --format {{.CurrentState}}")?;
         let running = states.lines().filter(|it| it.starts_with("Running")).count();
         ensure!(running == 3, "{states}");
         Ok(())
     })?;
-    let netmons = [netmon_on(manager)?, netmon_on(worker)?];
     let yonder = third.address_of("yonder", "wide")?;
-    for address in [worker.address_of("there", "wide")?, yonder] {
+    let others = [worker.address_of("there", "wide")?, yonder];
+    for address in others {
+        reach(manager, "here", address)?;
+    }
+    let netmons = [netmon_on(manager)?, netmon_on(worker)?];
+    for address in others {
         ping(manager, "here", address, PINGS)?;
     }
     let sent_to = |netmon: &Netmon, peer: &str| {

@@ -30,9 +30,8 @@ fn faults_of_the_wire_are_shown_as_the_kernel_counts_them() -> anyhow::Result<()
     let [one, two, three] = &members[..] else {
         anyhow::bail!("there are {} members", members.len());
     };
-    // The first ones make everybody ask for addresses.
-    traffic::ping(&one.netns, two.address, 3)?;
-    traffic::ping(&one.netns, three.address, 3)?;
+    traffic::reach(&one.netns, two.address)?;
+    traffic::reach(&one.netns, three.address)?;
     partition(&nodes, [one, two, three]).context("a node is cut off")?;
     loss(&nodes, [one, two]).context("a node loses what it sends")?;
     firewall(&nodes, [one, two]).context("tunnels are forbidden")?;

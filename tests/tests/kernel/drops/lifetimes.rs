@@ -53,7 +53,11 @@ fn the_last_drops_of_a_container_linger_and_its_name_can_be_used_again() -> anyh
     ensure!(drops.before.is_empty(), "it has its predecessor's: {:?}", drops.before);
     let counted = traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 20, 100)?;
     ensure!(counted == 20, "{counted} of 20 were sent");
-    drops.are(&[(Where::Container("b", "net"), "NO_SOCKET", b.netns.nstat("UdpNoPorts")?)])
+    drops.are(&[(
+        Where::Container("b", "net"),
+        "NO_SOCKET",
+        b.netns.nstat_at_rest("UdpNoPorts")?,
+    )])
 }
 
 #[test]
@@ -64,12 +68,20 @@ fn a_successor_takes_the_series_over_while_its_predecessors_values_linger() -> a
     ready(&netmon, 2)?;
     let drops = Drops::since_now(&netmon)?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 100, 100)?;
-    drops.are(&[(Where::Container("b", "net"), "NO_SOCKET", b.netns.nstat("UdpNoPorts")?)])?;
+    drops.are(&[(
+        Where::Container("b", "net"),
+        "NO_SOCKET",
+        b.netns.nstat_at_rest("UdpNoPorts")?,
+    )])?;
     world.end(b)?;
     let b = successor(&world, &a, "ffffffffffff")?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 30, 100)?;
     // One label set is one series: those of the container that ended are no longer told.
-    drops.are(&[(Where::Container("b", "net"), "NO_SOCKET", b.netns.nstat("UdpNoPorts")?)])
+    drops.are(&[(
+        Where::Container("b", "net"),
+        "NO_SOCKET",
+        b.netns.nstat_at_rest("UdpNoPorts")?,
+    )])
 }
 
 #[test]
@@ -95,7 +107,7 @@ fn what_is_lost_while_a_container_starts_is_counted_from_the_first() -> anyhow::
     traffic::datagrams(&a.netns, to, 50, 100)?;
     ready(&netmon, 2)?;
     traffic::datagrams(&a.netns, to, 100, 100)?;
-    let kernel = late.netns.nstat("UdpNoPorts")?;
+    let kernel = late.netns.nstat_at_rest("UdpNoPorts")?;
     ensure!(kernel >= 300, "the kernel counted {kernel} of 300");
     drops.are(&[(Where::Container("late", "net"), "NO_SOCKET", kernel)])
 }
@@ -154,7 +166,7 @@ fn what_is_lost_in_a_namespace_of_nobodys_is_said_to_be_nobodys() -> anyhow::Res
     };
     let before = count()?;
     traffic::datagrams(&foreign, "127.0.0.1:9".parse()?, 25, 100)?;
-    let kernel = foreign.nstat("UdpNoPorts")?;
+    let kernel = foreign.nstat_at_rest("UdpNoPorts")?;
     within(Duration::from_secs(45), "the drops to be nobody's", || {
         let now = count()?;
         ensure!(now - before >= kernel as f64, "{} of {kernel}", now - before);

@@ -50,7 +50,7 @@ fn what_is_not_right_is_the_receivers_who_finds_it_out() -> anyhow::Result<()> {
         let drops = Drops::with_node(&netmon)?;
         let before = b.netns.nstat(counter)?;
         frames::send(&a.netns, DEVICE, &frame, COUNT)?;
-        let kernel = b.netns.nstat(counter)? - before;
+        let kernel = b.netns.nstat_at_rest(counter)? - before;
         ensure!(kernel == u64::from(COUNT), "{counter} counted {kernel} of {COUNT}");
         drops.are(&[(B, reason(&[name])?, kernel)])?;
     }
@@ -109,7 +109,7 @@ fn a_wrong_datagram_that_is_found_out_when_read_is_the_receivers_or_nobodys() ->
     frames::send(&a.netns, DEVICE, &frame, COUNT)?;
     until("the checksums to be looked at", || {
         ensure!(socket.recv(&mut [0; 500]).is_err(), "a wrong datagram was delivered");
-        let errors = b.netns.nstat("UdpInCsumErrors")?;
+        let errors = b.netns.nstat_at_rest("UdpInCsumErrors")?;
         ensure!(errors == u64::from(COUNT), "{errors} of {COUNT} are found wrong");
         Ok(())
     })?;

@@ -43,7 +43,7 @@ fn pings_that_a_filter_of_the_containers_forbids() -> anyhow::Result<()> {
         .run(&format!("ping -q -c 20 -i 0.01 -W 1 {}", b.address))
         .is_ok();
     ensure!(!answered, "a ping was answered");
-    drops.are(&[(B, "NETFILTER_DROP", filter.packets()?)])
+    drops.are(&[(B, "NETFILTER_DROP", filter.packets_at_rest()?)])
 }
 
 /// What is for everybody is lost on the one who wants it.
@@ -65,7 +65,7 @@ fn multicast_that_the_receive_buffer_has_no_room_for() -> anyhow::Result<()> {
     })?;
     let drops = Drops::since_now(&netmon)?;
     traffic::datagrams(&a.netns, SocketAddr::new(GROUP.into(), 7004), 200, 500)?;
-    let kernel = b.netns.nstat("UdpRcvbufErrors")?;
+    let kernel = b.netns.nstat_at_rest("UdpRcvbufErrors")?;
     ensure!(kernel > 100, "the buffer lost only {kernel} of 200");
     drops.are(&[(B, "SOCKET_RCVBUFF", kernel)])?;
     drop(socket);
@@ -75,7 +75,7 @@ fn multicast_that_the_receive_buffer_has_no_room_for() -> anyhow::Result<()> {
     let filter = Filter::new(&b.netns, "input", "udp dport 7005 counter drop")?;
     traffic::datagrams(&a.netns, SocketAddr::new(GROUP.into(), 7005), 20, 100)?;
     traffic::datagrams(&a.netns, "10.77.0.255:7005".parse()?, 20, 100)?;
-    let kernel = filter.packets()?;
+    let kernel = filter.packets_at_rest()?;
     ensure!(kernel > 0, "the filter counted nothing");
     drops.are(&[(B, "NETFILTER_DROP", kernel)])
 }
@@ -96,5 +96,5 @@ fn data_for_a_connection_that_is_over() -> anyhow::Result<()> {
     for payload in [&b"x"[..], &[0x5a; 500]] {
         frames::send(&a.netns, DEVICE, &frames_to_b.stray(4444, payload)?, 20)?;
     }
-    drops.are(&[(B, "NO_SOCKET", b.netns.nstat("TcpOutRsts")? - resets)])
+    drops.are(&[(B, "NO_SOCKET", b.netns.nstat_at_rest("TcpOutRsts")? - resets)])
 }

@@ -29,7 +29,7 @@ fn datagrams_to_a_port_where_nobody_listens() -> anyhow::Result<()> {
         let drops = Drops::since_now(&netmon)?;
         let before = b.netns.nstat(counter)?;
         traffic::datagrams(&a.netns, SocketAddr::new(address, 9), 100, 100)?;
-        let counted = b.netns.nstat(counter)? - before;
+        let counted = b.netns.nstat_at_rest(counter)? - before;
         ensure!(counted >= 100, "the kernel counted {counted} of 100");
         drops.are(&[(B, "NO_SOCKET", counted)])?;
     }
@@ -48,7 +48,7 @@ fn datagrams_that_the_receive_buffer_has_no_room_for() -> anyhow::Result<()> {
         let before = b.netns.nstat(counter)?;
         let receiver = b.netns.within(|| Ok(UdpSocket::bind((address, 7000))?))?;
         traffic::datagrams(&a.netns, SocketAddr::new(address, 7000), 1000, 1400)?;
-        let counted = b.netns.nstat(counter)? - before;
+        let counted = b.netns.nstat_at_rest(counter)? - before;
         ensure!(counted > 100, "the buffer lost only {counted} of 1000");
         drops.are(&[(B, "SOCKET_RCVBUFF", counted)])?;
         until("the buffer errors to be counted", || {
@@ -103,7 +103,7 @@ fn connections_to_a_port_where_nobody_listens() -> anyhow::Result<()> {
             }
             Ok(())
         })?;
-        let resets = b.netns.nstat("TcpOutRsts")? - before;
+        let resets = b.netns.nstat_at_rest("TcpOutRsts")? - before;
         ensure!(resets == 50, "{resets} resets");
         drops.are(&[(B, "NO_SOCKET", 50)])?;
     }
@@ -125,7 +125,7 @@ fn connections_that_the_accept_queue_has_no_room_for() -> anyhow::Result<()> {
         let attempt = |_| TcpStream::connect_timeout(&address, Duration::from_millis(200));
         Ok((0..10).map(attempt).collect::<Vec<_>>())
     })?;
-    let kernel = b.netns.nstat("TcpExtListenOverflows")?;
+    let kernel = b.netns.nstat_at_rest("TcpExtListenOverflows")?;
     ensure!(kernel > 0, "the queue had room for all of them");
     until("the overflows to be counted", || {
         let before = b.netns.nstat("TcpExtListenOverflows")?;
@@ -151,7 +151,7 @@ fn packets_that_come_from_where_there_is_no_way_back() -> anyhow::Result<()> {
     let drops = Drops::since_now(&netmon)?;
     let before = b.netns.nstat("TcpExtIPReversePathFilter")?;
     drop(a.netns.run("ping -q -c 20 -i 0.01 -W 1 -I 172.31.0.9 10.77.0.2"));
-    let counted = b.netns.nstat("TcpExtIPReversePathFilter")? - before;
+    let counted = b.netns.nstat_at_rest("TcpExtIPReversePathFilter")? - before;
     ensure!(counted == 20, "the kernel counted {counted} of 20");
     drops.are(&[(B, reason(&["IP_RPFILTER"])?, 20)])
 }
@@ -173,7 +173,7 @@ fn segments_with_a_wrong_checksum() -> anyhow::Result<()> {
     })?;
     drop(spoiler);
     ensure!(refused, "a connection was made in spite of a wrong checksum");
-    let counted = b.netns.nstat("TcpInCsumErrors")? - before;
+    let counted = b.netns.nstat_at_rest("TcpInCsumErrors")? - before;
     ensure!(counted > 0, "the kernel found no wrong checksum");
     drops.are(&[(B, "TCP_CSUM", counted)])
 }
@@ -192,7 +192,7 @@ fn datagrams_with_a_wrong_checksum() -> anyhow::Result<()> {
     receiver.set_read_timeout(Some(Duration::from_millis(500)))?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 7001), 20, 200)?;
     ensure!(receiver.recv(&mut [0; 300]).is_err(), "a datagram arrived");
-    let kernel = b.netns.nstat("UdpInCsumErrors")?;
+    let kernel = b.netns.nstat_at_rest("UdpInCsumErrors")?;
     ensure!(kernel == 20, "the kernel counted {kernel} of 20");
     until("the errors to be counted", || {
         let shown = netmon
@@ -221,7 +221,7 @@ fn what_is_lost_on_loopback_is_on_no_network() -> anyhow::Result<()> {
     let drops = Drops::since_now(&netmon)?;
     let before = a.netns.nstat("UdpNoPorts")?;
     traffic::datagrams(&a.netns, "127.0.0.1:9".parse()?, 30, 100)?;
-    let counted = a.netns.nstat("UdpNoPorts")? - before;
+    let counted = a.netns.nstat_at_rest("UdpNoPorts")? - before;
     drops.are(&[(Where::Container("a", ""), "NO_SOCKET", counted)])
 }
 
@@ -257,7 +257,7 @@ fn two_networks_of_a_container_are_told_apart() -> anyhow::Result<()> {
     for (to, count) in [(b.address, 10), ("10.78.0.2".parse()?, 20)] {
         let before = filter.packets()?;
         traffic::datagrams(&a.netns, SocketAddr::new(to, 9998), count, 100)?;
-        counted.push(filter.packets()? - before);
+        counted.push(filter.packets_at_rest()? - before);
     }
     drops.are(&[
         (Where::Container("a", "net"), "NETFILTER_DROP", counted[0]),

@@ -29,7 +29,7 @@ fn packets_that_a_filter_of_the_senders_own_forbids() -> anyhow::Result<()> {
         let drops = Drops::since_now(&netmon)?;
         let filter = Filter::new(&a.netns, "output", "udp dport 9999 counter drop")?;
         traffic::datagrams(&a.netns, SocketAddr::new(address, 9999), 50, 100)?;
-        let counted = filter.packets()?;
+        let counted = filter.packets_at_rest()?;
         ensure!(counted >= 50, "the filter counted {counted} of 50");
         drops.are(&[(A, "NETFILTER_DROP", counted)])?;
     }
