@@ -3,8 +3,9 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::SyncSender,
     },
 };
 
@@ -134,14 +135,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if !watch.hears_all() {
         let _told = signals.send(Signal::Deaf);
     }
-    let engine = docker::Options {
-        host: config.docker_host.clone(),
-        linger: config.linger,
-        members: collectors.members,
-    };
-    let engine = docker::spawn(engine, move |inventory| {
-        let _told = signals.send(Signal::Inventory(inventory));
-    })?;
+    let published = Arc::new(AtomicU64::new(0));
+    let engine = watch_engine(&config, signals, Arc::clone(&published))?;
 
     let sources = Arc::new(Sources {
         shared,
@@ -157,6 +152,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         reader: Reader::start(Arc::clone(&sources)).map_err(no_thread)?,
         sources,
         engine,
+        published,
         access,
         options: ExpositionOptions {
             exporter_metrics: !config.disable_exporter_metrics,
@@ -164,6 +160,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             series_limit: config.series,
         },
         monitor: server.monitor(),
+        first_whole: OnceLock::new(),
         was_ready: AtomicBool::new(false),
     });
     process::give_memory_back();
@@ -183,6 +180,23 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     drop(watch);
     drop(control);
     Ok(())
+}
+
+/// Watches the engine, and counts how often it has something to say.
+fn watch_engine(
+    config: &Config,
+    signals: SyncSender<Signal>,
+    published: Arc<AtomicU64>,
+) -> Result<docker::Watch, docker::DockerError> {
+    let options = docker::Options {
+        host: config.docker_host.clone(),
+        linger: config.linger,
+        members: config.collectors().members,
+    };
+    docker::spawn(options, move |inventory| {
+        published.fetch_add(1, Ordering::Relaxed);
+        let _told = signals.send(Signal::Inventory(inventory));
+    })
 }
 
 /// Tells whoever watches that netmon has started.
@@ -248,9 +262,13 @@ struct Page {
     sources: Arc<Sources>,
     reader: Reader,
     engine: docker::Watch,
+    /// How often the engine had something to say.
+    published: Arc<AtomicU64>,
     access: Arc<Access>,
     options: ExpositionOptions,
     monitor: http::Monitor,
+    /// How often it had when all had been told that runs on the node.
+    first_whole: OnceLock<u64>,
     was_ready: AtomicBool,
 }
 
@@ -279,6 +297,10 @@ impl Pages for Page {
         }
         if !self.engine.synced() {
             return Err("the engine has not told yet what runs on this node".to_owned());
+        }
+        let whole = *self.first_whole.get_or_init(|| self.published.load(Ordering::Relaxed));
+        if !self.sources.has_taken_in(whole) {
+            return Err("what runs on this node is being looked at".to_owned());
         }
         match self.sources.waiting() {
             0 => {

@@ -178,6 +178,12 @@ impl Sources {
         }
     }
 
+    /// Whether what was there at first has been looked into, and what the engine said so many times has been taken in.
+    #[must_use]
+    pub fn has_taken_in(&self, times_informed: u64) -> bool {
+        self.shared.lock().has_taken_in(times_informed)
+    }
+
     /// How many interfaces wait for programs that they can still get.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -164,12 +164,13 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
                 let (client, health) = (client.clone(), Arc::clone(&self.health));
                 open.spawn(async move { ask(&client, question, &health).await });
             }
+            // Whoever hears that everything is known has been given it.
+            self.publish_news();
             if self.roster.synced() {
                 self.health
                     .synced(Duration::from_nanos(wall_clock().unsigned_abs()).as_secs_f64());
                 next_sync = Some(Instant::now() + SYNC_EVERY);
             }
-            self.publish_news();
             while let Some(question) = self.roster.survey_question(Instant::now().into_std()) {
                 let (client, health) = (client.clone(), Arc::clone(&self.health));
                 open.spawn(async move { ask(&client, question, &health).await });

@@ -153,6 +153,10 @@ struct Earlier {
     tcp_segments: u64,
 }
 
+/// How many packets may wait between the hook and the device, and be counted by it later: a device's queue has room for as
+/// many, if nobody changes it. More than that were dropped on the way.
+const QUEUE: i64 = 1_000;
+
 /// What is known once programs count beside the device.
 #[derive(Clone, Copy, Debug)]
 struct Programs {
@@ -168,8 +172,11 @@ struct Programs {
     /// each such packet counts as one.
     before: u64,
     /// Packets since then that only the device saw: another program hides them from ours (a later clsact filter of the
-    /// same priority comes first), or somebody has taken ours off.
+    /// same priority comes first), or somebody has taken ours off. The most there seemed to be at any time.
     overlooked: u64,
+    /// How many there seem to be now: fewer while packets are on their way from the hook to the device, and more while they
+    /// are on their way from the device to the hook.
+    balance: i64,
     /// The map and the device's packets when the distance was last exact.
     exact_at: (Traffic, u64),
 }
@@ -285,6 +292,7 @@ impl Programs {
             measure,
             before: segments.saturating_sub(after.packets),
             overlooked: 0,
+            balance: 0,
             exact_at: (after, device.packets),
         }
     }
@@ -295,11 +303,7 @@ impl Programs {
             if self.exact {
                 let (map, packets) = self.exact_at;
                 let passed = since(after, map);
-                // However super-packets are counted, a device counts no more packets than went over the wire.
-                self.overlooked += device
-                    .packets
-                    .saturating_sub(packets)
-                    .saturating_sub(passed.segments.max(passed.packets));
+                self.weigh(device.packets.saturating_sub(packets), passed);
             }
             self.exact_at = (after, device.packets);
             self.measure = self.follow(since(after, self.map), device.packets.saturating_sub(earlier.packets));
@@ -319,6 +323,17 @@ impl Programs {
         }
         self.map = after;
         self
+    }
+
+    /// Takes in how many packets the device counted while so many passed the programs.
+    fn weigh(&mut self, counted: u64, passed: Traffic) {
+        // However super-packets are counted, a device counts no more packets than went over the wire, and no fewer than
+        // it was handed.
+        let (fewest, most) = (passed.packets.min(passed.segments), passed.packets.max(passed.segments));
+        let more = counted.saturating_sub(most).min(i64::MAX as u64).cast_signed();
+        let fewer = fewest.saturating_sub(counted).min(i64::MAX as u64).cast_signed();
+        self.balance = self.balance.saturating_add(more).saturating_sub(fewer).max(-QUEUE);
+        self.overlooked = self.overlooked.max(u64::try_from(self.balance).unwrap_or(0));
     }
 
     /// Which measure the device follows, as far as what passed since the last reading can tell.

@@ -355,7 +355,8 @@ impl Loop {
     /// Lists the directory if that is due, and looks into every namespace that is new or changed.
     fn look(&mut self) {
         let mut files: Vec<(NetnsFile, Option<Number>)> = Vec::new();
-        if std::mem::take(&mut self.list) {
+        let is_listing = std::mem::take(&mut self.list);
+        if is_listing {
             match discover::list(&self.places.directory) {
                 Ok(mut listing) => {
                     self.directory_unreadable = false;
@@ -391,6 +392,9 @@ impl Loop {
             );
         }
         if files.is_empty() {
+            if is_listing {
+                self.shared.lock().begun();
+            }
             return;
         }
         let (shared, tracepoints, rested) = (&self.shared, &self.tracepoints, &mut self.rested);
@@ -422,7 +426,11 @@ impl Loop {
         if self.is_in_want {
             self.soon();
         }
-        self.shared.lock().name();
+        let mut state = self.shared.lock();
+        state.name();
+        if is_listing {
+            state.begun();
+        }
     }
 
     /// Has the next round come soon, for what could not be looked at.

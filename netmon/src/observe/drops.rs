@@ -328,13 +328,6 @@ mod tests {
         );
     }
 
-    fn listing(file: &NetnsFile) -> Listing {
-        Listing {
-            files: vec![file.clone()],
-            strays: 0,
-        }
-    }
-
     fn inventory(networks: &[(&str, &str)]) -> Arc<Inventory> {
         let network = |(id, name): &(&str, &str)| {
             let id: NetworkId = Arc::from(*id);

@@ -82,6 +82,10 @@ pub struct State {
     /// Files that were there when the directory was listed for the first time.
     first_listing: BTreeSet<PathBuf>,
     was_listed: bool,
+    /// All that was there at first has been looked into.
+    has_begun: bool,
+    /// How often the engine was heard.
+    times_informed: u64,
     /// Namespaces whose time is over.
     forgotten: BTreeSet<NetnsId>,
     /// The same, for longer: one that was only out of sight is no new one when it is back.
@@ -111,6 +115,8 @@ impl State {
             departed: BTreeMap::new(),
             first_listing: BTreeSet::new(),
             was_listed: false,
+            has_begun: false,
+            times_informed: 0,
             forgotten: BTreeSet::new(),
             parted: BTreeSet::new(),
             sites: Sites::default(),
@@ -366,8 +372,20 @@ impl State {
         }
     }
 
+    /// What was there at first has been looked into, as far as it could be.
+    pub const fn begun(&mut self) {
+        self.has_begun = true;
+    }
+
+    /// Whether what was there at first has been looked into, and what the engine said so many times has been taken in.
+    #[must_use]
+    pub const fn has_taken_in(&self, times_informed: u64) -> bool {
+        self.has_begun && self.times_informed >= times_informed
+    }
+
     /// Takes in what the engine says, and names everything anew.
     pub fn informed(&mut self, inventory: Arc<Inventory>) {
+        self.times_informed += 1;
         self.inventory = inventory;
         self.name();
     }

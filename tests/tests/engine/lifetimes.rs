@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     thread,
     time::Duration,
 };
@@ -11,6 +12,8 @@ use netmon_tests::{
     figures::Figures,
     lab::{Engine, IMAGE, Node},
     page::Page,
+    patience::until,
+    traffic,
 };
 
 use crate::ground::{CONTAINER, Ground, ping};
@@ -18,6 +21,16 @@ use crate::ground::{CONTAINER, Ground, ping};
 #[test]
 fn a_network_that_is_connected_later_is_counted_and_ends_when_it_is_disconnected() -> anyhow::Result<()> {
     connected_later(&Ground::new(Engine::Installed)?)
+}
+
+#[test]
+fn what_a_container_sends_over_a_network_that_it_left_and_joined_again_is_that_networks() -> anyhow::Result<()> {
+    joined_again(&Ground::new(Engine::Installed)?)
+}
+
+#[test]
+fn a_container_that_is_renamed_keeps_what_it_lost() -> anyhow::Result<()> {
+    renamed(&Ground::new(Engine::Installed)?)
 }
 
 #[test]
@@ -64,6 +77,89 @@ fn connected_later(ground: &Ground) -> anyhow::Result<()> {
         gone(&page.interface("early", "late"))
     })?;
     ground.agrees("early", "bridge").map(drop)
+}
+
+/// The last values of the interface that it had there are let go of before.
+fn joined_again(ground: &Ground) -> anyhow::Result<()> {
+    const BYTES: usize = 3_000_000;
+    let node = ground.node();
+    node.docker("network create back")?;
+    // On a second network, so that its namespace stays as it is.
+    node.start_container("mover", "")?;
+    node.start_container("anchor", "--network back")?;
+    node.docker("network connect back mover")?;
+    let netns = |container: &str| node.namespace(&node.sandbox(container)?);
+    let (mover, anchor) = (netns("mover")?, netns("anchor")?);
+    let address = node.address_of("anchor", "back")?;
+    let shares = || -> anyhow::Result<[u64; 2]> {
+        let page = ground.netmon.page()?;
+        let sent = |network| {
+            let labels = [("container", "mover"), ("network", network)];
+            page.count("netmon_container_tcp_sent_segments_total", &labels)
+        };
+        Ok([sent("back")?, sent("")?])
+    };
+    let send = || -> anyhow::Result<()> {
+        // Segments are known of interfaces that have their programs.
+        ground.netmon.page_until("every interface to have programs", |page| {
+            let used = page.count("netmon_bpf_map_entries", &[("map", "TRAFFIC")])?;
+            ensure!(used == 3, "{used} have");
+            Ok(())
+        })?;
+        let before = (mover.nstat("TcpOutSegs")?, shares()?);
+        traffic::tcp(&mover, &anchor, address, BYTES)?;
+        let sent = mover.nstat_at_rest("TcpOutSegs")? - before.0;
+        until("what was sent to be the network's", || {
+            let now = shares()?;
+            let more = [now[0] - before.1[0], now[1] - before.1[1]];
+            ensure!(
+                more == [sent, 0],
+                "{more:?} is shown on the network, and on none, of {sent}"
+            );
+            Ok(())
+        })
+    };
+    send()?;
+    node.docker("network disconnect back mover")?;
+    ground.netmon.page_until("the interface to be forgotten", |page| {
+        gone(&page.interface("mover", "back"))
+    })?;
+    node.docker("network connect back mover")?;
+    ground.agrees("mover", "back")?;
+    send()
+}
+
+fn renamed(ground: &Ground) -> anyhow::Result<()> {
+    let node = ground.node();
+    node.docker("network create call")?;
+    for name in ["caller", "called"] {
+        node.start_container(name, "--network call")?;
+    }
+    let netns = |container: &str| node.namespace(&node.sandbox(container)?);
+    let (from, to) = (netns("caller")?, netns("called")?);
+    let nobody_listens = SocketAddr::new(node.address_of("called", "call")?, 9);
+    let loses = |name: &str| -> anyhow::Result<()> {
+        traffic::datagrams(&from, nobody_listens, 20, 100)?;
+        let counted = to.nstat_at_rest("UdpNoPorts")?;
+        ground.netmon.page_until("what it lost", |page| {
+            let labels = [("container", name), ("network", "call"), ("reason", "NO_SOCKET")];
+            let shown = page.count("netmon_container_packet_drops_total", &labels)?;
+            ensure!(shown == counted, "the kernel counts {counted}, netmon shows {shown}");
+            Ok(())
+        })
+    };
+    loses("called")?;
+    node.docker("rename called called-old")?;
+    loses("called-old")?;
+    ground.agrees("called-old", "call")?;
+    let page = ground.netmon.page()?;
+    let left: Vec<_> = page
+        .samples
+        .iter()
+        .filter(|sample| sample.has(&[("container", "called")]))
+        .collect();
+    ensure!(left.is_empty(), "by its former name: {left:?}");
+    Ok(())
 }
 
 fn restarted(ground: &Ground) -> anyhow::Result<()> {

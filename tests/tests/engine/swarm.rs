@@ -85,6 +85,16 @@ fn vxlan(node: Node<'_>, netmon: &Netmon, id: &str) -> anyhow::Result<Figures> {
     )
 }
 
+/// Waits until all tasks of a service run.
+fn run_everywhere(manager: Node<'_>, service: &str, tasks: usize) -> anyhow::Result<()> {
+    within(TASKS, "every node to have its task", || {
+        let states = manager.docker(&format!("service ps {service} --format {{{{.CurrentState}}}}"))?;
+        let running = states.lines().filter(|it| it.starts_with("Running")).count();
+        ensure!(running == tasks, "{states}");
+        Ok(())
+    })
+}
+
 /// The manager knows the names of nodes; a worker knows who is on a network, and where.
 #[test]
 fn every_node_says_who_is_on_a_network_on_the_others() -> anyhow::Result<()> {
@@ -97,12 +107,7 @@ fn every_node_says_who_is_on_a_network_on_the_others() -> anyhow::Result<()> {
     for (node, container) in [(manager, "here"), (worker, "there"), (third, "yonder")] {
         node.start_container(container, "--network wide")?;
     }
-    within(TASKS, "every node to have its task", || {
-        let states = manager.docker("service ps every --format {{.CurrentState}}")?;
-        let running = states.lines().filter(|it| it.starts_with("Running")).count();
-        ensure!(running == 3, "{states}");
-        Ok(())
-    })?;
+    run_everywhere(manager, "every", 3)?;
     let yonder = third.address_of("yonder", "wide")?;
     let others = [worker.address_of("there", "wide")?, yonder];
     for address in others {

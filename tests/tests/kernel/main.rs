@@ -13,6 +13,7 @@ mod hostile;
 mod http;
 mod leaks;
 mod lifetimes;
+mod names;
 mod overlay;
 mod privileges;
 mod programs;

@@ -213,6 +213,53 @@ fn packets_that_another_program_hides_count_as_one_segment_each() {
 }
 
 #[test]
+fn packets_on_their_way_between_hook_and_device_are_not_overlooked() {
+    let mut kernel = Kernel::default();
+    let mut account = Account::default();
+    kernel.attach();
+    account.observe(kernel.still());
+    for _ in 0..3 {
+        // Forty wait in the device's queue when it is read, and then go.
+        for _ in 0..40 {
+            kernel.drop_behind_the_hook();
+        }
+        account.observe(kernel.still());
+        kernel.device.packets += 40;
+        account.observe(kernel.still());
+        assert_eq!(
+            (account.totals().packets, account.totals().segments),
+            packets_and_segments(&kernel)
+        );
+    }
+    for _ in 0..3 {
+        // One was counted by the device, and waits for the hook: for a moment it may be one that was hidden.
+        kernel.device.packets += 1;
+        account.observe(kernel.still());
+        kernel.drop_behind_the_hook();
+        account.observe(kernel.still());
+    }
+    let (packets, segments) = packets_and_segments(&kernel);
+    assert_eq!(account.totals().packets, packets);
+    assert!((segments..=segments + 1).contains(&account.totals().segments));
+
+    // What was dropped behind the hook hides no more than a queue holds of what others hide.
+    for _ in 0..5_000 {
+        kernel.drop_behind_the_hook();
+    }
+    account.observe(kernel.still());
+    for _ in 0..5_000 {
+        kernel.hide(10);
+    }
+    let before = account.totals().segments;
+    account.observe(kernel.still());
+    assert!(account.totals().segments >= before + 5_000 - 1_000 - 1);
+}
+
+fn packets_and_segments(kernel: &Kernel) -> (u64, u64) {
+    (kernel.device.packets, kernel.map.map_or(0, |map| map.segments))
+}
+
+#[test]
 fn a_reading_in_the_middle_of_traffic_is_off_by_no_more_than_what_passed_meanwhile() {
     let mut kernel = Kernel::default();
     let mut account = Account::default();
