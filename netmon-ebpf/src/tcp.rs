@@ -289,7 +289,11 @@ mod programs {
         if route != 0 {
             // SAFETY: as above.
             let device: u64 = unsafe { field(route, &crate::kernel::ROUTE_DEVICE) };
-            if let Some(interface) = of_device(device) {
+            // A route that is dead leads to a device of the node's (`blackhole_netdev`) until the socket asks for another.
+            if let Some(interface) = of_device(device)
+                // SAFETY: as above.
+                && interface.netns == unsafe { of_socket(socket) }
+            {
                 return interface;
             }
         }

@@ -147,12 +147,13 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         collectors,
         retired: Mutex::default(),
         limits: Mutex::new(limits(&config)),
+        published,
+        first_whole: OnceLock::new(),
     });
     let page = Arc::new(Page {
         reader: Reader::start(Arc::clone(&sources)).map_err(no_thread)?,
         sources,
         engine,
-        published,
         access,
         options: ExpositionOptions {
             exporter_metrics: !config.disable_exporter_metrics,
@@ -160,7 +161,6 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             series_limit: config.series,
         },
         monitor: server.monitor(),
-        first_whole: OnceLock::new(),
         was_ready: AtomicBool::new(false),
     });
     process::give_memory_back();
@@ -262,13 +262,9 @@ struct Page {
     sources: Arc<Sources>,
     reader: Reader,
     engine: docker::Watch,
-    /// How often the engine had something to say.
-    published: Arc<AtomicU64>,
     access: Arc<Access>,
     options: ExpositionOptions,
     monitor: http::Monitor,
-    /// How often it had when all had been told that runs on the node.
-    first_whole: OnceLock<u64>,
     was_ready: AtomicBool,
 }
 
@@ -298,8 +294,7 @@ impl Pages for Page {
         if !self.engine.synced() {
             return Err("the engine has not told yet what runs on this node".to_owned());
         }
-        let whole = *self.first_whole.get_or_init(|| self.published.load(Ordering::Relaxed));
-        if !self.sources.has_taken_in(whole) {
+        if !self.sources.has_begun(true) {
             return Err("what runs on this node is being looked at".to_owned());
         }
         match self.sources.waiting() {

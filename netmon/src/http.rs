@@ -276,7 +276,7 @@ fn converse<P: Pages>(
     let service = service_fn(move |request: Request| {
         let (site, pages, seat) = (Arc::clone(&site), Arc::clone(&pages), Arc::clone(&seat));
         async move {
-            let answer = seat.while_busy(site.respond(&request, &pages, &seat)).await;
+            let answer = site.respond(&request, &pages, &seat).await;
             Ok::<_, std::convert::Infallible>(answer)
         }
     });

@@ -6,7 +6,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -72,6 +75,10 @@ pub struct Sources {
     pub retired: Mutex<drops::Retired>,
     /// What is shown by itself, and what is summed up.
     pub limits: Mutex<Limits>,
+    /// How often the engine had something to say.
+    pub published: Arc<AtomicU64>,
+    /// How often it had when all had been told that ran when netmon came.
+    pub first_whole: OnceLock<u64>,
 }
 
 impl Sources {
@@ -92,6 +99,7 @@ impl Sources {
         };
 
         let mut state = self.shared.lock();
+        let is_partial = !self.is_whole(&state, docker.last_sync.is_some());
         let mut collectors = vec![device];
         let mut maps = Vec::new();
         let mut programs = Vec::new();
@@ -146,6 +154,7 @@ impl Sources {
         let health = self.health(docker, attach, collectors, maps, programs);
         let mut snapshot = Snapshot {
             node: inventory.node.clone(),
+            is_partial,
             containers,
             interfaces,
             unattributed,
@@ -178,10 +187,15 @@ impl Sources {
         }
     }
 
-    /// Whether what was there at first has been looked into, and what the engine said so many times has been taken in.
+    /// Whether all that ran when netmon came has been looked into, and the engine has told whose it is.
     #[must_use]
-    pub fn has_taken_in(&self, times_informed: u64) -> bool {
-        self.shared.lock().has_taken_in(times_informed)
+    pub fn has_begun(&self, is_synced: bool) -> bool {
+        self.is_whole(&self.shared.lock(), is_synced)
+    }
+
+    fn is_whole(&self, state: &State, is_synced: bool) -> bool {
+        let told = || self.published.load(Ordering::Relaxed);
+        is_synced && state.has_taken_in(*self.first_whole.get_or_init(told))
     }
 
     /// How many interfaces wait for programs that they can still get.

@@ -11,7 +11,7 @@ mod world;
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -232,6 +232,8 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
                 series: 1_000_000,
                 container_series: 400,
             })),
+            published: Arc::default(),
+            first_whole: OnceLock::new(),
         };
         let options = ExpositionOptions::default();
 

@@ -160,7 +160,9 @@ impl Access {
         }
         *at = Instant::now();
         let now: Vec<Stamp> = stamps.iter().map(|stamp| Stamp::of(&stamp.path)).collect();
-        if now == *stamps {
+        // What was refused may have named a file that was not there: it is read until it makes sense.
+        let was_refused = !self.is_current.load(Ordering::Relaxed);
+        if now == *stamps && !was_refused {
             return;
         }
         match load(path) {
@@ -171,10 +173,11 @@ impl Access {
                 info!(file = %path.display(), "the web configuration was read again");
             }
             Err(error) => {
-                // Tried again when a file changes.
+                if now != *stamps {
+                    warn!(%error, "the web configuration has changed and makes no sense: the one before stays in force");
+                }
                 *stamps = now;
                 self.is_current.store(false, Ordering::Relaxed);
-                warn!(%error, "the web configuration has changed and makes no sense: the one before stays in force");
             }
         }
     }

@@ -91,7 +91,21 @@ impl Site {
         seat: &Arc<Seat>,
     ) -> Response<Full<Bytes>> {
         let rules = self.rules();
-        let mut response = match rules.judge(request.headers()).await {
+        // Whoever waits to be judged may have to make room: guessers would fill all there is, and wait for one another.
+        let verdict = rules.judge(request.headers()).await;
+        let mut response = seat.while_busy(self.welcome(verdict, request, pages, seat)).await;
+        response.headers_mut().extend(rules.headers());
+        response
+    }
+
+    async fn welcome<P: Pages>(
+        &self,
+        verdict: Verdict,
+        request: &Request,
+        pages: &Arc<P>,
+        seat: &Arc<Seat>,
+    ) -> Response<Full<Bytes>> {
+        match verdict {
             Verdict::Welcome => self.page(request, pages, seat).await,
             Verdict::Unknown => with(
                 plain(
@@ -106,9 +120,7 @@ impl Site {
                 header::RETRY_AFTER,
                 &RETRY_AFTER.as_secs().to_string(),
             ),
-        };
-        response.headers_mut().extend(rules.headers());
-        response
+        }
     }
 
     async fn page<P: Pages>(&self, request: &Request, pages: &Arc<P>, seat: &Arc<Seat>) -> Response<Full<Bytes>> {

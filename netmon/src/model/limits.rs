@@ -72,6 +72,8 @@ pub struct Limits {
     /// How many series there is still room for.
     left: usize,
     sums: Sums,
+    /// What comes new may have been there before netmon.
+    is_beginning: bool,
     /// When something was last over a limit.
     said: BTreeMap<&'static str, Instant>,
     /// What interfaces are summed up as.
@@ -146,6 +148,7 @@ impl Limits {
             peers: BTreeSet::new(),
             left: 0,
             sums: Sums::default(),
+            is_beginning: true,
             said: BTreeMap::new(),
             device: Arc::new(Device::new(0, OVER.to_owned(), DeviceKind::Other)),
         }
@@ -168,6 +171,7 @@ impl Limits {
             row.is_shown = member.is_none_or(|member| member.is_shown);
         }
         self.forget(now);
+        self.is_beginning = snapshot.is_partial;
         snapshot.health.limits = self.health();
         let over = snapshot.health.limits.over.into_iter().filter(|(_, over)| *over > 0);
         let is_news = |said: Option<Instant>| said.is_none_or(|at| now.saturating_duration_since(at) >= QUIET);
@@ -235,7 +239,7 @@ impl Limits {
     }
 
     fn interfaces(&mut self, snapshot: &mut Snapshot, now: Instant) {
-        self.sums.interfaces.begin();
+        self.sums.interfaces.begin(self.is_beginning);
         for mut row in take(&mut snapshot.interfaces) {
             let fate = self.fate_of_interface(&row.identity, &row.network, &row.device.name, now);
             let key = || Key {
@@ -270,7 +274,7 @@ impl Limits {
     }
 
     fn drops(&mut self, snapshot: &mut Snapshot, now: Instant) {
-        self.sums.drops.begin();
+        self.sums.drops.begin(self.is_beginning);
         for (identity, mut row) in take(&mut snapshot.drops.containers) {
             let its = || Row::Drop(Arc::clone(&row.network), Arc::clone(&row.reason));
             let fate = self.fate_of(&identity, its, 1, now);
@@ -302,7 +306,7 @@ impl Limits {
     }
 
     fn tcp(&mut self, snapshot: &mut Snapshot, now: Instant) {
-        self.sums.tcp.begin();
+        self.sums.tcp.begin(self.is_beginning);
         for mut row in take(&mut snapshot.tcp) {
             let fate = self.fate(&row.identity, now);
             let key = || Key {
@@ -346,7 +350,7 @@ impl Limits {
     }
 
     fn sockets(&mut self, snapshot: &mut Snapshot, now: Instant) {
-        self.sums.losses.begin();
+        self.sums.losses.begin(self.is_beginning);
         for (identity, losses) in take(&mut snapshot.sockets.containers) {
             let fate = self.fate(&identity, now);
             let key = || Key {
@@ -386,7 +390,7 @@ impl Limits {
         });
         snapshot.buffers.containers.extend(sums);
 
-        self.sums.queues.begin();
+        self.sums.queues.begin(self.is_beginning);
         for mut row in take(&mut snapshot.buffers.queues) {
             let fate = self.fate_of_interface(&row.identity, &row.network, &row.interface, now);
             let key = || Key {

@@ -19,6 +19,8 @@ use super::{
 pub struct Snapshot {
     /// The node, once the engine has told.
     pub node: Option<Arc<Node>>,
+    /// Not all that ran when netmon came is in it yet.
+    pub is_partial: bool,
     /// Every container, with what netmon does for it.
     pub containers: Vec<ContainerRow>,
     /// Every interface of every container, and those of containers that ended a moment ago.

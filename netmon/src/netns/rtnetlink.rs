@@ -30,7 +30,7 @@ use netlink_packet_route::{
     stats::{StatsFilterMask, StatsMessage},
     tc::TcMessage,
 };
-use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::model::{
     buffers::{Neighbours, Queue},
@@ -87,6 +87,14 @@ impl Client {
             what: "open a netlink socket",
             source,
         })?;
+        // With the kernel, which is number 0, and with nobody else: whoever administers the namespace could send answers, too
+        // (`netlink_getsockbyportid` refuses those to a socket that is connected).
+        socket
+            .connect(&SocketAddr::new(0, 0))
+            .map_err(|source| NetlinkError::Socket {
+                what: "connect a netlink socket",
+                source,
+            })?;
         Ok(Self {
             socket,
             sequence: 0,

@@ -244,6 +244,19 @@ async fn pages_come_encrypted_and_not_in_the_clear() {
 }
 
 #[tokio::test]
+async fn a_file_that_comes_after_the_one_that_names_it_is_taken_up() {
+    let site = Site::new(&users(&[("alice", "one")]), |_| {}).await;
+    site.rewrite("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n");
+    assert_eq!(site.status_for("alice", "one").await, "200");
+    assert_eq!(site.access.is_current(), Some(false));
+    let authority = Authority::new();
+    certified(&authority)(&site.folder);
+    site.access.look_now();
+    assert_eq!(fetch(&site, &authority, None).await.as_deref(), Ok("200"));
+    assert_eq!(site.access.is_current(), Some(true));
+}
+
+#[tokio::test]
 async fn a_client_without_the_right_certificate_is_turned_away() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let text = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n  client_ca_file: ca.pem\n  \

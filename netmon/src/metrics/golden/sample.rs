@@ -126,6 +126,7 @@ pub(super) fn snapshot() -> Snapshot {
         ..Network::default()
     };
     Snapshot {
+        is_partial: false,
         node: Some(Arc::new(Node {
             hostname: "node-1".to_owned(),
             node_id: "j1p9ftg5s8d1q1evs8tg3ucrd".to_owned(),

@@ -44,8 +44,9 @@ impl Limits {
         let over: Arc<str> = Arc::from(OVER);
         let nothing: Arc<str> = Arc::from("");
 
+        let is_beginning = self.is_beginning;
         let sums = &mut self.sums.clear;
-        sums.begin();
+        sums.begin(is_beginning);
         let mut must_be_encrypted = BTreeMap::new();
         for mut row in take(clear) {
             let its = || key(&row.network, &row.peer);
@@ -66,7 +67,7 @@ impl Limits {
         }));
 
         let sums = &mut self.sums.encrypted;
-        sums.begin();
+        sums.begin(is_beginning);
         for mut row in take(encrypted) {
             let its = || key(&nothing, &row.peer);
             if is_shown(row.is_stranger, &row.peer) {

@@ -55,6 +55,8 @@ pub(super) trait Counts: Copy + Default {
 #[derive(Debug)]
 pub(super) struct Remainder<V> {
     round: u64,
+    /// What is there may be older than netmon.
+    is_beginning: bool,
     // Apart from the table, which has room for half as many again and is there twice while it grows.
     parts: HashMap<Key, Box<Part<V>>>,
     sums: BTreeMap<Key, Sum<V>>,
@@ -65,7 +67,7 @@ pub(super) struct Remainder<V> {
 #[derive(Debug)]
 struct Part<V> {
     sum: Key,
-    /// What it had counted when it was first seen, and is not in the sum: of what was there at the first reading.
+    /// What it had counted when it was first seen, and is not in the sum: of what was there when netmon began.
     first: Option<Box<V>>,
     last: V,
     round: u64,
@@ -89,6 +91,7 @@ impl<V> Default for Remainder<V> {
     fn default() -> Self {
         Self {
             round: 0,
+            is_beginning: true,
             parts: HashMap::new(),
             sums: BTreeMap::new(),
             bases: HashMap::new(),
@@ -97,9 +100,10 @@ impl<V> Default for Remainder<V> {
 }
 
 impl<V: Counts> Remainder<V> {
-    /// Begins another reading.
-    pub(super) fn begin(&mut self) {
+    /// Begins another reading; whether what comes new with it may have been there before netmon.
+    pub(super) fn begin(&mut self, is_beginning: bool) {
         self.round += 1;
+        self.is_beginning = is_beginning;
     }
 
     /// A row that is shown by itself. Gives what of it is in no sum.
@@ -141,9 +145,8 @@ impl<V: Counts> Remainder<V> {
                 self.retire(&part);
             }
         }
-        // What was there at the first reading may be older than netmon: a sum that begins with it would be taken for one
-        // that was reset and has come as far since.
-        let first = (round == 1).then(|| Box::new(value));
+        // What is older than netmon would be taken for having come since: of a sum that was reset.
+        let first = self.is_beginning.then(|| Box::new(value));
         let part = Part {
             sum,
             first,

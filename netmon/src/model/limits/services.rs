@@ -12,10 +12,25 @@ impl Limits {
     /// Sums up those for which there is no room.
     pub(super) fn services(&mut self, snapshot: &mut Snapshot, now: Instant) {
         let most = self.caps.series / SHARE / OF_SERVICE;
-        self.sums.services.begin();
-        // As long as they are few it need not be remembered which.
+        self.sums.services.begin(self.is_beginning);
+        let of = |service: &str, stack: &str| {
+            Arc::new(Identity {
+                container: String::new(),
+                service: service.to_owned(),
+                stack: stack.to_owned(),
+            })
+        };
+        let its = |row: &ServiceRow| Key {
+            identity: of(&row.service, &row.stack),
+            network: Arc::clone(&row.network),
+            what: Arc::from(""),
+        };
+        // As long as they are few it need not be remembered which; what stayed in the sum stays there.
         if snapshot.services.len() <= most / 2 && self.sums.services.len() == 0 {
             self.services.clear();
+            for row in &mut snapshot.services {
+                row.totals = self.sums.services.shown(|| its(row), row.totals);
+            }
         }
         let mut here = BTreeSet::new();
         let mut rows = Vec::with_capacity(snapshot.services.len());
@@ -29,29 +44,16 @@ impl Limits {
                 }
             }
             for mut row in take(&mut snapshot.services) {
-                let is_shown = self.services.contains(&key(&row));
-                let identity = |service: &str, stack: &str| {
-                    Arc::new(Identity {
-                        container: String::new(),
-                        service: service.to_owned(),
-                        stack: stack.to_owned(),
-                    })
-                };
-                let its = || Key {
-                    identity: identity(&row.service, &row.stack),
-                    network: Arc::clone(&row.network),
-                    what: Arc::from(""),
-                };
-                if is_shown {
-                    row.totals = self.sums.services.shown(its, row.totals);
+                if self.services.contains(&key(&row)) {
+                    row.totals = self.sums.services.shown(|| its(&row), row.totals);
                     rows.push(row);
                 } else {
                     let sum = Key {
-                        identity: identity(OVER, ""),
+                        identity: of(OVER, ""),
                         network: Arc::from(""),
                         what: Arc::from(""),
                     };
-                    self.sums.services.summed(its(), sum, row.totals);
+                    self.sums.services.summed(its(&row), sum, row.totals);
                 }
             }
             snapshot.services = rows;

@@ -155,6 +155,50 @@ fn the_sum_begins_with_netmon_as_those_of_services_do() {
     assert_eq!(scrape(&mut limits, now + SCRAPE, &[("a", 1), ("b", 1007)])[OVER], 7);
 }
 
+/// Pages are served before the engine has told of everything.
+#[test]
+fn what_is_older_than_netmon_is_in_no_sum_though_it_is_named_after_the_first_page() {
+    let (mut limits, now) = (limits(1), Instant::now());
+    let mut partial = Snapshot {
+        is_partial: true,
+        ..Snapshot::default()
+    };
+    limits.apply(&mut partial, now);
+    assert_eq!(scrape(&mut limits, now + SCRAPE, &[("a", 1), ("b", 1000)])[OVER], 0);
+    let third = scrape(&mut limits, now + 2 * SCRAPE, &[("a", 1), ("b", 1007), ("c", 5)]);
+    assert_eq!(third[OVER], 7 + 5);
+}
+
+#[test]
+fn a_service_that_was_summed_up_keeps_what_is_its_own_when_there_are_few_again() {
+    let (mut limits, now) = (limits(1000), Instant::now());
+    let most = limits.caps.series / 40;
+    let mut packets = |round: u32, count: usize, packets: u64| {
+        let mut snapshot = Snapshot::default();
+        for number in 0..count {
+            snapshot.services.push(ServiceRow {
+                // The last by name, and the first to be summed up.
+                service: if number == 0 {
+                    "z".to_owned()
+                } else {
+                    format!("job{number}")
+                },
+                stack: String::new(),
+                network: Arc::from("front"),
+                totals: totals(packets),
+            });
+        }
+        limits.apply(&mut snapshot, now + SCRAPE * round);
+        let row = snapshot.services.iter().find(|row| row.service == "z");
+        row.map(|row| row.totals.receive.packets)
+    };
+    assert_eq!(packets(0, most + 1, 100), None);
+    assert_eq!(packets(1, most, 110), Some(10));
+    for (round, count) in [(2, most), (3, 2), (4, 2)] {
+        assert_eq!(packets(round, count, 130), Some(30), "{count} services");
+    }
+}
+
 #[test]
 fn five_thousand_short_lived_containers_leave_a_page_of_one_size_and_no_memory() {
     const BATCH: usize = 250;
