@@ -1,6 +1,7 @@
 //! A container that means ill, next to two that do not: whatever it calls itself, sends, or makes in its own namespace, the
 //! others' figures are the kernel's, and netmon grows by no more than a stated bound.
 
+mod answers;
 mod devices;
 mod frames;
 mod names;

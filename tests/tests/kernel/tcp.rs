@@ -294,6 +294,41 @@ fn open_connections_are_those_that_the_kernel_lists() -> anyhow::Result<()> {
     agree(&netmon)
 }
 
+/// The kernel leads what has no route any more through a device of the node's.
+#[test]
+fn connections_whose_way_is_gone_stay_the_containers() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let server = Server::start(&b.netns, b.address)?;
+    let mut streams = a.netns.within(|| {
+        let connect = |_| Ok(TcpStream::connect(server.address)?);
+        (0..5).map(connect).collect::<anyhow::Result<Vec<_>>>()
+    })?;
+    for stream in &mut streams {
+        stream.write_all(&[0x5a; 200])?;
+        stream.read_exact(&mut [0; 200])?;
+    }
+    let agree = || {
+        until("connections by state to be those that the kernel lists", || {
+            let shown = connections(&netmon.page()?, "a");
+            let listed = listed(&a.netns)?;
+            ensure!(shown == listed, "netmon shows {shown:?}, the kernel lists {listed:?}");
+            Ok(shown)
+        })
+    };
+    ensure!(agree()?.get("established") == Some(&5), "they are not open");
+    a.netns.run(&format!("ip link set {DEVICE} down"))?;
+    // The kernel lets go of the route when nobody can be reading it any more.
+    thread::sleep(Duration::from_millis(500));
+    // They are closed, and cannot say so.
+    drop(streams);
+    ensure!(!agree()?.contains_key("established"), "they are open");
+    a.netns.run(&format!("ip link set {DEVICE} up"))?;
+    agree().map(drop)
+}
+
 #[test]
 fn round_trip_times_are_those_of_the_kernel() -> anyhow::Result<()> {
     const CONNECTIONS: usize = 100;
