@@ -95,10 +95,26 @@ impl Client {
                 what: "connect a netlink socket",
                 source,
             })?;
+        // It had its number a moment before it was connected: what came then is nobody's answer.
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+        loop {
+            buffer.clear();
+            match socket.recv(&mut buffer, libc::MSG_DONTWAIT) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(NetlinkError::Socket {
+                        what: "empty a netlink socket",
+                        source,
+                    });
+                }
+            }
+        }
         Ok(Self {
             socket,
             sequence: 0,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
+            buffer,
         })
     }
 
