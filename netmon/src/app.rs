@@ -294,7 +294,7 @@ impl Pages for Page {
         if !self.engine.synced() {
             return Err("the engine has not told yet what runs on this node".to_owned());
         }
-        if !self.sources.has_begun(true) {
+        if !self.sources.has_begun() {
             return Err("what runs on this node is being looked at".to_owned());
         }
         match self.sources.waiting() {

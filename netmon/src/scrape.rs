@@ -99,7 +99,7 @@ impl Sources {
         };
 
         let mut state = self.shared.lock();
-        let is_partial = !self.is_whole(&state, docker.last_sync.is_some());
+        let is_partial = docker.last_sync.is_none() || !self.is_whole(&state);
         let mut collectors = vec![device];
         let mut maps = Vec::new();
         let mut programs = Vec::new();
@@ -187,15 +187,16 @@ impl Sources {
         }
     }
 
-    /// Whether all that ran when netmon came has been looked into, and the engine has told whose it is.
+    /// Whether all that ran when netmon came has been looked into, and the engine has told whose it is. Not to be asked before
+    /// the engine has told of everything once.
     #[must_use]
-    pub fn has_begun(&self, is_synced: bool) -> bool {
-        self.is_whole(&self.shared.lock(), is_synced)
+    pub fn has_begun(&self) -> bool {
+        self.is_whole(&self.shared.lock())
     }
 
-    fn is_whole(&self, state: &State, is_synced: bool) -> bool {
+    fn is_whole(&self, state: &State) -> bool {
         let told = || self.published.load(Ordering::Relaxed);
-        is_synced && state.has_taken_in(*self.first_whole.get_or_init(told))
+        state.has_taken_in(*self.first_whole.get_or_init(told))
     }
 
     /// How many interfaces wait for programs that they can still get.

@@ -371,6 +371,7 @@ impl Device {
 // bytes without a gap), with its size, and it lives until the function is done, for it is borrowed.
 #[expect(unsafe_code, reason = "rustix has no addresses of devices")]
 unsafe impl SocketAddrArg for Device {
+    // SAFETY: it asks nothing of its caller; the trait declares it so.
     unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
         const LENGTH: SocketAddrLen = 20;
         const { assert!(size_of::<Device>() == 20) };

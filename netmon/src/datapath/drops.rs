@@ -157,6 +157,7 @@ impl DropsMap {
             },
         )
         .map_err(failed)?;
+        drops.merge();
         drops.lost = self.lost()?;
         Shares::settle(&mut self.attached, drops.strangers)?;
         Ok(drops)

@@ -48,16 +48,10 @@ impl SoftnetLedger {
     pub fn observe(&mut self, backlogs: Backlogs) -> Softnet {
         for (processor, counts) in backlogs {
             let before = self.last.insert(processor, counts).unwrap_or_default();
-            let [processed, dropped, times_squeezed] =
-                std::array::from_fn(|at| u64::from(counts[at].wrapping_sub(before[at])));
-            let Softnet {
-                processed: all_processed,
-                dropped: all_dropped,
-                times_squeezed: all_squeezed,
-            } = &mut self.sum;
-            *all_processed += processed;
-            *all_dropped += dropped;
-            *all_squeezed += times_squeezed;
+            let since = |at: usize| u64::from(counts[at].wrapping_sub(before[at]));
+            self.sum.processed += since(0);
+            self.sum.dropped += since(1);
+            self.sum.times_squeezed += since(2);
         }
         self.sum
     }

@@ -95,13 +95,22 @@ impl Client {
                 what: "connect a netlink socket",
                 source,
             })?;
-        // It had its number a moment before it was connected: what came then is nobody's answer.
-        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+        let mut client = Self {
+            socket,
+            sequence: 0,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+        };
+        client.throw_away()?;
+        Ok(client)
+    }
+
+    /// Throws away what has come: the socket had its number a moment before it was connected, and nothing was asked yet.
+    fn throw_away(&mut self) -> Result<(), NetlinkError> {
         loop {
-            buffer.clear();
-            match socket.recv(&mut buffer, libc::MSG_DONTWAIT) {
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer, libc::MSG_DONTWAIT) {
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     return Err(NetlinkError::Socket {
@@ -111,11 +120,6 @@ impl Client {
                 }
             }
         }
-        Ok(Self {
-            socket,
-            sequence: 0,
-            buffer,
-        })
     }
 
     /// The namespace's identity.

@@ -8,7 +8,7 @@ use std::{
 
 use super::state::State;
 use crate::model::{
-    drops::{Drop, Drops},
+    drops::{Drop, Drops, Key},
     interface::{InterfaceId, NetnsId},
     place::{Cause, Place, Site},
     snapshot::{DropRow, DropRows, UnattributedRow},
@@ -18,9 +18,6 @@ use crate::model::{
 /// map: packets that were on their way are dropped late.
 const REST: Duration = Duration::from_secs(30);
 
-/// Which count: of a device, for a reason, and whether it has no place that would tell if it is a loss.
-type Count = (InterfaceId, u32, bool);
-
 /// What was counted and is no longer in the kernel's map: in namespaces that are none of ours, and on devices that are gone
 /// from a namespace that stays. Every container leaves one such device behind at its network's end of the cable, and the
 /// map has no room for all there ever were.
@@ -29,7 +26,7 @@ pub struct Retired {
     sums: Sums,
     /// What was shown as nobody's of counts that the kernel keeps. It stays nobody's whoever turns out to own the rest, and
     /// when the kernel has forgotten the count.
-    nobodys: BTreeMap<Count, (Cause, u64)>,
+    nobodys: BTreeMap<Key, (Cause, u64)>,
     /// Devices that are gone: how many packets were counted for them, and since when it is so many.
     resting: BTreeMap<InterfaceId, (u64, Instant)>,
 }
@@ -49,14 +46,17 @@ pub fn rows(
     now: Instant,
     name: impl Fn(u32) -> String,
 ) -> DropRows {
-    let counts = counts(drops);
-    retired.see(&counts, state, now);
+    retired.keep_forgotten(drops);
     let mut sums = retired.sums.clone();
     for (reason, packets) in &drops.lost {
         *sums.of_nobody.entry((*reason, Cause::MapFull)).or_default() += packets;
     }
-    for (count, packets) in counts {
-        sums.charge(count, packets, site(count, state, now), &retired.nobodys);
+    for drop in &drops.counted {
+        let site = site(drop, state, now);
+        if let Some(Site::Nowhere(cause)) = site {
+            retired.nobodys.insert(drop.key(), (cause, drop.packets));
+        }
+        sums.charge(drop, site, &retired.nobodys);
     }
 
     let mut known: HashMap<u32, Arc<str>> = HashMap::new();
@@ -92,34 +92,28 @@ pub fn rows(
     rows
 }
 
-/// The kernel counts by the function, too, that a packet was dropped in.
-fn counts(drops: &Drops) -> BTreeMap<Count, u64> {
-    let mut counts = BTreeMap::new();
-    for drop in &drops.counted {
-        let Drop {
-            interface,
-            reason,
-            unplaced,
-            packets,
-        } = *drop;
-        *counts.entry((interface, reason, unplaced)).or_default() += packets;
-    }
-    counts
-}
-
 /// Where dropped packets belong; nothing as long as that is not decided.
-fn site((interface, _, unplaced): Count, state: &mut State, now: Instant) -> Option<Site> {
-    let site = state.site(interface, now)?;
-    Some(if unplaced { Site::Nowhere(Cause::NoPlace) } else { site })
+fn site(drop: &Drop, state: &mut State, now: Instant) -> Option<Site> {
+    let site = state.site(drop.interface, now)?;
+    Some(if drop.unplaced {
+        Site::Nowhere(Cause::NoPlace)
+    } else {
+        site
+    })
 }
 
 impl Sums {
     /// Adds a count to whom it belongs to, but for what was shown as nobody's.
-    fn charge(&mut self, count: Count, packets: u64, site: Option<Site>, nobodys: &BTreeMap<Count, (Cause, u64)>) {
-        let (interface, reason, _) = count;
+    fn charge(&mut self, drop: &Drop, site: Option<Site>, nobodys: &BTreeMap<Key, (Cause, u64)>) {
+        let Drop {
+            interface,
+            reason,
+            packets,
+            ..
+        } = *drop;
         let shown = match &site {
             Some(Site::Nowhere(cause)) => Some((*cause, packets)),
-            Some(Site::In { .. }) | None => nobodys.get(&count).copied(),
+            Some(Site::In { .. }) | None => nobodys.get(&drop.key()).copied(),
         };
         if let Some((cause, shown)) = shown {
             *self.of_nobody.entry((reason, cause)).or_default() += shown;
@@ -135,26 +129,24 @@ impl Sums {
 }
 
 impl Retired {
-    /// Takes in what is nobody's now, and keeps what was of counts that the kernel has forgotten since.
-    fn see(&mut self, counts: &BTreeMap<Count, u64>, state: &mut State, now: Instant) {
-        let is_forgotten = |count: &Count, shown: &mut (Cause, u64)| counts.get(count).is_none_or(|now| *now < shown.1);
+    /// Keeps what was shown as nobody's of counts that the kernel has forgotten since.
+    fn keep_forgotten(&mut self, drops: &Drops) {
+        if self.nobodys.is_empty() {
+            return;
+        }
+        let counts: BTreeMap<Key, u64> = drops.counted.iter().map(|drop| (drop.key(), drop.packets)).collect();
+        let is_forgotten = |key: &Key, shown: &mut (Cause, u64)| counts.get(key).is_none_or(|now| *now < shown.1);
         for ((_, reason, _), (cause, packets)) in self.nobodys.extract_if(.., is_forgotten) {
             *self.sums.of_nobody.entry((reason, cause)).or_default() += packets;
-        }
-        for (count, packets) in counts {
-            if let Some(Site::Nowhere(cause)) = site(*count, state, now) {
-                self.nobodys.insert(*count, (cause, *packets));
-            }
         }
     }
 
     /// Takes over what was counted for devices that are gone from the node's namespace, or from a network's, so that the
     /// kernel can forget it. Gives those devices.
     pub fn take_devices(&mut self, drops: &Drops, state: &mut State, now: Instant) -> BTreeSet<InterfaceId> {
-        let counts = counts(drops);
         let mut packets: BTreeMap<InterfaceId, u64> = drops.harmless.iter().map(|id| (*id, 0)).collect();
-        for ((id, ..), count) in &counts {
-            *packets.entry(*id).or_default() += count;
+        for drop in &drops.counted {
+            *packets.entry(drop.interface).or_default() += drop.packets;
         }
         packets.retain(|id, _| state.is_lost(*id));
         self.resting.retain(|id, _| packets.contains_key(id));
@@ -169,19 +161,24 @@ impl Retired {
             }
         }
         // What is not decided by now is decided soon.
-        for count in counts.keys() {
-            if gone.contains(&count.0) && site(*count, state, now).is_none() {
-                gone.remove(&count.0);
+        for drop in &drops.counted {
+            if gone.contains(&drop.interface) && site(drop, state, now).is_none() {
+                gone.remove(&drop.interface);
             }
         }
-        for (count, packets) in counts.into_iter().filter(|(count, _)| gone.contains(&count.0)) {
-            let site = site(count, state, now);
-            self.sums.charge(count, packets, site, &self.nobodys);
-            self.nobodys.remove(&count);
+        for drop in drops.counted.iter().filter(|drop| gone.contains(&drop.interface)) {
+            let site = site(drop, state, now);
+            self.retire(drop, site);
         }
         state.forget_sites(&gone);
         self.let_go(state);
         gone
+    }
+
+    /// Takes a count over that the kernel is about to forget.
+    fn retire(&mut self, drop: &Drop, site: Option<Site>) {
+        self.sums.charge(drop, site, &self.nobodys);
+        self.nobodys.remove(&drop.key());
     }
 
     /// Lets go of what was counted in a namespace that is gone, or on a network of the node's that is.
@@ -200,12 +197,11 @@ impl Retired {
     /// namespaces.
     pub fn take_over(&mut self, drops: &Drops, state: &mut State, now: Instant) -> Vec<NetnsId> {
         let mut namespaces = Vec::new();
-        for (count, packets) in counts(drops) {
-            if let Some(Site::Nowhere(Cause::ForeignNamespace)) = state.site(count.0, now) {
-                let site = site(count, state, now);
-                self.sums.charge(count, packets, site, &self.nobodys);
-                self.nobodys.remove(&count);
-                namespaces.push(count.0.netns);
+        for drop in &drops.counted {
+            if let Some(Site::Nowhere(Cause::ForeignNamespace)) = state.site(drop.interface, now) {
+                let site = site(drop, state, now);
+                self.retire(drop, site);
+                namespaces.push(drop.interface.netns);
             }
         }
         namespaces.sort_unstable();

@@ -153,6 +153,13 @@ impl Nodes {
         )
     }
 
+    /// An overlay network's own namespace on a node.
+    pub(crate) fn overlay_netns(&self, number: u8, network: &str) -> anyhow::Result<Netns> {
+        let node = self.node(number);
+        let id = node.docker(&format!("network inspect -f {{{{.Id}}}} {network}"))?;
+        node.namespace(&format!("1-{}", &id[..10]))
+    }
+
     /// What netmon shows of what passes between two nodes.
     pub(crate) fn tunnel(&self, from: u8, to: u8, network: &str) -> anyhow::Result<Figures> {
         tunnel(&self.netmon(from).page()?, self.node(to), network)

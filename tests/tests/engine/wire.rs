@@ -151,12 +151,17 @@ fn firewall(nodes: &Nodes, [one, two]: [&Member; 2]) -> anyhow::Result<()> {
             now.receive_packets == still.receive_packets && more >= sent + 2 * ATTEMPTS,
             "nothing comes, and {sent} pings went: {still:?}, then {now:?}"
         );
-        // An engine that is busy may take the other for dead meanwhile. Then nobody sends there, and the series end.
-        if let Ok(there) = nodes.tunnel(2, 1, NETWORK) {
-            ensure!(
+        match nodes.tunnel(2, 1, NETWORK) {
+            Ok(there) => ensure!(
                 there.receive_packets == far.receive_packets,
                 "nothing arrives: {far:?}, then {there:?}"
-            );
+            ),
+            // An engine that is busy may take the other for dead meanwhile. Then nobody sends there, and the series end.
+            Err(error) => {
+                let known = nodes.overlay_netns(2, NETWORK)?.run("bridge fdb show dev vxlan0")?;
+                let node = nodes.node(1).address();
+                ensure!(!known.contains(&node), "{error:#}, and {node} is sent to: {known}");
+            }
         }
         Ok(())
     })?;

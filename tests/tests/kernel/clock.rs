@@ -6,10 +6,7 @@ use anyhow::{Context as _, ensure};
 use netmon_tests::traffic;
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 
-use crate::{
-    lifetimes::exactly_or_a_goodbye_more,
-    world::{Cable, World, agree, ready},
-};
+use crate::world::{Cable, World, agree, ready};
 
 #[test]
 fn a_clock_that_jumps_changes_no_count_no_name_and_no_linger() -> anyhow::Result<()> {
@@ -34,7 +31,7 @@ fn a_clock_that_jumps_changes_no_count_no_name_and_no_linger() -> anyhow::Result
         // Its end is heard of, and it lingers for as long as it should.
         let last = world.end(b)?;
         let shown = netmon.page()?.interface("b", "net")?;
-        exactly_or_a_goodbye_more(shown, last)?;
+        ensure!(shown == last, "{shown:?} lingers, not {last:?}");
         netmon.page_until("what is gone to end", |page| {
             let left = page.all("netmon_container_network_receive_packets_total", &[("container", "b")]);
             ensure!(left.is_empty(), "{} series are left", left.len());

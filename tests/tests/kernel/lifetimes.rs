@@ -134,7 +134,10 @@ fn a_container_whose_namespace_is_torn_away_is_counted_to_its_last_packet() -> a
     // Nobody can ask the device any more, and the kernel says nothing of it: only the programs know.
     drop(a);
     let shown = netmon.page()?.interface("a", "net")?;
-    exactly_or_a_goodbye_more(shown, last)?;
+    ensure!(
+        shown == last,
+        "netmon shows {shown:?}, the kernel's last figures are {last:?}"
+    );
     world.engine.end_container("a");
     ended(&netmon)?;
     let shown = netmon.page()?.interface("a", "net")?;
@@ -375,7 +378,7 @@ fn filters(member: &Member) -> anyhow::Result<usize> {
 }
 
 /// A device that is taken down says goodbye to its multicast groups; nothing else may be added.
-pub(crate) fn exactly_or_a_goodbye_more(shown: Figures, last: Figures) -> anyhow::Result<()> {
+fn exactly_or_a_goodbye_more(shown: Figures, last: Figures) -> anyhow::Result<()> {
     const GOODBYES: u64 = 4;
     let more = shown
         .transmit_packets

@@ -13,7 +13,7 @@ use crate::world::{Cable, Member, World, ready};
 
 const PORT: u16 = 5310;
 /// For so long it is waited for a name, before what was counted is nobody's; and a bit longer.
-const PATIENCE: Duration = Duration::from_secs(31);
+const HELD_BACK: Duration = Duration::from_secs(31);
 
 #[test]
 fn a_container_that_is_named_late_has_all_its_connections_and_what_it_loses_from_then_on() -> anyhow::Result<()> {
@@ -35,7 +35,7 @@ fn a_container_that_is_named_late_has_all_its_connections_and_what_it_loses_from
     drop_some(20)?;
     // Seen now, and nobody's when it is looked again.
     netmon.page()?;
-    thread::sleep(PATIENCE);
+    thread::sleep(HELD_BACK);
     let nobodys = netmon.page_until("what was lost to be nobody's", |page| {
         let nobodys = unnamed(page)?;
         ensure!(nobodys >= 20, "{nobodys} are");

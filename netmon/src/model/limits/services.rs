@@ -31,10 +31,9 @@ impl Limits {
             for row in &mut snapshot.services {
                 row.totals = self.sums.services.shown(|| its(row), row.totals);
             }
-        }
-        let mut here = BTreeSet::new();
-        let mut rows = Vec::with_capacity(snapshot.services.len());
-        if snapshot.services.len() > most / 2 || self.sums.services.len() > 0 {
+        } else {
+            let mut here = BTreeSet::new();
+            let mut rows = Vec::with_capacity(snapshot.services.len());
             let key = |row: &ServiceRow| (row.service.clone(), row.stack.clone(), Arc::clone(&row.network));
             here.extend(snapshot.services.iter().map(key));
             self.services.retain(|known| here.contains(known));

@@ -328,7 +328,7 @@ mod tests {
         /// Whatever bytes come, decoding ends and does not panic.
         #[test]
         fn no_bytes_can_upset_the_decoder(bytes in prop::collection::vec(any::<u8>(), 0..512), kind in 14_u16..100) {
-            let mut framed = Vec::from(u32::try_from(bytes.len() + 16).unwrap().to_ne_bytes());
+            let mut framed = Vec::from(u32::try_from(bytes.len() + 16).expect("it is short").to_ne_bytes());
             framed.extend(kind.to_ne_bytes());
             framed.extend([0; 10]);
             framed.extend(&bytes);
