@@ -111,7 +111,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         Some(_) | None => None,
     };
     let overlay = SharedOverlay::new(overlay);
-    let shared = Shared::new(State::new(scope(collectors), config.linger));
+    let shared = Shared::new(State::new(scope(collectors), config.linger).with_times(config.times));
     let nudge = Nudge::new()?;
     let control = Control::start(
         shared.clone(),
@@ -192,6 +192,7 @@ fn watch_engine(
         host: config.docker_host.clone(),
         linger: config.linger,
         members: config.collectors().members,
+        sync: config.times.sync,
     };
     docker::spawn(options, move |inventory| {
         published.fetch_add(1, Ordering::Relaxed);

@@ -10,7 +10,11 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-use crate::{model::collector::Collectors, netns::discover, version};
+use crate::{
+    model::{collector::Collectors, times::Times},
+    netns::discover,
+    version,
+};
 
 /// Container network telemetry for Docker Swarm, counted in the kernel.
 ///
@@ -279,6 +283,16 @@ pub struct Config {
     )]
     pub attach: Attach,
 
+    /// Other waiting times than the usual ones, for tests: NAME=TIME,...
+    #[arg(
+        long = "debug.times",
+        value_name = "NAME=TIME",
+        hide = true,
+        default_value = "",
+        value_parser = times
+    )]
+    pub times: Times,
+
     /// What to log.
     #[arg(
         long = "log.level",
@@ -379,6 +393,21 @@ pub(crate) fn path(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reads `NAME=TIME,...`: what is not named stays as it is.
+fn times(text: &str) -> Result<Times, String> {
+    let mut times = Times::default();
+    for setting in text.split(',').filter(|setting| !setting.is_empty()) {
+        let (name, value) = setting
+            .split_once('=')
+            .ok_or_else(|| format!("{setting:?} is no NAME=TIME"))?;
+        let time = times
+            .get_mut(name)
+            .ok_or_else(|| format!("no waiting time is called {name:?}"))?;
+        *time = duration(value)?;
+    }
+    Ok(times)
+}
+
 /// Reads a duration as Prometheus writes them: a number and a unit, or several, the largest first.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [
@@ -418,7 +447,7 @@ mod tests {
     use clap::{CommandFactory as _, Parser as _};
 
     use super::{Attach, Config, duration};
-    use crate::model::collector::Collectors;
+    use crate::model::{collector::Collectors, times::Times};
 
     fn config(arguments: &[&str]) -> Config {
         Config::try_parse_from([&["netmon"], arguments].concat()).expect("a configuration")
@@ -455,6 +484,21 @@ mod tests {
         assert_eq!(config.linger, Duration::from_mins(1));
         assert_eq!(config.attach, Attach::Auto);
         assert_eq!(config.collectors(), Collectors::default());
+        assert_eq!(config.times, Times::default());
+    }
+
+    #[test]
+    fn waiting_times_are_set_by_name_and_the_others_stay() {
+        let times = config(&["--debug.times=attach-age=50ms,sync=2s"]).times;
+        let wanted = Times {
+            attach_age: Duration::from_millis(50),
+            sync: Duration::from_secs(2),
+            ..Times::default()
+        };
+        assert_eq!(times, wanted);
+        for wrong in ["sync", "sync=soon", "tea=4m"] {
+            assert!(super::times(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

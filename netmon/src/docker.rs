@@ -42,6 +42,8 @@ pub struct Options {
     pub linger: Duration,
     /// Whether to ask who is on the overlay networks of this node, on any node.
     pub members: bool,
+    /// How long after a full sync the next one begins.
+    pub sync: Duration,
 }
 
 /// The engine cannot be watched, now or ever. An engine that is merely down is no error: it is waited for.

@@ -17,3 +17,4 @@ pub mod place;
 pub mod protocols;
 pub mod snapshot;
 pub mod tcp;
+pub mod times;

@@ -28,9 +28,6 @@ use super::{
 };
 use crate::model::{inventory::Inventory, snapshot::DockerHealth};
 
-/// How long after a full sync the next one begins. Events tell of everything sooner; this is for what they missed.
-const SYNC_EVERY: Duration = Duration::from_mins(1);
-
 /// The pause before the first attempt to connect anew, and the longest: each is twice the one before. An engine
 /// restarts within seconds, and an attempt costs next to nothing.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -57,7 +54,12 @@ pub struct Watch {
 ///
 /// Outside a tokio runtime.
 pub fn spawn(options: Options, publish: impl Fn(Arc<Inventory>) + Send + Sync + 'static) -> Result<Watch, DockerError> {
-    let Options { host, linger, members } = options;
+    let Options {
+        host,
+        linger,
+        members,
+        sync,
+    } = options;
     let environment = std::env::var("DOCKER_HOST").ok();
     let host = Host::choose(host.as_deref(), environment.as_deref())?;
     let health = Arc::new(Health::new());
@@ -65,6 +67,7 @@ pub fn spawn(options: Options, publish: impl Fn(Arc<Inventory>) + Send + Sync + 
     let watcher = Watcher {
         host,
         roster: Roster::new(linger, members),
+        sync,
         health: Arc::clone(&health),
         publish,
         stopped,
@@ -102,6 +105,8 @@ impl Watch {
 struct Watcher<P> {
     host: Host,
     roster: Roster,
+    /// How long after a full sync the next one begins.
+    sync: Duration,
     health: Arc<Health>,
     publish: P,
     /// Resolves when the watch is stopped or dropped.
@@ -169,7 +174,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
             if self.roster.synced() {
                 self.health
                     .synced(Duration::from_nanos(wall_clock().unsigned_abs()).as_secs_f64());
-                next_sync = Some(Instant::now() + SYNC_EVERY);
+                next_sync = Some(Instant::now() + self.sync);
             }
             while let Some(question) = self.roster.survey_question(Instant::now().into_std()) {
                 let (client, health) = (client.clone(), Arc::clone(&self.health));

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
-    model::{interface::NetnsId, inventory::Inventory},
+    model::{interface::NetnsId, inventory::Inventory, times::Times},
     netns::{
         buffers, connections,
         discover::{self, Listing, NetnsFile, Role},
@@ -37,14 +37,10 @@ use crate::{
     process,
 };
 
-/// How often everything is looked at whether or not anything was heard: what was missed is found then.
-const ROUND: Duration = Duration::from_mins(1);
-/// The same, while the kernel tells nothing of other namespaces.
+/// How often everything is looked at while the kernel tells nothing of other namespaces.
 const DEAF_ROUND: Duration = Duration::from_secs(2);
 /// When the next round comes if something could not be looked at for want of descriptors or the like.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often it is made sure that programs which overlook packets are still on their devices.
-const CHECK: Duration = Duration::from_secs(10);
 /// How often memory that is free is given back: what a page or a thousand containers took would stay netmon's for good.
 const THRIFT: Duration = Duration::from_mins(1);
 /// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds. No longer than
@@ -58,9 +54,6 @@ const MOST_SIGNALS: usize = 8192;
 /// After a look into a namespace, how many times as long as it took until the next one: whoever changes something in his
 /// namespace all the time, or has thousands of devices there, gets a tenth of this thread's time. Others never notice.
 const LOOK_REST: u32 = 9;
-/// No programs for a container that is not this old: many that are short-lived never need them, and whoever started it
-/// may be starting the next one.
-const AGE: Duration = Duration::from_secs(1);
 /// How often an older namespace's sockets are counted again because some changed their state meanwhile.
 const COUNT_ATTEMPTS: u32 = 5;
 
@@ -108,6 +101,7 @@ impl Control {
         overlay: SharedOverlay,
         nudge: Nudge,
     ) -> io::Result<Self> {
+        let times = *shared.lock().times();
         let (signals, inbox) = sync_channel(MOST_SIGNALS);
         let work = Loop {
             shared,
@@ -115,7 +109,7 @@ impl Control {
             home,
             datapath,
             tracepoints,
-            underlay: Underlay::new(overlay),
+            underlay: Underlay::new(overlay, times.round),
             nudge,
             dirty: BTreeSet::new(),
             rested: BTreeMap::new(),
@@ -123,9 +117,10 @@ impl Control {
             last_change: Instant::now(),
             waiting_since: None,
             rest_until: Instant::now(),
-            round: ROUND,
+            round: times.round,
             next_round: Instant::now(),
-            next_check: Instant::now() + CHECK,
+            next_check: Instant::now() + times.program_check,
+            times,
             next_thrift: Instant::now() + THRIFT,
             directory_unreadable: false,
             is_in_want: false,
@@ -162,6 +157,7 @@ struct Loop {
     tracepoints: SharedTracepoints,
     underlay: Underlay,
     nudge: Nudge,
+    times: Times,
     /// Namespaces to look at again.
     dirty: BTreeSet<NetnsId>,
     /// When they may be looked at again, those that were looked at a moment ago.
@@ -195,7 +191,7 @@ impl Loop {
                 self.dirty.extend(self.shared.lock().namespaces().keys());
             }
             if now >= self.next_check {
-                self.next_check = now + CHECK;
+                self.next_check = now + self.times.program_check;
                 self.make_sure();
             }
             if now >= self.next_thrift {
@@ -257,9 +253,9 @@ impl Loop {
         let now = Instant::now();
         let state = self.shared.lock();
         let attach = state
-            .candidate(now, AGE)
+            .candidate(now, self.times.attach_age)
             .map(|_| self.attach_at())
-            .or_else(|| state.next_try(now, AGE));
+            .or_else(|| state.next_try(now, self.times.attach_age));
         [
             Some(self.next_round),
             Some(self.next_check),

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::state::State;
@@ -13,10 +13,6 @@ use crate::model::{
     place::{Cause, Place, Site},
     snapshot::{DropRow, DropRows, UnattributedRow},
 };
-
-/// For how long nothing may have come to the counts of a device that is gone before they are taken out of the kernel's
-/// map: packets that were on their way are dropped late.
-const REST: Duration = Duration::from_secs(30);
 
 /// What was counted and is no longer in the kernel's map: in namespaces that are none of ours, and on devices that are gone
 /// from a namespace that stays. Every container leaves one such device behind at its network's end of the cable, and the
@@ -156,7 +152,7 @@ impl Retired {
             if rest.0 != packets {
                 *rest = (packets, now);
             }
-            if now.saturating_duration_since(rest.1) >= REST {
+            if now.saturating_duration_since(rest.1) >= state.times().device_rest {
                 gone.insert(id);
             }
         }
@@ -219,7 +215,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{REST, Retired, rows};
+    use super::{Retired, rows};
     use crate::{
         model::{
             drops::{Drop, Drops},
@@ -230,6 +226,7 @@ mod tests {
         observe::state::{Scope, State},
     };
 
+    const REST: Duration = Duration::from_secs(30);
     const NODE: NetnsId = NetnsId(1);
     const OVERLAY: NetnsId = NetnsId(2);
     /// More than a device of the node's is remembered when it is gone.

@@ -36,6 +36,7 @@ use crate::{
         inventory::{ContainerId, Inventory},
         ledger::Ledger,
         snapshot::{AttachFailure, AttachHealth, Histogram},
+        times::Times,
     },
     netns::{
         discover::{Listing, NetnsFile, Role},
@@ -74,6 +75,7 @@ pub struct Scope {
 pub struct State {
     scope: Scope,
     linger: Duration,
+    times: Times,
     inventory: Arc<Inventory>,
     namespaces: BTreeMap<NetnsId, Namespace>,
     interfaces: BTreeMap<InterfaceId, Interface>,
@@ -108,6 +110,7 @@ impl State {
         Self {
             scope,
             linger,
+            times: Times::default(),
             inventory: Arc::default(),
             namespaces: BTreeMap::new(),
             interfaces: BTreeMap::new(),
@@ -122,13 +125,29 @@ impl State {
             sites: Sites::default(),
             services: Services::default(),
             outers: Outers::default(),
-            peer_names: PeerNames::default(),
+            peer_names: PeerNames::new(Times::default().name_patience),
             underlay: BTreeSet::new(),
             attach: AttachHealth {
                 delay: Histogram::new(&DELAY_BOUNDS),
                 failures: AttachFailure::ALL.map(|reason| (reason, 0)).into(),
             },
         }
+    }
+
+    /// The same book, with these waiting times.
+    #[must_use]
+    pub fn with_times(self, times: Times) -> Self {
+        Self {
+            times,
+            peer_names: PeerNames::new(times.name_patience),
+            ..self
+        }
+    }
+
+    /// How long it is waited before something is decided.
+    #[must_use]
+    pub const fn times(&self) -> &Times {
+        &self.times
     }
 
     /// How long series of what is gone stay.

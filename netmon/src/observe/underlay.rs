@@ -25,8 +25,6 @@ use crate::{
     },
 };
 
-/// How often routes are looked up again though no tunnel is new: they may have changed.
-const ROUND: Duration = Duration::from_mins(1);
 /// How many devices get programs. A node has one way to the others, or two.
 const MAX_DEVICES: usize = 16;
 
@@ -34,6 +32,8 @@ const MAX_DEVICES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Underlay {
     overlay: SharedOverlay,
+    /// How often routes are looked up again though no tunnel is new: they may have changed.
+    round: Duration,
     /// What the devices were chosen by, and when.
     chosen: Option<(Ends, Instant)>,
     /// It was said what keeps the programs from a device.
@@ -60,9 +60,10 @@ enum TendError {
 }
 
 impl Underlay {
-    pub(super) const fn new(overlay: SharedOverlay) -> Self {
+    pub(super) const fn new(overlay: SharedOverlay, round: Duration) -> Self {
         Self {
             overlay,
+            round,
             chosen: None,
             complained: false,
         }
@@ -78,7 +79,7 @@ impl Underlay {
         let (Some(port), Some(node)) = (ends.port, node) else {
             return;
         };
-        let is_fresh = |(known, at): &(Ends, Instant)| *known == ends && *at + ROUND > now;
+        let is_fresh = |(known, at): &(Ends, Instant)| *known == ends && *at + self.round > now;
         if self.chosen.as_ref().is_some_and(is_fresh) {
             return;
         }

@@ -14,7 +14,7 @@ use std::{
 
 use tracing::{debug, info, warn};
 
-use super::{AGE, Loop, RETRY};
+use super::{Loop, RETRY};
 use crate::{
     datapath::{
         Datapath,
@@ -32,9 +32,7 @@ use crate::{
     },
 };
 
-/// No programs are attached while devices changed this recently: somebody is starting or stopping a container.
-const QUIET: Duration = Duration::from_millis(400);
-/// But things are never quiet on some nodes: after this long it is done anyway.
+/// Things are never quiet on some nodes: after this long it is done anyway.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How much of the time others have the networking lock while interfaces are attached: as many times what an attachment
 /// took, when things are quiet, and when they are not.
@@ -47,7 +45,7 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 impl Loop {
     /// When the next interface may get its programs.
     pub(super) fn attach_at(&self) -> Instant {
-        let quiet = self.last_change + QUIET;
+        let quiet = self.last_change + self.times.attach_quiet;
         let at = self.waiting_since.map_or(quiet, |since| quiet.min(since + PATIENCE));
         at.max(self.rest_until)
     }
@@ -55,7 +53,7 @@ impl Loop {
     /// Attaches programs to one interface, if one waits and the time is right.
     pub(super) fn attach_next(&mut self) {
         let now = Instant::now();
-        let candidate = self.shared.lock().candidate(now, AGE);
+        let candidate = self.shared.lock().candidate(now, self.times.attach_age);
         let (Some(candidate), true) = (candidate, self.datapath.is_some()) else {
             self.waiting_since = None;
             return;
@@ -80,7 +78,7 @@ impl Loop {
             }
         });
         let end = Instant::now();
-        let quiet = self.last_change + QUIET <= now;
+        let quiet = self.last_change + self.times.attach_quiet <= now;
         self.rest_until = end + (end - now) * if quiet { REST.0 } else { REST.1 };
         if let Err(error) = attached {
             warn!(%error, "cannot attach programs; it is tried again");

@@ -14,12 +14,11 @@ use std::{
 
 use crate::model::peers::{Peer, PeerSource, Peers};
 
-/// How long a node waits for its name. A manager without a quorum takes half a minute to answer nothing.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
 /// The book of names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PeerNames {
+    /// How long a node waits for its name.
+    patience: Duration,
     entries: BTreeMap<IpAddr, Entry>,
 }
 
@@ -38,6 +37,15 @@ struct Name {
 }
 
 impl PeerNames {
+    /// An empty book. A node waits for its name for `patience`.
+    #[must_use]
+    pub const fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            entries: BTreeMap::new(),
+        }
+    }
+
     /// What the node is called; nothing while that is not decided.
     pub fn name(&mut self, address: IpAddr, peers: &Peers, now: Instant) -> Option<Arc<str>> {
         let hostname = peers.nodes.get(&address).and_then(Peer::name);
@@ -50,7 +58,7 @@ impl PeerNames {
             is_used: true,
         });
         entry.is_used = true;
-        let is_late = || peers.source == PeerSource::Worker || entry.first_seen + PATIENCE <= now;
+        let is_late = || peers.source == PeerSource::Worker || entry.first_seen + self.patience <= now;
         let decided = match (&entry.name, hostname) {
             // It was renamed, or it is another node by now.
             (Some(Name { is_hostname: true, .. }) | None, Some(text)) => Some((text, true)),
@@ -78,11 +86,16 @@ impl PeerNames {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::IpAddr, sync::Arc, time::Instant};
+    use std::{
+        net::IpAddr,
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
-    use super::{PATIENCE, PeerNames};
+    use super::PeerNames;
     use crate::model::peers::{Peer, PeerSource, Peers};
 
+    const PATIENCE: Duration = Duration::from_secs(30);
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 94, 0, 12));
     const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 94, 0, 13));
 
@@ -108,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_node_waits_for_its_name_but_not_for_ever() {
-        let (mut names, now) = (PeerNames::default(), Instant::now());
+        let (mut names, now) = (PeerNames::new(PATIENCE), Instant::now());
         let unknown = peers(PeerSource::Unknown, &[]);
         assert_eq!(name(&mut names, ONE, &unknown, now), "");
         assert_eq!(name(&mut names, TWO, &unknown, now), "");
@@ -121,14 +134,14 @@ mod tests {
 
     #[test]
     fn on_a_worker_nodes_are_their_addresses_at_once() {
-        let (mut names, now) = (PeerNames::default(), Instant::now());
+        let (mut names, now) = (PeerNames::new(PATIENCE), Instant::now());
         let worker = peers(PeerSource::Worker, &[]);
         assert_eq!(name(&mut names, ONE, &worker, now), "10.94.0.12");
     }
 
     #[test]
     fn a_name_stays_through_promotion_and_demotion() {
-        let (mut names, now) = (PeerNames::default(), Instant::now());
+        let (mut names, now) = (PeerNames::new(PATIENCE), Instant::now());
         let worker = peers(PeerSource::Worker, &[]);
         let manager = peers(PeerSource::Manager, &[(ONE, "n2"), (TWO, "n3")]);
         assert_eq!(name(&mut names, ONE, &worker, now), "10.94.0.12");
@@ -144,7 +157,7 @@ mod tests {
 
     #[test]
     fn another_node_on_the_same_address_has_its_own_name() {
-        let (mut names, now) = (PeerNames::default(), Instant::now());
+        let (mut names, now) = (PeerNames::new(PATIENCE), Instant::now());
         for hostname in ["n2", "n7"] {
             let manager = peers(PeerSource::Manager, &[(ONE, hostname)]);
             assert_eq!(name(&mut names, ONE, &manager, now), hostname);
@@ -153,7 +166,7 @@ mod tests {
 
     #[test]
     fn no_two_nodes_have_one_name() {
-        let (mut names, now) = (PeerNames::default(), Instant::now());
+        let (mut names, now) = (PeerNames::new(PATIENCE), Instant::now());
         let manager = peers(PeerSource::Manager, &[(ONE, "n2"), (TWO, "n2")]);
         assert_eq!(name(&mut names, ONE, &manager, now), "n2");
         assert_eq!(name(&mut names, TWO, &manager, now), "");

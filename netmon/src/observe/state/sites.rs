@@ -22,10 +22,6 @@ use crate::{
     network,
 };
 
-/// How long the namespace, and its device, may take to become known. Longer than an engine under load takes to describe
-/// a container.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// How long a namespace that is none of ours is remembered after it was last asked for: longer than between two scrapes.
 const ASKED_AGAIN: Duration = Duration::from_mins(10);
 
@@ -88,7 +84,7 @@ impl State {
             Some(Answer::Open(since)) => since,
             None => now,
         };
-        let late = now.saturating_duration_since(since) >= PATIENCE;
+        let late = now.saturating_duration_since(since) >= self.times.name_patience;
         let site = self.decide(id, late);
         let answer = site.clone().map_or(Answer::Open(since), Answer::Decided);
         self.sites.known.insert(id, Known { asked: now, answer });
