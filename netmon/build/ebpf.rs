@@ -82,7 +82,7 @@ impl Toolchain {
         };
         let compiler = toolchain::find_compiler(endian)
             .map_err(|tried| missing("no Rust compiler here has a core for BPF", &tried))?;
-        let linker = toolchain::find_linker(tools).map_err(|tried| {
+        let linker = toolchain::find_linker(tools, compiler.llvm_major()).map_err(|tried| {
             let major = compiler.llvm_major();
             missing(
                 &format!("there is no bpf-linker, built with LLVM {major}, to go with {compiler}"),

@@ -70,7 +70,7 @@ fn objects(workspace: &Path, out_dir: &Path) -> Result<Vec<(String, Vec<u8>)>, E
         _ => Endian::Little,
     };
     let toolchain = Toolchain::find(
-        &workspace.join("target/tools"),
+        &toolchain::tools_folder(workspace),
         endian,
         &variable("CARGO_CFG_TARGET_ARCH")?,
     )?;
@@ -97,6 +97,7 @@ fn watch(workspace: &Path) {
         toolchain::RUSTC_VARIABLE,
         toolchain::TOOLCHAIN_VARIABLE,
         toolchain::LINKER_VARIABLE,
+        toolchain::TOOLS_VARIABLE,
         REVISION_VARIABLE,
     ] {
         println!("cargo::rerun-if-env-changed={name}");

@@ -15,6 +15,8 @@ pub(crate) const RUSTC_VARIABLE: &str = "NETMON_EBPF_RUSTC";
 pub(crate) const TOOLCHAIN_VARIABLE: &str = "NETMON_EBPF_TOOLCHAIN";
 /// Environment: the `bpf-linker` to use.
 pub(crate) const LINKER_VARIABLE: &str = "NETMON_BPF_LINKER";
+/// Environment: the folder that tools are fetched and compiled into, once for all clones.
+pub(crate) const TOOLS_VARIABLE: &str = "NETMON_TOOLS";
 /// The `bpf-linker` that is known to work; newer ones usually do.
 pub(crate) const LINKER_VERSION: &str = "0.13.0";
 
@@ -109,8 +111,21 @@ pub(crate) fn find_compiler(endian: Endian) -> Result<Compiler, Vec<String>> {
     })
 }
 
-/// Finds `bpf-linker`: what the environment names, the workspace's own in `tools`, the one in `PATH`.
-pub(crate) fn find_linker(tools: &Path) -> Result<PathBuf, String> {
+/// The folder that tools are fetched and compiled into: what the environment names, or `netmon/tools` in the user's cache.
+/// It outlives the clone, so that a fresh one compiles no linker and fetches no engine.
+///
+/// Where there is no home there is no cache, and they are in the workspace.
+pub(crate) fn tools_folder(workspace: &Path) -> PathBuf {
+    let set = |name: &str| env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    set(TOOLS_VARIABLE).unwrap_or_else(|| {
+        set("XDG_CACHE_HOME")
+            .or_else(|| Some(set("HOME")?.join(".cache")))
+            .map_or_else(|| workspace.join("target/tools"), |cache| cache.join("netmon/tools"))
+    })
+}
+
+/// Finds `bpf-linker`, built with that LLVM: what the environment names, the project's own in `tools`, the one in `PATH`.
+pub(crate) fn find_linker(tools: &Path, llvm_major: &str) -> Result<PathBuf, String> {
     if let Some(named) = env::var_os(LINKER_VARIABLE).map(PathBuf::from) {
         return if named.is_file() {
             Ok(named)
@@ -118,16 +133,16 @@ pub(crate) fn find_linker(tools: &Path) -> Result<PathBuf, String> {
             Err(format!("{LINKER_VARIABLE} names {}, which is no file", named.display()))
         };
     }
-    let own = linker_in(tools);
+    let own = linker_root(tools, llvm_major).join("bin/bpf-linker");
     if own.is_file() {
         return Ok(own);
     }
     in_path("bpf-linker").ok_or_else(|| format!("neither {} nor a bpf-linker in PATH exists", own.display()))
 }
 
-/// Where `cargo install --root <tools>` puts the linker.
-pub(crate) fn linker_in(tools: &Path) -> PathBuf {
-    tools.join("bin/bpf-linker")
+/// The folder that the linker is installed into: another version, or another LLVM, is another folder.
+pub(crate) fn linker_root(tools: &Path, llvm_major: &str) -> PathBuf {
+    tools.join(format!("bpf-linker-{LINKER_VERSION}-llvm-{llvm_major}"))
 }
 
 /// What to do on a machine without the toolchain: one remedy a line.

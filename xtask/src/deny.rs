@@ -2,27 +2,23 @@
 //!
 //! What does it all is cargo-deny, which takes minutes to compile; [`light`] is the part of it that lint can afford.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, bail};
 use spdx::{Expression, ParseMode};
 
-use crate::{needs::Purpose, packages, setup, sh};
+use crate::{
+    needs::{CARGO_DENY, Purpose},
+    packages, setup, sh,
+};
 
-/// The version that is compiled.
-pub(crate) const VERSION: &str = "0.20.2";
 /// Where libraries come from, as cargo writes it.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
-
-/// Where cargo-deny is compiled to.
-pub(crate) fn program() -> PathBuf {
-    sh::tools().join("bin/cargo-deny")
-}
 
 /// Asks cargo-deny; with the network, about known faults, too.
 pub(crate) fn run(advisories: bool) -> anyhow::Result<()> {
     setup::run(Purpose::Deny)?;
-    let mut command = std::process::Command::new(program());
+    let mut command = std::process::Command::new(CARGO_DENY.program());
     command.current_dir(sh::workspace()).arg("--locked");
     if !advisories {
         command.arg("--offline");

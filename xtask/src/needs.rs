@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use crate::{
-    deny,
     kernel_programs::{endian, toolchain},
     sh,
 };
@@ -19,6 +18,8 @@ pub(crate) enum Purpose {
     Build,
     /// Check the code.
     Lint,
+    /// Run the tests that need no privileges.
+    Quick,
     /// Run the demo.
     Demo,
     /// Run the tests.
@@ -42,6 +43,7 @@ impl Purpose {
         match self {
             Self::Build => "build",
             Self::Lint => "lint",
+            Self::Quick => "quick",
             Self::Demo => "demo",
             Self::Test => "test",
             Self::Vm => "vm",
@@ -57,6 +59,7 @@ impl Purpose {
     pub(crate) fn includes(self, other: Self) -> bool {
         match other {
             Self::Build => true,
+            Self::Quick => matches!(self, Self::Quick | Self::Test | Self::Vm),
             Self::Demo => matches!(self, Self::Demo | Self::Test | Self::Vm | Self::Preview | Self::Bench),
             Self::Test => matches!(self, Self::Test | Self::Vm | Self::Bench),
             Self::Lint | Self::Vm | Self::Preview | Self::Bench | Self::Dist | Self::Deny | Self::Fuzz => self == other,
@@ -73,11 +76,42 @@ pub(crate) enum Remedy {
     Unpacked(&'static str),
     /// The linker of kernel programs, compiled here.
     Linker,
-    /// cargo-deny, compiled here.
-    Deny,
+    /// A program of a crate, compiled here.
+    Crate(&'static Crate),
     /// A newer Docker engine than Debian 12 has, unpacked into a folder of ours.
     NewEngine,
 }
+
+/// A program that cargo compiles into the folder of tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Crate {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+}
+
+impl Crate {
+    /// Where it is installed: another version is another folder.
+    pub(crate) fn root(&self) -> PathBuf {
+        sh::tools().join(format!("{}-{}", self.name, self.version))
+    }
+
+    /// The program.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.root().join("bin").join(self.name)
+    }
+}
+
+/// Judges the libraries.
+pub(crate) const CARGO_DENY: Crate = Crate {
+    name: "cargo-deny",
+    version: "0.20.2",
+};
+
+/// Runs the tests.
+pub(crate) const NEXTEST: Crate = Crate {
+    name: "cargo-nextest",
+    version: "0.9.143",
+};
 
 /// One thing that has to be there.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +151,12 @@ pub(crate) const NEEDS: &[Need] = &[
         purpose: Purpose::Lint,
         find: clippy,
         remedy: Remedy::Packages(&["rust-web-clippy"]),
+    },
+    Need {
+        what: "cargo-nextest (runs the tests)",
+        purpose: Purpose::Quick,
+        find: || nextest().map(|path| path.display().to_string()),
+        remedy: Remedy::Crate(&NEXTEST),
     },
     Need {
         what: "a C++ compiler (libFuzzer)",
@@ -240,8 +280,8 @@ pub(crate) const NEEDS: &[Need] = &[
     Need {
         what: "cargo-deny",
         purpose: Purpose::Deny,
-        find: || file(&deny::program()),
-        remedy: Remedy::Deny,
+        find: || file(&CARGO_DENY.program()),
+        remedy: Remedy::Crate(&CARGO_DENY),
     },
     Need {
         what: "Prometheus (of what the dashboards show)",
@@ -284,6 +324,14 @@ pub(crate) const NEEDS: &[Need] = &[
 /// Debian's clippy.
 pub(crate) const CLIPPY_DRIVER: &str = "/usr/bin/clippy-driver";
 
+/// cargo-nextest: the one in `PATH`, or ours.
+pub(crate) fn nextest() -> Result<PathBuf, String> {
+    let own = NEXTEST.program();
+    toolchain::in_path(NEXTEST.name)
+        .or_else(|| own.is_file().then(|| own.clone()))
+        .ok_or_else(|| format!("neither {} nor one in PATH exists", own.display()))
+}
+
 /// Where Prometheus is unpacked.
 pub(crate) fn prometheus() -> PathBuf {
     sh::tools().join("prometheus")
@@ -318,7 +366,8 @@ fn clippy() -> Result<String, String> {
 }
 
 fn linker() -> Result<String, String> {
-    toolchain::find_linker(&sh::tools()).map(|path| path.display().to_string())
+    let compiler = toolchain::find_compiler(endian()).map_err(|_| "no compiler to link for".to_owned())?;
+    toolchain::find_linker(&sh::tools(), compiler.llvm_major()).map(|path| path.display().to_string())
 }
 
 /// A program in `PATH`, or where Debian keeps those for root, which a person's `PATH` may lack.

@@ -1,13 +1,17 @@
 //! `cargo xtask setup`: installs what is missing, and nothing else. Debian and Ubuntu; elsewhere it says what is needed.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, bail};
 
 use crate::{
-    deny,
     kernel_programs::{endian, toolchain},
-    needs::{NEEDS, Need, Purpose, Remedy, new_engine},
+    needs::{Crate, NEEDS, Need, Purpose, Remedy, new_engine},
     sh,
 };
 
@@ -23,10 +27,15 @@ pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    let tools = sh::tools();
     sh::say(format!(
-        "To {} netmon, these are missing and will be installed:",
-        purpose.as_str()
+        "For `{}` these are missing and will be installed; what is no package of the system's goes to {}:",
+        purpose.as_str(),
+        tools.display()
     ));
+    // Clones share the folder, and may be set up at the same time. Who waited finds what the other installed.
+    let _lock = lock(&tools)?;
+    let missing: Vec<&Need> = missing.into_iter().filter(|need| (need.find)().is_err()).collect();
     for need in &missing {
         sh::say(format!("  {:<42} {}", need.what, describe(need.remedy)));
     }
@@ -41,7 +50,7 @@ pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
         .iter()
         .filter_map(|need| match need.remedy {
             Remedy::Packages(names) => Some(names),
-            Remedy::Unpacked(_) | Remedy::Linker | Remedy::NewEngine | Remedy::Deny => None,
+            Remedy::Unpacked(_) | Remedy::Linker | Remedy::NewEngine | Remedy::Crate(_) => None,
         })
         .flatten()
         .copied()
@@ -54,15 +63,17 @@ pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
     for need in &missing {
         match need.remedy {
             Remedy::Packages(_) => {}
-            Remedy::Unpacked(package) => unpack(package, &sh::tools().join(package))?,
+            Remedy::Unpacked(package) => whole(&tools.join(package), |folder| unpack(package, folder))?,
             Remedy::Linker => linker()?,
-            Remedy::Deny => cargo_deny()?,
-            Remedy::NewEngine => sh::run(
-                "unpack a newer Docker engine, without installing it",
-                Command::new(sh::workspace().join("tests/lab/get-engine"))
-                    .arg("sid")
-                    .arg(new_engine()),
-            )?,
+            Remedy::Crate(it) => compile(it)?,
+            Remedy::NewEngine => whole(&new_engine(), |folder| {
+                sh::run(
+                    "unpack a newer Docker engine, without installing it",
+                    Command::new(sh::workspace().join("tests/lab/get-engine"))
+                        .arg("sid")
+                        .arg(folder),
+                )
+            })?,
         }
     }
     for need in missing {
@@ -73,14 +84,36 @@ pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits until nobody else installs into the folder of tools, and keeps others from it until the file is closed.
+fn lock(tools: &Path) -> anyhow::Result<File> {
+    let name = tools.display();
+    fs::create_dir_all(tools).with_context(|| format!("{name} cannot be made"))?;
+    let file = File::create(tools.join("lock")).with_context(|| format!("{name} cannot be written to"))?;
+    file.lock().with_context(|| format!("{name} cannot be locked"))?;
+    Ok(file)
+}
+
+/// Fills a folder, which is there once it is whole: what is cut short is begun anew the next time.
+pub(crate) fn whole(folder: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let part = PathBuf::from(format!("{}.part", folder.display()));
+    for old in [&part, folder] {
+        if old.exists() {
+            fs::remove_dir_all(old).with_context(|| format!("{} cannot be removed", old.display()))?;
+        }
+    }
+    fs::create_dir_all(&part).with_context(|| format!("{} cannot be made", part.display()))?;
+    fill(&part)?;
+    fs::rename(&part, folder).with_context(|| format!("{} cannot be put in place", folder.display()))
+}
+
 /// What a remedy does, in a few words.
 pub(crate) fn describe(remedy: Remedy) -> String {
     match remedy {
         Remedy::Packages(names) => format!("apt-get install {}", names.join(" ")),
-        Remedy::Unpacked(name) => format!("Debian's {name}, unpacked into target/tools"),
-        Remedy::Linker => "compiled into target/tools (some minutes), after Debian's LLVM".to_owned(),
-        Remedy::Deny => "compiled into target/tools (some minutes)".to_owned(),
-        Remedy::NewEngine => "Debian sid's docker.io, unpacked into target/tools".to_owned(),
+        Remedy::Unpacked(name) => format!("Debian's {name}, unpacked, not installed"),
+        Remedy::Linker => "compiled (a minute), after Debian's LLVM".to_owned(),
+        Remedy::Crate(_) => "compiled (some minutes)".to_owned(),
+        Remedy::NewEngine => "Debian sid's docker.io, unpacked, not installed".to_owned(),
     }
 }
 
@@ -88,7 +121,7 @@ pub(crate) fn describe(remedy: Remedy) -> String {
 fn needs_lists(missing: &[&Need]) -> bool {
     missing.iter().any(|need| match need.remedy {
         Remedy::Packages(_) | Remedy::Unpacked(_) | Remedy::Linker => true,
-        Remedy::NewEngine | Remedy::Deny => false,
+        Remedy::NewEngine | Remedy::Crate(_) => false,
     })
 }
 
@@ -167,7 +200,7 @@ fn linker() -> anyhow::Result<()> {
     ];
     install(&llvm.iter().map(String::as_str).collect::<Vec<_>>())?;
     sh::run(
-        "compile bpf-linker (some minutes, once)",
+        "compile bpf-linker (a minute, once)",
         sh::cargo([
             "install",
             "bpf-linker",
@@ -177,7 +210,7 @@ fn linker() -> anyhow::Result<()> {
         ])
         .args(["--no-default-features", "--features", &format!("llvm-{major}")])
         .arg("--root")
-        .arg(sh::tools())
+        .arg(toolchain::linker_root(&sh::tools(), major))
         // Its build script asks the first llvm-config in PATH otherwise, which may be another LLVM's.
         .env("LLVM_PREFIX", format!("/usr/lib/llvm-{major}"))
         // In the workspace it would take over our profile and lints.
@@ -185,13 +218,14 @@ fn linker() -> anyhow::Result<()> {
     )
 }
 
-/// Compiles what judges the libraries.
-fn cargo_deny() -> anyhow::Result<()> {
+/// Compiles a program of the registry's.
+fn compile(it: &Crate) -> anyhow::Result<()> {
     sh::run(
-        "compile cargo-deny (some minutes, once)",
-        sh::cargo(["install", "cargo-deny", "--version", deny::VERSION, "--locked"])
+        &format!("compile {} (some minutes, once)", it.name),
+        sh::cargo(["install", it.name, "--version", it.version, "--locked"])
             .arg("--root")
-            .arg(sh::tools())
+            .arg(it.root())
+            // In the workspace it would take over our profile and lints.
             .current_dir("/"),
     )
 }

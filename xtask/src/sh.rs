@@ -13,6 +13,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
+use crate::kernel_programs::toolchain::tools_folder;
+
 /// The workspace's directory.
 pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -21,9 +23,9 @@ pub(crate) fn workspace() -> PathBuf {
         .to_path_buf()
 }
 
-/// Where tools that only this project uses are installed.
+/// The folder of tools that only this project uses. All clones share it.
 pub(crate) fn tools() -> PathBuf {
-    workspace().join("target/tools")
+    tools_folder(&workspace())
 }
 
 /// The cargo that runs this chore.
