@@ -40,6 +40,31 @@ impl Figures {
         })
     }
 
+    /// Reads a device's line in `/proc/net/dev`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn of_table(table: &str, device: &str) -> anyhow::Result<Self> {
+        let line = table.lines().find_map(|line| {
+            let (name, numbers) = line.rsplit_once(':')?;
+            (name.trim_start() == device).then_some(numbers)
+        });
+        let line = line.with_context(|| format!("there is no device {device}"))?;
+        let numbers: Vec<u64> = line
+            .split_whitespace()
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("{device}: {line}"))?;
+        // Eight of what was received, then eight of what was sent, each beginning with bytes and packets.
+        let at = |index: usize| numbers.get(index).copied().with_context(|| format!("{device}: {line}"));
+        Ok(Self {
+            receive_packets: at(1)?,
+            receive_bytes: at(0)?,
+            transmit_packets: at(9)?,
+            transmit_bytes: at(8)?,
+        })
+    }
+
     /// Whether none of these is below those, and none above the others.
     #[must_use]
     pub fn between(self, low: Self, high: Self) -> bool {

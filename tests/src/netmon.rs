@@ -1,12 +1,14 @@
 //! A netmon to look at: the binary, started with a test's flags, ended with the test.
 
 use std::{
+    collections::BTreeSet,
     env,
     fs::{self, File},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -19,6 +21,9 @@ use crate::{
     patience::{slowness, until, within},
     processor, sh,
 };
+
+/// Numbers the logs of one process.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// How long the answer to a request may take.
 fn patience() -> Duration {
@@ -106,7 +111,8 @@ impl Netmon {
     /// # Errors
     /// It does not run.
     pub fn spawn_in(netns: Option<PathBuf>, mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {
-        let log = env::temp_dir().join(format!("netmon-test-{}-{}.log", std::process::id(), address.port()));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let log = env::temp_dir().join(format!("netmon-test-{}-{number}.log", std::process::id()));
         let file = File::create(&log).with_context(|| format!("{}", log.display()))?;
         let child = command
             .arg(format!("--web.listen-address={address}"))
@@ -180,6 +186,18 @@ impl Netmon {
         get_in(self.netns.as_deref(), self.address, request)
     }
 
+    /// Connects to it, from its own namespace, and asks for nothing.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn connect(&self) -> anyhow::Result<TcpStream> {
+        let connect = || Ok(TcpStream::connect(self.address)?);
+        match &self.netns {
+            Some(path) => netns::within(path, connect),
+            None => connect(),
+        }
+    }
+
     /// The page of metrics.
     ///
     /// # Errors
@@ -245,6 +263,24 @@ impl Netmon {
         processor::time(&fs::read_to_string(format!("/proc/{}/stat", self.pid))?)
     }
 
+    /// Its packet programs, which are told from those of any other netmon even after it has ended.
+    ///
+    /// # Errors
+    /// It is not there, or has loaded none.
+    pub fn programs(&self) -> anyhow::Result<Programs> {
+        // It is pinned in a file system that is mounted nowhere, of which netmon has a descriptor.
+        for entry in fs::read_dir(format!("/proc/{}/fd", self.pid))? {
+            let pin = entry?.path().join("TRAFFIC");
+            if pin.exists() {
+                let mut bpftool = sh::command("bpftool -j map show pinned");
+                let shown: serde_json::Value = serde_json::from_str(&sh::output(bpftool.arg(&pin))?)?;
+                let map = shown["id"].as_u64().with_context(|| format!("no number: {shown}"))?;
+                return Ok(Programs { map });
+            }
+        }
+        bail!("process {} has no map of packets", self.pid)
+    }
+
     /// What it has logged for everybody, line by line: the tests' own details left out.
     #[must_use]
     pub fn said(&self) -> Vec<String> {
@@ -280,6 +316,34 @@ impl Drop for Netmon {
             }
         }
         drop(fs::remove_file(&self.log));
+    }
+}
+
+/// The packet programs of one netmon: those that count into its map.
+#[derive(Debug)]
+pub struct Programs {
+    /// The kernel's number of the map.
+    map: u64,
+}
+
+impl Programs {
+    /// The kernel's numbers of those that are loaded, whoever holds them.
+    ///
+    /// # Errors
+    /// `bpftool` fails.
+    pub fn loaded(&self) -> anyhow::Result<BTreeSet<u64>> {
+        let shown: serde_json::Value = serde_json::from_str(&sh::run("bpftool -j prog show")?)?;
+        let programs = shown.as_array().context("bpftool shows no list")?;
+        let is_own = |it: &&serde_json::Value| {
+            let mut maps = it["map_ids"].as_array().into_iter().flatten();
+            it["name"].as_str().is_some_and(|name| name.starts_with("traffic_"))
+                && maps.any(|map| map.as_u64() == Some(self.map))
+        };
+        Ok(programs
+            .iter()
+            .filter(is_own)
+            .filter_map(|it| it["id"].as_u64())
+            .collect())
     }
 }
 

@@ -17,6 +17,12 @@ use crate::{
 
 /// The port that receivers listen on.
 const PORT: u16 = 5201;
+/// How many bytes are a stream of some length: thousands of packets. An emulated machine takes as long for a part of them.
+#[must_use]
+pub fn stream() -> usize {
+    20_000_000 / slowness() as usize
+}
+
 /// How long either end may wait for the other.
 fn patience() -> Duration {
     // On a way that loses a fifth of the packets a connection may wait for half a minute.

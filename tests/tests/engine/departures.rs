@@ -13,7 +13,7 @@ use netmon_tests::{
 
 use crate::{
     ground::CONTAINER,
-    nodes::{Nodes, ends, tunnel},
+    nodes::{Nodes, TASKS, ends, tunnel},
 };
 
 const NETWORK: &str = "wide";
@@ -58,10 +58,9 @@ fn a_node_without_power_is_no_longer_shown_as_a_peer_and_is_again_when_it_is_bac
 
     nodes.node(3).boot()?;
     nodes.watch_again(3)?;
-    // Not before it is in the Swarm again.
-    within(3 * PATIENCE, "the container to start", || {
-        nodes.node(3).docker("start a3")
-    })?;
+    // Not before it is in the Swarm again: the engine asks its manager for an address, gives up after 20 s, and is told to
+    // start the container again. Three times were too few beside other engines.
+    within(TASKS, "the container to start", || nodes.node(3).docker("start a3"))?;
     let three = nodes.member(3, "a3", NETWORK)?;
     traffic::reach(&one.netns, three.address)?;
     traffic::ping(&one.netns, three.address, 20)?;

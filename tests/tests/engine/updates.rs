@@ -176,10 +176,11 @@ fn updated(nodes: &Nodes) -> anyhow::Result<()> {
     sums.never_fell()
 }
 
-/// Waits until nothing is shown of these tasks.
+/// Waits until nothing is shown of these tasks. An engine that is asked who is on a network as soon as a task has ended may
+/// still name it; it is asked again a minute later.
 fn have_ended(nodes: &Nodes, gone: &[(u8, String)]) -> anyhow::Result<()> {
     for (number, name) in gone {
-        ends(nodes.netmon(*number), 2, "netmon_", &[("container", name)])?;
+        ends(nodes.netmon(*number), 5, "netmon_", &[("container", name)])?;
     }
     Ok(())
 }

@@ -6,34 +6,36 @@ use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, thread, ti
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
     figures::Figures,
-    netmon::{Netmon, binary, free_port},
+    netmon::{Programs, binary},
     page::Page,
-    patience::{until, within},
+    patience::until,
     sh, traffic,
 };
 
 use crate::world::{Cable, DEVICE, Member, World, agree, modes, quiet, ready};
 
-/// As long as two of netmon's looks after its programs take.
-const CHECKED: Duration = Duration::from_secs(30);
+/// How often netmon looks after its programs here.
+const CHECK: &str = "program-check=1s";
 
 #[test]
 fn programs_that_somebody_takes_off_are_attached_anew_and_no_packet_is_missed() -> anyhow::Result<()> {
     for mode in modes()? {
         let mut world = World::new()?;
+        world.times = format!("{},{CHECK}", world.times);
         let (a, b) = world.pair(Cable::Bridge)?;
         let netmon = world.netmon(&[&format!("--bpf.attach={mode}")])?;
         ready(&netmon, 2)?;
         traffic::tcp(&a.netns, &b.netns, b.address, 1_000_000)?;
         agree(&netmon, &a, "net")?;
         let before = segments(&netmon.page()?)?;
-        let old = take_off(mode, [&a, &b])?;
+        let programs = netmon.programs()?;
+        let old = take_off(mode, &programs, [&a, &b])?;
         ensure!(old.len() == 4, "{mode}: {} programs were on", old.len());
         traffic::ping(&a.netns, b.address, 20)?;
         agree(&netmon, &a, "net")?;
-        within(CHECKED, "programs to be on again", || {
+        until("programs to be on again", || {
             netmon.page()?;
-            let new = programs()?.difference(&old).count();
+            let new = programs.loaded()?.difference(&old).count();
             ensure!(new == 4, "{new} are");
             Ok(())
         })
@@ -78,7 +80,7 @@ fn namespaces_that_are_out_of_sight_for_a_while_go_on_exactly_when_they_are_back
         .args(["--mount", "--propagation=slave"])
         .arg(binary()?)
         .args(flags);
-    let netmon = Netmon::spawn(command, free_port()?)?;
+    let netmon = world.spawn(&command)?;
     netmon.wait_ready()?;
     // Not there at netmon's start: what they count is the service's from their first packet.
     let (a, b) = world.pair(Cable::Bridge)?;
@@ -175,7 +177,7 @@ fn a_log_that_cannot_be_written_stops_nothing() -> anyhow::Result<()> {
         .args(["-c", "exec \"$0\" \"$@\" > /dev/full 2>&1"])
         .arg(binary()?)
         .args(world.flags(&[]));
-    let netmon = Netmon::spawn(command, free_port()?)?;
+    let netmon = world.spawn(&command)?;
     ready(&netmon, 2)?;
     traffic::ping(&a.netns, b.address, 20)?;
     agree(&netmon, &a, "net")?;
@@ -200,7 +202,7 @@ fn out_of_memory_it_is_killed_alone_and_the_next_goes_on_counting() -> anyhow::R
             .arg(group.path.join("cgroup.procs"))
             .arg(binary()?)
             .args(world.flags(&[]));
-        Netmon::spawn(command, free_port()?)
+        world.spawn(&command)
     };
     let netmon = start(STACK_LIMIT_BYTES)?;
     ready(&netmon, 2)?;
@@ -281,21 +283,9 @@ fn segments(page: &Page) -> anyhow::Result<u64> {
     )
 }
 
-/// The kernel's numbers of netmon's programs.
-fn programs() -> anyhow::Result<BTreeSet<u64>> {
-    let shown: serde_json::Value = serde_json::from_str(&sh::run("bpftool -j prog show")?)?;
-    let ours = |it: &&serde_json::Value| it["name"].as_str().is_some_and(|it| it.starts_with("traffic_"));
-    let programs = shown.as_array().context("bpftool shows no list")?;
-    Ok(programs
-        .iter()
-        .filter(ours)
-        .filter_map(|it| it["id"].as_u64())
-        .collect())
-}
-
 /// Takes netmon's programs off, as somebody who administers the containers' networks could. Gives those that were on.
-fn take_off(mode: &str, members: [&Member; 2]) -> anyhow::Result<BTreeSet<u64>> {
-    let programs = programs()?;
+fn take_off(mode: &str, programs: &Programs, members: [&Member; 2]) -> anyhow::Result<BTreeSet<u64>> {
+    let programs = programs.loaded()?;
     if mode != "tcx" {
         for member in members {
             member.netns.run(&format!("tc qdisc del dev {DEVICE} clsact"))?;

@@ -42,12 +42,12 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         name: "TCP",
-        send: |a, b| traffic::tcp(&a.netns, &b.netns, b.address, 20_000_000),
+        send: |a, b| traffic::tcp(&a.netns, &b.netns, b.address, traffic::stream()),
         packets: None,
     },
     Kind {
         name: "TCP over IPv6",
-        send: |a, b| traffic::tcp(&a.netns, &b.netns, b.ipv6_address, 20_000_000),
+        send: |a, b| traffic::tcp(&a.netns, &b.netns, b.ipv6_address, traffic::stream()),
         packets: None,
     },
 ];
@@ -179,7 +179,7 @@ fn segments(kind: &Kind, netmon: &Netmon, from: &Member, to: &Member) -> anyhow:
         let shown = counted(&page, member)? - counted(&before.0, member)?;
         ensure!(
             shown == segments,
-            "{}: {} sent {segments} segments by nstat, {shown} by netmon",
+            "{}: {} sent {segments} segments by the kernel's count, {shown} by netmon",
             kind.name,
             member.name
         );

@@ -12,11 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use netmon_tests::{
-    netmon::{Netmon, binary},
-    patience::until,
-    prometheus, sh, traffic,
-};
+use netmon_tests::{netmon::binary, patience::until, prometheus, sh, traffic};
 
 use crate::world::{Cable, DEVICE, World, agree, ready};
 
@@ -65,7 +61,10 @@ fn an_engine_address_that_makes_no_sense_is_named() -> anyhow::Result<()> {
 
 #[test]
 fn without_an_engine_it_serves_and_says_so() -> anyhow::Result<()> {
-    let netmon = Netmon::start(&["--docker.host=unix:///run/no-such.sock".to_owned()])?;
+    let world = World::new()?;
+    let mut command = Command::new(binary()?);
+    command.arg("--docker.host=unix:///run/no-such.sock");
+    let netmon = world.spawn(&command)?;
     let page = netmon.page()?;
     ensure!(page.count("netmon_docker_up", &[])? == 0, "the engine is up");
     let ready = netmon.get("/-/ready")?;

@@ -42,7 +42,7 @@ struct Scene {
 
 impl Scene {
     fn new(flags: &[&str]) -> anyhow::Result<Self> {
-        let mut world = World::new()?;
+        let mut world = World::new()?.with_real_times();
         let (a, b) = world.pair(Cable::Bridge)?;
         let hostile = neighbour(&world, "hostile", 66)?;
         let netmon = world.netmon(flags)?;

@@ -2,14 +2,13 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
     process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::ensure;
 use netmon_tests::{
-    netmon::{Netmon, binary, free_port},
+    netmon::{Netmon, binary},
     page::Page,
     patience::{slowness, until},
     prometheus::{self, Prometheus},
@@ -69,13 +68,14 @@ fn a_page_is_in_the_format_that_the_client_asks_for() -> anyhow::Result<()> {
 
 #[test]
 fn flags_have_twins_in_the_environment() -> anyhow::Result<()> {
+    let world = World::new()?;
     let mut command = Command::new(binary()?);
     command
         .env("NETMON_WEB_TELEMETRY_PATH", "/figures")
         .env("NETMON_WEB_DISABLE_EXPORTER_METRICS", "true")
         .env("NETMON_DOCKER_HOST", "unix:///run/no-such.sock")
         .env("NETMON_BPF_ATTACH", "off");
-    let netmon = Netmon::spawn(command, free_port()?)?;
+    let netmon = world.spawn(&command)?;
     let answer = netmon.get("/figures")?;
     ensure!(answer.status == 200, "{answer:?}");
     ensure!(
@@ -102,9 +102,9 @@ fn idle_and_slow_clients_by_the_thousand_keep_no_scrape_waiting() -> anyhow::Res
     let mut idle = Vec::new();
     let mut slow = Vec::new();
     for number in 0..IDLE {
-        idle.push(TcpStream::connect(netmon.address)?);
+        idle.push(netmon.connect()?);
         if number % (IDLE / SLOW) == 0 {
-            let mut stream = TcpStream::connect(netmon.address)?;
+            let mut stream = netmon.connect()?;
             stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")?;
             slow.push(stream);
         }
@@ -158,7 +158,7 @@ fn clients_that_take_no_page_give_their_places_back() -> anyhow::Result<()> {
     let netmon = world.netmon(&["--web.max-requests=2"])?;
     let mut lazy = Vec::new();
     for _ in 0..10 {
-        let mut stream = TcpStream::connect(netmon.address)?;
+        let mut stream = netmon.connect()?;
         // More answers than the kernel's buffers hold.
         stream.write_all("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200).as_bytes())?;
         lazy.push(stream);
@@ -266,7 +266,7 @@ fn in_time(netmon: &Netmon) -> anyhow::Result<()> {
 
 /// The status of the answer, if there is any.
 fn status_of(netmon: &Netmon, request: &str) -> anyhow::Result<Option<u16>> {
-    let mut stream = TcpStream::connect(netmon.address)?;
+    let mut stream = netmon.connect()?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     drop(stream.write_all(request.as_bytes()));
     let mut head = [0; 12];
@@ -285,7 +285,12 @@ fn prometheus_scrapes_it() -> anyhow::Result<()> {
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
-    let prometheus = Prometheus::start(world.scratch.path(), &[netmon.address])?;
+    let prometheus = Prometheus::start_in(
+        Some(world.home.path().to_path_buf()),
+        world.scratch.path(),
+        &[netmon.address],
+        &[],
+    )?;
     until("the target to be up", || {
         let up = prometheus.value("up{job=\"netmon\"}")?;
         ensure!((up - 1.0).abs() < f64::EPSILON, "up is {up}");

@@ -1,14 +1,16 @@
 //! What comes and goes leaves nothing behind: no namespace, no link, no descriptor, no slot.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
     fake_engine::{Container, Endpoint, Network},
     netns::Netns,
     patience::until,
-    sh, traffic,
+    traffic,
 };
 
-use crate::world::{Cable, DEVICE, World, agree, bpf_programs, ready, settled_bpf_programs};
+use crate::world::{Cable, DEVICE, World, agree, ready};
 
 /// How many interfaces come and go.
 const INTERFACES: usize = 500;
@@ -18,7 +20,6 @@ const BATCH: usize = 50;
 #[test]
 fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<()> {
     let mut world = World::new()?;
-    let programs_before = settled_bpf_programs()?;
     let netmon = world.netmon(&["--container.linger=1s"])?;
     netmon.wait_ready()?;
     // One that stays: it must be counted through all of it.
@@ -31,7 +32,8 @@ fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<(
         vni: None,
         encrypted: false,
     });
-    let numbers = numbered_namespaces()?;
+    let programs = netmon.programs()?;
+    let numbers = numbered_namespaces(&world)?;
     let mut descriptors = None;
 
     for batch in 0..INTERFACES / BATCH {
@@ -61,12 +63,9 @@ fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<(
                 page.count("netmon_containers", &[("state", "ended")])? == 0,
                 "some linger"
             );
-            ensure!(
-                bpf_programs()? == programs_before + 4,
-                "{} programs are loaded",
-                bpf_programs()?
-            );
-            let now = numbered_namespaces()?;
+            let loaded = programs.loaded()?.len();
+            ensure!(loaded == 4, "{loaded} programs are loaded");
+            let now = numbered_namespaces(&world)?;
             ensure!(now == numbers, "{now} namespaces are alive, {numbers} were");
             Ok(())
         })
@@ -81,18 +80,19 @@ fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<(
     agree(&netmon, &b, "net")?;
     drop(netmon);
     until("netmon's programs to go", || {
-        let left = bpf_programs()?;
-        ensure!(
-            left == programs_before,
-            "{left} programs are loaded, {programs_before} were"
-        );
+        let left = programs.loaded()?;
+        ensure!(left.is_empty(), "{left:?} are loaded");
         Ok(())
     })
 }
 
+/// How old a device is here before it gets programs.
+const AGE: Duration = Duration::from_millis(200);
+
 #[test]
 fn a_device_that_vanishes_while_it_is_attached_is_skipped() -> anyhow::Result<()> {
     let mut world = World::new()?;
+    world.times = format!("attach-age={}ms,attach-quiet=100ms", AGE.as_millis());
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
@@ -113,7 +113,7 @@ fn a_device_that_vanishes_while_it_is_attached_is_skipped() -> anyhow::Result<()
         a.netns
             .run(&format!("ip link set gone address 02:00:00:00:00:{number:02x} up"))?;
         // Around the moment when it is old enough for programs, and for as long as attaching takes.
-        std::thread::sleep(std::time::Duration::from_millis(1000 + 3 * number as u64));
+        std::thread::sleep(AGE + Duration::from_millis(3 * number as u64));
         a.netns.run("ip link del gone")?;
     }
     traffic::ping(&a.netns, b.address, 10)?;
@@ -159,6 +159,6 @@ fn start(world: &World, number: usize) -> anyhow::Result<(String, Netns)> {
 }
 
 /// How many namespaces are alive that netmon has looked into: the kernel forgets the number of one that is gone.
-fn numbered_namespaces() -> anyhow::Result<usize> {
-    Ok(sh::run("ip netns list-id")?.lines().count())
+fn numbered_namespaces(world: &World) -> anyhow::Result<usize> {
+    Ok(world.home.run("ip netns list-id")?.lines().count())
 }

@@ -12,14 +12,15 @@ use netmon_tests::{
     traffic,
 };
 
-use crate::world::{Cable, DEVICE, Member, World, agree, bpf_programs, modes, quiet, ready, settled_bpf_programs};
+use crate::world::{Cable, DEVICE, Member, World, agree, modes, quiet, ready};
 
 /// Short, for a test to see the end of it; long enough to look at the page meanwhile.
 const LINGER: &str = "--container.linger=4s";
 
 #[test]
-fn a_container_that_starts_later_is_counted_from_its_first_packet() -> anyhow::Result<()> {
-    let mut world = World::new()?;
+fn a_container_that_starts_later_is_counted_from_its_first_packet_and_has_programs_after_a_second() -> anyhow::Result<()>
+{
+    let mut world = World::new()?.with_real_times();
     let netmon = world.netmon(&[])?;
     netmon.wait_ready()?;
     let (a, b) = world.pair(Cable::Bridge)?;
@@ -27,6 +28,15 @@ fn a_container_that_starts_later_is_counted_from_its_first_packet() -> anyhow::R
     let (_, figures) = agree(&netmon, &a, "net")?;
     ensure!(figures.transmit_packets >= 20, "only {figures:?}");
     ready(&netmon, 2)?;
+    netmon.page_until("both to have had their programs for a moment", |page| {
+        let delays = |bound| page.count("netmon_attach_delay_seconds_bucket", &[("le", bound)]);
+        let (soon, all) = (delays("0.5")?, delays("+Inf")?);
+        ensure!(
+            (soon, all) == (0, 2),
+            "{soon} of {all} had programs within half a second"
+        );
+        Ok(())
+    })?;
     traffic::tcp(&a.netns, &b.netns, b.address, 1_000_000)?;
     agree(&netmon, &a, "net")?;
     agree(&netmon, &b, "net").map(drop)
@@ -264,16 +274,17 @@ fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Res
         let flag = format!("--bpf.attach={mode}");
         let mut world = World::new()?;
         let (a, b) = world.pair(Cable::Bridge)?;
-        let before = settled_bpf_programs()?;
         let netmon = world.netmon(&[&flag])?;
         ready(&netmon, 2)?;
+        let programs = netmon.programs()?;
+        ensure!(programs.loaded()?.len() == 4, "{:?} are loaded", programs.loaded()?);
         traffic::ping(&a.netns, b.address, 50)?;
         let (_, first) = agree(&netmon, &a, "net")?;
         netmon.kill()?;
         if mode == "tcx" {
             until("the killed netmon's programs to go", || {
-                let left = bpf_programs()?;
-                ensure!(left == before, "{left} programs are loaded, {before} were");
+                let left = programs.loaded()?;
+                ensure!(left.is_empty(), "{left:?} are loaded");
                 Ok(())
             })?;
         }
@@ -288,10 +299,11 @@ fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Res
         if mode == "clsact" {
             ensure!(filters(&a)? == 2, "filters of the killed netmon are left");
         }
+        let programs = netmon.programs()?;
         drop(netmon);
         until("netmon's programs to go", || {
-            let left = bpf_programs()?;
-            ensure!(left == before, "{mode}: {left} programs are loaded, {before} were");
+            let left = programs.loaded()?;
+            ensure!(left.is_empty(), "{mode}: {left:?} are loaded");
             Ok(())
         })?;
         ensure!(filters(&a)? == 0, "{mode}: filters are left");

@@ -1,23 +1,26 @@
 //! Names that come late: what was counted until then.
 
 use std::{
+    fmt::Write as _,
     net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
 
 use anyhow::ensure;
-use netmon_tests::{page::Page, traffic};
+use netmon_tests::{page::Page, patience::slowness, traffic};
 
 use crate::world::{Cable, Member, World, ready};
 
 const PORT: u16 = 5310;
-/// For so long it is waited for a name, before what was counted is nobody's; and a bit longer.
-const HELD_BACK: Duration = Duration::from_secs(31);
+/// For so long netmon waits for a name here, before what was counted is nobody's.
+const HELD_BACK: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_container_that_is_named_late_has_all_its_connections_and_what_it_loses_from_then_on() -> anyhow::Result<()> {
     let mut world = World::new()?;
+    let held_back = HELD_BACK * slowness();
+    write!(world.times, ",name-patience={}s", held_back.as_secs())?;
     let netmon = world.netmon(&[])?;
     netmon.wait_ready()?;
     world.engine.hold("a");
@@ -35,7 +38,7 @@ fn a_container_that_is_named_late_has_all_its_connections_and_what_it_loses_from
     drop_some(20)?;
     // Seen now, and nobody's when it is looked again.
     netmon.page()?;
-    thread::sleep(HELD_BACK);
+    thread::sleep(held_back + Duration::from_millis(200));
     let nobodys = netmon.page_until("what was lost to be nobody's", |page| {
         let nobodys = unnamed(page)?;
         ensure!(nobodys >= 20, "{nobodys} are");

@@ -106,7 +106,7 @@ fn packets_between_nodes_are_counted_as_on_the_wire() -> anyhow::Result<()> {
     let (_world, a, b, netmon) = node(false, modes()?[0])?;
     let sent = || Ok::<_, anyhow::Error>(a.netns.nstat("TcpOutSegs")? + a.netns.nstat("TcpRetransSegs")?);
     let (segments, before) = (sent()?, a.figures()?);
-    traffic::tcp(&a.netns, &b.netns, b.address, 20_000_000)?;
+    traffic::tcp(&a.netns, &b.netns, b.address, traffic::stream())?;
     until("the segments to be counted", || {
         let (segments, packets) = (sent()? - segments, a.figures()?.since(before).transmit_packets);
         let shown = shown(&netmon)?.transmit_packets;

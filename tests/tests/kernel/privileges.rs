@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, process::Command};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
-    netmon::{Netmon, binary, free_port},
+    netmon::{Netmon, binary},
     traffic,
 };
 
@@ -48,7 +48,7 @@ fn with_capabilities(world: &World, capabilities: &str) -> anyhow::Result<Netmon
         ])
         .arg(binary()?)
         .args(world.flags(&[]));
-    Netmon::spawn(command, free_port()?)
+    world.spawn(&command)
 }
 
 fn held(netmon: &Netmon) -> anyhow::Result<Vec<String>> {

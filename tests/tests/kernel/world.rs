@@ -1,22 +1,32 @@
 //! Containers and networks made of namespaces, and a netmon that watches them.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use netmon::datapath::host::Host;
 use netmon_tests::{
     fake_engine::{Container, Endpoint, FakeEngine, Network, network_id},
     figures::Figures,
-    netmon::Netmon,
+    netmon::{Netmon, binary},
     netns::Netns,
     page::Page,
     patience::until,
     scratch::Scratch,
-    sh,
 };
 
 /// The name of every container's device.
 pub(crate) const DEVICE: &str = "eth0";
+/// Where a world's first netmon listens.
+const PORT: u16 = 10095;
+/// What most worlds do not wait for: how old a container is, and how quiet its node, before it gets programs.
+const SHORT_TIMES: &str = "attach-age=150ms,attach-quiet=100ms";
 
 /// How two containers are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +92,12 @@ pub(crate) struct World {
     pub(crate) engine: FakeEngine,
     /// Namespaces that are no container's: bridges, nodes.
     pub(crate) others: Vec<Netns>,
+    /// Where netmon runs, so that the numbers of namespaces, ports and news of devices are this world's own.
+    pub(crate) home: Netns,
+    /// Where the next netmon listens.
+    port: AtomicU16,
+    /// How long netmon waits, where that is not as long as usual: `--debug.times`.
+    pub(crate) times: String,
     /// The namespace with the bridge, or that of the first node, is the one that netmon takes for the node's.
     pub(crate) sees_node: bool,
     /// Overlay networks are to be encrypted, by what the engine says.
@@ -96,13 +112,23 @@ impl World {
             std::fs::create_dir(scratch.path().join(folder))?;
         }
         let engine = FakeEngine::start(scratch.path())?;
+        let home = Netns::new(&scratch.path().join("others"), "home")?;
         Ok(Self {
             engine,
             others: Vec::new(),
+            home,
+            port: AtomicU16::new(PORT),
+            times: SHORT_TIMES.to_owned(),
             sees_node: false,
             encrypted: false,
             scratch,
         })
+    }
+
+    /// The same, with netmon's own waiting times.
+    pub(crate) fn with_real_times(mut self) -> Self {
+        self.times.clear();
+        self
     }
 
     /// The folder that netmon watches.
@@ -115,6 +141,7 @@ impl World {
         [
             self.engine.flag(),
             format!("--docker.netns-dir={}", self.netns_dir().display()),
+            format!("--debug.times={}", self.times),
         ]
         .into_iter()
         .chain(more.iter().map(ToString::to_string))
@@ -123,7 +150,24 @@ impl World {
 
     /// A netmon that watches this world.
     pub(crate) fn netmon(&self, more: &[&str]) -> anyhow::Result<Netmon> {
-        Netmon::start(&self.flags(more))
+        let mut command = Command::new(binary()?);
+        command.args(self.flags(more));
+        self.spawn(&command)
+    }
+
+    /// The netmon that a command starts, in this world's own namespace.
+    pub(crate) fn spawn(&self, command: &Command) -> anyhow::Result<Netmon> {
+        let mut inside = self.home.command("");
+        inside.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => inside.env(name, value),
+                None => inside.env_remove(name),
+            };
+        }
+        let port = self.port.fetch_add(1, Ordering::Relaxed);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Netmon::spawn_in(Some(self.home.path().to_path_buf()), inside, address)
     }
 
     /// A namespace like a container's.
@@ -358,28 +402,4 @@ pub(crate) fn modes() -> anyhow::Result<Vec<&'static str>> {
 /// The best of them.
 pub(crate) fn best_mode() -> anyhow::Result<&'static str> {
     Ok(Host::detect()?.mode().as_str())
-}
-
-/// How many BPF programs of netmon's the kernel has.
-pub(crate) fn bpf_programs() -> anyhow::Result<usize> {
-    let json: serde_json::Value = serde_json::from_str(&sh::run("bpftool -j prog show")?)?;
-    let programs = json.as_array().context("bpftool shows no list")?;
-    Ok(programs
-        .iter()
-        .filter(|it| {
-            it.get("name")
-                .and_then(|it| it.as_str())
-                .is_some_and(|it| it.starts_with("traffic_"))
-        })
-        .count())
-}
-
-/// The same, once the kernel has let go of those of an earlier netmon, which it does in its own time.
-pub(crate) fn settled_bpf_programs() -> anyhow::Result<usize> {
-    until("the kernel to let programs go", || {
-        let before = bpf_programs()?;
-        std::thread::sleep(Duration::from_millis(700));
-        ensure!(before == bpf_programs()?, "it still does");
-        Ok(before)
-    })
 }

@@ -149,7 +149,7 @@ fn plug(world: &World, a: &Member, name: &str, netns: &str) -> anyhow::Result<Me
 
 #[test]
 fn what_is_lost_in_a_namespace_of_nobodys_is_said_to_be_nobodys() -> anyhow::Result<()> {
-    let mut world = World::new()?;
+    let mut world = World::new()?.with_real_times();
     let (_a, _b) = world.pair(Cable::Bridge)?;
     let foreign = Netns::new(&world.scratch.path().join("others"), "foreign")?;
     let netmon = world.netmon(&[])?;

@@ -31,7 +31,7 @@ const ATTACHED: Duration = Duration::from_secs(10);
 fn two_thousand_devices_take_no_room_from_others_and_delay_nobody() -> anyhow::Result<()> {
     let scene = Scene::new(&[])?;
     let before = scene.netmon.page()?;
-    make_cables(&scene.hostile, &scene, CABLES)?;
+    let _cables = Cables::make(&scene.hostile, &scene, CABLES)?;
     let late = neighbour(&scene.world, "late", 77)?;
     has_programs(&scene, 4)?;
 
@@ -86,7 +86,7 @@ fn namespaces_within_a_container_take_no_room_from_others() -> anyhow::Result<()
     // In a namespace that nobody watches, so many devices that there would be no room for more.
     scene.world.other("nested")?;
     let nested = scene.world.others.last().context("it was just made")?;
-    make_cables(nested, &scene, NESTED)?;
+    let _cables = Cables::make(nested, &scene, NESTED)?;
     drop_everywhere(nested, NESTED)?;
     connect_everywhere(nested, NESTED)?;
     for _ in 0..20 {
@@ -110,7 +110,7 @@ fn namespaces_within_a_container_take_no_room_from_others() -> anyhow::Result<()
 #[test]
 fn devices_that_are_never_still_delay_nobody_and_cost_a_share_of_a_processor() -> anyhow::Result<()> {
     let scene = Scene::new(&["--container.linger=5s"])?;
-    make_cables(&scene.hostile, &scene, 20)?;
+    let _cables = Cables::make(&scene.hostile, &scene, 20)?;
     let mut toggle = String::new();
     for _ in 0..200 {
         for number in 0..20 {
@@ -237,18 +237,34 @@ fn envelope(scene: &Scene) -> anyhow::Result<Envelope> {
     })
 }
 
-/// Cables `x0` to `p0`, and so on, with an address and a route on each.
-fn make_cables(netns: &Netns, scene: &Scene, count: usize) -> anyhow::Result<()> {
-    let mut batch = String::new();
-    for number in 0..count {
-        writeln!(batch, "link add x{number} type veth peer name p{number}")?;
-        writeln!(batch, "link set x{number} up\nlink set p{number} up")?;
-        writeln!(batch, "route add {}/32 dev x{number}", Ipv4Addr::from(behind(number)))?;
+/// Cables `x0` to `p0`, and so on, with an address and a route on each. They go with this: a namespace that is left alone with
+/// them is torn down seconds later, and what waits on each for a neighbour is dropped then, under the next test's eyes.
+struct Cables<'a>(&'a Netns);
+
+impl<'a> Cables<'a> {
+    /// The group that they are deleted by, at once.
+    const GROUP: u32 = 7;
+
+    fn make(netns: &'a Netns, scene: &Scene, count: usize) -> anyhow::Result<Self> {
+        let mut batch = String::new();
+        for number in 0..count {
+            let group = Self::GROUP;
+            writeln!(batch, "link add x{number} group {group} type veth peer name p{number}")?;
+            writeln!(batch, "link set x{number} up\nlink set p{number} up")?;
+            writeln!(batch, "route add {}/32 dev x{number}", Ipv4Addr::from(behind(number)))?;
+        }
+        let file = scene.world.scratch.path().join("cables");
+        std::fs::write(&file, batch)?;
+        let cables = Self(netns);
+        netns.run(&format!("ip -batch {}", file.display()))?;
+        Ok(cables)
     }
-    let file = scene.world.scratch.path().join("cables");
-    std::fs::write(&file, batch)?;
-    netns.run(&format!("ip -batch {}", file.display()))?;
-    Ok(())
+}
+
+impl Drop for Cables<'_> {
+    fn drop(&mut self) {
+        drop(self.0.run(&format!("ip link del group {}", Self::GROUP)));
+    }
 }
 
 /// An address that only that cable leads to.
