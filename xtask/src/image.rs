@@ -3,7 +3,13 @@
 pub(crate) mod archive;
 mod dockerfile;
 
-use std::{env::consts::ARCH, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{
+    env::consts::ARCH,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{self, Command},
+};
 
 use anyhow::{Context as _, bail, ensure};
 
@@ -56,16 +62,18 @@ pub(crate) fn run() -> anyhow::Result<Image> {
     let mut programs = Vec::new();
     for (from, to) in image.copies {
         let path = context.join(&from);
-        // Whoever needs the names of functions has the binary beside it.
-        sh::run(
-            "leave out what only a debugger needs",
-            Command::new("strip")
-                .arg("--strip-debug")
-                .arg("-o")
-                .arg(&path)
-                .arg(&binary),
-        )?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        in_place(&path, |path| {
+            // Whoever needs the names of functions has the binary beside it.
+            sh::run(
+                "leave out what only a debugger needs",
+                Command::new("strip")
+                    .arg("--strip-debug")
+                    .arg("-o")
+                    .arg(path)
+                    .arg(&binary),
+            )?;
+            Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+        })?;
         let program = fs::read(&path).with_context(|| format!("{}", path.display()))?;
         tells_no_folder(&program)?;
         programs.push((to, program));
@@ -79,7 +87,7 @@ pub(crate) fn run() -> anyhow::Result<Image> {
         config: image.config,
         programs,
     };
-    archive::write(&image, &archive)?;
+    in_place(&archive, |path| archive::write(&image, path))?;
     let size = fs::metadata(&archive)?.len() as f64 / 1e6;
     sh::say(format!("\n{NAME}: {} ({size:.1} MB)", archive.display()));
     sh::say(format!("On each node: docker load -i {}", archive.display()));
@@ -88,6 +96,13 @@ pub(crate) fn run() -> anyhow::Result<Image> {
         binary,
         program: context.join("netmon"),
     })
+}
+
+/// Makes a file and puts it in place when it is whole: tests that run beside this use the one that was there.
+fn in_place(path: &Path, make: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let part = PathBuf::from(format!("{}.{}", path.display(), process::id()));
+    make(&part)?;
+    fs::rename(&part, path).with_context(|| format!("{} cannot be put in place", path.display()))
 }
 
 /// The compiler's, with which the same commit is the same program in whatever folder.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod ci;
 mod dashboards;
 mod demo;
 mod deny;
@@ -62,20 +63,29 @@ enum Chore {
         #[arg(last = true)]
         flags: Vec<String>,
     },
-    /// Run the tests: all of them, or one tier.
+    /// Run the tests: all of them, or one tier. `quick` needs no root and a minute.
     Test {
         /// Which tier; all without.
         #[arg(value_enum)]
         tier: Option<Tier>,
-        /// Only tests whose names contain this.
+        /// Only tests whose names contain this; may be given several times.
         #[arg(long)]
-        name: Option<String>,
+        name: Vec<String>,
         /// The kernel's tests, on Debian's kernel of this series (6.1, 6.12, 7) in an emulated machine.
-        #[arg(long, value_name = "SERIES")]
+        #[arg(long, value_name = "SERIES", conflicts_with = "no_run")]
         kernel: Option<String>,
+        /// Build what they need, and run none.
+        #[arg(long)]
+        no_run: bool,
     },
+    /// Everything that has to pass before something lands: lint and all tests, with the time of each part.
+    Ci,
     /// Formatting, clippy on both targets, and the rules of the house.
-    Lint,
+    Lint {
+        /// One part of it; all without.
+        #[arg(value_enum)]
+        part: Option<lint::Part>,
+    },
     /// Make the dashboards and rules from their code.
     Dashboards {
         /// Only say whether they are what the code makes.
@@ -120,10 +130,17 @@ fn main() -> ExitCode {
             tier: None | Some(Tier::Kernel),
             name,
             kernel: Some(kernel),
-        } => test::on_kernel(&kernel, name.as_deref()),
+            no_run: _,
+        } => test::on_kernel(&kernel, &name),
         Chore::Test { kernel: Some(_), .. } => Err(anyhow::anyhow!("only the kernel's tests run on another kernel")),
-        Chore::Test { tier, name, .. } => test::run(tier, name.as_deref()),
-        Chore::Lint => lint::run(),
+        Chore::Test {
+            tier,
+            name: names,
+            no_run,
+            kernel: None,
+        } => test::run(&test::Wish { tier, names, no_run }),
+        Chore::Ci => ci::run(),
+        Chore::Lint { part } => lint::run(part),
         Chore::Dashboards { check: true, .. } => dashboards::run(Wish::Check),
         Chore::Dashboards { preview: true, .. } => dashboards::run(Wish::Preview),
         Chore::Dashboards { .. } => dashboards::run(Wish::Make),

@@ -2,12 +2,14 @@
 //!
 //! By software: hardware acceleration is not to be had on every machine that builds, and hangs on some. It boots in a few
 //! seconds and is some twenty times slower then, for which the tests have patience (`NETMON_TEST_SLOWNESS`). Nothing is
-//! installed: the kernel is unpacked, and the machine's files are those of this one, copied into its memory.
+//! installed: the kernel is unpacked, and the machine's files are those of this one, copied into its memory. cargo-nextest
+//! runs the tests there as it does here, and its report comes out by a serial line of its own.
 
 mod files;
 
 use std::{
     collections::BTreeSet,
+    fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -18,9 +20,13 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use netmon_tests::sh as tools;
+use serde_json::Value;
 
 use self::files::Kernel;
-use crate::sh;
+use crate::{
+    needs, setup, sh,
+    test::{self, report::Report},
+};
 
 /// Much longer than all tests take: then it does not end.
 const LIMIT: Duration = Duration::from_mins(45);
@@ -37,26 +43,24 @@ const BOOTS: u32 = 2;
 /// Enough for all files in memory, thrice.
 const MEMORY: &str = "4096";
 
-/// Runs the kernel's tests, or those whose names contain `name`, on the kernel of that series.
-pub(crate) fn run(series: &str, name: Option<&str>, netmon: &Path) -> anyhow::Result<()> {
+/// Runs the kernel's tests, or those whose names contain one of `names`, on the kernel of that series.
+pub(crate) fn run(series: &str, names: &[String], netmon: &Path) -> anyhow::Result<()> {
     let kernel = kernel(series)?;
-    let tests = test_binary()?;
     let directory = sh::workspace().join("target/vm").join(series);
+    fs::create_dir_all(&directory).with_context(|| format!("{}", directory.display()))?;
+    let tests = Tests::build(&directory)?;
     let begin = Instant::now();
     sh::say(format!("\n== kernel tests on Linux {}", kernel.release));
-    let mut passed = Passed::of(&tests)?;
+    let junit = test::junit(&format!("linux-{series}"));
+    fs::create_dir_all(junit.parent().context("no folder")?)?;
+    let mut passed = BTreeSet::new();
     for _ in 0..BOOTS {
-        let words = name
-            .map(str::to_owned)
-            .into_iter()
-            .chain(passed.skip())
-            .collect::<Vec<_>>();
-        let memory = files::pack(&kernel, &directory, netmon, &tests, &words.join(" "))?;
-        match boot(&kernel.image, &memory, &mut passed)? {
+        let memory = files::pack(&kernel, &directory, netmon, &tests, &command(names, &passed))?;
+        match boot(&kernel.image, &memory, &junit, &mut passed)? {
             End::Status(status) => {
                 ensure!(status == 0, "kernel tests on Linux {}: status {status}", kernel.release);
                 sh::say(format!("   done in {:.0} s", begin.elapsed().as_secs_f64()));
-                return Ok(());
+                return Report::of([junit]).map(|report| report.print());
             }
             End::Failed(how) => sh::say(format!(
                 "   the emulator {how}; once more, for the tests that had not ended"
@@ -75,27 +79,75 @@ fn kernel(series: &str) -> anyhow::Result<Kernel> {
     );
     let directory = sh::tools().join("kernels").join(series);
     if Kernel::find(&directory).is_err() {
-        sh::run(
-            "unpack a kernel, without installing it",
-            Command::new(sh::workspace().join("tests/lab/get-kernel"))
-                .arg(series)
-                .arg(&directory),
-        )?;
+        setup::whole(&directory, |folder| {
+            sh::run(
+                "unpack a kernel, without installing it",
+                Command::new(sh::workspace().join("tests/lab/get-kernel"))
+                    .arg(series)
+                    .arg(folder),
+            )
+        })?;
     }
     Kernel::find(&directory)
 }
 
-/// Builds the tests and gives the binary.
-fn test_binary() -> anyhow::Result<PathBuf> {
-    let arguments = ["test", "--package", "netmon-tests", "--test", "kernel", "--no-run"];
-    sh::run("build the kernel tests", &mut sh::cargo(arguments))?;
-    let text = tools::output(sh::cargo(arguments).args(["--message-format", "json"]))?;
-    // One JSON object a line; of a test binary it has an executable.
-    let path = text.lines().rev().find_map(|line| {
-        let (_, rest) = line.split_once("\"executable\":\"")?;
-        Some(PathBuf::from(rest.split_once('"')?.0))
-    });
-    path.context("cargo does not say where the tests are")
+/// The tests, and what cargo-nextest has to know to run them where there is no cargo.
+#[derive(Debug)]
+struct Tests {
+    /// The program.
+    binary: PathBuf,
+    /// Where it lies below the folder that cargo builds into, which is where cargo-nextest looks for it.
+    place: PathBuf,
+    /// What cargo says of the workspace, and cargo-nextest of its programs: files.
+    metadata: [PathBuf; 2],
+}
+
+impl Tests {
+    /// Builds them. What is said of them is written into that folder.
+    fn build(directory: &Path) -> anyhow::Result<Self> {
+        let list = ["nextest", "list", "--package", "netmon-tests", "--test", "kernel"];
+        let mut nextest = Command::new(needs::nextest().map_err(anyhow::Error::msg)?);
+        nextest.current_dir(sh::workspace()).args(list);
+        nextest.args(["--list-type", "binaries-only", "--message-format", "json"]);
+        sh::say("\n== build the kernel tests");
+        let binaries = tools::output(&mut nextest)?;
+        let cargo = tools::output(&mut sh::cargo(["metadata", "--format-version", "1", "--locked"]))?;
+        let said: Value = serde_json::from_str(&binaries).context("what cargo-nextest says of the tests")?;
+        let target = said
+            .pointer("/rust-build-meta/target-directory")
+            .and_then(Value::as_str)
+            .context("cargo-nextest does not say where it builds")?;
+        let binary = said
+            .pointer("/rust-binaries/netmon-tests::kernel/binary-path")
+            .and_then(Value::as_str)
+            .map(PathBuf::from)
+            .context("cargo-nextest does not say where the tests are")?;
+        let place = binary.strip_prefix(target)?.to_path_buf();
+        let metadata = ["cargo.json", "binaries.json"].map(|name| directory.join(name));
+        fs::write(&metadata[0], cargo)?;
+        fs::write(&metadata[1], binaries)?;
+        Ok(Self {
+            binary,
+            place,
+            metadata,
+        })
+    }
+}
+
+/// The command that runs those whose names contain one of these, but for those that have passed, in the machine.
+fn command(names: &[String], passed: &BTreeSet<String>) -> String {
+    let mut words = vec![
+        "/tests/cargo-nextest nextest run --profile emulated --no-tests fail --color never --show-progress none \
+         --workspace-remap /tests --target-dir-remap /tests/target --cargo-metadata /tests/cargo.json \
+         --binaries-metadata /tests/binaries.json"
+            .to_owned(),
+    ];
+    words.extend(names.iter().map(|name| format!("'{name}'")));
+    if !passed.is_empty() {
+        let passed: Vec<String> = passed.iter().map(|name| format!("test(={name})")).collect();
+        words.push(format!("-E 'not ({})'", passed.join(" | ")));
+    }
+    words.join(" ")
 }
 
 /// How the machine ended.
@@ -107,59 +159,35 @@ enum End {
     Failed(&'static str),
 }
 
-/// Which tests have passed, of all that there are.
-#[derive(Debug)]
-struct Passed {
-    all: BTreeSet<String>,
-    passed: BTreeSet<String>,
-}
-
-impl Passed {
-    /// None, of those in that binary.
-    fn of(tests: &Path) -> anyhow::Result<Self> {
-        let text = tools::output(Command::new(tests).args(["--list", "--format", "terse"]))?;
-        let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
-        Ok(Self {
-            all: names.map(str::to_owned).collect(),
-            passed: BTreeSet::new(),
-        })
-    }
-
-    /// Takes in a line of the tests'.
-    ///
-    /// # Errors
-    /// It says that one has failed. Whatever else happens then, they have.
-    fn hear(&mut self, line: &str) -> anyhow::Result<()> {
-        let Some((name, result)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) else {
-            return Ok(());
-        };
-        ensure!(
-            result != "FAILED",
-            "the machine ended after {name} had failed, and before it said why"
-        );
-        if result == "ok" && self.all.contains(name) {
-            self.passed.insert(name.to_owned());
+/// Takes in a line of cargo-nextest's: the names of tests that pass are remembered.
+///
+/// # Errors
+/// It says that one has failed for good. Whatever else happens then, they have.
+fn hear(line: &str, passed: &mut BTreeSet<String>) -> anyhow::Result<()> {
+    // `    PASS [   1.481s] (  1/132) netmon-tests::kernel counting::...`, or `TRY 2 PASS [...` after a failure.
+    let Some((verdict, rest)) = line.trim_start().split_once(" [") else {
+        return Ok(());
+    };
+    let name = rest.split_whitespace().last().unwrap_or_default();
+    match verdict {
+        "PASS" | "TRY 2 PASS" => {
+            passed.insert(name.to_owned());
         }
-        Ok(())
+        "FAIL" | "TRY 2 FAIL" => bail!("the machine ended after {name} had failed, and before it said why"),
+        _ => {}
     }
-
-    /// What tells the tests not to run those again. It skips all that contain a name: one that is part of another's, which
-    /// has not passed, is run again with it.
-    fn skip(&self) -> impl Iterator<Item = String> {
-        let open = self.all.difference(&self.passed).collect::<Vec<_>>();
-        let done = self
-            .passed
-            .iter()
-            .filter(move |name| !open.iter().any(|it| it.contains(*name)));
-        done.map(|name| format!("--skip {name}"))
-    }
+    Ok(())
 }
 
 /// Boots the machine, shows its console, and gives how it ended.
-fn boot(image: &Path, memory: &Path, passed: &mut Passed) -> anyhow::Result<End> {
+fn boot(image: &Path, memory: &Path, junit: &Path, passed: &mut BTreeSet<String>) -> anyhow::Result<End> {
     let mut machine = Command::new("qemu-system-x86_64")
-        .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY])
+        .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", MEMORY])
+        // Tables of five levels are walked in software here, and nobody has so much memory.
+        .args(["-cpu", "max,la57=off"])
         .args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"])
+        .arg("-serial")
+        .arg(format!("file:{}", junit.display()))
         .arg("-kernel")
         .arg(image)
         .arg("-initrd")
@@ -176,7 +204,7 @@ fn boot(image: &Path, memory: &Path, passed: &mut Passed) -> anyhow::Result<End>
     end
 }
 
-fn watch(machine: &mut Child, passed: &mut Passed) -> anyhow::Result<End> {
+fn watch(machine: &mut Child, passed: &mut BTreeSet<String>) -> anyhow::Result<End> {
     let console = machine.stdout.take().context("the machine has no console")?;
     let (lines, console_lines) = mpsc::channel();
     thread::spawn(move || {
@@ -205,7 +233,7 @@ fn watch(machine: &mut Child, passed: &mut Passed) -> anyhow::Result<End> {
                 }
                 sh::say(format!("   | {line}"));
                 stumbled |= line.contains(STUMBLE);
-                failed = failed.and_then(|()| passed.hear(&line));
+                failed = failed.and_then(|()| hear(&line, passed));
             }
             Err(mpsc::RecvTimeoutError::Timeout) if left <= SILENCE => {
                 bail!("the machine did not end within {LIMIT:?}");
@@ -222,32 +250,39 @@ fn watch(machine: &mut Child, passed: &mut Passed) -> anyhow::Result<End> {
 
 #[cfg(test)]
 mod tests {
-    use super::Passed;
+    use std::collections::BTreeSet;
 
-    fn passed(lines: &[&str]) -> anyhow::Result<String> {
-        let names = ["drops::filter", "drops::filter_of_bridge", "tcp::rtt"].map(str::to_owned);
-        let mut passed = Passed {
-            all: names.into(),
-            passed: [].into(),
-        };
-        lines.iter().try_for_each(|line| passed.hear(line))?;
-        Ok(passed.skip().collect::<Vec<_>>().join(" "))
+    use super::{command, hear};
+
+    const PASS: &str = "        PASS [   1.481s] (  1/132) netmon-tests::kernel drops::filter";
+    const LATE: &str = "  TRY 2 PASS [  10.481s] ( 12/132) netmon-tests::kernel tcp::rtt";
+
+    fn heard(lines: &[&str]) -> anyhow::Result<BTreeSet<String>> {
+        let mut passed = BTreeSet::new();
+        lines.iter().try_for_each(|line| hear(line, &mut passed))?;
+        Ok(passed)
     }
 
     #[test]
-    fn what_has_passed_is_not_run_again_unless_it_takes_another_with_it() {
-        let skip = |lines: &[&str]| passed(lines).expect("nothing failed");
-        assert_eq!(skip(&["running 3 tests", "test tcp::rtt ... "]), "");
-        assert_eq!(
-            skip(&["test tcp::rtt ... ok", "test drops::filter ... ok"]),
-            "--skip tcp::rtt"
+    fn what_has_passed_is_not_run_again() {
+        let lines = [
+            "running 3 tests",
+            PASS,
+            "  TRY 1 FAIL [   1.0s] (-) netmon-tests::kernel tcp::rtt",
+            LATE,
+        ];
+        let passed = heard(&lines).expect("nothing failed for good");
+        let line = command(&["drops::".to_owned(), "tcp::".to_owned()], &passed);
+        assert!(
+            line.ends_with(" 'drops::' 'tcp::' -E 'not (test(=drops::filter) | test(=tcp::rtt))'"),
+            "{line}"
         );
-        let both = ["test drops::filter ... ok", "test drops::filter_of_bridge ... ok"];
-        assert_eq!(skip(&both), "--skip drops::filter --skip drops::filter_of_bridge");
+        assert!(!command(&[], &BTreeSet::new()).contains("-E"));
     }
 
     #[test]
-    fn what_has_failed_has_failed() {
-        assert!(passed(&["test tcp::rtt ... FAILED"]).is_err());
+    fn what_has_failed_twice_has_failed() {
+        assert!(heard(&["  TRY 2 FAIL [   0.5s] ( 3/132) netmon-tests::kernel tcp::rtt"]).is_err());
+        assert!(heard(&["        FAIL [   0.5s] ( 3/132) netmon-tests::kernel tcp::rtt"]).is_err());
     }
 }

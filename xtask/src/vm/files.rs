@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use netmon_tests::sh as tools;
 
+use super::Tests;
 use crate::{needs, sh};
 
 /// Programs that tests and fixtures call.
@@ -57,6 +58,7 @@ const MODULES: &[&str] = &[
     "echainiv",
     // What those take their random numbers from.
     "sha512_generic",
+    "sha3_generic",
     "jitterentropy_rng",
     "drbg",
     "inet_diag",
@@ -151,8 +153,8 @@ pub(super) fn pack(
     kernel: &Kernel,
     directory: &Path,
     netmon: &Path,
-    tests: &Path,
-    arguments: &str,
+    tests: &Tests,
+    command: &str,
 ) -> anyhow::Result<PathBuf> {
     let root = directory.join("root");
     if root.exists() {
@@ -175,9 +177,20 @@ pub(super) fn pack(
         &needs::prometheus().join("usr/bin/promtool"),
         Path::new("/tests/promtool"),
     )?;
-    for (from, to) in [(netmon, "/tests/netmon"), (tests, "/tests/kernel")] {
-        files.program(from, Path::new(to))?;
-        tools::output(Command::new("strip").arg(root.join(&to[1..])))?;
+    let place = Path::new("/tests/target").join(&tests.place);
+    for (from, to) in [(netmon, Path::new("/tests/netmon")), (&tests.binary, &place)] {
+        files.program(from, to)?;
+        tools::output(Command::new("strip").arg(root.join(to.strip_prefix("/")?)))?;
+    }
+    files.program(
+        &needs::nextest().map_err(anyhow::Error::msg)?,
+        Path::new("/tests/cargo-nextest"),
+    )?;
+    for (from, to) in tests.metadata.iter().zip(["/tests/cargo.json", "/tests/binaries.json"]) {
+        files.copy(from, Path::new(to))?;
+    }
+    for file in ["Cargo.toml", "tests/Cargo.toml", ".config/nextest.toml"] {
+        files.copy(&sh::workspace().join(file), &Path::new("/tests").join(file))?;
     }
     for file in FILES.iter().map(Path::new).filter(|file| file.exists()) {
         files.copy(file, file)?;
@@ -187,7 +200,7 @@ pub(super) fn pack(
     }
     let lab = sh::workspace().join("tests/lab");
     files.copy(&lab.join("vm-init"), Path::new("/init"))?;
-    fs::write(root.join("arguments"), arguments)?;
+    fs::write(root.join("command"), command)?;
     fs::write(
         root.join("environment"),
         format!(
