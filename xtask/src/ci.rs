@@ -7,12 +7,12 @@ use std::{
     fs::{self, File},
     path::PathBuf,
     process::{Command, Stdio},
-    sync::Mutex,
+    sync::{Condvar, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, ensure};
 
 use crate::{
     sh,
@@ -31,15 +31,33 @@ const DEPENDS_ON_THE_KERNEL: [&str; 6] = [
     "tcp::",
 ];
 
+/// What tests need that run netmon.
+const BUILT: &[&str] = &["image", "build of the tests"];
+
 /// A chore of ours, as a part of the run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Part {
     name: &'static str,
-    chore: &'static [&'static str],
+    chore: Vec<&'static str>,
+    /// The parts that it cannot begin before.
+    needs: &'static [&'static str],
 }
 
-const fn part(name: &'static str, chore: &'static [&'static str]) -> Part {
-    Part { name, chore }
+fn part(name: &'static str, needs: &'static [&'static str], chore: &[&'static str]) -> Part {
+    Part {
+        name,
+        chore: chore.to_vec(),
+        needs,
+    }
+}
+
+/// Where a part's output goes, and how much of the processors it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    /// To the terminal, as it comes.
+    Front,
+    /// To a file, and to the terminal when it ends. What is in front goes first.
+    Behind,
 }
 
 /// How a part ended.
@@ -48,7 +66,25 @@ struct Ended {
     name: &'static str,
     begin: Duration,
     took: Duration,
-    passed: bool,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    Failed,
+    /// Something that it needs did not pass.
+    NotRun,
+}
+
+impl Verdict {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "FAILED",
+            Self::NotRun => "NOT RUN",
+        }
+    }
 }
 
 /// Runs everything, and says what took how long and what needed a second try.
@@ -57,17 +93,22 @@ pub(crate) fn run() -> anyhow::Result<()> {
         begin: Instant::now(),
         folder: sh::workspace().join("target/ci"),
         ended: Mutex::default(),
+        another: Condvar::new(),
     };
     fs::create_dir_all(&run.folder).with_context(|| format!("{}", run.folder.display()))?;
     // What is reported at the end is of this run.
     if test::results().exists() {
         fs::remove_dir_all(test::results())?;
     }
-    let outcome = run.all();
+    run.all();
     run.report()?;
-    outcome?;
-    let failed: Vec<&str> = run.lock().iter().filter(|it| !it.passed).map(|it| it.name).collect();
-    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    let bad: Vec<&str> = run
+        .lock()
+        .iter()
+        .filter(|it| it.verdict != Verdict::Passed)
+        .map(|it| it.name)
+        .collect();
+    ensure!(bad.is_empty(), "not passed: {}", bad.join(", "));
     Ok(())
 }
 
@@ -75,98 +116,125 @@ struct Run {
     begin: Instant,
     folder: PathBuf,
     ended: Mutex<Vec<Ended>>,
+    /// Another part has ended.
+    another: Condvar,
 }
 
 impl Run {
-    fn all(&self) -> anyhow::Result<()> {
-        self.must(part("tools", &["setup", "lint"]))?;
-        self.must(part("tools of the tests", &["setup", "vm"]))?;
-        // What fails within seconds does so before anything is compiled.
-        self.must(part("rules", &["lint", "rules"]))?;
-        self.beside(
-            &[part("image", &["image"])],
-            &[part("build of the tests", &["test", "--no-run"])],
-        )?;
-        let emulated: Vec<&str> = ["test", "--kernel", KERNEL]
-            .into_iter()
-            .chain(DEPENDS_ON_THE_KERNEL.iter().flat_map(|name| ["--name", name]))
-            .collect();
-        let emulated: &'static [&'static str] = emulated.leak();
-        self.beside(
-            &[part("kernel", &["test", "kernel"]), part("engine", &["test", "engine"])],
+    /// All are run, whatever the others say, so that one run shows all that is wrong.
+    fn all(&self) {
+        // One after the other: what fails within seconds does so before anything is compiled.
+        self.lane(
+            Lane::Front,
             &[
-                part("lint", &["lint", "code"]),
-                part("quick", &["test", "quick"]),
-                part("emulated kernel", emulated),
+                part("tools", &[], &["setup", "lint"]),
+                part("tools of the tests", &["tools"], &["setup", "vm"]),
+                part("rules", &["tools"], &["lint", "rules"]),
             ],
-        )
-    }
-
-    /// One part alone; nothing goes on without it.
-    fn must(&self, part: Part) -> anyhow::Result<()> {
-        ensure!(self.in_front(part)?, "{} failed", part.name);
-        Ok(())
-    }
-
-    /// Some parts in front, with their output as it comes, and others behind, niced, with theirs when they end. All are
-    /// run, whatever the others say, so that one run shows all that is wrong.
-    fn beside(&self, front: &[Part], behind: &[Part]) -> anyhow::Result<()> {
+        );
+        let mut emulated = vec!["test", "--kernel", KERNEL];
+        emulated.extend(DEPENDS_ON_THE_KERNEL.iter().flat_map(|name| ["--name", name]));
         thread::scope(|scope| {
-            let background = scope.spawn(|| behind.iter().try_for_each(|part| self.behind(*part)));
-            let foreground = front.iter().try_for_each(|part| self.in_front(*part).map(drop));
-            let background = background
-                .join()
-                .map_err(|_| anyhow!("a thread of this run panicked"))?;
-            foreground.and(background)
-        })
+            let lanes = [
+                (
+                    Lane::Front,
+                    vec![
+                        part("image", &["rules"], &["image"]),
+                        part("kernel", BUILT, &["test", "kernel"]),
+                        part("engine", BUILT, &["test", "engine"]),
+                    ],
+                ),
+                (
+                    Lane::Behind,
+                    vec![
+                        part("build of the tests", &["rules"], &["test", "--no-run"]),
+                        part("lint", &["rules"], &["lint", "code"]),
+                        part("quick", &["build of the tests"], &["test", "quick"]),
+                    ],
+                ),
+                (Lane::Behind, vec![part("emulated kernel", BUILT, &emulated)]),
+            ];
+            for (lane, parts) in lanes {
+                scope.spawn(move || self.lane(lane, &parts));
+            }
+        });
     }
 
-    fn in_front(&self, part: Part) -> anyhow::Result<bool> {
-        sh::say(format!("\n==== {}", part.name));
-        self.timed(part, &mut Command::new(std::env::current_exe()?))
+    /// Some parts, one after the other.
+    fn lane(&self, lane: Lane, parts: &[Part]) {
+        for part in parts {
+            let begin = self.begin.elapsed();
+            let (verdict, took) = if self.has_what_it_needs(part) {
+                let begin = Instant::now();
+                let passed = match lane {
+                    Lane::Front => in_front(part),
+                    Lane::Behind => self.behind(part),
+                };
+                // Who waits for it has to hear that it will not come.
+                let verdict = if *passed.as_ref().unwrap_or(&false) {
+                    Verdict::Passed
+                } else {
+                    Verdict::Failed
+                };
+                if let Err(error) = passed {
+                    sh::complain(&error);
+                }
+                (verdict, begin.elapsed())
+            } else {
+                (Verdict::NotRun, Duration::ZERO)
+            };
+            let seconds = took.as_secs_f64();
+            sh::say(format!("==== {}: {} after {seconds:.0} s", part.name, verdict.as_str()));
+            self.lock().push(Ended {
+                name: part.name,
+                begin,
+                took,
+                verdict,
+            });
+            self.another.notify_all();
+        }
     }
 
-    fn behind(&self, part: Part) -> anyhow::Result<()> {
+    /// Waits until those have ended that it needs, and says whether they passed.
+    fn has_what_it_needs(&self, part: &Part) -> bool {
+        let mut ended = self.lock();
+        loop {
+            let verdicts: Option<Vec<Verdict>> = part
+                .needs
+                .iter()
+                .map(|name| Some(ended.iter().find(|it| it.name == *name)?.verdict))
+                .collect();
+            if let Some(verdicts) = verdicts {
+                return verdicts.iter().all(|it| *it == Verdict::Passed);
+            }
+            ended = self
+                .another
+                .wait(ended)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    fn behind(&self, part: &Part) -> anyhow::Result<bool> {
         let log = self.folder.join(format!("{}.log", part.name.replace(' ', "-")));
         let file = File::create(&log).with_context(|| format!("{}", log.display()))?;
         sh::say(format!(
             "\n==== {}, meanwhile; its output comes when it ends",
             part.name
         ));
-        let mut command = Command::new("nice");
-        command
+        let status = Command::new("nice")
             .args(["-n", "19"])
             .arg(std::env::current_exe()?)
+            .args(&part.chore)
+            .stdin(Stdio::null())
             .stdout(file.try_clone()?)
-            .stderr(file);
-        self.timed(part, &mut command)?;
+            .stderr(file)
+            .status()?;
         let output = fs::read(&log).with_context(|| format!("{}", log.display()))?;
         sh::say(format!(
-            "\n==== {}, of which this is the output\n{}==== end of {}",
+            "\n==== {}, of which this is the output\n{}",
             part.name,
-            String::from_utf8_lossy(&output),
-            part.name
+            String::from_utf8_lossy(&output)
         ));
-        Ok(())
-    }
-
-    fn timed(&self, part: Part, command: &mut Command) -> anyhow::Result<bool> {
-        let (begin, started) = (self.begin.elapsed(), Instant::now());
-        let status = command.args(part.chore).stdin(Stdio::null()).status()?;
-        let took = started.elapsed();
-        let ended = Ended {
-            name: part.name,
-            begin,
-            took,
-            passed: status.success(),
-        };
-        sh::say(format!(
-            "==== {} {} after {:.0} s",
-            ended.name,
-            ended.verdict(),
-            took.as_secs_f64()
-        ));
-        self.lock().push(ended);
         Ok(status.success())
     }
 
@@ -191,7 +259,7 @@ impl Run {
                 part.name,
                 minutes(part.begin),
                 minutes(part.took),
-                part.verdict()
+                part.verdict.as_str()
             ));
         }
         sh::say(format!("{:<22} {:>20.1} min", "all", minutes(self.begin.elapsed())));
@@ -199,10 +267,10 @@ impl Run {
     }
 }
 
-impl Ended {
-    fn verdict(&self) -> &'static str {
-        if self.passed { "passed" } else { "FAILED" }
-    }
+fn in_front(part: &Part) -> anyhow::Result<bool> {
+    sh::say(format!("\n==== {}", part.name));
+    let mut command = Command::new(std::env::current_exe()?);
+    Ok(command.args(&part.chore).stdin(Stdio::null()).status()?.success())
 }
 
 fn minutes(time: Duration) -> f64 {
