@@ -14,6 +14,10 @@ const OPPOSITE: &str = "no-";
 /// What a flag that switches a collector on is called.
 const COLLECTOR: &str = "collector.";
 
+/// What a flag is called that is for netmon's own tests.
+#[cfg(test)]
+const FOR_TESTS: &str = "debug.";
+
 /// The command line with everything that can be said on it: `--help` leaves out the flags that switch collectors off.
 #[must_use]
 pub fn command() -> Command {
@@ -32,12 +36,13 @@ pub fn command() -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::command;
+    use super::{FOR_TESTS, command};
 
     #[test]
     fn nothing_that_can_be_said_is_hidden_or_unexplained() {
         for argument in command().get_arguments() {
-            assert!(!argument.is_hide_set(), "{argument}");
+            let is_for_tests = argument.get_long().is_some_and(|long| long.starts_with(FOR_TESTS));
+            assert_eq!(argument.is_hide_set(), is_for_tests, "{argument}");
             assert!(argument.get_help().is_some(), "{argument}");
         }
     }
