@@ -13,6 +13,11 @@ pub(crate) fn run(release: bool) -> anyhow::Result<PathBuf> {
         cargo.arg("--release");
     }
     sh::run(&format!("build netmon ({profile})"), &mut cargo)?;
+    Ok(binary(release))
+}
+
+/// Where the binary is when it is built.
+pub(crate) fn binary(release: bool) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| sh::workspace().join("target"), PathBuf::from);
-    Ok(target.join(profile).join("netmon"))
+    target.join(if release { "release" } else { "debug" }).join("netmon")
 }

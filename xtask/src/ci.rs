@@ -132,7 +132,7 @@ impl Run {
                 part("rules", &["tools"], &["lint", "rules"]),
             ],
         );
-        let mut emulated = vec!["test", "--kernel", KERNEL];
+        let mut emulated = vec!["test", "--as-built", "--kernel", KERNEL];
         emulated.extend(DEPENDS_ON_THE_KERNEL.iter().flat_map(|name| ["--name", name]));
         thread::scope(|scope| {
             let lanes = [
@@ -140,8 +140,8 @@ impl Run {
                     Lane::Front,
                     vec![
                         part("image", &["rules"], &["image"]),
-                        part("kernel", BUILT, &["test", "kernel"]),
-                        part("engine", BUILT, &["test", "engine"]),
+                        part("kernel", BUILT, &["test", "--as-built", "kernel"]),
+                        part("engine", BUILT, &["test", "--as-built", "engine"]),
                     ],
                 ),
                 (
@@ -149,7 +149,7 @@ impl Run {
                     vec![
                         part("build of the tests", &["rules"], &["test", "--no-run"]),
                         part("lint", &["rules"], &["lint", "code"]),
-                        part("quick", &["build of the tests"], &["test", "quick"]),
+                        part("quick", &["build of the tests"], &["test", "--as-built", "quick"]),
                     ],
                 ),
                 (Lane::Behind, vec![part("emulated kernel", BUILT, &emulated)]),

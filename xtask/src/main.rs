@@ -74,9 +74,15 @@ enum Chore {
         /// The kernel's tests, on Debian's kernel of this series (6.1, 6.12, 7) in an emulated machine.
         #[arg(long, value_name = "SERIES", conflicts_with = "no_run")]
         kernel: Option<String>,
+        /// The kernel's tests on every kernel from 5.15 on that the archive has, in emulated machines: for releases.
+        #[arg(long, conflicts_with_all = ["kernel", "no_run"])]
+        all_kernels: bool,
         /// Build what they need, and run none.
         #[arg(long)]
         no_run: bool,
+        /// Run what --no-run has built, whatever has changed since.
+        #[arg(long, conflicts_with = "no_run")]
+        as_built: bool,
     },
     /// Everything that has to pass before something lands: lint and all tests, with the time of each part.
     Ci,
@@ -119,6 +125,14 @@ enum Chore {
     },
 }
 
+fn how(no_run: bool, as_built: bool) -> test::How {
+    match (no_run, as_built) {
+        (true, _) => test::How::Build,
+        (false, true) => test::How::RunAsBuilt,
+        (false, false) => test::How::BuildAndRun,
+    }
+}
+
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Setup { purpose } => setup::run(purpose),
@@ -130,15 +144,30 @@ fn main() -> ExitCode {
             tier: None | Some(Tier::Kernel),
             name,
             kernel: Some(kernel),
-            no_run: _,
-        } => test::on_kernel(&kernel, &name),
-        Chore::Test { kernel: Some(_), .. } => Err(anyhow::anyhow!("only the kernel's tests run on another kernel")),
+            as_built,
+            ..
+        } => test::on_kernel(&kernel, &name, how(false, as_built)),
+        Chore::Test {
+            tier: None | Some(Tier::Kernel),
+            name,
+            all_kernels: true,
+            ..
+        } => test::on_all_kernels(&name),
+        Chore::Test { kernel: Some(_), .. } | Chore::Test { all_kernels: true, .. } => {
+            Err(anyhow::anyhow!("only the kernel's tests run on another kernel"))
+        }
         Chore::Test {
             tier,
             name: names,
-            no_run,
             kernel: None,
-        } => test::run(&test::Wish { tier, names, no_run }),
+            all_kernels: false,
+            no_run,
+            as_built,
+        } => test::run(&test::Wish {
+            tier,
+            names,
+            how: how(no_run, as_built),
+        }),
         Chore::Ci => ci::run(),
         Chore::Lint { part } => lint::run(part),
         Chore::Dashboards { check: true, .. } => dashboards::run(Wish::Check),

@@ -66,6 +66,12 @@ pub(crate) fn run(what: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As [`run`], with what the command prints in that file.
+pub(crate) fn run_into(what: &str, command: &mut Command, file: &Path) -> anyhow::Result<()> {
+    let output = fs::File::create(file).with_context(|| format!("{} cannot be written", file.display()))?;
+    run(what, command.stdout(output))
+}
+
 /// What the command printed, or nothing if it could not run or failed.
 pub(crate) fn ask(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;

@@ -4,6 +4,7 @@
 pub(crate) mod report;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -13,11 +14,10 @@ use clap::ValueEnum;
 
 use self::report::Report;
 use crate::{
-    build, dist,
-    image::{self, Image},
-    needs,
+    build, dist, image, needs,
     needs::Purpose,
-    setup, sh, vm,
+    setup, sh,
+    vm::{self, Machine},
 };
 
 /// A tier of tests.
@@ -44,6 +44,22 @@ impl Tier {
         }
     }
 
+    /// What cargo is told to build.
+    fn packages(self) -> Vec<&'static str> {
+        match self {
+            Self::Quick => vec![
+                "--workspace",
+                "--exclude",
+                "netmon-ebpf",
+                "--exclude",
+                "netmon-fuzz",
+                "--exclude",
+                "netmon-tests",
+            ],
+            Self::Kernel | Self::Engine => vec!["--package", "netmon-tests", "--test", self.profile()],
+        }
+    }
+
     /// What it does to the machine, and how long it takes on two processors once everything is built.
     fn announcement(self) -> &'static str {
         match self {
@@ -61,8 +77,55 @@ pub(crate) struct Wish {
     pub(crate) tier: Option<Tier>,
     /// Only tests whose names contain one of these; all if there is none.
     pub(crate) names: Vec<String>,
-    /// Only to build what they need.
-    pub(crate) no_run: bool,
+    /// Whether to build, to run, or both.
+    pub(crate) how: How,
+}
+
+/// What is done with the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    BuildAndRun,
+    Build,
+    /// What was built before, without asking cargo, which others may keep busy.
+    RunAsBuilt,
+}
+
+/// What cargo-nextest has to know of a tier's tests to run them without cargo: what cargo says of the workspace, and
+/// cargo-nextest of its programs.
+#[derive(Clone, Debug)]
+pub(crate) struct Built {
+    pub(crate) cargo: PathBuf,
+    pub(crate) binaries: PathBuf,
+}
+
+impl Built {
+    /// Where that is written.
+    pub(crate) fn of(tier: Tier) -> Self {
+        let folder = sh::workspace().join("target/tests").join(tier.profile());
+        Self {
+            cargo: folder.join("cargo.json"),
+            binaries: folder.join("binaries.json"),
+        }
+    }
+
+    /// Builds the tests.
+    pub(crate) fn make(tier: Tier) -> anyhow::Result<Self> {
+        let built = Self::of(tier);
+        fs::create_dir_all(built.cargo.parent().context("no folder")?)?;
+        let mut nextest = nextest("list")?;
+        nextest.args(tier.packages());
+        sh::run_into(
+            &format!("build the {} tests", tier.profile()),
+            nextest.args(["--list-type", "binaries-only", "--message-format", "json"]),
+            &built.binaries,
+        )?;
+        sh::run_into(
+            "ask cargo what the workspace is",
+            &mut sh::cargo(["metadata", "--format-version", "1", "--locked"]),
+            &built.cargo,
+        )?;
+        Ok(built)
+    }
 }
 
 /// Runs one tier or all; of those, only what the names say.
@@ -77,21 +140,55 @@ pub(crate) fn run(wish: &Wish) -> anyhow::Result<()> {
         );
     }
     setup::run(if needs_root { Purpose::Test } else { Purpose::Quick })?;
-    if wish.no_run {
-        return build_all(&tiers);
+    if wish.how == How::Build {
+        for tier in &tiers {
+            Built::make(*tier)?;
+        }
+        return build::run(false).map(drop);
     }
     let mut outcomes = Vec::new();
     for tier in &tiers {
-        outcomes.push(run_tier(*tier, &wish.names));
+        outcomes.push(run_tier(*tier, wish));
     }
     Report::of(tiers.iter().map(|tier| junit(tier.profile())))?.print();
     outcomes.into_iter().collect()
 }
 
+/// How many processors a kernel has to be ready for once: what is summed over all of them is sixty-four sums.
+const MANY_CPUS: u32 = 64;
+
 /// Runs the kernel's tests on another kernel than this machine's.
-pub(crate) fn on_kernel(series: &str, names: &[String]) -> anyhow::Result<()> {
+pub(crate) fn on_kernel(series: &str, names: &[String], how: How) -> anyhow::Result<()> {
+    on_machines(&[Machine::of(series)], names, how)
+}
+
+/// Runs the kernel's tests on every kernel that the archive has, and on the newest once more with many processors.
+pub(crate) fn on_all_kernels(names: &[String]) -> anyhow::Result<()> {
     setup::run(Purpose::Vm)?;
-    vm::run(series, names, &image::run()?.binary)
+    let mut machines: Vec<Machine> = vm::all_series()?.iter().map(|series| Machine::of(series)).collect();
+    if let Some(newest) = machines.last().cloned() {
+        machines.push(Machine {
+            possible_cpus: Some(MANY_CPUS),
+            ..newest
+        });
+    }
+    on_machines(&machines, names, How::BuildAndRun)
+}
+
+fn on_machines(machines: &[Machine], names: &[String], how: How) -> anyhow::Result<()> {
+    setup::run(Purpose::Vm)?;
+    let netmon = image::run()?.binary;
+    let built = match how {
+        How::RunAsBuilt => Built::of(Tier::Kernel),
+        How::BuildAndRun | How::Build => Built::make(Tier::Kernel)?,
+    };
+    // All are run, whatever the first of them says.
+    let outcomes: Vec<anyhow::Result<()>> = machines
+        .iter()
+        .map(|machine| vm::run(machine, names, &netmon, &built).inspect_err(sh::complain))
+        .collect();
+    Report::of(machines.iter().map(Machine::junit))?.print();
+    outcomes.into_iter().collect()
 }
 
 /// Says what is about to be done, and how long that takes.
@@ -103,62 +200,49 @@ fn announce(tiers: &[Tier]) {
     sh::say("What it has to install is named before it is installed. What tests make is gone when they end.");
 }
 
-/// Builds everything that those tiers run, but for netmon's image.
-fn build_all(tiers: &[Tier]) -> anyhow::Result<()> {
-    for tier in tiers {
-        sh::run(
-            &format!("build the {} tests", tier.profile()),
-            tests(*tier)?.arg("--no-run"),
-        )?;
-    }
-    if tiers.contains(&Tier::Engine) {
-        build::run(false)?;
-    }
-    Ok(())
-}
-
-fn run_tier(tier: Tier, names: &[String]) -> anyhow::Result<()> {
-    let mut command = tests(tier)?;
+fn run_tier(tier: Tier, wish: &Wish) -> anyhow::Result<()> {
+    let mut command = tests(tier, wish.how)?;
     if tier != Tier::Quick {
         // What is run on nodes, to the byte: not another build of it.
         let image = image::run()?;
         with_tools(&mut command, &image.binary)?.env("NETMON_TEST_IMAGE", &image.archive);
         if tier == Tier::Engine {
-            with_engines(&mut command, &image)?;
+            // What netmon is upgraded to.
+            let other_build = match wish.how {
+                How::RunAsBuilt => build::binary(false),
+                How::BuildAndRun | How::Build => build::run(false)?,
+            };
+            command
+                .env("NETMON_TEST_PACKAGE", dist::package(&image)?)
+                .env("NETMON_TEST_OTHER_BUILD", other_build);
         }
     }
-    sh::run(&format!("{} tests", tier.profile()), command.args(names))
+    sh::run(&format!("{} tests", tier.profile()), command.args(&wish.names))
 }
 
 /// The tests of a tier: a command to which more arguments and an environment can be added.
-fn tests(tier: Tier) -> anyhow::Result<Command> {
-    let mut command = nextest(tier.profile())?;
-    match tier {
-        Tier::Quick => {
-            command.arg("--workspace");
-            for package in ["netmon-ebpf", "netmon-fuzz", "netmon-tests"] {
-                command.args(["--exclude", package]);
-            }
-        }
-        Tier::Kernel | Tier::Engine => {
-            command.args(["--package", "netmon-tests", "--test", tier.profile()]);
-        }
+fn tests(tier: Tier, how: How) -> anyhow::Result<Command> {
+    let file = junit(tier.profile());
+    if file.exists() {
+        // What is read afterwards is of this run.
+        fs::remove_file(&file).with_context(|| format!("{} cannot be removed", file.display()))?;
+    }
+    let mut command = nextest("run")?;
+    command.args(["--profile", tier.profile(), "--no-tests", "fail"]);
+    if how == How::RunAsBuilt {
+        let built = Built::of(tier);
+        command.arg("--cargo-metadata").arg(built.cargo);
+        command.arg("--binaries-metadata").arg(built.binaries);
+    } else {
+        command.args(tier.packages());
     }
     Ok(command)
 }
 
-/// cargo-nextest, by one of its profiles.
-fn nextest(profile: &str) -> anyhow::Result<Command> {
-    let program = needs::nextest().map_err(anyhow::Error::msg)?;
-    let file = junit(profile);
-    if file.exists() {
-        // What is read afterwards is of this run.
-        std::fs::remove_file(&file).with_context(|| format!("{} cannot be removed", file.display()))?;
-    }
-    let mut command = Command::new(program);
-    command
-        .current_dir(sh::workspace())
-        .args(["nextest", "run", "--profile", profile, "--no-tests", "fail"]);
+/// cargo-nextest, in the workspace.
+fn nextest(subcommand: &str) -> anyhow::Result<Command> {
+    let mut command = Command::new(needs::nextest().map_err(anyhow::Error::msg)?);
+    command.current_dir(sh::workspace()).args(["nextest", subcommand]);
     Ok(command)
 }
 
@@ -170,15 +254,6 @@ pub(crate) fn junit(profile: &str) -> PathBuf {
 /// The folder of all profiles' results.
 pub(crate) fn results() -> PathBuf {
     sh::workspace().join("target/nextest")
-}
-
-/// Adds what is installed and upgraded.
-fn with_engines(command: &mut Command, image: &Image) -> anyhow::Result<()> {
-    command
-        .env("NETMON_TEST_PACKAGE", dist::package(image)?)
-        // What netmon is upgraded to.
-        .env("NETMON_TEST_OTHER_BUILD", build::run(false)?);
-    Ok(())
 }
 
 /// Tells the command where everything is that fixtures need.

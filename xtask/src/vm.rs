@@ -9,6 +9,7 @@ mod files;
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -24,8 +25,8 @@ use serde_json::Value;
 
 use self::files::Kernel;
 use crate::{
-    needs, setup, sh,
-    test::{self, report::Report},
+    setup, sh,
+    test::{self, Built},
 };
 
 /// Much longer than all tests take: then it does not end.
@@ -43,24 +44,63 @@ const BOOTS: u32 = 2;
 /// Enough for all files in memory, thrice.
 const MEMORY: &str = "4096";
 
-/// Runs the kernel's tests, or those whose names contain one of `names`, on the kernel of that series.
-pub(crate) fn run(series: &str, names: &[String], netmon: &Path) -> anyhow::Result<()> {
-    let kernel = kernel(series)?;
-    let directory = sh::workspace().join("target/vm").join(series);
+/// A machine to run tests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// The kernel's series.
+    pub(crate) series: String,
+    /// How many processors the kernel has to be ready for; as many as there are without.
+    pub(crate) possible_cpus: Option<u32>,
+}
+
+impl Machine {
+    /// The usual one, with a kernel of that series.
+    pub(crate) fn of(series: &str) -> Self {
+        Self {
+            series: series.to_owned(),
+            possible_cpus: None,
+        }
+    }
+
+    /// What its results and its files are called.
+    fn name(&self) -> String {
+        match self.possible_cpus {
+            None => format!("linux-{}", self.series),
+            Some(count) => format!("linux-{}-{count}-cpus", self.series),
+        }
+    }
+
+    /// Where its tests' report is written.
+    pub(crate) fn junit(&self) -> PathBuf {
+        test::junit(&self.name())
+    }
+}
+
+/// The series of kernels that the archive has, the oldest first.
+pub(crate) fn all_series() -> anyhow::Result<Vec<String>> {
+    let list = tools::output(Command::new(sh::workspace().join("tests/lab/get-kernel")).arg("--list"))?;
+    ensure!(!list.is_empty(), "the archive has no kernels");
+    Ok(list.lines().map(str::to_owned).collect())
+}
+
+/// Runs the kernel's tests, or those whose names contain one of `names`, on that machine.
+pub(crate) fn run(machine: &Machine, names: &[String], netmon: &Path, built: &Built) -> anyhow::Result<()> {
+    let kernel = kernel(&machine.series)?;
+    let directory = sh::workspace().join("target/vm").join(machine.name());
     fs::create_dir_all(&directory).with_context(|| format!("{}", directory.display()))?;
-    let tests = Tests::build(&directory)?;
+    let tests = Tests::find(built)?;
     let begin = Instant::now();
-    sh::say(format!("\n== kernel tests on Linux {}", kernel.release));
-    let junit = test::junit(&format!("linux-{series}"));
+    sh::say(format!("\n== kernel tests on {} ({})", machine.name(), kernel.release));
+    let junit = machine.junit();
     fs::create_dir_all(junit.parent().context("no folder")?)?;
     let mut passed = BTreeSet::new();
     for _ in 0..BOOTS {
         let memory = files::pack(&kernel, &directory, netmon, &tests, &command(names, &passed))?;
-        match boot(&kernel.image, &memory, &junit, &mut passed)? {
+        match boot(machine, &kernel.image, &memory, &mut passed)? {
             End::Status(status) => {
-                ensure!(status == 0, "kernel tests on Linux {}: status {status}", kernel.release);
+                ensure!(status == 0, "kernel tests on {}: status {status}", machine.name());
                 sh::say(format!("   done in {:.0} s", begin.elapsed().as_secs_f64()));
-                return Report::of([junit]).map(|report| report.print());
+                return Ok(());
             }
             End::Failed(how) => sh::say(format!(
                 "   the emulator {how}; once more, for the tests that had not ended"
@@ -91,45 +131,31 @@ fn kernel(series: &str) -> anyhow::Result<Kernel> {
     Kernel::find(&directory)
 }
 
-/// The tests, and what cargo-nextest has to know to run them where there is no cargo.
+/// The tests as they are taken into the machine.
 #[derive(Debug)]
-struct Tests {
+struct Tests<'a> {
     /// The program.
     binary: PathBuf,
     /// Where it lies below the folder that cargo builds into, which is where cargo-nextest looks for it.
     place: PathBuf,
-    /// What cargo says of the workspace, and cargo-nextest of its programs: files.
-    metadata: [PathBuf; 2],
+    built: &'a Built,
 }
 
-impl Tests {
-    /// Builds them. What is said of them is written into that folder.
-    fn build(directory: &Path) -> anyhow::Result<Self> {
-        let list = ["nextest", "list", "--package", "netmon-tests", "--test", "kernel"];
-        let mut nextest = Command::new(needs::nextest().map_err(anyhow::Error::msg)?);
-        nextest.current_dir(sh::workspace()).args(list);
-        nextest.args(["--list-type", "binaries-only", "--message-format", "json"]);
-        sh::say("\n== build the kernel tests");
-        let binaries = tools::output(&mut nextest)?;
-        let cargo = tools::output(&mut sh::cargo(["metadata", "--format-version", "1", "--locked"]))?;
-        let said: Value = serde_json::from_str(&binaries).context("what cargo-nextest says of the tests")?;
-        let target = said
-            .pointer("/rust-build-meta/target-directory")
-            .and_then(Value::as_str)
-            .context("cargo-nextest does not say where it builds")?;
-        let binary = said
-            .pointer("/rust-binaries/netmon-tests::kernel/binary-path")
-            .and_then(Value::as_str)
-            .map(PathBuf::from)
-            .context("cargo-nextest does not say where the tests are")?;
-        let place = binary.strip_prefix(target)?.to_path_buf();
-        let metadata = ["cargo.json", "binaries.json"].map(|name| directory.join(name));
-        fs::write(&metadata[0], cargo)?;
-        fs::write(&metadata[1], binaries)?;
+impl<'a> Tests<'a> {
+    fn find(built: &'a Built) -> anyhow::Result<Self> {
+        let file = &built.binaries;
+        let text = fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+        let said: Value = serde_json::from_str(&text).with_context(|| format!("{}", file.display()))?;
+        let at = |pointer: &str| {
+            let text = said.pointer(pointer).and_then(Value::as_str);
+            text.with_context(|| format!("{}: no {pointer}", file.display()))
+        };
+        let binary = PathBuf::from(at("/rust-binaries/netmon-tests::kernel/binary-path")?);
+        let place = binary.strip_prefix(at("/rust-build-meta/target-directory")?)?;
         Ok(Self {
+            place: place.to_path_buf(),
             binary,
-            place,
-            metadata,
+            built,
         })
     }
 }
@@ -180,27 +206,32 @@ fn hear(line: &str, passed: &mut BTreeSet<String>) -> anyhow::Result<()> {
 }
 
 /// Boots the machine, shows its console, and gives how it ended.
-fn boot(image: &Path, memory: &Path, junit: &Path, passed: &mut BTreeSet<String>) -> anyhow::Result<End> {
-    let mut machine = Command::new("qemu-system-x86_64")
+fn boot(machine: &Machine, image: &Path, memory: &Path, passed: &mut BTreeSet<String>) -> anyhow::Result<End> {
+    let mut words = "console=ttyS0 panic=-1 quiet loglevel=3 mitigations=off".to_owned();
+    if let Some(count) = machine.possible_cpus {
+        write!(words, " possible_cpus={count}")?;
+    }
+    let mut process = Command::new("qemu-system-x86_64")
         .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", MEMORY])
         // Tables of five levels are walked in software here, and nobody has so much memory.
         .args(["-cpu", "max,la57=off"])
         .args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"])
         .arg("-serial")
-        .arg(format!("file:{}", junit.display()))
+        .arg(format!("file:{}", machine.junit().display()))
         .arg("-kernel")
         .arg(image)
         .arg("-initrd")
         .arg(memory)
-        .args(["-append", "console=ttyS0 panic=-1 quiet loglevel=3 mitigations=off"])
+        .arg("-append")
+        .arg(words)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .context("qemu-system-x86_64 cannot be run: `cargo xtask setup vm`")?;
-    let end = watch(&mut machine, passed);
+    let end = watch(&mut process, passed);
     // It has powered itself off, or is to be ended.
-    drop(machine.kill());
-    machine.wait()?;
+    drop(process.kill());
+    process.wait()?;
     end
 }
 

@@ -12,7 +12,9 @@ mod report;
 mod world;
 
 use std::{
-    fs, thread,
+    fs,
+    io::Write as _,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -36,12 +38,21 @@ const ATTACHING: Duration = Duration::from_mins(8);
 /// What a scrape of a thousand containers may cost, in milliseconds of CPU.
 const SCRAPE_BOUND: f64 = 30.0;
 
+/// How long it may take to end when it is told to, in seconds: whoever stops it kills it after ten.
+const END_BOUND: f64 = 1.0;
+/// How many clients connect and ask for nothing, and how many send a request that never ends.
+const CLIENTS: (usize, usize) = (1000, 50);
+/// How long a page may take beside them, in milliseconds.
+const CLIENTS_BOUND: f64 = 2000.0;
+
 /// What was measured at one size.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     containers: usize,
     /// From netmon's start until programs are on every interface.
     attached: Duration,
+    /// From the signal to the end of the process.
+    ended: Duration,
     netmon: Costs,
     node_exporter: Costs,
 }
@@ -64,6 +75,7 @@ fn main() -> anyhow::Result<()> {
     for Row {
         containers,
         attached,
+        ended,
         netmon,
         node_exporter,
     } in &rows
@@ -77,6 +89,7 @@ fn main() -> anyhow::Result<()> {
             "s",
             None,
         );
+        add("told to end, ended after", ended.as_secs_f64(), "s", Some(END_BOUND));
         for (who, costs) in [("netmon", netmon), ("node exporter", node_exporter)] {
             let of_ours = |bound, at| (who == "netmon" && *containers == at).then_some(bound);
             add(
@@ -100,6 +113,7 @@ fn main() -> anyhow::Result<()> {
             add(&format!("{who}: series"), costs.series as f64, "", None);
         }
     }
+    clients(&mut report)?;
     print!("{report}");
     // cargo runs benchmarks in the package's folder.
     report.write("../target/bench-scale.jsonl".as_ref())?;
@@ -124,11 +138,16 @@ fn measure(containers: usize) -> anyhow::Result<Row> {
     })?;
     let attached = begin.elapsed();
     let exporter = Exporter::start(world.hub())?;
+    let costs_of_netmon = costs(&Process::of(netmon.pid()), || Ok(netmon.get("/metrics")?.text()))?;
+    let node_exporter = costs(&exporter.process(), || exporter.page())?;
+    let (status, ended) = netmon.terminate()?;
+    ensure!(status.success(), "netmon ended with {status}");
     let row = Row {
         containers,
         attached,
-        netmon: costs(&Process::of(netmon.pid()), || Ok(netmon.get("/metrics")?.text()))?,
-        node_exporter: costs(&exporter.process(), || exporter.page())?,
+        ended,
+        netmon: costs_of_netmon,
+        node_exporter,
     };
     ensure!(
         row.netmon.series > 10 * interfaces,
@@ -141,6 +160,39 @@ fn measure(containers: usize) -> anyhow::Result<Row> {
         row.node_exporter.series
     );
     Ok(row)
+}
+
+/// A page beside clients that keep their connections and want nothing, or never finish what they say.
+fn clients(report: &mut Report) -> anyhow::Result<()> {
+    let (idle, slow) = CLIENTS;
+    let scratch = Scratch::new()?;
+    let world = World::new(&scratch, CONTAINERS[0])?;
+    let netmon = Netmon::start(&world.flags())?;
+    let page = || -> anyhow::Result<f64> {
+        let begin = Instant::now();
+        netmon.page()?;
+        Ok(begin.elapsed().as_secs_f64() * 1e3)
+    };
+    let alone = page()?;
+    let mut streams = Vec::new();
+    let mut longest: f64 = 0.0;
+    for number in 0..idle + slow {
+        let mut stream = netmon.connect()?;
+        if number % (idle / slow) == 0 {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")?;
+        }
+        streams.push(stream);
+        if number % 100 == 0 {
+            longest = longest.max(page()?);
+        }
+    }
+    report.add("netmon: a page, alone", alone, "ms", None);
+    let what = format!(
+        "netmon: a page beside {} idle and slow clients, the longest",
+        idle + slow
+    );
+    report.add(&what, longest, "ms", Some(CLIENTS_BOUND));
+    Ok(())
 }
 
 fn costs(process: &Process, scrape: impl Fn() -> anyhow::Result<String>) -> anyhow::Result<Costs> {

@@ -1,6 +1,10 @@
 //! Containers and devices that come and go, and netmon itself that does.
 
-use std::{thread, time::Duration};
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
@@ -8,7 +12,7 @@ use netmon_tests::{
     figures::Figures,
     netmon::Netmon,
     page::Page,
-    patience::until,
+    patience::{PATIENCE, until},
     traffic,
 };
 
@@ -357,14 +361,27 @@ fn what_only_netmon_knows_begins_at_nothing_with_the_next_netmon() -> anyhow::Re
 }
 
 #[test]
-fn told_to_end_it_ends_within_a_second() -> anyhow::Result<()> {
+fn told_to_end_it_ends_before_the_clients_that_keep_their_connections() -> anyhow::Result<()> {
     let mut world = World::new()?;
     let _pair = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
-    let (status, time) = netmon.terminate()?;
+    let mut idle = netmon.connect()?;
+    let mut slow = netmon.connect()?;
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")?;
+    let (status, _) = netmon.terminate()?;
     ensure!(status.success(), "it ended with {status}");
-    ensure!(time.as_secs_f64() < 1.0, "it took {time:?}");
+    // They are told by the end of the connection, and not before.
+    for stream in [&mut idle, &mut slow] {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut rest = Vec::new();
+        // A reset is an end, too.
+        let ended = stream.read_to_end(&mut rest);
+        ensure!(
+            !matches!(&ended, Err(error) if error.kind() == ErrorKind::WouldBlock),
+            "the connection is still there"
+        );
+    }
     Ok(())
 }
 

@@ -15,13 +15,13 @@ use crate::{needs, sh};
 
 /// Programs that tests and fixtures call.
 const PROGRAMS: &[&str] = &[
-    "bpftool", "bridge", "ethtool", "ip", "nft", "nsenter", "nstat", "ping", "pgrep", "setpriv", "ss", "sysctl", "tc",
-    "unshare",
+    "bash", "bpftool", "bridge", "ethtool", "ip", "nft", "nsenter", "ping", "pgrep", "prlimit", "setpriv", "ss",
+    "sysctl", "tc", "unshare",
 ];
 /// Applets of busybox that the first process and the tests call.
 const APPLETS: &[&str] = &[
-    "cat", "insmod", "kill", "ls", "mkdir", "mount", "nproc", "poweroff", "sh", "sleep", "sync", "true", "umount",
-    "uname",
+    "cat", "dd", "insmod", "kill", "ls", "mkdir", "mount", "nproc", "poweroff", "sh", "sleep", "sync", "true",
+    "umount", "uname",
 ];
 /// What the tests' namespaces are made of, and what they lose packets with. Those that a kernel has built in, or has not
 /// got, are not loaded.
@@ -153,7 +153,7 @@ pub(super) fn pack(
     kernel: &Kernel,
     directory: &Path,
     netmon: &Path,
-    tests: &Tests,
+    tests: &Tests<'_>,
     command: &str,
 ) -> anyhow::Result<PathBuf> {
     let root = directory.join("root");
@@ -173,10 +173,12 @@ pub(super) fn pack(
     for name in PROGRAMS {
         files.program(&program(name)?, &Path::new("/usr/bin").join(name))?;
     }
-    files.program(
-        &needs::prometheus().join("usr/bin/promtool"),
-        Path::new("/tests/promtool"),
-    )?;
+    for name in ["prometheus", "promtool"] {
+        files.program(
+            &needs::prometheus().join("usr/bin").join(name),
+            &Path::new("/tests").join(name),
+        )?;
+    }
     let place = Path::new("/tests/target").join(&tests.place);
     for (from, to) in [(netmon, Path::new("/tests/netmon")), (&tests.binary, &place)] {
         files.program(from, to)?;
@@ -186,9 +188,8 @@ pub(super) fn pack(
         &needs::nextest().map_err(anyhow::Error::msg)?,
         Path::new("/tests/cargo-nextest"),
     )?;
-    for (from, to) in tests.metadata.iter().zip(["/tests/cargo.json", "/tests/binaries.json"]) {
-        files.copy(from, Path::new(to))?;
-    }
+    files.copy(&tests.built.cargo, Path::new("/tests/cargo.json"))?;
+    files.copy(&tests.built.binaries, Path::new("/tests/binaries.json"))?;
     for file in ["Cargo.toml", "tests/Cargo.toml", ".config/nextest.toml"] {
         files.copy(&sh::workspace().join(file), &Path::new("/tests").join(file))?;
     }
