@@ -184,7 +184,7 @@ mod tests {
         let page = read();
         let mut command = command();
         command.build();
-        for argument in command.get_arguments() {
+        for argument in command.get_arguments().filter(|it| !it.is_hide_set()) {
             let flag = format!("--{}", argument.get_long().expect("a long name"));
             // `-h, --help` begins with the short one.
             assert!(
