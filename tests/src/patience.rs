@@ -11,8 +11,11 @@ use anyhow::{bail, ensure};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long nothing may have come to a counter that rests.
 const REST: Duration = Duration::from_millis(50);
-/// How often it is looked.
-const INTERVAL: Duration = Duration::from_millis(20);
+/// How often it is looked, at most and at least. A look may cost a processor a tenth of a second (a shell, and `docker`): who
+/// waits long looks rarely, or several who wait would leave nothing to what they wait for.
+const INTERVALS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(300)];
+/// What part of the time waited so far may be lost by looking late.
+const LATE: u32 = 10;
 
 /// How many times slower than usual this machine is: an emulated one says so in its environment.
 #[must_use]
@@ -40,7 +43,10 @@ pub fn within<T>(time: Duration, what: &str, mut look: impl FnMut() -> anyhow::R
         match look() {
             Ok(it) => return Ok(it),
             Err(error) if begin.elapsed() > time => bail!("waited {time:?} for {what}: {error:#}"),
-            Err(_) => thread::sleep(INTERVAL),
+            Err(_) => {
+                let [shortest, longest] = INTERVALS;
+                thread::sleep((begin.elapsed() / LATE).clamp(shortest, longest));
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `cargo xtask ci`: everything that has to pass before something lands, in the order and side by side as two processors
 //! allow. Owns the schedule; what each part does is the chore of its name.
 //!
-//! What keeps processors busy (compiling, the emulated kernel) runs niced beside what mostly waits (namespaces, engines).
+//! What keeps processors busy (compiling, the emulated kernel) runs niced beside what mostly waits (namespaces, engines). The
+//! emulated kernel takes longest, so it begins as soon as it can, and compiling comes after it.
 
 use std::{
     fs::{self, File},
@@ -32,7 +33,7 @@ const DEPENDS_ON_THE_KERNEL: [&str; 6] = [
 ];
 
 /// What tests need that run netmon.
-const BUILT: &[&str] = &["image", "build of the tests"];
+const BUILT: &[&str] = &["image", "build, kernel tests"];
 
 /// A chore of ours, as a part of the run.
 #[derive(Clone, Debug)]
@@ -56,8 +57,8 @@ fn part(name: &'static str, needs: &'static [&'static str], chore: &[&'static st
 enum Lane {
     /// To the terminal, as it comes.
     Front,
-    /// To a file, and to the terminal when it ends. What is in front goes first.
-    Behind,
+    /// To a file, and to the terminal when it ends. What is in front goes first, by so much.
+    Behind { nice: u8 },
 }
 
 /// How a part ended.
@@ -141,18 +142,26 @@ impl Run {
                     vec![
                         part("image", &["rules"], &["image"]),
                         part("kernel", BUILT, &["test", "--as-built", "kernel"]),
-                        part("engine", BUILT, &["test", "--as-built", "engine"]),
+                        part(
+                            "engine",
+                            &["image", "build, engine tests"],
+                            &["test", "--as-built", "engine"],
+                        ),
                     ],
                 ),
                 (
-                    Lane::Behind,
+                    Lane::Behind { nice: 19 },
                     vec![
-                        part("build of the tests", &["rules"], &["test", "--no-run"]),
+                        part("build, kernel tests", &["rules"], &["test", "--no-run", "kernel"]),
+                        part("build, engine tests", &["rules"], &["test", "--no-run", "engine"]),
                         part("lint", &["rules"], &["lint", "code"]),
-                        part("quick", &["build of the tests"], &["test", "--as-built", "quick"]),
+                        part("quick", &["rules"], &["test", "quick"]),
                     ],
                 ),
-                (Lane::Behind, vec![part("emulated kernel", BUILT, &emulated)]),
+                (
+                    Lane::Behind { nice: 5 },
+                    vec![part("emulated kernel", BUILT, &emulated)],
+                ),
             ];
             for (lane, parts) in lanes {
                 scope.spawn(move || self.lane(lane, &parts));
@@ -168,7 +177,7 @@ impl Run {
                 let begin = Instant::now();
                 let passed = match lane {
                     Lane::Front => in_front(part),
-                    Lane::Behind => self.behind(part),
+                    Lane::Behind { nice } => self.behind(part, nice),
                 };
                 // Who waits for it has to hear that it will not come.
                 let verdict = if *passed.as_ref().unwrap_or(&false) {
@@ -214,15 +223,17 @@ impl Run {
         }
     }
 
-    fn behind(&self, part: &Part) -> anyhow::Result<bool> {
-        let log = self.folder.join(format!("{}.log", part.name.replace(' ', "-")));
+    fn behind(&self, part: &Part, nice: u8) -> anyhow::Result<bool> {
+        let log = self
+            .folder
+            .join(format!("{}.log", part.name.replace(", ", "-").replace(' ', "-")));
         let file = File::create(&log).with_context(|| format!("{}", log.display()))?;
         sh::say(format!(
             "\n==== {}, meanwhile; its output comes when it ends",
             part.name
         ));
         let status = Command::new("nice")
-            .args(["-n", "19"])
+            .args(["-n", &nice.to_string()])
             .arg(std::env::current_exe()?)
             .args(&part.chore)
             .stdin(Stdio::null())

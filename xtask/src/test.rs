@@ -144,7 +144,10 @@ pub(crate) fn run(wish: &Wish) -> anyhow::Result<()> {
         for tier in &tiers {
             Built::make(*tier)?;
         }
-        return build::run(false).map(drop);
+        if tiers.contains(&Tier::Engine) {
+            build::run(false)?;
+        }
+        return Ok(());
     }
     let mut outcomes = Vec::new();
     for tier in &tiers {
