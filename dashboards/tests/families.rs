@@ -12,6 +12,10 @@ use promql_parser::parser::{self, Expr};
 /// Families that nothing shows, and why.
 const UNSHOWN: &[(&str, &str)] = &[
     (
+        "netmon_attach_waiting_interfaces",
+        "for scripts that wait until all is attached; a panel has how long that takes",
+    ),
+    (
         "netmon_container_network_receive_segments_total",
         "for those who compare with a wire; panels have the packets that the interface counts",
     ),

@@ -141,7 +141,7 @@ impl Sources {
         let unattributed = state.unattributed();
         let containers = containers(&inventory, &state);
         let networks = mtu::networks(&state, &mtu::overlays(&state));
-        let attach = state.attach_health().clone();
+        let attach = state.attach_health(begin);
         drop(state);
         if self.counting_wanted {
             let success = self.counting.is_some();
@@ -385,6 +385,7 @@ impl Sources {
         } else {
             // Where nobody attaches, that nothing failed is no news; the collector says that it does not count.
             attach.failures.retain(|_, count| *count > 0);
+            attach.waiting = None;
         }
         Health {
             docker,

@@ -281,6 +281,8 @@ families! {
     "The kernel programs" {
         ATTACH_DELAY: Histogram<Unlabelled> = Netmon, "netmon_attach_delay" in Seconds,
             "Time from the first sight of an interface to kernel programs that count on it.";
+        ATTACH_WAITING: Gauge<Unlabelled> = Netmon, "netmon_attach_waiting_interfaces",
+            "Interfaces that wait for their kernel programs. Their own counters are exposed all the same.";
         ATTACH_FAILURES: Counter<Reason> = Netmon, "netmon_attach_failures",
             "Interfaces without kernel programs: no slot was left (full), they went meanwhile (gone), the kernel did not take the programs (load) or not attach them (attach), somebody took them off (detached; they are put on again), their container has more than are watched (too_many_devices). Their own counters are exposed all the same.";
         BPF_PROGRAM_INFO: Info<ProgramInfo> = Netmon, "netmon_bpf_program",

@@ -58,8 +58,15 @@ fn encode_docker(page: &mut Page<'_>, docker: &DockerHealth) -> fmt::Result {
 }
 
 fn encode_attach(page: &mut Page<'_>, attach: &AttachHealth) -> fmt::Result {
-    let AttachHealth { delay, failures } = attach;
+    let AttachHealth {
+        delay,
+        waiting,
+        failures,
+    } = attach;
     catalog::ATTACH_DELAY.encode_value(page, delay)?;
+    if let Some(waiting) = waiting {
+        catalog::ATTACH_WAITING.encode_value(page, *waiting as u64)?;
+    }
     let failures = Rows::new(failures.iter().map(|(reason, count)| {
         (
             Reason {

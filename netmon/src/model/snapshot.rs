@@ -393,6 +393,8 @@ pub struct DockerHealth {
 pub struct AttachHealth {
     /// Time from an interface's first sight to programs on it.
     pub delay: Histogram,
+    /// Interfaces that wait for programs and were never refused them; nothing where nobody attaches any.
+    pub waiting: Option<usize>,
     /// Interfaces that stayed without programs, by reason.
     pub failures: BTreeMap<AttachFailure, u64>,
 }

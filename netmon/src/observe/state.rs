@@ -129,6 +129,7 @@ impl State {
             underlay: BTreeSet::new(),
             attach: AttachHealth {
                 delay: Histogram::new(&DELAY_BOUNDS),
+                waiting: None,
                 failures: AttachFailure::ALL.map(|reason| (reason, 0)).into(),
             },
         }
@@ -191,8 +192,11 @@ impl State {
 
     /// How attaching goes.
     #[must_use]
-    pub const fn attach_health(&self) -> &AttachHealth {
-        &self.attach
+    pub fn attach_health(&self, now: Instant) -> AttachHealth {
+        AttachHealth {
+            waiting: Some(self.waiting(now)),
+            ..self.attach.clone()
+        }
     }
 
     /// The interfaces of one namespace.

@@ -377,6 +377,9 @@ pub(crate) fn ready(netmon: &Netmon, interfaces: u64) -> anyhow::Result<()> {
     netmon.page_until("every interface to have programs", |page| {
         let used = page.count("netmon_bpf_map_entries", &[("map", "TRAFFIC")])?;
         ensure!(used == interfaces, "{used} of {interfaces} have programs");
+        // The place in the map is taken before the programs are attached.
+        let waiting = page.count("netmon_attach_waiting_interfaces", &[])?;
+        ensure!(waiting == 0, "{waiting} wait for them");
         Ok(())
     })
 }

@@ -430,6 +430,7 @@ fn health() -> Health {
         },
         attach: AttachHealth {
             delay,
+            waiting: Some(1),
             failures: BTreeMap::from([(AttachFailure::Full, 2), (AttachFailure::Load, 0)]),
         },
         programs: vec![

@@ -460,7 +460,7 @@ fn a_container_cannot_crowd_out_others_with_devices_of_its_own_making() {
         .collect();
     state.looked(&file("aaaaaaaaaaaa", 1), NetnsId(100), devices, now);
     assert_eq!(state.interfaces().count(), DEVICES_PER_NAMESPACE);
-    assert!(state.attach_health().failures[&AttachFailure::TooManyDevices] > 0);
+    assert!(state.attach_health(Instant::now()).failures[&AttachFailure::TooManyDevices] > 0);
 }
 
 /// How old an interface has to be to get programs.
@@ -536,7 +536,7 @@ fn the_engines_device_is_watched_behind_thousands_of_the_containers_own() {
     for _ in 0..3 {
         state.looked(&file, netns, devices.clone(), now);
     }
-    let refused = |state: &State| state.attach_health().failures[&AttachFailure::TooManyDevices];
+    let refused = |state: &State| state.attach_health(Instant::now()).failures[&AttachFailure::TooManyDevices];
     assert_eq!(refused(&state), 2000 - DEVICES_PER_NAMESPACE as u64, "each once");
     devices.push(device(5000, "eth1"));
     state.looked(&file, netns, devices, now);
