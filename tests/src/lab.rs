@@ -64,11 +64,12 @@ impl Lab {
                 .context("NETMON_TEST_NEW_ENGINE is not set: run `cargo xtask test`")?,
         };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let lab = Self {
-            name: format!("{PREFIX}{}-{number}", process::id()),
-            engine,
-            nodes,
-        };
+        let name = format!("{PREFIX}{}-{number}", process::id());
+        if Path::new(STATES).join(&name).exists() {
+            // A test that was killed had this process' number before.
+            take_down(&name)?;
+        }
+        let lab = Self { name, engine, nodes };
         lab.run(["up", &nodes.to_string()])?;
         lab.run(["base-image", IMAGE])?;
         Ok(lab)

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU32, Ordering},
@@ -26,13 +27,16 @@ impl Scratch {
     /// # Errors
     /// It cannot be made.
     pub fn new() -> anyhow::Result<Self> {
-        let path = PathBuf::from(format!(
-            "{FOLDER}/{NAME}{}-{}",
-            process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        ));
-        fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
-        Ok(Self(path))
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = PathBuf::from(format!("{FOLDER}/{NAME}{}-{number}", process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self(path)),
+                // A test that was killed had this process' number before, and left it.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).with_context(|| format!("{} cannot be made", path.display())),
+            }
+        }
     }
 
     /// Removes the folders of processes that are no more, and what is still mounted in them; gives what it removed.

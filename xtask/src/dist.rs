@@ -13,7 +13,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use self::contents::Contents;
 use crate::{
@@ -83,6 +83,17 @@ pub(crate) fn package(image: &Image) -> anyhow::Result<PathBuf> {
     let release = Release::here()?;
     let contents = Contents::collect(&release, image, &work()?)?;
     debian::make(&release, &contents, &folder()?)
+}
+
+/// The same, as it was made before.
+pub(crate) fn package_made() -> anyhow::Result<PathBuf> {
+    let path = debian::path(&Release::here()?, &folder()?);
+    ensure!(
+        path.exists(),
+        "there is no {}: run `cargo xtask test --no-run engine` first",
+        path.display()
+    );
+    Ok(path)
 }
 
 fn folder() -> anyhow::Result<PathBuf> {

@@ -37,11 +37,39 @@ pub(crate) fn architecture() -> anyhow::Result<&'static str> {
     }
 }
 
+/// What is made, and where.
+fn places() -> Image {
+    let folder = sh::workspace().join("target/image");
+    Image {
+        archive: folder.join("netmon.tar"),
+        binary: folder.join(target()).join("release/netmon"),
+        program: folder.join("context/netmon"),
+    }
+}
+
+/// What netmon is compiled for.
+fn target() -> String {
+    format!("{ARCH}-unknown-linux-gnu")
+}
+
+/// The image that was made before, without asking cargo whether it is up to date.
+pub(crate) fn made() -> anyhow::Result<Image> {
+    let image = places();
+    // It is written last.
+    ensure!(
+        image.archive.exists(),
+        "there is no {}: run `cargo xtask image` first",
+        image.archive.display()
+    );
+    Ok(image)
+}
+
 /// Builds netmon as one static binary, and the image of it.
 pub(crate) fn run() -> anyhow::Result<Image> {
     setup::run(Purpose::Build)?;
     let architecture = architecture()?;
-    let target = format!("{ARCH}-unknown-linux-gnu");
+    let target = target();
+    let made = places();
     // A folder of its own: with other flags cargo would build everything again, each time.
     let folder = sh::workspace().join("target/image");
     sh::run(
@@ -51,7 +79,6 @@ pub(crate) fn run() -> anyhow::Result<Image> {
             .arg(&folder)
             .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f")),
     )?;
-    let binary = folder.join(target).join("release/netmon");
 
     let context = folder.join("context");
     fs::create_dir_all(&context).with_context(|| format!("{}", context.display()))?;
@@ -70,7 +97,7 @@ pub(crate) fn run() -> anyhow::Result<Image> {
                     .arg("--strip-debug")
                     .arg("-o")
                     .arg(path)
-                    .arg(&binary),
+                    .arg(&made.binary),
             )?;
             Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
         })?;
@@ -79,7 +106,7 @@ pub(crate) fn run() -> anyhow::Result<Image> {
         programs.push((to, program));
     }
 
-    let archive = folder.join("netmon.tar");
+    let archive = &made.archive;
     let image = archive::Image {
         name: NAME.to_owned(),
         architecture,
@@ -87,15 +114,11 @@ pub(crate) fn run() -> anyhow::Result<Image> {
         config: image.config,
         programs,
     };
-    in_place(&archive, |path| archive::write(&image, path))?;
-    let size = fs::metadata(&archive)?.len() as f64 / 1e6;
+    in_place(archive, |path| archive::write(&image, path))?;
+    let size = fs::metadata(archive)?.len() as f64 / 1e6;
     sh::say(format!("\n{NAME}: {} ({size:.1} MB)", archive.display()));
     sh::say(format!("On each node: docker load -i {}", archive.display()));
-    Ok(Image {
-        archive,
-        binary,
-        program: context.join("netmon"),
-    })
+    Ok(made)
 }
 
 /// Makes a file and puts it in place when it is whole: tests that run beside this use the one that was there.

@@ -1,7 +1,10 @@
 //! The one table of what has to be on a machine, what for, and how Debian calls it. `setup` installs by it, `doctor`
 //! reports by it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use clap::ValueEnum;
 
@@ -87,6 +90,8 @@ pub(crate) enum Remedy {
 pub(crate) struct Crate {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
+    /// What cargo is told besides.
+    pub(crate) flags: &'static [&'static str],
 }
 
 impl Crate {
@@ -105,12 +110,15 @@ impl Crate {
 pub(crate) const CARGO_DENY: Crate = Crate {
     name: "cargo-deny",
     version: "0.20.2",
+    flags: &[],
 };
 
 /// Runs the tests.
 pub(crate) const NEXTEST: Crate = Crate {
     name: "cargo-nextest",
     version: "0.9.143",
+    // Without what fetches newer ones.
+    flags: &["--no-default-features", "--features", "default-no-update"],
 };
 
 /// One thing that has to be there.
@@ -367,7 +375,11 @@ fn clippy() -> Result<String, String> {
 
 fn linker() -> Result<String, String> {
     let compiler = toolchain::find_compiler(endian()).map_err(|_| "no compiler to link for".to_owned())?;
-    toolchain::find_linker(&sh::tools(), compiler.llvm_major()).map(|path| path.display().to_string())
+    let linker = toolchain::find_linker(&sh::tools(), compiler.llvm_major())?;
+    // It may have been kept from a machine that had its LLVM.
+    sh::ask(Command::new(&linker).arg("--version"))
+        .map(|_| linker.display().to_string())
+        .ok_or_else(|| format!("{} cannot be run", linker.display()))
 }
 
 /// A program in `PATH`, or where Debian keeps those for root, which a person's `PATH` may lack.

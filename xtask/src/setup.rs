@@ -85,11 +85,14 @@ pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
 }
 
 /// Waits until nobody else installs into the folder of tools, and keeps others from it until the file is closed.
-fn lock(tools: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(tools: &Path) -> anyhow::Result<File> {
     let name = tools.display();
     fs::create_dir_all(tools).with_context(|| format!("{name} cannot be made"))?;
     let file = File::create(tools.join("lock")).with_context(|| format!("{name} cannot be written to"))?;
-    file.lock().with_context(|| format!("{name} cannot be locked"))?;
+    if file.try_lock().is_err() {
+        sh::say(format!("Waiting for another clone that installs into {name}"));
+        file.lock().with_context(|| format!("{name} cannot be locked"))?;
+    }
     Ok(file)
 }
 
@@ -223,6 +226,7 @@ fn compile(it: &Crate) -> anyhow::Result<()> {
     sh::run(
         &format!("compile {} (some minutes, once)", it.name),
         sh::cargo(["install", it.name, "--version", it.version, "--locked"])
+            .args(it.flags)
             .arg("--root")
             .arg(it.root())
             // In the workspace it would take over our profile and lints.

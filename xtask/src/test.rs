@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 
 use self::report::Report;
@@ -108,10 +108,26 @@ impl Built {
         }
     }
 
+    /// What was built before.
+    pub(crate) fn before(tier: Tier) -> anyhow::Result<Self> {
+        let built = Self::of(tier);
+        // It is written last.
+        ensure!(
+            built.cargo.exists(),
+            "nothing was built: run `cargo xtask test --no-run {}` first",
+            tier.profile()
+        );
+        Ok(built)
+    }
+
     /// Builds the tests.
     pub(crate) fn make(tier: Tier) -> anyhow::Result<Self> {
         let built = Self::of(tier);
         fs::create_dir_all(built.cargo.parent().context("no folder")?)?;
+        // What is cut short is not taken for whole.
+        for file in [&built.cargo, &built.binaries].into_iter().filter(|file| file.exists()) {
+            fs::remove_file(file).with_context(|| format!("{} cannot be removed", file.display()))?;
+        }
         let mut nextest = nextest("list")?;
         nextest.args(tier.packages());
         sh::run_into(
@@ -131,7 +147,7 @@ impl Built {
 /// Runs one tier or all; of those, only what the names say.
 pub(crate) fn run(wish: &Wish) -> anyhow::Result<()> {
     let tiers: Vec<Tier> = wish.tier.map_or(Tier::ALL.to_vec(), |tier| vec![tier]);
-    announce(&tiers);
+    announce(&tiers, wish.how);
     let needs_root = tiers.iter().any(|tier| *tier != Tier::Quick);
     if needs_root && !sh::is_root() {
         bail!(
@@ -146,15 +162,32 @@ pub(crate) fn run(wish: &Wish) -> anyhow::Result<()> {
         }
         if tiers.contains(&Tier::Engine) {
             build::run(false)?;
+            dist::package(&image::run()?)?;
         }
         return Ok(());
     }
-    let mut outcomes = Vec::new();
-    for tier in &tiers {
-        outcomes.push(run_tier(*tier, wish));
-    }
-    Report::of(tiers.iter().map(|tier| junit(tier.profile())))?.print();
+    // All are run, whatever the first of them says.
+    let outcomes: Vec<anyhow::Result<()>> = tiers
+        .iter()
+        .map(|tier| run_tier(*tier, wish).inspect_err(sh::complain))
+        .collect();
+    report(tiers.iter().map(|tier| junit(tier.profile())));
     outcomes.into_iter().collect()
+}
+
+/// Says what those reports say, and keeps which tests needed a second try.
+fn report(files: impl IntoIterator<Item = PathBuf>) {
+    let report = Report::of(files);
+    report.print();
+    if let Err(error) = report.keep_retried(&results().join("retried")) {
+        sh::complain(&error);
+    }
+}
+
+/// The same, of all reports that there are.
+pub(crate) fn report_all() {
+    let folders = fs::read_dir(results()).into_iter().flatten();
+    report(folders.filter_map(|entry| Some(entry.ok()?.path().join("junit.xml"))));
 }
 
 /// How many processors a kernel has to be ready for once: what is summed over all of them is sixty-four sums.
@@ -180,23 +213,28 @@ pub(crate) fn on_all_kernels(names: &[String]) -> anyhow::Result<()> {
 
 fn on_machines(machines: &[Machine], names: &[String], how: How) -> anyhow::Result<()> {
     setup::run(Purpose::Vm)?;
-    let netmon = image::run()?.binary;
-    let built = match how {
-        How::RunAsBuilt => Built::of(Tier::Kernel),
-        How::BuildAndRun | How::Build => Built::make(Tier::Kernel)?,
+    let (image, built) = match how {
+        How::RunAsBuilt => (image::made()?, Built::before(Tier::Kernel)?),
+        How::BuildAndRun | How::Build => (image::run()?, Built::make(Tier::Kernel)?),
     };
     // All are run, whatever the first of them says.
     let outcomes: Vec<anyhow::Result<()>> = machines
         .iter()
-        .map(|machine| vm::run(machine, names, &netmon, &built).inspect_err(sh::complain))
+        .map(|machine| vm::run(machine, names, &image.binary, &built).inspect_err(sh::complain))
         .collect();
-    Report::of(machines.iter().map(Machine::junit))?.print();
+    report(machines.iter().map(Machine::junit));
     outcomes.into_iter().collect()
 }
 
 /// Says what is about to be done, and how long that takes.
-fn announce(tiers: &[Tier]) {
-    sh::say("This builds netmon and its tests (six minutes in a fresh clone on two processors), and runs:");
+fn announce(tiers: &[Tier], how: How) {
+    sh::say(match how {
+        How::Build => "This builds the tests (three minutes in a fresh clone on two processors), and runs none of:",
+        How::BuildAndRun => {
+            "This builds netmon and its tests (six minutes in a fresh clone on two processors), and runs:"
+        }
+        How::RunAsBuilt => "This runs, as they were built last:",
+    });
     for tier in tiers {
         sh::say(format!("  {:<8} {}", tier.profile(), tier.announcement()));
     }
@@ -207,20 +245,32 @@ fn run_tier(tier: Tier, wish: &Wish) -> anyhow::Result<()> {
     let mut command = tests(tier, wish.how)?;
     if tier != Tier::Quick {
         // What is run on nodes, to the byte: not another build of it.
-        let image = image::run()?;
+        let image = match wish.how {
+            How::RunAsBuilt => image::made()?,
+            How::BuildAndRun | How::Build => image::run()?,
+        };
         with_tools(&mut command, &image.binary)?.env("NETMON_TEST_IMAGE", &image.archive);
         if tier == Tier::Engine {
-            // What netmon is upgraded to.
-            let other_build = match wish.how {
-                How::RunAsBuilt => build::binary(false),
-                How::BuildAndRun | How::Build => build::run(false)?,
+            // The last is what netmon is upgraded to.
+            let (package, other_build) = match wish.how {
+                How::RunAsBuilt => (dist::package_made()?, build::binary(false)),
+                How::BuildAndRun | How::Build => (dist::package(&image)?, build::run(false)?),
             };
             command
-                .env("NETMON_TEST_PACKAGE", dist::package(&image)?)
+                .env("NETMON_TEST_PACKAGE", package)
                 .env("NETMON_TEST_OTHER_BUILD", other_build);
         }
     }
-    sh::run(&format!("{} tests", tier.profile()), command.args(&wish.names))
+    sh::run(&format!("{} tests", tier.profile()), command.args(&wish.names))?;
+    if tier == Tier::Quick {
+        // cargo-nextest knows no examples in the documentation.
+        let mut cargo = sh::cargo(["test", "--quiet", "--doc"]);
+        sh::run(
+            "examples in the documentation",
+            cargo.args(tier.packages()).args(&wish.names),
+        )?;
+    }
+    Ok(())
 }
 
 /// The tests of a tier: a command to which more arguments and an environment can be added.
@@ -233,7 +283,7 @@ fn tests(tier: Tier, how: How) -> anyhow::Result<Command> {
     let mut command = nextest("run")?;
     command.args(["--profile", tier.profile(), "--no-tests", "fail"]);
     if how == How::RunAsBuilt {
-        let built = Built::of(tier);
+        let built = Built::before(tier)?;
         command.arg("--cargo-metadata").arg(built.cargo);
         command.arg("--binaries-metadata").arg(built.binaries);
     } else {

@@ -19,7 +19,12 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use netmon_tests::{netmon::Netmon, page::Page, patience::within, scratch::Scratch};
+use netmon_tests::{
+    netmon::Netmon,
+    page::Page,
+    patience::{until, within},
+    scratch::Scratch,
+};
 
 use process::{Exporter, Process};
 use report::Report;
@@ -44,6 +49,8 @@ const END_BOUND: f64 = 1.0;
 const CLIENTS: (usize, usize) = (1000, 50);
 /// How long a page may take beside them, in milliseconds.
 const CLIENTS_BOUND: f64 = 2000.0;
+/// How long a page may take beside clients that take none, in milliseconds.
+const LAZY_BOUND: f64 = 4000.0;
 
 /// What was measured at one size.
 #[derive(Clone, Debug)]
@@ -162,18 +169,21 @@ fn measure(containers: usize) -> anyhow::Result<Row> {
     Ok(row)
 }
 
-/// A page beside clients that keep their connections and want nothing, or never finish what they say.
+/// How long a page takes, in milliseconds.
+fn page(netmon: &Netmon) -> anyhow::Result<f64> {
+    let begin = Instant::now();
+    netmon.page()?;
+    Ok(begin.elapsed().as_secs_f64() * 1e3)
+}
+
+/// A page, and netmon's end, beside clients that keep their connections and want nothing, never finish what they say, or take
+/// no answer.
 fn clients(report: &mut Report) -> anyhow::Result<()> {
     let (idle, slow) = CLIENTS;
     let scratch = Scratch::new()?;
     let world = World::new(&scratch, CONTAINERS[0])?;
     let netmon = Netmon::start(&world.flags())?;
-    let page = || -> anyhow::Result<f64> {
-        let begin = Instant::now();
-        netmon.page()?;
-        Ok(begin.elapsed().as_secs_f64() * 1e3)
-    };
-    let alone = page()?;
+    let alone = page(&netmon)?;
     let mut streams = Vec::new();
     let mut longest: f64 = 0.0;
     for number in 0..idle + slow {
@@ -183,15 +193,34 @@ fn clients(report: &mut Report) -> anyhow::Result<()> {
         }
         streams.push(stream);
         if number % 100 == 0 {
-            longest = longest.max(page()?);
+            longest = longest.max(page(&netmon)?);
         }
     }
+    let (status, ended) = netmon.terminate()?;
+    ensure!(status.success(), "netmon ended with {status}");
     report.add("netmon: a page, alone", alone, "ms", None);
     let what = format!(
         "netmon: a page beside {} idle and slow clients, the longest",
         idle + slow
     );
     report.add(&what, longest, "ms", Some(CLIENTS_BOUND));
+    let what = "netmon: told to end beside them, ended after";
+    report.add(what, ended.as_secs_f64(), "s", Some(END_BOUND));
+
+    let mut flags = world.flags();
+    flags.push("--web.max-requests=2".to_owned());
+    let netmon = Netmon::start(&flags)?;
+    let mut lazy = Vec::new();
+    for _ in 0..10 {
+        let mut stream = netmon.connect()?;
+        // More answers than the kernel's buffers hold.
+        stream.write_all("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200).as_bytes())?;
+        lazy.push(stream);
+    }
+    // Until one is served: places are given back.
+    let longest = until("a page to be had", || page(&netmon))?;
+    let what = "netmon: a page beside ten clients that take none, two places";
+    report.add(what, longest, "ms", Some(LAZY_BOUND));
     Ok(())
 }
 

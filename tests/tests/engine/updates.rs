@@ -179,8 +179,17 @@ fn updated(nodes: &Nodes) -> anyhow::Result<()> {
 /// Waits until nothing is shown of these tasks. An engine that is asked who is on a network as soon as a task has ended may
 /// still name it; it is asked again a minute later.
 fn have_ended(nodes: &Nodes, gone: &[(u8, String)]) -> anyhow::Result<()> {
+    const MEMBERS: &str = "netmon_overlay_endpoint_info";
     for (number, name) in gone {
-        ends(nodes.netmon(*number), 5, "netmon_", &[("container", name)])?;
+        let (netmon, labels) = (nodes.netmon(*number), [("container", name.as_str())]);
+        within(2 * PATIENCE, &format!("{name} to end"), || {
+            let page = netmon.page()?;
+            let mut left = page.samples.iter().filter(|it| it.has(&labels) && it.name != MEMBERS);
+            let one = left.next();
+            ensure!(one.is_none(), "{one:?} is there, and {} more", left.count());
+            Ok(())
+        })?;
+        ends(netmon, 5, MEMBERS, &labels)?;
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ fn namespaces_that_are_out_of_sight_for_a_while_go_on_exactly_when_they_are_back
     sh::run(&format!("mount --bind {directory} {directory}"))?;
     let _unmount = Unmount(directory.clone());
     sh::run(&format!("mount --make-shared {directory}"))?;
-    let flags = world.flags(&["--container.linger=3s"]);
+    let flags = world.flags(&["--container.linger=8s"]);
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "--propagation=slave"])
@@ -99,7 +99,7 @@ fn namespaces_that_are_out_of_sight_for_a_while_go_on_exactly_when_they_are_back
         service(&page)?.transmit_packets == sum(a.figures()?, b.figures()?),
         "the service's sum is not its containers'"
     );
-    for (what, pause) in [("for a moment", 0), ("for longer than anything lingers", 5)] {
+    for (what, pause) in [("for a moment", 0), ("for longer than anything lingers", 10)] {
         in_sight(&format!("mount -t tmpfs none {directory}"))?;
         netmon
             .page_until("the containers to be without a namespace", |page| {
@@ -249,6 +249,8 @@ impl MemoryGroup {
         .find(|(parent, _)| PathBuf::from(parent).join("cgroup.procs").exists())
         .context("there are no control groups here")?;
         let path = PathBuf::from(parent).join(format!("netmon-test-{}", std::process::id()));
+        // A test that was killed may have had this process' number, and left its group, which is empty by now.
+        drop(fs::remove_dir(&path));
         fs::create_dir(&path).with_context(|| format!("{}", path.display()))?;
         ensure!(path.join(file).exists(), "{} has no {file}", path.display());
         Ok(Self { path, file })

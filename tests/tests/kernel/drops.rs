@@ -38,7 +38,7 @@ struct Drops<'a> {
 }
 
 impl<'a> Drops<'a> {
-    /// Without the node's: that is the machine's own namespace, where others are at work.
+    /// Without the node's.
     fn since_now(netmon: &'a Netmon) -> anyhow::Result<Self> {
         Self::of(netmon, &FAMILIES[..3])
     }

@@ -1,12 +1,12 @@
 //! The pages, as clients see them.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     process::Command,
     time::Duration,
 };
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use netmon_tests::{
     netmon::{Netmon, binary},
     page::Page,
@@ -256,6 +256,10 @@ fn status_of(netmon: &Netmon, request: &str) -> anyhow::Result<Option<u16>> {
             .split(' ')
             .nth(1)
             .and_then(|it| it.parse().ok()),
+        // It waits for more, or does nothing: neither is a refusal.
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            bail!("no answer to {request:.60}")
+        }
         Err(_) => None,
     })
 }

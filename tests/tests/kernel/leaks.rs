@@ -19,7 +19,7 @@ const BATCH: usize = 50;
 
 #[test]
 fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<()> {
-    let mut world = World::new()?;
+    let mut world = World::new()?.with_real_times();
     let netmon = world.netmon(&["--container.linger=1s"])?;
     netmon.wait_ready()?;
     // One that stays: it must be counted through all of it.

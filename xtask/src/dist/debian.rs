@@ -22,6 +22,11 @@ const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 const SETTINGS: &str = "etc/default/netmon";
 const DOCUMENTS: &str = "usr/share/doc/netmon";
 
+/// Where the package is made.
+pub(super) fn path(release: &Release, folder: &Path) -> PathBuf {
+    folder.join(format!("netmon_{VERSION}_{}.deb", release.architecture))
+}
+
 /// Makes it in that folder, and gives its path.
 pub(super) fn make(release: &Release, contents: &Contents, folder: &Path) -> anyhow::Result<PathBuf> {
     let root = folder.join(".work/root");
@@ -32,7 +37,7 @@ pub(super) fn make(release: &Release, contents: &Contents, folder: &Path) -> any
     let size = install(release, contents, &tree)?;
     describe(release, size, &tree)?;
 
-    let path = folder.join(format!("netmon_{VERSION}_{}.deb", release.architecture));
+    let path = path(release, folder);
     sh::run(
         "pack",
         Command::new("dpkg-deb")

@@ -1,7 +1,7 @@
 //! What the tests' own reports (`junit.xml`) say beyond pass and fail: which took longest, and which needed a second try.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -29,17 +29,39 @@ struct Case {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     cases: Vec<Case>,
+    /// Tests that passed at the second try, and of which no report is left, for the machine that they ran on hung.
+    earlier: Vec<String>,
+}
+
+/// Where it is kept beside a report which tests of an earlier boot passed at the second try.
+pub(crate) fn earlier(junit: &Path) -> PathBuf {
+    junit.with_file_name("earlier-retries")
+}
+
+/// Keeps those names, one a line.
+pub(crate) fn keep_earlier(junit: &Path, names: &BTreeSet<String>) -> anyhow::Result<()> {
+    let file = earlier(junit);
+    let text: String = names.iter().map(|name| name.clone() + "\n").collect();
+    fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))
 }
 
 impl Report {
-    /// Reads the files of those runs. One that is missing is of a run that never got so far as to run a test.
-    pub(crate) fn of(files: impl IntoIterator<Item = PathBuf>) -> anyhow::Result<Self> {
-        let mut cases = Vec::new();
-        for file in files.into_iter().filter(|file| file.exists()) {
-            let text = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
-            cases.extend(read(&text).with_context(|| format!("{}", file.display()))?);
+    /// Reads the files of those runs. One that is missing or empty is of a run that never got so far as to write it; what
+    /// cannot be read is said, and takes nothing else along.
+    pub(crate) fn of(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut report = Self::default();
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            if !text.is_empty() {
+                match read(&text).with_context(|| format!("{} cannot be read", file.display())) {
+                    Ok(cases) => report.cases.extend(cases),
+                    Err(error) => sh::complain(&error),
+                }
+            }
+            let earlier = fs::read_to_string(earlier(&file)).unwrap_or_default();
+            report.earlier.extend(earlier.lines().map(str::to_owned));
         }
-        Ok(Self { cases })
+        report
     }
 
     /// Says which tests took longest, and which needed another try.
@@ -69,14 +91,21 @@ impl Report {
     /// Keeps the names of those that needed another try in a file, one a line, with the first failure.
     pub(crate) fn keep_retried(&self, file: &Path) -> anyhow::Result<()> {
         let text: String = self.retried().map(|line| line + "\n").collect();
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        }
         fs::write(file, text).with_context(|| format!("{} cannot be written", file.display()))
     }
 
     fn retried(&self) -> impl Iterator<Item = String> {
-        self.cases.iter().filter_map(|case| {
+        let reported = self.cases.iter().filter_map(|case| {
             let failure = case.first_failure.as_ref()?;
             Some(format!("{}: {failure}", case.name))
-        })
+        });
+        let earlier = self.earlier.iter().map(|name| {
+            format!("{name}: the machine that it ran on hung later, and took the first failure along; its log has it")
+        });
+        reported.chain(earlier)
     }
 }
 
@@ -87,12 +116,16 @@ fn read(text: &str) -> anyhow::Result<Vec<Case>> {
     for node in document.descendants().filter(|node| node.has_tag_name("testcase")) {
         let attribute = |name| node.attribute(name).with_context(|| format!("a test without {name}"));
         let name = format!("{} {}", attribute("classname")?, attribute("name")?);
-        let tries = node.children().filter(|it| is_try(*it));
         let mut seconds: f64 = attribute("time")?.parse().context("a time that is no number")?;
         let mut first_failure = None;
-        for attempt in tries {
-            seconds += attempt.attribute("time").and_then(|it| it.parse().ok()).unwrap_or(0.0);
-            first_failure.get_or_insert_with(|| why(attempt));
+        for attempt in node.children().filter(Node::is_element) {
+            let is_flaky = FLAKY.contains(&attempt.tag_name().name());
+            if is_flaky || RERUN.contains(&attempt.tag_name().name()) {
+                seconds += attempt.attribute("time").and_then(|it| it.parse().ok()).unwrap_or(0.0);
+            }
+            if is_flaky {
+                first_failure.get_or_insert_with(|| why(attempt));
+            }
         }
         let case = Case {
             name: name.clone(),
@@ -104,21 +137,25 @@ fn read(text: &str) -> anyhow::Result<Vec<Case>> {
     Ok(cases.into_values().collect())
 }
 
-/// Whether it is about a failure that a later try made good.
-fn is_try(node: Node<'_, '_>) -> bool {
-    node.has_tag_name("flakyFailure") || node.has_tag_name("flakyError")
-}
+/// What a try is called that a later one made good, and one that none did.
+const FLAKY: [&str; 2] = ["flakyFailure", "flakyError"];
+const RERUN: [&str; 2] = ["rerunFailure", "rerunError"];
 
-/// The line that says why: an error that a test returned, or the message of a panic.
+/// The line that says why: the innermost cause of an error that a test returned, or the message of a panic; else what kind
+/// of failure it was.
 fn why(attempt: Node<'_, '_>) -> String {
-    let text = attempt
-        .text()
+    let text = attempt.text().unwrap_or_default();
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let cause = text.rsplit_once("Caused by:").and_then(|(_, causes)| {
+        let mut causes = causes.lines().map(str::trim).filter(|line| !line.is_empty());
+        causes.next()
+    });
+    cause
+        .or_else(|| lines().find(|line| line.starts_with("Error: ")))
+        .or_else(|| lines().find(|line| line.contains("panicked at")))
         .or_else(|| attempt.attribute("message"))
-        .unwrap_or_default();
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let error = lines.clone().find(|line| line.starts_with("Error: "));
-    error
-        .or_else(|| lines.next())
+        .or_else(|| lines().next())
+        .or_else(|| attempt.attribute("type"))
         .unwrap_or("it does not say why")
         .to_owned()
 }
@@ -153,6 +190,23 @@ test tcp::late ... FAILED</flakyFailure>
                 case("tcp::resets", 1.5, None)
             ]
         );
+    }
+
+    #[test]
+    fn the_innermost_cause_is_what_is_kept() {
+        let failure = |inside: &str| {
+            let text = format!(
+                "<testsuites><testcase name=\"a\" classname=\"b\" time=\"1\"><flakyFailure time=\"1\" type=\"test \
+                 timeout\">{inside}</flakyFailure></testcase></testsuites>"
+            );
+            read(&text).expect("a report")[0]
+                .first_failure
+                .clone()
+                .expect("a failure")
+        };
+        let log = "Error: netmon's log:\n  INFO listening\n\nCaused by:\n    waited 20s for it: 2 of 3";
+        assert_eq!(failure(log), "waited 20s for it: 2 of 3");
+        assert_eq!(failure("\n  \n"), "test timeout");
     }
 
     #[test]

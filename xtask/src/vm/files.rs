@@ -112,15 +112,20 @@ impl Kernel {
         })
     }
 
-    /// The files of the modules and of those that they need, in the order of loading.
-    fn modules(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let Self { release, root, .. } = self;
+    /// Makes the index of modules, which no package has.
+    pub(super) fn index(directory: &Path) -> anyhow::Result<()> {
+        let Self { release, root, .. } = &Self::find(directory)?;
         // Later packages have them below /usr.
         let lib = root.join("lib/modules");
         if !lib.exists() {
             std::os::unix::fs::symlink("usr/lib", root.join("lib"))?;
         }
-        tools::output(Command::new("depmod").arg("-b").arg(root).arg(release))?;
+        tools::output(Command::new("depmod").arg("-b").arg(root).arg(release)).map(drop)
+    }
+
+    /// The files of the modules and of those that they need, in the order of loading.
+    fn modules(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let Self { release, root, .. } = self;
         let mut files = Vec::new();
         for module in MODULES {
             let shown = Command::new("modprobe")

@@ -32,7 +32,7 @@ fn what_was_lost_before_the_engine_told_of_the_container_is_counted() -> anyhow:
 fn the_last_drops_of_a_container_linger_and_its_name_can_be_used_again() -> anyhow::Result<()> {
     let mut world = World::new()?;
     let (a, b) = world.pair(Cable::Bridge)?;
-    let netmon = world.netmon(&["--container.linger=3s"])?;
+    let netmon = world.netmon(&["--container.linger=8s"])?;
     ready(&netmon, 2)?;
     let drops = Drops::since_now(&netmon)?;
     let filter = Filter::new(&b.netns, "input", "udp dport 9999 drop")?;
@@ -40,7 +40,7 @@ fn the_last_drops_of_a_container_linger_and_its_name_can_be_used_again() -> anyh
     drop(filter);
     world.end(b)?;
     drops.are(&[(Where::Container("b", "net"), "NETFILTER_DROP", 30)])?;
-    within(Duration::from_secs(10), "the series to end", || {
+    within(Duration::from_secs(20), "the series to end", || {
         let left = netmon.page()?.all(FAMILIES[0], &[("container", "b")]).len();
         ensure!(left == 0, "{left} series are left");
         Ok(())

@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use netmon_tests::{
     frames::{self, Envelope},
     netns::Netns,
-    patience::{slowness, until},
+    patience::{slowness, within},
     sh, traffic,
 };
 
@@ -22,6 +22,8 @@ use crate::world::{DEVICE, agree};
 
 /// How many cables are made, of two devices each.
 const CABLES: usize = 1000;
+/// How soon a neighbour that comes meanwhile has its programs.
+const ATTACHED: Duration = Duration::from_secs(10);
 /// How many in a namespace that nobody watches.
 const NESTED: usize = 1500;
 
@@ -176,9 +178,9 @@ fn devices_that_are_never_still_delay_nobody_and_cost_a_share_of_a_processor() -
     Ok(())
 }
 
-/// Every interface that the engine made has its programs, while the one that means ill goes on.
+/// Every interface that the engine made has its programs, in time, while the one that means ill goes on.
 fn has_programs(scene: &Scene, interfaces: u64) -> anyhow::Result<()> {
-    until("a neighbour to have its programs", || {
+    within(ATTACHED, "a neighbour to have its programs", || {
         let used = entries(&scene.netmon.page()?, "TRAFFIC")?;
         ensure!(used == interfaces, "{used} of {interfaces} have programs");
         Ok(())

@@ -25,7 +25,7 @@ const OVER: &str = "(over the limit)";
 
 #[test]
 fn short_lived_containers_over_the_limit_are_one_sum_that_is_the_kernels() -> anyhow::Result<()> {
-    let mut world = World::new()?;
+    let mut world = World::new()?.with_real_times();
     let (a, b) = world.pair(Cable::Bridge)?;
     quiet(&[&a, &b])?;
     let netmon = world.netmon(&[&format!("--limit.series={SERIES}"), "--container.linger=6s"])?;
