@@ -74,6 +74,9 @@ enum Chore {
         /// The kernel's tests, on Debian's kernel of this series (6.1, 6.12, 7) in an emulated machine.
         #[arg(long, value_name = "SERIES", conflicts_with = "no_run")]
         kernel: Option<String>,
+        /// One share of these, where others run the rest at the same time: 1/2 for the first of two.
+        #[arg(long, value_name = "SHARE", requires = "kernel")]
+        share: Option<vm::Share>,
         /// The kernel's tests on every kernel from 5.15 on that the archive has, in emulated machines: for releases.
         #[arg(long, conflicts_with_all = ["kernel", "no_run"])]
         all_kernels: bool,
@@ -144,9 +147,10 @@ fn main() -> ExitCode {
             tier: None | Some(Tier::Kernel),
             name,
             kernel: Some(kernel),
+            share,
             as_built,
             ..
-        } => test::on_kernel(&kernel, &name, how(false, as_built)),
+        } => test::on_kernel(&kernel, share, &name, how(false, as_built)),
         Chore::Test {
             tier: None | Some(Tier::Kernel),
             name,
@@ -160,6 +164,7 @@ fn main() -> ExitCode {
             tier,
             name: names,
             kernel: None,
+            share: _,
             all_kernels: false,
             no_run,
             as_built,

@@ -17,7 +17,7 @@ use crate::{
     build, dist, image, needs,
     needs::Purpose,
     setup, sh,
-    vm::{self, Machine},
+    vm::{self, Machine, Share},
 };
 
 /// A tier of tests.
@@ -194,8 +194,12 @@ pub(crate) fn report_all() {
 const MANY_CPUS: u32 = 64;
 
 /// Runs the kernel's tests on another kernel than this machine's.
-pub(crate) fn on_kernel(series: &str, names: &[String], how: How) -> anyhow::Result<()> {
-    on_machines(&[Machine::of(series)], names, how)
+pub(crate) fn on_kernel(series: &str, share: Option<Share>, names: &[String], how: How) -> anyhow::Result<()> {
+    let machine = Machine {
+        share,
+        ..Machine::of(series)
+    };
+    on_machines(&[machine], names, how)
 }
 
 /// Runs the kernel's tests on every kernel that the archive has, and on the newest once more with many processors.

@@ -14,6 +14,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    str::FromStr,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -51,6 +52,30 @@ pub(crate) struct Machine {
     pub(crate) series: String,
     /// How many processors the kernel has to be ready for; as many as there are without.
     pub(crate) possible_cpus: Option<u32>,
+    /// Which share of the tests it runs, where others run the rest at the same time.
+    pub(crate) share: Option<Share>,
+}
+
+/// The first of two, say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    number: u32,
+    of: u32,
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    /// Reads `1/2`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers = text
+            .split_once('/')
+            .and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err(format!("{text:?} is no share: write 1/2 for the first of two")),
+        }
+    }
 }
 
 impl Machine {
@@ -59,15 +84,20 @@ impl Machine {
         Self {
             series: series.to_owned(),
             possible_cpus: None,
+            share: None,
         }
     }
 
     /// What its results and its files are called.
     fn name(&self) -> String {
-        match self.possible_cpus {
-            None => format!("linux-{}", self.series),
-            Some(count) => format!("linux-{}-{count}-cpus", self.series),
-        }
+        let cpus = self.possible_cpus.map(|count| format!("-{count}-cpus"));
+        let share = self.share.map(|Share { number, of }| format!("-{number}-of-{of}"));
+        format!(
+            "linux-{}{}{}",
+            self.series,
+            cpus.unwrap_or_default(),
+            share.unwrap_or_default()
+        )
     }
 
     /// Where its tests' report is written.
@@ -101,7 +131,13 @@ pub(crate) fn run(machine: &Machine, names: &[String], netmon: &Path, built: &Bu
     }
     let mut heard = Heard::default();
     for _ in 0..BOOTS {
-        let memory = files::pack(&kernel, &directory, netmon, &tests, &command(names, &heard.passed))?;
+        let memory = files::pack(
+            &kernel,
+            &directory,
+            netmon,
+            &tests,
+            &command(machine, names, &heard.passed),
+        )?;
         match boot(machine, &kernel.image, &memory, &mut heard)? {
             End::Status(status) => {
                 ensure!(status == 0, "kernel tests on {}: status {status}", machine.name());
@@ -173,7 +209,7 @@ impl<'a> Tests<'a> {
 }
 
 /// The command that runs those whose names contain one of these, but for those that have passed, in the machine.
-fn command(names: &[String], passed: &BTreeSet<String>) -> String {
+fn command(machine: &Machine, names: &[String], passed: &BTreeSet<String>) -> String {
     let mut words = vec![
         "/tests/cargo-nextest nextest run --profile emulated --color never --show-progress none \
          --workspace-remap /tests --target-dir-remap /tests/target --cargo-metadata /tests/cargo.json \
@@ -181,6 +217,10 @@ fn command(names: &[String], passed: &BTreeSet<String>) -> String {
             .to_owned(),
     ];
     words.extend(names.iter().map(|name| format!("'{name}'")));
+    if let Some(Share { number, of }) = machine.share {
+        // By name, so that a second boot, which leaves out what has passed, has the same share.
+        words.push(format!("--partition hash:{number}/{of}"));
+    }
     // Nothing may be left to run if the machine has hung at its very end.
     words.push(format!(
         "--no-tests {}",
@@ -318,7 +358,7 @@ fn watch(machine: &mut Child, heard: &mut Heard) -> anyhow::Result<End> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{Heard, command};
+    use super::{Heard, Machine, Share, command};
 
     const PASS: &str = "        PASS [   1.481s] (  1/132) netmon-tests::kernel drops::filter";
     const LATE: &str = "  TRY 2 PASS [  10.481s] ( 12/132) netmon-tests::kernel tcp::rtt";
@@ -340,12 +380,29 @@ mod tests {
         ];
         let heard = heard(&lines).expect("nothing failed for good");
         assert_eq!(heard.retried, BTreeSet::from(["tcp::rtt".to_owned()]));
-        let line = command(&["drops::".to_owned(), "tcp::".to_owned()], &heard.passed);
+        let line = command(
+            &Machine::of("6.1"),
+            &["drops::".to_owned(), "tcp::".to_owned()],
+            &heard.passed,
+        );
         assert!(
             line.ends_with(" 'drops::' 'tcp::' --no-tests pass -E 'not (test(=drops::filter) | test(=tcp::rtt))'"),
             "{line}"
         );
-        assert!(command(&[], &BTreeSet::new()).ends_with("--no-tests fail"));
+        assert!(command(&Machine::of("6.1"), &[], &BTreeSet::new()).ends_with("--no-tests fail"));
+    }
+
+    #[test]
+    fn a_share_is_one_of_several() {
+        let machine = Machine {
+            share: Some("2/3".parse().expect("a share")),
+            ..Machine::of("6.1")
+        };
+        assert_eq!(machine.name(), "linux-6.1-2-of-3");
+        assert!(command(&machine, &[], &BTreeSet::new()).contains(" --partition hash:2/3 "));
+        for wrong in ["", "1", "0/2", "3/2", "a/b"] {
+            assert!(wrong.parse::<Share>().is_err(), "{wrong}");
+        }
     }
 
     #[test]
