@@ -117,11 +117,12 @@ pub(crate) fn find_compiler(endian: Endian) -> Result<Compiler, Vec<String>> {
 /// Where there is no home there is no cache, and they are in the workspace.
 pub(crate) fn tools_folder(workspace: &Path) -> PathBuf {
     let set = |name: &str| env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
-    set(TOOLS_VARIABLE).unwrap_or_else(|| {
-        set("XDG_CACHE_HOME")
-            .or_else(|| Some(set("HOME")?.join(".cache")))
-            .map_or_else(|| workspace.join("target/tools"), |cache| cache.join("netmon/tools"))
-    })
+    if let Some(named) = set(TOOLS_VARIABLE) {
+        // The build script and `cargo xtask` run in different folders: a relative one is the workspace's.
+        return workspace.join(named);
+    }
+    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    cache.map_or_else(|| workspace.join("target/tools"), |cache| cache.join("netmon/tools"))
 }
 
 /// Finds `bpf-linker`, built with that LLVM: what the environment names, the project's own in `tools`, the one in `PATH`.

@@ -78,7 +78,7 @@ enum Chore {
         #[arg(long, value_name = "SHARE", requires = "kernel")]
         share: Option<vm::Share>,
         /// The kernel's tests on every kernel from 5.15 on that the archive has, in emulated machines: for releases.
-        #[arg(long, conflicts_with_all = ["kernel", "no_run"])]
+        #[arg(long, conflicts_with_all = ["kernel", "no_run", "as_built"])]
         all_kernels: bool,
         /// Build what they need, and run none.
         #[arg(long)]
