@@ -58,6 +58,45 @@ enum Lane {
     Behind { nice: u8 },
 }
 
+/// What comes first, one after the other: what fails within seconds does so before anything is compiled.
+fn first() -> Vec<Part> {
+    vec![
+        part("tools", &[], &["setup", "lint"]),
+        part("tools of the tests", &["tools"], &["setup", "vm"]),
+        part("rules", &["tools"], &["lint", "rules"]),
+    ]
+}
+
+/// What comes then: lanes side by side, the parts of each one after the other.
+fn then() -> Vec<(Lane, Vec<Part>)> {
+    let emulated = |name, share| {
+        let mut chore = vec!["test", "--as-built", "--kernel", KERNEL, "--share", share];
+        chore.extend(DEPENDS_ON_THE_KERNEL.iter().flat_map(|name| ["--name", name]));
+        (Lane::Behind { nice: 0 }, vec![part(name, BUILT, &chore)])
+    };
+    let front = vec![
+        part("image", &["rules"], &["image"]),
+        part("kernel", BUILT, &["test", "--as-built", "kernel"]),
+        part(
+            "engine",
+            &["image", "build, engine tests"],
+            &["test", "--as-built", "engine"],
+        ),
+    ];
+    let compiled = vec![
+        part("build, kernel tests", &["rules"], &["test", "--no-run", "kernel"]),
+        part("build, engine tests", &["image"], &["test", "--no-run", "engine"]),
+        part("lint", &["rules"], &["lint", "code"]),
+        part("quick", &["rules"], &["test", "quick"]),
+    ];
+    vec![
+        (Lane::Front, front),
+        (Lane::Behind { nice: 19 }, compiled),
+        emulated("emulated kernel, one half", "1/2"),
+        emulated("emulated kernel, other half", "2/2"),
+    ]
+}
+
 /// How a part ended.
 #[derive(Debug)]
 struct Ended {
@@ -121,53 +160,9 @@ struct Run {
 impl Run {
     /// All are run, whatever the others say, so that one run shows all that is wrong.
     fn all(&self) {
-        // One after the other: what fails within seconds does so before anything is compiled.
-        self.lane(
-            Lane::Front,
-            &[
-                part("tools", &[], &["setup", "lint"]),
-                part("tools of the tests", &["tools"], &["setup", "vm"]),
-                part("rules", &["tools"], &["lint", "rules"]),
-            ],
-        );
-        let emulated = |share| {
-            let mut chore = vec!["test", "--as-built", "--kernel", KERNEL, "--share", share];
-            chore.extend(DEPENDS_ON_THE_KERNEL.iter().flat_map(|name| ["--name", name]));
-            chore
-        };
+        self.lane(Lane::Front, &first());
         thread::scope(|scope| {
-            let lanes = [
-                (
-                    Lane::Front,
-                    vec![
-                        part("image", &["rules"], &["image"]),
-                        part("kernel", BUILT, &["test", "--as-built", "kernel"]),
-                        part(
-                            "engine",
-                            &["image", "build, engine tests"],
-                            &["test", "--as-built", "engine"],
-                        ),
-                    ],
-                ),
-                (
-                    Lane::Behind { nice: 19 },
-                    vec![
-                        part("build, kernel tests", &["rules"], &["test", "--no-run", "kernel"]),
-                        part("build, engine tests", &["image"], &["test", "--no-run", "engine"]),
-                        part("lint", &["rules"], &["lint", "code"]),
-                        part("quick", &["rules"], &["test", "quick"]),
-                    ],
-                ),
-                (
-                    Lane::Behind { nice: 0 },
-                    vec![part("emulated kernel, one half", BUILT, &emulated("1/2"))],
-                ),
-                (
-                    Lane::Behind { nice: 0 },
-                    vec![part("emulated kernel, other half", BUILT, &emulated("2/2"))],
-                ),
-            ];
-            for (lane, parts) in lanes {
+            for (lane, parts) in then() {
                 scope.spawn(move || self.lane(lane, &parts));
             }
         });
@@ -283,4 +278,34 @@ fn in_front(part: &Part) -> anyhow::Result<bool> {
 
 fn minutes(time: Duration) -> f64 {
     time.as_secs_f64() / 60.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{first, then};
+
+    /// A part that waits for what never comes would wait for ever.
+    #[test]
+    fn every_part_can_begin_once_others_have_ended() {
+        let mut ended: Vec<&str> = first().iter().map(|part| part.name).collect();
+        let mut lanes: Vec<_> = then()
+            .into_iter()
+            .map(|(_, parts)| parts.into_iter().peekable())
+            .collect();
+        loop {
+            let before = ended.len();
+            for lane in &mut lanes {
+                while let Some(part) = lane.next_if(|part| part.needs.iter().all(|need| ended.contains(need))) {
+                    ended.push(part.name);
+                }
+            }
+            if ended.len() == before {
+                break;
+            }
+        }
+        for lane in &mut lanes {
+            let stuck = lane.peek();
+            assert!(stuck.is_none(), "{stuck:?} never begins");
+        }
+    }
 }

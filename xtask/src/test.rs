@@ -64,8 +64,8 @@ impl Tier {
     fn announcement(self) -> &'static str {
         match self {
             Self::Quick => "decisions, encodings, golden pages; a minute",
-            Self::Kernel => "network namespaces and kernel programs, all the tests' own; about four minutes",
-            Self::Engine => "Docker engines and Swarms of the tests' own, beside the machine's; about eight minutes",
+            Self::Kernel => "network namespaces and kernel programs, all the tests' own; about three minutes",
+            Self::Engine => "Docker engines and Swarms of the tests' own, beside the machine's; about six minutes",
         }
     }
 }

@@ -1,5 +1,5 @@
-//! How long netmon waits before it acts or decides. Each is a policy that somebody may have to wait out: a test sets it
-//! short, and two tests keep the real ones. What follows from the kernel or a protocol stays where it is used.
+//! How long netmon waits before it acts or decides. Each is a policy that somebody may have to wait out: most tests set it
+//! short, some keep the real ones. What follows from the kernel or a protocol stays where it is used.
 
 use std::time::Duration;
 
