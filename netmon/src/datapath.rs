@@ -22,6 +22,7 @@ pub mod traffic;
 pub mod yardstick;
 
 use std::{
+    error::Error,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -116,19 +117,24 @@ impl DatapathError {
     }
 }
 
+/// An error, what caused it, what caused that.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// What all of them say: aya leaves out of its own sentence what the kernel answered.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut sentences: Vec<String> = chain(error).map(ToString::to_string).collect();
+    // One that only passes its cause on says the same.
+    sentences.dedup();
+    sentences.join(": ")
+}
+
 /// Whether the kernel's "operation not permitted" is at the root of an error.
-fn permission(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+fn permission(error: &(dyn Error + 'static)) -> bool {
+    chain(error)
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// The programs on tracepoints and their counts: attached once, for all namespaces. Each noun without which this host has

@@ -3,21 +3,24 @@
 //! Every interface gets its own copy with its slot as a constant, because that is the one way to know the interface that
 //! costs nothing for each packet.
 
+use std::error::Error;
+
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::Map,
     programs::{ProgramError, SchedClassifier, TcAttachType},
 };
 use netmon_common::traffic::{GLOBAL_SLOT, GLOBAL_SLOTS, MAP, PROGRAM_EGRESS, PROGRAM_INGRESS};
-
 use tracing::debug;
 
 use super::{
     DatapathError,
     hook::{self, Link},
     host::{Host, Mode},
+    permission,
     pins::Pins,
     traffic::{Slot, TrafficMap},
+    with_causes,
 };
 use crate::model::{
     counters::{Directions, Traffic},
@@ -54,14 +57,14 @@ pub enum AttachError {
         source: Box<DatapathError>,
     },
     /// The kernel did not attach them.
-    #[error("cannot attach to the {hook} side of {name}: {source}")]
+    #[error("cannot attach to the {hook} side of {name}: {}{}", with_causes(source.as_ref()), remedy(source.as_ref()))]
     Attach {
         /// The device.
         name: String,
         /// Which side.
         hook: &'static str,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 
@@ -75,6 +78,15 @@ impl AttachError {
             Self::Load { .. } => AttachFailure::Load,
             Self::Attach { .. } => AttachFailure::Attach,
         }
+    }
+}
+
+/// What to do about an attachment that the kernel refused.
+fn remedy(error: &(dyn Error + 'static)) -> &'static str {
+    if permission(error) {
+        "; without tcx, which Linux has from 6.6 on, netmon needs CAP_NET_ADMIN"
+    } else {
+        ""
     }
 }
 
