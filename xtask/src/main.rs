@@ -77,6 +77,12 @@ enum Chore {
         /// One share of these, where others run the rest at the same time: 1/2 for the first of two.
         #[arg(long, value_name = "SHARE", requires = "kernel")]
         share: Option<vm::Share>,
+        /// That machine, with a kernel that is ready for so many processors.
+        #[arg(long, value_name = "COUNT", requires = "kernel")]
+        possible_cpus: Option<u32>,
+        /// That machine, with netmon under the AppArmor profile that Docker gives its containers.
+        #[arg(long, requires = "kernel")]
+        apparmor: bool,
         /// The kernel's tests on every kernel from 5.15 on that the archive has, in emulated machines: for releases.
         #[arg(long, conflicts_with_all = ["kernel", "no_run", "as_built"])]
         all_kernels: bool,
@@ -146,11 +152,21 @@ fn main() -> ExitCode {
         Chore::Test {
             tier: None | Some(Tier::Kernel),
             name,
-            kernel: Some(kernel),
+            kernel: Some(series),
             share,
+            possible_cpus,
+            apparmor: confined,
             as_built,
             ..
-        } => test::on_kernel(&kernel, share, &name, how(false, as_built)),
+        } => {
+            let machine = vm::Machine {
+                series,
+                possible_cpus,
+                share,
+                confined,
+            };
+            test::on_machines(&[machine], &name, how(false, as_built))
+        }
         Chore::Test {
             tier: None | Some(Tier::Kernel),
             name,
@@ -164,10 +180,10 @@ fn main() -> ExitCode {
             tier,
             name: names,
             kernel: None,
-            share: _,
             all_kernels: false,
             no_run,
             as_built,
+            ..
         } => test::run(&test::Wish {
             tier,
             names,

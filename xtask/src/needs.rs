@@ -268,6 +268,12 @@ pub(crate) const NEEDS: &[Need] = &[
         remedy: Remedy::Packages(&["qemu-system-x86"]),
     },
     Need {
+        what: "apparmor_parser (that machine's profile)",
+        purpose: Purpose::Vm,
+        find: || file(&apparmor_parser()),
+        remedy: Remedy::Unpacked("apparmor"),
+    },
+    Need {
         what: "dpkg-deb (packs)",
         purpose: Purpose::Dist,
         find: || program("dpkg-deb"),
@@ -348,6 +354,11 @@ pub(crate) fn prometheus() -> PathBuf {
 /// The node exporter, unpacked.
 pub(crate) fn node_exporter() -> PathBuf {
     sh::tools().join("prometheus-node-exporter/usr/bin/prometheus-node-exporter")
+}
+
+/// Gives profiles to the kernel; unpacked.
+pub(crate) fn apparmor_parser() -> PathBuf {
+    sh::tools().join("apparmor/sbin/apparmor_parser")
 }
 
 /// Where the newer engine is unpacked.

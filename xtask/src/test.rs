@@ -7,6 +7,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
+    thread,
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -17,7 +19,7 @@ use crate::{
     build, dist, image, needs,
     needs::Purpose,
     setup, sh,
-    vm::{self, Machine, Share},
+    vm::{self, Machine},
 };
 
 /// A tier of tests.
@@ -193,41 +195,50 @@ pub(crate) fn report_all() {
 /// How many processors a kernel has to be ready for once: what is summed over all of them is sixty-four sums.
 const MANY_CPUS: u32 = 64;
 
-/// Runs the kernel's tests on another kernel than this machine's.
-pub(crate) fn on_kernel(series: &str, share: Option<Share>, names: &[String], how: How) -> anyhow::Result<()> {
-    let machine = Machine {
-        share,
-        ..Machine::of(series)
-    };
-    on_machines(&[machine], names, how)
-}
-
-/// Runs the kernel's tests on every kernel that the archive has, and on the newest once more with many processors.
+/// Runs the kernel's tests on every kernel that the archive has; on the newest once more with many processors, and once
+/// more under AppArmor.
 pub(crate) fn on_all_kernels(names: &[String]) -> anyhow::Result<()> {
     setup::run(Purpose::Vm)?;
     let mut machines: Vec<Machine> = vm::all_series()?.iter().map(|series| Machine::of(series)).collect();
     if let Some(newest) = machines.last().cloned() {
         machines.push(Machine {
             possible_cpus: Some(MANY_CPUS),
+            ..newest.clone()
+        });
+        machines.push(Machine {
+            confined: true,
             ..newest
         });
     }
     on_machines(&machines, names, How::BuildAndRun)
 }
 
-fn on_machines(machines: &[Machine], names: &[String], how: How) -> anyhow::Result<()> {
+/// Runs the kernel's tests, or those whose names contain one of `names`, on these machines instead of this one.
+pub(crate) fn on_machines(machines: &[Machine], names: &[String], how: How) -> anyhow::Result<()> {
     setup::run(Purpose::Vm)?;
     let (image, built) = match how {
         How::RunAsBuilt => (image::made()?, Built::before(Tier::Kernel)?),
         How::BuildAndRun | How::Build => (image::run()?, Built::make(Tier::Kernel)?),
     };
-    // All are run, whatever the first of them says.
-    let outcomes: Vec<anyhow::Result<()>> = machines
-        .iter()
-        .map(|machine| vm::run(machine, names, &image.binary, &built).inspect_err(sh::complain))
-        .collect();
+    // All are run, whatever the first of them says: as many at a time as there are processors, each of which emulates one.
+    let left = Mutex::new(machines.iter());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let lane = || {
+        std::iter::from_fn(next)
+            .map(|machine| vm::run(machine, names, &image.binary, &built).inspect_err(sh::complain))
+            .filter_map(Result::err)
+            .collect::<Vec<_>>()
+    };
+    let lanes = thread::available_parallelism()?.get().min(machines.len());
+    let failed: Vec<anyhow::Error> = thread::scope(|scope| {
+        let running: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        running
+            .into_iter()
+            .flat_map(|it| it.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
     report(machines.iter().map(Machine::junit));
-    outcomes.into_iter().collect()
+    failed.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Says what is about to be done, and how long that takes.

@@ -5,6 +5,7 @@
 //! installed: the kernel is unpacked, and the machine's files are those of this one, copied into its memory. cargo-nextest
 //! runs the tests there as it does here, and its report comes out by a serial line of its own.
 
+mod confinement;
 mod files;
 
 use std::{
@@ -54,6 +55,8 @@ pub(crate) struct Machine {
     pub(crate) possible_cpus: Option<u32>,
     /// Which share of the tests it runs, where others run the rest at the same time.
     pub(crate) share: Option<Share>,
+    /// Whether netmon runs there under the AppArmor profile that Docker gives its containers.
+    pub(crate) confined: bool,
 }
 
 /// The first of two, say.
@@ -85,6 +88,7 @@ impl Machine {
             series: series.to_owned(),
             possible_cpus: None,
             share: None,
+            confined: false,
         }
     }
 
@@ -93,9 +97,10 @@ impl Machine {
         let cpus = self.possible_cpus.map(|count| format!("-{count}-cpus"));
         let share = self.share.map(|Share { number, of }| format!("-{number}-of-{of}"));
         format!(
-            "linux-{}{}{}",
+            "linux-{}{}{}{}",
             self.series,
             cpus.unwrap_or_default(),
+            if self.confined { "-apparmor" } else { "" },
             share.unwrap_or_default()
         )
     }
@@ -120,7 +125,8 @@ pub(crate) fn run(machine: &Machine, names: &[String], netmon: &Path, built: &Bu
     fs::create_dir_all(&directory).with_context(|| format!("{}", directory.display()))?;
     let tests = Tests::find(built)?;
     let begin = Instant::now();
-    sh::say(format!("\n== kernel tests on {} ({})", machine.name(), kernel.release));
+    let name = machine.name();
+    sh::say(format!("\n== kernel tests on {name} ({})", kernel.release));
     let junit = machine.junit();
     fs::create_dir_all(junit.parent().context("no folder")?)?;
     // What is reported afterwards is of this run.
@@ -131,28 +137,23 @@ pub(crate) fn run(machine: &Machine, names: &[String], netmon: &Path, built: &Bu
     }
     let mut heard = Heard::default();
     for _ in 0..BOOTS {
-        let memory = files::pack(
-            &kernel,
-            &directory,
-            netmon,
-            &tests,
-            &command(machine, names, &heard.passed),
-        )?;
+        let command = command(machine, names, &heard.passed);
+        let memory = files::pack(machine, &kernel, &directory, netmon, &tests, &command)?;
         match boot(machine, &kernel.image, &memory, &mut heard)? {
             End::Status(status) => {
-                ensure!(status == 0, "kernel tests on {}: status {status}", machine.name());
-                sh::say(format!("   done in {:.0} s", begin.elapsed().as_secs_f64()));
+                ensure!(status == 0, "kernel tests on {name}: status {status}");
+                sh::say(format!("   {name}: done in {:.0} s", begin.elapsed().as_secs_f64()));
                 return Ok(());
             }
             End::Failed(how) => {
                 sh::say(format!(
-                    "   the emulator {how}; once more, for the tests that had not ended"
+                    "   {name}: the emulator {how}; once more, for the tests that had not ended"
                 ));
                 report::keep_earlier(&junit, &heard.retried)?;
             }
         }
     }
-    bail!("the emulator failed {BOOTS} times")
+    bail!("kernel tests on {name}: the emulator failed {BOOTS} times")
 }
 
 /// Unpacks the kernel, if that was not done before.
@@ -303,14 +304,14 @@ fn boot(machine: &Machine, image: &Path, memory: &Path, heard: &mut Heard) -> an
         .stdout(Stdio::piped())
         .spawn()
         .context("qemu-system-x86_64 cannot be run: `cargo xtask setup vm`")?;
-    let end = watch(&mut process, heard);
+    let end = watch(&machine.name(), &mut process, heard);
     // It has powered itself off, or is to be ended.
     drop(process.kill());
     process.wait()?;
     end
 }
 
-fn watch(machine: &mut Child, heard: &mut Heard) -> anyhow::Result<End> {
+fn watch(name: &str, machine: &mut Child, heard: &mut Heard) -> anyhow::Result<End> {
     let console = machine.stdout.take().context("the machine has no console")?;
     let (lines, console_lines) = mpsc::channel();
     thread::spawn(move || {
@@ -337,7 +338,7 @@ fn watch(machine: &mut Child, heard: &mut Heard) -> anyhow::Result<End> {
                         .with_context(|| format!("a status of {status:?}"))?;
                     return Ok(End::Status(number));
                 }
-                sh::say(format!("   | {line}"));
+                sh::say(format!("{name} | {line}"));
                 stumbled |= line.contains(STUMBLE);
                 failed = failed.and_then(|()| heard.hear(&line));
             }

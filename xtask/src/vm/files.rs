@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use netmon_tests::sh as tools;
 
-use super::Tests;
+use super::{Machine, Tests, confinement};
 use crate::{needs, sh};
 
 /// Programs that tests and fixtures call.
@@ -155,6 +155,7 @@ impl Kernel {
 
 /// Packs the machine's files; gives the archive that it boots with.
 pub(super) fn pack(
+    machine: &Machine,
     kernel: &Kernel,
     directory: &Path,
     netmon: &Path,
@@ -166,7 +167,7 @@ pub(super) fn pack(
         fs::remove_dir_all(&root)?;
     }
     for folder in [
-        "bin", "dev", "etc", "modules", "proc", "root", "run", "sys", "tests", "tmp", "usr/bin",
+        "bin", "dev", "etc", "mnt", "modules", "proc", "root", "run", "sys", "tests", "tmp", "usr/bin",
     ] {
         fs::create_dir_all(root.join(folder))?;
     }
@@ -207,10 +208,18 @@ pub(super) fn pack(
     let lab = sh::workspace().join("tests/lab");
     files.copy(&lab.join("vm-init"), Path::new("/init"))?;
     fs::write(root.join("command"), command)?;
+    let netmon = if machine.confined {
+        files.program(&needs::apparmor_parser(), Path::new("/usr/bin/apparmor_parser"))?;
+        fs::write(root.join("docker-default"), confinement::profile(&needs::new_engine())?)?;
+        files.copy(&lab.join("confined"), Path::new("/tests/confined"))?;
+        "/tests/confined"
+    } else {
+        "/tests/netmon"
+    };
     fs::write(
         root.join("environment"),
         format!(
-            "export RUST_BACKTRACE=0 NETMON_TEST_BINARY=/tests/netmon NETMON_TEST_PROMETHEUS=/tests \
+            "export RUST_BACKTRACE=0 NETMON_TEST_BINARY={netmon} NETMON_TEST_PROMETHEUS=/tests \
              NETMON_TEST_EMULATED=1 NETMON_TEST_SLOWNESS={SLOWNESS} NETMON_TEST_TRANSFER={TRANSFER} {ENCRYPTS}\n"
         ),
     )?;
