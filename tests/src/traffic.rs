@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsRawFd as _,
     sync::mpsc,
     thread,
     time::Duration,
@@ -107,6 +108,46 @@ pub fn datagrams(from: &Netns, to: SocketAddr, count: u32, size: usize) -> anyho
         }
         Ok(taken)
     })
+}
+
+/// Sends that many super-packets, which are cut into datagrams by the device or behind it; nobody has to get them.
+///
+/// # Errors
+/// The kernel does not take one: it cannot be cut into so many, or such, datagrams (`udp_send_skb`).
+pub fn super_packets(from: &Netns, to: SocketAddr, count: u32, datagrams: usize, size: u16) -> anyhow::Result<()> {
+    from.within(|| {
+        let socket = UdpSocket::bind(SocketAddr::new(any(to.ip()), 0))?;
+        cut_into(&socket, size)?;
+        let super_packet = vec![0x5a; datagrams * usize::from(size)];
+        for number in 0..count {
+            match socket.send_to(&super_packet, to) {
+                Ok(_) => {}
+                // A queue says that it has no room for one. It was sent, and lost.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) => return Err(error).with_context(|| format!("super-packet {number}")),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// From now on what is sent at once is cut into datagrams of that size, as late as possible.
+#[expect(unsafe_code, reason = "no library of ours knows UDP_SEGMENT")]
+fn cut_into(socket: &UdpSocket, size: u16) -> anyhow::Result<()> {
+    let size = libc::c_int::from(size);
+    let length = libc::socklen_t::try_from(size_of_val(&size))?;
+    // SAFETY: the descriptor is the socket's, which is borrowed; the kernel reads `length` bytes, which `size` has.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw const size).cast(),
+            length,
+        )
+    };
+    ensure!(set == 0, "UDP_SEGMENT: {}", std::io::Error::last_os_error());
+    Ok(())
 }
 
 /// Sends that many bytes over one connection, which both ends then close.
