@@ -7,13 +7,17 @@ use std::{
     thread,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use rustix::{
     mount::{UnmountFlags, unmount},
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
-use crate::{figures::Figures, patience::at_rest, sh};
+use crate::{
+    figures::Figures,
+    patience::{at_rest, until},
+    sh,
+};
 
 /// A network namespace mounted on a file.
 #[derive(Debug)]
@@ -125,6 +129,19 @@ impl Netns {
     /// There is no such counter, or it rises all the time.
     pub fn nstat_at_rest(&self, name: &str) -> anyhow::Result<u64> {
         at_rest(name, || self.nstat(name))
+    }
+
+    /// Waits until a device that has just been set up passes packets: a work queue of the kernel's turns it on. On 6.1 what is
+    /// sent before is lost now and then.
+    ///
+    /// # Errors
+    /// There is no such device, or it stays down.
+    pub fn passes(&self, device: &str) -> anyhow::Result<()> {
+        until(&format!("{device} to be up"), || {
+            let shown = self.run(&format!("ip -br link show dev {device}"))?;
+            ensure!(shown.split_whitespace().nth(1) == Some("UP"), "{shown}");
+            Ok(())
+        })
     }
 
     /// The number of a device.

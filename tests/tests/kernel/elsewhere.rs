@@ -63,9 +63,12 @@ fn from_another_namespace_the_node_and_its_containers_are_counted_and_news_is_he
 #[test]
 fn a_file_that_is_no_namespace_is_refused_with_a_sentence() -> anyhow::Result<()> {
     let world = World::new()?;
+    let other = world.scratch.path().join("a file");
+    fs::write(&other, "")?;
+    let other = other.display().to_string();
     for (file, words) in [
         ("/no/such/file", "cannot open the namespace file /no/such/file"),
-        ("/etc/hostname", "/etc/hostname is no mounted namespace"),
+        (&other, &format!("{other} is no mounted namespace")),
     ] {
         let mut command = Command::new(binary()?);
         command.args(world.flags(&[&format!("--path.node-netns={file}"), "--web.listen-address=127.0.0.1:0"]));

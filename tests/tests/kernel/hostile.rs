@@ -42,7 +42,11 @@ struct Scene {
 
 impl Scene {
     fn new(flags: &[&str]) -> anyhow::Result<Self> {
-        let mut world = World::new()?.with_real_times();
+        Self::of(World::new()?.with_real_times(), flags)
+    }
+
+    /// In that world.
+    fn of(mut world: World, flags: &[&str]) -> anyhow::Result<Self> {
         let (a, b) = world.pair(Cable::Bridge)?;
         let hostile = neighbour(&world, "hostile", 66)?;
         let netmon = world.netmon(flags)?;

@@ -81,6 +81,9 @@ fn a_network_connected_later_is_counted_under_its_own_name() -> anyhow::Result<(
             },
         );
     }
+    for member in [&a, &b] {
+        member.netns.passes("eth1")?;
+    }
     traffic::ping(&a.netns, "10.79.0.2".parse()?, 30)?;
     ready(&netmon, 4)?;
     netmon.page_until("the new network's figures", |page| {

@@ -229,6 +229,13 @@ impl World {
             }
         }
         for member in [&a, &b] {
+            member.netns.passes(DEVICE)?;
+        }
+        if let (Cable::Bridge, Some(bridge)) = (cable, self.others.last()) {
+            bridge.passes("veth0")?;
+            bridge.passes("veth1")?;
+        }
+        for member in [&a, &b] {
             self.engine.start_container(member.container("net")?);
         }
         Ok((a, b))
