@@ -178,6 +178,8 @@ labels! {
     State = "state";
     /// A part of a scrape.
     Collector = "collector";
+    /// A thread of netmon's that runs as long as it does.
+    Worker = "worker";
     /// A kernel map.
     Map = "map";
     /// A kernel program.

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::SyncSender,
     },
+    time::Instant,
 };
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,7 +34,7 @@ use crate::{
     },
     observe::{
         Shared,
-        control::{Control, Places, Signal},
+        control::{Control, Places, Signal, Tools},
         state::{Scope, State},
     },
     privilege::{self, Duty},
@@ -41,6 +42,7 @@ use crate::{
     reader::Reader,
     scrape::{Counting, Sources},
     systemd, version,
+    workers::{Clocks, Ended, Worker, Workers},
 };
 
 /// Why netmon cannot work at all.
@@ -67,6 +69,9 @@ pub enum AppError {
     /// The engine's address makes no sense.
     #[error(transparent)]
     Docker(#[from] docker::DockerError),
+    /// A worker has ended.
+    #[error(transparent)]
+    Worker(#[from] Ended),
     /// The process cannot do what every process can.
     #[error("cannot {what}: {source}")]
     Process {
@@ -101,33 +106,25 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         programs: datapath.programs(),
     });
 
-    let tracepoints = match &datapath {
-        Some(datapath) => Tracepoints::load(collectors, datapath.host().cpus)?,
-        None => Tracepoints::default(),
-    };
-    let tracepoints = SharedTracepoints::new(tracepoints);
-    let overlay = match &datapath {
-        Some(datapath) if collectors.overlay => datapath.load_overlay()?,
-        Some(_) | None => None,
-    };
-    let overlay = SharedOverlay::new(overlay);
+    let (tracepoints, overlay) = other_programs(datapath.as_ref(), collectors)?;
     let shared = Shared::new(State::new(scope(collectors), config.linger).with_times(config.times));
     let nudge = Nudge::new()?;
-    let control = Control::start(
-        shared.clone(),
-        Places {
+    let mut workers = Workers::new(config.times.worker_patience, config.fault);
+    let tools = Tools {
+        shared: shared.clone(),
+        places: Places {
             directory: config.netns_dir.clone(),
             node: config.node_netns.clone(),
         },
         home,
         datapath,
-        tracepoints.clone(),
-        overlay.clone(),
-        nudge.clone(),
-    )
-    .map_err(no_thread)?;
+        tracepoints: tracepoints.clone(),
+        overlay: overlay.clone(),
+        nudge: nudge.clone(),
+    };
+    let control = Control::start(tools, workers.shift(Worker::Control)).map_err(no_thread)?;
     let signals = control.signals();
-    let watch = Watch::start(&config.node_netns, nudge, move |change| {
+    let watch = Watch::start(&config.node_netns, nudge, workers.shift(Worker::Watch), move |change| {
         // Fails only when the loop has ended, and then nobody wants to know.
         let _told = signals.send(Signal::Change(change));
     })?;
@@ -136,7 +133,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         let _told = signals.send(Signal::Deaf);
     }
     let published = Arc::new(AtomicU64::new(0));
-    let engine = watch_engine(&config, signals, Arc::clone(&published))?;
+    let engine = watch_engine(&config, &workers, signals, Arc::clone(&published))?;
 
     let sources = Arc::new(Sources {
         shared,
@@ -151,8 +148,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         first_whole: OnceLock::new(),
     });
     let page = Arc::new(Page {
-        reader: Reader::start(Arc::clone(&sources)).map_err(no_thread)?,
+        reader: Reader::start(Arc::clone(&sources), workers.shift(Worker::Reader)).map_err(no_thread)?,
         sources,
+        clocks: workers.clocks(),
         engine,
         access,
         options: ExpositionOptions {
@@ -172,19 +170,26 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             "this is all that netmon may still do"
         );
     }
-    let end = told_to_end()?;
+    let (told, mut outcome) = (told_to_end()?, Ok(()));
+    let end = async {
+        tokio::select! {
+            () = told => {}
+            ended = workers.ended() => outcome = Err(ended.into()),
+        }
+    };
     announce(&server, &config.telemetry_path);
     server.serve(Arc::clone(&page), end).await;
     info!("ending");
     systemd::ending();
     drop(watch);
     drop(control);
-    Ok(())
+    outcome
 }
 
 /// Watches the engine, and counts how often it has something to say.
 fn watch_engine(
     config: &Config,
+    workers: &Workers,
     signals: SyncSender<Signal>,
     published: Arc<AtomicU64>,
 ) -> Result<docker::Watch, docker::DockerError> {
@@ -194,7 +199,7 @@ fn watch_engine(
         members: config.collectors().members,
         sync: config.times.sync,
     };
-    docker::spawn(options, move |inventory| {
+    docker::spawn(options, workers.shift(Worker::Engine), move |inventory| {
         published.fetch_add(1, Ordering::Relaxed);
         let _told = signals.send(Signal::Inventory(inventory));
     })
@@ -237,6 +242,25 @@ fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
     loaded
 }
 
+/// Loads the programs that are not on containers' interfaces.
+fn other_programs(
+    datapath: Option<&Datapath>,
+    collectors: Collectors,
+) -> Result<(SharedTracepoints, SharedOverlay), DatapathError> {
+    let (tracepoints, overlay) = match datapath {
+        Some(datapath) => (
+            Tracepoints::load(collectors, datapath.host().cpus)?,
+            collectors
+                .overlay
+                .then(|| datapath.load_overlay())
+                .transpose()?
+                .flatten(),
+        ),
+        None => (Tracepoints::default(), None),
+    };
+    Ok((SharedTracepoints::new(tracepoints), SharedOverlay::new(overlay)))
+}
+
 const fn scope(collectors: Collectors) -> Scope {
     Scope {
         containers: collectors.traffic,
@@ -266,6 +290,7 @@ struct Page {
     access: Arc<Access>,
     options: ExpositionOptions,
     monitor: http::Monitor,
+    clocks: Clocks,
     was_ready: AtomicBool,
 }
 
@@ -275,6 +300,8 @@ impl Pages for Page {
             .reader
             .snapshot(self.engine.health())
             .map_err(|error| error.to_string())?;
+        let ages = self.clocks.ages(Instant::now());
+        snapshot.health.workers = ages.map(|(worker, age)| (worker.as_str(), age)).collect();
         snapshot.health.web_config = self.access.is_current();
         snapshot.health.http = self.monitor.health();
         if self.options.exporter_metrics {
@@ -285,6 +312,16 @@ impl Pages for Page {
 
     fn text(&self, open_metrics: &str) -> String {
         metrics::to_text(open_metrics)
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        match self.clocks.hung(Instant::now()) {
+            None => Ok(()),
+            Some((worker, time)) => Err(format!(
+                "its worker `{worker}` has been at one thing for {} s",
+                time.as_secs()
+            )),
+        }
     }
 
     /// Once it was ready it stays so: a new container does not make a node unready.

@@ -14,6 +14,7 @@ use crate::{
     model::{collector::Collectors, times::Times},
     netns::discover,
     version,
+    workers::{Fault, Worker},
 };
 
 /// Container network telemetry for Docker Swarm, counted in the kernel.
@@ -293,6 +294,10 @@ pub struct Config {
     )]
     pub times: Times,
 
+    /// A worker that shows a fault soon after the start, for tests: control, watch, reader or engine, =panic or =hang.
+    #[arg(long = "debug.fault", value_name = "WORKER=FAULT", hide = true, value_parser = fault)]
+    pub fault: Option<(Worker, Fault)>,
+
     /// What to log.
     #[arg(
         long = "log.level",
@@ -406,6 +411,20 @@ fn times(text: &str) -> Result<Times, String> {
         *time = duration(value)?;
     }
     Ok(times)
+}
+
+/// Reads `WORKER=FAULT`.
+fn fault(text: &str) -> Result<(Worker, Fault), String> {
+    let (worker, fault) = text.split_once('=').unwrap_or((text, ""));
+    let worker = Worker::ALL.into_iter().find(|it| it.as_str() == worker);
+    let fault = match fault {
+        "panic" => Some(Fault::Panic),
+        "hang" => Some(Fault::Hang),
+        _ => None,
+    };
+    worker
+        .zip(fault)
+        .ok_or_else(|| format!("{text:?} is no worker and fault: write reader=panic or control=hang"))
 }
 
 /// Reads a duration as Prometheus writes them: a number and a unit, or several, the largest first.

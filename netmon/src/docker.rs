@@ -60,4 +60,10 @@ pub enum DockerError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// There is no thread to watch it on.
+    #[error("cannot start a thread to follow the Docker engine on: {reason}")]
+    Thread {
+        /// Why.
+        reason: String,
+    },
 }

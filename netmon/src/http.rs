@@ -66,6 +66,12 @@ pub trait Pages: Send + Sync + 'static {
     /// The same page as Prometheus' text format 0.0.4.
     fn text(&self, open_metrics: &str) -> String;
 
+    /// Whether all that netmon is made of is at work. Must not wait for any of it.
+    ///
+    /// # Errors
+    /// What is not.
+    fn healthy(&self) -> Result<(), String>;
+
     /// Whether the metrics are complete by now.
     ///
     /// # Errors

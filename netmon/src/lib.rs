@@ -22,3 +22,4 @@ pub mod reader;
 pub mod scrape;
 pub mod systemd;
 pub mod version;
+pub mod workers;

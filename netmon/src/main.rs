@@ -13,7 +13,7 @@ use netmon::{
     process,
 };
 
-/// Worker threads: one that serves, and one that may wait for the engine meanwhile. Scrapes have threads of their own.
+/// Threads that serve. Scrapes, and following the engine, have threads of their own.
 const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
@@ -45,7 +45,7 @@ fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(64)
-        // They talk to clients and to the engine.
+        // They talk to clients.
         .on_thread_start(|| privilege::keep_or_warn(Duty::Serve))
         .enable_all()
         .build()?;

@@ -4,7 +4,6 @@
 
 use std::{
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         mpsc::{Sender, SyncSender, channel, sync_channel},
@@ -15,11 +14,12 @@ use crate::{
     model::snapshot::{DockerHealth, Snapshot},
     privilege::{self, Duty},
     scrape::Sources,
+    workers::Shift,
 };
 
 /// Why there is no snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the reading was given up: netmon's log tells what happened")]
+#[error("the worker that reads has ended, and netmon ends: its log tells why")]
 pub struct ReadingFailed;
 
 struct Request {
@@ -38,17 +38,17 @@ impl Reader {
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start(sources: Arc<Sources>) -> io::Result<Self> {
+    pub fn start(sources: Arc<Sources>, shift: Shift) -> io::Result<Self> {
         let (requests, inbox) = channel::<Request>();
-        privilege::spawn("reader", Duty::Read, move || {
+        let turns = shift.clone();
+        let work = move || {
             for Request { docker, answer } in inbox {
-                // One that panics is one scrape's failure, as on a thread of its own, and not that of all that follow.
-                if let Ok(snapshot) = catch_unwind(AssertUnwindSafe(|| sources.snapshot(docker))) {
-                    // Fails when nobody waits any more.
-                    let _told = answer.send(snapshot);
-                }
+                let _turn = turns.turn();
+                // Fails when nobody waits any more.
+                let _told = answer.send(sources.snapshot(docker));
             }
-        })?;
+        };
+        privilege::spawn("reader", Duty::Read, shift.watched(work))?;
         Ok(Self { requests })
     }
 

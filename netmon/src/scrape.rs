@@ -395,6 +395,7 @@ impl Sources {
             limits: LimitHealth::default(),
             http: HttpHealth::default(),
             collectors,
+            workers: Vec::new(),
             web_config: None,
             process: None,
         }

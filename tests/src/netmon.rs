@@ -239,6 +239,14 @@ impl Netmon {
         Ok((status, begin.elapsed()))
     }
 
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// How many descriptors it holds.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use netmon::metrics::catalog::{
     ATTACH_FAILURES, BPF_MAP_ENTRIES, BPF_MAP_MAX_ENTRIES, BPF_MAP_UPDATE_FAILURES, CONTAINERS, DOCKER_UP,
-    SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS,
+    SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS, WORKER_LAST_TURN_AGE,
 };
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     alert,
 };
 use crate::{
-    label::{Collector, Instance, Job, Map, Reason, State},
+    label::{Collector, Instance, Job, Map, Reason, State, Worker},
     query::{Window, of, up},
 };
 
@@ -69,6 +69,20 @@ fn blind() -> anyhow::Result<Vec<Rule>> {
             &of(DOCKER_UP).now().max((Job, Instance)).exactly(0.0),
             "A Docker engine does not answer netmon.",
             "New containers on {instance} have no names and are not shown until its engine answers.",
+        )?,
+        // The reader works when it is asked, and then it answers or not.
+        alert(
+            RUNBOOK,
+            "NetmonWorkerHangs",
+            Warning,
+            "1m",
+            &of(WORKER_LAST_TURN_AGE)
+                .is_not(Worker, "reader")
+                .now()
+                .max((Job, Instance, Worker))
+                .above(60.0),
+            "A part of netmon hangs.",
+            "The worker {worker} of netmon on {instance} has ended no turn for {value} s: what it does is not done, and figures there may be wrong.",
         )?,
         alert(
             RUNBOOK,

@@ -11,8 +11,9 @@ use std::{
 };
 
 use tokio::{
+    runtime,
     sync::oneshot,
-    task::{JoinHandle, JoinSet},
+    task::{JoinError, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -26,34 +27,38 @@ use super::{
     roster::Roster,
     wire,
 };
-use crate::model::{inventory::Inventory, snapshot::DockerHealth};
+use crate::{
+    model::{inventory::Inventory, snapshot::DockerHealth},
+    privilege::{self, Duty},
+    workers::{HEARTBEAT, Shift},
+};
 
 /// The pause before the first attempt to connect anew, and the longest: each is twice the one before. An engine
 /// restarts within seconds, and an attempt costs next to nothing.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// A running watch. It ends when this is stopped or dropped.
+/// A running watch. It ends when dropped.
 #[derive(Debug)]
 pub struct Watch {
     health: Arc<Health>,
-    stop: oneshot::Sender<Infallible>,
-    task: JoinHandle<()>,
+    _stop: oneshot::Sender<Infallible>,
 }
 
-/// Starts to watch an engine, on the current tokio runtime.
+/// Starts to watch an engine, on a thread of its own: whatever it waits for, others do not.
 ///
-/// `publish` is called with every new inventory, by one task, and never twice in a row with an equal one. Before the
+/// `publish` is called with every new inventory, by that thread, and never twice in a row with an equal one. Before the
 /// first full sync is done ([`Watch::synced`]) it holds what has been found so far.
 ///
 /// # Errors
 ///
-/// Only if `options.host`, or `DOCKER_HOST` in its place, is no address. An engine that is down is waited for.
-///
-/// # Panics
-///
-/// Outside a tokio runtime.
-pub fn spawn(options: Options, publish: impl Fn(Arc<Inventory>) + Send + Sync + 'static) -> Result<Watch, DockerError> {
+/// If `options.host`, or `DOCKER_HOST` in its place, is no address, or no thread can be had. An engine that is down is waited
+/// for.
+pub fn spawn(
+    options: Options,
+    shift: Shift,
+    publish: impl Fn(Arc<Inventory>) + Send + 'static,
+) -> Result<Watch, DockerError> {
     let Options {
         host,
         linger,
@@ -73,9 +78,18 @@ pub fn spawn(options: Options, publish: impl Fn(Arc<Inventory>) + Send + Sync + 
         stopped,
         since: wall_clock(),
         sessions: 0,
+        turns: shift.clone(),
     };
-    let task = tokio::spawn(watcher.run());
-    Ok(Watch { health, stop, task })
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime
+        .and_then(|runtime| {
+            let work = shift.watched(move || runtime.block_on(watcher.run()));
+            privilege::spawn("engine", Duty::Serve, work)
+        })
+        .map_err(|error| DockerError::Thread {
+            reason: error.to_string(),
+        })?;
+    Ok(Watch { health, _stop: stop })
 }
 
 impl Watch {
@@ -90,18 +104,9 @@ impl Watch {
     pub fn synced(&self) -> bool {
         self.health.figures().last_sync.is_some()
     }
-
-    /// Ends the watch. When this returns, `publish` is not called any more.
-    pub async fn stop(self) {
-        let Self { health: _, stop, task } = self;
-        drop(stop);
-        if let Err(error) = task.await {
-            tracing::error!(%error, "the watch of the Docker engine did not end well");
-        }
-    }
 }
 
-/// The task behind a [`Watch`].
+/// What is behind a [`Watch`].
 struct Watcher<P> {
     host: Host,
     roster: Roster,
@@ -109,12 +114,14 @@ struct Watcher<P> {
     sync: Duration,
     health: Arc<Health>,
     publish: P,
-    /// Resolves when the watch is stopped or dropped.
+    /// Resolves when the watch is dropped.
     stopped: oneshot::Receiver<Infallible>,
     /// From which moment on events are asked for: behind the last one, in nanoseconds since the epoch.
     since: i64,
     /// How many times the engine was found.
     sessions: u64,
+    /// What it does between two waits.
+    turns: Shift,
 }
 
 /// Why a session ended.
@@ -123,6 +130,18 @@ enum End {
     Stopped,
     /// The engine went away, or was not there.
     Lost(RequestError),
+}
+
+/// What a session was woken by.
+enum Woken {
+    /// The engine has news, or tells no more.
+    Event(Result<Result<wire::Event, String>, RequestError>),
+    /// A question was answered.
+    Outcome(Result<Outcome, JoinError>),
+    /// It is time for something.
+    Time,
+    /// It is time to ask for everything anew.
+    Sync,
 }
 
 impl<P: Fn(Arc<Inventory>)> Watcher<P> {
@@ -164,7 +183,9 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
         let mut open = JoinSet::new();
         let mut next_sync = None;
         self.roster.sync();
+        let turns = self.turns.clone();
         loop {
+            let turn = turns.turn();
             while let Some(question) = self.roster.question(wall_clock()) {
                 let (client, health) = (client.clone(), Arc::clone(&self.health));
                 open.spawn(async move { ask(&client, question, &health).await });
@@ -182,26 +203,31 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
             }
             let expiry = self.next_expiry();
             let next_survey = self.roster.next_survey().map(Instant::from_std);
-            tokio::select! {
+            drop(turn);
+            let woken = tokio::select! {
                 _ = &mut self.stopped => return End::Stopped,
-                event = events.next() => match event {
-                    Ok(event) => self.hear(event),
-                    Err(error) => return End::Lost(error),
-                },
-                Some(outcome) = open.join_next() => match outcome {
-                    Ok(outcome) => {
-                        if let Err(error) = self.learn(outcome) {
-                            return End::Lost(error);
-                        }
+                event = events.next() => Woken::Event(event),
+                Some(outcome) = open.join_next() => Woken::Outcome(outcome),
+                () = until(expiry) => Woken::Time,
+                () = until(next_survey) => Woken::Time,
+                () = until(next_sync) => Woken::Sync,
+                () = sleep(HEARTBEAT) => Woken::Time,
+            };
+            let _turn = turns.turn();
+            match woken {
+                Woken::Event(Ok(event)) => self.hear(event),
+                Woken::Event(Err(error)) => return End::Lost(error),
+                Woken::Outcome(Ok(outcome)) => {
+                    if let Err(error) = self.learn(outcome) {
+                        return End::Lost(error);
                     }
-                    Err(error) => {
-                        tracing::error!(%error, "a question to the Docker engine did not end well");
-                        return End::Lost(RequestError::Closed);
-                    }
-                },
-                () = until(expiry) => self.roster.expire(std::time::Instant::now()),
-                () = until(next_survey) => {}
-                () = until(next_sync) => {
+                }
+                Woken::Outcome(Err(error)) => {
+                    tracing::error!(%error, "a question to the Docker engine did not end well");
+                    return End::Lost(RequestError::Closed);
+                }
+                Woken::Time => self.roster.expire(std::time::Instant::now()),
+                Woken::Sync => {
                     next_sync = None;
                     self.roster.sync();
                 }
@@ -213,13 +239,18 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
     /// in time all the same.
     async fn meanwhile<T>(&mut self, something: impl Future<Output = T>) -> Option<T> {
         let mut something = pin!(something);
+        let turns = self.turns.clone();
         loop {
+            let turn = turns.turn();
+            self.roster.expire(std::time::Instant::now());
             self.publish_news();
             let expiry = self.next_expiry();
+            drop(turn);
             tokio::select! {
                 _ = &mut self.stopped => return None,
                 done = &mut something => return Some(done),
-                () = until(expiry) => self.roster.expire(std::time::Instant::now()),
+                () = until(expiry) => {}
+                () = sleep(HEARTBEAT) => {}
             }
         }
     }

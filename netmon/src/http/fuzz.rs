@@ -49,6 +49,10 @@ impl Pages for Page {
         TEXT.to_owned()
     }
 
+    fn healthy(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn ready(&self) -> Result<(), String> {
         Err("one thing is missing".to_owned())
     }

@@ -131,14 +131,8 @@ impl Site {
         match request.uri().path() {
             path if path == self.telemetry_path => self.metrics(request, pages, seat).await,
             "/" => answer(StatusCode::OK, HTML, self.landing_page()),
-            "/-/healthy" => plain(StatusCode::OK, "netmon is healthy.\n"),
-            "/-/ready" => match pages.ready() {
-                Ok(()) => plain(StatusCode::OK, "netmon is ready.\n"),
-                Err(reason) => plain(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    format!("netmon is not ready: {reason}.\n"),
-                ),
-            },
+            "/-/healthy" => verdict("healthy", pages.healthy()),
+            "/-/ready" => verdict("ready", pages.ready()),
             _ => plain(StatusCode::NOT_FOUND, "There is no such page; / has a list.\n"),
         }
     }
@@ -236,6 +230,17 @@ fn compress(page: &str) -> std::io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 16), COMPRESSION);
     encoder.write_all(page.as_bytes())?;
     encoder.finish()
+}
+
+/// What netmon says of itself.
+fn verdict(what: &str, verdict: Result<(), String>) -> Response<Full<Bytes>> {
+    match verdict {
+        Ok(()) => plain(StatusCode::OK, format!("netmon is {what}.\n")),
+        Err(reason) => plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("netmon is not {what}: {reason}.\n"),
+        ),
+    }
 }
 
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {

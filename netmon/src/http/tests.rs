@@ -49,6 +49,10 @@ impl Pages for Fake {
         open_metrics.replace("# EOF\n", "")
     }
 
+    fn healthy(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn ready(&self) -> Result<(), String> {
         if self.ready.load(Ordering::Relaxed) {
             Ok(())

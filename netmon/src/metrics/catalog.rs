@@ -9,11 +9,11 @@
 use super::{
     family::{About, Family, Unit},
     labels::{
-        BuildInfo, ByCollector, Capability, Connections, Container, ContainerDrop, ContainerInfo, ContainerNetwork,
-        ContainerNetworkFailure, EncryptedPeer, Event, Family as AddressFamily, Interface, InterfaceInfo,
-        InterfaceQueue, Limit, Map, NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, OverlayEndpoint, OverlayNetwork,
-        OverlayService, Peer, PeerDirection, PeerInfo, Program, ProgramInfo, Reason, Service, State, Sysctl, Threshold,
-        UnattributedDrop, Underlay, Unlabelled, Vxlan,
+        BuildInfo, ByCollector, ByWorker, Capability, Connections, Container, ContainerDrop, ContainerInfo,
+        ContainerNetwork, ContainerNetworkFailure, EncryptedPeer, Event, Family as AddressFamily, Interface,
+        InterfaceInfo, InterfaceQueue, Limit, Map, NetworkDrop, NetworkInfo, NodeInfo, NodeQueue, OverlayEndpoint,
+        OverlayNetwork, OverlayService, Peer, PeerDirection, PeerInfo, Program, ProgramInfo, Reason, Service, State,
+        Sysctl, Threshold, UnattributedDrop, Underlay, Unlabelled, Vxlan,
     },
     value::{Counter, Gauge, Histogram, Info},
 };
@@ -309,6 +309,8 @@ families! {
             "Whether series of the collector were summed up to keep within a limit (of members: left out). What is summed up has (over the limit) for the name of the container, the interface, the reason, the service or the peer; sums by service, by network and of the node are what they would be without.";
         OVER_LIMIT: Gauge<Limit> = Netmon, "netmon_over_limit",
             "How many are over a limit, and so summed up: containers over that of the page (series, --limit.series), their own interfaces and reasons of drops over that of a container (container_series, --limit.container-series), services (services, a tenth of --limit.series), other nodes' addresses that packets came from and nothing here sends to (peers, 64).";
+        WORKER_LAST_TURN_AGE: Gauge<ByWorker> = Netmon, "netmon_worker_last_turn_age" in Seconds,
+            "How long ago the worker last ended a turn: control (keeps the registry of namespaces and attaches programs), watch (hears the kernel's news), reader (reads for scrapes: of this scrape the turn still goes on), engine (follows the Docker engine). All but reader take one every 10 s at least. After 30 s within one turn /-/healthy fails; when a worker ends, netmon does.";
         HTTP_CONNECTIONS: Gauge<Unlabelled> = Netmon, "netmon_http_connections",
             "Open connections of those who ask for pages. There are 256 at most.";
         HTTP_TURNED_AWAY: Counter<Reason> = Netmon, "netmon_http_turned_away",

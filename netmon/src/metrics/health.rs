@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     catalog,
     family::Page,
-    labels::{ByCollector, Event, Limit, Map, Program, ProgramInfo, Reason, Rows},
+    labels::{ByCollector, ByWorker, Event, Limit, Map, Program, ProgramInfo, Reason, Rows},
     wanted,
 };
 use crate::model::{
@@ -23,6 +23,7 @@ pub(super) fn encode(page: &mut Page<'_>, health: &Health) -> fmt::Result {
         limits,
         http,
         collectors,
+        workers,
         web_config,
         process: _,
     } = health;
@@ -33,6 +34,9 @@ pub(super) fn encode(page: &mut Page<'_>, health: &Health) -> fmt::Result {
     encode_limits(page, limits)?;
     encode_http(page, http)?;
     encode_collectors(page, collectors)?;
+    let workers = workers.iter();
+    let workers = Rows::new(workers.map(|(worker, age)| (ByWorker { worker }.block(), age.as_secs_f64())));
+    catalog::WORKER_LAST_TURN_AGE.encode(page, workers.each(|age| *age))?;
     match web_config {
         Some(is_current) => catalog::WEB_CONFIG_SUCCESS.encode_value(page, *is_current),
         None => Ok(()),

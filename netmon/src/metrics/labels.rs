@@ -199,6 +199,8 @@ label_sets! {
     State { state }
     /// A part of the scrape.
     ByCollector { collector }
+    /// A worker of netmon's.
+    ByWorker { worker }
     /// A limit.
     Limit { limit }
     /// Why something failed.

@@ -367,6 +367,8 @@ pub struct Health {
     pub http: HttpHealth,
     /// What each collector took, and whether it gave everything it should.
     pub collectors: Vec<CollectorRow>,
+    /// netmon's workers, and how long ago each one's last turn ended.
+    pub workers: Vec<(&'static str, Duration)>,
     /// Whether the web configuration in force is its file's; none where there is no file.
     pub web_config: Option<bool>,
     /// The process itself, as the kernel sees it; none where it could not be read.

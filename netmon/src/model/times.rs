@@ -26,6 +26,8 @@ pub struct Times {
     /// How long after a full sync with the engine the next one begins. Events tell of everything on this node sooner; this
     /// is for what they missed, and for what happens on other nodes.
     pub sync: Duration,
+    /// How long a worker of netmon's may be in one turn before netmon is unhealthy, and whoever watches it starts it anew.
+    pub worker_patience: Duration,
 }
 
 impl Default for Times {
@@ -38,6 +40,7 @@ impl Default for Times {
             name_patience: Duration::from_secs(30),
             device_rest: Duration::from_secs(30),
             sync: Duration::from_mins(1),
+            worker_patience: Duration::from_secs(30),
         }
     }
 }
@@ -53,6 +56,7 @@ impl Times {
             "name-patience" => &mut self.name_patience,
             "device-rest" => &mut self.device_rest,
             "sync" => &mut self.sync,
+            "worker-patience" => &mut self.worker_patience,
             _ => return None,
         })
     }

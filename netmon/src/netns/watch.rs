@@ -18,8 +18,8 @@ use std::{
 };
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use tracing::warn;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use tracing::{error, warn};
 
 use super::{
     enter::inside,
@@ -31,6 +31,7 @@ use crate::{
         interface::Device,
     },
     privilege::{self, Duty},
+    workers::{HEARTBEAT, Shift},
 };
 
 /// The mount table of our own mount namespace, which is the one the netns directory is read in.
@@ -125,6 +126,7 @@ impl Nudge {
 /// A running watch. Ends when dropped.
 #[derive(Debug)]
 pub struct Watch {
+    shift: Shift,
     hears_all: bool,
     stop: OwnedFd,
     thread: Option<thread::JoinHandle<()>>,
@@ -137,7 +139,12 @@ impl Watch {
     /// # Errors
     /// The kernel gives no netlink socket or no mount table. Without `CAP_NET_BROADCAST` only a warning is logged:
     /// changes in containers are then found by looking.
-    pub fn start(node: &Path, nudge: Nudge, tell: impl FnMut(Change) + Send + 'static) -> Result<Self, WatchError> {
+    pub fn start(
+        node: &Path,
+        nudge: Nudge,
+        shift: Shift,
+        tell: impl FnMut(Change) + Send + 'static,
+    ) -> Result<Self, WatchError> {
         let failed = |what| move |source| WatchError { what, source };
         let (netlink, hears_all) = inside(node, listen)
             .map_err(io::Error::other)
@@ -146,9 +153,13 @@ impl Watch {
         let mounts = File::open(MOUNT_TABLE).map_err(failed("open the mount table /proc/self/mountinfo"))?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(WatchError::no_event)?;
         let stopped = stop.try_clone().map_err(failed("copy an event descriptor"))?;
-        let work = move || run(&netlink, &mounts, &stopped, &nudge, tell);
+        let turns = shift.clone();
+        let work = shift
+            .clone()
+            .watched(move || run(&netlink, &mounts, &stopped, &nudge, &turns, tell));
         let thread = privilege::spawn("netns-watch", Duty::Serve, work).map_err(failed("start a thread"))?;
         Ok(Self {
+            shift,
             hears_all,
             stop,
             thread: Some(thread),
@@ -167,7 +178,7 @@ impl Drop for Watch {
         // Eight bytes into an empty event counter cannot fail.
         let _written = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
-            let _ended = thread.join();
+            self.shift.join(thread);
         }
     }
 }
@@ -188,7 +199,11 @@ fn listen() -> io::Result<(Socket, bool)> {
     Ok((socket, all.is_ok()))
 }
 
-fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, nudge: &Nudge, mut tell: impl FnMut(Change)) {
+fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, nudge: &Nudge, turns: &Shift, mut tell: impl FnMut(Change)) {
+    let heartbeat = Timespec {
+        tv_sec: HEARTBEAT.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: 0,
+    };
     let mut buffer = vec![0; DATAGRAM_BYTES];
     // Nothing waited then: what comes happened after it.
     let mut empty_at = Instant::now();
@@ -199,13 +214,14 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, nudge: &Nudge, mut tell:
             PollFd::new(stop, PollFlags::IN),
             PollFd::new(&*nudge.0, PollFlags::IN),
         ];
-        match poll(&mut waiting, None) {
+        match poll(&mut waiting, Some(&heartbeat)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => {
-                warn!(error = %io::Error::from(error), "cannot wait for changes: they are found seconds late");
+                error!(error = %io::Error::from(error), "cannot wait for changes in namespaces");
                 return;
             }
         }
+        let _turn = turns.turn();
         let ready = waiting.each_ref().map(|entry| !entry.revents().is_empty());
         let [devices, namespaces, stopping, nudged] = ready;
         if stopping {

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -35,6 +35,7 @@ use crate::{
     },
     privilege::{self, Duty},
     process,
+    workers::Shift,
 };
 
 /// How often everything is looked at while the kernel tells nothing of other namespaces.
@@ -66,6 +67,25 @@ pub struct Places {
     pub node: PathBuf,
 }
 
+/// What the loop works with.
+#[derive(Debug)]
+pub struct Tools {
+    /// The book.
+    pub shared: Shared,
+    /// Where namespaces are found.
+    pub places: Places,
+    /// Talks to the node's namespace.
+    pub home: Client,
+    /// Attaches programs; without, only the devices' own counters are kept.
+    pub datapath: Option<Datapath>,
+    /// The programs on tracepoints.
+    pub tracepoints: SharedTracepoints,
+    /// The programs between nodes.
+    pub overlay: SharedOverlay,
+    /// Reaches the watch that tells the loop of changes.
+    pub nudge: Nudge,
+}
+
 /// What the loop is told.
 #[derive(Debug)]
 pub enum Signal {
@@ -82,25 +102,26 @@ pub enum Signal {
 /// The running loop.
 #[derive(Debug)]
 pub struct Control {
+    shift: Shift,
     signals: SyncSender<Signal>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Control {
-    /// Starts the loop on a thread of its own. `home` talks to the node's namespace; without a data path
-    /// only the devices' own counters are kept. `nudge` reaches the watch that tells the loop of changes.
+    /// Starts the loop on a thread of its own.
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start(
-        shared: Shared,
-        places: Places,
-        home: Client,
-        datapath: Option<Datapath>,
-        tracepoints: SharedTracepoints,
-        overlay: SharedOverlay,
-        nudge: Nudge,
-    ) -> io::Result<Self> {
+    pub fn start(tools: Tools, shift: Shift) -> io::Result<Self> {
+        let Tools {
+            shared,
+            places,
+            home,
+            datapath,
+            tracepoints,
+            overlay,
+            nudge,
+        } = tools;
         let times = *shared.lock().times();
         let (signals, inbox) = sync_channel(MOST_SIGNALS);
         let work = Loop {
@@ -125,8 +146,11 @@ impl Control {
             directory_unreadable: false,
             is_in_want: false,
         };
-        let thread = privilege::spawn("control", Duty::Control, move || work.run(&inbox))?;
+        let turns = shift.clone();
+        let work = shift.clone().watched(move || work.run(&inbox, &turns));
+        let thread = privilege::spawn("control", Duty::Control, work)?;
         Ok(Self {
+            shift,
             signals,
             thread: Some(thread),
         })
@@ -142,9 +166,15 @@ impl Control {
 impl Drop for Control {
     /// Ends the loop, which takes off what would stay behind.
     fn drop(&mut self) {
-        let _told = self.signals.send(Signal::Stop);
+        // As long as there is no room for one more: it hears what was told before.
+        while let Err(TrySendError::Full(_)) = self.signals.try_send(Signal::Stop) {
+            if self.shift.hangs() {
+                break;
+            }
+            thread::sleep(GATHER);
+        }
         if let Some(thread) = self.thread.take() {
-            let _ended = thread.join();
+            self.shift.join(thread);
         }
     }
 }
@@ -179,11 +209,12 @@ struct Loop {
 }
 
 impl Loop {
-    fn run(mut self, inbox: &Receiver<Signal>) {
+    fn run(mut self, inbox: &Receiver<Signal>, turns: &Shift) {
         loop {
             if self.wait(inbox).is_break() {
                 break;
             }
+            let _turn = turns.turn();
             let now = Instant::now();
             if now >= self.next_round {
                 self.next_round = now + self.round;

@@ -19,4 +19,5 @@ mod privileges;
 mod programs;
 mod retransmits;
 mod tcp;
+mod workers;
 mod world;

@@ -453,6 +453,10 @@ fn health() -> Health {
             collector(Collector::Traffic, 1500, true),
             collector(Collector::Vxlan, 20, false),
         ],
+        workers: vec![
+            ("control", Duration::from_millis(1500)),
+            ("reader", Duration::from_secs(15)),
+        ],
         web_config: Some(true),
         process: Some(ProcessHealth {
             cpu_seconds: 1.25,

@@ -1,0 +1,340 @@
+//! netmon's own workers, supervised: when each was last at work, and which of them has ended.
+//!
+//! Owns the list of workers, the clock of each one's turns, and the word that one has ended. A worker is a thread that runs
+//! as long as netmon does; a turn is what it does between two waits. Knows nothing of what is done in a turn.
+//!
+//! Without one of them netmon would go on serving figures that are fresh and wrong: containers that never appear, names that
+//! never change. So one that ends ends netmon, and one that hangs makes it unhealthy.
+
+use std::{
+    any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tracing::warn;
+
+/// How often a worker that waits for news takes a turn all the same, to show that it lives.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long netmon has run before it shows a fault that it was told to show.
+const FAULT_DELAY: Duration = Duration::from_secs(1);
+/// How long to wait before it is looked again whether a thread has ended.
+const JOIN_PAUSE: Duration = Duration::from_millis(2);
+/// Nothing, where a moment would stand.
+const NEVER: u64 = u64::MAX;
+
+/// A worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worker {
+    /// Keeps the registry of namespaces and interfaces true, and attaches programs.
+    Control,
+    /// Hears of changes from the kernel.
+    Watch,
+    /// Reads for scrapes.
+    Reader,
+    /// Follows the Docker engine.
+    Engine,
+}
+
+impl Worker {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Control, Self::Watch, Self::Reader, Self::Engine];
+
+    /// What it is called in logs and on the page.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Watch => "watch",
+            Self::Reader => "reader",
+            Self::Engine => "engine",
+        }
+    }
+}
+
+impl fmt::Display for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A fault that a worker shows on purpose, for tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It panics.
+    Panic,
+    /// It never ends its turn.
+    Hang,
+}
+
+/// A worker that has ended though nobody told it to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its worker `{worker}` {how}; netmon ends, so that it is started anew: without this worker its figures would be wrong"
+)]
+pub struct Ended {
+    /// Which.
+    pub worker: Worker,
+    /// How.
+    pub how: String,
+}
+
+/// The workers, as whoever supervises them sees them.
+#[derive(Debug)]
+pub struct Workers {
+    shifts: [Shift; Worker::ALL.len()],
+    ended: UnboundedReceiver<Ended>,
+}
+
+impl Workers {
+    /// None of which has begun. One that is in a turn for longer than `patience` hangs. That one, if any, shows a fault soon.
+    #[must_use]
+    pub fn new(patience: Duration, fault: Option<(Worker, Fault)>) -> Self {
+        let (say, ended) = unbounded_channel();
+        let shifts = Worker::ALL.map(|worker| Shift {
+            worker,
+            fault: fault.and_then(|(faulty, fault)| (faulty == worker).then_some(fault)),
+            clock: Arc::new(Clock {
+                patience,
+                zero: Instant::now(),
+                began: AtomicU64::new(NEVER),
+                ended: AtomicU64::new(0),
+            }),
+            say: say.clone(),
+        });
+        Self { shifts, ended }
+    }
+
+    /// What a worker is given to be supervised by.
+    #[must_use]
+    pub fn shift(&self, worker: Worker) -> Shift {
+        self.shifts[worker as usize].clone()
+    }
+
+    /// Looks at their clocks, also when they are waited for.
+    #[must_use]
+    pub fn clocks(&self) -> Clocks {
+        Clocks(
+            self.shifts
+                .each_ref()
+                .map(|shift| (shift.worker, Arc::clone(&shift.clock))),
+        )
+    }
+
+    /// Waits until one of them ends.
+    pub async fn ended(&mut self) -> Ended {
+        match self.ended.recv().await {
+            Some(ended) => ended,
+            // Not while the shifts above can say so.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The workers' clocks.
+#[derive(Clone, Debug)]
+pub struct Clocks([(Worker, Arc<Clock>); Worker::ALL.len()]);
+
+impl Clocks {
+    /// How long ago each one's last turn ended.
+    pub fn ages(&self, now: Instant) -> impl Iterator<Item = (Worker, Duration)> {
+        self.0.iter().map(move |(worker, clock)| (*worker, clock.age(now)))
+    }
+
+    /// The one that hangs, of several the one that has for longest, and for how long.
+    #[must_use]
+    pub fn hung(&self, now: Instant) -> Option<(Worker, Duration)> {
+        let clocks = self.0.iter();
+        let hung = clocks.filter_map(|(worker, clock)| Some((*worker, clock.hung(now)?)));
+        hung.max_by_key(|(_, time)| *time)
+    }
+}
+
+/// One worker's clock: milliseconds since netmon began.
+#[derive(Debug)]
+struct Clock {
+    /// How long a turn may take.
+    patience: Duration,
+    zero: Instant,
+    /// When the turn began that it is in; [`NEVER`] while it waits.
+    began: AtomicU64,
+    /// When its last turn ended.
+    ended: AtomicU64,
+}
+
+impl Clock {
+    fn at(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.zero).as_millis()).unwrap_or(NEVER - 1)
+    }
+
+    fn age(&self, now: Instant) -> Duration {
+        Duration::from_millis(self.at(now).saturating_sub(self.ended.load(Ordering::Relaxed)))
+    }
+
+    /// For how long it has been in its turn, if that is too long.
+    fn hung(&self, now: Instant) -> Option<Duration> {
+        let began = self.began.load(Ordering::Relaxed);
+        let time = (began != NEVER).then(|| Duration::from_millis(self.at(now).saturating_sub(began)))?;
+        (time > self.patience).then_some(time)
+    }
+}
+
+/// What a worker carries while it is supervised.
+#[derive(Clone, Debug)]
+pub struct Shift {
+    worker: Worker,
+    fault: Option<Fault>,
+    clock: Arc<Clock>,
+    say: UnboundedSender<Ended>,
+}
+
+impl Shift {
+    /// Begins a turn, which ends when what this gives is dropped.
+    ///
+    /// # Panics
+    /// It was told to, to show what happens then.
+    #[must_use]
+    pub fn turn(&self) -> Turn<'_> {
+        let now = Instant::now();
+        self.clock.began.store(self.clock.at(now), Ordering::Relaxed);
+        if now.saturating_duration_since(self.clock.zero) >= FAULT_DELAY {
+            match self.fault {
+                Some(Fault::Panic) => panic!("it was told to panic"),
+                Some(Fault::Hang) => loop {
+                    thread::park();
+                },
+                None => {}
+            }
+        }
+        Turn(&self.clock)
+    }
+
+    /// The worker's work, after which is said that, and how, it has ended.
+    pub fn watched(self, work: impl FnOnce() + Send + 'static) -> impl FnOnce() + Send + 'static {
+        move || {
+            // Nothing that it leaves half done is looked at: netmon ends.
+            let outcome = catch_unwind(AssertUnwindSafe(work));
+            self.has_ended(outcome.map_err(|payload| said(&*payload)));
+        }
+    }
+
+    /// Whether it has been in one turn for too long.
+    #[must_use]
+    pub fn hangs(&self) -> bool {
+        self.clock.hung(Instant::now()).is_some()
+    }
+
+    /// Waits for the end of the worker's thread, which was told to end; no longer than it is at work.
+    pub fn join(&self, thread: JoinHandle<()>) {
+        while !thread.is_finished() {
+            if self.hangs() {
+                warn!(worker = self.worker.as_str(), "a worker hangs, and is not waited for");
+                return;
+            }
+            thread::sleep(JOIN_PAUSE);
+        }
+        // Its panic was caught, and said.
+        let _ended = thread.join();
+    }
+
+    fn has_ended(&self, outcome: Result<(), String>) {
+        let how = outcome.map_or_else(|why| format!("panicked ({why})"), |()| "ended by itself".to_owned());
+        let worker = self.worker;
+        // Fails when netmon itself ends, and nobody waits any more.
+        let _heard = self.say.send(Ended { worker, how });
+    }
+}
+
+/// A worker's turn.
+#[derive(Debug)]
+pub struct Turn<'a>(&'a Clock);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let Self(clock) = self;
+        clock.ended.store(clock.at(Instant::now()), Ordering::Relaxed);
+        clock.began.store(NEVER, Ordering::Relaxed);
+    }
+}
+
+/// What a panic says.
+fn said(payload: &(dyn Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "it does not say why".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::mpsc,
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use super::{Worker, Workers};
+
+    #[tokio::test]
+    async fn one_that_ends_is_heard_of_with_what_it_said() {
+        let mut workers = Workers::new(Duration::from_secs(30), None);
+        let work = workers.shift(Worker::Watch).watched(|| panic!("no {}", "more"));
+        thread::spawn(work).join().expect("the panic is caught");
+        let ended = workers.ended().await;
+        assert_eq!((ended.worker, &*ended.how), (Worker::Watch, "panicked (no more)"));
+
+        let work = workers.shift(Worker::Reader).watched(|| {});
+        thread::spawn(work).join().expect("it ends");
+        let ended = workers.ended().await;
+        assert_eq!((ended.worker, &*ended.how), (Worker::Reader, "ended by itself"));
+    }
+
+    #[test]
+    fn one_that_hangs_is_not_waited_for() {
+        let workers = Workers::new(Duration::ZERO, None);
+        let shift = workers.shift(Worker::Reader);
+        let (begun, begins) = mpsc::channel();
+        let (_held, holds) = mpsc::channel::<()>();
+        let turns = shift.clone();
+        let hanging = thread::spawn(move || {
+            let _turn = turns.turn();
+            begun.send(()).expect("the test waits");
+            // Until the test is over.
+            let _over = holds.recv();
+        });
+        begins.recv().expect("it begins");
+        shift.join(hanging);
+    }
+
+    #[test]
+    fn one_that_stays_in_a_turn_hangs_and_one_that_waits_does_not() {
+        let second = Duration::from_secs(1);
+        let workers = Workers::new(30 * second, None);
+        let (clocks, control) = (workers.clocks(), workers.shift(Worker::Control));
+        let later = |time| Instant::now() + time;
+        assert_eq!(clocks.hung(later(60 * second)), None, "none has begun");
+
+        let turn = control.turn();
+        assert_eq!(clocks.hung(later(20 * second)), None);
+        let (worker, time) = clocks.hung(later(60 * second)).expect("it hangs");
+        assert_eq!(worker, Worker::Control);
+        assert!(time >= 59 * second, "{time:?}");
+        drop(turn);
+        assert_eq!(clocks.hung(later(60 * second)), None, "it waits");
+
+        let ages: Vec<_> = clocks.ages(later(5 * second)).collect();
+        assert_eq!(ages.len(), Worker::ALL.len());
+        assert!(
+            ages.iter().all(|(_, age)| (5 * second..7 * second).contains(age)),
+            "{ages:?}"
+        );
+    }
+}

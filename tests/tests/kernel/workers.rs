@@ -1,0 +1,90 @@
+//! netmon's own workers: one that ends ends netmon, and one that hangs makes it unhealthy.
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{netmon::Netmon, patience::until};
+
+use crate::world::{Cable, World, ready};
+
+const WORKERS: [&str; 4] = ["control", "watch", "reader", "engine"];
+
+/// One netmon for each worker, which shows that fault there.
+fn faulty(world: &World, fault: &str) -> anyhow::Result<Vec<(&'static str, Netmon)>> {
+    WORKERS
+        .into_iter()
+        .map(|worker| Ok((worker, world.netmon(&[&format!("--debug.fault={worker}={fault}")])?)))
+        .collect()
+}
+
+#[test]
+fn when_a_worker_panics_netmon_says_which_and_why_and_ends_with_1() -> anyhow::Result<()> {
+    let world = World::new()?;
+    for (worker, mut netmon) in faulty(&world, "panic")? {
+        let status = until("netmon to end", || {
+            // The reader does something only when it is asked.
+            drop(netmon.page());
+            netmon.has_ended()?.context("it still runs")
+        })
+        .with_context(|| worker)?;
+        let log = netmon.log();
+        ensure!(status.code() == Some(1), "{worker}: {status}: {log}");
+        let said = format!("netmon: its worker `{worker}` panicked (it was told to panic)");
+        ensure!(log.contains(&said), "it does not say {said:?}: {log}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_worker_that_hangs_makes_netmon_unhealthy_and_keeps_neither_its_answers_nor_its_end_waiting() -> anyhow::Result<()>
+{
+    let mut world = World::new()?;
+    world.times = format!("{},worker-patience=1s", world.times);
+    let all = faulty(&world, "hang")?;
+    for (worker, netmon) in &all {
+        if *worker == "reader" {
+            // Nobody waits for the answer.
+            let asked = "GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n";
+            let mut stream = netmon.connect()?;
+            until("it to be asked while it hangs", || {
+                std::io::Write::write_all(&mut stream, asked.as_bytes())?;
+                let answer = netmon.get("/-/healthy")?;
+                ensure!(answer.status == 503, "{}", answer.text());
+                Ok(())
+            })?;
+        }
+        let text = until("netmon to be unhealthy", || {
+            let answer = netmon.get("/-/healthy")?;
+            ensure!(answer.status == 503, "status {}: {}", answer.status, answer.text());
+            Ok(answer.text())
+        })
+        .with_context(|| *worker)?;
+        ensure!(
+            text.starts_with(&format!(
+                "netmon is not healthy: its worker `{worker}` has been at one thing for "
+            )),
+            "{text}"
+        );
+        ensure!(netmon.get("/")?.status == 200, "{worker}: other pages are not served");
+    }
+    for (worker, netmon) in all {
+        let (status, _) = netmon.terminate().with_context(|| worker)?;
+        ensure!(status.success(), "{worker}: {status}");
+    }
+    Ok(())
+}
+
+#[test]
+fn how_long_ago_each_worker_was_at_work_is_on_the_page() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let _pair = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    for worker in WORKERS {
+        let age = netmon
+            .page()?
+            .value("netmon_worker_last_turn_age_seconds", &[("worker", worker)])?;
+        // Each takes a turn every ten seconds, whether there is anything to do or not.
+        ensure!((0.0..20.0).contains(&age), "{worker} was at work {age} s ago");
+    }
+    ensure!(netmon.get("/-/healthy")?.status == 200, "it is not healthy");
+    Ok(())
+}
