@@ -167,7 +167,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if let Ok(health) = process::read() {
         info!(
             capabilities = health.capabilities.join(","),
-            "this is all that netmon may still do"
+            "capabilities dropped; these remain"
         );
     }
     let (told, mut outcome) = (told_to_end()?, Ok(()));
@@ -226,7 +226,7 @@ fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
         Attach::Clsact => load(|_| Mode::Clsact).map(Some),
         Attach::Auto => match load(Host::mode) {
             Err(error) if !error.is_permission() => {
-                warn!(%error, "no kernel programs: packets and bytes are the interfaces' own, segments are not known");
+                warn!(%error, "no kernel programs: packets and bytes come from the interfaces' own counters, segments are unknown");
                 Ok(None)
             }
             result => result.map(Some),
@@ -236,7 +236,7 @@ fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
         info!(
             mode = datapath.mode().as_str(),
             cpus = datapath.host().cpus,
-            "kernel programs are loaded"
+            "kernel programs loaded"
         );
     }
     loaded

@@ -186,7 +186,7 @@ impl Tracepoints {
         let tcp = self.tcp.as_mut().map(|tcp| tcp.forget(&gone));
         for result in [drops, tcp].into_iter().flatten() {
             if let Err(error) = result {
-                warn!(%error, "the counts of namespaces that are gone stay in the kernel");
+                warn!(%error, "cannot delete the counts of removed namespaces from the kernel map");
             }
         }
     }

@@ -268,7 +268,7 @@ async fn accept<P: Pages>(
         .await
         .is_err()
     {
-        info!("connections that were still open are cut");
+        info!("closing connections that are still open");
     }
 }
 

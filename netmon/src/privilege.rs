@@ -73,7 +73,7 @@ pub fn begin() -> io::Result<()> {
     if !given_up.is_empty() {
         info!(
             count = given_up.bits().count_ones(),
-            "capabilities that netmon never needs are given up"
+            "dropping capabilities that netmon never needs"
         );
     }
     Ok(())
@@ -98,7 +98,7 @@ pub fn keep(duty: Duty) -> io::Result<()> {
 /// As [`keep`], for a thread that has nobody to tell of an error.
 pub fn keep_or_warn(duty: Duty) {
     if let Err(error) = keep(duty) {
-        warn!(%error, ?duty, "a thread keeps capabilities that it does not need");
+        warn!(%error, ?duty, "cannot drop a thread's capabilities");
     }
 }
 

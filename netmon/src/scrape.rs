@@ -89,7 +89,7 @@ impl Sources {
         let begin = Instant::now();
         let read = read_all(&self.shared, self.collectors);
         if let Err(error) = &read {
-            warn!(%error, "the devices were not read; the last reading stands");
+            warn!(%error, "cannot read devices; this scrape repeats the last reading");
         }
         let reading = read.as_ref().copied().unwrap_or_default();
         let device = CollectorRow {
@@ -239,16 +239,16 @@ impl Sources {
                     if !devices.is_empty()
                         && let Err(error) = map.forget_devices(&devices)
                     {
-                        warn!(%error, "drops of devices that are gone stay in the kernel's map");
+                        warn!(%error, "cannot delete drops of removed devices from the kernel map");
                     }
                     if drops.strangers > DropsMap::MANY_STRANGERS {
                         let foreign = retired.take_over(&drops, state, begin);
                         if let Err(error) = map.forget(|netns| foreign.binary_search(&netns).is_ok()) {
-                            warn!(%error, "drops of other namespaces stay in the kernel's map");
+                            warn!(%error, "cannot delete drops of unknown namespaces from the kernel map");
                         }
                     }
                 }
-                Err(error) => warn!(%error, "drops are missing from this scrape"),
+                Err(error) => warn!(%error, "cannot read drops; this scrape is without them"),
             }
         }
         collectors.push(CollectorRow {
@@ -285,7 +285,7 @@ impl Sources {
                     is_whole = map.is_whole();
                     events = Some(read);
                 }
-                Err(error) => warn!(%error, "TCP events are missing from this scrape"),
+                Err(error) => warn!(%error, "cannot read TCP events; this scrape is without them"),
             }
         }
         let rows = tcp::rows(events.as_ref(), state, begin);
@@ -294,7 +294,7 @@ impl Sources {
         {
             let foreign = tcp::foreign(events, state, begin);
             if let Err(error) = map.forget(|netns| foreign.contains(&netns)) {
-                warn!(%error, "TCP events of other namespaces stay in the kernel's map");
+                warn!(%error, "cannot delete TCP events of unknown namespaces from the kernel map");
             }
         }
         collectors.push(CollectorRow {
@@ -322,7 +322,7 @@ impl Sources {
         if let Some(map) = &mut *map {
             programs.extend(map.programs());
             if let Err(error) = map.know(overlay::known(state)) {
-                warn!(%error, "tunnels share the room of those that nobody knows");
+                warn!(%error, "cannot reserve map entries for tunnels; they share those of unknown tunnels");
             }
             let read = map.read();
             match read.and_then(|tunnels| Ok((tunnels, map.lost()?))) {
@@ -330,7 +330,7 @@ impl Sources {
                     maps.push(OverlayMap::row(read.len() as u64, lost));
                     tunnels = Some(read);
                 }
-                Err(error) => warn!(%error, "what passes between nodes is missing from this scrape"),
+                Err(error) => warn!(%error, "cannot read traffic between nodes; this scrape is without it"),
             }
         }
         let rows = overlay::rows(tunnels.as_ref(), state, begin);
@@ -339,7 +339,7 @@ impl Sources {
             if !idle.is_empty()
                 && let Err(error) = map.forget(|tunnel| idle.contains(tunnel))
             {
-                warn!(%error, "tunnels that are gone stay in the kernel's map");
+                warn!(%error, "cannot delete removed tunnels from the kernel map");
             }
         }
         // Where nothing is encrypted, nobody misses what a kernel does not tell of encryption.

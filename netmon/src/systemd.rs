@@ -15,6 +15,6 @@ pub fn ending() {
 
 fn tell(state: NotifyState<'_>) {
     if let Err(error) = notify(&[state]) {
-        warn!(%error, "systemd cannot be told how netmon is");
+        warn!(%error, "cannot notify systemd");
     }
 }

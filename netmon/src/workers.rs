@@ -235,7 +235,7 @@ impl Shift {
     pub fn join(&self, thread: JoinHandle<()>) {
         while !thread.is_finished() {
             if self.hangs() {
-                warn!(worker = self.worker.as_str(), "a worker hangs, and is not waited for");
+                warn!(worker = self.worker.as_str(), "a worker hangs; netmon ends without it");
                 return;
             }
             thread::sleep(JOIN_PAUSE);

@@ -92,8 +92,8 @@ impl DropsMap {
         if harmless.is_none() {
             warn!(
                 path = super::symbols::PATH,
-                "the kernel hides where its functions are, so drops without a reason cannot be judged and are only \
-                 counted as not attributed; give netmon CAP_SYSLOG, and see kernel.kptr_restrict"
+                "the kernel hides its functions' addresses, so drops without a reason are counted as unattributed; give \
+                 netmon CAP_SYSLOG, and see kernel.kptr_restrict"
             );
         }
         let mut programs = Programs::open(OBJECT, &globals, kernel)?;

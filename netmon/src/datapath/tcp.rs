@@ -63,7 +63,7 @@ impl TcpMap {
                 Ok(()) => programs.push(program),
                 Err(error) if error.is_permission() => return Err(error),
                 Err(error) => {
-                    warn!(tracepoint = program.tracepoint, %error, "what this tracepoint tells is not counted");
+                    warn!(tracepoint = program.tracepoint, %error, "cannot use a tracepoint; its events are not counted");
                     last = Some(error);
                 }
             }

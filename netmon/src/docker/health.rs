@@ -79,7 +79,7 @@ impl Health {
         let warn = !was_up && !std::mem::replace(&mut state.outage, true);
         drop(state);
         if warn {
-            tracing::warn!("{error}; what is known of containers and networks stays as it is until then");
+            tracing::warn!("{error}; known containers and networks stay as they are until then");
         } else {
             tracing::debug!("{error}");
         }
@@ -96,11 +96,11 @@ impl Health {
         drop(state);
         if warn {
             tracing::warn!(
-                "the Docker engine sent {about} that makes no sense and is left out: {reason}; \
-                 others are counted in netmon_docker_decode_errors_total"
+                "cannot decode {about} of the Docker engine, skipping it: {reason}; further ones are only counted, in \
+                 netmon_docker_decode_errors_total"
             );
         } else {
-            tracing::debug!("the Docker engine sent {about} that makes no sense and is left out: {reason}");
+            tracing::debug!("cannot decode {about} of the Docker engine, skipping it: {reason}");
         }
     }
 

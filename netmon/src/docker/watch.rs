@@ -223,7 +223,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
                     }
                 }
                 Woken::Outcome(Err(error)) => {
-                    tracing::error!(%error, "a question to the Docker engine did not end well");
+                    tracing::error!(%error, "a request to the Docker engine panicked");
                     return End::Lost(RequestError::Closed);
                 }
                 Woken::Time => self.roster.expire(std::time::Instant::now()),

@@ -170,11 +170,11 @@ impl Access {
                 *stamps = fresh;
                 self.rules.store(Arc::new(rules));
                 self.is_current.store(true, Ordering::Relaxed);
-                info!(file = %path.display(), "the web configuration was read again");
+                info!(file = %path.display(), "web configuration reloaded");
             }
             Err(error) => {
                 if now != *stamps {
-                    warn!(%error, "the web configuration has changed and makes no sense: the one before stays in force");
+                    warn!(%error, "the changed web configuration is invalid; the previous one stays in force");
                 }
                 *stamps = now;
                 self.is_current.store(false, Ordering::Relaxed);

@@ -110,7 +110,7 @@ impl Site {
             Verdict::Unknown => with(
                 plain(
                     StatusCode::UNAUTHORIZED,
-                    "Who are you? netmon wants a user and a password.\n",
+                    "Authentication required: send a user and a password.\n",
                 ),
                 header::WWW_AUTHENTICATE,
                 "Basic",
@@ -187,7 +187,7 @@ impl Site {
                 with(answer, header::VARY, "Accept, Accept-Encoding")
             }
             Err(reason) => {
-                error!(reason, "a scrape failed");
+                error!(reason, "scrape failed");
                 plain(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     format!("The scrape failed: {reason}.\n"),

@@ -46,255 +46,255 @@ macro_rules! families {
 families! {
     "Containers" {
         CONTAINER_RECEIVE_BYTES: Counter<Interface> = Traffic, "netmon_container_network_receive" in Bytes,
-            "Bytes that the container received on the interface: equal to the interface's own kernel counter.";
+            "Bytes that the container received on the interface. Equal to the interface's own kernel counter.";
         CONTAINER_TRANSMIT_BYTES: Counter<Interface> = Traffic, "netmon_container_network_transmit" in Bytes,
-            "Bytes that the container sent on the interface: equal to the interface's own kernel counter.";
+            "Bytes that the container sent on the interface. Equal to the interface's own kernel counter.";
         CONTAINER_RECEIVE_PACKETS: Counter<Interface> = Traffic, "netmon_container_network_receive_packets",
-            "Packets that the container received on the interface: equal to the interface's own kernel counter, which counts a GRO super-packet once.";
+            "Packets that the container received on the interface. Equal to the interface's own kernel counter, which counts a GRO super-packet once.";
         CONTAINER_TRANSMIT_PACKETS: Counter<Interface> = Traffic, "netmon_container_network_transmit_packets",
-            "Packets that the container sent on the interface: equal to the interface's own kernel counter, which counts a GSO super-packet once.";
+            "Packets that the container sent on the interface. Equal to the interface's own kernel counter, which counts a GSO super-packet once.";
         CONTAINER_RECEIVE_SEGMENTS: Counter<Interface> = Traffic, "netmon_container_network_receive_segments",
-            "Packets that the container received as they were on the wire: a super-packet counts as its segments, from the moment the kernel programs were attached.";
+            "Packets that the container received, as they were on the wire. Once kernel programs are attached, a super-packet counts as its segments; before that, as one.";
         CONTAINER_TRANSMIT_SEGMENTS: Counter<Interface> = Traffic, "netmon_container_network_transmit_segments",
-            "Packets that the container sent as they are on the wire: a super-packet counts as its segments, from the moment the kernel programs were attached.";
+            "Packets that the container sent, as they are on the wire. Once kernel programs are attached, a super-packet counts as its segments; before that, as one.";
         CONTAINER_RECEIVE_ERRORS: Counter<Interface> = Traffic, "netmon_container_network_receive_errors",
-            "Bad packets received, by the interface's own counter.";
+            "Receive errors that the interface counted.";
         CONTAINER_TRANSMIT_ERRORS: Counter<Interface> = Traffic, "netmon_container_network_transmit_errors",
-            "Packets that could not be sent, by the interface's own counter.";
+            "Transmit errors that the interface counted.";
         CONTAINER_RECEIVE_PACKETS_DROPPED: Counter<Interface> = Traffic, "netmon_container_network_receive_packets_dropped",
-            "Received packets that the interface dropped, by its own counter.";
+            "Received packets that the interface counted as dropped.";
         CONTAINER_TRANSMIT_PACKETS_DROPPED: Counter<Interface> = Traffic, "netmon_container_network_transmit_packets_dropped",
-            "Packets to be sent that the interface dropped, by its own counter.";
+            "Packets to be sent that the interface counted as dropped.";
         UNATTRIBUTED_RECEIVE_PACKETS: Counter<Unlabelled> = Traffic, "netmon_unattributed_receive_packets",
-            "Packets received by interfaces that are gone, and of which the engine never said whose they were: they are in no other family.";
+            "Packets received by interfaces that were removed before the engine named their container. No other family has them.";
         UNATTRIBUTED_TRANSMIT_PACKETS: Counter<Unlabelled> = Traffic, "netmon_unattributed_transmit_packets",
-            "Packets sent by interfaces that are gone, and of which the engine never said whose they were: they are in no other family.";
+            "Packets sent by interfaces that were removed before the engine named their container. No other family has them.";
         CONTAINER_INTERFACE_INFO: Info<InterfaceInfo> = Traffic, "netmon_container_interface",
-            "An interface of a container. Several addresses stand in one label with commas between them.";
+            "An interface of a container. A label with several addresses separates them by commas.";
         CONTAINER_INFO: Info<ContainerInfo> = Docker, "netmon_container",
-            "A container: what it is part of, what netmon does for it, and the name of the container whose interfaces it uses where it uses another's.";
+            "A container, with its service, stack and image, and what netmon does for it (state). shares_with names the container whose network namespace it uses.";
         CONTAINERS: Gauge<State> = Docker, "netmon_containers",
-            "Containers by what netmon does for them: their interfaces are counted (observed), not found yet (pending), those of another container (shared) or of the node (host), only loopback (isolated), or gone a moment ago (ended).";
+            "Containers by state. observed: their interfaces are counted. pending: their interfaces are not found yet. shared: they use another container's namespace. host: they use the node's. isolated: they have only loopback. ended: they ended within the linger.";
     }
     "Drops" {
         CONTAINER_PACKET_DROPS: Counter<ContainerDrop> = Drops, "netmon_container_packet_drops",
-            "Packets that the kernel threw away in the container's namespace, by the kernel's own reason; of a super-packet its segments. The network is empty for loopback, and where the device belongs to none. ARCHITECTURE.md lists what is no loss and not here.";
+            "Packets that the kernel dropped in the container's namespace, by the kernel's drop reason. A super-packet counts as its segments. The network is empty for loopback and for devices of no Docker network. ARCHITECTURE.md lists the reasons that are no loss and are left out.";
         OVERLAY_PACKET_DROPS: Counter<NetworkDrop> = Drops, "netmon_overlay_packet_drops",
-            "Packets that the kernel threw away in the overlay network's own namespace on this node: between the containers' interfaces and the way to other nodes.";
+            "Packets that the kernel dropped in the overlay network's own namespace on this node, between the containers' interfaces and the tunnels to other nodes.";
         LOAD_BALANCER_PACKET_DROPS: Counter<NetworkDrop> = Drops, "netmon_load_balancer_packet_drops",
-            "Packets that the kernel threw away in the network's load balancer on this node; of the routing mesh, too.";
+            "Packets that the kernel dropped in the network's load balancer on this node. The routing mesh (ingress) is one of them.";
         NODE_PACKET_DROPS: Counter<NetworkDrop> = Drops, "netmon_node_packet_drops",
-            "Packets that the kernel threw away in the node's own namespace. The network is the one whose bridge they passed; empty for the node's other devices.";
+            "Packets that the kernel dropped in the node's own namespace. The network is the one whose bridge they passed; it is empty for the node's other devices.";
         UNATTRIBUTED_DROPS: Counter<UnattributedDrop> = Drops, "netmon_unattributed_drops",
-            "Packets that the kernel threw away, and nobody can say whose they were: no_namespace (the packet carried neither device nor socket), foreign_namespace (not one of the engine's), unnamed (the engine does not say whose), no_place (no reason, and the kernel hides the place), map_full.";
+            "Dropped packets that belong to no known container or network, by cause. no_namespace: the packet named neither device nor socket. foreign_namespace: the namespace is not the engine's. unnamed: the engine did not name the container. no_place: there is no reason, and the kernel hides the function. map_full: the kernel map was full.";
     }
     "TCP" {
         CONTAINER_TCP_SENT_SEGMENTS: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_sent_segments",
-            "TCP segments that the container sent for the first time. The sum over networks is the namespace's TcpOutSegs since netmon or the container started; an empty network is loopback, and what passed no device with kernel programs.";
+            "TCP segments that the container sent, without retransmits. Summed over networks it equals the namespace's TcpOutSegs since netmon or the container started. The network is empty for loopback and for devices without kernel programs.";
         CONTAINER_TCP_RETRANSMITTED_SEGMENTS: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_retransmitted_segments",
-            "TCP segments that the container sent again. The sum over networks is the namespace's TcpRetransSegs since netmon or the container started; an empty network is loopback, and what no network is known of.";
+            "TCP segments that the container retransmitted. Summed over networks it equals the namespace's TcpRetransSegs since netmon or the container started. The network is empty for loopback and where it is not known.";
         CONTAINER_TCP_RESETS_SENT: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_resets_sent",
-            "TCP resets that the container sent: it refused a connection, or broke one off. The sum over networks is the namespace's TcpOutRsts since netmon or the container started. Before Linux 6.10 those that answer to a closed port, or for a connection that is over, belong to no network.";
+            "TCP resets that the container sent. It refused or aborted a connection. Summed over networks it equals the namespace's TcpOutRsts since netmon or the container started. Before Linux 6.10, resets for closed ports and ended connections have no network.";
         CONTAINER_TCP_RESETS_RECEIVED: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_resets_received",
-            "TCP resets that the container received: the other end refused a connection, or broke one off.";
+            "TCP resets that the container received. The other end refused or aborted a connection.";
         CONTAINER_TCP_CONNECTS: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_connects",
-            "TCP connections that the container made to others.";
+            "TCP connections that the container opened.";
         CONTAINER_TCP_ACCEPTS: Counter<ContainerNetwork> = Tcp, "netmon_container_tcp_accepts",
-            "TCP connections that others made to the container.";
+            "TCP connections that the container accepted.";
         CONTAINER_TCP_CONNECT_FAILURES: Counter<ContainerNetworkFailure> = Tcp, "netmon_container_tcp_connect_failures",
-            "TCP connections that the container could not make: refused (nobody listens), timeout (nobody answered), unreachable (no way there), reset (the other end broke it off), aborted (the application gave up first), other.";
+            "TCP connections that the container failed to open, by reason. refused: nobody listens. timeout: nobody answered. unreachable: there is no route. reset: the other end aborted it. aborted: the application closed the socket first. other: any other error.";
         CONTAINER_TCP_ROUND_TRIP_TIME: Histogram<ContainerNetwork> = Tcp, "netmon_container_tcp_round_trip_time" in Seconds,
-            "Smoothed round-trip time of the container's TCP connections, as the kernel sees it: at one in eight of the acknowledgements that it receives for data it sent.";
+            "Smoothed round-trip time of the container's TCP connections, as the kernel estimates it. One in eight acknowledgements of sent data is observed.";
         CONTAINER_TCP_CONNECTIONS: Gauge<Connections> = Tcp, "netmon_container_tcp_connections",
             "TCP sockets of the container, by state.";
     }
     "Sockets and buffers" {
         CONTAINER_TCP_LISTEN_OVERFLOWS: Counter<Container> = Sockets, "netmon_container_tcp_listen_overflows",
-            "Connections that were turned away because the application did not take those before it (TcpExt: ListenOverflows): it is too slow, or its backlog or net.core.somaxconn too small.";
+            "Connections dropped because the accept queue was full (TcpExt: ListenOverflows). The application accepts too slowly, or its backlog or net.core.somaxconn is too small.";
         CONTAINER_TCP_LISTEN_DROPS: Counter<Container> = Sockets, "netmon_container_tcp_listen_drops",
-            "Connections that a listening socket turned away for whatever reason (TcpExt: ListenDrops), the overflows among them.";
+            "Connections that a listening socket dropped for any reason (TcpExt: ListenDrops). Overflows are included.";
         CONTAINER_TCP_BACKLOG_DROPS: Counter<Container> = Sockets, "netmon_container_tcp_backlog_drops",
-            "Segments that came while the socket was in use and for which its backlog had no room (TcpExt: TCPBacklogDrop): raise net.ipv4.tcp_rmem.";
+            "Segments dropped because the socket was in use and its backlog was full (TcpExt: TCPBacklogDrop). Raise net.ipv4.tcp_rmem.";
         CONTAINER_TCP_RECEIVE_QUEUE_DROPS: Counter<Container> = Sockets, "netmon_container_tcp_receive_queue_drops",
-            "Segments for which the socket's receive queue had no room (TcpExt: TCPRcvQDrop): raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
+            "Segments dropped because the socket's receive queue was full (TcpExt: TCPRcvQDrop). Raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
         CONTAINER_TCP_PRUNES: Counter<Container> = Sockets, "netmon_container_tcp_prunes",
-            "How often segments that were received already were thrown away for want of memory (TcpExt: RcvPruned and OfoPruned): raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
+            "How often the kernel discarded received segments to free memory (TcpExt: RcvPruned and OfoPruned). Raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
         CONTAINER_UDP_RECEIVE_BUFFER_ERRORS: Counter<Container> = Sockets, "netmon_container_udp_receive_buffer_errors",
-            "Datagrams for which the socket's receive buffer had no room (Udp: RcvbufErrors): the application is too slow, or net.core.rmem_max too small.";
+            "Datagrams dropped because the socket's receive buffer was full (Udp: RcvbufErrors). The application reads too slowly, or net.core.rmem_max is too small.";
         CONTAINER_UDP_SEND_BUFFER_ERRORS: Counter<Container> = Sockets, "netmon_container_udp_send_buffer_errors",
-            "Datagrams for which the socket's send buffer had no room (Udp: SndbufErrors): raise net.core.wmem_max.";
+            "Datagrams not sent because the socket's send buffer was full (Udp: SndbufErrors). Raise net.core.wmem_max.";
         CONTAINER_UDP_CHECKSUM_ERRORS: Counter<Container> = Sockets, "netmon_container_udp_checksum_errors",
             "Datagrams with a wrong checksum (Udp: InCsumErrors).";
         CONTAINER_UDP_NO_PORTS: Counter<Container> = Sockets, "netmon_container_udp_no_ports",
-            "Datagrams to a port that nobody listens on (Udp: NoPorts).";
+            "Datagrams to a port without a listener (Udp: NoPorts).";
         CONTAINER_IP_NO_ROUTES: Counter<Container> = Sockets, "netmon_container_ip_no_routes",
-            "Packets that found no route out (Ip: OutNoRoutes).";
+            "Packets without a route (Ip: OutNoRoutes).";
         CONTAINER_IP_REASSEMBLY_FAILURES: Counter<Container> = Sockets, "netmon_container_ip_reassembly_failures",
-            "Fragmented packets that were not put together again (Ip: ReasmFails): a fragment is missing, or net.ipv4.ipfrag_high_thresh too small.";
+            "Fragmented packets that could not be reassembled (Ip: ReasmFails). A fragment was lost, or net.ipv4.ipfrag_high_thresh is too small.";
         NODE_TCP_LISTEN_OVERFLOWS: Counter<Unlabelled> = Sockets, "netmon_node_tcp_listen_overflows",
-            "In the node's namespace: connections that were turned away because the application did not take those before it (TcpExt: ListenOverflows): it is too slow, or its backlog or net.core.somaxconn too small.";
+            "In the node's namespace: connections dropped because the accept queue was full (TcpExt: ListenOverflows). The application accepts too slowly, or its backlog or net.core.somaxconn is too small.";
         NODE_TCP_LISTEN_DROPS: Counter<Unlabelled> = Sockets, "netmon_node_tcp_listen_drops",
-            "In the node's namespace: connections that a listening socket turned away for whatever reason (TcpExt: ListenDrops), the overflows among them.";
+            "In the node's namespace: connections that a listening socket dropped for any reason (TcpExt: ListenDrops). Overflows are included.";
         NODE_TCP_BACKLOG_DROPS: Counter<Unlabelled> = Sockets, "netmon_node_tcp_backlog_drops",
-            "In the node's namespace: segments that came while the socket was in use and for which its backlog had no room (TcpExt: TCPBacklogDrop): raise net.ipv4.tcp_rmem.";
+            "In the node's namespace: segments dropped because the socket was in use and its backlog was full (TcpExt: TCPBacklogDrop). Raise net.ipv4.tcp_rmem.";
         NODE_TCP_RECEIVE_QUEUE_DROPS: Counter<Unlabelled> = Sockets, "netmon_node_tcp_receive_queue_drops",
-            "In the node's namespace: segments for which the socket's receive queue had no room (TcpExt: TCPRcvQDrop): raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
+            "In the node's namespace: segments dropped because the socket's receive queue was full (TcpExt: TCPRcvQDrop). Raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
         NODE_TCP_PRUNES: Counter<Unlabelled> = Sockets, "netmon_node_tcp_prunes",
-            "In the node's namespace: how often segments that were received already were thrown away for want of memory (TcpExt: RcvPruned and OfoPruned): raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
+            "In the node's namespace: how often the kernel discarded received segments to free memory (TcpExt: RcvPruned and OfoPruned). Raise net.ipv4.tcp_rmem or net.ipv4.tcp_mem.";
         NODE_UDP_RECEIVE_BUFFER_ERRORS: Counter<Unlabelled> = Sockets, "netmon_node_udp_receive_buffer_errors",
-            "In the node's namespace: datagrams for which the socket's receive buffer had no room (Udp: RcvbufErrors): the application is too slow, or net.core.rmem_max too small.";
+            "In the node's namespace: datagrams dropped because the socket's receive buffer was full (Udp: RcvbufErrors). The application reads too slowly, or net.core.rmem_max is too small.";
         NODE_UDP_SEND_BUFFER_ERRORS: Counter<Unlabelled> = Sockets, "netmon_node_udp_send_buffer_errors",
-            "In the node's namespace: datagrams for which the socket's send buffer had no room (Udp: SndbufErrors): raise net.core.wmem_max.";
+            "In the node's namespace: datagrams not sent because the socket's send buffer was full (Udp: SndbufErrors). Raise net.core.wmem_max.";
         NODE_UDP_CHECKSUM_ERRORS: Counter<Unlabelled> = Sockets, "netmon_node_udp_checksum_errors",
             "In the node's namespace: datagrams with a wrong checksum (Udp: InCsumErrors).";
         NODE_UDP_NO_PORTS: Counter<Unlabelled> = Sockets, "netmon_node_udp_no_ports",
-            "In the node's namespace: datagrams to a port that nobody listens on (Udp: NoPorts).";
+            "In the node's namespace: datagrams to a port without a listener (Udp: NoPorts).";
         NODE_IP_NO_ROUTES: Counter<Unlabelled> = Sockets, "netmon_node_ip_no_routes",
-            "In the node's namespace: packets that found no route out (Ip: OutNoRoutes).";
+            "In the node's namespace: packets without a route (Ip: OutNoRoutes).";
         NODE_IP_REASSEMBLY_FAILURES: Counter<Unlabelled> = Sockets, "netmon_node_ip_reassembly_failures",
-            "In the node's namespace: fragmented packets that were not put together again (Ip: ReasmFails): a fragment is missing, or net.ipv4.ipfrag_high_thresh too small.";
+            "In the node's namespace: fragmented packets that could not be reassembled (Ip: ReasmFails). A fragment was lost, or net.ipv4.ipfrag_high_thresh is too small.";
     }
     "Queues and tables" {
         CONTAINER_QDISC_DROPS: Counter<InterfaceQueue> = Buffers, "netmon_container_qdisc_drops",
             "Packets that the queueing discipline of the container's own interface dropped. Most interfaces have none.";
         CONTAINER_CONNTRACK_ENTRIES: Gauge<Container> = Buffers, "netmon_container_conntrack_entries",
-            "Connections that the packet filter follows in the container's namespace.";
+            "Connections that conntrack tracks in the container's namespace.";
         CONTAINER_LISTEN_BACKLOG_LIMIT: Gauge<Container> = Buffers, "netmon_container_listen_backlog_limit",
-            "How many connections may wait to be accepted, whatever the application asks for (net.core.somaxconn of the container's namespace, looked at once a minute).";
+            "How many connections can wait for accept, whatever backlog the application asks for (net.core.somaxconn of the container's namespace). Read once a minute.";
         NODE_SOFTNET_PROCESSED: Counter<Unlabelled> = Buffers, "netmon_node_softnet_processed",
-            "Packets that the node's processors took in.";
+            "Packets that the node's CPUs received.";
         NODE_SOFTNET_DROPPED: Counter<Unlabelled> = Buffers, "netmon_node_softnet_dropped",
-            "Packets for which a processor's backlog had no room: raise net.core.netdev_max_backlog, or spread the load.";
+            "Packets dropped because a CPU's backlog was full. Raise net.core.netdev_max_backlog, or spread the load over CPUs.";
         NODE_SOFTNET_TIMES_SQUEEZED: Counter<Unlabelled> = Buffers, "netmon_node_softnet_times_squeezed",
-            "How often a processor ran out of its budget with packets left: raise net.core.netdev_budget and net.core.netdev_budget_usecs if packets are dropped, too.";
+            "How often a CPU used up its receive budget with packets left. If packets are dropped too, raise net.core.netdev_budget and net.core.netdev_budget_usecs.";
         NODE_QDISC_DROPS: Counter<NodeQueue> = Buffers, "netmon_node_qdisc_drops",
-            "Packets that the queueing discipline of one of the node's devices dropped: the device is slower than what it is given.";
+            "Packets that the queueing discipline of a device of the node dropped. The device is slower than the traffic it is given.";
         NODE_QDISC_OVERLIMITS: Counter<NodeQueue> = Buffers, "netmon_node_qdisc_overlimits",
-            "How often the queueing discipline of one of the node's devices held packets back.";
+            "How often the queueing discipline of a device of the node delayed packets.";
         NODE_QDISC_BACKLOG: Gauge<NodeQueue> = Buffers, "netmon_node_qdisc_backlog" in Bytes,
-            "Bytes that wait in the queueing discipline of one of the node's devices.";
+            "Bytes queued in the queueing discipline of a device of the node.";
         NODE_CONNTRACK_ENTRIES: Gauge<Unlabelled> = Buffers, "netmon_node_conntrack_entries",
-            "Connections that the packet filter follows in the node's namespace.";
+            "Connections that conntrack tracks in the node's namespace.";
         NODE_CONNTRACK_LIMIT: Gauge<Unlabelled> = Buffers, "netmon_node_conntrack_entries_limit",
-            "How many connections the packet filter may follow in one namespace (net.netfilter.nf_conntrack_max).";
+            "How many connections conntrack can track in one namespace (net.netfilter.nf_conntrack_max).";
         NODE_CONNTRACK_DROPS: Counter<Unlabelled> = Buffers, "netmon_node_conntrack_drops",
-            "Packets that were dropped because the table of connections was full: raise net.netfilter.nf_conntrack_max.";
+            "Packets dropped because the conntrack table was full. Raise net.netfilter.nf_conntrack_max.";
         NODE_CONNTRACK_EARLY_DROPS: Counter<Unlabelled> = Buffers, "netmon_node_conntrack_early_drops",
-            "Connections that were forgotten early to make room for others: raise net.netfilter.nf_conntrack_max.";
+            "Connections that conntrack evicted early to make room for others. Raise net.netfilter.nf_conntrack_max.";
         NODE_CONNTRACK_INSERT_FAILURES: Counter<Unlabelled> = Buffers, "netmon_node_conntrack_insert_failures",
-            "Connections that could not be entered into the table: mostly two packets of one at once, such as a resolver's.";
+            "Connections that conntrack failed to insert. Mostly two packets of one connection raced, such as a resolver's.";
         NODE_NEIGHBOUR_ENTRIES: Gauge<AddressFamily> = Buffers, "netmon_node_neighbour_entries",
-            "Neighbours (ARP and neighbour discovery) that the kernel knows, in all namespaces of the machine together.";
+            "Entries of the neighbour table (ARP, neighbour discovery). All namespaces of the machine share it.";
         NODE_NEIGHBOUR_LIMIT: Gauge<Threshold> = Buffers, "netmon_node_neighbour_limit",
-            "How many neighbours the kernel keeps anyway (gc_thresh1), lets go of soon (gc_thresh2), and knows at most (gc_thresh3), in all namespaces of the machine together.";
+            "Limits of the neighbour table, which all namespaces of the machine share. Below gc_thresh1 nothing is evicted. Above gc_thresh2 entries are evicted soon. gc_thresh3 is the maximum.";
         NODE_NEIGHBOUR_TABLE_FULL: Counter<AddressFamily> = Buffers, "netmon_node_neighbour_table_full",
-            "How often there was no room for another neighbour: raise gc_thresh3 of net.ipv4.neigh.default or net.ipv6.neigh.default.";
+            "How often the neighbour table had no room for an entry. Raise gc_thresh3 of net.ipv4.neigh.default or net.ipv6.neigh.default.";
         NODE_TCP_MEMORY: Gauge<Unlabelled> = Buffers, "netmon_node_tcp_memory" in Bytes,
-            "Memory of the buffers of all TCP sockets of the machine; net.ipv4.tcp_mem bounds it.";
+            "Memory in the buffers of all TCP sockets of the machine. net.ipv4.tcp_mem bounds it.";
         NODE_UDP_MEMORY: Gauge<Unlabelled> = Buffers, "netmon_node_udp_memory" in Bytes,
-            "Memory of the buffers of all UDP sockets of the machine; net.ipv4.udp_mem bounds it.";
+            "Memory in the buffers of all UDP sockets of the machine. net.ipv4.udp_mem bounds it.";
         NODE_SYSCTL: Gauge<Sysctl> = Buffers, "netmon_node_sysctl",
-            "Settings of the kernel that bound buffers and queues, as far as they can be read. Of settings with three numbers the last, which is the limit.";
+            "Kernel settings that bound buffers and queues, where they can be read. Of a setting with three numbers the last, which is the limit.";
     }
     "Services" {
         SERVICE_RECEIVE_BYTES: Counter<Service> = Service, "netmon_service_network_receive" in Bytes,
-            "Bytes that the service's containers on this node received from the network since netmon started, those that have ended included.";
+            "Bytes that the service's containers on this node received from the network since netmon started. Containers that have ended are included.";
         SERVICE_TRANSMIT_BYTES: Counter<Service> = Service, "netmon_service_network_transmit" in Bytes,
-            "Bytes that the service's containers on this node sent to the network since netmon started, those that have ended included.";
+            "Bytes that the service's containers on this node sent to the network since netmon started. Containers that have ended are included.";
         SERVICE_RECEIVE_PACKETS: Counter<Service> = Service, "netmon_service_network_receive_packets",
-            "Packets that the service's containers on this node received from the network since netmon started, those that have ended included.";
+            "Packets that the service's containers on this node received from the network since netmon started. Containers that have ended are included.";
         SERVICE_TRANSMIT_PACKETS: Counter<Service> = Service, "netmon_service_network_transmit_packets",
-            "Packets that the service's containers on this node sent to the network since netmon started, those that have ended included.";
+            "Packets that the service's containers on this node sent to the network since netmon started. Containers that have ended are included.";
     }
     "Overlay networks" {
         VXLAN_RECEIVE_BYTES: Counter<Vxlan> = Vxlan, "netmon_vxlan_receive" in Bytes,
-            "Bytes of the network's own packets that came from other nodes, by this node's VXLAN device.";
+            "Bytes of the network's packets from other nodes, without outer headers, as this node's VXLAN device counts them.";
         VXLAN_TRANSMIT_BYTES: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit" in Bytes,
-            "Bytes of the network's own packets that went to other nodes, by this node's VXLAN device.";
+            "Bytes of the network's packets to other nodes, without outer headers, as this node's VXLAN device counts them.";
         VXLAN_RECEIVE_PACKETS: Counter<Vxlan> = Vxlan, "netmon_vxlan_receive_packets",
-            "The network's own packets that came from other nodes, by this node's VXLAN device.";
+            "The network's packets from other nodes, as this node's VXLAN device counts them.";
         VXLAN_TRANSMIT_PACKETS: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit_packets",
-            "The network's own packets that went to other nodes, by this node's VXLAN device.";
+            "The network's packets to other nodes, as this node's VXLAN device counts them.";
         VXLAN_RECEIVE_SEGMENTS: Counter<Vxlan> = Vxlan, "netmon_vxlan_receive_segments",
-            "The network's own packets that came from other nodes, as they were on the wire: a super-packet counts as its segments.";
+            "The network's packets from other nodes, as they were on the wire. A super-packet counts as its segments.";
         VXLAN_TRANSMIT_SEGMENTS: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit_segments",
-            "The network's own packets that went to other nodes, as they are on the wire: a super-packet counts as its segments.";
+            "The network's packets to other nodes, as they are on the wire. A super-packet counts as its segments.";
         VXLAN_RECEIVE_ERRORS: Counter<Vxlan> = Vxlan, "netmon_vxlan_receive_errors",
-            "Bad packets from other nodes, by this node's VXLAN device.";
+            "Receive errors that this node's VXLAN device counted.";
         VXLAN_TRANSMIT_ERRORS: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit_errors",
-            "Packets that could not be sent to other nodes, by this node's VXLAN device.";
+            "Transmit errors that this node's VXLAN device counted.";
         VXLAN_RECEIVE_PACKETS_DROPPED: Counter<Vxlan> = Vxlan, "netmon_vxlan_receive_packets_dropped",
             "Packets from other nodes that this node's VXLAN device dropped.";
         VXLAN_TRANSMIT_PACKETS_DROPPED: Counter<Vxlan> = Vxlan, "netmon_vxlan_transmit_packets_dropped",
-            "Packets to other nodes that this node's VXLAN device dropped: among them those to addresses that no node is known for.";
+            "Packets to other nodes that this node's VXLAN device dropped. Among them are those to addresses without a forwarding entry.";
         OVERLAY_RECEIVE_BYTES: Counter<Peer> = Overlay, "netmon_overlay_receive" in Bytes,
-            "Bytes that came from the other node through the network's tunnel, outer headers included, as they came in by the card: of a super-packet only the first headers, of a packet in IP fragments only the first. Without what came encrypted.";
+            "Bytes from the other node through the network's tunnel, outer headers included, as the network card received them. A super-packet counts its headers once; an IP-fragmented packet counts its first fragment only. Encrypted packets are not in it.";
         OVERLAY_TRANSMIT_BYTES: Counter<Peer> = Overlay, "netmon_overlay_transmit" in Bytes,
-            "Bytes that went to the other node through the network's tunnel, outer headers included, as they were handed to the card: of a super-packet only the first headers, of a packet in IP fragments only the first. Without what went encrypted.";
+            "Bytes to the other node through the network's tunnel, outer headers included, as handed to the network card. A super-packet counts its headers once; an IP-fragmented packet counts its first fragment only. Encrypted packets are not in it.";
         OVERLAY_RECEIVE_PACKETS: Counter<Peer> = Overlay, "netmon_overlay_receive_packets",
-            "Packets that came from the other node through the network's tunnel, as they were on the wire. Without what came encrypted.";
+            "Packets from the other node through the network's tunnel, as they were on the wire. Encrypted packets are not in it.";
         OVERLAY_TRANSMIT_PACKETS: Counter<Peer> = Overlay, "netmon_overlay_transmit_packets",
-            "Packets that went to the other node through the network's tunnel, as they are on the wire. Without what went encrypted.";
+            "Packets to the other node through the network's tunnel, as they are on the wire. Encrypted packets are not in it.";
         OVERLAY_CLEARTEXT_PACKETS: Counter<PeerDirection> = Overlay, "netmon_overlay_cleartext_packets",
-            "Packets of a network with encryption that anybody between the nodes can read. Must stay 0.";
+            "Packets of an encrypted network that passed between nodes in clear text. It must stay 0.";
         OVERLAY_ESP_RECEIVE_BYTES: Counter<EncryptedPeer> = Overlay, "netmon_overlay_esp_receive" in Bytes,
-            "Encrypted bytes (ESP) from a node that an encrypted network reaches, outer headers included. Which network's cannot be seen.";
+            "Encrypted bytes (ESP) from a node that an encrypted network reaches, outer headers included. ESP hides which network a packet belongs to.";
         OVERLAY_ESP_TRANSMIT_BYTES: Counter<EncryptedPeer> = Overlay, "netmon_overlay_esp_transmit" in Bytes,
-            "Encrypted bytes (ESP) to a node that an encrypted network reaches, outer headers included. Which network's cannot be seen.";
+            "Encrypted bytes (ESP) to a node that an encrypted network reaches, outer headers included. ESP hides which network a packet belongs to.";
         OVERLAY_ESP_RECEIVE_PACKETS: Counter<EncryptedPeer> = Overlay, "netmon_overlay_esp_receive_packets",
-            "Encrypted packets (ESP) from a node that an encrypted network reaches.";
+            "Encrypted packets (ESP) from a node that an encrypted network reaches. ESP hides which network a packet belongs to.";
         OVERLAY_ESP_TRANSMIT_PACKETS: Counter<EncryptedPeer> = Overlay, "netmon_overlay_esp_transmit_packets",
-            "Encrypted packets (ESP) to a node that an encrypted network reaches.";
+            "Encrypted packets (ESP) to a node that an encrypted network reaches. ESP hides which network a packet belongs to.";
         OVERLAY_MTU: Gauge<OverlayNetwork> = Overlay, "netmon_overlay_mtu" in Bytes,
-            "How large packets of the network's containers may be: the MTU of its VXLAN device on this node, the smallest where there are several.";
+            "MTU of the network: that of its VXLAN device on this node. Where there are several, the smallest.";
         OVERLAY_OVERHEAD: Gauge<OverlayNetwork> = Overlay, "netmon_overlay_overhead" in Bytes,
-            "How much larger the network's largest packet is between nodes: VXLAN's and the outer headers (50 over IPv4, 70 over IPv6), and encryption where the network has it. With the network's MTU it must fit into the underlay's.";
+            "Bytes that the tunnel adds to each packet of the network: VXLAN and outer headers (50 over IPv4, 70 over IPv6), and encryption if the network has it. Together with the network's MTU it must fit into the underlay's.";
         UNDERLAY_MTU: Gauge<Underlay> = Overlay, "netmon_underlay_mtu" in Bytes,
-            "How large packets between nodes may be: the MTU of the node's device that leads to other nodes.";
+            "MTU of the node's device that leads to other nodes.";
         OVERLAY_PEER_INFO: Info<PeerInfo> = Overlay, "netmon_overlay_peer",
-            "Another node: what it is called here, the address that it sends from, and its hostname and id where this node's engine tells them.";
+            "Another node: its name here (peer), the address it sends from, and its hostname and id if this node's engine knows them.";
         OVERLAY_ENDPOINT_INFO: Info<OverlayEndpoint> = Members, "netmon_overlay_endpoint",
-            "A container on an overlay network that this node has a part in, on whatever node it is (peer), as the network's gossip says; and this node's own load balancer there (lb-NETWORK), from which comes what it passes on of virtual addresses. Up to a minute old.";
+            "An endpoint on an overlay network that this node is part of. It is a container on any node (peer), or this node's load balancer (lb-NETWORK), whose address traffic from virtual IPs has. Read from the network's gossip; up to a minute old.";
         OVERLAY_SERVICE_INFO: Info<OverlayService> = Members, "netmon_overlay_service",
-            "The virtual address of a service on an overlay network that this node has a part in. Up to a minute old.";
+            "The virtual IP of a service on an overlay network that this node is part of. Up to a minute old.";
     }
     "Networks and the node" {
         NETWORK_INFO: Info<NetworkInfo> = Docker, "netmon_network",
-            "A Docker network that this node knows of. Its MTU is what its containers get. Several VXLAN identifiers or subnets stand in one label with commas between them.";
+            "A Docker network that this node knows. Its MTU is what its containers get. A label with several VNIs or subnets separates them by commas.";
         NODE_INFO: Info<NodeInfo> = Docker, "netmon_node",
             "The node. Its id and role are empty outside a Swarm.";
         NODE_XFRM_ERRORS: Counter<Reason> = Overlay, "netmon_node_xfrm_errors",
-            "Packets that the node dropped because something was wrong with their encryption (IPsec), which encrypted overlay networks use, by the kernel's name of the reason. Since the node was started.";
+            "Packets that the node dropped because of an IPsec error, by the kernel's name for it, since boot. Encrypted overlay networks use IPsec.";
     }
     "The Docker engine" {
         DOCKER_UP: Gauge<Unlabelled> = Docker, "netmon_docker_up",
             "Whether the engine answers and its event stream is open.";
         DOCKER_LAST_SYNC: Gauge<Unlabelled> = Docker, "netmon_docker_last_sync_timestamp" in Seconds,
-            "When the engine was last asked for everything, and answered.";
+            "When the engine last answered a full listing.";
         DOCKER_EVENTS: Counter<Event> = Docker, "netmon_docker_events",
-            "Events that the engine sent.";
+            "Events received from the engine.";
         DOCKER_RECONNECTS: Counter<Unlabelled> = Docker, "netmon_docker_reconnects",
-            "How often the engine's event stream was opened again after it broke.";
+            "How often the engine's event stream was reopened after it broke.";
         DOCKER_DECODE_ERRORS: Counter<Unlabelled> = Docker, "netmon_docker_decode_errors",
-            "Answers and events of the engine that were skipped because they made no sense.";
+            "Answers and events of the engine that netmon could not decode and skipped.";
     }
     "The kernel programs" {
         ATTACH_DELAY: Histogram<Unlabelled> = Netmon, "netmon_attach_delay" in Seconds,
-            "Time from the first sight of an interface to kernel programs that count on it.";
+            "Time from the discovery of an interface until its kernel programs count.";
         ATTACH_WAITING: Gauge<Unlabelled> = Netmon, "netmon_attach_waiting_interfaces",
-            "Interfaces that wait for their kernel programs. Their own counters are exposed all the same.";
+            "Interfaces that wait for kernel programs. Their own counters are exposed meanwhile.";
         ATTACH_FAILURES: Counter<Reason> = Netmon, "netmon_attach_failures",
-            "Interfaces without kernel programs: no slot was left (full), they went meanwhile (gone), the kernel did not take the programs (load) or not attach them (attach), somebody took them off (detached; they are put on again), their container has more than are watched (too_many_devices). Their own counters are exposed all the same.";
+            "Interfaces without kernel programs, by reason. full: no slot is left. gone: the interface was removed meanwhile. load: the kernel rejected the programs. attach: the kernel did not attach them. detached: somebody detached them; they are attached again. too_many_devices: their container has more devices than are watched. Their own counters are exposed all the same.";
         BPF_PROGRAM_INFO: Info<ProgramInfo> = Netmon, "netmon_bpf_program",
-            "A kernel program in use, and the mechanism it is attached by.";
+            "A kernel program in use, and how it is attached.";
         BPF_PROGRAM_MISSED_RUNS: Counter<Program> = Netmon, "netmon_bpf_program_missed_runs",
-            "Events that the kernel program was not run for, as it was at work on another one on that CPU: not counted.";
+            "Events that the kernel program missed because it was already running on that CPU. They are not counted.";
         BPF_MAP_ENTRIES: Gauge<Map> = Netmon, "netmon_bpf_map_entries",
-            "Entries of the kernel map that are in use.";
+            "Entries in use in the kernel map.";
         BPF_MAP_MAX_ENTRIES: Gauge<Map> = Netmon, "netmon_bpf_map_max_entries",
-            "Entries that the kernel map has room for.";
+            "Maximum number of entries of the kernel map.";
         BPF_MAP_UPDATE_FAILURES: Counter<Map> = Netmon, "netmon_bpf_map_update_failures",
-            "How often something did not fit into the kernel map.";
+            "How often an entry did not fit into the kernel map.";
     }
     "netmon itself" {
         BUILD_INFO: Info<BuildInfo> = Netmon, "netmon_build",
@@ -302,25 +302,25 @@ families! {
         SCRAPE_COLLECTOR_DURATION: Gauge<ByCollector> = Netmon, "netmon_scrape_collector_duration" in Seconds,
             "How long the collector took in this scrape.";
         SCRAPE_COLLECTOR_SUCCESS: Gauge<ByCollector> = Netmon, "netmon_scrape_collector_success",
-            "Whether the collector gave everything it should in this scrape.";
+            "Whether the collector was complete in this scrape.";
         EXPOSED_SERIES: Gauge<ByCollector> = Netmon, "netmon_exposed_series",
             "Series of the collector on this page.";
         SERIES_LIMITED: Gauge<ByCollector> = Netmon, "netmon_series_limited",
-            "Whether series of the collector were summed up to keep within a limit (of members: left out). What is summed up has (over the limit) for the name of the container, the interface, the reason, the service or the peer; sums by service, by network and of the node are what they would be without.";
+            "Whether a limit made netmon sum up series of the collector (of members: leave them out). The sum has (over the limit) in place of the name. Sums by service, by network and of the node are not affected.";
         OVER_LIMIT: Gauge<Limit> = Netmon, "netmon_over_limit",
-            "How many are over a limit, and so summed up: containers over that of the page (series, --limit.series), their own interfaces and reasons of drops over that of a container (container_series, --limit.container-series), services (services, a tenth of --limit.series), other nodes' addresses that packets came from and nothing here sends to (peers, 64).";
+            "How many are over a limit and summed up. series: containers, by --limit.series. container_series: a container's own interfaces and drop reasons, by --limit.container-series. services: services, a tenth of --limit.series. peers: addresses that send to this node and get nothing from it, 64.";
         WORKER_LAST_TURN_AGE: Gauge<ByWorker> = Netmon, "netmon_worker_last_turn_age" in Seconds,
-            "How long ago the worker last ended a turn: control (keeps the registry of namespaces and attaches programs), watch (hears the kernel's news), reader (reads for scrapes: of this scrape the turn still goes on), engine (follows the Docker engine). All but reader take one every 10 s at least. After 30 s within one turn /-/healthy fails; when a worker ends, netmon does.";
+            "How long ago the worker last ended a turn. control keeps the registry and attaches programs. watch listens to the kernel. reader reads for scrapes. engine follows the Docker engine. All but reader take a turn at least every 10 s. A turn of more than 30 s makes /-/healthy fail.";
         HTTP_CONNECTIONS: Gauge<Unlabelled> = Netmon, "netmon_http_connections",
-            "Open connections of those who ask for pages. There are 256 at most.";
+            "Open client connections. The maximum is 256.";
         HTTP_TURNED_AWAY: Counter<Reason> = Netmon, "netmon_http_turned_away",
-            "How often somebody who asks for pages was turned away: connections (there were too many; the one that was silent longest had to go), scrapes (too many at once, --web.max-requests), slow (a request took too long to come, or an answer to be taken), malformed (no request, or too long a one).";
+            "Clients turned away, by reason. connections: there were too many, and the longest idle one was closed. scrapes: too many at once (--web.max-requests). slow: a request took too long to arrive, or an answer to be read. malformed: the request was invalid or too long.";
         WEB_CONFIG_SUCCESS: Gauge<Unlabelled> = Netmon, "netmon_web_config_last_reload_success",
-            "Whether the web configuration in force is what its file says now. Not there without --web.config.file.";
+            "Whether the web configuration in force is what its file says now. Absent without --web.config.file.";
     }
     "The process" {
         PROCESS_CAPABILITY_INFO: Info<Capability> = Netmon, "netmon_process_capability",
-            "A capability that a thread of netmon holds. Those that serve pages and talk to the engine hold none.";
+            "A capability that a thread of netmon holds. The threads that serve clients and follow the engine hold none.";
         PROCESS_CPU: Counter<Unlabelled> = Netmon, "process_cpu" in Seconds,
             "User and system CPU time that netmon used.";
         PROCESS_RESIDENT_MEMORY: Gauge<Unlabelled> = Netmon, "process_resident_memory" in Bytes,
@@ -330,9 +330,9 @@ families! {
         PROCESS_OPEN_FDS: Gauge<Unlabelled> = Netmon, "process_open_fds",
             "Open file descriptors of netmon.";
         PROCESS_MAX_FDS: Gauge<Unlabelled> = Netmon, "process_max_fds",
-            "How many file descriptors netmon may open.";
+            "Maximum number of file descriptors of netmon.";
         PROCESS_START_TIME: Gauge<Unlabelled> = Netmon, "process_start_time" in Seconds,
-            "When netmon was started, in seconds since the epoch.";
+            "When netmon started, in seconds since the epoch.";
         PROCESS_THREADS: Gauge<Unlabelled> = Netmon, "process_threads",
             "Threads of netmon.";
     }
@@ -430,6 +430,13 @@ mod tests {
                 "the help of {name} would need escaping"
             );
             assert!(help.ends_with('.'), "the help of {name} has no full stop");
+            for sentence in help.split(". ") {
+                let words = sentence.split_whitespace().count();
+                assert!(
+                    words <= 30,
+                    "the help of {name} has a sentence of {words} words: {sentence}"
+                );
+            }
         }
     }
 

@@ -190,7 +190,7 @@ fn listen() -> io::Result<(Socket, bool)> {
     if let Err(error) = &all {
         warn!(
             %error,
-            "cannot hear of devices in other namespaces: new interfaces of containers are found seconds late; \
+            "cannot listen to other namespaces' devices: containers' new interfaces are found seconds late; \
              this needs CAP_NET_BROADCAST"
         );
     }

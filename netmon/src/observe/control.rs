@@ -445,8 +445,8 @@ impl Loop {
         });
         let want = want.unwrap_or_else(|error| Some(error.into()));
         match &want {
-            Some(error) if !self.is_in_want => warn!(%error, "cannot look into namespaces; it is tried again"),
-            None if self.is_in_want => info!("namespaces can be looked into again"),
+            Some(error) if !self.is_in_want => warn!(%error, "cannot read namespaces; will retry"),
+            None if self.is_in_want => info!("namespaces can be read again"),
             _ => {}
         }
         self.is_in_want = want.is_some();

@@ -137,7 +137,7 @@ fn read_counters(
     if wanted.overlay && is_node {
         let errors = xfrm::errors();
         if let Err(error) = &errors {
-            warn!(%error, "what went wrong with encryption is missing from this scrape");
+            warn!(%error, "cannot read IPsec errors; this scrape is without them");
         }
         shared.lock().failed_to_transform(netns, errors.unwrap_or_default());
     }
@@ -147,7 +147,7 @@ fn read_counters(
         let devices = client.devices()?;
         let read = wanted.buffers.then(|| buffers::node(client, &devices));
         if let Some(Err(error)) = &read {
-            warn!(%error, "the node's queues and tables are missing from this scrape");
+            warn!(%error, "cannot read the node's queues and tables; this scrape is without them");
         }
         let mut state = shared.lock();
         if let Some(read) = read {

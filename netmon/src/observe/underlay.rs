@@ -107,9 +107,9 @@ impl Underlay {
             None => self.complained = false,
             Some(error) if !self.complained => {
                 self.complained = true;
-                warn!(%error, "what passes between this node and others is not counted");
+                warn!(%error, "cannot count traffic between nodes");
             }
-            Some(error) => debug!(%error, "what passes between nodes is not counted"),
+            Some(error) => debug!(%error, "traffic between nodes is not counted"),
         }
         self.chosen = Some((ends, now));
     }
@@ -131,7 +131,7 @@ impl Underlay {
             }
         });
         if let Err(error) = done {
-            warn!(%error, "filters stay on the node's devices until netmon starts again");
+            warn!(%error, "cannot remove filters from the node's devices; they stay until netmon starts again");
         }
     }
 }
@@ -201,8 +201,8 @@ fn attach(
     let new = wanted.difference(&watched);
     for device in new.filter_map(|ifindex| devices.iter().find(|device| device.ifindex == *ifindex)) {
         match overlay.watch(&device.name, device.ifindex) {
-            Ok(()) => info!(device = %device.name, port, "what passes between nodes is counted here"),
-            Err(error) => warn!(device = %device.name, %error, "what passes between nodes is not counted here"),
+            Ok(()) => info!(device = %device.name, port, "counting traffic between nodes on this device"),
+            Err(error) => warn!(device = %device.name, %error, "cannot count traffic between nodes on this device"),
         }
     }
     Ok(())

@@ -45,7 +45,11 @@ fn programs_that_somebody_takes_off_are_attached_anew_and_no_packet_is_missed() 
             ensure!(failures == 2, "{failures} interfaces were found bare");
             Ok(())
         })?;
-        ensure!(netmon.log().contains("programs were taken off"), "{}", netmon.log());
+        ensure!(
+            netmon.log().contains("programs were detached by somebody else"),
+            "{}",
+            netmon.log()
+        );
         // Nobody knows the segments of what passed meanwhile; pings are one each.
         let between = segments(&netmon.page()?)?;
         let (_, figures) = agree(&netmon, &a, "net")?;

@@ -28,7 +28,7 @@ fn from_another_namespace_the_node_and_its_containers_are_counted_and_news_is_he
     ready(&netmon, 3)?;
     until("the programs to be on the node's device", || {
         let log = netmon.log();
-        ensure!(log.contains("what passes between nodes is counted here"), "{log}");
+        ensure!(log.contains("counting traffic between nodes on this device"), "{log}");
         Ok(())
     })?;
 

@@ -38,7 +38,7 @@ fn node(encrypted: bool, mode: &str) -> anyhow::Result<(World, Member, Member, N
     ready(&netmon, 3)?;
     until("the programs to be on the device", || {
         ensure!(
-            netmon.log().contains("what passes between nodes is counted here"),
+            netmon.log().contains("counting traffic between nodes on this device"),
             "they are not: {}",
             netmon.log()
         );
@@ -249,7 +249,7 @@ fn only_devices_that_lead_to_other_nodes_bound_how_large_packets_may_be() -> any
     let netmon = world.netmon(&[])?;
     until("what passes both devices to be counted", || {
         for device in ["swarm0", "under0"] {
-            let line = format!("what passes between nodes is counted here device={device}");
+            let line = format!("counting traffic between nodes on this device device={device}");
             ensure!(netmon.log().contains(&line), "{line}: {}", netmon.log());
         }
         Ok(())

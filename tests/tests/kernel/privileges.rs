@@ -140,7 +140,7 @@ fn with_sys_admin_alone_containers_are_counted_and_what_is_missing_is_said() -> 
     let mut world = World::new()?;
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = with_capabilities(&world, "-all,+sys_admin")?;
-    let mut missing = vec!["needs CAP_NET_BROADCAST", "the kernel hides where its functions are"];
+    let mut missing = vec!["needs CAP_NET_BROADCAST", "the kernel hides its functions' addresses"];
     if best_mode()? == "tcx" {
         ready(&netmon, 2)?;
     } else {

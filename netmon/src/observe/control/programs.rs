@@ -81,7 +81,7 @@ impl Loop {
         let quiet = self.last_change + self.times.attach_quiet <= now;
         self.rest_until = end + (end - now) * if quiet { REST.0 } else { REST.1 };
         if let Err(error) = attached {
-            warn!(%error, "cannot attach programs; it is tried again");
+            warn!(%error, "cannot attach programs; will retry");
             self.rest_until += RETRY;
         }
     }
@@ -98,13 +98,13 @@ impl Loop {
             for suspect in suspects {
                 if let Some(rest) = find_bare(shared, &suspect, traveller) {
                     let Candidate { name, path, .. } = suspect;
-                    warn!(namespace = %path.display(), device = name, "programs were taken off; they are attached anew");
+                    warn!(namespace = %path.display(), device = name, "programs were detached by somebody else; attaching them again");
                     rest.detach_here();
                 }
             }
         });
         if let Err(error) = looked {
-            warn!(%error, "cannot look after programs");
+            warn!(%error, "cannot check whether programs are still attached");
         }
     }
 
@@ -120,7 +120,7 @@ impl Loop {
         if attachments.is_empty() {
             return;
         }
-        info!(interfaces = attachments.len(), "taking filters off");
+        info!(interfaces = attachments.len(), "removing filters");
         let done = travel(|traveller| {
             for (path, attachment) in attachments {
                 if traveller.enter(&path).is_ok() {
@@ -129,7 +129,7 @@ impl Loop {
             }
         });
         if let Err(error) = done {
-            warn!(%error, "filters stay on containers' interfaces until netmon starts again or the containers end");
+            warn!(%error, "cannot remove filters from containers' interfaces; they stay until netmon starts again or the containers end");
         }
     }
 }
@@ -188,7 +188,7 @@ fn report(candidate: &Candidate, error: &AttachError) {
     match error {
         AttachError::Gone { .. } => debug!(interface = %candidate.id, %error, "no programs attached"),
         AttachError::Full | AttachError::Load { .. } | AttachError::Attach { .. } => {
-            warn!(namespace = %candidate.path.display(), %error, "no programs attached; it is tried again");
+            warn!(namespace = %candidate.path.display(), %error, "cannot attach programs; will retry");
         }
     }
 }

@@ -26,7 +26,7 @@ fn tunnels_that_somebody_made_up_take_no_room_from_those_that_there_are() -> any
     ready(&netmon, 3)?;
     until("the programs to be on the device", || {
         ensure!(
-            netmon.log().contains("what passes between nodes is counted here"),
+            netmon.log().contains("counting traffic between nodes on this device"),
             "they are not"
         );
         Ok(())
