@@ -170,6 +170,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             "capabilities dropped; these remain"
         );
     }
+    announce(&server, &config.telemetry_path, workers.clocks());
     let (told, mut outcome) = (told_to_end()?, Ok(()));
     let end = async {
         tokio::select! {
@@ -177,7 +178,6 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             ended = workers.ended() => outcome = Err(ended.into()),
         }
     };
-    announce(&server, &config.telemetry_path);
     server.serve(Arc::clone(&page), end).await;
     info!("ending");
     systemd::ending();
@@ -205,8 +205,18 @@ fn watch_engine(
     })
 }
 
-/// Tells whoever watches that netmon has started.
-fn announce(server: &Server, path: &str) {
+/// Tells whoever watches that netmon has started, and then, as long as they ask for it, that it is healthy.
+fn announce(server: &Server, path: &str, clocks: Clocks) {
+    if let Some(period) = systemd::watchdog() {
+        tokio::spawn(async move {
+            loop {
+                if clocks.hung(Instant::now()).is_none() {
+                    systemd::healthy();
+                }
+                tokio::time::sleep(period / 3).await;
+            }
+        });
+    }
     for address in server.addresses() {
         info!(%address, path, version = version::VERSION, "listening");
     }
@@ -318,7 +328,7 @@ impl Pages for Page {
         match self.clocks.hung(Instant::now()) {
             None => Ok(()),
             Some((worker, time)) => Err(format!(
-                "its worker `{worker}` has been at one thing for {} s",
+                "worker `{worker}` has been in one turn for {} s",
                 time.as_secs()
             )),
         }

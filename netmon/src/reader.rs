@@ -19,7 +19,7 @@ use crate::{
 
 /// Why there is no snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the worker that reads has ended, and netmon ends: its log tells why")]
+#[error("the worker `reader` has ended, and netmon exits; its log says why")]
 pub struct ReadingFailed;
 
 struct Request {

@@ -1,5 +1,7 @@
 //! What netmon tells systemd, where that has started it: the only place that names sd-notify. Elsewhere nothing is told.
 
+use std::time::Duration;
+
 use sd_notify::{NotifyState, notify};
 use tracing::warn;
 
@@ -11,6 +13,17 @@ pub fn started() {
 /// That netmon is about to end.
 pub fn ending() {
     tell(NotifyState::Stopping);
+}
+
+/// How often systemd wants to hear that netmon is healthy (`WatchdogSec=`); nothing where it does not ask.
+#[must_use]
+pub fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}
+
+/// That netmon is healthy.
+pub fn healthy() {
+    tell(NotifyState::Watchdog);
 }
 
 fn tell(state: NotifyState<'_>) {

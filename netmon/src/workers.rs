@@ -77,7 +77,7 @@ pub enum Fault {
 /// A worker that has ended though nobody told it to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "its worker `{worker}` {how}; netmon ends, so that it is started anew: without this worker its figures would be wrong"
+    "worker `{worker}` {how}; netmon exits to be restarted, because without this worker its figures would be wrong"
 )]
 pub struct Ended {
     /// Which.

@@ -49,10 +49,10 @@ pub enum BtfError {
     #[error("cannot read {PATH}: {0}; the kernel has to be built with CONFIG_DEBUG_INFO_BTF")]
     Missing(#[source] io::Error),
     /// It is none, or cut off.
-    #[error("the kernel's type information makes no sense at byte {0}")]
+    #[error("the kernel's type information (BTF) is invalid at byte {0}")]
     Malformed(usize),
     /// A later kernel has kinds of types that netmon does not know.
-    #[error("the kernel's type information has a kind of type ({0}) that this netmon does not know; use a newer one")]
+    #[error("the kernel's type information (BTF) has a kind ({0}) that this netmon does not know; use a newer netmon")]
     UnknownKind(u8),
 }
 

@@ -38,7 +38,7 @@ pub enum Unwell {
         source: io::Error,
     },
     /// Somebody answers something else.
-    #[error("what answers at {address} does not say that it is well: {answer:?}")]
+    #[error("{address} does not answer that it is healthy: {answer:?}")]
     Odd {
         /// Where was asked.
         address: SocketAddr,

@@ -103,6 +103,29 @@ fn netmon_does_nothing_that_the_unit_forbids() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_netmon_of_which_a_worker_hangs_is_started_anew() -> anyhow::Result<()> {
+    let machine = installed()?;
+    machine.script(
+        "mkdir -p /etc/systemd/system/netmon.service.d
+         printf '[Service]\\nWatchdogSec=3s\\nExecStart=\\nExecStart=/usr/bin/netmon --debug.times=worker-patience=1s \
+         --debug.fault=control=hang\\n' >/etc/systemd/system/netmon.service.d/hang.conf
+         systemctl daemon-reload && systemctl restart netmon",
+    )?;
+    until("systemd to start it anew", || {
+        let restarts: u32 = machine.service("NRestarts")?.parse()?;
+        ensure!(restarts > 0, "it was not: {}", machine.log());
+        Ok(())
+    })?;
+    let log = machine.log();
+    ensure!(
+        log.contains("netmon.service: Watchdog timeout"),
+        "the reason was another one: {log}"
+    );
+    ensure!(log.contains("a worker hangs; netmon ends without it"), "{log}");
+    Ok(())
+}
+
+#[test]
 fn the_service_may_no_more_than_the_unit_says() -> anyhow::Result<()> {
     let machine = installed()?;
     let pid = machine.service("MainPID")?;

@@ -27,7 +27,7 @@ fn when_a_worker_panics_netmon_says_which_and_why_and_ends_with_1() -> anyhow::R
         .with_context(|| worker)?;
         let log = netmon.log();
         ensure!(status.code() == Some(1), "{worker}: {status}: {log}");
-        let said = format!("netmon: its worker `{worker}` panicked (it was told to panic)");
+        let said = format!("netmon: worker `{worker}` panicked (it was told to panic)");
         ensure!(log.contains(&said), "it does not say {said:?}: {log}");
     }
     Ok(())
@@ -59,7 +59,7 @@ fn a_worker_that_hangs_makes_netmon_unhealthy_and_keeps_neither_its_answers_nor_
         .with_context(|| *worker)?;
         ensure!(
             text.starts_with(&format!(
-                "netmon is not healthy: its worker `{worker}` has been at one thing for "
+                "netmon is not healthy: worker `{worker}` has been in one turn for "
             )),
             "{text}"
         );
