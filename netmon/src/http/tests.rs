@@ -29,6 +29,8 @@ struct Fake {
     /// A scrape waits until something comes, or the sender is gone.
     gate: std::sync::Mutex<Option<mpsc::Receiver<()>>>,
     fails: bool,
+    /// What is wrong with it.
+    unhealthy: Option<&'static str>,
 }
 
 impl Pages for Fake {
@@ -50,7 +52,7 @@ impl Pages for Fake {
     }
 
     fn healthy(&self) -> Result<(), String> {
-        Ok(())
+        self.unhealthy.map_or(Ok(()), |reason| Err(reason.to_owned()))
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -107,7 +107,7 @@ fn a_netmon_of_which_a_worker_hangs_is_started_anew() -> anyhow::Result<()> {
     let machine = installed()?;
     machine.script(
         "mkdir -p /etc/systemd/system/netmon.service.d
-         printf '[Service]\\nWatchdogSec=3s\\nExecStart=\\nExecStart=/usr/bin/netmon --debug.times=worker-patience=1s \
+         printf '[Service]\\nWatchdogSec=3s\\nRestartSec=100ms\\nExecStart=\\nExecStart=/usr/bin/netmon --debug.times=worker-patience=1s \
          --debug.fault=control=hang\\n' >/etc/systemd/system/netmon.service.d/hang.conf
          systemctl daemon-reload && systemctl restart netmon",
     )?;

@@ -32,6 +32,11 @@ struct Site {
 impl Site {
     /// Whatever the configuration names is written by `prepare`.
     async fn new(text: &str, prepare: impl FnOnce(&TempDir)) -> Self {
+        Self::of(Fake::default(), text, prepare).await
+    }
+
+    /// One that serves these pages.
+    async fn of(fake: Fake, text: &str, prepare: impl FnOnce(&TempDir)) -> Self {
         let folder = TempDir::new().expect("a folder");
         prepare(&folder);
         fs::write(folder.path().join("web.yml"), text).expect("written");
@@ -41,7 +46,7 @@ impl Site {
             access: Arc::clone(&access),
             ..options("127.0.0.1:0", 40)
         };
-        let server = start_with(Fake::default(), options).await;
+        let server = start_with(fake, options).await;
         Self { folder, access, server }
     }
 
@@ -285,6 +290,24 @@ async fn a_certificate_that_need_not_be_there_is_checked_if_it_is() {
     }
     let outcome = fetch(&site, &authority, Some(stranger.sign("prometheus.example"))).await;
     assert!(outcome.is_err(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn that_netmon_is_unhealthy_is_said_to_who_knows_no_password_and_nothing_else_is() {
+    let fake = Fake {
+        unhealthy: Some("a worker hangs"),
+        ..Fake::default()
+    };
+    let site = Site::of(fake, &users(&[("alice", "one")]), |_| {}).await;
+    let answer = site.server.get("/-/healthy", "").await;
+    assert_eq!(status(&answer), "503");
+    assert!(answer.ends_with("netmon is not healthy: a worker hangs.\n"), "{answer}");
+    for path in ["/metrics", "/", "/-/ready"] {
+        assert_eq!(status(&site.server.get(path, "").await), "401", "{path}");
+    }
+    let address = site.server.address.to_string();
+    let asked = tokio::task::spawn_blocking(move || healthcheck::ask(&[address])).await;
+    asked.expect("no panic").expect_err("it is unhealthy");
 }
 
 #[tokio::test]
