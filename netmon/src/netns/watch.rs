@@ -14,12 +14,15 @@ use std::{
     path::Path,
     sync::Arc,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use tracing::{error, warn};
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
+    io::Errno,
+};
+use tracing::warn;
 
 use super::{
     enter::inside,
@@ -44,6 +47,9 @@ const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 const DATAGRAM_BYTES: usize = 64 << 10;
 /// `NETLINK_LISTEN_ALL_NSID` of linux/netlink.h: the option, and the control message that carries the number.
 const NETLINK_LISTEN_ALL_NSID: libc::c_int = 8;
+
+/// How long to wait before it is tried again to wait for changes.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Something changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +157,7 @@ impl Watch {
             .flatten()
             .map_err(failed("listen to news of devices (rtnetlink)"))?;
         let mounts = File::open(MOUNT_TABLE).map_err(failed("open the mount table /proc/self/mountinfo"))?;
-        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(WatchError::no_event)?;
+        let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(WatchError::no_event)?;
         let stopped = stop.try_clone().map_err(failed("copy an event descriptor"))?;
         let turns = shift.clone();
         let work = shift
@@ -205,6 +211,7 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, nudge: &Nudge, turns: &S
         tv_nsec: 0,
     };
     let mut buffer = vec![0; DATAGRAM_BYTES];
+    let mut cannot_wait = false;
     // Nothing waited then: what comes happened after it.
     let mut empty_at = Instant::now();
     loop {
@@ -215,10 +222,19 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, nudge: &Nudge, turns: &S
             PollFd::new(&*nudge.0, PollFlags::IN),
         ];
         match poll(&mut waiting, Some(&heartbeat)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => cannot_wait = false,
+            Err(Errno::INTR) => {}
+            // For want of memory, or because fewer descriptors are allowed than are waited for. What comes waits.
             Err(error) => {
-                error!(error = %io::Error::from(error), "cannot wait for changes in namespaces");
-                return;
+                if !std::mem::replace(&mut cannot_wait, true) {
+                    warn!(error = %io::Error::from(error), "cannot wait for changes in namespaces; will retry");
+                }
+                if rustix::io::read(stop, &mut [0; 8]).is_ok() {
+                    return;
+                }
+                let _turn = turns.turn();
+                thread::sleep(RETRY);
+                continue;
             }
         }
         let _turn = turns.turn();
