@@ -257,16 +257,13 @@ fn other_programs(
     datapath: Option<&Datapath>,
     collectors: Collectors,
 ) -> Result<(SharedTracepoints, SharedOverlay), DatapathError> {
-    let (tracepoints, overlay) = match datapath {
-        Some(datapath) => (
-            Tracepoints::load(collectors, datapath.host().cpus)?,
-            collectors
-                .overlay
-                .then(|| datapath.load_overlay())
-                .transpose()?
-                .flatten(),
-        ),
-        None => (Tracepoints::default(), None),
+    let tracepoints = match datapath {
+        Some(datapath) => Tracepoints::load(collectors, datapath.host().cpus)?,
+        None => Tracepoints::default(),
+    };
+    let overlay = match datapath {
+        Some(datapath) if collectors.overlay => datapath.load_overlay()?,
+        Some(_) | None => None,
     };
     Ok((SharedTracepoints::new(tracepoints), SharedOverlay::new(overlay)))
 }
