@@ -229,19 +229,31 @@ fn what_ends_a_closed_connection_that_still_gets_data_is_no_reset_received() -> 
             let (mut stream, _) = listener.accept()?;
             ensure!(stream.read(&mut [0; 1])? == 0, "it is not closed");
             stream.write_all(b"too late")?;
+            // Else it may be closed before, and its last segment is answered with another reset.
+            until("the reset to come in", || {
+                ensure!(stream.take_error()?.is_some(), "the connection stands");
+                Ok(())
+            })?;
         }
         let wanted = 15 * (turn as u64 + 1);
+        // A slow machine may send the data again before the reset is in, and gets another.
         let sent = a.netns.nstat_at_rest("TcpOutRsts")?;
-        ensure!(sent == wanted, "the kernel sent {sent} resets");
+        ensure!(sent >= wanted, "the kernel sent {sent} resets");
         netmon.page_until("the resets to be counted", |page| {
-            let of = |family: &str, container: &str| count(page, family, container, "net");
+            // On any network: before Linux 6.10 those that are for no socket have none.
+            let of = |family: &str, container: &str| -> anyhow::Result<u64> {
+                let name = format!("netmon_container_tcp_{family}_total");
+                let networks = page.all(&name, &[("container", container)]);
+                let networks = networks.iter().map(|sample| &sample.labels["network"]);
+                networks.map(|network| count(page, family, container, network)).sum()
+            };
             let shown = (
                 of("resets_sent", "a")?,
                 of("resets_received", "b")?,
                 of("resets_received", "a")?,
             );
             ensure!(
-                shown == (wanted, wanted, 0),
+                shown == (sent, wanted, 0) && count(page, "resets_sent", "a", "net")? >= wanted,
                 "sent, received, and received by the sender: {shown:?}"
             );
             Ok(())
