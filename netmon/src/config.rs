@@ -496,7 +496,28 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_what_the_readme_says() {
+    fn the_settings_document_has_every_flag_with_its_default() {
+        let document = include_str!("../../docs/settings.md");
+        let rows: Vec<&str> = document.lines().filter(|line| line.starts_with("| `--")).collect();
+        for argument in Config::command().get_arguments().filter(|it| !it.is_hide_set()) {
+            let Some(long) = argument.get_long().filter(|it| !matches!(*it, "help" | "version")) else {
+                continue;
+            };
+            let names = [
+                format!("`--{long}`"),
+                format!("`--[no-]{}`", long.trim_start_matches("no-")),
+            ];
+            let row = rows.iter().find(|row| names.iter().any(|name| row.contains(name)));
+            let row = row.unwrap_or_else(|| panic!("docs/settings.md has no row for --{long}"));
+            for default in argument.get_default_values().iter().filter_map(|it| it.to_str()) {
+                let shown = row.contains(default) || (matches!(default, "true" | "false") && row.contains("| on |"));
+                assert!(shown, "docs/settings.md does not say that --{long} is {default}: {row}");
+            }
+        }
+    }
+
+    #[test]
+    fn defaults_are_what_the_document_says() {
         let config = config(&[]);
         assert_eq!(config.listen, [":10095"]);
         assert_eq!(config.telemetry_path, "/metrics");

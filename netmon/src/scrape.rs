@@ -182,7 +182,7 @@ impl Sources {
                 limit,
                 over,
                 "more than a limit allows: what is over it is summed up as \"{OVER}\"; netmon_over_limit says how much \
-                 that is, and the README (--limit.*) how to allow more"
+                 that is, and docs/settings.md (--limit.*) how to allow more"
             );
         }
     }

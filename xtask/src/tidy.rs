@@ -1,5 +1,7 @@
 //! The rules of the house that no compiler checks: every module says what it owns, each third-party library is named
-//! in one folder, and pure layers do no I/O.
+//! in one folder, pure layers do no I/O, and documents can be read.
+
+mod documents;
 
 use std::{
     fs,
@@ -9,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
+use self::documents::Document;
 use crate::sh;
 
 /// Which library may be named where: (library, folders or files of `netmon/src`).
@@ -66,6 +69,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     )
     .context("git cannot list the project's files")?;
     let mut breaches = Vec::new();
+    let mut documents = Vec::new();
     for path in list.lines().map(PathBuf::from).filter(|path| root.join(path).is_file()) {
         let bytes = fs::read(root.join(&path)).with_context(|| format!("{}", path.display()))?;
         let Ok(text) = std::str::from_utf8(&bytes) else {
@@ -74,7 +78,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
         if path.extension().is_some_and(|it| it == "rs") {
             source(&path, text, &mut breaches);
         }
+        if path.extension().is_some_and(|it| it == "md") {
+            documents.push(Document::read(&path, text));
+        }
     }
+    let exists = |path: &Path| root.join(path).exists();
+    breaches.extend(documents.iter().flat_map(|it| it.breaches(&documents, exists)));
     if breaches.is_empty() {
         return Ok(());
     }

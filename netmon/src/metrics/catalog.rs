@@ -78,7 +78,7 @@ families! {
     }
     "Drops" {
         CONTAINER_PACKET_DROPS: Counter<ContainerDrop> = Drops, "netmon_container_packet_drops",
-            "Packets that the kernel dropped in the container's namespace, by the kernel's drop reason. A super-packet counts as its segments. The network is empty for loopback and for devices of no Docker network. ARCHITECTURE.md lists the reasons that are no loss and are left out.";
+            "Packets that the kernel dropped in the container's namespace, by the kernel's drop reason. A super-packet counts as its segments. The network is empty for loopback and for devices of no Docker network. docs/design/drops.md lists the reasons that are no loss and are left out.";
         OVERLAY_PACKET_DROPS: Counter<NetworkDrop> = Drops, "netmon_overlay_packet_drops",
             "Packets that the kernel dropped in the overlay network's own namespace on this node, between the containers' interfaces and the tunnels to other nodes.";
         LOAD_BALANCER_PACKET_DROPS: Counter<NetworkDrop> = Drops, "netmon_load_balancer_packet_drops",

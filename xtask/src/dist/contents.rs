@@ -38,7 +38,7 @@ const WANTED: &[&str] = &[
     "deploy/examples/*",
     "deploy/grafana/**",
     "deploy/package/*",
-    "docs/*",
+    "docs/**",
 ];
 
 impl Contents {

@@ -81,6 +81,11 @@ fn install(release: &Release, contents: &Contents, tree: &Tree) -> anyhow::Resul
     document("README.md.gz", &gzip(contents.file("README.md")?)?)?;
     document("ARCHITECTURE.md.gz", &gzip(contents.file("ARCHITECTURE.md")?)?)?;
     document("METRICS.md.gz", &gzip(contents.file("METRICS.md")?)?)?;
+    for (path, bytes) in contents.below("docs") {
+        if path.extension().is_some_and(|it| it == "md") {
+            document(&format!("docs/{}.gz", path.display()), &gzip(bytes)?)?;
+        }
+    }
     document("licenses-third-party.gz", &gzip(contents.licences.as_bytes())?)?;
     document("examples/web.yml", contents.file("deploy/package/web.yml")?)?;
     document("examples/prometheus.yml", contents.file("deploy/prometheus.yml")?)?;
@@ -193,15 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_names_the_files_of_this_release() {
-        let readme = include_str!("../../../README.md");
+    fn the_documents_name_the_files_of_this_release() {
+        let install = include_str!("../../../docs/install.md");
         for file in [
             format!("netmon_{VERSION}_amd64.deb"),
             format!("netmon-{VERSION}-linux-amd64.tar.gz"),
             format!("netmon-{VERSION}-image-amd64.tar"),
             format!("netmon-{VERSION}-amd64.cdx.json"),
         ] {
-            assert!(readme.contains(&file), "README.md does not name {file}");
+            assert!(install.contains(&file), "docs/install.md does not name {file}");
         }
     }
 
