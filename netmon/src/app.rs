@@ -30,14 +30,14 @@ use crate::{
     netns::{
         enter::{EnterError, inside},
         rtnetlink::{Client, NetlinkError},
-        watch::{Nudge, Watch, WatchError},
+        watch::{Waker, Watch, WatchError},
     },
     observe::{
         Shared,
         control::{Control, Places, Signal, Tools},
         state::{Scope, State},
     },
-    privilege::{self, Duty},
+    privilege::{self, ThreadRole},
     process,
     reader::Reader,
     scrape::{Counting, Sources},
@@ -108,7 +108,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 
     let (tracepoints, overlay) = other_programs(datapath.as_ref(), collectors)?;
     let shared = Shared::new(State::new(scope(collectors), config.linger).with_times(config.times));
-    let nudge = Nudge::new()?;
+    let waker = Waker::new()?;
     let mut workers = Workers::new(config.times.worker_patience, config.fault);
     let tools = Tools {
         shared: shared.clone(),
@@ -120,17 +120,17 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         datapath,
         tracepoints: tracepoints.clone(),
         overlay: overlay.clone(),
-        nudge: nudge.clone(),
+        waker: waker.clone(),
     };
     let control = Control::start(tools, workers.shift(Worker::Control)).map_err(no_thread)?;
     let signals = control.signals();
-    let watch = Watch::start(&config.node_netns, nudge, workers.shift(Worker::Watch), move |change| {
+    let watch = Watch::start(&config.node_netns, waker, workers.shift(Worker::Watch), move |change| {
         // Fails only when the loop has ended, and then nobody wants to know.
         let _told = signals.send(Signal::Change(change));
     })?;
     let signals = control.signals();
-    if !watch.hears_all() {
-        let _told = signals.send(Signal::Deaf);
+    if !watch.receives_all() {
+        let _told = signals.send(Signal::NoMessages);
     }
     let published = Arc::new(AtomicU64::new(0));
     let engine = watch_engine(&config, &workers, signals, Arc::clone(&published))?;
@@ -161,9 +161,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         monitor: server.monitor(),
         was_ready: AtomicBool::new(false),
     });
-    process::give_memory_back();
+    process::trim_memory();
     // All that needs more is done, or is another thread's.
-    privilege::keep_or_warn(Duty::Serve);
+    privilege::keep_or_warn(ThreadRole::Serve);
     if let Ok(health) = process::read() {
         info!(
             capabilities = health.capabilities.join(","),

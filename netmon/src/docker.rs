@@ -12,7 +12,7 @@
 //! | `convert` | from the engine's words to the model's; pure |
 //! | `ask` | one question, from the request to the answer in the model's words |
 //! | `roster` | events and answers in, inventory out; pure |
-//! | `roster/survey` | which networks are to be asked who is on them, and when |
+//! | `roster/member_poll` | which networks are to be asked who is on them, and when |
 //! | `health` | how the connection is doing, for the metrics and for the log |
 //! | `watch` | the loop around the roster: connects, asks, listens, comes back |
 

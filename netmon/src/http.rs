@@ -38,7 +38,7 @@ pub use self::access::{Access, AccessError};
 use self::{
     access::Conversation,
     address::Listen,
-    clients::{Clients, Seat},
+    clients::{Clients, Connection},
     respond::{Request, Site},
     stream::Guarded,
 };
@@ -228,13 +228,13 @@ async fn accept<P: Pages>(
         match accepted {
             Ok((stream, client)) => {
                 is_short = false;
-                let Some(seat) = clients.seat(client.ip().to_canonical(), Instant::now()) else {
+                let Some(connection) = clients.connection(client.ip().to_canonical(), Instant::now()) else {
                     continue;
                 };
-                let seat = Arc::new(seat);
+                let connection = Arc::new(connection);
                 let (site, pages, watcher) = (Arc::clone(&site), Arc::clone(&pages), connections.watcher());
                 tasks.spawn(async move {
-                    let its = Arc::clone(&seat);
+                    let its = Arc::clone(&connection);
                     let talk = async move {
                         let agreed = tokio::time::timeout(HEAD_TIMEOUT, site.rules().agree(stream)).await;
                         let conversation = agreed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
@@ -250,7 +250,7 @@ async fn accept<P: Pages>(
                     };
                     tokio::select! {
                         () = talk => {}
-                        () = seat.has_to_leave() => debug!(%client, "a client had to make room for others"),
+                        () = connection.has_to_leave() => debug!(%client, "a client had to make room for others"),
                     }
                 });
             }
@@ -276,13 +276,13 @@ fn converse<P: Pages>(
     conversation: Conversation,
     site: Arc<Site>,
     pages: Arc<P>,
-    seat: &Arc<Seat>,
+    connection: &Arc<Connection>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + use<P> {
-    let seat = Arc::clone(seat);
+    let connection = Arc::clone(connection);
     let service = service_fn(move |request: Request| {
-        let (site, pages, seat) = (Arc::clone(&site), Arc::clone(&pages), Arc::clone(&seat));
+        let (site, pages, connection) = (Arc::clone(&site), Arc::clone(&pages), Arc::clone(&connection));
         async move {
-            let answer = site.respond(&request, &pages, &seat).await;
+            let answer = site.respond(&request, &pages, &connection).await;
             Ok::<_, std::convert::Infallible>(answer)
         }
     });

@@ -9,7 +9,7 @@ use netmon::{
     config::{Command, Config},
     http::healthcheck,
     logging, metrics,
-    privilege::{self, Duty},
+    privilege::{self, ThreadRole},
     process,
 };
 
@@ -46,7 +46,7 @@ fn run(config: Config) -> anyhow::Result<()> {
         .worker_threads(WORKERS)
         .max_blocking_threads(64)
         // They talk to clients.
-        .on_thread_start(|| privilege::keep_or_warn(Duty::Serve))
+        .on_thread_start(|| privilege::keep_or_warn(ThreadRole::Serve))
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(app::run(config));

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 /// What a thread is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duty {
+pub enum ThreadRole {
     /// To listen, to load the kernel programs and to open what the others use.
     Start,
     /// To look into namespaces, to give them numbers, to put programs on interfaces and to take them off.
@@ -25,7 +25,7 @@ pub enum Duty {
     Serve,
 }
 
-impl Duty {
+impl ThreadRole {
     /// What it takes.
     const fn needs(self) -> CapabilitySet {
         match self {
@@ -68,8 +68,8 @@ pub fn begin() -> io::Result<()> {
             }
         }
     }
-    keep(Duty::Start)?;
-    let given_up = before - Duty::Start.needs();
+    keep(ThreadRole::Start)?;
+    let given_up = before - ThreadRole::Start.needs();
     if !given_up.is_empty() {
         info!(
             count = given_up.bits().count_ones(),
@@ -79,12 +79,12 @@ pub fn begin() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives up, for the calling thread, what its duty does not take.
+/// Gives up, for the calling thread, what its role does not take.
 ///
 /// # Errors
 /// The kernel refuses, which it has no reason to.
-pub fn keep(duty: Duty) -> io::Result<()> {
-    let kept = capabilities(None)?.permitted & duty.needs();
+pub fn keep(role: ThreadRole) -> io::Result<()> {
+    let kept = capabilities(None)?.permitted & role.needs();
     Ok(set_capabilities(
         None,
         CapabilitySets {
@@ -96,20 +96,20 @@ pub fn keep(duty: Duty) -> io::Result<()> {
 }
 
 /// As [`keep`], for a thread that has nobody to tell of an error.
-pub fn keep_or_warn(duty: Duty) {
-    if let Err(error) = keep(duty) {
-        warn!(%error, ?duty, "cannot drop a thread's capabilities");
+pub fn keep_or_warn(role: ThreadRole) {
+    if let Err(error) = keep(role) {
+        warn!(%error, ?role, "cannot drop a thread's capabilities");
     }
 }
 
-/// Starts a thread that has what its duty takes, and no more, when this returns.
+/// Starts a thread that has what its role takes, and no more, when this returns.
 ///
 /// # Errors
 /// No thread could be started.
-pub fn spawn(name: &str, duty: Duty, work: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
+pub fn spawn(name: &str, role: ThreadRole, work: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
     let (begun, begins) = mpsc::channel();
     let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        keep_or_warn(duty);
+        keep_or_warn(role);
         // Fails when nobody waits, which is no matter.
         let _told = begun.send(());
         drop(begun);
@@ -133,13 +133,13 @@ mod tests {
 
     use rustix::thread::{CapabilitySet, capabilities};
 
-    use super::{Duty, keep, names};
+    use super::{ThreadRole, keep, names};
 
     #[test]
     fn who_serves_needs_nothing_and_who_starts_needs_what_all_need() {
-        assert_eq!(Duty::Serve.needs(), CapabilitySet::empty());
-        for duty in [Duty::Control, Duty::Read] {
-            assert!(Duty::Start.needs().contains(duty.needs()), "{duty:?}");
+        assert_eq!(ThreadRole::Serve.needs(), CapabilitySet::empty());
+        for role in [ThreadRole::Control, ThreadRole::Read] {
+            assert!(ThreadRole::Start.needs().contains(role.needs()), "{role:?}");
         }
     }
 
@@ -147,11 +147,11 @@ mod tests {
     fn a_thread_keeps_no_more_than_it_needs_and_others_keep_theirs() {
         let before = capabilities(None).expect("this thread's");
         let kept = thread::spawn(|| {
-            keep(Duty::Read).expect("less is allowed");
+            keep(ThreadRole::Read).expect("less is allowed");
             capabilities(None).expect("that thread's")
         });
         let kept = kept.join().expect("the thread");
-        assert_eq!(kept.permitted, before.permitted & Duty::Read.needs());
+        assert_eq!(kept.permitted, before.permitted & ThreadRole::Read.needs());
         assert_eq!(kept.effective, kept.permitted);
         assert!(kept.inheritable.is_empty());
         assert_eq!(capabilities(None).expect("this thread's"), before);

@@ -24,7 +24,7 @@ pub fn share_memory() {
 /// Gives back to the kernel what memory is free, which the C library would keep for good: reading the kernel's types, as
 /// programs are loaded, takes some thirty megabytes for a moment, and so does a large page.
 #[expect(unsafe_code, reason = "no library has this")]
-pub fn give_memory_back() {
+pub fn trim_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it moves nothing that is in use, and takes the allocator's own locks.
     let _given = unsafe { libc::malloc_trim(0) };

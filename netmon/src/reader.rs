@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     model::snapshot::{DockerHealth, Snapshot},
-    privilege::{self, Duty},
+    privilege::{self, ThreadRole},
     scrape::Sources,
     workers::Shift,
 };
@@ -48,7 +48,7 @@ impl Reader {
                 let _told = answer.send(sources.snapshot(docker));
             }
         };
-        privilege::spawn("reader", Duty::Read, shift.watched(work))?;
+        privilege::spawn("reader", ThreadRole::Read, shift.watched(work))?;
         Ok(Self { requests })
     }
 

@@ -196,7 +196,7 @@ impl Sources {
 
     fn is_whole(&self, state: &State) -> bool {
         let told = || self.published.load(Ordering::Relaxed);
-        state.has_taken_in(*self.first_whole.get_or_init(told))
+        state.is_synced(*self.first_whole.get_or_init(told))
     }
 
     /// How many interfaces wait for programs that they can still get.

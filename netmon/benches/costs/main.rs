@@ -26,7 +26,7 @@ use netmon::{
         limits::{Caps, Limits},
         snapshot::DockerHealth,
     },
-    netns::{enter::travel, rtnetlink::Client},
+    netns::{enter::on_netns_thread, rtnetlink::Client},
     observe::{
         Shared,
         state::{Scope, State},
@@ -298,9 +298,9 @@ fn attaching(report: &mut Report, datapath: &mut Datapath) -> anyhow::Result<()>
     let world = World::new(ATTACHMENTS / 2, 2)?;
     let mut attachments = Vec::new();
     let mut times = Vec::new();
-    travel(|traveller| -> anyhow::Result<()> {
+    on_netns_thread(|thread| -> anyhow::Result<()> {
         for (path, devices) in world.namespaces() {
-            traveller.enter(&path)?;
+            thread.enter(&path)?;
             for (name, ifindex) in devices {
                 let begin = Instant::now();
                 attachments.push(datapath.attach(&name, ifindex)?);

@@ -17,7 +17,7 @@ use netmon::{
     },
     netns::{
         discover::{NetnsFile, Role},
-        enter::travel,
+        enter::on_netns_thread,
         rtnetlink::Client,
     },
     observe::Shared,
@@ -77,11 +77,11 @@ impl World {
             .iter()
             .map(|name| PathBuf::from("/run/netns").join(name))
             .collect();
-        self.devices = travel(|traveller| -> anyhow::Result<_> {
+        self.devices = on_netns_thread(|thread| -> anyhow::Result<_> {
             paths
                 .iter()
                 .map(|path| {
-                    traveller.enter(path)?;
+                    thread.enter(path)?;
                     Ok(Client::open()?.devices()?)
                 })
                 .collect()
@@ -99,13 +99,13 @@ impl World {
     pub(crate) fn observe(&self, shared: &Shared) -> anyhow::Result<()> {
         for (file, devices) in self.files.iter().zip(&self.devices) {
             let path = &file.path;
-            let netns = travel(|traveller| -> anyhow::Result<_> {
-                traveller.enter(path)?;
+            let netns = on_netns_thread(|thread| -> anyhow::Result<_> {
+                thread.enter(path)?;
                 Ok(Client::open()?.netns()?)
             })??;
             shared.lock().looked(file, netns, devices.clone(), Instant::now());
         }
-        shared.lock().informed(Arc::new(self.inventory()));
+        shared.lock().set_inventory(Arc::new(self.inventory()));
         Ok(())
     }
 
@@ -157,10 +157,10 @@ impl World {
 
     /// The least that a reading takes: enters every namespace, and asks for its devices' counters.
     pub(crate) fn least(&self) -> anyhow::Result<usize> {
-        travel(|traveller| -> anyhow::Result<_> {
+        on_netns_thread(|thread| -> anyhow::Result<_> {
             let mut devices = 0;
             for file in &self.files {
-                traveller.enter(&file.path)?;
+                thread.enter(&file.path)?;
                 devices += Client::open()?.statistics()?.len();
             }
             Ok(devices)

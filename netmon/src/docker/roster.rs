@@ -12,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::survey::Survey;
-pub(super) use self::survey::Surveyed;
+use self::member_poll::MemberPoll;
+pub(super) use self::member_poll::Surveyed;
 use super::{
     ask::Networks,
     convert::{self, Change, Described, Stage, SwarmNode},
@@ -23,7 +23,7 @@ use crate::model::{
     peers::{PeerSource, Peers},
 };
 
-mod survey;
+mod member_poll;
 #[cfg(test)]
 mod tests;
 
@@ -73,7 +73,7 @@ pub(super) struct Roster {
     source: PeerSource,
     nodes: Vec<SwarmNode>,
     /// Who is on the networks.
-    survey: Survey,
+    member_poll: MemberPoll,
     /// When the list of networks was asked for that is known.
     networks_as_of: i64,
     tracks: BTreeMap<ContainerId, Track>,
@@ -127,7 +127,7 @@ impl Roster {
             networks: BTreeMap::new(),
             source: PeerSource::default(),
             nodes: Vec::new(),
-            survey: Survey::new(surveyed),
+            member_poll: MemberPoll::new(surveyed),
             networks_as_of: 0,
             tracks: BTreeMap::new(),
             urgent: VecDeque::new(),
@@ -147,7 +147,7 @@ impl Roster {
         self.syncing.get_or_insert_default();
         self.wanted
             .extend([Question::Node, Question::Networks, Question::Containers]);
-        self.survey.renew();
+        self.member_poll.renew();
     }
 
     /// Whether a sync has just come to its end; says so once. It does not wait for the node, over whose description a
@@ -173,7 +173,7 @@ impl Roster {
         self.wanted.clear();
         self.open.clear();
         self.syncing = None;
-        self.survey.hang_up();
+        self.member_poll.hang_up();
         for track in self.tracks.values_mut() {
             track.inspect = Inspect::Idle;
         }
@@ -197,12 +197,12 @@ impl Roster {
 
     /// The next network to ask for now; to be called until there is none.
     pub(super) fn survey_question(&mut self, now: Instant) -> Option<Question> {
-        self.survey.next(now).map(Question::Members)
+        self.member_poll.next(now).map(Question::Members)
     }
 
     /// When there will be a network to ask for that has to wait now.
     pub(super) fn next_survey(&self) -> Option<Instant> {
-        self.survey.next_due()
+        self.member_poll.next_due()
     }
 
     /// Takes an event in, `at` its moment by the engine's clock.
@@ -252,7 +252,7 @@ impl Roster {
 
     /// Takes in who is on a network.
     pub(super) fn members(&mut self, network: &NetworkId, answer: Surveyed) {
-        self.changed |= self.survey.answer(network, answer);
+        self.changed |= self.member_poll.answer(network, answer);
     }
 
     /// Takes in which networks there are; nothing if that could not be found out. Where some were left out because they
@@ -334,7 +334,7 @@ impl Roster {
         self.changed |= is_news;
         if let (true, Some(known)) = (is_news, &track.known) {
             for endpoint in &known.endpoints {
-                self.survey.changed(&endpoint.network);
+                self.member_poll.changed(&endpoint.network);
             }
         }
         // A network that came with the container, or that was missed: the list is older than the container.
@@ -377,8 +377,8 @@ impl Roster {
             return None;
         }
         let overlays = self.overlays_here();
-        self.survey.has_part_in(&overlays);
-        let members = self.survey.members();
+        self.member_poll.has_part_in(&overlays);
+        let members = self.member_poll.members();
         let gossip = members.values().flatten().flat_map(|members| &members.nodes);
         let peers = Peers {
             source: self.source,
@@ -461,7 +461,7 @@ impl Roster {
             self.changed |= is_news;
             if let (true, Some(known)) = (is_news, &track.known) {
                 for endpoint in &known.endpoints {
-                    self.survey.changed(&endpoint.network);
+                    self.member_poll.changed(&endpoint.network);
                 }
             }
             // It may have been another run than the one that is known: each lingers for the whole time.

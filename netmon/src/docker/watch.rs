@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     model::{inventory::Inventory, snapshot::DockerHealth},
-    privilege::{self, Duty},
+    privilege::{self, ThreadRole},
     workers::{HEARTBEAT, Shift},
 };
 
@@ -84,7 +84,7 @@ pub fn spawn(
     runtime
         .and_then(|runtime| {
             let work = shift.watched(move || runtime.block_on(watcher.run()));
-            privilege::spawn("engine", Duty::Serve, work)
+            privilege::spawn("engine", ThreadRole::Serve, work)
         })
         .map_err(|error| DockerError::Thread {
             reason: error.to_string(),

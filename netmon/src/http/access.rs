@@ -1,4 +1,4 @@
-//! Who may have the pages, and how they travel: what the file behind `--web.config.file` says, read again when it changes.
+//! Who may have the pages, and how they are sent: what the file behind `--web.config.file` says, read again when it changes.
 //!
 //! Owns the rules in force. Knows nothing of pages. The file's format is that of Prometheus' exporters
 //! (`exporter-toolkit`, `docs/web-configuration.md`); what netmon cannot do of it is refused with a sentence, never

@@ -54,12 +54,12 @@ impl Reason {
 #[derive(Debug)]
 pub(super) struct Clients {
     most: usize,
-    seats: Mutex<Seats>,
+    connections: Mutex<Connections>,
     turned_away: [AtomicU64; Reason::ALL.len()],
 }
 
 #[derive(Debug, Default)]
-struct Seats {
+struct Connections {
     next: u64,
     taken: BTreeMap<u64, Taken>,
 }
@@ -80,7 +80,7 @@ struct Taken {
 
 /// A client's connection, while it lasts.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Connection {
     clients: Arc<Clients>,
     number: u64,
     leave: Arc<Notify>,
@@ -88,9 +88,9 @@ pub(super) struct Seat {
 
 /// A page on its way to a client: the place among the scrapes is free again when it is there.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct PageBody {
     page: Vec<u8>,
-    seat: Arc<Seat>,
+    connection: Arc<Connection>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -98,21 +98,21 @@ impl Clients {
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
-            seats: Mutex::default(),
+            connections: Mutex::default(),
             turned_away: Default::default(),
         }
     }
 
     /// Takes a client in, for whom another may have to go; nothing if all are being answered just now.
-    pub(super) fn seat(self: &Arc<Self>, address: IpAddr, now: Instant) -> Option<Seat> {
-        let mut seats = self.lock();
-        if seats.taken.len() >= self.most {
+    pub(super) fn connection(self: &Arc<Self>, address: IpAddr, now: Instant) -> Option<Connection> {
+        let mut connections = self.lock();
+        if connections.taken.len() >= self.most {
             self.turn_away(Reason::Connections);
-            let silent = seats.most_silent(now)?;
-            seats.dismiss(silent);
+            let silent = connections.most_silent(now)?;
+            connections.dismiss(silent);
         }
-        let number = seats.next;
-        seats.next += 1;
+        let number = connections.next;
+        connections.next += 1;
         let leave = Arc::new(Notify::new());
         let taken = Taken {
             address,
@@ -122,8 +122,8 @@ impl Clients {
             takes_since: None,
             leave: Arc::clone(&leave),
         };
-        seats.taken.insert(number, taken);
-        Some(Seat {
+        connections.taken.insert(number, taken);
+        Some(Connection {
             clients: Arc::clone(self),
             number,
             leave,
@@ -132,14 +132,14 @@ impl Clients {
 
     /// Lets the client go that has been taking its page longest, if that is too long. Says whether there was one.
     pub(super) fn dismiss_slowest(&self, now: Instant) -> bool {
-        let mut seats = self.lock();
-        let taking = seats
+        let mut connections = self.lock();
+        let taking = connections
             .taken
             .iter()
             .filter_map(|(number, it)| Some((it.takes_since?, *number)));
         match taking.min() {
             Some((since, number)) if since + SLOW <= now => {
-                seats.dismiss(number);
+                connections.dismiss(number);
                 self.turn_away(Reason::Slow);
                 true
             }
@@ -164,12 +164,12 @@ impl Clients {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seats {
+impl Connections {
     fn most_silent(&self, now: Instant) -> Option<u64> {
         let may_go = |it: &Taken| !it.is_busy && it.takes_since.is_none_or(|since| since + SLOW <= now);
         let mut of: BTreeMap<IpAddr, (usize, Option<(Instant, u64)>)> = BTreeMap::new();
@@ -193,7 +193,7 @@ impl Seats {
     }
 }
 
-impl Seat {
+impl Connection {
     /// Ends when the client has to go.
     pub(super) async fn has_to_leave(&self) {
         self.leave.notified().await;
@@ -211,11 +211,11 @@ impl Seat {
     }
 
     /// Packs a page for this client.
-    pub(super) fn parcel(self: &Arc<Self>, page: Vec<u8>, permit: OwnedSemaphorePermit) -> Parcel {
+    pub(super) fn body(self: &Arc<Self>, page: Vec<u8>, permit: OwnedSemaphorePermit) -> PageBody {
         self.change(|taken| taken.takes_since = Some(Instant::now()));
-        Parcel {
+        PageBody {
             page,
-            seat: Arc::clone(self),
+            connection: Arc::clone(self),
             _permit: permit,
         }
     }
@@ -224,9 +224,9 @@ impl Seat {
     pub(super) fn failed(&self, error: &hyper::Error) {
         if error.is_timeout() || is_slow(error) {
             // One that was answered and asks for nothing more is not slow: it lets its connection lie until the next time.
-            let seats = self.clients.lock();
+            let connections = self.clients.lock();
             let is_done = |it: &Taken| it.was_answered && it.takes_since.is_none();
-            if !seats.taken.get(&self.number).is_some_and(is_done) {
+            if !connections.taken.get(&self.number).is_some_and(is_done) {
                 self.clients.turn_away(Reason::Slow);
             }
         } else if error.is_parse() || error.is_parse_too_large() {
@@ -248,21 +248,21 @@ fn is_slow(error: &hyper::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
-impl Drop for Seat {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.clients.lock().taken.remove(&self.number);
     }
 }
 
-impl AsRef<[u8]> for Parcel {
+impl AsRef<[u8]> for PageBody {
     fn as_ref(&self) -> &[u8] {
         &self.page
     }
 }
 
-impl Drop for Parcel {
+impl Drop for PageBody {
     fn drop(&mut self) {
-        self.seat.change(|taken| taken.takes_since = None);
+        self.connection.change(|taken| taken.takes_since = None);
     }
 }
 
@@ -276,13 +276,13 @@ mod tests {
 
     use tokio::sync::Semaphore;
 
-    use super::{Clients, SLOW, Seat};
+    use super::{Clients, Connection, SLOW};
 
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const MANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
-    fn is_here(clients: &Clients, seat: &Seat) -> bool {
-        clients.lock().taken.contains_key(&seat.number)
+    fn is_here(clients: &Clients, connection: &Connection) -> bool {
+        clients.lock().taken.contains_key(&connection.number)
     }
 
     #[test]
@@ -290,13 +290,13 @@ mod tests {
         let (clients, now) = (Arc::new(Clients::new(4)), Instant::now());
         let sit = |address, second| {
             clients
-                .seat(address, now + Duration::from_secs(second))
-                .expect("a seat")
+                .connection(address, now + Duration::from_secs(second))
+                .expect("a connection")
         };
         let prometheus = sit(ONE, 0);
         let many: Vec<_> = (1..6).map(|second| sit(MANY, second)).collect();
         assert!(is_here(&clients, &prometheus), "it is silent longest, and alone");
-        let here: Vec<_> = many.iter().map(|seat| is_here(&clients, seat)).collect();
+        let here: Vec<_> = many.iter().map(|connection| is_here(&clients, connection)).collect();
         assert_eq!(here, [false, false, true, true, true]);
         let health = clients.health();
         assert_eq!((health.connections, health.turned_away[0]), (4, ("connections", 2)));
@@ -307,23 +307,25 @@ mod tests {
     #[tokio::test]
     async fn nobody_goes_who_is_being_answered() {
         let (clients, now) = (Arc::new(Clients::new(1)), Instant::now());
-        let seat = clients.seat(ONE, now).expect("a seat");
-        let refused = seat.while_busy(async { clients.seat(MANY, now).is_none() }).await;
+        let connection = clients.connection(ONE, now).expect("a connection");
+        let refused = connection
+            .while_busy(async { clients.connection(MANY, now).is_none() })
+            .await;
         assert!(refused);
-        assert!(clients.seat(MANY, now).is_some());
+        assert!(clients.connection(MANY, now).is_some());
     }
 
     #[tokio::test]
     async fn who_takes_a_page_too_slowly_loses_the_place_to_others() {
         let clients = Arc::new(Clients::new(9));
         let scrapes = Arc::new(Semaphore::new(1));
-        let seat = Arc::new(clients.seat(ONE, Instant::now()).expect("a seat"));
+        let connection = Arc::new(clients.connection(ONE, Instant::now()).expect("a connection"));
         let permit = Arc::clone(&scrapes).try_acquire_owned().expect("a place");
-        let parcel = seat.parcel(Vec::new(), permit);
+        let body = connection.body(Vec::new(), permit);
         assert!(!clients.dismiss_slowest(Instant::now()), "it has time");
         assert!(clients.dismiss_slowest(Instant::now() + SLOW));
-        seat.has_to_leave().await;
-        drop(parcel);
+        connection.has_to_leave().await;
+        drop(body);
         assert_eq!(scrapes.available_permits(), 1);
         assert!(!clients.dismiss_slowest(Instant::now() + SLOW), "nobody is left");
     }

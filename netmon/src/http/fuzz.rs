@@ -146,9 +146,14 @@ async fn ask(data: &[u8]) -> Vec<u8> {
     });
 
     let (mut client, server) = duplex(ROOM);
-    let seat = CLIENTS.seat(IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::now());
-    let seat = Arc::new(seat.expect("nobody else is there"));
-    let conversation = tokio::spawn(converse(Box::new(server), Arc::clone(&SITE), Arc::new(Page), &seat));
+    let connection = CLIENTS.connection(IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::now());
+    let connection = Arc::new(connection.expect("nobody else is there"));
+    let conversation = tokio::spawn(converse(
+        Box::new(server),
+        Arc::clone(&SITE),
+        Arc::new(Page),
+        &connection,
+    ));
     client.write_all(data).await.expect("a connection takes what fits");
     // Pages are made on another thread: as long as one is, there is more to come.
     let mut quiet = 0;

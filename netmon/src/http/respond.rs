@@ -24,7 +24,7 @@ use super::{
     Access, Options, Pages, accept,
     accept::Format,
     access::{Rules, Verdict},
-    clients::{Clients, Reason, Seat},
+    clients::{Clients, Connection, Reason},
 };
 
 /// A request, of which only the head is read.
@@ -89,7 +89,7 @@ impl Site {
         &self,
         request: &Request,
         pages: &Arc<P>,
-        seat: &Arc<Seat>,
+        connection: &Arc<Connection>,
     ) -> Response<Full<Bytes>> {
         // Without asking who that is: the health check beside netmon knows no password.
         if request.uri().path() == HEALTHY
@@ -100,7 +100,9 @@ impl Site {
         let rules = self.rules();
         // Whoever waits to be judged may have to make room: guessers would fill all there is, and wait for one another.
         let verdict = rules.judge(request.headers()).await;
-        let mut response = seat.while_busy(self.welcome(verdict, request, pages, seat)).await;
+        let mut response = connection
+            .while_busy(self.welcome(verdict, request, pages, connection))
+            .await;
         response.headers_mut().extend(rules.headers());
         response
     }
@@ -110,10 +112,10 @@ impl Site {
         verdict: Verdict,
         request: &Request,
         pages: &Arc<P>,
-        seat: &Arc<Seat>,
+        connection: &Arc<Connection>,
     ) -> Response<Full<Bytes>> {
         match verdict {
-            Verdict::Welcome => self.page(request, pages, seat).await,
+            Verdict::Welcome => self.page(request, pages, connection).await,
             Verdict::Unknown => with(
                 plain(
                     StatusCode::UNAUTHORIZED,
@@ -130,13 +132,18 @@ impl Site {
         }
     }
 
-    async fn page<P: Pages>(&self, request: &Request, pages: &Arc<P>, seat: &Arc<Seat>) -> Response<Full<Bytes>> {
+    async fn page<P: Pages>(
+        &self,
+        request: &Request,
+        pages: &Arc<P>,
+        connection: &Arc<Connection>,
+    ) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let answer = plain(StatusCode::METHOD_NOT_ALLOWED, "netmon only answers GET and HEAD.\n");
             return with(answer, header::ALLOW, "GET, HEAD");
         }
         match request.uri().path() {
-            path if path == self.telemetry_path => self.metrics(request, pages, seat).await,
+            path if path == self.telemetry_path => self.metrics(request, pages, connection).await,
             "/" => answer(StatusCode::OK, HTML, self.landing_page()),
             HEALTHY => verdict("healthy", pages.healthy()),
             "/-/ready" => verdict("ready", pages.ready()),
@@ -159,7 +166,12 @@ impl Site {
         None
     }
 
-    async fn metrics<P: Pages>(&self, request: &Request, pages: &Arc<P>, seat: &Arc<Seat>) -> Response<Full<Bytes>> {
+    async fn metrics<P: Pages>(
+        &self,
+        request: &Request,
+        pages: &Arc<P>,
+        connection: &Arc<Connection>,
+    ) -> Response<Full<Bytes>> {
         let Some(permit) = self.place().await else {
             let answer = plain(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -170,7 +182,7 @@ impl Site {
         let format = accept::format(values(request, &header::ACCEPT));
         let gzip = accept::gzip(values(request, &header::ACCEPT_ENCODING));
         let pages = Arc::clone(pages);
-        let seat = Arc::clone(seat);
+        let connection = Arc::clone(connection);
         let page = tokio::task::spawn_blocking(move || {
             let open_metrics = pages.scrape()?;
             let page = match format {
@@ -182,7 +194,7 @@ impl Site {
             } else {
                 page.into_bytes()
             };
-            Ok(Bytes::from_owner(seat.parcel(page, permit)))
+            Ok(Bytes::from_owner(connection.body(page, permit)))
         });
         let page = page.await.unwrap_or_else(|panic| Err(panic.to_string()));
         match page {

@@ -71,8 +71,8 @@ impl Ledger {
 
     /// How many packets only the device saw since programs were attached, in both directions together.
     #[must_use]
-    pub fn overlooked(&self) -> u64 {
-        let of = |account: &Account| account.programs.map_or(0, |programs| programs.overlooked);
+    pub fn unseen(&self) -> u64 {
+        let of = |account: &Account| account.programs.map_or(0, |programs| programs.unseen);
         of(&self.receive) + of(&self.transmit)
     }
 
@@ -84,16 +84,17 @@ impl Ledger {
 
     /// The device cannot be read, mostly because it is about to be found gone: its totals are what the map and the last
     /// distance give.
-    pub fn presume(&mut self, map: Directions<Traffic>) {
-        self.receive.presume(map.receive);
-        self.transmit.presume(map.transmit);
+    pub fn estimate(&mut self, map: Directions<Traffic>) {
+        self.receive.estimate(map.receive);
+        self.transmit.estimate(map.transmit);
     }
 
     /// The device is gone: settles the accounts for good with what the kernel said of it at its end, where it said
     /// anything, else with what the map holds.
-    pub fn close(&mut self, farewell: Directions<Option<DeviceCounters>>, map: Option<Directions<Traffic>>) {
-        self.receive.close(farewell.receive, map.map(|map| map.receive));
-        self.transmit.close(farewell.transmit, map.map(|map| map.transmit));
+    pub fn close(&mut self, final_counters: Directions<Option<DeviceCounters>>, map: Option<Directions<Traffic>>) {
+        self.receive.close(final_counters.receive, map.map(|map| map.receive));
+        self.transmit
+            .close(final_counters.transmit, map.map(|map| map.transmit));
     }
 
     /// What to expose: packets and bytes since the device was made, and what only netmon knows since netmon came. How
@@ -173,7 +174,7 @@ struct Programs {
     before: u64,
     /// Packets since then that only the device saw: another program hides them from ours (a later clsact filter of the
     /// same priority comes first), or somebody has taken ours off. The most there seemed to be at any time.
-    overlooked: u64,
+    unseen: u64,
     /// How many there seem to be now: fewer while packets are on their way from the hook to the device, and more while they
     /// are on their way from the device to the hook.
     balance: i64,
@@ -230,7 +231,7 @@ impl Account {
         self.programs.is_some_and(|programs| programs.exact)
     }
 
-    fn presume(&mut self, map: Traffic) {
+    fn estimate(&mut self, map: Traffic) {
         if let Some(programs) = &mut self.programs {
             programs.map = map;
             let (packets, bytes) = programs.measured();
@@ -239,16 +240,16 @@ impl Account {
         }
     }
 
-    fn close(&mut self, farewell: Option<DeviceCounters>, map: Option<Traffic>) {
-        // Counters of one device never fall: a farewell that is behind the last reading is not this device's whole
+    fn close(&mut self, final_counters: Option<DeviceCounters>, map: Option<Traffic>) {
+        // Counters of one device never fall: a final_counters that is behind the last reading is not this device's whole
         // story (a veth whose peer went first has forgotten what it received).
-        if let Some(farewell) = farewell.filter(|farewell| farewell.follows(self.device)) {
-            self.device = farewell;
+        if let Some(final_counters) = final_counters.filter(|final_counters| final_counters.follows(self.device)) {
+            self.device = final_counters;
             if let (Some(programs), Some(map)) = (&mut self.programs, map) {
                 programs.map = map;
             }
         } else if let Some(map) = map {
-            self.presume(map);
+            self.estimate(map);
         }
     }
 
@@ -261,7 +262,7 @@ impl Account {
         } = self.device;
         let segments = self.programs.map_or_else(
             || self.earlier.segments(packets),
-            |programs| programs.before + programs.overlooked + programs.map.segments,
+            |programs| programs.before + programs.unseen + programs.map.segments,
         );
         Totals {
             packets,
@@ -291,7 +292,7 @@ impl Programs {
             exact: before == after,
             measure,
             before: segments.saturating_sub(after.packets),
-            overlooked: 0,
+            unseen: 0,
             balance: 0,
             exact_at: (after, device.packets),
         }
@@ -333,7 +334,7 @@ impl Programs {
         let more = counted.saturating_sub(most).min(i64::MAX as u64).cast_signed();
         let fewer = fewest.saturating_sub(counted).min(i64::MAX as u64).cast_signed();
         self.balance = self.balance.saturating_add(more).saturating_sub(fewer).max(-QUEUE);
-        self.overlooked = self.overlooked.max(u64::try_from(self.balance).unwrap_or(0));
+        self.unseen = self.unseen.max(u64::try_from(self.balance).unwrap_or(0));
     }
 
     /// Which measure the device follows, as far as what passed since the last reading can tell.

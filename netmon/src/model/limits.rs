@@ -123,7 +123,7 @@ struct Group {
 }
 
 /// What becomes of a row.
-enum Fate {
+enum Placement {
     Shown,
     /// Its container is shown, but not all of it.
     InContainer,
@@ -206,48 +206,54 @@ impl Limits {
     }
 
     /// What becomes of a row that its container has in any case.
-    fn fate(&mut self, identity: &Arc<Identity>, now: Instant) -> Fate {
+    fn placement(&mut self, identity: &Arc<Identity>, now: Instant) -> Placement {
         let Some(member) = self.members.get_mut(identity) else {
-            return Fate::Shown;
+            return Placement::Shown;
         };
         if member.is_shown {
-            return Fate::Shown;
+            return Placement::Shown;
         }
         let groups = &mut self.groups;
         let group = member.group.get_or_insert_with(|| group(groups, identity, now));
-        Fate::InGroup(Arc::clone(group))
+        Placement::InGroup(Arc::clone(group))
     }
 
     /// What becomes of a row of a container's own making, which has so many series.
-    fn fate_of(&mut self, identity: &Arc<Identity>, row: impl FnOnce() -> Row, series: usize, now: Instant) -> Fate {
+    fn placement_of(
+        &mut self,
+        identity: &Arc<Identity>,
+        row: impl FnOnce() -> Row,
+        series: usize,
+        now: Instant,
+    ) -> Placement {
         let round = self.round;
         let Some(member) = self.members.get_mut(identity).filter(|member| member.is_shown) else {
-            return self.fate(identity, now);
+            return self.placement(identity, now);
         };
         let row = row();
         if let Some((_, seen)) = member.rows.get_mut(&row) {
             *seen = round;
-            return Fate::Shown;
+            return Placement::Shown;
         }
         if member.always + member.extra + series > self.caps.container_series || series > self.left {
-            return Fate::InContainer;
+            return Placement::InContainer;
         }
         member.rows.insert(row, (series, round));
         member.extra += series;
         self.left -= series;
-        Fate::Shown
+        Placement::Shown
     }
 
     fn interfaces(&mut self, snapshot: &mut Snapshot, now: Instant) {
         self.sums.interfaces.begin(self.is_beginning);
         for mut row in take(&mut snapshot.interfaces) {
-            let fate = self.fate_of_interface(&row.identity, &row.network, &row.device.name, now);
+            let placement = self.placement_of_interface(&row.identity, &row.network, &row.device.name, now);
             let key = || Key {
                 identity: Arc::clone(&row.identity),
                 network: Arc::clone(&row.network),
                 what: Arc::from(row.device.name.as_str()),
             };
-            let Some(sum) = sum(&fate, &row.identity, &row.network, OVER) else {
+            let Some(sum) = sum(&placement, &row.identity, &row.network, OVER) else {
                 row.totals = self.sums.interfaces.shown(key, row.totals);
                 snapshot.interfaces.push(row);
                 continue;
@@ -265,11 +271,17 @@ impl Limits {
     }
 
     /// The interfaces that the engine made are on its networks; the others the container made itself.
-    fn fate_of_interface(&mut self, identity: &Arc<Identity>, network: &str, name: &str, now: Instant) -> Fate {
+    fn placement_of_interface(
+        &mut self,
+        identity: &Arc<Identity>,
+        network: &str,
+        name: &str,
+        now: Instant,
+    ) -> Placement {
         if network.is_empty() {
-            self.fate_of(identity, || Row::Interface(Arc::from(name)), OF_INTERFACE, now)
+            self.placement_of(identity, || Row::Interface(Arc::from(name)), OF_INTERFACE, now)
         } else {
-            self.fate(identity, now)
+            self.placement(identity, now)
         }
     }
 
@@ -277,18 +289,18 @@ impl Limits {
         self.sums.drops.begin(self.is_beginning);
         for (identity, mut row) in take(&mut snapshot.drops.containers) {
             let its = || Row::Drop(Arc::clone(&row.network), Arc::clone(&row.reason));
-            let fate = self.fate_of(&identity, its, 1, now);
+            let placement = self.placement_of(&identity, its, 1, now);
             let key = || Key {
                 identity: Arc::clone(&identity),
                 network: Arc::clone(&row.network),
                 what: Arc::clone(&row.reason),
             };
             // There are only so many reasons: of several containers together they are told apart.
-            let what = match fate {
-                Fate::Shown | Fate::InContainer => OVER,
-                Fate::InGroup(_) => &row.reason,
+            let what = match placement {
+                Placement::Shown | Placement::InContainer => OVER,
+                Placement::InGroup(_) => &row.reason,
             };
-            let Some(sum) = sum(&fate, &identity, &row.network, what) else {
+            let Some(sum) = sum(&placement, &identity, &row.network, what) else {
                 row.packets = self.sums.drops.shown(key, row.packets);
                 snapshot.drops.containers.push((identity, row));
                 continue;
@@ -308,14 +320,14 @@ impl Limits {
     fn tcp(&mut self, snapshot: &mut Snapshot, now: Instant) {
         self.sums.tcp.begin(self.is_beginning);
         for mut row in take(&mut snapshot.tcp) {
-            let fate = self.fate(&row.identity, now);
+            let placement = self.placement(&row.identity, now);
             let key = || Key {
                 identity: Arc::clone(&row.identity),
                 network: Arc::clone(&row.network),
                 what: Arc::from(""),
             };
             let counts = (row.segments, row.events);
-            let Some(sum) = sum(&fate, &row.identity, &row.network, "") else {
+            let Some(sum) = sum(&placement, &row.identity, &row.network, "") else {
                 (row.segments, row.events) = self.sums.tcp.shown(key, counts);
                 snapshot.tcp.push(row);
                 continue;
@@ -332,9 +344,9 @@ impl Limits {
         }
         let mut states: BTreeMap<Arc<Identity>, BTreeMap<&'static str, u64>> = BTreeMap::new();
         for row in take(&mut snapshot.connections) {
-            match self.fate(&row.identity, now) {
-                Fate::Shown | Fate::InContainer => snapshot.connections.push(row),
-                Fate::InGroup(group) => {
+            match self.placement(&row.identity, now) {
+                Placement::Shown | Placement::InContainer => snapshot.connections.push(row),
+                Placement::InGroup(group) => {
                     let sums = states.entry(group).or_default();
                     for (state, count) in row.states {
                         *sums.entry(state).or_default() += count;
@@ -352,13 +364,13 @@ impl Limits {
     fn sockets(&mut self, snapshot: &mut Snapshot, now: Instant) {
         self.sums.losses.begin(self.is_beginning);
         for (identity, losses) in take(&mut snapshot.sockets.containers) {
-            let fate = self.fate(&identity, now);
+            let placement = self.placement(&identity, now);
             let key = || Key {
                 identity: Arc::clone(&identity),
                 network: Arc::from(""),
                 what: Arc::from(""),
             };
-            let Some(sum) = sum(&fate, &identity, &Arc::from(""), "") else {
+            let Some(sum) = sum(&placement, &identity, &Arc::from(""), "") else {
                 let losses = self.sums.losses.shown(key, losses);
                 snapshot.sockets.containers.push((identity, losses));
                 continue;
@@ -373,9 +385,9 @@ impl Limits {
     fn buffers(&mut self, snapshot: &mut Snapshot, now: Instant) {
         let mut entries: BTreeMap<Arc<Identity>, u64> = BTreeMap::new();
         for (identity, buffers) in take(&mut snapshot.buffers.containers) {
-            match self.fate(&identity, now) {
-                Fate::Shown | Fate::InContainer => snapshot.buffers.containers.push((identity, buffers)),
-                Fate::InGroup(group) => {
+            match self.placement(&identity, now) {
+                Placement::Shown | Placement::InContainer => snapshot.buffers.containers.push((identity, buffers)),
+                Placement::InGroup(group) => {
                     *entries.entry(group).or_default() += buffers.conntrack_entries.unwrap_or(0);
                 }
             }
@@ -392,14 +404,14 @@ impl Limits {
 
         self.sums.queues.begin(self.is_beginning);
         for mut row in take(&mut snapshot.buffers.queues) {
-            let fate = self.fate_of_interface(&row.identity, &row.network, &row.interface, now);
+            let placement = self.placement_of_interface(&row.identity, &row.network, &row.interface, now);
             let key = || Key {
                 identity: Arc::clone(&row.identity),
                 network: Arc::clone(&row.network),
                 what: Arc::from(row.interface.as_str()),
             };
             let drops = u64::from(row.queue.drops);
-            let Some(sum) = sum(&fate, &row.identity, &row.network, &row.queue.kind) else {
+            let Some(sum) = sum(&placement, &row.identity, &row.network, &row.queue.kind) else {
                 row.queue.drops = saturated(self.sums.queues.shown(key, drops));
                 snapshot.buffers.queues.push(row);
                 continue;
@@ -496,13 +508,13 @@ impl<V: Counts> Remainder<V> {
 }
 
 /// The sum that a row is part of; nothing if it is shown by itself.
-fn sum(fate: &Fate, identity: &Arc<Identity>, network: &Arc<str>, what: &str) -> Option<Key> {
-    let (identity, network) = match fate {
-        Fate::Shown => return None,
-        Fate::InContainer => (Arc::clone(identity), Arc::clone(network)),
+fn sum(placement: &Placement, identity: &Arc<Identity>, network: &Arc<str>, what: &str) -> Option<Key> {
+    let (identity, network) = match placement {
+        Placement::Shown => return None,
+        Placement::InContainer => (Arc::clone(identity), Arc::clone(network)),
         // The rest of the rest.
-        Fate::InGroup(group) if is_nameless(group) && !is_nameless(identity) => (Arc::clone(group), Arc::from("")),
-        Fate::InGroup(group) => (Arc::clone(group), Arc::clone(network)),
+        Placement::InGroup(group) if is_nameless(group) && !is_nameless(identity) => (Arc::clone(group), Arc::from("")),
+        Placement::InGroup(group) => (Arc::clone(group), Arc::clone(network)),
     };
     Some(Key {
         identity,

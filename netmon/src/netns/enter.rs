@@ -2,7 +2,7 @@
 //!
 //! A thread's network namespace decides which one its sockets, and the names of interfaces it looks up, belong to. A
 //! pool thread that stayed behind in a container would do the next task's work there. So whoever needs to be inside
-//! [`travel`]s: a thread of its own goes from namespace to namespace and ends.
+//! [`on_netns_thread`]s: a thread of its own goes from namespace to namespace and ends.
 
 use std::{
     fs::File,
@@ -48,11 +48,11 @@ pub enum EnterError {
     Thread(io::Error),
 }
 
-/// A thread that may change its namespace. Cannot be made but by [`travel`].
+/// A thread that may change its namespace. Cannot be made but by [`on_netns_thread`].
 #[derive(Debug)]
-pub struct Traveller(());
+pub struct NetnsThread(());
 
-impl Traveller {
+impl NetnsThread {
     /// Moves this thread into the namespace mounted on `path`, until it enters another one or ends.
     ///
     /// # Errors
@@ -83,11 +83,11 @@ impl Traveller {
 ///
 /// # Panics
 /// When `journey` panics.
-pub fn travel<T: Send>(journey: impl FnOnce(&mut Traveller) -> T + Send) -> Result<T, EnterError> {
+pub fn on_netns_thread<T: Send>(journey: impl FnOnce(&mut NetnsThread) -> T + Send) -> Result<T, EnterError> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("netns".to_owned())
-            .spawn_scoped(scope, || journey(&mut Traveller(())))
+            .spawn_scoped(scope, || journey(&mut NetnsThread(())))
             .map_err(EnterError::Thread)?;
         Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
@@ -102,8 +102,8 @@ pub fn inside<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T
     if is_own(path) {
         return Ok(work());
     }
-    travel(|traveller| {
-        let _file = traveller.enter(path)?;
+    on_netns_thread(|thread| {
+        let _file = thread.enter(path)?;
         Ok(work())
     })?
 }

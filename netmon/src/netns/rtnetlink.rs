@@ -38,7 +38,7 @@ use crate::model::{
     interface::{Device, NetnsId},
 };
 
-pub(super) use decode::{LinkNews, Message, link_news, messages};
+pub(super) use decode::{LinkEvent, Message, link_event, messages};
 
 /// How much of an answer is read at once. The kernel never sends more than this in one datagram of a dump
 /// (`netlink_dump` allocates at most 32 KiB).

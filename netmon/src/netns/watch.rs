@@ -26,14 +26,14 @@ use tracing::warn;
 
 use super::{
     enter::inside,
-    rtnetlink::{LinkNews, Message, link_news, messages},
+    rtnetlink::{LinkEvent, Message, link_event, messages},
 };
 use crate::{
     model::{
         counters::{DeviceCounters, Directions},
         interface::Device,
     },
-    privilege::{self, Duty},
+    privilege::{self, ThreadRole},
     workers::{HEARTBEAT, Shift},
 };
 
@@ -106,9 +106,9 @@ impl WatchError {
 /// Has the watch take in what waits. What it tells later is known to have happened after this was asked for, which it
 /// would not be while nothing happens: the watch sleeps then, and cannot say for how long there was no news.
 #[derive(Clone, Debug)]
-pub struct Nudge(Arc<OwnedFd>);
+pub struct Waker(Arc<OwnedFd>);
 
-impl Nudge {
+impl Waker {
     /// One for a watch that is to be started.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ impl Nudge {
     }
 
     /// Nudges.
-    pub fn give(&self) {
+    pub fn wake(&self) {
         // Fails only if it was given 2^64 times and never taken.
         let _written = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
     }
@@ -133,26 +133,26 @@ impl Nudge {
 #[derive(Debug)]
 pub struct Watch {
     shift: Shift,
-    hears_all: bool,
+    receives_all: bool,
     stop: OwnedFd,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Watch {
     /// Starts a thread that calls `tell` for every change, in the order they happened, as the node's namespace on that
-    /// file hears of it, and takes in what waits when it is nudged.
+    /// file hears of it, and drains the socket when the waker says so.
     ///
     /// # Errors
     /// The kernel gives no netlink socket or no mount table. Without `CAP_NET_BROADCAST` only a warning is logged:
     /// changes in containers are then found by looking.
     pub fn start(
         node: &Path,
-        nudge: Nudge,
+        waker: Waker,
         shift: Shift,
         tell: impl FnMut(Change) + Send + 'static,
     ) -> Result<Self, WatchError> {
         let failed = |what| move |source| WatchError { what, source };
-        let (netlink, hears_all) = inside(node, listen)
+        let (netlink, receives_all) = inside(node, listen)
             .map_err(io::Error::other)
             .flatten()
             .map_err(failed("listen to news of devices (rtnetlink)"))?;
@@ -162,11 +162,11 @@ impl Watch {
         let turns = shift.clone();
         let work = shift
             .clone()
-            .watched(move || run(&netlink, &mounts, &stopped, &nudge, &turns, tell));
-        let thread = privilege::spawn("netns-watch", Duty::Serve, work).map_err(failed("start a thread"))?;
+            .watched(move || run(&netlink, &mounts, &stopped, &waker, &turns, tell));
+        let thread = privilege::spawn("netns-watch", ThreadRole::Serve, work).map_err(failed("start a thread"))?;
         Ok(Self {
             shift,
-            hears_all,
+            receives_all,
             stop,
             thread: Some(thread),
         })
@@ -174,8 +174,8 @@ impl Watch {
 
     /// Whether news of other namespaces' devices comes, too.
     #[must_use]
-    pub const fn hears_all(&self) -> bool {
-        self.hears_all
+    pub const fn receives_all(&self) -> bool {
+        self.receives_all
     }
 }
 
@@ -205,7 +205,7 @@ fn listen() -> io::Result<(Socket, bool)> {
     Ok((socket, all.is_ok()))
 }
 
-fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, nudge: &Nudge, turns: &Shift, mut tell: impl FnMut(Change)) {
+fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, waker: &Waker, turns: &Shift, mut tell: impl FnMut(Change)) {
     let heartbeat = Timespec {
         tv_sec: HEARTBEAT.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: 0,
@@ -219,7 +219,7 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, nudge: &Nudge, turns: &S
             PollFd::new(netlink, PollFlags::IN),
             PollFd::new(mounts, PollFlags::PRI),
             PollFd::new(stop, PollFlags::IN),
-            PollFd::new(&*nudge.0, PollFlags::IN),
+            PollFd::new(&*waker.0, PollFlags::IN),
         ];
         match poll(&mut waiting, Some(&heartbeat)) {
             Ok(_) => cannot_wait = false,
@@ -239,15 +239,15 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, nudge: &Nudge, turns: &S
         }
         let _turn = turns.turn();
         let ready = waiting.each_ref().map(|entry| !entry.revents().is_empty());
-        let [devices, namespaces, stopping, nudged] = ready;
+        let [devices, namespaces, stopping, woken] = ready;
         if stopping {
             return;
         }
-        if nudged {
-            nudge.take();
+        if woken {
+            waker.take();
         }
         // Devices first: what a container's device counted must be known before its namespace is given up.
-        if devices || nudged {
+        if devices || woken {
             hear(netlink, &mut buffer, &mut empty_at, &mut tell);
         }
         if namespaces {
@@ -264,7 +264,7 @@ fn hear(netlink: &Socket, buffer: &mut [u8], empty_at: &mut Instant, tell: &mut 
             Ok((length, nsid)) => {
                 for message in messages(&buffer[..length]) {
                     let Message::Answer(answer) = message else { continue };
-                    let Some(LinkNews { device, gone, counters }) = link_news(answer) else {
+                    let Some(LinkEvent { device, gone, counters }) = link_event(answer) else {
                         continue;
                     };
                     tell(Change::Device(DeviceChange {

@@ -29,21 +29,21 @@ use crate::{
     netns::{
         buffers, connections,
         discover::{self, Listing, NetnsFile, Role},
-        enter::{Traveller, travel},
+        enter::{NetnsThread, on_netns_thread},
         rtnetlink::Client,
-        watch::{Change, DeviceChange, Nudge},
+        watch::{Change, DeviceChange, Waker},
     },
-    privilege::{self, Duty},
+    privilege::{self, ThreadRole},
     process,
     workers::Shift,
 };
 
 /// How often everything is looked at while the kernel tells nothing of other namespaces.
-const DEAF_ROUND: Duration = Duration::from_secs(2);
+const POLL_ROUND: Duration = Duration::from_secs(2);
 /// When the next round comes if something could not be looked at for want of descriptors or the like.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often memory that is free is given back: what a page or a thousand containers took would stay netmon's for good.
-const THRIFT: Duration = Duration::from_mins(1);
+const TRIM_INTERVAL: Duration = Duration::from_mins(1);
 /// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds. No longer than
 /// this if a namespace came: until it has a number the kernel tells nothing of its devices, and they may be gone soon.
 const GATHER: Duration = Duration::from_millis(5);
@@ -83,7 +83,7 @@ pub struct Tools {
     /// The programs between nodes.
     pub overlay: SharedOverlay,
     /// Reaches the watch that tells the loop of changes.
-    pub nudge: Nudge,
+    pub waker: Waker,
 }
 
 /// What the loop is told.
@@ -93,8 +93,8 @@ pub enum Signal {
     Change(Change),
     /// The engine has.
     Inventory(Arc<Inventory>),
-    /// The kernel tells nothing of devices in other namespaces: they have to be looked at more often.
-    Deaf,
+    /// The kernel sends no messages about devices in other namespaces: they have to be polled.
+    NoMessages,
     /// To end.
     Stop,
 }
@@ -120,7 +120,7 @@ impl Control {
             datapath,
             tracepoints,
             overlay,
-            nudge,
+            waker,
         } = tools;
         let times = *shared.lock().times();
         let (signals, inbox) = sync_channel(MOST_SIGNALS);
@@ -131,7 +131,7 @@ impl Control {
             datapath,
             tracepoints,
             underlay: Underlay::new(overlay, times.round),
-            nudge,
+            waker,
             dirty: BTreeSet::new(),
             rested: BTreeMap::new(),
             list: true,
@@ -142,13 +142,13 @@ impl Control {
             next_round: Instant::now(),
             next_check: Instant::now() + times.program_check,
             times,
-            next_thrift: Instant::now() + THRIFT,
+            next_trim: Instant::now() + TRIM_INTERVAL,
             directory_unreadable: false,
-            is_in_want: false,
+            lacks_resources: false,
         };
         let turns = shift.clone();
         let work = shift.clone().watched(move || work.run(&inbox, &turns));
-        let thread = privilege::spawn("control", Duty::Control, work)?;
+        let thread = privilege::spawn("control", ThreadRole::Control, work)?;
         Ok(Self {
             shift,
             signals,
@@ -186,7 +186,7 @@ struct Loop {
     datapath: Option<Datapath>,
     tracepoints: SharedTracepoints,
     underlay: Underlay,
-    nudge: Nudge,
+    waker: Waker,
     times: Times,
     /// Namespaces to look at again.
     dirty: BTreeSet<NetnsId>,
@@ -202,10 +202,10 @@ struct Loop {
     round: Duration,
     next_round: Instant,
     next_check: Instant,
-    next_thrift: Instant,
+    next_trim: Instant,
     directory_unreadable: bool,
     /// The last look failed for want of something.
-    is_in_want: bool,
+    lacks_resources: bool,
 }
 
 impl Loop {
@@ -223,19 +223,19 @@ impl Loop {
             }
             if now >= self.next_check {
                 self.next_check = now + self.times.program_check;
-                self.make_sure();
+                self.verify_programs();
             }
-            if now >= self.next_thrift {
-                self.next_thrift = now + THRIFT;
-                process::give_memory_back();
+            if now >= self.next_trim {
+                self.next_trim = now + TRIM_INTERVAL;
+                process::trim_memory();
             }
             self.look();
-            self.underlay.tend(&self.shared, Instant::now());
+            self.underlay.reconcile(&self.shared, Instant::now());
             self.attach_next();
             self.expire();
         }
-        self.take_off();
-        self.underlay.take_off(&self.shared);
+        self.detach_all();
+        self.underlay.detach_all(&self.shared);
     }
 
     /// Sleeps until there is something to do, and takes in all that was told meanwhile.
@@ -253,7 +253,7 @@ impl Loop {
                 Ok(signal) => {
                     let is_urgent = matches!(signal, Signal::Change(Change::Namespaces));
                     let most = if is_urgent { GATHER } else { GATHER_MOST };
-                    self.take_in(signal)?;
+                    self.handle(signal)?;
                     end = Some(end.map_or(now + most, |end: Instant| end.min(now + most)));
                 }
                 Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
@@ -262,18 +262,18 @@ impl Loop {
         }
         // What is looked at now must not be newer than what was heard of it.
         for signal in inbox.try_iter().take(MOST_SIGNALS) {
-            self.take_in(signal)?;
+            self.handle(signal)?;
         }
         ControlFlow::Continue(())
     }
 
-    fn take_in(&mut self, signal: Signal) -> ControlFlow<()> {
+    fn handle(&mut self, signal: Signal) -> ControlFlow<()> {
         match signal {
             Signal::Stop => return ControlFlow::Break(()),
-            Signal::Inventory(inventory) => self.shared.lock().informed(inventory),
-            Signal::Change(change) => self.hear(change),
-            Signal::Deaf => {
-                self.round = DEAF_ROUND;
+            Signal::Inventory(inventory) => self.shared.lock().set_inventory(inventory),
+            Signal::Change(change) => self.on_change(change),
+            Signal::NoMessages => {
+                self.round = POLL_ROUND;
                 self.next_round = Instant::now();
             }
         }
@@ -290,7 +290,7 @@ impl Loop {
         [
             Some(self.next_round),
             Some(self.next_check),
-            Some(self.next_thrift),
+            Some(self.next_trim),
             attach.filter(|_| self.datapath.is_some()),
             state.next_expiry(),
             self.dirty
@@ -304,32 +304,32 @@ impl Loop {
         .unwrap_or(self.next_round)
     }
 
-    fn hear(&mut self, change: Change) {
+    fn on_change(&mut self, change: Change) {
         match change {
             Change::Namespaces => self.list = true,
             Change::Overrun => {
                 debug!("news of devices was lost; looking at everything");
                 let mut state = self.shared.lock();
-                state.deafened();
+                state.on_overrun();
                 self.list = true;
                 self.dirty.extend(state.namespaces().keys());
             }
             Change::Device(change) => {
                 self.last_change = Instant::now();
-                self.hear_of_device(&change);
+                self.on_device_change(&change);
             }
         }
     }
 
-    fn hear_of_device(&mut self, change: &DeviceChange) {
+    fn on_device_change(&mut self, change: &DeviceChange) {
         // Our own namespace's devices are nobody's here.
         let Some(nsid) = change.nsid else { return };
         let known = self.shared.lock().namespace_by_number(nsid, change.after);
         let known = known.or_else(|| self.find_number(nsid));
         if let Some(netns) = known {
-            let is_known = self.shared.lock().told(netns, change);
+            let is_known = self.shared.lock().on_device_change(netns, change);
             if !is_known && self.calls(netns, nsid) {
-                self.shared.lock().met(netns, change, Instant::now());
+                self.shared.lock().on_new_device(netns, change, Instant::now());
             }
             self.dirty.insert(netns);
         } else {
@@ -351,7 +351,7 @@ impl Loop {
         for (netns, path) in unnumbered {
             let Some(number) = self.number_of(&path) else { continue };
             self.shared.lock().numbered(netns, number);
-            self.nudge.give();
+            self.waker.wake();
             if number.nsid == wanted {
                 found = Some(netns);
             }
@@ -394,7 +394,7 @@ impl Loop {
                         let number = self.number(&file);
                         (file, number)
                     }));
-                    self.nudge.give();
+                    self.waker.wake();
                 }
                 Err(error) => {
                     if !self.directory_unreadable {
@@ -420,16 +420,16 @@ impl Loop {
         }
         if files.is_empty() {
             if is_listing {
-                self.shared.lock().begun();
+                self.shared.lock().finish_first_look();
             }
             return;
         }
         let (shared, tracepoints, rested) = (&self.shared, &self.tracepoints, &mut self.rested);
-        let want = travel(|traveller| {
+        let want = on_netns_thread(|thread| {
             let mut want = None;
             for (file, number) in &files {
                 let begin = Instant::now();
-                match look_into(shared, tracepoints, file, *number, traveller) {
+                match look_into(shared, tracepoints, file, *number, thread) {
                     Ok(netns) => {
                         let end = Instant::now();
                         rested.insert(netns, end + (end - begin) * LOOK_REST);
@@ -445,18 +445,18 @@ impl Loop {
         });
         let want = want.unwrap_or_else(|error| Some(error.into()));
         match &want {
-            Some(error) if !self.is_in_want => warn!(%error, "cannot read namespaces; will retry"),
-            None if self.is_in_want => info!("namespaces can be read again"),
+            Some(error) if !self.lacks_resources => warn!(%error, "cannot read namespaces; will retry"),
+            None if self.lacks_resources => info!("namespaces can be read again"),
             _ => {}
         }
-        self.is_in_want = want.is_some();
-        if self.is_in_want {
+        self.lacks_resources = want.is_some();
+        if self.lacks_resources {
             self.soon();
         }
         let mut state = self.shared.lock();
         state.name();
         if is_listing {
-            state.begun();
+            state.finish_first_look();
         }
     }
 
@@ -509,9 +509,9 @@ fn look_into(
     tracepoints: &SharedTracepoints,
     file: &NetnsFile,
     number: Option<Number>,
-    traveller: &mut Traveller,
+    thread: &mut NetnsThread,
 ) -> Result<NetnsId, ReadError> {
-    let _file = traveller.enter(&file.path)?;
+    let _file = thread.enter(&file.path)?;
     let mut client = Client::open()?;
     let netns = client.netns()?;
     tracepoints.lock().watch(netns);
@@ -538,8 +538,8 @@ fn look_into(
     if is_new && file.role == Role::Sandbox && state.namespace(netns).is_some_and(|it| it.is_older) {
         begin_with_connections(&mut state, tracepoints, netns);
     }
-    state.forwards(netns, remotes);
-    state.bounded(netns, backlog);
+    state.set_remotes(netns, remotes);
+    state.set_listen_backlog_limit(netns, backlog);
     if let Some(number) = number {
         state.numbered(netns, number);
     }
@@ -561,7 +561,7 @@ fn begin_with_connections(state: &mut State, tracepoints: &SharedTracepoints, ne
             debug!(netns = netns.0, "connections from before netmon are not counted");
             return;
         };
-        state.began_with(netns, after.before(&sockets));
+        state.set_connections_before(netns, after.before(&sockets));
         if before == after {
             return;
         }

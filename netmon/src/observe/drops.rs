@@ -257,7 +257,7 @@ mod tests {
         };
         state.listed(listing, now);
         state.looked(&file, NODE, vec![device(2), device(3)], now);
-        state.informed(Arc::new(Inventory::default()));
+        state.set_inventory(Arc::new(Inventory::default()));
         state
     }
 
@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(of_network(&drops(4), &mut retired, &mut state, now), (4, 0));
         assert_eq!(of_network(&drops(6), &mut retired, &mut state, now), (6, 0));
         // The engine tells of the network.
-        state.informed(inventory(&[("abcdefghijklm", "wide")]));
+        state.set_inventory(inventory(&[("abcdefghijklm", "wide")]));
         assert_eq!(of_network(&drops(6), &mut retired, &mut state, now), (6, 0));
         assert_eq!(of_network(&drops(9), &mut retired, &mut state, now), (6, 3));
         assert!(retired.take_devices(&drops(9), &mut state, now).is_empty());
@@ -445,7 +445,7 @@ mod tests {
         let (mut state, mut retired) = (node(begin), Retired::default());
         let bridge = Device::new(3, "br-abcdefghijkl".to_owned(), DeviceKind::Bridge);
         state.node_has(NODE, vec![device(2), bridge], begin);
-        state.informed(inventory(&[("abcdefghijklm", "ci_1")]));
+        state.set_inventory(inventory(&[("abcdefghijklm", "ci_1")]));
         let counted = drops([(3, 5)]);
         assert_eq!(shown(&counted, &mut retired, &mut state, begin), 5);
         let mut now = begin;
@@ -456,7 +456,7 @@ mod tests {
         }
         assert_eq!(retired.take_devices(&counted, &mut state, now), BTreeSet::from([on(3)]));
         assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 5, "it is there");
-        state.informed(inventory(&[("nopqrstuvwxyz", "ci_2")]));
+        state.set_inventory(inventory(&[("nopqrstuvwxyz", "ci_2")]));
         retired.take_devices(&drops([]), &mut state, now);
         assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 0);
     }

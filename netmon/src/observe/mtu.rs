@@ -153,7 +153,7 @@ mod tests {
             };
             (Arc::clone(&network.id), Arc::new(network))
         };
-        state.informed(Arc::new(Inventory {
+        state.set_inventory(Arc::new(Inventory {
             networks: [
                 network("a_here", "overlay", false, Some(9000)),
                 network("b_far", "overlay", false, Some(9000)),

@@ -84,11 +84,11 @@ fn counts(tunnels: &Tunnels, state: &mut State, now: Instant) -> (Vec<OverlayRow
     let reached: BTreeSet<IpAddr> = networks.values().flat_map(|reach| &reach.remotes).copied().collect();
     for (network, reach) in &networks {
         let must_be_encrypted = mtu::is_encrypted(state.inventory(), network);
-        let lively = state.outers.lively(linger, now).filter_map(|tunnel| match tunnel.kind {
+        let active = state.outers.active(linger, now).filter_map(|tunnel| match tunnel.kind {
             TunnelKind::Vxlan { vni } if reach.vnis.contains(&vni) => Some(tunnel.remote),
             TunnelKind::Vxlan { .. } | TunnelKind::Esp => None,
         });
-        let remotes: BTreeSet<IpAddr> = reach.remotes.iter().copied().chain(lively).collect();
+        let remotes: BTreeSet<IpAddr> = reach.remotes.iter().copied().chain(active).collect();
         for remote in remotes {
             let sum = clear.entry((Arc::clone(network), remote)).or_default();
             for vni in &reach.vnis {

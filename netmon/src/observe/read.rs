@@ -18,7 +18,7 @@ use crate::{
     netns::{
         buffers,
         discover::{NetnsFile, Role},
-        enter::{EnterError, Traveller, travel},
+        enter::{EnterError, NetnsThread, on_netns_thread},
         protocols::Reader,
         rtnetlink::{Client, NetlinkError},
         xfrm,
@@ -79,12 +79,12 @@ pub struct Reading {
 /// # Errors
 /// No thread could be started.
 pub fn read_all(shared: &Shared, wanted: Collectors) -> Result<Reading, EnterError> {
-    travel(|traveller| {
+    on_netns_thread(|thread| {
         let namespaces = to_read(&shared.lock(), wanted);
         let mut reader = Reader::default();
         let mut reading = Reading::default();
         for (netns, file) in namespaces {
-            let read = read_after(shared, netns, &file, traveller, |client| {
+            let read = read_after(shared, netns, &file, thread, |client| {
                 read_counters(shared, netns, &file.role, client, wanted, &mut reader, &mut reading)
             });
             if let Err(error) = read {
@@ -122,7 +122,7 @@ fn read_counters(
 ) -> Result<(), ReadError> {
     if let (Role::Overlay { .. }, true) = (role, wanted.overlay) {
         let remotes = client.remotes()?;
-        shared.lock().forwards(netns, remotes);
+        shared.lock().set_remotes(netns, remotes);
         return Ok(());
     }
     if !has_protocols(role) {
@@ -139,7 +139,7 @@ fn read_counters(
         if let Err(error) = &errors {
             warn!(%error, "cannot read IPsec errors; this scrape is without them");
         }
-        shared.lock().failed_to_transform(netns, errors.unwrap_or_default());
+        shared.lock().set_xfrm_errors(netns, errors.unwrap_or_default());
     }
     let between = Instant::now();
     reading.protocols += between - begin;
@@ -159,7 +159,7 @@ fn read_counters(
         let conntrack_entries = buffers::conntrack_entries();
         let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
         let mut state = shared.lock();
-        state.follows(netns, conntrack_entries);
+        state.set_conntrack_entries(netns, conntrack_entries);
         for (ifindex, interface) in state.interfaces_of(netns) {
             interface.queue = queues.remove(&ifindex);
         }
@@ -180,10 +180,10 @@ const fn has_protocols(role: &Role) -> bool {
 ///
 /// # Errors
 /// See [`ReadError`]. What was known before stays, and what programs counted since is added to it.
-pub fn read_namespace(shared: &Shared, netns: NetnsId, traveller: &mut Traveller) -> Result<(), ReadError> {
+pub fn read_namespace(shared: &Shared, netns: NetnsId, thread: &mut NetnsThread) -> Result<(), ReadError> {
     let file = shared.lock().namespaces().get(&netns).map(|it| it.file.clone());
     let file = file.ok_or(ReadError::Replaced)?;
-    read_after(shared, netns, &file, traveller, |_| Ok(()))
+    read_after(shared, netns, &file, thread, |_| Ok(()))
 }
 
 /// As [`read_namespace`], and does something else in the namespace before.
@@ -194,13 +194,13 @@ fn read_after(
     shared: &Shared,
     netns: NetnsId,
     file: &NetnsFile,
-    traveller: &mut Traveller,
+    thread: &mut NetnsThread,
     first: impl FnOnce(&mut Client) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
-    let read = try_read(shared, netns, file, traveller, first);
+    let read = try_read(shared, netns, file, thread, first);
     read.unwrap_or_else(|error| {
         for (_, interface) in shared.lock().interfaces_of(netns) {
-            interface.presume();
+            interface.estimate();
         }
         Err(error)
     })
@@ -211,10 +211,10 @@ fn try_read(
     shared: &Shared,
     netns: NetnsId,
     file: &NetnsFile,
-    traveller: &mut Traveller,
+    thread: &mut NetnsThread,
     first: impl FnOnce(&mut Client) -> Result<(), ReadError>,
 ) -> Result<Result<(), ReadError>, ReadError> {
-    let _file = traveller.enter(&file.path)?;
+    let _file = thread.enter(&file.path)?;
     let mut client = Client::open()?;
     if client.netns()? != netns {
         return Err(ReadError::Replaced);
@@ -242,7 +242,7 @@ pub fn take_reading(state: &mut State, netns: NetnsId, client: &mut Client) -> R
         if let Some(counters) = statistics.get(&ifindex) {
             interface.observe(before.get(&ifindex).copied().flatten(), *counters);
         } else {
-            interface.presume();
+            interface.estimate();
         }
     }
     Ok(())

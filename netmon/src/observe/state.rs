@@ -87,7 +87,7 @@ pub struct State {
     /// All that was there at first has been looked into.
     has_begun: bool,
     /// How often the engine was heard.
-    times_informed: u64,
+    inventories_set: u64,
     /// Namespaces whose time is over.
     forgotten: BTreeSet<NetnsId>,
     /// The same, for longer: one that was only out of sight is no new one when it is back.
@@ -119,7 +119,7 @@ impl State {
             first_listing: BTreeSet::new(),
             was_listed: false,
             has_begun: false,
-            times_informed: 0,
+            inventories_set: 0,
             forgotten: BTreeSet::new(),
             parted: BTreeSet::new(),
             sites: Sites::default(),
@@ -284,10 +284,12 @@ impl State {
         let namespace = self.namespaces.entry(netns).or_insert_with(new);
         match file.role {
             Role::Node => {
-                namespace.has(devices, now);
+                namespace.set_devices(devices, now);
                 return;
             }
-            Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => namespace.has(devices.clone(), now),
+            Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => {
+                namespace.set_devices(devices.clone(), now)
+            }
             Role::Sandbox => {}
         }
         let known = std::mem::take(&mut namespace.tunnels);
@@ -349,14 +351,14 @@ impl State {
     }
 
     /// Takes in news of a device of a watched namespace: what it counted when it stopped or went. Says whether that is all;
-    /// if not, it is a device that is not in the book, and [`Self::met`] takes it in.
-    pub fn told(&mut self, netns: NetnsId, change: &DeviceChange) -> bool {
+    /// if not, it is a device that is not in the book, and [`Self::on_new_device`] takes it in.
+    pub fn on_device_change(&mut self, netns: NetnsId, change: &DeviceChange) -> bool {
         let ifindex = change.device.ifindex;
         let id = InterfaceId { netns, ifindex };
         if let Some(interface) = self.interfaces.get_mut(&id) {
             let called_so = self.namespaces.get(&netns).and_then(|namespace| namespace.number);
             if called_so.is_some_and(|number| number.since <= change.after) || interface.may_be(&change.device) {
-                interface.hear(change);
+                interface.on_change(change);
             }
             return true;
         }
@@ -373,13 +375,13 @@ impl State {
 
     /// Takes in news of a device that came after the last look, or was found gone by it before this was heard. Its
     /// namespace is still called by the number that the news came with, so that it is nobody else's.
-    pub fn met(&mut self, netns: NetnsId, change: &DeviceChange, now: Instant) {
+    pub fn on_new_device(&mut self, netns: NetnsId, change: &DeviceChange, now: Instant) {
         let ifindex = change.device.ifindex;
         let id = InterfaceId { netns, ifindex };
         if let Some(ended) = self.ended.iter_mut().rev().find(|ended| ended.id == id) {
-            ended.hear(change);
+            ended.on_change(change);
         } else if self.has_room(netns) {
-            self.interfaces.insert(id, Interface::heard_of(change, now));
+            self.interfaces.insert(id, Interface::from_change(change, now));
         }
     }
 
@@ -389,26 +391,26 @@ impl State {
     }
 
     /// News was lost: what was heard of a device's end may not be the last word.
-    pub fn deafened(&mut self) {
+    pub fn on_overrun(&mut self) {
         for interface in self.interfaces.values_mut() {
-            interface.forget_news();
+            interface.forget_final_counters();
         }
     }
 
     /// What was there at first has been looked into, as far as it could be.
-    pub const fn begun(&mut self) {
+    pub const fn finish_first_look(&mut self) {
         self.has_begun = true;
     }
 
     /// Whether what was there at first has been looked into, and what the engine said so many times has been taken in.
     #[must_use]
-    pub const fn has_taken_in(&self, times_informed: u64) -> bool {
-        self.has_begun && self.times_informed >= times_informed
+    pub const fn is_synced(&self, inventories_set: u64) -> bool {
+        self.has_begun && self.inventories_set >= inventories_set
     }
 
     /// Takes in what the engine says, and names everything anew.
-    pub fn informed(&mut self, inventory: Arc<Inventory>) {
-        self.times_informed += 1;
+    pub fn set_inventory(&mut self, inventory: Arc<Inventory>) {
+        self.inventories_set += 1;
         self.inventory = inventory;
         self.name();
     }

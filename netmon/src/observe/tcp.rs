@@ -44,7 +44,7 @@ pub fn rows(
         }
     }
     for (netns, networks) in &namespaces {
-        state.share_segments(*netns, &segments(networks, events.is_some()));
+        state.set_segment_shares(*netns, &segments(networks, events.is_some()));
     }
     let (mut rows, mut connections) = (Vec::new(), Vec::new());
     for (place, netns) in state.standing() {

@@ -20,7 +20,7 @@ use crate::{
     model::interface::{Device, DeviceKind},
     netns::{
         discover::Role,
-        enter::{EnterError, travel},
+        enter::{EnterError, on_netns_thread},
         rtnetlink::{Client, NetlinkError},
     },
 };
@@ -70,7 +70,7 @@ impl Underlay {
     }
 
     /// Looks whether there are tunnels to nodes that were not there before, and puts the programs where they pass.
-    pub(super) fn tend(&mut self, shared: &Shared, now: Instant) {
+    pub(super) fn reconcile(&mut self, shared: &Shared, now: Instant) {
         let (ends, node) = {
             let state = shared.lock();
             (ends(&state), node_file(&state))
@@ -84,8 +84,8 @@ impl Underlay {
             return;
         }
         let overlay = &self.overlay;
-        let tended = travel(|traveller| -> Result<BTreeSet<u32>, TendError> {
-            let _file = traveller.enter(&node)?;
+        let tended = on_netns_thread(|thread| -> Result<BTreeSet<u32>, TendError> {
+            let _file = thread.enter(&node)?;
             let mut client = Client::open()?;
             let devices = client.devices()?;
             let leading = ways(&ends, &mut client)?;
@@ -115,7 +115,7 @@ impl Underlay {
     }
 
     /// Takes off what the kernel would leave in place.
-    pub(super) fn take_off(&self, shared: &Shared) {
+    pub(super) fn detach_all(&self, shared: &Shared) {
         let Some(mut overlay) = self.overlay.lock().take() else {
             return;
         };
@@ -123,8 +123,8 @@ impl Underlay {
         let (Some(node), true) = (node, overlay.needs_visit()) else {
             return;
         };
-        let done = travel(|traveller| {
-            if let Ok(_file) = traveller.enter(&node) {
+        let done = on_netns_thread(|thread| {
+            if let Ok(_file) = thread.enter(&node) {
                 for ifindex in overlay.devices().collect::<Vec<_>>() {
                     overlay.unwatch(ifindex);
                 }

@@ -89,7 +89,7 @@ fn when_programs_are_taken_off_and_put_on_again_nothing_is_lost_or_counted_twice
     assert_eq!((account.totals().packets, account.totals().segments), (2, 6));
     kernel.hide(10);
     account.observe(kernel.still());
-    assert_eq!(account.programs.map_or(0, |it| it.overlooked), 1);
+    assert_eq!(account.programs.map_or(0, |it| it.unseen), 1);
     account.part();
     assert_eq!((account.totals().packets, account.totals().segments), (3, 7));
     kernel.map = None;
@@ -103,7 +103,7 @@ fn when_programs_are_taken_off_and_put_on_again_nothing_is_lost_or_counted_twice
     kernel.pass(2, 2000);
     account.observe(kernel.still());
     assert_eq!((account.totals().packets, account.totals().segments), (6, 13));
-    assert_eq!(account.programs.map_or(1, |it| it.overlooked), 0);
+    assert_eq!(account.programs.map_or(1, |it| it.unseen), 0);
 }
 
 /// What a netmon that ran before has shown already would be a jump.

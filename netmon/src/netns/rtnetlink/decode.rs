@@ -227,7 +227,7 @@ pub(super) fn nsid(answer: Answer<'_>) -> Option<i32> {
 
 /// What the kernel announces of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::netns) struct LinkNews {
+pub(in crate::netns) struct LinkEvent {
     /// The device, in the namespace the news is of. Such news has no addresses.
     pub(in crate::netns) device: Device,
     /// It is going from there: deleted, or moved to another namespace.
@@ -239,7 +239,7 @@ pub(in crate::netns) struct LinkNews {
 
 /// News of a device, from `RTM_NEWLINK` and `RTM_DELLINK`. A bridge announces its ports in messages of the same types
 /// but another family: those are nothing new.
-pub(in crate::netns) fn link_news(answer: Answer<'_>) -> Option<LinkNews> {
+pub(in crate::netns) fn link_event(answer: Answer<'_>) -> Option<LinkEvent> {
     if !matches!(answer.kind, RTM_NEWLINK | RTM_DELLINK) || *answer.payload.first()? != 0 {
         return None;
     }
@@ -254,7 +254,7 @@ pub(in crate::netns) fn link_news(answer: Answer<'_>) -> Option<LinkNews> {
         }
     }
     let receive_known = device.kind != DeviceKind::Veth || peer != 0;
-    Some(LinkNews {
+    Some(LinkEvent {
         device,
         gone: answer.kind == RTM_DELLINK,
         counters: Directions {
@@ -300,7 +300,7 @@ mod tests {
 
     use super::{
         super::queues::{neighbours, queue},
-        Message, address, device, link_news, messages, nsid, printable, statistics,
+        Message, address, device, link_event, messages, nsid, printable, statistics,
     };
 
     #[test]
@@ -335,7 +335,7 @@ mod tests {
             for datagram in [&bytes, &framed] {
                 for message in messages(datagram) {
                     let Message::Answer(answer) = message else { continue };
-                    let _ = (device(answer), address(answer), statistics(answer), nsid(answer), link_news(answer));
+                    let _ = (device(answer), address(answer), statistics(answer), nsid(answer), link_event(answer));
                     let _ = (queue(answer), neighbours(answer));
                 }
             }

@@ -57,7 +57,7 @@ fn read(answer: Answer<'_>) {
         routes::device(answer),
     );
     // The same message makes the same device, whoever reads it.
-    if let (Some(device), Some(news)) = (decode::device(answer), decode::link_news(answer)) {
+    if let (Some(device), Some(news)) = (decode::device(answer), decode::link_event(answer)) {
         assert_eq!(device, news.device);
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     },
     model::interface::InterfaceId,
     netns::{
-        enter::{Traveller, travel},
+        enter::{NetnsThread, on_netns_thread},
         rtnetlink::Client,
     },
     observe::{
@@ -64,8 +64,8 @@ impl Loop {
         }
         let Some(datapath) = &mut self.datapath else { return };
         let shared = &self.shared;
-        let attached = travel(|traveller| {
-            let attempt = attach(datapath, &candidate, traveller);
+        let attached = on_netns_thread(|thread| {
+            let attempt = attach(datapath, &candidate, thread);
             let id = candidate.id;
             if let Err(error) = &attempt {
                 report(&candidate, error);
@@ -74,7 +74,7 @@ impl Loop {
             if let Some(orphan) = orphan {
                 orphan.detach_here();
             } else {
-                settle(shared, id, traveller);
+                settle(shared, id, thread);
             }
         });
         let end = Instant::now();
@@ -88,15 +88,15 @@ impl Loop {
 
     /// Looks whether programs that overlook packets are still on their devices: whoever administers a container may take
     /// them off. They are attached anew, and what passes meanwhile the device counts.
-    pub(super) fn make_sure(&self) {
+    pub(super) fn verify_programs(&self) {
         let suspects = self.shared.lock().suspects();
         if suspects.is_empty() {
             return;
         }
         let shared = &self.shared;
-        let looked = travel(|traveller| {
+        let looked = on_netns_thread(|thread| {
             for suspect in suspects {
-                if let Some(rest) = find_bare(shared, &suspect, traveller) {
+                if let Some(rest) = find_bare(shared, &suspect, thread) {
                     let Candidate { name, path, .. } = suspect;
                     warn!(namespace = %path.display(), device = name, "programs were detached by somebody else; attaching them again");
                     rest.detach_here();
@@ -109,7 +109,7 @@ impl Loop {
     }
 
     /// Takes off what the kernel would leave in place.
-    pub(super) fn take_off(&mut self) {
+    pub(super) fn detach_all(&mut self) {
         let attachments: Vec<(PathBuf, Attachment)> = self
             .shared
             .lock()
@@ -121,9 +121,9 @@ impl Loop {
             return;
         }
         info!(interfaces = attachments.len(), "removing filters");
-        let done = travel(|traveller| {
+        let done = on_netns_thread(|thread| {
             for (path, attachment) in attachments {
-                if traveller.enter(&path).is_ok() {
+                if thread.enter(&path).is_ok() {
                     attachment.detach_here();
                 }
             }
@@ -136,9 +136,9 @@ impl Loop {
 
 /// What is left of an interface's programs, if they are not on the device any more; the calling thread is then in the
 /// device's namespace.
-fn find_bare(shared: &Shared, suspect: &Candidate, traveller: &mut Traveller) -> Option<Attachment> {
+fn find_bare(shared: &Shared, suspect: &Candidate, thread: &mut NetnsThread) -> Option<Attachment> {
     let Candidate { id, name, path } = suspect;
-    let _file = traveller.enter(path).ok()?;
+    let _file = thread.enter(path).ok()?;
     let mut client = Client::open().ok()?;
     if client.netns().ok()? != id.netns || check_device(name, id.ifindex).is_err() {
         return None;
@@ -151,17 +151,13 @@ fn find_bare(shared: &Shared, suspect: &Candidate, traveller: &mut Traveller) ->
     if attachment.is_on(name, &filters) {
         return None;
     }
-    state.bared(*id)
+    state.mark_detached(*id)
 }
 
-fn attach(
-    datapath: &mut Datapath,
-    candidate: &Candidate,
-    traveller: &mut Traveller,
-) -> Result<Attachment, AttachError> {
+fn attach(datapath: &mut Datapath, candidate: &Candidate, thread: &mut NetnsThread) -> Result<Attachment, AttachError> {
     let Candidate { id, name, path } = candidate;
     let gone = || AttachError::Gone { name: name.clone() };
-    let _file = traveller.enter(path).map_err(|_| gone())?;
+    let _file = thread.enter(path).map_err(|_| gone())?;
     let there = Client::open()
         .and_then(|client| client.netns())
         .is_ok_and(|netns| netns == id.netns);
@@ -173,9 +169,9 @@ fn attach(
 }
 
 /// Reads until a reading shows exactly how far the device is ahead of its new programs.
-fn settle(shared: &Shared, id: InterfaceId, traveller: &mut Traveller) {
+fn settle(shared: &Shared, id: InterfaceId, thread: &mut NetnsThread) {
     for _ in 0..SETTLE_ATTEMPTS {
-        let read = read_namespace(shared, id.netns, traveller);
+        let read = read_namespace(shared, id.netns, thread);
         let is_settled = |interface: &Interface| interface.ledger.settled();
         if read.is_err() || shared.lock().interface(id).is_none_or(is_settled) {
             return;

@@ -81,7 +81,7 @@ fn node(encrypted: bool, now: Instant) -> State {
         encrypted,
         ..Network::default()
     };
-    state.informed(Arc::new(Inventory {
+    state.set_inventory(Arc::new(Inventory {
         networks: BTreeMap::from([(Arc::clone(&network.id), Arc::new(network))]),
         peers: Arc::new(Peers {
             source: PeerSource::Worker,
@@ -112,7 +112,7 @@ fn by_peer(rows: &[OverlayRow]) -> Vec<(&str, u64)> {
 fn a_node_that_the_network_sends_to_is_there_from_the_start() {
     let now = Instant::now();
     let mut state = node(false, now);
-    state.forwards(NetnsId(5), [(9, IpAddr::from(FAR)), (9, IpAddr::from(FURTHER))]);
+    state.set_remotes(NetnsId(5), [(9, IpAddr::from(FAR)), (9, IpAddr::from(FURTHER))]);
     let shown = rows(Some(&tunnels([(tunnel(CLEAR, FURTHER), 3)])), &mut state, now);
     assert_eq!(by_peer(&shown.clear), [("10.94.0.12", 0), ("n3", 3)]);
     assert_eq!(shown.encrypted, []);
@@ -145,7 +145,7 @@ fn one_that_only_sends_to_us_is_there_while_it_does_and_for_a_while() {
 fn what_is_still_sent_to_is_not_forgotten() {
     let now = Instant::now();
     let mut state = node(false, now);
-    state.forwards(NetnsId(5), [(9, IpAddr::from(FAR))]);
+    state.set_remotes(NetnsId(5), [(9, IpAddr::from(FAR))]);
     let reading = tunnels([(tunnel(CLEAR, FAR), 3)]);
     rows(Some(&reading), &mut state, now);
     let over = now + LINGER * 5;
@@ -160,7 +160,7 @@ fn what_is_still_sent_to_is_not_forgotten() {
 fn a_node_is_held_back_until_its_name_is_known() {
     let now = Instant::now();
     let mut state = node(true, now);
-    state.forwards(NetnsId(5), [(9, IpAddr::from(FAR)), (9, IpAddr::from(FURTHER))]);
+    state.set_remotes(NetnsId(5), [(9, IpAddr::from(FAR)), (9, IpAddr::from(FURTHER))]);
     let told = |state: &mut State, source, names: &[([u8; 4], &str)]| {
         let nodes = names.iter().map(|(address, name)| (IpAddr::from(*address), peer(name)));
         let inventory = Inventory {
@@ -170,7 +170,7 @@ fn a_node_is_held_back_until_its_name_is_known() {
             }),
             ..Inventory::clone(state.inventory())
         };
-        state.informed(Arc::new(inventory));
+        state.set_inventory(Arc::new(inventory));
     };
     let reading = tunnels([(tunnel(CLEAR, FAR), 3)]);
     told(&mut state, PeerSource::Unknown, &[]);
@@ -190,7 +190,7 @@ fn a_node_is_held_back_until_its_name_is_known() {
 fn the_nodes_that_are_shown_are_told_of() {
     let now = Instant::now();
     let mut state = node(false, now);
-    state.forwards(NetnsId(5), [(9, IpAddr::from(FAR)), (9, IpAddr::from(FURTHER))]);
+    state.set_remotes(NetnsId(5), [(9, IpAddr::from(FAR)), (9, IpAddr::from(FURTHER))]);
     rows(Some(&tunnels([])), &mut state, now);
     let row = |peer: &str, address, hostname: &str, node_id: &str| PeerRow {
         peer: peer.into(),
@@ -200,7 +200,7 @@ fn the_nodes_that_are_shown_are_told_of() {
     };
     let expected = [row("10.94.0.12", FAR, "", ""), row("n3", FURTHER, "n3", "its id")];
     assert_eq!(peers(&mut state), expected);
-    state.forwards(NetnsId(5), []);
+    state.set_remotes(NetnsId(5), []);
     rows(Some(&tunnels([])), &mut state, now);
     assert_eq!(peers(&mut state), []);
 }
@@ -233,7 +233,7 @@ fn other_networks_of_the_wire_are_nobodys() {
 fn of_an_encrypted_network_the_clear_is_marked_and_the_encrypted_counted_by_node() {
     let now = Instant::now();
     let mut state = node(true, now);
-    state.forwards(NetnsId(5), [(9, IpAddr::from(FAR))]);
+    state.set_remotes(NetnsId(5), [(9, IpAddr::from(FAR))]);
     let reading = tunnels([
         (tunnel(CLEAR, FAR), 1),
         (tunnel(TunnelKind::Esp, FAR), 40),

@@ -39,11 +39,11 @@ pub struct Interface {
     /// When it was first seen.
     pub first_seen: Instant,
     /// What the kernel said it had counted when it stopped.
-    farewell: Directions<Option<DeviceCounters>>,
-    /// How many packets its programs had overlooked when it was last made sure that they are still there.
-    overlooked: u64,
+    final_counters: Directions<Option<DeviceCounters>>,
+    /// How many packets its programs had unseen when it was last made sure that they are still there.
+    unseen: u64,
     /// It had programs once, and somebody took them off.
-    was_bared: bool,
+    was_detached: bool,
     failures: u32,
     was_up: bool,
 }
@@ -90,20 +90,20 @@ impl Interface {
             programs: Programs::Waiting,
             queue: None,
             first_seen: now,
-            farewell: Directions::default(),
-            overlooked: 0,
-            was_bared: false,
+            final_counters: Directions::default(),
+            unseen: 0,
+            was_detached: false,
             failures: 0,
         }
     }
 
     /// A page for a device that is new, and has not been looked at. What it counted up to now is in the news.
-    pub(super) fn heard_of(change: &DeviceChange, now: Instant) -> Self {
+    pub(super) fn from_change(change: &DeviceChange, now: Instant) -> Self {
         let mut interface = Self::new(change.device.clone(), Ledger::default(), now);
         if let (Some(receive), Some(transmit)) = (change.counters.receive, change.counters.transmit) {
             interface.observe(None, Directions { receive, transmit });
         }
-        interface.hear(change);
+        interface.on_change(change);
         interface
     }
 
@@ -130,15 +130,15 @@ impl Interface {
     ///
     /// And what it is like: a first look may come before the engine has given it its name and its hardware address, and
     /// the container be gone before the next one. Its network is found by those then.
-    pub(super) fn hear(&mut self, change: &DeviceChange) {
+    pub(super) fn on_change(&mut self, change: &DeviceChange) {
         self.describe(Device {
             addresses: self.device.addresses.clone(),
             ..change.device.clone()
         });
-        self.farewell = if change.is_last_word() {
+        self.final_counters = if change.is_last_word() {
             Directions {
-                receive: later(self.farewell.receive, change.counters.receive),
-                transmit: later(self.farewell.transmit, change.counters.transmit),
+                receive: later(self.final_counters.receive, change.counters.receive),
+                transmit: later(self.final_counters.transmit, change.counters.transmit),
             }
         } else {
             Directions::default()
@@ -152,8 +152,8 @@ impl Interface {
     }
 
     /// What was heard may not be the last word.
-    pub(super) fn forget_news(&mut self) {
-        self.farewell = Directions::default();
+    pub(super) fn forget_final_counters(&mut self) {
+        self.final_counters = Directions::default();
     }
 
     /// Takes in a reading of the device, made after the reading `before` of the programs' counters.
@@ -175,30 +175,30 @@ impl Interface {
     }
 
     /// The device could not be read: what its programs counted since tells how far it came.
-    pub fn presume(&mut self) {
+    pub fn estimate(&mut self) {
         if let Some(map) = self.programs.read() {
-            self.ledger.presume(map);
+            self.ledger.estimate(map);
         }
     }
 
     /// Whether the device passed packets that its programs did not see, since this was last asked.
-    pub(super) fn overlooks(&mut self) -> bool {
-        let overlooked = self.ledger.overlooked();
-        let before = std::mem::replace(&mut self.overlooked, overlooked);
-        overlooked > before && matches!(self.programs, Programs::Attached(_))
+    pub(super) fn misses_more_packets(&mut self) -> bool {
+        let unseen = self.ledger.unseen();
+        let before = std::mem::replace(&mut self.unseen, unseen);
+        unseen > before && matches!(self.programs, Programs::Attached(_))
     }
 
     /// Its programs are off the device, and it waits for new ones. Gives what is left of them.
-    pub(super) fn bare(&mut self) -> Option<Attachment> {
+    pub(super) fn detach(&mut self) -> Option<Attachment> {
         self.ledger.part();
-        self.overlooked = 0;
-        self.was_bared = true;
+        self.unseen = 0;
+        self.was_detached = true;
         self.programs.take()
     }
 
     /// Whether somebody took programs off it before.
-    pub(super) const fn was_bared(&self) -> bool {
-        self.was_bared
+    pub(super) const fn was_detached(&self) -> bool {
+        self.was_detached
     }
 
     /// Whether it should get programs now.
@@ -235,7 +235,7 @@ impl Interface {
 
     /// It is gone: settles its accounts.
     pub(super) fn end(mut self, id: InterfaceId, file: NetnsFile, now: Instant) -> Ended {
-        self.ledger.close(self.farewell, self.programs.read());
+        self.ledger.close(self.final_counters, self.programs.read());
         let Self {
             device,
             owner,
@@ -267,7 +267,7 @@ fn later(before: Option<DeviceCounters>, now: Option<DeviceCounters>) -> Option<
 
 impl Ended {
     /// Takes in late news: what the device had counted when it stopped or went, if that is more than was known.
-    pub(super) fn hear(&mut self, change: &DeviceChange) {
+    pub(super) fn on_change(&mut self, change: &DeviceChange) {
         if !change.is_last_word() {
             return;
         }

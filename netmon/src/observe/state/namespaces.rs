@@ -119,7 +119,7 @@ impl Namespace {
     }
 
     /// Takes in which devices there are.
-    pub(super) fn has(&mut self, devices: Vec<Device>, now: Instant) {
+    pub(super) fn set_devices(&mut self, devices: Vec<Device>, now: Instant) {
         let devices = devices
             .into_iter()
             .map(|device| (device.ifindex, Arc::new(device)))
@@ -178,7 +178,7 @@ impl State {
     }
 
     /// Takes in what the programs say of the networks' shares of a namespace's TCP counts.
-    pub fn share_segments(&mut self, netns: NetnsId, shares: &BTreeMap<Arc<str>, Segments>) {
+    pub fn set_segment_shares(&mut self, netns: NetnsId, shares: &BTreeMap<Arc<str>, Segments>) {
         if let Some(namespace) = self.namespace_mut(netns) {
             let whole = namespace.protocols.map(|protocols| protocols.segments);
             namespace.tcp.observe(whole, shares, namespace.is_older);
@@ -193,14 +193,14 @@ impl State {
     }
 
     /// Takes in how many connections the packet filter follows in a container.
-    pub fn follows(&mut self, netns: NetnsId, conntrack_entries: Option<u64>) {
+    pub fn set_conntrack_entries(&mut self, netns: NetnsId, conntrack_entries: Option<u64>) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.buffers.conntrack_entries = conntrack_entries;
         }
     }
 
     /// Takes in how many connections may wait to be accepted in a container.
-    pub fn bounded(&mut self, netns: NetnsId, listen_backlog_limit: Option<u64>) {
+    pub fn set_listen_backlog_limit(&mut self, netns: NetnsId, listen_backlog_limit: Option<u64>) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.buffers.listen_backlog_limit = listen_backlog_limit;
         }
@@ -209,7 +209,7 @@ impl State {
     /// Takes in which devices the node has.
     pub fn node_has(&mut self, netns: NetnsId, devices: Vec<Device>, now: Instant) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.has(devices, now);
+            namespace.set_devices(devices, now);
         }
     }
 
@@ -234,21 +234,21 @@ impl State {
     }
 
     /// Takes in a reading of what went wrong with encryption in the node's namespace; nothing if the kernel does not tell.
-    pub fn failed_to_transform(&mut self, netns: NetnsId, errors: Option<XfrmErrors>) {
+    pub fn set_xfrm_errors(&mut self, netns: NetnsId, errors: Option<XfrmErrors>) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.xfrm_errors = errors.map(Arc::new);
         }
     }
 
     /// Takes in how many TCP sockets a namespace had before the kernel programs counted.
-    pub fn began_with(&mut self, netns: NetnsId, before: Before) {
+    pub fn set_connections_before(&mut self, netns: NetnsId, before: Before) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.connections_before = before;
         }
     }
 
     /// Takes in which nodes an overlay's devices send to.
-    pub fn forwards(&mut self, netns: NetnsId, remotes: impl IntoIterator<Item = (u32, IpAddr)>) {
+    pub fn set_remotes(&mut self, netns: NetnsId, remotes: impl IntoIterator<Item = (u32, IpAddr)>) {
         let Some(namespace) = self.namespaces.get_mut(&netns) else {
             return;
         };

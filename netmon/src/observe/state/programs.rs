@@ -79,7 +79,7 @@ impl State {
         };
         match attempt {
             Ok(attachment) => {
-                if !interface.was_bared() {
+                if !interface.was_detached() {
                     self.attach
                         .delay
                         .observe(now.saturating_duration_since(interface.first_seen).as_secs_f64());
@@ -97,20 +97,23 @@ impl State {
 
     /// The interfaces whose programs overlook packets, and may be off: of those somebody has to make sure.
     pub fn suspects(&mut self) -> Vec<Candidate> {
-        let overlooking: Vec<_> = self
+        let missing_packets: Vec<_> = self
             .interfaces
             .iter_mut()
-            .filter_map(|(id, interface)| interface.overlooks().then_some(*id))
+            .filter_map(|(id, interface)| interface.misses_more_packets().then_some(*id))
             .collect();
-        overlooking.into_iter().filter_map(|id| self.as_candidate(id)).collect()
+        missing_packets
+            .into_iter()
+            .filter_map(|id| self.as_candidate(id))
+            .collect()
     }
 
     /// Takes in that an interface's programs are off it, which counts as a failure; new ones are attached. Gives
     /// what is left of the old.
-    pub fn bared(&mut self, id: InterfaceId) -> Option<Attachment> {
+    pub fn mark_detached(&mut self, id: InterfaceId) -> Option<Attachment> {
         let interface = self.interfaces.get_mut(&id)?;
         *self.attach.failures.entry(AttachFailure::Detached).or_default() += 1;
-        interface.bare()
+        interface.detach()
     }
 
     /// Everything that has programs, for taking them off in order.

@@ -115,7 +115,7 @@ fn one_container(now: Instant) -> (State, NetnsFile, NetnsId) {
         vec![file.clone()]
     );
     state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
-    state.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
     read(&mut state, netns, counters(10));
     (state, file, netns)
 }
@@ -148,15 +148,15 @@ fn empty_container(since: Instant) -> (State, NetnsFile, NetnsId) {
     state.listed(Listing::default(), since);
     state.looked(&file, netns, Vec::new(), since);
     state.numbered(netns, Number { nsid: NSID, since });
-    state.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
     (state, file, netns)
 }
 
 /// Hears of a device in the namespace that has the number, as the loop does.
 fn hear(state: &mut State, change: &DeviceChange) {
     let netns = state.namespace_by_number(NSID, change.after).expect("a namespace");
-    if !state.told(netns, change) {
-        state.met(netns, change, Instant::now());
+    if !state.on_device_change(netns, change) {
+        state.on_new_device(netns, change, Instant::now());
     }
 }
 
@@ -183,8 +183,8 @@ fn an_interface_is_named_by_its_namespaces_file_and_its_address() {
 fn what_the_kernel_says_at_a_devices_end_is_its_last_value() {
     let now = Instant::now();
     let (mut state, file, netns) = one_container(now);
-    state.told(netns, &news(false, false, counters(15)));
-    state.told(netns, &news(true, false, counters(17)));
+    state.on_device_change(netns, &news(false, false, counters(15)));
+    state.on_device_change(netns, &news(true, false, counters(17)));
     state.looked(&file, netns, Vec::new(), now);
     assert_eq!(packets(&state), [17]);
     assert_eq!(state.interfaces().count(), 0);
@@ -194,8 +194,8 @@ fn what_the_kernel_says_at_a_devices_end_is_its_last_value() {
 fn what_was_heard_of_a_device_that_went_up_again_is_not_its_last_value() {
     let now = Instant::now();
     let (mut state, file, netns) = one_container(now);
-    state.told(netns, &news(false, false, counters(15)));
-    state.told(netns, &news(false, true, counters(15)));
+    state.on_device_change(netns, &news(false, false, counters(15)));
+    state.on_device_change(netns, &news(false, true, counters(15)));
     read(&mut state, netns, counters(20));
     state.looked(&file, netns, Vec::new(), now);
     assert_eq!(packets(&state), [20]);
@@ -206,7 +206,7 @@ fn a_device_that_came_and_went_between_two_looks_is_counted() {
     let now = Instant::now();
     let (mut state, file, netns) = empty_container(now);
     let mac = MacAddress([2, 0x42, 0, 0, 0, 5]);
-    state.informed(inventory_with("web.1", "aaaaaaaaaaaa", Some(mac)));
+    state.set_inventory(inventory_with("web.1", "aaaaaaaaaaaa", Some(mac)));
     for (gone, up, sent) in [(false, true, 0), (false, false, 5), (true, false, 5)] {
         let mut change = news(gone, up, counters(sent));
         change.device.mac = Some(mac);
@@ -229,7 +229,7 @@ fn a_device_that_got_its_address_after_the_only_look_is_on_its_network() {
     let now = Instant::now();
     let (mut state, file, netns) = empty_container(now);
     let mac = MacAddress([2, 0x42, 0, 0, 0, 5]);
-    state.informed(inventory_with("web.1", "aaaaaaaaaaaa", Some(mac)));
+    state.set_inventory(inventory_with("web.1", "aaaaaaaaaaaa", Some(mac)));
     let early = Device::new(ETH0, "veth1234567".to_owned(), DeviceKind::Veth);
     state.looked(&file, netns, vec![early], now);
     state.name();
@@ -337,8 +337,8 @@ fn devices_that_are_only_heard_of_are_no_more_than_others() {
 fn news_that_may_have_been_overtaken_is_forgotten() {
     let now = Instant::now();
     let (mut state, file, netns) = one_container(now);
-    state.told(netns, &news(false, false, counters(15)));
-    state.deafened();
+    state.on_device_change(netns, &news(false, false, counters(15)));
+    state.on_overrun();
     read(&mut state, netns, counters(20));
     state.looked(&file, netns, Vec::new(), now);
     assert_eq!(packets(&state), [20]);
@@ -406,7 +406,7 @@ fn a_service_keeps_the_sum_of_its_containers_that_are_gone() {
         now,
     );
     state.looked(&next, NetnsId(200), vec![device(ETH0, "eth0")], now);
-    state.informed(inventory("web.2", "bbbbbbbbbbbb"));
+    state.set_inventory(inventory("web.2", "bbbbbbbbbbbb"));
     read(&mut state, NetnsId(200), counters(5));
     let sums = |state: &State| {
         state
@@ -419,7 +419,7 @@ fn a_service_keeps_the_sum_of_its_containers_that_are_gone() {
     state.expire(now + LINGER);
     assert_eq!(sums(&state), [15]);
     // The last container of the service goes: so does the sum, once it has lingered.
-    state.informed(Arc::default());
+    state.set_inventory(Arc::default());
     state.listed(Listing::default(), now + LINGER);
     assert_eq!(sums(&state), [15]);
     state.expire(now + LINGER + LINGER);
@@ -430,7 +430,7 @@ fn a_service_keeps_the_sum_of_its_containers_that_are_gone() {
 fn what_nobody_ever_owned_is_not_lost_without_a_word() {
     let now = Instant::now();
     let (mut state, file, netns) = empty_container(now);
-    state.informed(Arc::default());
+    state.set_inventory(Arc::default());
     state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
     read(&mut state, netns, counters(5));
     state.listed(Listing::default(), now);
@@ -447,7 +447,7 @@ fn a_container_that_ended_before_the_engine_told_of_it_gets_its_name_while_it_li
     state.looked(&file, NetnsId(100), vec![device(ETH0, "eth0")], now);
     state.listed(Listing::default(), now);
     assert!(state.ended().all(|ended| ended.owner.is_none()));
-    state.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
     assert!(state.ended().all(|ended| ended.owner.is_some()));
 }
 
@@ -482,7 +482,7 @@ fn programs_go_to_the_newest_interface_of_a_running_container() {
     for container in starting.containers.values_mut() {
         Arc::make_mut(container).running = false;
     }
-    state.informed(Arc::new(starting));
+    state.set_inventory(Arc::new(starting));
     assert_eq!(candidate(&state, now + AGE), None);
 }
 
@@ -522,7 +522,7 @@ fn of_several_devices_with_the_address_that_the_engine_gave_one_is_on_the_networ
             .collect()
     };
     assert_eq!(on_network(&state), [ETH0]);
-    state.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
     assert_eq!(on_network(&state), [ETH0], "and stays so");
 }
 
@@ -531,7 +531,7 @@ fn the_engines_device_is_watched_behind_thousands_of_the_containers_own() {
     let now = Instant::now();
     let mut state = State::new(SCOPE, LINGER);
     let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
-    state.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
     let mut devices: Vec<_> = (10..2010).map(own).collect();
     for _ in 0..3 {
         state.looked(&file, netns, devices.clone(), now);
@@ -572,7 +572,7 @@ fn of_a_containers_former_namespaces_the_latest_stands_whatever_its_number() {
         let file = file(&sandbox, 1);
         list(&mut state, vec![file.clone()], now);
         state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
-        state.informed(inventory("web.1", &sandbox));
+        state.set_inventory(inventory("web.1", &sandbox));
         list(&mut state, Vec::new(), now);
     }
     assert_eq!(state.standing().into_values().collect::<Vec<_>>(), [NetnsId(100)]);

@@ -45,7 +45,7 @@ impl Outers {
     }
 
     /// The tunnels that something passed in the last so long.
-    pub fn lively(&self, linger: Duration, now: Instant) -> impl Iterator<Item = &Tunnel> {
+    pub fn active(&self, linger: Duration, now: Instant) -> impl Iterator<Item = &Tunnel> {
         self.tunnels
             .iter()
             .filter(move |(_, outer)| outer.moved + linger > now)

@@ -9,7 +9,7 @@ use crate::{
         convert::{Change, SwarmNode},
         roster::{
             Answer, Question, Surveyed,
-            survey::{AT_ONCE, PACE},
+            member_poll::{AT_ONCE, PACE},
         },
     },
     model::{

@@ -11,7 +11,7 @@ use super::{LINGER, Networks, Stage, World, after_its_end, container, network};
 use crate::{
     docker::{
         convert::Change,
-        roster::{Answer, Inspect, Question, ROUTINE_AT_ONCE, Surveyed, Track, URGENT_AT_ONCE, survey},
+        roster::{Answer, Inspect, Question, ROUTINE_AT_ONCE, Surveyed, Track, URGENT_AT_ONCE, member_poll},
     },
     model::{
         inventory::{Container, ContainerId, Network, Node},
@@ -183,9 +183,9 @@ impl Run {
         prop_assert_eq!((open(false), open(true)), (roster.urgent_open, roster.routine_open));
         prop_assert_eq!(
             self.open.len(),
-            roster.urgent_open + roster.routine_open + roster.open.len() + roster.survey.open()
+            roster.urgent_open + roster.routine_open + roster.open.len() + roster.member_poll.open()
         );
-        prop_assert!(roster.survey.open() <= survey::AT_ONCE);
+        prop_assert!(roster.member_poll.open() <= member_poll::AT_ONCE);
         for (id, track) in &roster.tracks {
             let known = track.known.as_deref();
             prop_assert!(known.is_some() || track.is_asked(), "{id} is tracked for nothing");

@@ -51,7 +51,7 @@ fn what_was_nobodys_for_want_of_a_name_is_the_containers_when_it_has_one() {
     let id = InterfaceId { netns, ifindex: ETH0 };
     assert_eq!(unnamed.site(id, begin), None);
     assert_eq!(unnamed.site(id, begin + LONG), Some(Site::Nowhere(Cause::Unnamed)));
-    unnamed.informed(inventory("web.1", "aaaaaaaaaaaa"));
+    unnamed.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
     let front = Some(("web.1".to_owned(), Arc::from("front")));
     assert_eq!(container(unnamed.site(id, begin + LONG)), front);
 
@@ -70,7 +70,7 @@ fn what_was_nobodys_for_want_of_a_name_is_the_containers_when_it_has_one() {
         begin,
     );
     assert_eq!(state.site(foreign, begin + LONG), nowhere);
-    state.informed(inventory("web.2", "bbbbbbbbbbbb"));
+    state.set_inventory(inventory("web.2", "bbbbbbbbbbbb"));
     let front = Some(("web.2".to_owned(), Arc::from("front")));
     assert_eq!(container(state.site(foreign, begin + LONG)), front);
 }
@@ -93,7 +93,7 @@ fn what_was_decided_goes_with_a_container_that_gets_another_name() {
             ..(**container).clone()
         });
     }
-    state.informed(Arc::new(renamed));
+    state.set_inventory(Arc::new(renamed));
     assert_eq!(name(&mut state).as_deref(), Some("web-old"));
 }
 
@@ -162,19 +162,19 @@ fn news_of_one_that_had_the_number_before_is_not_believed_of_a_device_that_has_a
         ..change
     };
     let (own, others) = ("02:42:0a:00:01:05", "02:42:0a:00:01:06");
-    state.told(netns, &addressed(own, news(false, true, counters(10)), since));
+    state.on_device_change(netns, &addressed(own, news(false, true, counters(10)), since));
     // The other one's last word, 500, was made before this one had the number; its own after.
-    state.told(netns, &addressed(others, news(true, false, counters(500)), begin));
-    state.told(netns, &addressed(own, news(true, false, counters(12)), begin));
+    state.on_device_change(netns, &addressed(others, news(true, false, counters(500)), begin));
+    state.on_device_change(netns, &addressed(own, news(true, false, counters(12)), begin));
     state.listed(Listing::default(), since);
     assert_eq!(packets(&state), [12]);
 
     // One that nobody owns yet may have had no address when it was looked at.
     let (mut state, file, netns) = empty_container(begin);
-    state.informed(Arc::default());
+    state.set_inventory(Arc::default());
     state.looked(&file, netns, vec![device(ETH0, "eth0")], begin);
     state.numbered(netns, Number { nsid: NSID + 1, since });
-    state.told(netns, &addressed(own, news(true, false, counters(3)), begin));
+    state.on_device_change(netns, &addressed(own, news(true, false, counters(3)), begin));
     state.listed(Listing::default(), since);
     assert_eq!(packets(&state), [3]);
 }

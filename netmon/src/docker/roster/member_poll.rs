@@ -31,7 +31,7 @@ pub(in crate::docker) enum Surveyed {
 
 /// The networks that this node has a part in, and who is on them.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub(super) struct MemberPoll {
     is_wanted: bool,
     networks: BTreeMap<NetworkId, Entry>,
     open: BTreeSet<NetworkId>,
@@ -45,7 +45,7 @@ struct Entry {
     is_stale: bool,
 }
 
-impl Survey {
+impl MemberPoll {
     pub(super) const fn new(is_wanted: bool) -> Self {
         Self {
             is_wanted,
