@@ -288,7 +288,7 @@ impl State {
                 return;
             }
             Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => {
-                namespace.set_devices(devices.clone(), now)
+                namespace.set_devices(devices.clone(), now);
             }
             Role::Sandbox => {}
         }
