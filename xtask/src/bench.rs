@@ -1,6 +1,12 @@
-//! `cargo xtask bench`: what netmon costs (`netmon/benches/costs`), with a real engine (`tests/benches/node`), how it grows
-//! (`tests/benches/scale`), with containers that come and go (`tests/benches/churn`), and what its dashboards cost
-//! Prometheus (`tests/benches/week`). `cargo xtask soak`: whether it stays as it is (`tests/benches/soak`).
+//! `cargo xtask bench` and `cargo xtask soak`: runs the benchmarks, and owns which ones there are. Must not know what
+//! a benchmark measures.
+//!
+//! - `netmon/benches/costs`: what netmon costs.
+//! - `tests/benches/node`: the same on a node with a real engine.
+//! - `tests/benches/scale`: how the costs grow with the number of containers.
+//! - `tests/benches/churn`: short-lived containers.
+//! - `tests/benches/week`: what the dashboards cost Prometheus.
+//! - `tests/benches/soak`: whether memory, descriptors and map entries grow over time.
 
 use std::path::PathBuf;
 
@@ -8,14 +14,14 @@ use clap::ValueEnum;
 
 use crate::{build, needs::Purpose, setup, sh, test};
 
-/// What is measured.
+/// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Subject {
     /// Packets, events, scrapes, attaching: a minute.
     Costs,
     /// A node with an engine: some minutes.
     Node,
-    /// Up to a thousand containers, beside Prometheus' node exporter: some minutes.
+    /// 10 to 1,000 containers, compared with Prometheus' node exporter: some minutes.
     Scale,
     /// Five thousand short-lived containers: some minutes.
     Churn,
@@ -23,11 +29,11 @@ pub(crate) enum Subject {
     Week,
 }
 
-/// Measures one thing or all, prints the tables, and fails if a bound is not kept.
+/// Runs one benchmark or all of them, prints their tables, and fails if a bound is exceeded.
 pub(crate) fn run(subject: Option<Subject>) -> anyhow::Result<()> {
     let wanted = |it| subject.is_none_or(|subject| subject == it);
     setup::run(Purpose::Bench)?;
-    // All are measured, whatever the first of them says.
+    // All benchmarks run, even if the first one fails.
     let mut outcomes = Vec::new();
     if wanted(Subject::Costs) {
         let arguments = ["--package", "netmon", "--features", "bench", "--bench", "costs"];
@@ -61,7 +67,7 @@ pub(crate) fn run(subject: Option<Subject>) -> anyhow::Result<()> {
     ] {
         if wanted(subject) {
             let mut cargo = sh::cargo(["bench", "--package", "netmon-tests", "--bench", name]);
-            // Nothing runs but Prometheus on a week of data.
+            // The week benchmark runs Prometheus only, not netmon.
             let netmon = if subject == Subject::Week {
                 PathBuf::new()
             } else {
@@ -73,7 +79,7 @@ pub(crate) fn run(subject: Option<Subject>) -> anyhow::Result<()> {
     outcomes.into_iter().collect()
 }
 
-/// Watches netmon for that long while containers come and go, and fails if what it holds grows or it counts wrong.
+/// Watches netmon for `minutes` while containers start and end. Fails if its resources grow or if it counts wrong.
 pub(crate) fn soak(minutes: u64) -> anyhow::Result<()> {
     setup::run(Purpose::Test)?;
     let netmon = build::run(true)?;

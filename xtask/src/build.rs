@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{needs::Purpose, setup, sh};
 
-/// Builds netmon, and gives the binary's path.
+/// Builds netmon and returns the binary's path.
 pub(crate) fn run(release: bool) -> anyhow::Result<PathBuf> {
     setup::run(Purpose::Build)?;
     let profile = if release { "release" } else { "debug" };
@@ -16,7 +16,7 @@ pub(crate) fn run(release: bool) -> anyhow::Result<PathBuf> {
     Ok(binary(release))
 }
 
-/// Where the binary is when it is built.
+/// The path that cargo builds the binary to.
 pub(crate) fn binary(release: bool) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| sh::workspace().join("target"), PathBuf::from);
     target.join(if release { "release" } else { "debug" }).join("netmon")

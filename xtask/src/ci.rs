@@ -1,8 +1,10 @@
-//! `cargo xtask ci`: everything that has to pass before something lands, in the order and side by side as two processors
-//! allow. Owns the schedule; what each part does is the chore of its name.
+//! `cargo xtask ci`: everything that has to pass before a change lands. Owns the schedule: what runs in which order,
+//! and what runs side by side on two processors. Must not know what a part does: that is in the chore of the same
+//! name.
 //!
-//! Compiling runs niced beside what mostly waits (namespaces, engines). The emulated kernel takes longest, and one processor
-//! at most: two halves of it begin as soon as they can, and take turns with the others.
+//! Compiling runs niced, beside tests that mostly wait (namespaces, engines). The emulated kernel takes longest and
+//! uses one processor at most. Its tests are split in two halves. Both begin as soon as they can, and share the
+//! processors with the other parts.
 
 use std::{
     fs::{self, File},
@@ -17,9 +19,10 @@ use anyhow::{Context as _, ensure};
 
 use crate::{sh, test};
 
-/// The emulated kernel whose offsets, drop reasons and hooks differ from those of the machine's: Debian 12's own.
+/// The kernel to emulate: Debian 12's own. Its offsets, drop reasons and hooks differ from those of this machine's
+/// kernel.
 const KERNEL: &str = "6.1";
-/// What depends on these, and so is run there.
+/// The tests that depend on offsets, drop reasons and hooks. They also run on the emulated kernel.
 const DEPENDS_ON_THE_KERNEL: [&str; 6] = [
     "clock::",
     "counting::",
@@ -29,15 +32,15 @@ const DEPENDS_ON_THE_KERNEL: [&str; 6] = [
     "tcp::",
 ];
 
-/// What tests need that run netmon.
+/// The parts that build what the tests of netmon need.
 const BUILT: &[&str] = &["image", "build, kernel tests"];
 
-/// A chore of ours, as a part of the run.
+/// One xtask command, as a part of the run.
 #[derive(Clone, Debug)]
 struct Part {
     name: &'static str,
     chore: Vec<&'static str>,
-    /// The parts that it cannot begin before.
+    /// The parts that have to pass before this one begins.
     needs: &'static [&'static str],
 }
 
@@ -49,16 +52,16 @@ fn part(name: &'static str, needs: &'static [&'static str], chore: &[&'static st
     }
 }
 
-/// Where a part's output goes, and how much of the processors it gets.
+/// Where a part's output goes, and its priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
-    /// To the terminal, as it comes.
+    /// To the terminal, as it is written.
     Front,
-    /// To a file, and to the terminal when it ends. What is in front goes first, by so much.
+    /// To a file, and to the terminal when the part ends. `nice` lowers its priority below the front lane's.
     Behind { nice: u8 },
 }
 
-/// What comes first, one after the other: what fails within seconds does so before anything is compiled.
+/// The parts that run first, one after the other. They fail within seconds, before anything is compiled.
 fn first() -> Vec<Part> {
     vec![
         part("tools", &[], &["setup", "lint"]),
@@ -67,7 +70,7 @@ fn first() -> Vec<Part> {
     ]
 }
 
-/// What comes then: lanes side by side, the parts of each one after the other.
+/// The parts that run next: lanes side by side, and the parts of each lane one after the other.
 fn then() -> Vec<(Lane, Vec<Part>)> {
     let emulated = |name, share| {
         let mut chore = vec!["test", "--as-built", "--kernel", KERNEL, "--share", share];
@@ -110,7 +113,7 @@ struct Ended {
 enum Verdict {
     Passed,
     Failed,
-    /// Something that it needs did not pass.
+    /// A part that it needs did not pass.
     NotRun,
 }
 
@@ -124,7 +127,7 @@ impl Verdict {
     }
 }
 
-/// Runs everything, and says what took how long and what needed a second try.
+/// Runs everything. Prints how long each part took and which tests needed a second try.
 pub(crate) fn run() -> anyhow::Result<()> {
     let run = Run {
         begin: Instant::now(),
@@ -133,7 +136,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         another: Condvar::new(),
     };
     fs::create_dir_all(&run.folder).with_context(|| format!("{}", run.folder.display()))?;
-    // What is reported at the end is of this run.
+    // The report at the end covers this run only.
     if test::results().exists() {
         fs::remove_dir_all(test::results())?;
     }
@@ -153,12 +156,12 @@ struct Run {
     begin: Instant,
     folder: PathBuf,
     ended: Mutex<Vec<Ended>>,
-    /// Another part has ended.
+    /// Notified when a part ends.
     another: Condvar,
 }
 
 impl Run {
-    /// All are run, whatever the others say, so that one run shows all that is wrong.
+    /// Runs all parts, even if some fail: one run shows everything that is wrong.
     fn all(&self) {
         self.lane(Lane::Front, &first());
         thread::scope(|scope| {
@@ -168,7 +171,7 @@ impl Run {
         });
     }
 
-    /// Some parts, one after the other.
+    /// Runs the parts of one lane, one after the other.
     fn lane(&self, lane: Lane, parts: &[Part]) {
         for part in parts {
             let may_begin = self.has_what_it_needs(part);
@@ -179,7 +182,7 @@ impl Run {
                     Lane::Front => in_front(part),
                     Lane::Behind { nice } => self.behind(part, nice),
                 };
-                // Who waits for it has to hear that it will not come.
+                // An error counts as a failure too: parts that wait for this one must learn that it will not pass.
                 let verdict = if *passed.as_ref().unwrap_or(&false) {
                     Verdict::Passed
                 } else {
@@ -204,7 +207,7 @@ impl Run {
         }
     }
 
-    /// Waits until those have ended that it needs, and says whether they passed.
+    /// Waits until the parts that `part` needs have ended. Returns whether all of them passed.
     fn has_what_it_needs(&self, part: &Part) -> bool {
         let mut ended = self.lock();
         loop {
@@ -253,7 +256,7 @@ impl Run {
         self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The whole run on one page.
+    /// Prints the results of the whole run.
     fn report(&self) {
         test::report_all();
         sh::say("\npart                              from       took");
@@ -284,7 +287,7 @@ fn minutes(time: Duration) -> f64 {
 mod tests {
     use super::{first, then};
 
-    /// A part that waits for what never comes would wait for ever.
+    /// A part whose needs never end would wait forever.
     #[test]
     fn every_part_can_begin_once_others_have_ended() {
         let mut ended: Vec<&str> = first().iter().map(|part| part.name).collect();

@@ -1,24 +1,25 @@
-//! `cargo xtask dashboards`: makes the dashboards and rules from the code in `dashboards/`, checks them, or draws them.
+//! `cargo xtask dashboards`: generates the dashboards and rules from the code in `dashboards/`, checks them, or draws
+//! them.
 //!
-//! Must not know what they show: the package `netmon-dashboards` does, and needs netmon's catalog, which xtask does not
-//! want to be built for.
+//! Must not know what they show. That is in the package `netmon-dashboards`, which runs as a process of its own: it
+//! needs netmon's catalog, and xtask is to build without netmon.
 
 mod preview;
 
 use crate::{needs::Purpose, setup, sh};
 
-/// What is to be done with the dashboards.
+/// What to do with the dashboards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// Make the files anew.
+    /// Generate the files.
     Make,
-    /// Fail if a file is not what would be made.
+    /// Fail if a file differs from what would be generated.
     Check,
-    /// Make them, and pictures of them.
+    /// Generate the files, and draw pictures of the dashboards.
     Preview,
 }
 
-/// Does it.
+/// Carries out `wish`.
 pub(crate) fn run(wish: Wish) -> anyhow::Result<()> {
     setup::run(Purpose::Build)?;
     let mut cargo = sh::cargo(["run", "--quiet", "--package", "netmon-dashboards"]);

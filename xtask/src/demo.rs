@@ -1,7 +1,7 @@
-//! The demo: netmon on a small Swarm that is played with network namespaces, so that every metric moves within a
-//! minute on a machine without any engine. Owns its beginning and its end: nothing stays behind.
+//! The demo: netmon on a small Swarm that is simulated with network namespaces. Every metric moves within a minute,
+//! on a machine without an engine. Owns its start and its end: nothing stays behind.
 //!
-//! Must not know netmon but for its flags.
+//! Must not know anything of netmon except its flags.
 
 mod containers;
 mod load;
@@ -27,12 +27,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use self::topology::Topology;
 use crate::sh;
 
-/// How often it is looked whether the demo is over.
+/// How often to check whether the demo is over.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How long netmon may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs netmon on the demo's topology, until a signal comes, that time is over, or netmon ends.
+/// Runs netmon on the demo's topology until a signal arrives, `time` is over, or netmon ends.
 pub(crate) fn run(netmon: &Path, time: Option<Duration>, flags: &[String]) -> anyhow::Result<()> {
     ensure!(
         geteuid().is_root(),
@@ -50,7 +50,7 @@ pub(crate) fn run(netmon: &Path, time: Option<Duration>, flags: &[String]) -> an
         signal_hook::flag::register(signal, Arc::clone(&over)).context("signals cannot be caught")?;
     }
     let topology = match Topology::new() {
-        // What was just being made was told to end, too, and failed of that.
+        // The signal also ended the command that was just creating the topology, so that one failed.
         Err(_) if over.load(Ordering::Relaxed) => return Ok(()),
         made => made?,
     };
@@ -75,7 +75,7 @@ pub(crate) fn run(netmon: &Path, time: Option<Duration>, flags: &[String]) -> an
     }
 }
 
-/// What a newcomer reads.
+/// Prints what a newcomer needs to know.
 fn introduce(flags: &[String]) {
     let listens = flags
         .iter()
@@ -108,14 +108,14 @@ Ctrl-C ends it and removes everything.
     ));
 }
 
-/// The netmon that runs. Ended when it goes out of scope.
+/// The running netmon. It is ended when this is dropped.
 #[derive(Debug)]
 struct Daemon(Child);
 
 impl Daemon {
-    /// Starts it; its log goes to the terminal.
+    /// Starts netmon; its log goes to the terminal.
     fn start(netmon: &Path, topology: &Topology, flags: &[String]) -> anyhow::Result<Self> {
-        // If the demo is killed, netmon is told to end, too.
+        // If the demo is killed, netmon receives SIGTERM too.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "TERM"])
@@ -130,7 +130,7 @@ impl Daemon {
             .with_context(|| format!("{} cannot be run (by setpriv, of util-linux)", netmon.display()))
     }
 
-    /// Waits for the end; gives netmon's status if it ended first.
+    /// Waits until the demo is over. Returns netmon's status if netmon ended first.
     fn watch(&mut self, over: &AtomicBool, time: Option<Duration>) -> anyhow::Result<Option<ExitStatus>> {
         let begin = Instant::now();
         while !over.load(Ordering::Relaxed) && time.is_none_or(|time| begin.elapsed() < time) {
@@ -148,7 +148,7 @@ impl Drop for Daemon {
         if matches!(self.0.try_wait(), Ok(Some(_))) {
             return;
         }
-        // A terminal has told it already; twice does no harm.
+        // A terminal has already sent the signal to the whole process group. A second signal does no harm.
         if let Some(pid) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
             let _told = kill_process(pid, Signal::TERM);
         }

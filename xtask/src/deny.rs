@@ -1,6 +1,6 @@
 //! `cargo xtask deny`: whether every library may be used, by `deny.toml`.
 //!
-//! What does it all is cargo-deny, which takes minutes to compile; [`light`] is the part of it that lint can afford.
+//! cargo-deny checks everything, but takes minutes to compile. [`light`] is the part that lint can afford.
 
 use std::{collections::BTreeMap, fs};
 
@@ -12,10 +12,10 @@ use crate::{
     packages, setup, sh,
 };
 
-/// Where libraries come from, as cargo writes it.
+/// The registry that libraries have to come from, as cargo writes it.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// Asks cargo-deny; with the network, about known faults, too.
+/// Runs cargo-deny. With `advisories`, it also checks for known vulnerabilities, which needs the network.
 pub(crate) fn run(advisories: bool) -> anyhow::Result<()> {
     setup::run(Purpose::Deny)?;
     let mut command = std::process::Command::new(CARGO_DENY.program());
@@ -30,7 +30,7 @@ pub(crate) fn run(advisories: bool) -> anyhow::Result<()> {
     sh::run("licences, duplicates and origins", &mut command)
 }
 
-/// Licences and origins of everything in the lock file, by the same list.
+/// Checks licences and origins of everything in the lock file, by the lists in `deny.toml`.
 pub(crate) fn light() -> anyhow::Result<()> {
     let path = sh::workspace().join("deny.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
@@ -52,7 +52,7 @@ pub(crate) fn light() -> anyhow::Result<()> {
     bail!("libraries that deny.toml does not allow:\n  {}", lines.join("\n  "))
 }
 
-/// The list `allow` of the section `licenses`.
+/// The list `allow` in the section `licenses`.
 fn allowed(text: &str) -> Option<Vec<&str>> {
     let (_, section) = text.split_once("\n[licenses]\n")?;
     let (_, list) = section.split_once("\nallow = [")?;
@@ -61,7 +61,7 @@ fn allowed(text: &str) -> Option<Vec<&str>> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Whether what a package says of its licence leaves a choice that is allowed.
+/// Whether a package's licence expression can be satisfied with allowed licences.
 fn is_allowed(license: &str, allowed: &[&str]) -> bool {
     Expression::parse_mode(license, ParseMode::LAX).is_ok_and(|expression| {
         expression.evaluate(|wanted| wanted.license.id().is_some_and(|id| allowed.contains(&id.name)))

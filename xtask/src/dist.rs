@@ -1,4 +1,5 @@
-//! `cargo xtask dist`: what a release has, in `target/dist`. The same commit and the same compiler make the same bytes.
+//! `cargo xtask dist`: makes the files of a release, in `target/dist`. The same commit and the same compiler make the
+//! same bytes.
 
 mod bill;
 mod contents;
@@ -23,21 +24,21 @@ use crate::{
     setup, sh,
 };
 
-/// The release.
+/// The version of the release.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Which release this is, and when.
+/// Which release this is, and its date.
 pub(crate) struct Release {
-    /// What Debian calls this machine.
+    /// Debian's name for this machine's architecture.
     architecture: &'static str,
-    /// The commit, short.
+    /// The commit's short hash.
     revision: String,
-    /// When the commit was made: seconds of Unix time.
+    /// When the commit was made, in seconds of Unix time.
     time: u64,
 }
 
 impl Release {
-    /// The one that the checkout is.
+    /// The release of the commit that is checked out.
     fn here() -> anyhow::Result<Self> {
         let time = image::git(&["log", "-1", "--format=%ct"]).and_then(|it| it.parse().ok());
         Ok(Self {
@@ -47,7 +48,7 @@ impl Release {
         })
     }
 
-    /// The commit's time, as `date` writes it by that format.
+    /// The commit's time in the given format of `date`.
     fn date(&self, format: &str) -> anyhow::Result<String> {
         let mut date = Command::new("date");
         date.args(["--utc", &format!("--date=@{}", self.time), &format!("+{format}")]);
@@ -55,7 +56,7 @@ impl Release {
     }
 }
 
-/// Makes everything, and has it judged.
+/// Makes everything, and checks it.
 pub(crate) fn run() -> anyhow::Result<()> {
     setup::run(Purpose::Build)?;
     setup::run(Purpose::Dist)?;
@@ -78,14 +79,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     sums(&made, &folder)
 }
 
-/// The Debian package alone, for the tests.
+/// Makes only the Debian package, for the tests.
 pub(crate) fn package(image: &Image) -> anyhow::Result<PathBuf> {
     let release = Release::here()?;
     let contents = Contents::collect(&release, image, &work()?)?;
     debian::make(&release, &contents, &folder()?)
 }
 
-/// The same, as it was made before.
+/// The path of the Debian package that was made before.
 pub(crate) fn package_made() -> anyhow::Result<PathBuf> {
     let path = debian::path(&Release::here()?, &folder()?);
     ensure!(
@@ -100,7 +101,7 @@ fn folder() -> anyhow::Result<PathBuf> {
     made(sh::workspace().join("target/dist"))
 }
 
-/// Where what is packed is made.
+/// The folder for intermediate files.
 fn work() -> anyhow::Result<PathBuf> {
     made(sh::workspace().join("target/dist/.work"))
 }
@@ -110,7 +111,7 @@ fn made(folder: PathBuf) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// The manual page is fit to be formatted.
+/// Checks that `man` formats the manual page without a warning.
 fn judge_page(work: &Path) -> anyhow::Result<()> {
     let mut man = Command::new("man");
     man.args(["--warnings", "--local-file", "--troff-device=utf8", "--ditroff"]);
@@ -126,7 +127,7 @@ fn judge_page(work: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Debian's own judge of packages.
+/// Checks the package with lintian.
 fn judge_package(package: &Path) -> anyhow::Result<()> {
     let mut lintian = Command::new("lintian");
     lintian.args(["--fail-on", "error,warning", "--tag-display-limit", "0"]);
@@ -136,7 +137,7 @@ fn judge_package(package: &Path) -> anyhow::Result<()> {
     sh::run("Debian's rules for packages", lintian.arg(package))
 }
 
-/// The checksums of what was made, as `sha256sum --check` reads them, and its sizes for the person.
+/// Writes the checksums in the format of `sha256sum --check`, and prints the sizes.
 fn sums(made: &[PathBuf], folder: &Path) -> anyhow::Result<()> {
     let mut lines = Vec::new();
     sh::say("");

@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what is there, what is missing, what to do. Looks only.
+//! `cargo xtask doctor`: what is installed, what is missing, and how to install it. Changes nothing.
 
 use std::{fs, path::Path};
 
@@ -11,7 +11,7 @@ use crate::{
     sh,
 };
 
-/// Lists everything; fails if anything that building needs is missing.
+/// Lists everything. Fails if something that is needed to build is missing.
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut missing = Vec::new();
     for purpose in [
@@ -51,7 +51,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     bail!("something is missing; what installs it: {}", remedies.join(", "))
 }
 
-/// What this kernel and this machine give.
+/// What this kernel and this machine offer.
 fn host() -> Vec<(&'static str, Result<String, String>)> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let numbers: Vec<u32> = release

@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: runs the targets in `fuzz/` against what makes their inputs up (libFuzzer).
+//! `cargo xtask fuzz`: runs the targets in `fuzz/` under libFuzzer, which generates their inputs.
 //!
-//! Does what `cargo fuzz` does, with the compiler that is here: the instruments are LLVM's and in every compiler; only
-//! their switches are kept for nightly ones.
+//! Does what `cargo fuzz` does, but with the stable compiler. The instrumentation is LLVM's and is in every compiler;
+//! only its flags are reserved for nightly ones.
 
 use std::{
     collections::BTreeSet,
@@ -18,31 +18,31 @@ use crate::{needs::Purpose, setup, sh};
 /// What to do.
 #[derive(Debug, Args)]
 pub(crate) struct Wish {
-    /// The target, as in `fuzz/fuzz_targets`; all of them, one after the other, without.
+    /// The target, as in `fuzz/fuzz_targets`; without it all of them, one after the other.
     target: Option<String>,
-    /// How long each runs.
+    /// How long each target runs.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
-    /// Runs nothing; keeps those inputs found so far that take the code where no kept one takes it.
+    /// Run nothing; of the inputs found so far, keep those that reach code that no kept input reaches.
     #[arg(long, conflicts_with = "minutes")]
     keep: bool,
 }
 
-/// Which code was run, and what it compared, is counted in the program; addresses are checked.
+/// Counts which code was run, records comparisons, and checks memory accesses.
 const INSTRUMENTS: &str = "-Zsanitizer=address -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// An input that takes longer is a fault, in seconds. Nothing here should take a hundredth of it.
+/// An input that takes longer is a fault, in seconds. No input should take a hundredth of it.
 const PATIENCE: u32 = 10;
-/// More memory than this is a fault, in MiB: the instruments' own share included.
+/// An input that takes more memory is a fault, in MiB. The instrumentation's own memory is included.
 const MEMORY: u32 = 2048;
-/// How long inputs get.
+/// The maximum length of an input in bytes.
 const LONGEST: u32 = 4096;
 
-/// Inputs that are there on this machine and too large to be kept: (target, file).
+/// Inputs that this machine has and that are too large to be kept: (target, file).
 const HERE: [(&str, &str); 2] = [("types", "/sys/kernel/btf/vmlinux"), ("procfs", "/proc/kallsyms")];
 
 /// Builds the targets and runs them.
@@ -60,7 +60,7 @@ pub(crate) fn run(wish: &Wish) -> anyhow::Result<()> {
         },
     };
     let programs = build()?;
-    // All of them run, whatever the first of them finds.
+    // All targets run, even if the first one finds a fault.
     let outcomes: Vec<_> = wanted
         .into_iter()
         .map(|target| {
@@ -75,7 +75,7 @@ pub(crate) fn run(wish: &Wish) -> anyhow::Result<()> {
     outcomes.into_iter().collect()
 }
 
-/// The targets are the programs' files.
+/// The names of the targets: one file each.
 fn targets() -> anyhow::Result<BTreeSet<String>> {
     let folder = sh::workspace().join("fuzz/fuzz_targets");
     let entries = fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))?;
@@ -83,7 +83,7 @@ fn targets() -> anyhow::Result<BTreeSet<String>> {
     Ok(entries.filter_map(|entry| name(entry.ok()?.path())).collect())
 }
 
-/// Builds every target; says where the programs are.
+/// Builds every target, and returns the folder of the programs.
 fn build() -> anyhow::Result<PathBuf> {
     let folder = sh::workspace().join("target/fuzz");
     let version = sh::ask(Command::new("rustc").arg("-vV")).context("there is no rustc")?;
@@ -102,7 +102,7 @@ fn build() -> anyhow::Result<PathBuf> {
     Ok(folder.join(host).join("fuzz"))
 }
 
-/// Where inputs of a target are: those that are kept, and those that were found.
+/// The folders of a target's inputs: the kept ones, and the ones found.
 fn inputs(target: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
     let kept = sh::workspace().join("fuzz/corpus").join(target);
     let found = sh::workspace().join("target/fuzz/corpus").join(target);
@@ -150,7 +150,7 @@ fn keep(target: &str, program: &Path) -> anyhow::Result<()> {
     sh::run(
         &format!("{target}: keep what is new"),
         Command::new(program)
-            // As few as reach all of it; how often they pass somewhere does not matter.
+            // As few inputs as possible that reach all of the code. How often they reach a place does not matter.
             .args(["-merge=1", "-set_cover_merge=1", "-use_counters=0"])
             .args([&kept, &found]),
     )

@@ -1,4 +1,4 @@
-//! `cargo xtask image`: netmon as a container image, made without an engine and without anything from outside.
+//! `cargo xtask image`: netmon as a container image, made without an engine and without downloads.
 
 pub(crate) mod archive;
 mod dockerfile;
@@ -15,20 +15,20 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::{kernel_programs::paths, needs::Purpose, setup, sh};
 
-/// What the image is called, and what `deploy/*.yml` ask for.
+/// The name of the image, which `deploy/*.yml` use.
 pub(crate) const NAME: &str = concat!("netmon:", env!("CARGO_PKG_VERSION"));
 
-/// What was made.
+/// The files of the image.
 pub(crate) struct Image {
     /// The file that `docker load` takes.
     pub(crate) archive: PathBuf,
-    /// The binary in it, with its line numbers still there.
+    /// The binary before stripping, with line numbers.
     pub(crate) binary: PathBuf,
-    /// The binary as it is in the image.
+    /// The stripped binary, as it is in the image.
     pub(crate) program: PathBuf,
 }
 
-/// What this machine is called by images and packages.
+/// The name of this machine's architecture in images and packages.
 pub(crate) fn architecture() -> anyhow::Result<&'static str> {
     match ARCH {
         "x86_64" => Ok("amd64"),
@@ -37,7 +37,7 @@ pub(crate) fn architecture() -> anyhow::Result<&'static str> {
     }
 }
 
-/// What is made, and where.
+/// The paths of the files.
 fn places() -> Image {
     let folder = sh::workspace().join("target/image");
     Image {
@@ -47,15 +47,15 @@ fn places() -> Image {
     }
 }
 
-/// What netmon is compiled for.
+/// The target that netmon is compiled for.
 fn target() -> String {
     format!("{ARCH}-unknown-linux-gnu")
 }
 
-/// The image that was made before, without asking cargo whether it is up to date.
+/// The image that was made before. Does not ask cargo whether it is up to date.
 pub(crate) fn made() -> anyhow::Result<Image> {
     let image = places();
-    // It is written last.
+    // The archive is written last.
     ensure!(
         image.archive.exists(),
         "there is no {}: run `cargo xtask image` first",
@@ -64,13 +64,13 @@ pub(crate) fn made() -> anyhow::Result<Image> {
     Ok(image)
 }
 
-/// Builds netmon as one static binary, and the image of it.
+/// Builds netmon as one static binary, and makes the image.
 pub(crate) fn run() -> anyhow::Result<Image> {
     setup::run(Purpose::Build)?;
     let architecture = architecture()?;
     let target = target();
     let made = places();
-    // A folder of its own: with other flags cargo would build everything again, each time.
+    // In a folder of its own: cargo would otherwise build everything again each time the flags differ.
     let folder = sh::workspace().join("target/image");
     sh::run(
         "build netmon (static)",
@@ -90,7 +90,7 @@ pub(crate) fn run() -> anyhow::Result<Image> {
     for (from, to) in image.copies {
         let path = context.join(&from);
         in_place(&path, |path| {
-            // Whoever needs the names of functions has the binary beside it.
+            // The names of functions are in the binary beside it.
             sh::run(
                 "leave out what only a debugger needs",
                 Command::new("strip")
@@ -121,21 +121,21 @@ pub(crate) fn run() -> anyhow::Result<Image> {
     Ok(made)
 }
 
-/// Makes a file and puts it in place when it is whole: tests that run beside this use the one that was there.
+/// Makes a file, and puts it in place when it is complete. Tests that run at the same time use the previous one.
 fn in_place(path: &Path, make: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let part = PathBuf::from(format!("{}.{}", path.display(), process::id()));
     make(&part)?;
     fs::rename(&part, path).with_context(|| format!("{} cannot be put in place", path.display()))
 }
 
-/// The compiler's, with which the same commit is the same program in whatever folder.
+/// The compiler's flags. With them the same commit gives the same program in any folder.
 fn flags() -> Vec<String> {
     let mut flags = paths::renamed(&sh::workspace());
     flags.push("-Ctarget-feature=+crt-static".to_owned());
     flags
 }
 
-/// Makes sure that a program does not tell where it was built.
+/// Checks that a program does not contain the paths it was built in.
 fn tells_no_folder(program: &[u8]) -> anyhow::Result<()> {
     let text = String::from_utf8_lossy(program);
     for folder in paths::packages().into_iter().chain([sh::workspace()]) {
@@ -148,13 +148,13 @@ fn tells_no_folder(program: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// When the commit was made, so that the same commit is the same image.
+/// The time of the commit, so that the same commit gives the same image.
 fn created() -> String {
     git(&["log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"])
         .unwrap_or_else(|| "1970-01-01T00:00:00Z".to_owned())
 }
 
-/// What git says of the checkout.
+/// The output of a git command in the checkout.
 pub(crate) fn git(arguments: &[&str]) -> Option<String> {
     sh::ask(
         Command::new("git")

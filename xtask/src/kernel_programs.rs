@@ -1,5 +1,5 @@
-//! What netmon's build script knows about compiling kernel programs, for `setup`, `doctor` and `lint`: the very same
-//! files, so that both always look in the same places.
+//! How netmon's build script compiles kernel programs, for `setup`, `doctor` and `lint`. These are the build script's
+//! own files, so both always look in the same places.
 #![allow(dead_code, reason = "the build script uses more of these files than the chores do")]
 #![allow(clippy::duplicate_mod, reason = "one source, two programs")]
 
@@ -12,7 +12,7 @@ pub(crate) mod paths;
 #[path = "../../netmon/build/toolchain.rs"]
 pub(crate) mod toolchain;
 
-/// The byte order that kernel programs are compiled for here.
+/// The byte order of this machine, which kernel programs are compiled for.
 pub(crate) fn endian() -> toolchain::Endian {
     if cfg!(target_endian = "big") {
         toolchain::Endian::Big

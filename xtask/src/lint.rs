@@ -1,5 +1,5 @@
-//! `cargo xtask lint`: formatting, clippy on the host and on BPF, documentation, generated files, and the rules of the
-//! house.
+//! `cargo xtask lint`: formatting, clippy on the host and on BPF, documentation, generated files, and the project's
+//! own rules.
 
 use std::process::Command;
 
@@ -13,16 +13,16 @@ use crate::{
     setup, sh, tidy,
 };
 
-/// A part of it.
+/// A part of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
     /// What needs no compiler: seconds.
     Rules,
-    /// What does.
+    /// What needs a compiler.
     Code,
 }
 
-/// Fails on the first thing that is not in order.
+/// Runs the checks, and stops at the first one that fails.
 pub(crate) fn run(part: Option<Part>) -> anyhow::Result<()> {
     setup::run(Purpose::Lint)?;
     if part != Some(Part::Code) {
@@ -44,7 +44,8 @@ fn code() -> anyhow::Result<()> {
             "--workspace",
             "--exclude",
             "netmon-ebpf",
-            // Three lines a target; all that is in them is netmon's. It would bring libFuzzer, which is C++.
+            // A fuzz target is three lines that call netmon's own code. Building it would need libFuzzer, which is
+            // C++.
             "--exclude",
             "netmon-fuzz",
             "--all-targets",
@@ -76,8 +77,8 @@ fn code() -> anyhow::Result<()> {
 fn bpf_clippy(toolchain: &Toolchain) -> Command {
     let target = sh::workspace().join("target/ebpf-clippy");
     match toolchain.compiler.kind {
-        // rustup's clippy looks for core where rustup's compiler has it: the driver that belongs to Debian's compiler
-        // takes its place, called as `cargo clippy` calls it.
+        // rustup's clippy would look for `core` beside rustup's compiler. So the clippy driver of Debian's compiler
+        // is used, and is called as `cargo clippy` calls its own.
         CompilerKind::Prebuilt { .. } => {
             let mut command = toolchain.cargo("check", &sh::workspace(), &target);
             command

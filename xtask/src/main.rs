@@ -1,4 +1,4 @@
-//! netmon's chores. Owns what a person types after `cargo xtask`; what each chore does is in the module of its name.
+//! netmon's chores. Owns the command line of `cargo xtask`. What a chore does is in the module of the same name.
 
 mod bench;
 mod build;
@@ -41,94 +41,95 @@ enum Chore {
         #[arg(value_enum, default_value_t)]
         purpose: Purpose,
     },
-    /// List what is there, what is missing, and what to do about it. Changes nothing.
+    /// List what is installed, what is missing, and how to install it. Changes nothing.
     Doctor,
     /// Build netmon.
     Build {
-        /// Optimised, as it is run on nodes.
+        /// Optimised, as on nodes.
         #[arg(long)]
         release: bool,
     },
     /// Make netmon's container image: a static binary in an archive for `docker load`; needs no engine.
     Image,
-    /// Build and run netmon; where no Docker engine answers, on a demo topology.
+    /// Build and run netmon; on a demo topology if no Docker engine answers.
     Run {
-        /// On the demo topology, engine or no engine.
+        /// Use the demo topology even if there is an engine.
         #[arg(long)]
         demo: bool,
-        /// End by itself after that many seconds.
+        /// End after this many seconds.
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<u64>,
-        /// Flags of netmon's.
+        /// Flags for netmon.
         #[arg(last = true)]
         flags: Vec<String>,
     },
-    /// Run the tests: all of them, or one tier. `quick` needs no root and a minute.
+    /// Run the tests: all of them, or one tier. `quick` needs no root and takes a minute.
     Test {
-        /// Which tier; all without.
+        /// Which tier; without it all of them.
         #[arg(value_enum)]
         tier: Option<Tier>,
-        /// Only tests whose names contain this; may be given several times.
+        /// Only tests whose names contain this; may be repeated.
         #[arg(long)]
         name: Vec<String>,
-        /// The kernel's tests, on Debian's kernel of this series (6.1, 6.12, 7) in an emulated machine.
+        /// Run the kernel tier on Debian's kernel of this series (6.1, 6.12, 7) in an emulated machine.
         #[arg(long, value_name = "SERIES", conflicts_with = "no_run")]
         kernel: Option<String>,
-        /// One share of these, where others run the rest at the same time: 1/2 for the first of two.
+        /// Run only this share of the tests, so that several runs can divide them: 1/2 is the first of two.
         #[arg(long, value_name = "SHARE", requires = "kernel")]
         share: Option<vm::Share>,
-        /// That machine, with a kernel that is ready for so many processors.
+        /// Boot the emulated machine's kernel for this many possible processors.
         #[arg(long, value_name = "COUNT", requires = "kernel")]
         possible_cpus: Option<u32>,
-        /// That machine, with netmon under the AppArmor profile that Docker gives its containers.
+        /// Run netmon in the emulated machine under the AppArmor profile that Docker gives its containers.
         #[arg(long, requires = "kernel")]
         apparmor: bool,
-        /// The kernel's tests on every kernel from 5.15 on that the archive has, in emulated machines: for releases.
+        /// Run the kernel tier on every kernel from 5.15 on in Debian's archive, in emulated machines: for releases.
         #[arg(long, conflicts_with_all = ["kernel", "no_run", "as_built"])]
         all_kernels: bool,
-        /// Build what they need, and run none.
+        /// Build what the tests need, and run none.
         #[arg(long)]
         no_run: bool,
         /// Run what --no-run has built, whatever has changed since.
         #[arg(long, conflicts_with = "no_run")]
         as_built: bool,
     },
-    /// Everything that has to pass before something lands: lint and all tests, with the time of each part.
+    /// Everything that has to pass before a change lands: lint and all tests, with the time of each part.
     Ci,
-    /// Formatting, clippy on both targets, and the rules of the house.
+    /// Check formatting, clippy on both targets, and the project's own rules.
     Lint {
-        /// One part of it; all without.
+        /// One part of the checks; without it all of them.
         #[arg(value_enum)]
         part: Option<lint::Part>,
     },
-    /// Make the dashboards and rules from their code.
+    /// Generate the dashboards and rules from their code.
     Dashboards {
-        /// Only say whether they are what the code makes.
+        /// Only check whether the files are up to date.
         #[arg(long, conflicts_with = "preview")]
         check: bool,
-        /// Draw them, too, with the demo's figures: takes some minutes, a browser and Grafana's libraries.
+        /// Also draw the dashboards with the demo's figures: takes some minutes, a browser and Grafana's libraries.
         #[arg(long)]
         preview: bool,
     },
-    /// Make everything that a release has: package, archive, image, checksums, list of parts.
+    /// Make everything that a release has: package, archive, image, checksums, SBOM.
     Dist,
-    /// Whether every library may be used, by deny.toml: the licence, the origin, one version of each.
+    /// Check whether every library may be used, by deny.toml: its licence, its origin, one version of each.
     Deny {
-        /// Ask about known faults, too: needs the network.
+        /// Also check for known vulnerabilities: needs the network.
         #[arg(long)]
         advisories: bool,
     },
-    /// Make inputs up for everything that reads what comes from outside, until something breaks or the time is over.
+    /// Generate inputs for all code that reads input from outside, until something breaks or the time is over.
     Fuzz(fuzz::Wish),
-    /// Measure what netmon costs, beside the bounds; needs root.
+    /// Measure what netmon costs, and compare it with the bounds; needs root.
     Bench {
-        /// What to measure; everything without.
+        /// What to measure; without it everything.
         #[arg(value_enum)]
         subject: Option<bench::Subject>,
     },
-    /// Churn and traffic on a real engine for a long time: what netmon holds stays flat; needs root.
+    /// Run short-lived containers and traffic on a real engine for a long time. netmon's resources must not grow;
+    /// needs root.
     Soak {
-        /// For how long.
+        /// For how many minutes.
         #[arg(long, default_value_t = 60)]
         minutes: u64,
     },

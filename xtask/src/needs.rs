@@ -1,5 +1,5 @@
-//! The one table of what has to be on a machine, what for, and how Debian calls it. `setup` installs by it, `doctor`
-//! reports by it.
+//! The one table of what has to be installed on a machine, what for, and the name of its Debian package. `setup`
+//! installs by it, and `doctor` reports by it.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use crate::{
     sh,
 };
 
-/// What somebody wants to do.
+/// What a person wants to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Purpose {
     /// Build netmon.
@@ -27,15 +27,15 @@ pub(crate) enum Purpose {
     Demo,
     /// Run the tests.
     Test,
-    /// Run the kernel's tests on other kernels.
+    /// Run the kernel tier on other kernels.
     Vm,
     /// Draw the dashboards.
     Preview,
-    /// Measure.
+    /// Measure what netmon costs.
     Bench,
-    /// Make what a release has.
+    /// Make a release.
     Dist,
-    /// Ask whether the libraries may be used.
+    /// Check whether the libraries may be used.
     Deny,
     /// Run the fuzz targets.
     Fuzz,
@@ -58,7 +58,7 @@ impl Purpose {
         }
     }
 
-    /// Whether who wants this also needs what that takes.
+    /// Whether this purpose also needs everything that `other` needs.
     pub(crate) fn includes(self, other: Self) -> bool {
         match other {
             Self::Build => true,
@@ -70,18 +70,18 @@ impl Purpose {
     }
 }
 
-/// How a need is met where it is not.
+/// How to install what is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// Debian's packages of these names.
+    /// Install these Debian packages.
     Packages(&'static [&'static str]),
-    /// Debian's package of that name, unpacked into a folder of ours: installed, its daemon would run on the machine.
+    /// Unpack this Debian package into a folder of ours. Installed, its daemon would run on the machine.
     Unpacked(&'static str),
-    /// The linker of kernel programs, compiled here.
+    /// Compile bpf-linker.
     Linker,
-    /// A program of a crate, compiled here.
+    /// Compile a program from its crate.
     Crate(&'static Crate),
-    /// A newer Docker engine than Debian 12 has, unpacked into a folder of ours.
+    /// Unpack a newer Docker engine than Debian 12 has into a folder of ours.
     NewEngine,
 }
 
@@ -90,23 +90,23 @@ pub(crate) enum Remedy {
 pub(crate) struct Crate {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
-    /// What cargo is told besides.
+    /// Further flags for `cargo install`.
     pub(crate) flags: &'static [&'static str],
 }
 
 impl Crate {
-    /// Where it is installed: another version is another folder.
+    /// The folder it is installed in. Each version has its own.
     pub(crate) fn root(&self) -> PathBuf {
         sh::tools().join(format!("{}-{}", self.name, self.version))
     }
 
-    /// The program.
+    /// The path of the program.
     pub(crate) fn program(&self) -> PathBuf {
         self.root().join("bin").join(self.name)
     }
 }
 
-/// Judges the libraries.
+/// Checks the libraries.
 pub(crate) const CARGO_DENY: Crate = Crate {
     name: "cargo-deny",
     version: "0.20.2",
@@ -117,24 +117,24 @@ pub(crate) const CARGO_DENY: Crate = Crate {
 pub(crate) const NEXTEST: Crate = Crate {
     name: "cargo-nextest",
     version: "0.9.143",
-    // Without what fetches newer ones.
+    // Without its self-update.
     flags: &["--no-default-features", "--features", "default-no-update"],
 };
 
-/// One thing that has to be there.
+/// One thing that has to be installed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
     /// What it is.
     pub(crate) what: &'static str,
     /// What it is needed for.
     pub(crate) purpose: Purpose,
-    /// How it is found: the place, or why it was not found.
+    /// Looks for it: returns its place, or why it was not found.
     pub(crate) find: fn() -> Result<String, String>,
-    /// How it comes here.
+    /// How to install it.
     pub(crate) remedy: Remedy,
 }
 
-/// Everything, in the order in which it is installed.
+/// Everything, in the order of installation.
 pub(crate) const NEEDS: &[Need] = &[
     Need {
         what: "a C linker",
@@ -346,34 +346,34 @@ pub(crate) fn nextest() -> Result<PathBuf, String> {
         .ok_or_else(|| format!("neither {} nor one in PATH exists", own.display()))
 }
 
-/// Where Prometheus is unpacked.
+/// The folder in which Prometheus is unpacked.
 pub(crate) fn prometheus() -> PathBuf {
     sh::tools().join("prometheus")
 }
 
-/// The node exporter, unpacked.
+/// The unpacked node exporter.
 pub(crate) fn node_exporter() -> PathBuf {
     sh::tools().join("prometheus-node-exporter/usr/bin/prometheus-node-exporter")
 }
 
-/// Gives profiles to the kernel; unpacked.
+/// The unpacked program that loads AppArmor profiles into the kernel.
 pub(crate) fn apparmor_parser() -> PathBuf {
     sh::tools().join("apparmor/sbin/apparmor_parser")
 }
 
-/// Where the newer engine is unpacked.
+/// The folder in which the newer engine is unpacked.
 pub(crate) fn new_engine() -> PathBuf {
     sh::tools().join("new-engine")
 }
 
-/// Compilers of kernel programs are found as the build finds them.
+/// Looks for the compiler of kernel programs as the build script does.
 fn compiler() -> Result<String, String> {
     toolchain::find_compiler(endian())
         .map(|compiler| compiler.to_string())
         .map_err(|tried| tried.join("; "))
 }
 
-/// rustup's own clippy serves a compiler of rustup's.
+/// A compiler of rustup's uses rustup's clippy; Debian's needs Debian's.
 fn clippy() -> Result<String, String> {
     match toolchain::find_compiler(endian()) {
         Ok(toolchain::Compiler {
@@ -387,13 +387,13 @@ fn clippy() -> Result<String, String> {
 fn linker() -> Result<String, String> {
     let compiler = toolchain::find_compiler(endian()).map_err(|_| "no compiler to link for".to_owned())?;
     let linker = toolchain::find_linker(&sh::tools(), compiler.llvm_major())?;
-    // It may have been kept from a machine that had its LLVM.
+    // The tools may have been copied from another machine, and its LLVM may be missing here.
     sh::ask(Command::new(&linker).arg("--version"))
         .map(|_| linker.display().to_string())
         .ok_or_else(|| format!("{} cannot be run", linker.display()))
 }
 
-/// A program in `PATH`, or where Debian keeps those for root, which a person's `PATH` may lack.
+/// A program in `PATH`, or in the folders for root, which a person's `PATH` may lack.
 fn program(name: &str) -> Result<String, String> {
     toolchain::in_path(name)
         .or_else(|| {

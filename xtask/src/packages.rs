@@ -1,4 +1,4 @@
-//! The libraries that netmon is made of, as cargo knows them: all that are in the lock file, and those that are linked.
+//! The libraries that netmon consists of, as cargo knows them: all in the lock file, and those that are linked.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,11 +18,11 @@ use crate::sh;
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// As its author writes it; empty if it is not said.
+    /// The licence as the author wrote it; empty if there is none.
     pub(crate) license: String,
-    /// Where it comes from; nothing for the workspace's own.
+    /// Where it comes from; `None` for the workspace's own packages.
     pub(crate) source: Option<String>,
-    /// Where it is developed.
+    /// The address of its repository.
     pub(crate) repository: Option<String>,
     /// The folder of its source.
     pub(crate) folder: PathBuf,
@@ -62,7 +62,8 @@ pub(crate) fn all() -> anyhow::Result<Vec<Package>> {
         .collect()
 }
 
-/// What the daemon's binary and the kernel programs in it are linked from: not what compiles, tests or expands them.
+/// The packages that the daemon's binary and its kernel programs are linked from. Without build dependencies, test
+/// dependencies and macros.
 pub(crate) fn linked() -> anyhow::Result<Graph> {
     let mut graph = Graph::new();
     for (package, target) in [
@@ -85,7 +86,7 @@ pub(crate) fn linked() -> anyhow::Result<Graph> {
         ]))?;
         read_tree(&tree, &mut graph).with_context(|| format!("cargo tree of {package}"))?;
     }
-    // The programs are in the daemon as bytes.
+    // The daemon's binary contains the kernel programs as bytes.
     let key = |name: &str| graph.keys().find(|(it, _)| it == name).cloned();
     if let (Some(daemon), Some(programs)) = (key("netmon"), key("netmon-ebpf")) {
         graph.entry(daemon).or_default().insert(programs);
@@ -93,7 +94,7 @@ pub(crate) fn linked() -> anyhow::Result<Graph> {
     Ok(graph)
 }
 
-/// Lines of depth, name and version: what is deeper is used by what stands above it.
+/// Reads lines of depth, name and version. A package is used by the nearest one above it of a lower depth.
 fn read_tree(tree: &str, graph: &mut Graph) -> anyhow::Result<()> {
     let mut above: Vec<Key> = Vec::new();
     for line in tree.lines().filter(|line| !line.is_empty()) {

@@ -1,4 +1,4 @@
-//! `cargo xtask run`: netmon, on this machine's engine or on the demo.
+//! `cargo xtask run`: runs netmon on this machine's engine, or on the demo.
 
 use std::{io::Read as _, os::unix::net::UnixStream, process::Command, time::Duration};
 
@@ -6,12 +6,12 @@ use anyhow::Context as _;
 
 use crate::{build, demo, needs::Purpose, setup, sh};
 
-/// The usual place of the engine's socket.
+/// The usual path of the engine's socket.
 const SOCKET: &str = "/var/run/docker.sock";
 /// How long the engine may take to answer a ping.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Builds netmon and runs it until it ends.
+/// Builds netmon, and runs it until it ends.
 pub(crate) fn run(force_demo: bool, seconds: Option<u64>, flags: &[String]) -> anyhow::Result<()> {
     let engine = if force_demo {
         Err("a demo is wanted".to_owned())
@@ -39,10 +39,10 @@ pub(crate) fn run(force_demo: bool, seconds: Option<u64>, flags: &[String]) -> a
     }
 }
 
-/// Where an engine answers on this machine; or why none does.
+/// The address at which an engine answers on this machine, or why none does.
 pub(crate) fn engine() -> Result<String, String> {
     if let Ok(host) = std::env::var("DOCKER_HOST") {
-        // netmon honours it too, and says itself if nothing answers there.
+        // netmon reads this variable too, and reports itself if nothing answers there.
         return Ok(host);
     }
     let ask = || -> std::io::Result<String> {

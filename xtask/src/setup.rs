@@ -1,4 +1,5 @@
-//! `cargo xtask setup`: installs what is missing, and nothing else. Debian and Ubuntu; elsewhere it says what is needed.
+//! `cargo xtask setup`: installs what is missing, and nothing else. Works on Debian and Ubuntu; elsewhere it lists
+//! what is needed.
 
 use std::{
     fs::{self, File},
@@ -15,10 +16,10 @@ use crate::{
     sh,
 };
 
-/// Debian's way to forbid packages to start their services while they are installed: exit status 101 is "forbidden".
+/// Debian's way to keep packages from starting their services during installation: exit status 101 means "forbidden".
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs what is missing for that purpose and for those before it.
+/// Installs what is missing for this purpose and for those that it includes.
 pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
     let missing: Vec<&Need> = NEEDS
         .iter()
@@ -33,7 +34,8 @@ pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
         purpose.as_str(),
         tools.display()
     ));
-    // Clones share the folder, and may be set up at the same time. Who waited finds what the other installed.
+    // Clones share the folder, and may be set up at the same time. After waiting for another one, fewer needs may be
+    // missing.
     let _lock = lock(&tools)?;
     let missing: Vec<&Need> = missing.into_iter().filter(|need| (need.find)().is_err()).collect();
     for need in &missing {
@@ -84,7 +86,7 @@ pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until nobody else installs into the folder of tools, and keeps others from it until the file is closed.
+/// Waits until no other clone installs into the folder of tools, and locks the folder until the file is closed.
 pub(crate) fn lock(tools: &Path) -> anyhow::Result<File> {
     let name = tools.display();
     fs::create_dir_all(tools).with_context(|| format!("{name} cannot be made"))?;
@@ -96,7 +98,7 @@ pub(crate) fn lock(tools: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Fills a folder, which is there once it is whole: what is cut short is begun anew the next time.
+/// Fills a folder, which exists only once it is complete. An interrupted attempt starts anew the next time.
 pub(crate) fn whole(folder: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let part = PathBuf::from(format!("{}.part", folder.display()));
     for old in [&part, folder] {
@@ -109,7 +111,7 @@ pub(crate) fn whole(folder: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()
     fs::rename(&part, folder).with_context(|| format!("{} cannot be put in place", folder.display()))
 }
 
-/// What a remedy does, in a few words.
+/// A remedy in a few words.
 pub(crate) fn describe(remedy: Remedy) -> String {
     match remedy {
         Remedy::Packages(names) => format!("apt-get install {}", names.join(" ")),
@@ -120,7 +122,7 @@ pub(crate) fn describe(remedy: Remedy) -> String {
     }
 }
 
-/// Whether any of it comes from Debian.
+/// Whether Debian's package lists are needed.
 fn needs_lists(missing: &[&Need]) -> bool {
     missing.iter().any(|need| match need.remedy {
         Remedy::Packages(_) | Remedy::Unpacked(_) | Remedy::Linker => true,
@@ -128,7 +130,7 @@ fn needs_lists(missing: &[&Need]) -> bool {
     })
 }
 
-/// `apt-get`, by `sudo` where the person is not root.
+/// `apt-get`, with `sudo` if the person is not root.
 fn apt() -> Command {
     let mut command = as_root("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
@@ -144,12 +146,12 @@ fn as_root(program: &str) -> Command {
     command
 }
 
-/// Installs packages, without starting the services in them.
+/// Installs packages, without starting their services.
 fn install(packages: &[&str]) -> anyhow::Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    // Without root, sudo installs, and services do as Debian does.
+    // Only root can write this file. Otherwise the packages start their services as usual.
     let policy = Path::new(POLICY);
     let ours = !policy.exists() && fs::write(policy, "#!/bin/sh\nexit 101\n").is_ok();
     if ours {
@@ -190,7 +192,7 @@ fn unpack(package: &str, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compiles the linker, against the LLVM that the compiler of kernel programs has.
+/// Compiles bpf-linker with the LLVM version of the compiler of kernel programs.
 fn linker() -> anyhow::Result<()> {
     let compiler = toolchain::find_compiler(endian()).map_err(|tried| anyhow::anyhow!(tried.join("; ")))?;
     let major = compiler.llvm_major();
@@ -214,14 +216,14 @@ fn linker() -> anyhow::Result<()> {
         .args(["--no-default-features", "--features", &format!("llvm-{major}")])
         .arg("--root")
         .arg(toolchain::linker_root(&sh::tools(), major))
-        // Its build script asks the first llvm-config in PATH otherwise, which may be another LLVM's.
+        // Otherwise its build script asks the first llvm-config in `PATH`, which may belong to another LLVM.
         .env("LLVM_PREFIX", format!("/usr/lib/llvm-{major}"))
-        // In the workspace it would take over our profile and lints.
+        // In the workspace, cargo would use our profiles and lints.
         .current_dir("/"),
     )
 }
 
-/// Compiles a program of the registry's.
+/// Compiles a program from crates.io.
 fn compile(it: &Crate) -> anyhow::Result<()> {
     sh::run(
         &format!("compile {} (some minutes, once)", it.name),
@@ -229,7 +231,7 @@ fn compile(it: &Crate) -> anyhow::Result<()> {
             .args(it.flags)
             .arg("--root")
             .arg(it.root())
-            // In the workspace it would take over our profile and lints.
+            // In the workspace, cargo would use our profiles and lints.
             .current_dir("/"),
     )
 }

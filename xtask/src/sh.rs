@@ -1,4 +1,4 @@
-//! Running other programs so that a person can follow: what for, the command itself, and how long it took.
+//! Runs other programs so that a person can follow: the purpose, the command itself, and how long it took.
 #![expect(clippy::print_stderr, reason = "chores talk to the person at the terminal")]
 
 use std::{
@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 
 use crate::kernel_programs::toolchain::tools_folder;
 
-/// The workspace's directory.
+/// The workspace's folder.
 pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -35,22 +35,22 @@ pub(crate) fn cargo<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> 
     command
 }
 
-/// Whether this runs as root.
+/// Whether this process is root.
 pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0)
 }
 
-/// A line for the person.
+/// Prints a line for the person.
 pub(crate) fn say(line: impl Display) {
     eprintln!("{line}");
 }
 
-/// Why the chore failed.
+/// Prints why the chore failed.
 pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("\nxtask: {error:#}");
 }
 
-/// Runs the command, shown before and timed after; its output goes where ours goes.
+/// Runs a command. Prints the command before and the time after it; the command's output goes to ours.
 pub(crate) fn run(what: &str, command: &mut Command) -> anyhow::Result<()> {
     eprintln!("\n== {what}");
     eprintln!("   $ {}", line(command));
@@ -66,13 +66,13 @@ pub(crate) fn run(what: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As [`run`], with what the command prints in that file.
+/// Like [`run`], but the command's standard output goes to a file.
 pub(crate) fn run_into(what: &str, command: &mut Command, file: &Path) -> anyhow::Result<()> {
     let output = fs::File::create(file).with_context(|| format!("{} cannot be written", file.display()))?;
     run(what, command.stdout(output))
 }
 
-/// What the command printed, or nothing if it could not run or failed.
+/// The command's output. `None` if it could not run or failed.
 pub(crate) fn ask(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
     output

@@ -1,5 +1,5 @@
-//! `cargo xtask test`: three tiers, none skipped in silence. Owns what is run and with what; `.config/nextest.toml` owns
-//! how.
+//! `cargo xtask test`: three tiers, none of which is skipped silently. Owns which tests run, and with which tools;
+//! `.config/nextest.toml` owns how.
 
 pub(crate) mod report;
 
@@ -37,7 +37,7 @@ pub(crate) enum Tier {
 impl Tier {
     const ALL: [Self; 3] = [Self::Quick, Self::Kernel, Self::Engine];
 
-    /// The profile in `.config/nextest.toml`.
+    /// Its profile in `.config/nextest.toml`.
     fn profile(self) -> &'static str {
         match self {
             Self::Quick => "quick",
@@ -46,7 +46,7 @@ impl Tier {
         }
     }
 
-    /// What cargo is told to build.
+    /// The packages and targets that cargo builds.
     fn packages(self) -> Vec<&'static str> {
         match self {
             Self::Quick => vec![
@@ -62,7 +62,7 @@ impl Tier {
         }
     }
 
-    /// What it does to the machine, and how long it takes on two processors once everything is built.
+    /// What the tier does to the machine, and how long it takes on two processors once everything is built.
     fn announcement(self) -> &'static str {
         match self {
             Self::Quick => "decisions, encodings, golden pages; a minute",
@@ -72,28 +72,28 @@ impl Tier {
     }
 }
 
-/// What somebody asked for.
+/// Which tests to run, and how.
 #[derive(Debug)]
 pub(crate) struct Wish {
     /// One tier, or all.
     pub(crate) tier: Option<Tier>,
-    /// Only tests whose names contain one of these; all if there is none.
+    /// Only tests whose names contain one of these; all tests if it is empty.
     pub(crate) names: Vec<String>,
     /// Whether to build, to run, or both.
     pub(crate) how: How,
 }
 
-/// What is done with the tests.
+/// What to do with the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     BuildAndRun,
     Build,
-    /// What was built before, without asking cargo, which others may keep busy.
+    /// Run what was built before, without cargo: another cargo may hold its lock.
     RunAsBuilt,
 }
 
-/// What cargo-nextest has to know of a tier's tests to run them without cargo: what cargo says of the workspace, and
-/// cargo-nextest of its programs.
+/// The files that cargo-nextest needs to run a tier's tests without cargo: cargo's metadata of the workspace, and
+/// nextest's list of test programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Built {
     pub(crate) cargo: PathBuf,
@@ -101,7 +101,7 @@ pub(crate) struct Built {
 }
 
 impl Built {
-    /// Where that is written.
+    /// The paths of the files.
     pub(crate) fn of(tier: Tier) -> Self {
         let folder = sh::workspace().join("target/tests").join(tier.profile());
         Self {
@@ -110,10 +110,10 @@ impl Built {
         }
     }
 
-    /// What was built before.
+    /// The files of the last build.
     pub(crate) fn before(tier: Tier) -> anyhow::Result<Self> {
         let built = Self::of(tier);
-        // It is written last.
+        // This file is written last.
         ensure!(
             built.cargo.exists(),
             "nothing was built: run `cargo xtask test --no-run {}` first",
@@ -126,7 +126,7 @@ impl Built {
     pub(crate) fn make(tier: Tier) -> anyhow::Result<Self> {
         let built = Self::of(tier);
         fs::create_dir_all(built.cargo.parent().context("no folder")?)?;
-        // What is cut short is not taken for whole.
+        // An interrupted build must not look complete.
         for file in [&built.cargo, &built.binaries].into_iter().filter(|file| file.exists()) {
             fs::remove_file(file).with_context(|| format!("{} cannot be removed", file.display()))?;
         }
@@ -146,7 +146,7 @@ impl Built {
     }
 }
 
-/// Runs one tier or all; of those, only what the names say.
+/// Runs one tier or all, limited to the given names.
 pub(crate) fn run(wish: &Wish) -> anyhow::Result<()> {
     let tiers: Vec<Tier> = wish.tier.map_or(Tier::ALL.to_vec(), |tier| vec![tier]);
     announce(&tiers, wish.how);
@@ -168,7 +168,7 @@ pub(crate) fn run(wish: &Wish) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    // All are run, whatever the first of them says.
+    // All tiers run, even if the first one fails.
     let outcomes: Vec<anyhow::Result<()>> = tiers
         .iter()
         .map(|tier| run_tier(*tier, wish).inspect_err(sh::complain))
@@ -177,7 +177,7 @@ pub(crate) fn run(wish: &Wish) -> anyhow::Result<()> {
     outcomes.into_iter().collect()
 }
 
-/// Says what those reports say, and keeps which tests needed a second try.
+/// Prints the reports, and writes the list of tests that needed a second try.
 fn report(files: impl IntoIterator<Item = PathBuf>) {
     let report = Report::of(files);
     report.print();
@@ -186,17 +186,17 @@ fn report(files: impl IntoIterator<Item = PathBuf>) {
     }
 }
 
-/// The same, of all reports that there are.
+/// The same for all existing reports.
 pub(crate) fn report_all() {
     let folders = fs::read_dir(results()).into_iter().flatten();
     report(folders.filter_map(|entry| Some(entry.ok()?.path().join("junit.xml"))));
 }
 
-/// How many processors a kernel has to be ready for once: what is summed over all of them is sixty-four sums.
+/// The number of possible processors of one run: figures that are summed over processors then have sixty-four parts.
 const MANY_CPUS: u32 = 64;
 
-/// Runs the kernel's tests on every kernel that the archive has; on the newest once more with many processors, and once
-/// more under AppArmor.
+/// Runs the kernel tier on every kernel that the archive has. The newest runs twice more: with many processors, and
+/// under AppArmor.
 pub(crate) fn on_all_kernels(names: &[String]) -> anyhow::Result<()> {
     setup::run(Purpose::Vm)?;
     let mut machines: Vec<Machine> = vm::all_series()?.iter().map(|series| Machine::of(series)).collect();
@@ -213,14 +213,16 @@ pub(crate) fn on_all_kernels(names: &[String]) -> anyhow::Result<()> {
     on_machines(&machines, names, How::BuildAndRun)
 }
 
-/// Runs the kernel's tests, or those whose names contain one of `names`, on these machines instead of this one.
+/// Runs the kernel tier on these machines instead of this one. Only tests whose names contain one of `names` run, if
+/// there are any names.
 pub(crate) fn on_machines(machines: &[Machine], names: &[String], how: How) -> anyhow::Result<()> {
     setup::run(Purpose::Vm)?;
     let (image, built) = match how {
         How::RunAsBuilt => (image::made()?, Built::before(Tier::Kernel)?),
         How::BuildAndRun | How::Build => (image::run()?, Built::make(Tier::Kernel)?),
     };
-    // All are run, whatever the first of them says: as many at a time as there are processors, each of which emulates one.
+    // All machines run, even if the first one fails. As many run at a time as there are processors: each emulates
+    // one.
     let left = Mutex::new(machines.iter());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
     let lane = || {
@@ -241,7 +243,7 @@ pub(crate) fn on_machines(machines: &[Machine], names: &[String], how: How) -> a
     failed.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// Says what is about to be done, and how long that takes.
+/// Prints what is about to happen, and how long it takes.
 fn announce(tiers: &[Tier], how: How) {
     sh::say(match how {
         How::Build => "This builds the tests (three minutes in a fresh clone on two processors), and runs none of:",
@@ -259,14 +261,14 @@ fn announce(tiers: &[Tier], how: How) {
 fn run_tier(tier: Tier, wish: &Wish) -> anyhow::Result<()> {
     let mut command = tests(tier, wish.how)?;
     if tier != Tier::Quick {
-        // What is run on nodes, to the byte: not another build of it.
+        // The tests use the binary of the image, byte for byte, not another build.
         let image = match wish.how {
             How::RunAsBuilt => image::made()?,
             How::BuildAndRun | How::Build => image::run()?,
         };
         with_tools(&mut command, &image.binary)?.env("NETMON_TEST_IMAGE", &image.archive);
         if tier == Tier::Engine {
-            // The last is what netmon is upgraded to.
+            // The other build is what netmon is upgraded to in a test.
             let (package, other_build) = match wish.how {
                 How::RunAsBuilt => (dist::package_made()?, build::binary(false)),
                 How::BuildAndRun | How::Build => (dist::package(&image)?, build::run(false)?),
@@ -278,7 +280,7 @@ fn run_tier(tier: Tier, wish: &Wish) -> anyhow::Result<()> {
     }
     sh::run(&format!("{} tests", tier.profile()), command.args(&wish.names))?;
     if tier == Tier::Quick {
-        // cargo-nextest knows no examples in the documentation.
+        // cargo-nextest does not run the examples in the documentation.
         let mut cargo = sh::cargo(["test", "--quiet", "--doc"]);
         sh::run(
             "examples in the documentation",
@@ -288,11 +290,11 @@ fn run_tier(tier: Tier, wish: &Wish) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The tests of a tier: a command to which more arguments and an environment can be added.
+/// The command that runs a tier's tests. The caller can add arguments and environment variables.
 fn tests(tier: Tier, how: How) -> anyhow::Result<Command> {
     let file = junit(tier.profile());
     if file.exists() {
-        // What is read afterwards is of this run.
+        // The report that is read afterwards has to be of this run.
         fs::remove_file(&file).with_context(|| format!("{} cannot be removed", file.display()))?;
     }
     let mut command = nextest("run")?;
@@ -314,7 +316,7 @@ fn nextest(subcommand: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Where a profile's results are written.
+/// The file of a profile's results.
 pub(crate) fn junit(profile: &str) -> PathBuf {
     results().join(profile).join("junit.xml")
 }
@@ -324,7 +326,7 @@ pub(crate) fn results() -> PathBuf {
     sh::workspace().join("target/nextest")
 }
 
-/// Tells the command where everything is that fixtures need.
+/// Sets the environment variables that fixtures find their tools by.
 pub(crate) fn with_tools<'a>(command: &'a mut Command, netmon: &Path) -> anyhow::Result<&'a mut Command> {
     let path = std::env::var("PATH").context("PATH is not set")?;
     Ok(command
@@ -333,6 +335,6 @@ pub(crate) fn with_tools<'a>(command: &'a mut Command, netmon: &Path) -> anyhow:
         .env("NETMON_TEST_NODE_EXPORTER", needs::node_exporter())
         .env("NETMON_TEST_NEW_ENGINE", needs::new_engine())
         .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-        // Errors say where and what; whose code passed them on helps nobody.
+        // Errors say what failed and where. A backtrace adds nothing.
         .env("RUST_BACKTRACE", "0"))
 }

@@ -1,5 +1,5 @@
-//! The rules of the house that no compiler checks: every module says what it owns, each third-party library is named
-//! in one folder, pure layers do no I/O, and documents can be read.
+//! The project's own rules, which no compiler checks. Every module says what it owns, each third-party library is
+//! named in one folder, pure layers do no I/O, and documents are readable.
 
 mod documents;
 
@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use self::documents::Document;
 use crate::sh;
 
-/// Which library may be named where: (library, folders or files of `netmon/src`).
+/// Where each library may be named: (library, folders or files of `netmon/src`).
 const HOMES: &[(&str, &[&str])] = &[
     ("aya", &["datapath"]),
     ("bcrypt", &["http"]),
@@ -46,7 +46,7 @@ const PURE: &[&str] = &[
     "docker/convert.rs",
     "observe/state",
 ];
-/// What I/O looks like.
+/// Paths that mean I/O.
 const IO: &[&str] = &[
     "std::fs",
     "std::process",
@@ -56,10 +56,10 @@ const IO: &[&str] = &[
     "fs::read",
 ];
 
-/// Files of more lines than this hold more than one idea.
+/// A file of more lines than this holds more than one idea.
 const LONG: usize = 600;
 
-/// Looks through the files that git knows, and names every breach.
+/// Checks every file that git tracks or does not ignore, and reports all breaches.
 pub(crate) fn run() -> anyhow::Result<()> {
     let root = sh::workspace();
     let list = sh::ask(
@@ -121,7 +121,7 @@ fn source(path: &Path, text: &str, breaches: &mut Vec<String>) {
     }
 }
 
-/// Whether the code, comments aside, uses that crate.
+/// Whether the code uses that crate. Comments are ignored.
 fn names(text: &str, library: &str) -> bool {
     let path = format!("{library}::");
     text.lines()
@@ -133,7 +133,7 @@ fn names(text: &str, library: &str) -> bool {
         })
 }
 
-/// Tests may read what they compare with.
+/// Tests may read the files that they compare with.
 fn is_test(path: &Path) -> bool {
     path.iter().any(|part| {
         let part = part.to_string_lossy();

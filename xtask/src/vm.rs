@@ -1,9 +1,11 @@
-//! The kernel's tests on another kernel: Debian's own, in a machine that qemu emulates.
+//! The kernel tier on another kernel: Debian's own, in a machine that qemu emulates.
 //!
-//! By software: hardware acceleration is not to be had on every machine that builds, and hangs on some. It boots in a few
-//! seconds and is some twenty times slower then, for which the tests have patience (`NETMON_TEST_SLOWNESS`). Nothing is
-//! installed: the kernel is unpacked, and the machine's files are those of this one, copied into its memory. cargo-nextest
-//! runs the tests there as it does here, and its report comes out by a serial line of its own.
+//! The emulation is in software: not every build machine has hardware acceleration, and on some it hangs. The machine
+//! boots in a few seconds, and is then some twenty times slower. The tests wait longer for that
+//! (`NETMON_TEST_SLOWNESS`).
+//!
+//! Nothing is installed. The kernel is unpacked, and files of this machine are copied into the other one's memory.
+//! cargo-nextest runs the tests there as it does here, and its report comes out by a serial line of its own.
 
 mod confinement;
 mod files;
@@ -31,35 +33,36 @@ use crate::{
     test::{self, Built, report},
 };
 
-/// Much longer than all tests take: then it does not end.
+/// Much longer than all tests take. After this time the machine will not end by itself.
 const LIMIT: Duration = Duration::from_mins(45);
-/// Much longer than any one test takes to say how it ended: then the machine hangs.
+/// Much longer than any one test takes until its result is printed. After this time without a line, the machine
+/// hangs.
 const SILENCE: Duration = Duration::from_mins(6);
-/// The line that says how it ended.
+/// The beginning of the line with the tests' exit status.
 const STATUS: &str = "NETMON-VM-STATUS ";
-/// What a kernel says when a processor of the emulator's runs into the mark that another one has just put over code to
-/// change it, and has taken away again (`smp_text_poke_batch_finish`). Processors that are real wait for each other.
+/// Printed by a kernel when an emulated processor runs into a breakpoint that another one put over code to change it,
+/// and has already removed (`smp_text_poke_batch_finish`). Real processors wait for each other.
 const STUMBLE: &str = "Oops: int3";
-/// How often the machine is booted, at most, if the emulator fails. With a thread for each processor it was seen to hang with
-/// both on one jump that the kernel had just changed, for good; they take turns now, which is a sixth slower.
+/// How often the machine is booted at most if the emulator fails. With one thread for each processor, both processors
+/// were seen to hang on one jump that the kernel had just changed. Now they take turns, which is a sixth slower.
 const BOOTS: u32 = 2;
-/// Enough for all files in memory, thrice.
+/// In MiB: enough for three copies of all files.
 const MEMORY: &str = "4096";
 
-/// A machine to run tests on.
+/// An emulated machine to run tests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
     /// The kernel's series.
     pub(crate) series: String,
-    /// How many processors the kernel has to be ready for; as many as there are without.
+    /// How many possible processors the kernel has; `None` for as many as the machine has.
     pub(crate) possible_cpus: Option<u32>,
-    /// Which share of the tests it runs, where others run the rest at the same time.
+    /// Which share of the tests it runs, if others run the rest at the same time.
     pub(crate) share: Option<Share>,
     /// Whether netmon runs there under the AppArmor profile that Docker gives its containers.
     pub(crate) confined: bool,
 }
 
-/// The first of two, say.
+/// A share of the tests, such as the first of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
     number: u32,
@@ -82,7 +85,7 @@ impl FromStr for Share {
 }
 
 impl Machine {
-    /// The usual one, with a kernel of that series.
+    /// The default machine, with a kernel of that series.
     pub(crate) fn of(series: &str) -> Self {
         Self {
             series: series.to_owned(),
@@ -92,7 +95,7 @@ impl Machine {
         }
     }
 
-    /// What its results and its files are called.
+    /// The name of its results and files.
     fn name(&self) -> String {
         let cpus = self.possible_cpus.map(|count| format!("-{count}-cpus"));
         let share = self.share.map(|Share { number, of }| format!("-{number}-of-{of}"));
@@ -105,20 +108,20 @@ impl Machine {
         )
     }
 
-    /// Where its tests' report is written.
+    /// The file of its tests' report.
     pub(crate) fn junit(&self) -> PathBuf {
         test::junit(&self.name())
     }
 }
 
-/// The series of kernels that the archive has, the oldest first.
+/// The series of kernels in Debian's archive, the oldest first.
 pub(crate) fn all_series() -> anyhow::Result<Vec<String>> {
     let list = tools::output(Command::new(sh::workspace().join("tests/lab/get-kernel")).arg("--list"))?;
     ensure!(!list.is_empty(), "the archive has no kernels");
     Ok(list.lines().map(str::to_owned).collect())
 }
 
-/// Runs the kernel's tests, or those whose names contain one of `names`, on that machine.
+/// Runs the kernel tier on that machine. Only tests whose names contain one of `names` run, if there are any names.
 pub(crate) fn run(machine: &Machine, names: &[String], netmon: &Path, built: &Built) -> anyhow::Result<()> {
     let kernel = kernel(&machine.series)?;
     let directory = sh::workspace().join("target/vm").join(machine.name());
@@ -129,7 +132,7 @@ pub(crate) fn run(machine: &Machine, names: &[String], netmon: &Path, built: &Bu
     sh::say(format!("\n== kernel tests on {name} ({})", kernel.release));
     let junit = machine.junit();
     fs::create_dir_all(junit.parent().context("no folder")?)?;
-    // What is reported afterwards is of this run.
+    // The reports that are read afterwards have to be of this run.
     for file in [&junit, &report::earlier(&junit)] {
         if file.exists() {
             fs::remove_file(file).with_context(|| format!("{} cannot be removed", file.display()))?;
@@ -156,7 +159,7 @@ pub(crate) fn run(machine: &Machine, names: &[String], netmon: &Path, built: &Bu
     bail!("kernel tests on {name}: the emulator failed {BOOTS} times")
 }
 
-/// Unpacks the kernel, if that was not done before.
+/// Unpacks the kernel, unless that was done before.
 fn kernel(series: &str) -> anyhow::Result<Kernel> {
     let valid = |letter: char| letter.is_ascii_digit() || letter == '.';
     ensure!(
@@ -180,12 +183,12 @@ fn kernel(series: &str) -> anyhow::Result<Kernel> {
     Kernel::find(&directory)
 }
 
-/// The tests as they are taken into the machine.
+/// The tests' files, which are copied into the machine.
 #[derive(Debug)]
 struct Tests<'a> {
-    /// The program.
+    /// The test program.
     binary: PathBuf,
-    /// Where it lies below the folder that cargo builds into, which is where cargo-nextest looks for it.
+    /// Its path below cargo's target folder. cargo-nextest looks for it there.
     place: PathBuf,
     built: &'a Built,
 }
@@ -209,7 +212,7 @@ impl<'a> Tests<'a> {
     }
 }
 
-/// The command that runs those whose names contain one of these, but for those that have passed, in the machine.
+/// The command that runs the tests in the machine: those that match `names` and are not in `passed`.
 fn command(machine: &Machine, names: &[String], passed: &BTreeSet<String>) -> String {
     let mut words = vec![
         "/tests/cargo-nextest nextest run --profile emulated --color never --show-progress none \
@@ -219,10 +222,11 @@ fn command(machine: &Machine, names: &[String], passed: &BTreeSet<String>) -> St
     ];
     words.extend(names.iter().map(|name| format!("'{name}'")));
     if let Some(Share { number, of }) = machine.share {
-        // By name, so that a second boot, which leaves out what has passed, has the same share.
+        // The partition depends on names only. A second boot leaves out tests that passed, and still gets the same
+        // share.
         words.push(format!("--partition hash:{number}/{of}"));
     }
-    // Nothing may be left to run if the machine has hung at its very end.
+    // If the machine hung at its very end, no test is left to run.
     words.push(format!(
         "--no-tests {}",
         if passed.is_empty() { "fail" } else { "pass" }
@@ -237,26 +241,26 @@ fn command(machine: &Machine, names: &[String], passed: &BTreeSet<String>) -> St
 /// How the machine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// As it should: with the status of the tests.
+    /// It ended in order, with this exit status of the tests.
     Status(i32),
-    /// By a fault of the emulator's, before the tests did.
+    /// The emulator failed before the tests ended.
     Failed(&'static str),
 }
 
-/// What cargo-nextest has said of tests so far.
+/// The results that cargo-nextest has printed so far.
 #[derive(Debug, Default)]
 struct Heard {
-    /// Those that have passed.
+    /// Tests that passed.
     passed: BTreeSet<String>,
-    /// Of those, which needed a second try.
+    /// Tests among them that needed a second try.
     retried: BTreeSet<String>,
 }
 
 impl Heard {
-    /// Takes in a line, such as `    PASS [   1.481s] (  1/132) netmon-tests::kernel counting::...`.
+    /// Reads a line, such as ` PASS [   1.481s] (  1/132) netmon-tests::kernel counting::...`.
     ///
     /// # Errors
-    /// It says that a test has failed for good, in whatever way. Whatever else happens then, it has.
+    /// The line reports that a test failed for good. Whatever the emulator does later, the run has failed.
     fn hear(&mut self, line: &str) -> anyhow::Result<()> {
         let Some((verdict, rest)) = line.trim_start().split_once(" [") else {
             return Ok(());
@@ -272,7 +276,7 @@ impl Heard {
                 self.passed.insert(name.to_owned());
                 self.retried.insert(name.to_owned());
             }
-            // How it ended follows.
+            // Another line with the result follows.
             "SLOW" | "TRY 2 SLOW" | "TERMINATING" | "TRY 2 TERMINATING" | "FLAKY 2/2" => {}
             first if first.starts_with("TRY 1 ") => {}
             verdict => bail!("{name} has failed ({verdict}), and the machine ended before it said why"),
@@ -281,7 +285,7 @@ impl Heard {
     }
 }
 
-/// Boots the machine, shows its console, and gives how it ended.
+/// Boots the machine, shows its console, and returns how it ended.
 fn boot(machine: &Machine, image: &Path, memory: &Path, heard: &mut Heard) -> anyhow::Result<End> {
     let mut words = "console=ttyS0 panic=-1 quiet loglevel=3 mitigations=off".to_owned();
     if let Some(count) = machine.possible_cpus {
@@ -289,7 +293,8 @@ fn boot(machine: &Machine, image: &Path, memory: &Path, heard: &mut Heard) -> an
     }
     let mut process = Command::new("qemu-system-x86_64")
         .args(["-accel", "tcg,thread=single", "-smp", "2", "-m", MEMORY])
-        // Tables of five levels are walked in software here, and nobody has so much memory.
+        // The emulator walks page tables in software, and five levels are only needed for more memory than the
+        // machine has.
         .args(["-cpu", "max,la57=off"])
         .args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"])
         .arg("-serial")
@@ -305,7 +310,7 @@ fn boot(machine: &Machine, image: &Path, memory: &Path, heard: &mut Heard) -> an
         .spawn()
         .context("qemu-system-x86_64 cannot be run: `cargo xtask setup vm`")?;
     let end = watch(&machine.name(), &mut process, heard);
-    // It has powered itself off, or is to be ended.
+    // The machine has powered itself off, or has to be ended.
     drop(process.kill());
     process.wait()?;
     end

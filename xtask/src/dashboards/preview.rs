@@ -1,7 +1,7 @@
-//! Pictures of the dashboards: the demo runs, Prometheus scrapes it, and Grafana's own libraries draw in a browser that
-//! shows itself to nobody.
+//! Pictures of the dashboards. Runs the demo and a Prometheus that scrapes it, then draws with Grafana's own
+//! libraries in a headless browser.
 //!
-//! `dashboards/preview` does the drawing. Must not know what is drawn.
+//! `dashboards/preview` does the drawing. Must not know what the dashboards show.
 
 use std::{
     fs::{self, File},
@@ -15,10 +15,10 @@ use anyhow::{Context as _, ensure};
 
 use crate::{build, demo, needs, needs::Purpose, setup, sh};
 
-/// Long enough for windows of some minutes to be full.
+/// Long enough to fill query windows of some minutes.
 const TIME: Duration = Duration::from_mins(6);
 
-/// Runs the demo for some minutes, and draws what there was.
+/// Runs the demo for [`TIME`], and draws what Prometheus scraped of it.
 pub(crate) fn run() -> anyhow::Result<()> {
     setup::run(Purpose::Preview)?;
     let netmon = build::run(true)?;
@@ -44,7 +44,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         sh::run(
             "fetch Grafana's libraries",
             Command::new("npm")
-                // Two of them ask for versions of others that they do not need, and none has to run anything.
+                // Two of the libraries request versions of others that they do not need. No library has to run
+                // install scripts.
                 .args([
                     "ci",
                     "--legacy-peer-deps",
@@ -59,7 +60,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "bundle the renderer",
         Command::new("node").arg("build.mjs").current_dir(&preview),
     )?;
-    // The last scrape before the demo was taken down.
+    // The end of the pictures lies before the demo was stopped: five seconds are one scrape interval.
     let end = end - 5;
     sh::run(
         "draw the dashboards",
@@ -81,13 +82,13 @@ fn now() -> anyhow::Result<u64> {
         .as_secs())
 }
 
-/// An address that nobody listens on now.
+/// An address with a free port.
 fn free_address() -> anyhow::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").context("no port is free")?;
     Ok(listener.local_addr().context("it has no address")?.to_string())
 }
 
-/// A Prometheus. Ended when it goes out of scope.
+/// A Prometheus server. It is ended when this is dropped.
 #[derive(Debug)]
 struct Prometheus {
     child: Child,

@@ -1,23 +1,23 @@
-//! Who the demo's containers are: names, labels and modes, as Swarm and Compose give them.
+//! The identity of the demo's containers: names, labels and network modes, as Swarm and Compose set them.
 //!
-//! Must not know where they are plugged in.
+//! Must not know which networks they are attached to.
 
 use std::collections::BTreeMap;
 
 use netmon_tests::fake_engine::Container;
 
-/// Tasks of services of the stack: service, slot, and the task's id.
+/// Tasks of the stack's services: service, slot, and the task's id.
 pub(super) const WEB: [&str; 2] = [
     "shop_web.1.x3kq8v0c2m7d9t1w5z4b6n0fa",
     "shop_web.2.p6h2r9y4s1j8g3l7e5u0i2oqb",
 ];
 pub(super) const API: &str = "shop_api.1.m9c4x7z2v5b8n1k3j6h0g2fdc";
-/// Of Compose.
+/// A container of Compose.
 pub(super) const CACHE: &str = "cache";
-/// Without any network.
+/// A container without a network.
 pub(super) const ISOLATED: &str = "vault";
 
-/// A task's container, by its name.
+/// The container of a task, by the task's name.
 pub(super) fn task(name: &str) -> Container {
     let mut words = name.split('.');
     let service = words.next().unwrap_or_default();
@@ -37,7 +37,7 @@ pub(super) fn task(name: &str) -> Container {
     }
 }
 
-/// The container that comes and goes: another task each time.
+/// The short-lived container: a different task each time.
 pub(super) fn job(run: u32) -> Container {
     task(&format!("shop_job.1.t5y8u1w4q7r0e3a6s9d2{run:05}"))
 }
@@ -54,7 +54,7 @@ pub(super) fn cache() -> Container {
     }
 }
 
-/// On the node's own network.
+/// A container on the node's own network.
 pub(super) fn host() -> Container {
     Container {
         name: "node-exporter".to_owned(),
@@ -71,7 +71,7 @@ pub(super) fn isolated() -> Container {
     }
 }
 
-/// On the cache's network.
+/// A container that shares the cache's network namespace.
 pub(super) fn shared() -> Container {
     Container {
         name: "cache-exporter".to_owned(),
@@ -80,7 +80,7 @@ pub(super) fn shared() -> Container {
     }
 }
 
-/// The file of a container's namespace.
+/// The file name of a container's namespace.
 pub(super) fn sandbox(name: &str) -> String {
     let container = Container {
         name: name.to_owned(),

@@ -1,4 +1,5 @@
-//! The demo's traffic: steady, gentle, and of every kind, until it is told to stop. Owns who talks to whom.
+//! The demo's traffic: steady, gentle, and of every kind, until it is stopped. Owns which containers talk to each
+//! other.
 //!
 //! Must not know how anything is wired. A round that fails is no error: losses are part of the demo.
 
@@ -19,23 +20,24 @@ use super::{
 };
 use crate::sh;
 
-/// Where servers listen.
+/// The port that servers listen on.
 const PORT: u16 = 8080;
-/// Bytes of a request and of its answer: long enough that the sender leaves it to the device to cut it into packets.
+/// Size of a request and of its answer in bytes. The answer is long enough for the sender to leave segmentation to
+/// the device.
 const REQUEST: usize = 300;
 const ANSWER: usize = 30_000;
-/// Bytes of a datagram, and of one that fills a packet of 1500.
+/// Size of a datagram in bytes, and of one that fills a packet of 1500 bytes.
 const DATAGRAM: usize = 400;
 const LONG_DATAGRAM: usize = 1472;
-/// How often the gentle things happen, and the rare ones.
+/// The interval of frequent traffic, and of rare traffic.
 const OFTEN: Duration = Duration::from_millis(200);
 const SELDOM: Duration = Duration::from_secs(1);
-/// How long an answer may take: so long is the wait at the end, too.
+/// How long an answer may take. Ending the demo may take as long, too.
 const PATIENCE: Duration = Duration::from_millis(800);
-/// How long the container that comes and goes is there, and then not.
+/// How long the short-lived container lives, and how long the pause after it is.
 const PHASE: Duration = Duration::from_secs(5);
 
-/// Starts all of it.
+/// Starts all of the traffic.
 pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, topology: &'scope Topology, stop: &'scope AtomicBool) {
     let Topology {
         web: [web1, web2],
@@ -91,7 +93,7 @@ impl Plan {
     }
 }
 
-/// Runs it on a thread of its own in the container.
+/// Runs `run` on a thread of its own in the container's namespace.
 fn within<'scope>(
     scope: &'scope Scope<'scope, '_>,
     place: &'scope Netns,
@@ -107,7 +109,7 @@ fn tell(what: &str, ended: anyhow::Result<()>) {
     }
 }
 
-/// Does it again and again, well or not.
+/// Calls `act` again and again, whether it succeeds or fails.
 fn every<T, E>(interval: Duration, stop: &AtomicBool, mut act: impl FnMut() -> Result<T, E>) {
     while !stop.load(Ordering::Relaxed) {
         drop(act());
@@ -115,7 +117,7 @@ fn every<T, E>(interval: Duration, stop: &AtomicBool, mut act: impl FnMut() -> R
     }
 }
 
-/// Answers requests; over IPv4, too.
+/// Answers requests, over IPv4 too.
 fn serve(stop: &AtomicBool) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)).context("it cannot listen")?;
     listener.set_nonblocking(true)?;
@@ -137,7 +139,7 @@ fn request(to: IpAddr) -> io::Result<()> {
     stream.read_to_end(&mut Vec::with_capacity(ANSWER)).map(drop)
 }
 
-/// Sends datagrams back; over IPv4, too.
+/// Sends datagrams back, over IPv4 too.
 fn echo(stop: &AtomicBool) -> anyhow::Result<()> {
     let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT)).context("it cannot listen")?;
     socket.set_read_timeout(Some(PATIENCE))?;
@@ -164,7 +166,7 @@ fn socket(to: IpAddr) -> anyhow::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// A container for some seconds, then none, over and over.
+/// Runs a container for some seconds, then pauses, over and over.
 fn jobs(topology: &Topology, stop: &AtomicBool) -> anyhow::Result<()> {
     let during = |phase: Duration, act: &dyn Fn()| {
         let begin = Instant::now();
@@ -182,7 +184,7 @@ fn jobs(topology: &Topology, stop: &AtomicBool) -> anyhow::Result<()> {
             during(PHASE, &|| drop(request(BACKEND.at(API))));
             Ok(())
         })?;
-        // The engine takes the namespace away before it says that the container has ended.
+        // The engine removes the namespace before it reports that the container ended.
         drop(netns);
         topology.engine.end_container(&container.name);
         during(PHASE, &|| {});

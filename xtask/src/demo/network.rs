@@ -1,4 +1,4 @@
-//! The demo's networks: their addresses, and how something is plugged into one.
+//! The demo's networks: their addresses, and how a container is attached to one.
 //!
 //! Must not know which containers and nodes there are.
 
@@ -15,9 +15,9 @@ pub(super) struct Plan {
     pub(super) name: &'static str,
     pub(super) bridge: &'static str,
     pub(super) mtu: u32,
-    /// Its first three bytes; it is a /24.
+    /// The first three bytes of the network's IPv4 prefix, a /24.
     v4: [u8; 3],
-    /// What comes before the last group; it is a /64. Nothing without IPv6.
+    /// The network's IPv6 prefix, a /64, up to the last group. `None` without IPv6.
     v6: Option<&'static str>,
 }
 
@@ -38,36 +38,36 @@ pub(super) const BACKEND: Plan = Plan {
     v6: None,
 };
 
-/// Last bytes of addresses.
+/// Last bytes of the containers' addresses.
 pub(super) const WEB: [u8; 2] = [11, 12];
 pub(super) const API: u8 = 21;
 pub(super) const CACHE: u8 = 31;
 pub(super) const JOB: u8 = 41;
-/// On the other node.
+/// The last byte of the address of the container on the other node.
 pub(super) const DB: u8 = 51;
-/// Addresses that the overlay answers for, and then has no node for, or one that cannot be reached.
+/// Addresses that the overlay answers for. For the first it knows no node; the node of the second cannot be reached.
 pub(super) const NOWHERE: u8 = 98;
 pub(super) const UNREACHABLE: u8 = 99;
 
 impl Plan {
-    /// An address on it.
+    /// The address with that last byte.
     pub(super) fn ip(&self, last: u8) -> Ipv4Addr {
         let [a, b, c] = self.v4;
         Ipv4Addr::new(a, b, c, last)
     }
 
-    /// The IPv6 address that goes with it, if the network has any.
+    /// The matching IPv6 address, if the network has IPv6.
     pub(super) fn ipv6(&self, last: u8) -> Option<String> {
         self.v6.map(|prefix| format!("{prefix}{last:x}"))
     }
 
-    /// The engine makes hardware addresses of addresses, too.
+    /// The hardware address, derived from the IP address as the engine does.
     fn mac(&self, last: u8) -> String {
         let [a, b, c] = self.v4;
         format!("02:42:{a:02x}:{b:02x}:{c:02x}:{last:02x}")
     }
 
-    /// What the engine says of it.
+    /// The network as the engine describes it.
     pub(super) fn described(&self, driver: &str, vni: Option<u32>) -> Network {
         let v6 = self.v6.map(|prefix| format!(",{prefix}/64")).unwrap_or_default();
         Network {
@@ -80,7 +80,7 @@ impl Plan {
     }
 }
 
-/// The overlay answers for an address in the place of a container that is elsewhere.
+/// Makes the overlay answer ARP requests for the address of a container on another node.
 pub(super) fn neighbour(overlay: &Netns, last: u8) -> anyhow::Result<()> {
     let (ip, mac) = (BACKEND.ip(last), BACKEND.mac(last));
     overlay
@@ -88,7 +88,7 @@ pub(super) fn neighbour(overlay: &Netns, last: u8) -> anyhow::Result<()> {
         .map(drop)
 }
 
-/// The overlay sends what is for that address to that node.
+/// Makes the overlay send packets for that address to that node.
 pub(super) fn forward(overlay: &Netns, last: u8, node: Ipv4Addr) -> anyhow::Result<()> {
     let mac = BACKEND.mac(last);
     overlay
@@ -96,13 +96,13 @@ pub(super) fn forward(overlay: &Netns, last: u8, node: Ipv4Addr) -> anyhow::Resu
         .map(drop)
 }
 
-/// The bridge that the network is.
+/// Creates the network's bridge.
 pub(super) fn bridge(netns: &Netns, network: &Plan) -> anyhow::Result<()> {
     netns.run(&format!("ip link add {} type bridge", network.bridge))?;
     netns.run(&format!("ip link set {} up", network.bridge)).map(drop)
 }
 
-/// A cable from a container to the network's bridge.
+/// Attaches a container to the network's bridge with a veth pair.
 pub(super) fn plug(
     container: &Netns,
     device: &str,

@@ -1,7 +1,7 @@
-//! What the demo runs on: two nodes with an overlay between them, and containers on it, wired as the engine wires them.
-//! Owns every namespace, device and rule, and what the engine that is played says of them.
+//! The demo's topology: two nodes with an overlay between them, and containers on it, wired as the engine wires them.
+//! Owns every namespace, device and rule, and what the fake engine reports about them.
 //!
-//! Must not know what traffic runs here, nor netmon. Nothing is ever made in the host's namespace.
+//! Must not know netmon or the traffic. Nothing is ever created in the host's namespace.
 
 use std::{
     fs,
@@ -21,15 +21,15 @@ use super::{
     network::{API, BACKEND, CACHE, DB, FRONTEND, JOB, NOWHERE, UNREACHABLE, WEB, bridge, forward, neighbour, plug},
 };
 
-/// Its number on the wire.
+/// The overlay's VNI.
 const VNI: u32 = 4097;
-/// Below the frontend's: where it is set on one end of a cable only, longer packets are dropped and counted.
+/// An MTU below the frontend's. With it on one end of a veth pair only, longer packets are dropped and counted.
 const TOO_SMALL: u32 = 1400;
 
-/// The nodes on the cable between them.
+/// The nodes' addresses on the veth pair between them.
 const NODES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
 
-/// All of it. Namespaces go before the folder that they are mounted in.
+/// The whole topology. The namespaces are dropped before the folder that they are mounted in.
 #[derive(Debug)]
 pub(super) struct Topology {
     pub(super) engine: FakeEngine,
@@ -37,22 +37,22 @@ pub(super) struct Topology {
     pub(super) api: Netns,
     pub(super) cache: Netns,
     pub(super) db: Netns,
-    /// The overlay on this node and on the other.
+    /// The overlay's namespace on this node and on the other.
     overlays: [Netns; 2],
-    /// The nodes' own namespaces; the frontend's bridge is in the first.
+    /// The nodes' own namespaces. The frontend's bridge is in the first.
     nodes: [Netns; 2],
-    /// A container with nothing but loopback.
+    /// A container that has only a loopback device.
     isolated: Netns,
     folder: PathBuf,
     _scratch: Scratch,
 }
 
 impl Topology {
-    /// Makes it.
+    /// Creates it.
     pub(super) fn new() -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
         let folder = scratch.path().join("netns");
-        // What the engine of this node does not see: the other node's side.
+        // The other node's namespaces, which this node's engine does not see.
         let elsewhere = scratch.path().join("elsewhere");
         for folder in [&folder, &elsewhere] {
             fs::create_dir(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
@@ -67,8 +67,8 @@ impl Topology {
             isolated: container(containers::ISOLATED)?,
             db: Netns::new(&elsewhere, "db")?,
             overlays: [Netns::new(&folder, &overlay)?, Netns::new(&elsewhere, &overlay)?],
-            // The engine mounts its node's own under this name, and netmon takes it for that: what passes between the
-            // nodes is counted there.
+            // The engine mounts the namespace of its node under this name. netmon therefore takes it for the node's,
+            // and counts the traffic between the nodes there.
             nodes: [Netns::new(&folder, "default")?, Netns::new(&elsewhere, "node2")?],
             folder,
             _scratch: scratch,
@@ -79,12 +79,12 @@ impl Topology {
         Ok(topology)
     }
 
-    /// Where the engine would mount namespaces.
+    /// The folder in which the engine would mount namespaces.
     pub(super) fn netns_dir(&self) -> &Path {
         &self.folder
     }
 
-    /// A container on the overlay that lives for a moment.
+    /// Starts a short-lived container on the overlay.
     pub(super) fn start_job(&self, run: u32) -> anyhow::Result<(Container, Netns)> {
         let mut container = containers::job(run);
         let netns = sandbox(&self.folder, &container.name)?;
@@ -96,7 +96,7 @@ impl Topology {
         Ok((container, netns))
     }
 
-    /// The bridge, the cable between the nodes, and the overlay over it.
+    /// Creates the bridge, the veth pair between the nodes, and the overlay on top of it.
     fn wire(&self) -> anyhow::Result<()> {
         let [node, other] = &self.nodes;
         bridge(node, &FRONTEND)?;
@@ -109,7 +109,8 @@ impl Topology {
             node.run("ip link set eth0 up")?;
             let overlay = &self.overlays[at];
             bridge(overlay, &BACKEND)?;
-            // As the engine does: made in the node's namespace, where its socket stays, and then moved.
+            // As the engine does: the device is created in the node's namespace, where its socket stays, and then
+            // moved.
             node.run(&format!(
                 "ip link add vxlan0 mtu {} type vxlan id {VNI} dstport 4789 local {} proxy l2miss l3miss",
                 BACKEND.mtu, NODES[at]
@@ -120,7 +121,7 @@ impl Topology {
         Ok(())
     }
 
-    /// The containers, with their interfaces.
+    /// Creates the containers, with their interfaces.
     fn populate(&self) -> anyhow::Result<()> {
         let [node, _] = &self.nodes;
         let [overlay, remote] = &self.overlays;
@@ -148,7 +149,7 @@ impl Topology {
         Ok(())
     }
 
-    /// What makes the counters of errors and drops move.
+    /// Sets up what makes the counters of errors and drops move.
     fn trouble(&self) -> anyhow::Result<()> {
         let [node, _] = &self.nodes;
         let [overlay, _] = &self.overlays;
@@ -162,8 +163,8 @@ impl Topology {
             "nft add rule inet demo lossy ip saddr {} numgen random mod 100 < 2 counter drop",
             BACKEND.ip(WEB[1])
         ))?;
-        // A router between the nodes that is congested, and says so to who never offered to listen: VXLAN must drop
-        // that. Seldom, for the kernel logs each.
+        // Simulates a congested router between the nodes. It marks packets with congestion (ECN) although their
+        // sender does not support it, so VXLAN must drop them. The rate is low because the kernel logs each of them.
         node.run("nft add table inet demo")?;
         node.run("nft add chain inet demo congested { type filter hook prerouting priority mangle ; }")?;
         node.run("nft add rule inet demo congested udp dport 4789 limit rate 6/minute burst 1 packets ip ecn set ce")?;
@@ -171,7 +172,7 @@ impl Topology {
         for last in [NOWHERE, UNREACHABLE] {
             neighbour(overlay, last)?;
         }
-        // No route leads there.
+        // No route leads to this node.
         forward(overlay, UNREACHABLE, Ipv4Addr::new(198, 51, 100, 1))
     }
 
@@ -181,14 +182,14 @@ impl Topology {
         self.engine.start_container(container);
     }
 
-    /// The overlay on that node knows where a container on the other is: what Swarm's gossip tells it.
+    /// Makes the overlay on one node know where a container is. In a Swarm this comes by gossip.
     fn know(&self, at: usize, last: u8, node: Ipv4Addr) -> anyhow::Result<()> {
         neighbour(&self.overlays[at], last)?;
         forward(&self.overlays[at], last, node)
     }
 }
 
-/// A container's namespace.
+/// Creates a container's namespace.
 fn sandbox(folder: &Path, container: &str) -> anyhow::Result<Netns> {
     Netns::new(folder, &containers::sandbox(container))
 }

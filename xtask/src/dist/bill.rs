@@ -1,4 +1,5 @@
-//! The list of parts (SBOM), in `CycloneDX`'s format: what the daemon and its kernel programs are linked from, who uses whom.
+//! The software bill of materials (SBOM), in `CycloneDX` format: what the daemon and its kernel programs are linked
+//! from, and which part uses which.
 
 use std::{collections::BTreeMap, process::Command};
 
@@ -12,14 +13,14 @@ use crate::{
     sh,
 };
 
-/// What is linked and is no package of cargo's.
+/// A part that is linked but is not a cargo package.
 pub(super) struct Part {
     pub(super) name: &'static str,
     pub(super) version: String,
     pub(super) license: &'static str,
 }
 
-/// Rust's standard library, the C library, and what unwinds a panic's stack.
+/// Rust's standard library, the C library, and the library that unwinds the stack after a panic.
 pub(super) fn runtime() -> Vec<Part> {
     let first = |program: &str, argument: &str| {
         let text = sh::ask(Command::new(program).arg(argument)).unwrap_or_default();
@@ -49,7 +50,7 @@ pub(super) fn runtime() -> Vec<Part> {
     ]
 }
 
-/// The list, as JSON.
+/// The SBOM as JSON.
 pub(super) fn text(release: &Release, program: &[u8]) -> anyhow::Result<String> {
     let graph = packages::linked()?;
     let checksums = packages::checksums()?;
@@ -119,7 +120,7 @@ fn component(package: &Package, checksum: Option<&String>) -> Value {
         "bom-ref": reference(&package.key()),
         "name": package.name,
         "version": package.version,
-        // As SPDX has it: some write a slash for "or".
+        // In SPDX syntax: some packages write a slash for "or".
         "licenses": [{"expression": package.license.replace(" / ", " OR ").replace('/', " OR ")}],
         "purl": reference(&package.key()),
     });
@@ -132,7 +133,7 @@ fn component(package: &Package, checksum: Option<&String>) -> Value {
     component
 }
 
-/// What a package of cargo's is called in the world of packages; `+` would be a blank there.
+/// The package URL of a cargo package. `+` is escaped, because it would mean a space.
 fn reference((name, version): &Key) -> String {
     format!("pkg:cargo/{name}@{}", version.replace('+', "%2B"))
 }
@@ -141,7 +142,7 @@ fn generic(part: &Part) -> String {
     format!("pkg:generic/{}@{}", part.name, part.version)
 }
 
-/// A number of this list's own: the program's checksum in the form of a UUID (version 8, which may be anything).
+/// The SBOM's serial number: the program's checksum in the form of a UUID (version 8, whose content is free).
 fn serial(hash: &str) -> String {
     let part = |from: usize, to: usize| hash.get(from..to).unwrap_or_default();
     format!(

@@ -1,4 +1,5 @@
-//! What is packed, whatever it is packed into: the program, its manual, the files of the repository that go with it.
+//! What every package contains: the program, its manual, and the files of the repository that go with it. Must not
+//! know the formats of packages.
 
 use std::{
     fs,
@@ -11,13 +12,13 @@ use anyhow::Context as _;
 use super::{Release, licences};
 use crate::{image::Image, sh};
 
-/// Each with its bytes.
+/// The contents, each file with its bytes.
 pub(super) struct Contents {
-    /// netmon itself: what is in the image.
+    /// The netmon binary, the same as in the image.
     pub(super) program: Vec<u8>,
     /// The manual page.
     pub(super) page: Vec<u8>,
-    /// The completions, by the name that the shell looks for.
+    /// The shell completions, by the file name that the shell looks for.
     pub(super) completions: Vec<(String, Vec<u8>)>,
     /// Files of the repository, by their paths there.
     pub(super) files: Vec<(PathBuf, Vec<u8>)>,
@@ -25,7 +26,7 @@ pub(super) struct Contents {
     pub(super) licences: String,
 }
 
-/// The files of the repository that a person on a node, or beside it, can use.
+/// The files of the repository that are of use on a node or beside it.
 const WANTED: &[&str] = &[
     "ARCHITECTURE.md",
     "LICENSE-*",
@@ -42,7 +43,7 @@ const WANTED: &[&str] = &[
 ];
 
 impl Contents {
-    /// Makes what has to be made, in that folder, and reads the rest.
+    /// Generates the manual in the folder `work`, and reads the other files.
     pub(super) fn collect(release: &Release, image: &Image, work: &Path) -> anyhow::Result<Self> {
         let manual = work.join("manual");
         sh::run(
@@ -64,14 +65,14 @@ impl Contents {
         })
     }
 
-    /// The repository's files below a folder, by what is left of their paths.
+    /// The repository's files in `folder`, by their paths relative to it.
     pub(super) fn below(&self, folder: &str) -> impl Iterator<Item = (&Path, &[u8])> {
         self.files
             .iter()
             .filter_map(move |(path, bytes)| Some((path.strip_prefix(folder).ok()?, bytes.as_slice())))
     }
 
-    /// One of the repository's files.
+    /// The content of one of the repository's files.
     pub(super) fn file(&self, path: &str) -> anyhow::Result<&[u8]> {
         let found = self.files.iter().find(|(it, _)| it == Path::new(path));
         Ok(&found
@@ -80,12 +81,12 @@ impl Contents {
     }
 }
 
-/// What git knows of what is wanted, in its order.
+/// The files that match [`WANTED`] and that git tracks, in git's order.
 fn files() -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
     let root = sh::workspace();
     let mut git = Command::new("git");
     git.args(["ls-files", "--"])
-        // A `*` does not go into folders.
+        // With `glob`, a `*` does not match a slash.
         .args(WANTED.iter().map(|pattern| format!(":(glob){pattern}")))
         .current_dir(&root);
     let list = sh::ask(&mut git).context("git cannot list the files that are packed")?;

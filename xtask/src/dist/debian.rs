@@ -1,4 +1,4 @@
-//! The Debian package: where each file goes, and what dpkg is told about it.
+//! The Debian package: where each file goes, and the files that dpkg reads.
 
 use std::{
     fs,
@@ -14,20 +14,20 @@ use flate2::{Compression, GzBuilder};
 use super::{Release, VERSION, contents::Contents};
 use crate::sh;
 
-/// What the package is about to dpkg. The rest is in `deploy/package/debian`.
+/// The folder of dpkg's control file and scripts.
 const FOLDER: &str = "deploy/package/debian";
-/// What runs when the package comes and goes.
+/// The scripts that run when the package is installed or removed.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
-/// What dpkg asks before it writes over it.
+/// dpkg asks before it overwrites this file.
 const SETTINGS: &str = "etc/default/netmon";
 const DOCUMENTS: &str = "usr/share/doc/netmon";
 
-/// Where the package is made.
+/// The path of the package file.
 pub(super) fn path(release: &Release, folder: &Path) -> PathBuf {
     folder.join(format!("netmon_{VERSION}_{}.deb", release.architecture))
 }
 
-/// Makes it in that folder, and gives its path.
+/// Makes the package in `folder`, and returns its path.
 pub(super) fn make(release: &Release, contents: &Contents, folder: &Path) -> anyhow::Result<PathBuf> {
     let root = folder.join(".work/root");
     if root.exists() {
@@ -41,7 +41,7 @@ pub(super) fn make(release: &Release, contents: &Contents, folder: &Path) -> any
     sh::run(
         "pack",
         Command::new("dpkg-deb")
-            // One thread: the same bytes on every machine.
+            // With one thread, the bytes are the same on every machine.
             .args(["--root-owner-group", "--threads-max=1", "-Zxz", "--build"])
             .arg(&root)
             .arg(&path)
@@ -50,7 +50,7 @@ pub(super) fn make(release: &Release, contents: &Contents, folder: &Path) -> any
     Ok(path)
 }
 
-/// Puts every file to its place, and gives their size in kilobytes.
+/// Puts every file in its place, and returns their total size in kilobytes.
 fn install(release: &Release, contents: &Contents, tree: &Tree) -> anyhow::Result<u64> {
     tree.add("usr/bin/netmon", 0o755, &contents.program)?;
     let unit = contents.file("deploy/package/netmon.service")?;
@@ -94,7 +94,7 @@ fn install(release: &Release, contents: &Contents, tree: &Tree) -> anyhow::Resul
     Ok(sizes.iter().map(|(_, size)| size.div_ceil(1024)).sum())
 }
 
-/// Writes what dpkg reads.
+/// Writes the files that dpkg reads.
 fn describe(release: &Release, size: u64, tree: &Tree) -> anyhow::Result<()> {
     let files = tree.files()?;
     let control = String::from_utf8(read("control")?)?
@@ -113,7 +113,7 @@ fn describe(release: &Release, size: u64, tree: &Tree) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Debian's own form of it; what changed is in the repository's history.
+/// Debian's changelog. It only names the commit: the changes are in the repository's history.
 fn changelog(release: &Release) -> anyhow::Result<String> {
     Ok(format!(
         "netmon ({VERSION}) unstable; urgency=medium\n\n  * Release {VERSION}, from commit {}.\n\n -- The netmon authors \
@@ -123,7 +123,7 @@ fn changelog(release: &Release) -> anyhow::Result<String> {
     ))
 }
 
-/// Without name and time in it.
+/// Compresses without a name and a time in the header.
 fn gzip(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut stream = GzBuilder::new().write(Vec::new(), Compression::best());
     stream.write_all(bytes)?;
@@ -135,11 +135,11 @@ fn read(name: &str) -> anyhow::Result<Vec<u8>> {
     fs::read(&path).with_context(|| format!("{}", path.display()))
 }
 
-/// What the package looks like when it is unpacked.
+/// The package's folder before it is packed.
 struct Tree(PathBuf);
 
 impl Tree {
-    /// Writes a file, whose folders everybody may look into, whatever the umask is here.
+    /// Writes a file. Everybody may read its folders, whatever the umask is.
     fn add(&self, place: &str, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
         let path = self.0.join(place);
         let folder = path.parent().unwrap_or(&self.0);
@@ -151,7 +151,7 @@ impl Tree {
         Ok(fs::set_permissions(&path, fs::Permissions::from_mode(mode))?)
     }
 
-    /// Every file with its size, by its path in the package, sorted.
+    /// Every file by its path in the package, with its size, sorted.
     fn files(&self) -> anyhow::Result<Vec<(PathBuf, u64)>> {
         let mut found = Vec::new();
         let mut folders = vec![self.0.clone()];

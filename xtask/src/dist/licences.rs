@@ -8,11 +8,11 @@ use spdx::{AdditionItem, Expression, LicenseId, ParseMode};
 use super::bill;
 use crate::packages::{self, Package};
 
-/// How the files begin in which authors put what has to go along.
+/// The beginnings of the names of files that have to be distributed with a library.
 const NAMES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE"];
 const RULE: &str = "------------------------------------------------------------------------------";
 
-/// A list of what is linked, and each text with the names of those that it is for.
+/// A list of the linked packages, and each licence text with the names of the packages it is for.
 pub(super) fn text() -> anyhow::Result<String> {
     let linked = packages::linked()?;
     let mut list = String::new();
@@ -39,7 +39,7 @@ pub(super) fn text() -> anyhow::Result<String> {
          another one in its place builds netmon\nagainst it, from the source at {}.\n",
         env!("CARGO_PKG_REPOSITORY")
     );
-    // The order of what they are for, not of how they begin.
+    // Sorted by the packages' names, not by the texts.
     let mut texts: Vec<(Vec<String>, String)> = texts.into_iter().map(|(text, names)| (names, text)).collect();
     texts.sort();
     for (names, text) in texts {
@@ -48,7 +48,7 @@ pub(super) fn text() -> anyhow::Result<String> {
     Ok(all)
 }
 
-/// What the package brings along, or the common text of its licences.
+/// The licence files in the package, or else the common texts of its licences.
 fn own(package: &Package) -> anyhow::Result<Vec<String>> {
     let found = beside(&package.folder)?;
     if !found.is_empty() {
@@ -57,7 +57,7 @@ fn own(package: &Package) -> anyhow::Result<Vec<String>> {
     common(&package.license)
 }
 
-/// The common texts of the licences in an expression, and of the exceptions from them.
+/// The common texts of the licences and exceptions in a licence expression.
 fn common(license: &str) -> anyhow::Result<Vec<String>> {
     let expression = Expression::parse_mode(license, ParseMode::LAX).context("its licence is not known")?;
     let texts = expression.requirements().flat_map(|wanted| {

@@ -1,4 +1,4 @@
-//! The archive for machines without dpkg: one folder, to be put where one likes.
+//! The archive for machines without dpkg: one folder, which can be put anywhere.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use tar::Builder;
 use super::{Release, VERSION, contents::Contents};
 use crate::image::archive::{Entry, entry};
 
-/// Makes it in that folder, and gives its path.
+/// Makes the archive in `folder`, and returns its path.
 pub(super) fn make(release: &Release, contents: &Contents, folder: &Path) -> anyhow::Result<PathBuf> {
     let name = format!("netmon-{VERSION}-linux-{}", release.architecture);
     let path = folder.join(format!("{name}.tar.gz"));

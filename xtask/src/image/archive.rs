@@ -1,5 +1,5 @@
-//! Writes an image as the file that `docker load` takes: the layout of the Open Container Initiative, with the
-//! `manifest.json` that engines before it looked for. The same input gives the same bytes.
+//! Writes an image in the format of `docker load`: the layout of the Open Container Initiative, plus the
+//! `manifest.json` that older engines read. The same input gives the same bytes.
 
 use std::{fs::File, io::Write as _, path::Path};
 
@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
-/// An image that is a single layer.
+/// An image of a single layer.
 pub(super) struct Image {
     /// `name:tag`.
     pub(super) name: String,
     /// The architecture, as images name it.
     pub(super) architecture: &'static str,
-    /// When it was made.
+    /// When the image was made.
     pub(super) created: String,
     /// What to run, and how.
     pub(super) config: Value,
-    /// The programs in it: where, and what.
+    /// The programs in the image: path and content.
     pub(super) programs: Vec<(String, Vec<u8>)>,
 }
 
@@ -87,7 +87,7 @@ fn layer(programs: &[(String, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
     Ok(layer.into_inner()?)
 }
 
-/// What an entry of an archive is, besides its bytes. It is root's.
+/// The kind, mode and time of an archive entry. Its owner is root.
 pub(crate) struct Entry {
     kind: EntryType,
     mode: u32,
@@ -96,7 +96,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// A file of that age.
+    /// A regular file.
     pub(crate) fn file(mode: u32, time: u64) -> Self {
         Self {
             kind: EntryType::Regular,
@@ -105,7 +105,7 @@ impl Entry {
         }
     }
 
-    /// A folder, as old as time.
+    /// A folder, with time 0.
     fn folder(mode: u32) -> Self {
         Self {
             kind: EntryType::Directory,
@@ -115,7 +115,7 @@ impl Entry {
     }
 }
 
-/// Adds an entry.
+/// Adds an entry to the archive.
 pub(crate) fn entry<W: std::io::Write>(
     archive: &mut Builder<W>,
     path: &str,
@@ -136,7 +136,7 @@ fn blob(bytes: &[u8]) -> String {
     format!("blobs/sha256/{}", digest(bytes))
 }
 
-/// The SHA-256 of bytes, as text.
+/// The SHA-256 of `bytes`, in hexadecimal.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
 

@@ -1,24 +1,24 @@
-//! Reads `deploy/Dockerfile`, so that the image is described once: as much of the language as that file uses, and a
-//! complaint about the rest.
+//! Reads `deploy/Dockerfile`, so that the image is described in one place only. Knows the part of the language that
+//! this file uses, and refuses the rest.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Map, Value, json};
 
-/// What an engine sets for an image that says nothing of it.
+/// The `PATH` that an engine sets if an image sets none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What a Dockerfile says.
+/// The content of a Dockerfile.
 #[derive(Debug, PartialEq)]
 pub(super) struct Image {
-    /// The image's `config`, as engines write it.
+    /// The image's `config`, in the engine's format.
     pub(super) config: Value,
-    /// What is copied from the context, and where to.
+    /// The files to copy: path in the context, and path in the image.
     pub(super) copies: Vec<(String, String)>,
 }
 
-/// Reads a Dockerfile. Build arguments have these values, or their defaults.
+/// Reads a Dockerfile. `arguments` override the defaults of its build arguments.
 pub(super) fn read(text: &str, arguments: &[(&str, &str)]) -> anyhow::Result<Image> {
     let mut config = Map::from_iter([("Env".to_owned(), json!([PATH]))]);
     let mut known = BTreeMap::new();
@@ -61,7 +61,7 @@ pub(super) fn read(text: &str, arguments: &[(&str, &str)]) -> anyhow::Result<Ima
     })
 }
 
-/// The instructions, comments left out and lines joined that belong together.
+/// The instructions, without comments, and with continued lines joined.
 fn instructions(text: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut open = String::new();
@@ -95,7 +95,7 @@ fn labels(mut rest: &str, known: &BTreeMap<String, String>) -> anyhow::Result<Ma
     Ok(labels)
 }
 
-/// `--option=value ... CMD [...]`; engines keep times in nanoseconds.
+/// `--option=value ... CMD [...]`. Engines store times in nanoseconds.
 fn healthcheck(rest: &str) -> anyhow::Result<Value> {
     let (options, command) = rest.split_once("CMD ").context("a health check without CMD")?;
     let mut test = vec![json!("CMD")];

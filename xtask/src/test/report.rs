@@ -1,4 +1,4 @@
-//! What the tests' own reports (`junit.xml`) say beyond pass and fail: which took longest, and which needed a second try.
+//! The tests' own reports (`junit.xml`): which tests took longest, and which needed a second try.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,34 +11,34 @@ use roxmltree::{Document, Node};
 
 use crate::sh;
 
-/// How many of the slowest are shown.
+/// How many of the slowest tests to print.
 const SLOWEST: usize = 20;
 
-/// One test, as it ended.
+/// The result of one test.
 #[derive(Clone, Debug, PartialEq)]
 struct Case {
-    /// Of the binary and the module.
+    /// The names of the test program and of the test.
     name: String,
-    /// How long all tries took together.
+    /// The duration of all tries together.
     seconds: f64,
-    /// Why it failed at first, where it passed at a later try.
+    /// Why it failed at first, if a later try passed.
     first_failure: Option<String>,
 }
 
-/// What is known of all tests of some runs.
+/// The results of all tests of some runs.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     cases: Vec<Case>,
-    /// Tests that passed at the second try, and of which no report is left, for the machine that they ran on hung.
+    /// Tests that passed at the second try, but are in no report because the emulated machine hung afterwards.
     earlier: Vec<String>,
 }
 
-/// Where it is kept beside a report which tests of an earlier boot passed at the second try.
+/// The file, beside a report, that lists tests of an earlier boot that passed at the second try.
 pub(crate) fn earlier(junit: &Path) -> PathBuf {
     junit.with_file_name("earlier-retries")
 }
 
-/// Keeps those names, one a line.
+/// Writes those names, one a line.
 pub(crate) fn keep_earlier(junit: &Path, names: &BTreeSet<String>) -> anyhow::Result<()> {
     let file = earlier(junit);
     let text: String = names.iter().map(|name| name.clone() + "\n").collect();
@@ -46,8 +46,8 @@ pub(crate) fn keep_earlier(junit: &Path, names: &BTreeSet<String>) -> anyhow::Re
 }
 
 impl Report {
-    /// Reads the files of those runs. One that is missing or empty is of a run that never got so far as to write it; what
-    /// cannot be read is said, and takes nothing else along.
+    /// Reads the reports of some runs. A run that stopped too early has no report or an empty one. A report that
+    /// cannot be read is named, and the others are still read.
     pub(crate) fn of(files: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut report = Self::default();
         for file in files {
@@ -64,7 +64,7 @@ impl Report {
         report
     }
 
-    /// Says which tests took longest, and which needed another try.
+    /// Prints which tests took longest, and which needed another try.
     pub(crate) fn print(&self) {
         if self.cases.is_empty() {
             return;
@@ -88,7 +88,7 @@ impl Report {
         }
     }
 
-    /// Keeps the names of those that needed another try in a file, one a line, with the first failure.
+    /// Writes the names of the tests that needed another try to a file, one a line, with the first failure.
     pub(crate) fn keep_retried(&self, file: &Path) -> anyhow::Result<()> {
         let text: String = self.retried().map(|line| line + "\n").collect();
         if let Some(folder) = file.parent() {
@@ -109,7 +109,7 @@ impl Report {
     }
 }
 
-/// The tests in a file of nextest's.
+/// Reads the tests in one of nextest's reports.
 fn read(text: &str) -> anyhow::Result<Vec<Case>> {
     let document = Document::parse(text)?;
     let mut cases = BTreeMap::new();
@@ -137,12 +137,12 @@ fn read(text: &str) -> anyhow::Result<Vec<Case>> {
     Ok(cases.into_values().collect())
 }
 
-/// What a try is called that a later one made good, and one that none did.
+/// The elements for failed tries: if a later try passed, and if none did.
 const FLAKY: [&str; 2] = ["flakyFailure", "flakyError"];
 const RERUN: [&str; 2] = ["rerunFailure", "rerunError"];
 
-/// The line that says why: the innermost cause of an error that a test returned, or the message of a panic; else what kind
-/// of failure it was.
+/// One line that says why a try failed. The innermost cause of an error or the message of a panic, else the kind of
+/// failure.
 fn why(attempt: Node<'_, '_>) -> String {
     let text = attempt.text().unwrap_or_default();
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());

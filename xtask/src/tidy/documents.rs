@@ -1,14 +1,14 @@
-//! The rules of documents: links lead somewhere, and a sentence has at most thirty words. Knows Markdown by
-//! `pulldown-cmark`, and nothing of what the documents say.
+//! The rules of documents: a link has a target, and a sentence has at most thirty words. Knows Markdown by
+//! `pulldown-cmark`. Must not know what the documents say.
 
 use std::path::{Component, Path, PathBuf};
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-/// How many words a sentence may have. A piece of code is one word.
+/// The maximum number of words in a sentence. A piece of code is one word.
 const WORDS: usize = 30;
 
-/// A document, as far as the rules go.
+/// What the rules need of a document.
 pub(super) struct Document {
     path: PathBuf,
     anchors: Vec<String>,
@@ -30,7 +30,7 @@ impl Document {
                 Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
                     document.links.push(dest_url.into_string());
                 }
-                // What code says is no sentence of the document's.
+                // Code blocks contain no sentences.
                 Event::Start(Tag::CodeBlock(_)) | Event::End(TagEnd::CodeBlock) => block.clear(),
                 Event::Text(text) => block.push_str(&text),
                 Event::Code(code) => block.push_str(&code.replace([' ', '.', '?', '!'], "_")),
@@ -57,7 +57,7 @@ impl Document {
         document
     }
 
-    /// Names every breach, where those are all the documents and the project has such files.
+    /// Reports every breach. `all` are all documents, and `exists` says whether the project has a file.
     pub(super) fn breaches(&self, all: &[Self], exists: impl Fn(&Path) -> bool) -> Vec<String> {
         let name = self.path.display();
         let long = self.sentences.iter().filter_map(|sentence| {
@@ -86,7 +86,7 @@ impl Document {
     }
 }
 
-/// A relative path from a folder, without `.` and `..`.
+/// Appends a relative path to a folder, and resolves `.` and `..`.
 fn join(folder: &Path, path: &str) -> PathBuf {
     let mut joined = folder.to_owned();
     for part in Path::new(path).components() {
@@ -101,7 +101,7 @@ fn join(folder: &Path, path: &str) -> PathBuf {
     joined
 }
 
-/// A heading's anchor, as GitHub makes it.
+/// The anchor that GitHub gives a heading.
 fn anchor(heading: &str) -> String {
     heading
         .to_lowercase()
@@ -118,7 +118,7 @@ fn sentences(block: &str) -> impl Iterator<Item = String> {
     block
         .split_inclusive(['.', '?', '!'])
         .fold(Vec::<String>::new(), |mut all, part| {
-            // A full stop within a word or a number ends nothing.
+            // A full stop inside a word or a number does not end a sentence.
             match all.last_mut() {
                 Some(last) if !part.starts_with(char::is_whitespace) => last.push_str(part),
                 _ => all.push(part.to_owned()),

@@ -1,15 +1,16 @@
-//! The AppArmor profile that Docker gives its containers, as the engine itself has it: a template in its program.
+//! The AppArmor profile that Docker gives its containers. The engine has it as a template in its program.
 
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
 
-/// Where the template's profile begins and ends in the program (moby, `profiles/apparmor/template.go`). Before it, and in
-/// it where there are braces alone on a line, are files that it includes if the machine has them; none takes a right away.
+/// Where the template's profile begins and ends in the program (moby, `profiles/apparmor/template.go`). Before the
+/// profile, and in it where braces stand alone on a line, are includes of files that the machine may have. None of
+/// them takes a right away.
 const BEGIN: &str = "profile {{.Name}} flags=";
 const END: &str = "\n}\n";
 
-/// The profile `docker-default`, as `apparmor_parser` takes it.
+/// The profile `docker-default`, in the format of `apparmor_parser`.
 ///
 /// # Errors
 /// The engine in that folder has no such template.

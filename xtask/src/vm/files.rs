@@ -1,4 +1,5 @@
-//! What is in the emulated machine: programs with their libraries, modules, the tests. All of it in its memory.
+//! The files of the emulated machine: programs with their libraries, kernel modules, and the tests. All of them are
+//! in its memory.
 
 use std::{
     collections::BTreeSet,
@@ -18,13 +19,13 @@ const PROGRAMS: &[&str] = &[
     "bash", "bpftool", "bridge", "ethtool", "ip", "nft", "nsenter", "ping", "pgrep", "prlimit", "setpriv", "ss",
     "sysctl", "tc", "unshare",
 ];
-/// Applets of busybox that the first process and the tests call.
+/// Applets of busybox that init and the tests call.
 const APPLETS: &[&str] = &[
     "cat", "dd", "insmod", "kill", "ls", "mkdir", "mount", "nproc", "poweroff", "sh", "sleep", "sync", "true",
     "umount", "uname",
 ];
-/// What the tests' namespaces are made of, and what they lose packets with. Those that a kernel has built in, or has not
-/// got, are not loaded.
+/// Modules for the tests' devices and for the filters that drop packets. A module that the kernel has built in, or
+/// does not have, is not loaded.
 const MODULES: &[&str] = &[
     "veth",
     "bridge",
@@ -50,13 +51,13 @@ const MODULES: &[&str] = &[
     "act_bpf",
     "esp4",
     "xfrm_user",
-    // What Docker encrypts with, in software.
+    // The ciphers that Docker encrypts with, in software.
     "gcm",
     "ctr",
     "ghash-generic",
     "seqiv",
     "echainiv",
-    // What those take their random numbers from.
+    // The random number generator that these ciphers need.
     "sha512_generic",
     "sha3_generic",
     "jitterentropy_rng",
@@ -64,16 +65,16 @@ const MODULES: &[&str] = &[
     "inet_diag",
     "tcp_diag",
 ];
-/// What programs look into.
+/// Files that programs read.
 const FILES: &[&str] = &["/etc/protocols", "/etc/services", "/etc/iproute2/rt_tables"];
-/// These kernels can encrypt: a module that is missing is a failure, no reason to test less.
+/// These kernels can encrypt. So a missing module is a failure, and no reason to leave tests out.
 const ENCRYPTS: &str = "NETMON_TEST_ESP=1";
-/// How much slower than this machine the emulated one is.
+/// The factor for the tests' waiting times.
 const SLOWNESS: &str = "4";
-/// How much a healthy transfer sends there.
+/// How many bytes a transfer without losses sends there.
 const TRANSFER: &str = "300000000";
 
-/// What is in a folder, if it is there.
+/// The names of a folder's entries; none if it does not exist.
 fn names(folder: &Path) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -82,16 +83,16 @@ fn names(folder: &Path) -> impl Iterator<Item = String> {
 /// An unpacked kernel.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// Its release, as `uname -r` says it.
+    /// Its release, as `uname -r` prints it.
     pub(super) release: String,
     /// The image to boot.
     pub(super) image: PathBuf,
-    /// Where its modules are.
+    /// The folder that contains its modules.
     root: PathBuf,
 }
 
 impl Kernel {
-    /// Looks for one in a folder that a package was unpacked into: in `boot`, or as newer packages have it, beside its
+    /// Looks for a kernel in the folder of an unpacked package. It is in `boot`, or in newer packages beside its
     /// modules.
     pub(super) fn find(directory: &Path) -> anyhow::Result<Self> {
         let boot = directory.join("boot");
@@ -112,10 +113,10 @@ impl Kernel {
         })
     }
 
-    /// Makes the index of modules, which no package has.
+    /// Makes the index of modules, which packages do not contain.
     pub(super) fn index(directory: &Path) -> anyhow::Result<()> {
         let Self { release, root, .. } = &Self::find(directory)?;
-        // Later packages have them below /usr.
+        // Later packages have modules below /usr.
         let lib = root.join("lib/modules");
         if !lib.exists() {
             std::os::unix::fs::symlink("usr/lib", root.join("lib"))?;
@@ -123,7 +124,7 @@ impl Kernel {
         tools::output(Command::new("depmod").arg("-b").arg(root).arg(release)).map(drop)
     }
 
-    /// The files of the modules and of those that they need, in the order of loading.
+    /// The files of the modules and of their dependencies, in the order of loading.
     fn modules(&self) -> anyhow::Result<Vec<PathBuf>> {
         let Self { release, root, .. } = self;
         let mut files = Vec::new();
@@ -134,9 +135,9 @@ impl Kernel {
                 .arg(module)
                 .output()
                 .context("modprobe cannot be run")?;
-            // A module that this kernel does not have: what needs it finds out.
+            // If this kernel does not have a module, the tests that need it fail.
             for line in String::from_utf8_lossy(&shown.stdout).lines() {
-                // Options may follow.
+                // Options may follow the path.
                 if let Some(file) = line
                     .strip_prefix("insmod ")
                     .and_then(|rest| rest.split_whitespace().next())
@@ -153,7 +154,7 @@ impl Kernel {
     }
 }
 
-/// Packs the machine's files; gives the archive that it boots with.
+/// Packs the machine's files, and returns the archive to boot with.
 pub(super) fn pack(
     machine: &Machine,
     kernel: &Kernel,
@@ -237,7 +238,7 @@ pub(super) fn pack(
     Ok(archive)
 }
 
-/// The machine's files, as they lie here.
+/// The machine's files, in a folder of this machine.
 struct Files<'a> {
     root: &'a Path,
 }
@@ -252,10 +253,11 @@ impl Files<'_> {
         Ok(())
     }
 
-    /// A program with the libraries that it names. They stay where they are here, and so does the loader.
+    /// Copies a program and the libraries that it is linked with. They have the same paths in the machine, and so
+    /// does the loader.
     fn program(&self, from: &Path, to: &Path) -> anyhow::Result<()> {
         self.copy(from, to)?;
-        // One that is linked statically names none, and fails here.
+        // `ldd` fails for a statically linked program, which has no libraries.
         let Some(text) = sh::ask(Command::new("ldd").arg(from)) else {
             return Ok(());
         };
@@ -272,7 +274,7 @@ impl Files<'_> {
         Ok(())
     }
 
-    /// A module, not compressed: the first process has no means for that. By number, in the order of loading.
+    /// Writes a module, decompressed because init cannot do that. Its number is its place in the order of loading.
     fn module(&self, number: usize, from: &Path) -> anyhow::Result<()> {
         let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let (stem, unpack) = match name.rsplit_once(".ko") {
