@@ -332,9 +332,6 @@ mod tests {
 
         let ages: Vec<_> = clocks.ages(later(5 * second)).collect();
         assert_eq!(ages.len(), Worker::ALL.len());
-        assert!(
-            ages.iter().all(|(_, age)| (5 * second..7 * second).contains(age)),
-            "{ages:?}"
-        );
+        assert!(ages.iter().all(|(_, age)| *age >= 5 * second), "{ages:?}");
     }
 }

@@ -244,6 +244,12 @@ pub(crate) const NEEDS: &[Need] = &[
         remedy: Remedy::Packages(&["systemd", "dpkg", "coreutils", "util-linux"]),
     },
     Need {
+        what: "curl and man (read what a person would)",
+        purpose: Purpose::Test,
+        find: || program("curl").and_then(|it| program("man").map(|_| it)),
+        remedy: Remedy::Packages(&["curl", "man-db"]),
+    },
+    Need {
         what: "Prometheus and promtool",
         purpose: Purpose::Test,
         find: || file(&prometheus().join("usr/bin/promtool")),

@@ -1,6 +1,8 @@
 //! `cargo xtask test`: three tiers, none of which is skipped silently. Owns which tests run, and with which tools;
 //! `.config/nextest.toml` owns how.
 
+#[cfg(test)]
+mod profiles;
 pub(crate) mod report;
 
 use std::{
@@ -16,7 +18,7 @@ use clap::ValueEnum;
 
 use self::report::Report;
 use crate::{
-    build, dist, image, needs,
+    build, ci, dist, image, needs,
     needs::Purpose,
     setup, sh,
     vm::{self, Machine},
@@ -199,7 +201,14 @@ const MANY_CPUS: u32 = 64;
 /// under AppArmor.
 pub(crate) fn on_all_kernels(names: &[String]) -> anyhow::Result<()> {
     setup::run(Purpose::Vm)?;
-    let mut machines: Vec<Machine> = vm::all_series()?.iter().map(|series| Machine::of(series)).collect();
+    let series = vm::all_series()?;
+    ensure!(
+        series.iter().any(|it| it == ci::KERNEL),
+        "the archive has kernels of {}, and none of {}, which is the oldest that is promised",
+        series.join(", "),
+        ci::KERNEL
+    );
+    let mut machines: Vec<Machine> = series.iter().map(|series| Machine::of(series)).collect();
     if let Some(newest) = machines.last().cloned() {
         machines.push(Machine {
             possible_cpus: Some(MANY_CPUS),
@@ -279,6 +288,7 @@ fn run_tier(tier: Tier, wish: &Wish) -> anyhow::Result<()> {
         }
     }
     sh::run(&format!("{} tests", tier.profile()), command.args(&wish.names))?;
+    report::check(&junit(tier.profile()))?;
     if tier == Tier::Quick {
         // cargo-nextest does not run the examples in the documentation.
         let mut cargo = sh::cargo(["test", "--quiet", "--doc"]);

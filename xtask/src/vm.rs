@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Much longer than all tests take. After this time the machine will not end by itself.
-const LIMIT: Duration = Duration::from_mins(45);
+const LIMIT: Duration = Duration::from_mins(90);
 /// Much longer than any one test takes until its result is printed. After this time without a line, the machine
 /// hangs.
 const SILENCE: Duration = Duration::from_mins(6);
@@ -145,6 +145,10 @@ pub(crate) fn run(machine: &Machine, names: &[String], netmon: &Path, built: &Bu
         match boot(machine, &kernel.image, &memory, &mut heard)? {
             End::Status(status) => {
                 ensure!(status == 0, "kernel tests on {name}: status {status}");
+                // After a boot that failed, there may have been nothing left to run.
+                if heard.boots == 0 || !fs::read(&junit)?.is_empty() {
+                    report::check(&junit)?;
+                }
                 sh::say(format!("   {name}: done in {:.0} s", begin.elapsed().as_secs_f64()));
                 return Ok(());
             }
@@ -152,7 +156,8 @@ pub(crate) fn run(machine: &Machine, names: &[String], netmon: &Path, built: &Bu
                 sh::say(format!(
                     "   {name}: the emulator {how}; once more, for the tests that had not ended"
                 ));
-                report::keep_earlier(&junit, &heard.retried)?;
+                heard.boots += 1;
+                report::keep_earlier(&junit, &heard.to_report(&name, how))?;
             }
         }
     }
@@ -252,8 +257,10 @@ enum End {
 struct Heard {
     /// Tests that passed.
     passed: BTreeSet<String>,
-    /// Tests among them that needed a second try.
-    retried: BTreeSet<String>,
+    /// Tests whose first try failed.
+    failed_once: BTreeSet<String>,
+    /// How many boots ended before the tests did.
+    boots: u32,
 }
 
 impl Heard {
@@ -269,19 +276,27 @@ impl Heard {
             return Ok(());
         };
         match verdict.trim_end() {
-            "PASS" | "LEAK" => {
+            "PASS" | "LEAK" | "TRY 2 PASS" | "TRY 2 LEAK" => {
                 self.passed.insert(name.to_owned());
-            }
-            "TRY 2 PASS" | "TRY 2 LEAK" => {
-                self.passed.insert(name.to_owned());
-                self.retried.insert(name.to_owned());
             }
             // Another line with the result follows.
-            "SLOW" | "TRY 2 SLOW" | "TERMINATING" | "TRY 2 TERMINATING" | "FLAKY 2/2" => {}
-            first if first.starts_with("TRY 1 ") => {}
+            "SLOW" | "TRY 1 SLOW" | "TRY 2 SLOW" | "TERMINATING" | "TRY 1 TERMINATING" | "TRY 2 TERMINATING"
+            | "FLAKY 2/2" => {}
+            first if first.starts_with("TRY 1 ") => {
+                self.failed_once.insert(name.to_owned());
+            }
             verdict => bail!("{name} has failed ({verdict}), and the machine ended before it said why"),
         }
         Ok(())
+    }
+
+    /// What a boot that failed leaves for the list of tests that needed a second try, one line each.
+    fn to_report(&self, machine: &str, how: &str) -> Vec<String> {
+        let tests = self.failed_once.iter().map(|test| {
+            format!("{test} on {machine}: its first try failed, and the machine ended later; its log has the reason")
+        });
+        let boot = format!("{machine}: the emulator {how}; it was booted again for the tests that had not ended");
+        tests.chain([boot]).collect()
     }
 }
 
@@ -385,7 +400,7 @@ mod tests {
             LATE,
         ];
         let heard = heard(&lines).expect("nothing failed for good");
-        assert_eq!(heard.retried, BTreeSet::from(["tcp::rtt".to_owned()]));
+        assert_eq!(heard.failed_once, BTreeSet::from(["tcp::rtt".to_owned()]));
         let line = command(
             &Machine::of("6.1"),
             &["drops::".to_owned(), "tcp::".to_owned()],
@@ -396,6 +411,21 @@ mod tests {
             "{line}"
         );
         assert!(command(&Machine::of("6.1"), &[], &BTreeSet::new()).ends_with("--no-tests fail"));
+    }
+
+    #[test]
+    fn a_boot_that_failed_is_reported_with_the_tests_that_failed_in_it() {
+        let lines = [
+            "    TRY 1 SLOW [>120.000s] netmon-tests::kernel drops::slow",
+            PASS,
+            "  TRY 1 SIGSEGV [   1.000s] netmon-tests::kernel tcp::rtt",
+        ];
+        let heard = heard(&lines).expect("nothing failed for good");
+        let report = heard.to_report("linux-6.1", "hangs");
+        assert_eq!(report.len(), 2, "{report:?}");
+        assert!(report[0].starts_with("tcp::rtt on linux-6.1: "), "{report:?}");
+        assert!(report[1].starts_with("linux-6.1: the emulator hangs; "), "{report:?}");
+        assert!(!heard.passed.contains("tcp::rtt"), "it has to be run again");
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The tests' own reports (`junit.xml`): which tests took longest, and which needed a second try.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use roxmltree::{Document, Node};
 
 use crate::sh;
@@ -29,20 +29,31 @@ struct Case {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     cases: Vec<Case>,
-    /// Tests that passed at the second try, but are in no report because the emulated machine hung afterwards.
+    /// What happened on emulated machines that ended before they had written a report, one line each.
     earlier: Vec<String>,
 }
 
-/// The file, beside a report, that lists tests of an earlier boot that passed at the second try.
+/// The file, beside a report, with what is to be reported of boots before the one that made the report.
 pub(crate) fn earlier(junit: &Path) -> PathBuf {
     junit.with_file_name("earlier-retries")
 }
 
-/// Writes those names, one a line.
-pub(crate) fn keep_earlier(junit: &Path, names: &BTreeSet<String>) -> anyhow::Result<()> {
+/// Writes these lines to that file.
+pub(crate) fn keep_earlier(junit: &Path, lines: &[String]) -> anyhow::Result<()> {
     let file = earlier(junit);
-    let text: String = names.iter().map(|name| name.clone() + "\n").collect();
+    let text: String = lines.iter().map(|line| line.clone() + "\n").collect();
     fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))
+}
+
+/// Checks the report of a run that passed. Without a report nobody knows which tests needed a second try.
+///
+/// # Errors
+/// There is none, or it is cut off.
+pub(crate) fn check(junit: &Path) -> anyhow::Result<()> {
+    let wrong = || format!("the tests passed, but {} is no report of them", junit.display());
+    let text = fs::read_to_string(junit).with_context(wrong)?;
+    ensure!(!read(&text).with_context(wrong)?.is_empty(), wrong());
+    Ok(())
 }
 
 impl Report {
@@ -66,7 +77,7 @@ impl Report {
 
     /// Prints which tests took longest, and which needed another try.
     pub(crate) fn print(&self) {
-        if self.cases.is_empty() {
+        if self.cases.is_empty() && self.earlier.is_empty() {
             return;
         }
         let mut slowest: Vec<&Case> = self.cases.iter().collect();
@@ -79,7 +90,7 @@ impl Report {
         match &retried[..] {
             [] => sh::say("no test needed a second try"),
             _ => sh::say(format!(
-                "{} tests passed at the second try only. That is a defect: find out why.",
+                "{} times something passed at the second try only. That is a defect: find out why.",
                 retried.len()
             )),
         }
@@ -102,10 +113,7 @@ impl Report {
             let failure = case.first_failure.as_ref()?;
             Some(format!("{}: {failure}", case.name))
         });
-        let earlier = self.earlier.iter().map(|name| {
-            format!("{name}: the machine that it ran on hung later, and took the first failure along; its log has it")
-        });
-        reported.chain(earlier)
+        reported.chain(self.earlier.iter().cloned())
     }
 }
 
