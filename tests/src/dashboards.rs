@@ -1,4 +1,4 @@
-//! The project's dashboards and rules, as they are committed: what each panel asks.
+//! The committed dashboards and rules: the queries of each panel.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-/// What a panel asks, with its variables filled in.
+/// The queries of a panel, with its variables filled in.
 #[derive(Clone, Debug)]
 pub struct Panel {
     /// The dashboard and the panel's title.
@@ -17,17 +17,18 @@ pub struct Panel {
     pub queries: Vec<Query>,
 }
 
-/// A question to Prometheus.
+/// A query to Prometheus.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// In `PromQL`.
     pub text: String,
-    /// Asked for the end of what is shown alone, as figures and tables do; else for every step on the way there.
+    /// True for an instant query at the end of the shown time range, as of figures and tables. False for a range
+    /// query.
     pub is_instant: bool,
 }
 
-/// The panels of all dashboards that ask anything, as Grafana asks where everything is chosen: with rates over `rate`, and
-/// `range` where all that is shown is asked for.
+/// The panels with queries of all dashboards, as Grafana sends them if every variable is set to "all". Rates are over
+/// `rate`, and `range` stands for the whole shown time range.
 ///
 /// # Errors
 /// There are none, or they cannot be read.
@@ -40,7 +41,7 @@ pub fn panels(rate: &str, range: &str) -> anyhow::Result<Vec<Panel>> {
             .and_then(Value::as_str)
             .context("a dashboard without uid")?;
         let shown = || board.get("panels").and_then(Value::as_array).into_iter().flatten();
-        // A row that is closed has its panels within.
+        // The panels of a collapsed row are inside the row.
         let within = shown().filter_map(|row| row.get("panels")?.as_array()).flatten();
         for panel in shown().chain(within) {
             let title = panel.get("title").and_then(Value::as_str).unwrap_or_default();
@@ -79,13 +80,13 @@ fn fill_in(query: &str, rate: &str, range: &str) -> String {
     query
 }
 
-/// Where they are.
+/// The folder of the dashboards.
 #[must_use]
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards")
 }
 
-/// The files of that kind below the dashboards' folder.
+/// The files with that extension in a subfolder of the dashboards' folder.
 ///
 /// # Errors
 /// There are none.

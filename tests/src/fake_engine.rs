@@ -1,7 +1,7 @@
-//! An engine that says what it is told to: for the kernel's tests, which need names and no containers, and for faults
-//! that no real engine can be brought to make.
+//! A fake Docker engine, whose answers a test chooses. For the kernel tier, which needs names but no containers, and
+//! for faults that a real engine cannot be made to have.
 //!
-//! It speaks just enough of HTTP and of the engine's API for netmon: a connection for each request, and events.
+//! It implements just enough of HTTP and of the engine's API for netmon: one connection a request, and events.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,27 +20,27 @@ use std::{
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-/// An interface of a container on a network of the engine's.
+/// The interface of a container on one of the engine's networks.
 #[derive(Clone, Debug, Default)]
 pub struct Endpoint {
     /// The network's name.
     pub network: String,
     /// Its hardware address.
     pub mac: String,
-    /// Its address.
+    /// Its IPv4 address.
     pub address: String,
     /// Its IPv6 address.
     pub ipv6_address: String,
 }
 
-/// A container, as far as netmon asks.
+/// What netmon reads of a container.
 #[derive(Clone, Debug, Default)]
 pub struct Container {
     /// Its name, without the slash.
     pub name: String,
-    /// The file of its namespace.
+    /// The file of its network namespace.
     pub sandbox: PathBuf,
-    /// Labels.
+    /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// `default`, `host`, `none`, `container:...`.
     pub network_mode: String,
@@ -49,7 +49,7 @@ pub struct Container {
 }
 
 impl Container {
-    /// Its id: made of its name.
+    /// Its id, derived from its name.
     #[must_use]
     pub fn id(&self) -> String {
         id_of(&self.name)
@@ -65,12 +65,12 @@ impl Container {
         })
     }
 
-    /// As an element of a list.
+    /// The container as an element of a list.
     fn listed(&self) -> Value {
         json!({ "Id": self.id(), "State": "running", "NetworkSettings": { "Networks": self.networks() } })
     }
 
-    /// As engines from 26 on describe it after its end.
+    /// The container as engines from 26 on describe it after it ended.
     fn forgotten(&self) -> Value {
         let mut json = self.json();
         json["State"] = json!({ "Status": "exited", "Running": false, "StartedAt": "2026-01-01T00:00:00Z" });
@@ -92,27 +92,27 @@ impl Container {
     }
 }
 
-/// The nodes of its Swarm: id, name, address.
+/// The nodes of the engine's Swarm: id, name, address.
 pub const NODES: [(&str, &str, &str); 2] = [
     ("aaaaaaaaaaaaaaaaaaaaaaaa1", "demo", "10.88.0.1"),
     ("aaaaaaaaaaaaaaaaaaaaaaaa2", "node2", "10.88.0.2"),
 ];
 
-/// What the bridge of a bridge network is called on the node.
+/// The name of a bridge network's bridge on the node.
 pub const BRIDGE: &str = "br0";
 
 /// A network.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
-    /// Its name; its id is made of it.
+    /// Its name. Its id is derived from it.
     pub name: String,
     /// Its driver.
     pub driver: String,
-    /// Its subnet; several with commas between them.
+    /// Its subnet; several are separated by commas.
     pub subnet: String,
-    /// Its VXLAN identifier, of an overlay.
+    /// Its VNI, if it is an overlay.
     pub vni: Option<u32>,
-    /// It is to encrypt what it sends between nodes.
+    /// Whether it encrypts traffic between nodes.
     pub encrypted: bool,
 }
 
@@ -144,12 +144,12 @@ pub fn network_id(name: &str) -> String {
     id_of(name)
 }
 
-/// As long as the engine's ids, and of their characters. Made of the name backwards: the beginning of an id is used in
-/// its stead here and there, and names of one stack all begin alike.
+/// An id with the length and the characters of the engine's ids. It is derived from the name backwards: an id is
+/// sometimes cut to its beginning, and names of one stack begin alike.
 fn id_of(name: &str) -> String {
     let mut hex = String::new();
     for byte in name.bytes().rev() {
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _written = write!(hex, "{byte:02x}");
     }
     format!("{hex:0<64.64}")
@@ -160,17 +160,19 @@ struct Told {
     containers: Vec<Container>,
     networks: Vec<Network>,
     listeners: Vec<UnixStream>,
-    /// Ids of containers whose descriptions are held back.
+    /// Ids of containers whose description [`FakeEngine::hold`] withholds.
     held: BTreeSet<String>,
-    /// Containers that ended while they were.
+    /// Containers that ended while their description was withheld.
     forgotten: Vec<Container>,
-    /// Ids of containers that were described.
+    /// Ids of containers whose description was sent.
     described: BTreeSet<String>,
-    /// Answers that replace the right ones, by path.
+    /// Ids of containers whose description was requested by id, sent or not.
+    requested: BTreeSet<String>,
+    /// Bodies that replace the correct ones, by path.
     rubbish: BTreeMap<String, Vec<u8>>,
 }
 
-/// An engine on a socket.
+/// A fake engine that listens on a socket.
 #[derive(Debug)]
 pub struct FakeEngine {
     socket: PathBuf,
@@ -182,7 +184,7 @@ impl FakeEngine {
     /// Listens on a socket in that folder.
     ///
     /// # Errors
-    /// It cannot.
+    /// The socket cannot be created.
     pub fn start(folder: &Path) -> anyhow::Result<Self> {
         let socket = folder.join("docker.sock");
         let listener = UnixListener::bind(&socket).with_context(|| format!("{}", socket.display()))?;
@@ -195,25 +197,25 @@ impl FakeEngine {
                     break;
                 }
                 let told = Arc::clone(&its_told);
-                // A client that hangs up in the middle is its own affair.
+                // A client that closes the connection early is no fault.
                 thread::spawn(move || drop(serve(stream, &told)));
             }
         });
         Ok(Self { socket, told, ends })
     }
 
-    /// Its address, as a flag of netmon's.
+    /// Its address, as a flag of netmon.
     #[must_use]
     pub fn flag(&self) -> String {
         format!("--docker.host=unix://{}", self.socket.display())
     }
 
-    /// There is a network.
+    /// Adds a network.
     pub fn network(&self, network: Network) {
         self.told().networks.push(network);
     }
 
-    /// A container starts.
+    /// Starts a container.
     pub fn start_container(&self, container: Container) {
         let id = container.id();
         let mut told = self.told();
@@ -221,7 +223,7 @@ impl FakeEngine {
         event(&mut told, "container", "start", &id, &json!({}));
     }
 
-    /// A container comes onto another network.
+    /// Connects a container to another network.
     pub fn connect(&self, name: &str, endpoint: Endpoint) {
         let mut told = self.told();
         let network = network_id(&endpoint.network);
@@ -233,7 +235,7 @@ impl FakeEngine {
         event(&mut told, "network", "connect", &network, &json!({ "container": id }));
     }
 
-    /// A container ends, and is gone.
+    /// Ends a container and removes it.
     pub fn end_container(&self, name: &str) {
         let mut told = self.told();
         let Some(at) = told.containers.iter().position(|it| it.name == name) else {
@@ -248,39 +250,45 @@ impl FakeEngine {
         event(&mut told, "container", "destroy", &id, &json!({}));
     }
 
-    /// Holds the description of a container back, as a busy engine does; if it ends before [`FakeEngine::release`], its
-    /// namespace and addresses are forgotten by then.
+    /// Withholds the description of a container, as a busy engine does. If the container ends before
+    /// [`FakeEngine::release`], its namespace and addresses are forgotten by then.
     pub fn hold(&self, name: &str) {
         self.told().held.insert(id_of(name));
     }
 
-    /// Whether the container was asked for by its id, and described.
+    /// Whether the container's description was requested by id, and sent.
     #[must_use]
     pub fn was_asked_for(&self, name: &str) -> bool {
         self.told().described.contains(&id_of(name))
     }
 
-    /// Gives what was held back.
+    /// Whether the container's description was requested by id, sent or not.
+    #[must_use]
+    pub fn was_requested(&self, name: &str) -> bool {
+        self.told().requested.contains(&id_of(name))
+    }
+
+    /// Sends what was withheld.
     pub fn release(&self, name: &str) {
         self.told().held.remove(&id_of(name));
     }
 
-    /// From now on the answer to that path is this, whatever is asked.
+    /// From now on answers every request for that path with this body.
     pub fn answer(&self, path: &str, body: &[u8]) {
         self.told().rubbish.insert(path.to_owned(), body.to_vec());
     }
 
-    /// Answers are right again.
+    /// Answers correctly again.
     pub fn answer_rightly(&self) {
         self.told().rubbish.clear();
     }
 
-    /// Sends a line to whoever listens for events.
+    /// Sends a line to all clients that listen for events.
     pub fn send_line(&self, line: &str) {
         send(&mut self.told(), line);
     }
 
-    /// Ends every stream of events, as an engine that goes down does.
+    /// Ends every stream of events, as an engine does that goes down.
     pub fn hang_up(&self) {
         self.told().listeners.clear();
     }
@@ -293,7 +301,7 @@ impl FakeEngine {
 impl Drop for FakeEngine {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
-        // Wakes the listener, so that it sees the end.
+        // Wakes the listening thread, which then ends.
         drop(UnixStream::connect(&self.socket));
         drop(std::fs::remove_file(&self.socket));
         self.hang_up();
@@ -328,7 +336,7 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<Told>) -> std::io::Result<()> {
         header.clear();
     }
     let path = request.split_whitespace().nth(1).unwrap_or("/");
-    // The version that was agreed on stands before the path.
+    // The negotiated API version comes before the path.
     let path = match path.strip_prefix("/v").and_then(|it| it.split_once('/')) {
         Some((version, rest)) if version.starts_with(|it: char| it.is_ascii_digit()) => format!("/{rest}"),
         _ => path.to_owned(),
@@ -374,6 +382,7 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<Told>) -> std::io::Result<()> {
         }
         path => {
             let id = path.trim_start_matches("/containers/").trim_end_matches("/json");
+            told.requested.insert(id.to_owned());
             while told.held.contains(id) {
                 drop(told);
                 thread::sleep(Duration::from_millis(10));

@@ -3,11 +3,11 @@
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// One in so many of the segments that TCP sends again may be without a network: the kernel counts some where no program
-/// hears of them.
+/// At most one in so many retransmitted segments may be without a network. The kernel counts some of them where it
+/// runs no program.
 pub const UNHEARD: u64 = 10;
 
-/// Counters of one device.
+/// The counters of one device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
 pub struct Figures {
     /// Packets received.
@@ -21,10 +21,10 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Reads what `ip -j -s link show dev X` printed.
+    /// Reads the output of `ip -j -s link show dev X`.
     ///
     /// # Errors
-    /// It printed something else.
+    /// It is some other text.
     pub fn of_ip(json: &str) -> anyhow::Result<Self> {
         let json: Value = serde_json::from_str(json)?;
         let figure = |path: &str| {
@@ -43,7 +43,7 @@ impl Figures {
     /// Reads a device's line in `/proc/net/dev`.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such line.
     pub fn of_table(table: &str, device: &str) -> anyhow::Result<Self> {
         let line = table.lines().find_map(|line| {
             let (name, numbers) = line.rsplit_once(':')?;
@@ -55,7 +55,7 @@ impl Figures {
             .map(str::parse)
             .collect::<Result<_, _>>()
             .with_context(|| format!("{device}: {line}"))?;
-        // Eight of what was received, then eight of what was sent, each beginning with bytes and packets.
+        // Eight receive counters, then eight transmit counters. Both groups begin with bytes and packets.
         let at = |index: usize| numbers.get(index).copied().with_context(|| format!("{device}: {line}"));
         Ok(Self {
             receive_packets: at(1)?,
@@ -65,14 +65,14 @@ impl Figures {
         })
     }
 
-    /// Whether none of these is below those, and none above the others.
+    /// Whether each counter is at least that of `low` and at most that of `high`.
     #[must_use]
     pub fn between(self, low: Self, high: Self) -> bool {
         let (low, its, high) = (low.each(), self.each(), high.each());
         (0..its.len()).all(|at| (low[at]..=high[at]).contains(&its[at]))
     }
 
-    /// All of them, in the order of their declaration.
+    /// All counters, in the order of their declaration.
     #[must_use]
     pub fn each(self) -> [u64; 4] {
         [
@@ -83,7 +83,7 @@ impl Figures {
         ]
     }
 
-    /// What is more here than there.
+    /// The increase of each counter since `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         let Self {

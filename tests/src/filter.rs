@@ -1,13 +1,13 @@
-//! Packet filters that lose or spoil packets on purpose (nftables), gone with the test.
+//! Packet filters (nftables) that drop or corrupt packets on purpose. They are removed when the test ends.
 
 use anyhow::Context as _;
 
 use crate::{netns::Netns, patience::at_rest};
 
-/// Before the kernel's own work in the same hook.
+/// The rule runs before the kernel's own work in the same hook.
 const PRIORITY: &str = "-300";
 
-/// A rule in a namespace, until it goes.
+/// A rule in a namespace. It is deleted when this is dropped.
 #[derive(Debug)]
 pub struct Filter<'a> {
     netns: &'a Netns,
@@ -16,7 +16,7 @@ pub struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    /// A rule for packets that pass a hook of the namespace's IP layer: `input`, `output`, `forward`, `prerouting`.
+    /// Adds a rule to a hook of the namespace's IP layer: `input`, `output`, `forward`, `prerouting`.
     ///
     /// # Errors
     /// The kernel or `nft` refuses.
@@ -25,7 +25,7 @@ impl<'a> Filter<'a> {
         Self::chain(netns, "inet", &hook, rule)
     }
 
-    /// A rule for packets that come in on a device, before anybody has looked at them.
+    /// Adds a rule for packets that a device receives. It runs before the IP layer.
     ///
     /// # Errors
     /// The kernel or `nft` refuses.
@@ -34,7 +34,7 @@ impl<'a> Filter<'a> {
         Self::chain(netns, "netdev", &hook, rule)
     }
 
-    /// Loses so many percent of the TCP packets that come in, at random.
+    /// Drops this percentage of the received TCP packets, at random.
     ///
     /// # Errors
     /// The kernel or `nft` refuses.
@@ -44,7 +44,7 @@ impl<'a> Filter<'a> {
     }
 
     fn chain(netns: &'a Netns, family: &'static str, hook: &str, rule: &str) -> anyhow::Result<Self> {
-        // One table a rule: it takes its chain with it.
+        // Each rule has a table of its own. Deleting the table deletes the rule.
         let name = format!("t{}", hook.split_whitespace().nth(1).unwrap_or_default());
         netns.run(&format!("nft add table {family} {name}"))?;
         let filter = Self { netns, family, name };
@@ -56,10 +56,10 @@ impl<'a> Filter<'a> {
         Ok(filter)
     }
 
-    /// How many packets it has counted, if the rule has a counter.
+    /// The number of packets that the rule's counter shows.
     ///
     /// # Errors
-    /// It has none.
+    /// The rule has no counter.
     pub fn packets(&self) -> anyhow::Result<u64> {
         let Self { netns, family, name } = self;
         let text = netns.run(&format!("nft list chain {family} {name} c"))?;
@@ -68,10 +68,10 @@ impl<'a> Filter<'a> {
         count.parse().with_context(|| format!("a counter of {count:?}"))
     }
 
-    /// The same, when what was sent has arrived.
+    /// The same, once all packets that were sent have arrived.
     ///
     /// # Errors
-    /// It has none, or it rises all the time.
+    /// The rule has no counter, or the counter does not stop rising.
     pub fn packets_at_rest(&self) -> anyhow::Result<u64> {
         at_rest("what the filter counts", || self.packets())
     }

@@ -1,5 +1,5 @@
-//! netmon on every node of a lab, as the README says: the image loaded on each, the project's own stack deployed on the
-//! manager.
+//! netmon on every node of a lab, installed as the README says: the image is loaded on each node, and the project's
+//! own stack is deployed on the manager.
 
 use std::{
     env,
@@ -17,14 +17,14 @@ use crate::{
     patience::within,
 };
 
-/// What the stack is called.
+/// The name of the stack.
 pub const STACK: &str = "netmon";
-/// Where netmon listens.
+/// The port that netmon listens on.
 const PORT: u16 = 10095;
-/// How long a service may take until it runs on every node: Swarm looks in a registry first, which is not there.
+/// How long it may take until a service runs on every node. Swarm first asks an image registry that does not exist.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The image under test: what `cargo xtask test` made.
+/// The image under test, made by `cargo xtask test`.
 ///
 /// # Errors
 /// The tests were not started by `cargo xtask test`.
@@ -33,30 +33,31 @@ pub fn image() -> anyhow::Result<PathBuf> {
     Ok(path.into())
 }
 
-/// A file of the project's `deploy` folder.
+/// The path of a file in the project's `deploy` folder.
 #[must_use]
 pub fn deploy(file: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy")).join(file)
 }
 
-/// A netmon on every node. Ends with the lab.
+/// netmon on every node. It ends with the lab.
 #[derive(Debug)]
 pub struct Fleet<'lab> {
     lab: &'lab Lab,
-    /// It listens in a namespace of its own.
+    /// Whether netmon listens in a namespace of its own.
     elsewhere: bool,
 }
 
 impl<'lab> Fleet<'lab> {
-    /// Deploys `deploy/stack.yml`, and waits until everything on every node is counted.
+    /// Deploys `deploy/stack.yml`, and waits until every node reports that everything is counted.
     ///
     /// # Errors
-    /// It never is.
+    /// A node never reports that.
     pub fn deploy(lab: &'lab Lab) -> anyhow::Result<Self> {
         Self::deploy_files(lab, &["stack.yml"], &[])
     }
 
-    /// As [`Fleet::deploy`], from these files of the project's `deploy` folder as one stack, with these variables.
+    /// Like [`Fleet::deploy`], with these files of the project's `deploy` folder as one stack, and with these
+    /// environment variables.
     ///
     /// # Errors
     /// As [`Fleet::deploy`].
@@ -77,7 +78,7 @@ impl<'lab> Fleet<'lab> {
         Ok(fleet)
     }
 
-    /// Asks the netmon of that node, from within the node.
+    /// Sends a request to the netmon of that node, from within the node.
     ///
     /// # Errors
     /// It does not answer.
@@ -86,15 +87,15 @@ impl<'lab> Fleet<'lab> {
             return self.get_on_node(node, path);
         }
         let node = self.lab.node(node);
-        // Every container of a network that leads out can be reached that way from its node.
+        // A node can reach each container of a network with a gateway at this address.
         let address = node.address_of(&self.container(node)?, "docker_gwbridge")?;
         Self::ask(node, address, path)
     }
 
-    /// Asks whoever listens where netmon does, at the address of that node.
+    /// Sends a request to netmon's port at the address of that node.
     ///
     /// # Errors
-    /// Nobody answers.
+    /// Nothing answers.
     pub fn get_on_node(&self, node: u8, path: &str) -> anyhow::Result<Answer> {
         let node = self.lab.node(node);
         Self::ask(node, node.address().parse()?, path)
@@ -109,17 +110,17 @@ impl<'lab> Fleet<'lab> {
     /// The page of that node.
     ///
     /// # Errors
-    /// It cannot be had or read.
+    /// The page cannot be fetched or parsed.
     pub fn page(&self, node: u8) -> anyhow::Result<Page> {
         let answer = self.get(node, "/metrics")?;
         ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
         Page::parse(&answer.text())
     }
 
-    /// Looks at the page of that node until it shows what is waited for.
+    /// Fetches the page of that node until `look` accepts it.
     ///
     /// # Errors
-    /// It never does: the error has the last reason, and what netmon has logged.
+    /// `look` never accepts it. The error has its last reason, and netmon's log.
     pub fn page_until<T>(
         &self,
         node: u8,
@@ -130,7 +131,7 @@ impl<'lab> Fleet<'lab> {
         looked.with_context(|| format!("netmon's log on node {node}:\n{}", self.log(node)))
     }
 
-    /// What the netmon of that node has logged.
+    /// The log of the netmon on that node.
     #[must_use]
     pub fn log(&self, node: u8) -> String {
         let node = self.lab.node(node);
@@ -140,7 +141,7 @@ impl<'lab> Fleet<'lab> {
             .unwrap_or_else(|error| format!("{error:#}"))
     }
 
-    /// The container that netmon runs in on a node.
+    /// The id of netmon's container on a node.
     ///
     /// # Errors
     /// There is none, or more than one.

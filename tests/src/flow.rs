@@ -1,4 +1,5 @@
-//! Traffic that goes on until it is told to end, whatever becomes of the way: for what is looked at meanwhile.
+//! Traffic that continues until it is stopped, even while the path is broken. For tests that look at netmon
+//! meanwhile.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -21,15 +22,15 @@ use crate::{
     patience::{PATIENCE, slowness, until, within},
 };
 
-/// The port that streams go to.
+/// The port of streams.
 const PORT: u16 = 5301;
-/// How often an end that cannot go on looks whether it is over.
+/// How often a blocked end checks whether the stream is over.
 const LOOK: Duration = Duration::from_millis(50);
-/// How much is written at once, and how long the writer rests after it: some 2 MB a second.
+/// The size of one write, and the pause after it: some 2 MB a second.
 const BLOCK: usize = 8192;
 const REST: Duration = Duration::from_millis(4);
 
-/// One connection over which bytes go as long as this lives.
+/// A TCP connection that carries bytes until this is dropped.
 #[derive(Debug)]
 pub struct Stream {
     over: Arc<AtomicBool>,
@@ -38,7 +39,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Connects, and begins: nothing may have arrived yet.
+    /// Connects, and starts to send. Returns before the first bytes arrive.
     ///
     /// # Errors
     /// No connection is made.
@@ -69,16 +70,16 @@ impl Stream {
         Ok(stream)
     }
 
-    /// How many bytes have arrived.
+    /// The number of bytes that have arrived.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Waits until more arrives. After a fault that takes as long as the sender waits before it tries again.
+    /// Waits until more bytes arrive. After a fault, the sender first waits before it retransmits.
     ///
     /// # Errors
-    /// Nothing does.
+    /// No bytes arrive.
     pub fn flows(&self) -> anyhow::Result<()> {
         let before = self.received();
         within(3 * PATIENCE, "the stream to flow", || {
@@ -87,7 +88,7 @@ impl Stream {
         })
     }
 
-    /// Ends it, and gives how many bytes arrived.
+    /// Stops the stream, and returns the number of bytes that arrived.
     ///
     /// # Errors
     /// The connection was broken.
@@ -151,12 +152,12 @@ fn receive(listener: &TcpListener, over: &AtomicBool, received: &AtomicU64) -> a
     }
 }
 
-/// Sends to a server, until that breaks the connection off.
+/// A TCP client that sends to a server until the server breaks the connection.
 #[derive(Debug)]
 pub struct Client(JoinHandle<anyhow::Result<()>>);
 
 impl Client {
-    /// Connects, and sends.
+    /// Connects, and starts to send.
     ///
     /// # Errors
     /// No connection is made.
@@ -168,10 +169,10 @@ impl Client {
         Ok(Self(client))
     }
 
-    /// Waits until the connection is broken, and gives how.
+    /// Waits until the connection is broken, and returns the kind of error.
     ///
     /// # Errors
-    /// It is not.
+    /// The connection stays.
     pub fn broken(self) -> anyhow::Result<ErrorKind> {
         until("the connection to be broken", || {
             ensure!(self.0.is_finished(), "the client still sends");
@@ -190,12 +191,12 @@ fn is_late(kind: ErrorKind) -> bool {
     )
 }
 
-/// Pings, a hundred a second, as long as this lives.
+/// A hundred pings a second, until this is dropped.
 #[derive(Debug)]
 pub struct Pings(Option<Child>);
 
 impl Pings {
-    /// Begins.
+    /// Starts to ping.
     ///
     /// # Errors
     /// `ping` cannot be run.
@@ -209,10 +210,10 @@ impl Pings {
         Ok(Self(Some(child)))
     }
 
-    /// Ends them, and gives how many were sent and how many were answered.
+    /// Stops, and returns how many pings were sent and how many were answered.
     ///
     /// # Errors
-    /// They ended before.
+    /// `ping` ended before.
     pub fn stop(mut self) -> anyhow::Result<(u64, u64)> {
         let child = self.0.take().context("they were stopped before")?;
         interrupt(&child)?;

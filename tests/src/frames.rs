@@ -1,4 +1,4 @@
-//! Ethernet frames made by hand, right ones and wrong ones, and a way to put them onto a device.
+//! Ethernet frames built by hand, valid and invalid, and functions to send them through a device.
 
 use std::{
     net::Ipv4Addr,
@@ -16,33 +16,33 @@ use rustix::net::{
 
 use crate::netns::Netns;
 
-/// Where in a frame the checksums are, when the IP header has no options.
+/// Offsets of the checksums in a frame whose IP header has no options.
 const IP_CHECKSUM: usize = 14 + 10;
 const UDP_CHECKSUM: usize = 14 + 20 + 6;
 const TCP_CHECKSUM: usize = 14 + 20 + 16;
-/// Where in a frame it says what is in it, and where the IP header begins.
+/// Offsets of the frame's type and of its IP header.
 const ETHER_TYPE: usize = 12;
 const IP: usize = 14;
-/// Tags of VLANs, the usual and the outer.
+/// The types of VLAN tags: the usual one, and the outer one of two.
 const VLAN: [u8; 2] = [0x81, 0x00];
 const QINQ: [u8; 2] = [0x88, 0xa8];
 const IPV6_TYPE: [u8; 2] = [0x86, 0xdd];
-/// Where the VXLAN tunnels of a Swarm are.
+/// The port of a Swarm's VXLAN tunnels.
 const VXLAN_PORT: u16 = 4789;
-/// Whatever is in a frame.
+/// Every protocol.
 const ETH_P_ALL: u16 = 3;
 
-/// Whom a frame is from and to.
+/// The source and the destination of a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope {
     /// Hardware addresses.
     pub macs: ([u8; 6], [u8; 6]),
-    /// Addresses.
+    /// IP addresses.
     pub addresses: (Ipv4Addr, Ipv4Addr),
 }
 
 impl Envelope {
-    /// A datagram of that many bytes.
+    /// A datagram with that many bytes of payload.
     ///
     /// # Errors
     /// It is too large.
@@ -71,7 +71,7 @@ impl Envelope {
         self.udp(port, 20).map(|frame| damaged(frame, IP_CHECKSUM))
     }
 
-    /// The first segment of a connection, with a wrong checksum.
+    /// A SYN segment with a wrong checksum.
     ///
     /// # Errors
     /// It cannot be written.
@@ -85,7 +85,7 @@ impl Envelope {
         Ok(damaged(frame, TCP_CHECKSUM))
     }
 
-    /// A segment of a connection that there is not, with what it brings.
+    /// A segment of a connection that does not exist, with this payload.
     ///
     /// # Errors
     /// It is too large.
@@ -99,7 +99,7 @@ impl Envelope {
         Ok(frame)
     }
 
-    /// What a node sends another through a tunnel of that network, with nothing of any sense in it.
+    /// A VXLAN packet with that VNI. The inner frame is not valid.
     ///
     /// # Errors
     /// It cannot be written.
@@ -114,7 +114,7 @@ impl Envelope {
         Ok(frame)
     }
 
-    /// As if it were encrypted, of no association that there is.
+    /// An ESP packet of a security association that does not exist.
     ///
     /// # Errors
     /// It cannot be written.
@@ -126,7 +126,7 @@ impl Envelope {
         Ok(frame)
     }
 
-    /// A packet of a protocol above IP that nobody has heard of.
+    /// A packet with an unknown protocol number in its IP header.
     ///
     /// # Errors
     /// It cannot be written.
@@ -139,10 +139,10 @@ impl Envelope {
     }
 }
 
-/// A hardware address, as `ip` writes it.
+/// Reads a hardware address in the notation of `ip`.
 ///
 /// # Errors
-/// It is none.
+/// The text is no hardware address.
 pub fn mac(text: &str) -> anyhow::Result<[u8; 6]> {
     let bytes = text
         .split(':')
@@ -153,13 +153,13 @@ pub fn mac(text: &str) -> anyhow::Result<[u8; 6]> {
         .with_context(|| format!("{text} is no hardware address"))
 }
 
-/// Sends a frame that many times through a device of the namespace.
+/// Sends a frame `count` times through a device of the namespace.
 ///
 /// # Errors
-/// The kernel does not take it.
+/// The kernel refuses it.
 pub fn send(netns: &Netns, device: &str, frame: &[u8], count: u32) -> anyhow::Result<()> {
     netns.within(|| {
-        // Protocol 0: what arrives is not looked at.
+        // With protocol 0 the socket receives nothing.
         let socket = socket(AddressFamily::PACKET, SocketType::RAW, None)?;
         let device = Device::of(&socket, device, 0)?;
         for _ in 0..count {
@@ -173,7 +173,7 @@ pub fn send(netns: &Netns, device: &str, frame: &[u8], count: u32) -> anyhow::Re
 /// Sends each of the frames through each of the devices of the namespace, once.
 ///
 /// # Errors
-/// The kernel does not take one.
+/// The kernel refuses one.
 pub fn send_each(netns: &Netns, devices: &[String], frames: &[Vec<u8>]) -> anyhow::Result<()> {
     netns.within(|| {
         let socket = socket(AddressFamily::PACKET, SocketType::RAW, None)?;
@@ -187,8 +187,8 @@ pub fn send_each(netns: &Netns, devices: &[String], frames: &[Vec<u8>]) -> anyho
     })
 }
 
-/// Frames that no kernel would send: headers that are cut off, or lie about lengths, or have others stacked before or
-/// behind them, and what looks like a tunnel's.
+/// Frames that no kernel would send. Their headers are truncated, have wrong lengths, or are preceded or followed by
+/// many others. Some look like tunnel packets.
 ///
 /// # Errors
 /// One cannot be written.
@@ -212,7 +212,7 @@ pub fn wrong(source: [u8; 6], destination: [u8; 6]) -> anyhow::Result<Vec<Vec<u8
         frame.extend_from_slice(&right[ETHER_TYPE..]);
         frame
     };
-    // An IPv6 header with that next header, and what comes behind it.
+    // An IPv6 header with that next header, and the bytes after it.
     let ipv6 = |length: u16, next: u8, behind: &[u8]| {
         let mut frame = right[..ETHER_TYPE].to_vec();
         frame.extend_from_slice(&IPV6_TYPE);
@@ -225,35 +225,35 @@ pub fn wrong(source: [u8; 6], destination: [u8; 6]) -> anyhow::Result<Vec<Vec<u8
         frame.extend_from_slice(behind);
         frame
     };
-    // Hop-by-hop options, routing, fragment, destination options, one behind the other, and once more.
+    // Hop-by-hop options, routing, fragment and destination options, one after the other, repeated.
     let chain: Vec<u8> = [0_u8, 43, 44, 60]
         .repeat(20)
         .windows(2)
         .flat_map(|it| [it[1], 0, 0, 0, 0, 0, 0, 0])
         .collect();
     let mut frames = vec![
-        // Headers that end before they should.
+        // Truncated headers.
         right[..IP].to_vec(),
         right[..=IP].to_vec(),
         right[..IP + 19].to_vec(),
         right[..IP + 20].to_vec(),
         right[..IP + 24].to_vec(),
-        // Versions and header lengths that there are not: 0, and 60 bytes of options that make no sense.
+        // Versions and header lengths that do not exist: 0, and 60 with invalid options.
         with(IP, &[0x00]),
         with(IP, &[0x40]),
         with(IP, &[0x4f]),
         with(IP, &[0xf5]),
-        // Lengths: none, more than there is, less than the header.
+        // Lengths: zero, longer than the packet, shorter than the header.
         with(IP + 2, &[0, 0]),
         with(IP + 2, &[0xff, 0xff]),
         with(IP + 2, &[0, 10]),
         with(IP + 24, &[0xff, 0xff]),
         with(IP + 24, &[0, 1]),
-        // Fragments: the first, one behind the end of the largest packet, one of nothing.
+        // Fragments: a first one, one that ends beyond the largest packet, one at the largest offset.
         with(IP + 6, &[0x20, 0x00]),
         with(IP + 6, &[0x3f, 0xff]),
         with(IP + 6, &[0x1f, 0xff]),
-        // No time to live, the reserved bit, protocols 0 and 255.
+        // A time to live of 0, the reserved bit, protocols 0 and 255.
         with(IP + 8, &[0]),
         with(IP + 6, &[0x80]),
         with(IP + 9, &[0]),
@@ -262,7 +262,7 @@ pub fn wrong(source: [u8; 6], destination: [u8; 6]) -> anyhow::Result<Vec<Vec<u8
         tagged(&[QINQ, VLAN]),
         tagged(&[VLAN; 20]),
         tagged(&[QINQ; 60]),
-        // A length instead of a type; types that nobody knows.
+        // A length instead of a type, and unknown types.
         with(ETHER_TYPE, &[0x00, 0x40]),
         with(ETHER_TYPE, &[0xff, 0xff]),
         with(ETHER_TYPE, &IPV6_TYPE),
@@ -270,18 +270,18 @@ pub fn wrong(source: [u8; 6], destination: [u8; 6]) -> anyhow::Result<Vec<Vec<u8
         ipv6(0xffff, 17, &[0; 4]),
         ipv6(640, 0, &chain),
         ipv6(8, 44, &[17, 0, 0xff, 0xf9, 0, 0, 0, 1]),
-        // As if a tunnel came out here.
+        // Tunnel packets, although no tunnel ends here.
         envelope.vxlan(4097)?,
         envelope.vxlan(0x00ff_ffff)?,
         envelope.esp()?,
     ];
-    // Checksums that are right again, where a header's own were wrong only for what was written into it.
+    // The same frames with a correct checksum of the IP header, as far as they have a complete header.
     let fixed: Vec<_> = frames.iter().filter_map(|frame| with_checksum(frame)).collect();
     frames.extend(fixed);
     Ok(frames)
 }
 
-/// The frame with the right checksum of its IP header, if it has one that is whole.
+/// The frame with a correct checksum of its IP header, if that header is complete.
 fn with_checksum(frame: &[u8]) -> Option<Vec<u8>> {
     let length = usize::from(frame.get(IP)? & 0xf) * 4;
     let mut frame = frame.to_vec();
@@ -299,12 +299,12 @@ fn with_checksum(frame: &[u8]) -> Option<Vec<u8>> {
     Some(frame)
 }
 
-/// Somebody who looks at every packet of a device, as `tcpdump` does.
+/// A socket that receives every packet of a device, as `tcpdump` does.
 #[derive(Debug)]
 pub struct Sniffer(OwnedFd);
 
 impl Sniffer {
-    /// Starts looking.
+    /// Starts to receive.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -321,7 +321,7 @@ impl Sniffer {
         })
     }
 
-    /// How many packets it has seen and not yet told of.
+    /// The number of packets received since the last call.
     #[must_use]
     pub fn seen(&self) -> u64 {
         let mut buffer = [0_u8; 64];
@@ -334,16 +334,16 @@ impl Sniffer {
 }
 
 fn damaged(mut frame: Vec<u8>, at: usize) -> Vec<u8> {
-    // A single bit is wrong, which makes the sum neither right nor 0, which would say that there is none.
+    // One flipped bit gives a wrong sum. It must not become 0, which means "no checksum".
     frame[at] ^= 0x10;
     frame
 }
 
-/// A device, as an address of sockets (`struct sockaddr_ll`).
+/// The socket address of a device (`struct sockaddr_ll`).
 #[repr(C)]
 struct Device {
     family: u16,
-    /// In the order of the network.
+    /// In network byte order.
     protocol: u16,
     ifindex: i32,
     hardware: u16,
@@ -367,11 +367,11 @@ impl Device {
     }
 }
 
-// SAFETY: the function is given a pointer to a whole `struct sockaddr_ll`, which `Device` is by its layout (`repr(C)`, 20
-// bytes without a gap), with its size, and it lives until the function is done, for it is borrowed.
+// SAFETY: the function receives a pointer to a whole `struct sockaddr_ll`, and its size. `Device` has that layout
+// (`repr(C)`, 20 bytes without padding). It is borrowed, so it lives until the function returns.
 #[expect(unsafe_code, reason = "rustix has no addresses of devices")]
 unsafe impl SocketAddrArg for Device {
-    // SAFETY: it asks nothing of its caller; the trait declares it so.
+    // SAFETY: this function requires nothing of its caller. It is unsafe only because the trait declares it so.
     unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
         const LENGTH: SocketAddrLen = 20;
         const { assert!(size_of::<Device>() == 20) };

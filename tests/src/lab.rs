@@ -1,4 +1,4 @@
-//! A real Swarm on one machine: nodes with engines of their own, gone when it goes out of scope.
+//! A real Swarm on one machine. Its nodes have engines of their own. It is removed when this is dropped.
 //!
 //! `tests/lab/swarm-lab` does the work, and documents what a node is.
 
@@ -24,22 +24,22 @@ use crate::{
     sh,
 };
 
-/// An image that every node has: busybox, which sleeps if it is told nothing else.
+/// An image on every node: busybox, which sleeps unless it gets another command.
 pub const IMAGE: &str = "lab/bb:1";
 
-/// Where labs keep their state, each in a folder of its name.
+/// Labs keep their state in folders here, named after the labs.
 const STATES: &str = "/var/lib/swarm-lab";
-/// A lab's name is this, the process that brought it up, and a number.
+/// A lab's name consists of this, the id of the process that created it, and a number.
 const PREFIX: &str = "netmon-test-";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Which engine runs on the nodes.
+/// Which engine the nodes run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// The machine's own.
+    /// The engine that is installed on this machine.
     Installed,
-    /// A newer one, which `cargo xtask test` fetched.
+    /// A newer engine, fetched by `cargo xtask test`.
     New,
 }
 
@@ -52,10 +52,10 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Brings up that many nodes, with [`IMAGE`] on each.
+    /// Starts a lab with that many nodes and with [`IMAGE`] on each.
     ///
     /// # Errors
-    /// Not root, or something that it needs is missing.
+    /// The test is not root, or something that the lab needs is missing.
     pub fn up(nodes: u8, engine: Engine) -> anyhow::Result<Self> {
         take_down_what_the_dead_left()?;
         let engine = match engine {
@@ -66,7 +66,7 @@ impl Lab {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", process::id());
         if Path::new(STATES).join(&name).exists() {
-            // A test that was killed had this process' number before.
+            // An earlier test with the same process id was killed.
             take_down(&name)?;
         }
         let lab = Self { name, engine, nodes };
@@ -75,7 +75,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// The node of that number, from 1.
+    /// The node of that number. The first is 1.
     #[must_use]
     pub fn node(&self, number: u8) -> Node<'_> {
         Node { lab: self, number }
@@ -89,27 +89,28 @@ impl Lab {
     /// Loads an image's archive on every node.
     ///
     /// # Errors
-    /// An engine does not take it.
+    /// An engine refuses it.
     pub fn load(&self, archive: &Path) -> anyhow::Result<()> {
         sh::output(self.command().arg("load").arg(archive)).map(drop)
     }
 
-    /// Makes an image of a folder on every node.
+    /// Makes an image from a folder on every node.
     ///
     /// # Errors
-    /// An engine does not take it.
+    /// An engine refuses it.
     pub fn import(&self, image: &str, folder: &Path, changes: &[&str]) -> anyhow::Result<()> {
         let mut command = self.command();
         sh::output(command.args(["import", image]).arg(folder).args(changes)).map(drop)
     }
 
-    /// Deploys a stack from its files, with these variables, on the manager. Does not wait for its tasks.
+    /// Deploys a stack from these files on the manager, with these environment variables. Does not wait for its
+    /// tasks.
     ///
     /// # Errors
     /// The manager refuses.
     pub fn deploy(&self, stack: &str, files: &[PathBuf], variables: &[(&str, &str)]) -> anyhow::Result<()> {
         let mut command = self.node(1).command("docker");
-        // The images are on the nodes, and in no registry.
+        // The images are on the nodes, not in a registry.
         command.args(["stack", "deploy", "--resolve-image=never"]);
         for file in files {
             command.arg("--compose-file").arg(file);
@@ -118,11 +119,11 @@ impl Lab {
         sh::output(&mut command).map(drop)
     }
 
-    /// Makes virtual addresses and published ports of services work on kernels that have no IPVS, for the tasks that
-    /// run now.
+    /// Makes services' virtual addresses and published ports work on kernels without IPVS, for the tasks that run
+    /// now.
     ///
     /// # Errors
-    /// It cannot.
+    /// The script fails.
     pub fn publish(&self) -> anyhow::Result<()> {
         self.run(["vips"]).map(drop)
     }
@@ -134,7 +135,7 @@ impl Lab {
     fn command(&self) -> Command {
         let mut command = script(&self.name);
         command.env("SWARM_LAB_ENGINE", &self.engine);
-        // The engine builds images; what else could is not on every machine.
+        // The engine itself builds images. BuildKit's client is not on every machine.
         command.env("DOCKER_BUILDKIT", "0");
         command
     }
@@ -142,7 +143,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        // What is left is taken down by the next lab, when this process has ended.
+        // If this fails, the next lab removes the rest once this process has ended.
         drop(take_down(&self.name));
     }
 }
@@ -155,19 +156,20 @@ pub struct Node<'lab> {
 }
 
 impl Node<'_> {
-    /// Its address on the way to the other nodes.
+    /// Its address in the network between the nodes.
     #[must_use]
     pub fn address(self) -> String {
         format!("10.94.0.{}", 10 + self.number)
     }
 
-    /// What it is called in the Swarm.
+    /// Its hostname in the Swarm.
     #[must_use]
     pub fn name(self) -> String {
         format!("n{}", self.number)
     }
 
-    /// A namespace in the engine's folder: a container's by its file, or an overlay's. It can be used without the engine.
+    /// A namespace by its file name in the engine's folder: a container's or an overlay's. It can be used while the
+    /// engine is down.
     ///
     /// # Errors
     /// The node is off.
@@ -175,7 +177,7 @@ impl Node<'_> {
         let holder = format!("{STATES}/{}/nodes/{}/holder", self.lab.name, self.name());
         let text = fs::read_to_string(&holder).with_context(|| format!("{} is off", self.name()))?;
         let process = text.split(' ').next().unwrap_or_default();
-        // What is mounted there is mounted for the node's processes only.
+        // Mounts in that folder are visible only to the node's processes.
         let path = format!("/proc/{process}/root/run/docker/netns/{file}");
         Ok(Netns::of_others(Path::new(&path)))
     }
@@ -186,7 +188,7 @@ impl Node<'_> {
         format!("/run/netns/{}-n{}", self.lab.name, self.number).into()
     }
 
-    /// Runs `docker` with the words of a line, and gives what it printed.
+    /// Runs `docker` with the words of `line`, and returns its output.
     ///
     /// # Errors
     /// It fails.
@@ -194,7 +196,8 @@ impl Node<'_> {
         sh::output(self.command("docker").args(line.split_whitespace()))
     }
 
-    /// Runs `docker`, as in `run --rm IMAGE` or `exec CONTAINER`, with a shell's script as the command.
+    /// Runs `docker` with `line`, such as `run --rm IMAGE` or `exec CONTAINER`, and a shell script as the container's
+    /// command.
     ///
     /// # Errors
     /// It fails.
@@ -203,7 +206,7 @@ impl Node<'_> {
         sh::output(command.args(line.split_whitespace()).args(["sh", "-c", text]))
     }
 
-    /// Starts a container of [`IMAGE`] with these flags, which sleeps.
+    /// Starts a container of [`IMAGE`] with these flags. The container sleeps.
     ///
     /// # Errors
     /// The engine refuses.
@@ -211,7 +214,7 @@ impl Node<'_> {
         self.docker(&format!("run -d --name {name} {flags} {IMAGE}")).map(drop)
     }
 
-    /// What a container has printed.
+    /// The output of a container.
     ///
     /// # Errors
     /// There is no such container.
@@ -226,7 +229,7 @@ impl Node<'_> {
         sh::output(command.args(["logs", container]))
     }
 
-    /// Runs a command line on the node, and gives what it printed.
+    /// Runs a command line on the node, and returns its output.
     ///
     /// # Errors
     /// It fails.
@@ -234,8 +237,8 @@ impl Node<'_> {
         sh::output(self.command("exec").args(line.split_whitespace()))
     }
 
-    /// Runs a command line in a network namespace of the node: a container's, or one named by its file in
-    /// `/run/docker/netns`, which needs no engine.
+    /// Runs a command line in a network namespace of the node. `netns` is a container, or a file name in
+    /// `/run/docker/netns`; a file needs no engine.
     ///
     /// # Errors
     /// It fails.
@@ -251,19 +254,19 @@ impl Node<'_> {
         Figures::of_ip(&self.exec_in(netns, &format!("ip -j -s link show dev {device}"))?)
     }
 
-    /// What the engine says of a container.
+    /// The engine's description of a container.
     ///
     /// # Errors
-    /// It knows none of that name.
+    /// There is no container of that name.
     pub fn inspect(self, container: &str) -> anyhow::Result<Value> {
         let mut all: Value = serde_json::from_str(&self.docker(&format!("container inspect {container}"))?)?;
         all.get_mut(0).map(Value::take).context("nothing was said")
     }
 
-    /// The file of a container's network namespace.
+    /// The file name of a container's network namespace.
     ///
     /// # Errors
-    /// It has none.
+    /// The container has none.
     pub fn sandbox(self, container: &str) -> anyhow::Result<String> {
         let described = self.inspect(container)?;
         let path = text(&described, "/NetworkSettings/SandboxKey")?;
@@ -273,39 +276,40 @@ impl Node<'_> {
             .to_owned())
     }
 
-    /// A container's address on a network, as the engine says.
+    /// A container's address on a network, as reported by the engine.
     ///
     /// # Errors
-    /// It has none there.
+    /// The container has none there.
     pub fn address_of(self, container: &str, network: &str) -> anyhow::Result<IpAddr> {
         let described = self.inspect(container)?;
         if let Ok(address) = text(&described, &format!("/NetworkSettings/Networks/{network}/IPAddress")) {
             return Ok(address.parse()?);
         }
-        // The way out of a Swarm's networks is in the network's description only.
+        // The description of a container in a Swarm lacks its address on `docker_gwbridge`. The description of that
+        // network has it.
         let id = text(&described, "/Id")?;
         let networks: Value = serde_json::from_str(&self.docker(&format!("network inspect {network}"))?)?;
         let address = text(&networks, &format!("/0/Containers/{id}/IPv4Address"))?;
         Ok(address.split('/').next().unwrap_or_default().parse()?)
     }
 
-    /// The address of the node on a container's network.
+    /// The gateway's address on a container's network, which is the node's.
     ///
     /// # Errors
-    /// It has none there.
+    /// The container has none there.
     pub fn gateway_of(self, container: &str, network: &str) -> anyhow::Result<IpAddr> {
         let described = self.inspect(container)?;
         Ok(text(&described, &format!("/NetworkSettings/Networks/{network}/Gateway"))?.parse()?)
     }
 
-    /// The name of a container's device on a network: the one that has its address there.
+    /// The name of the device that has the container's address on a network.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such device.
     pub fn device(self, container: &str, network: &str) -> anyhow::Result<String> {
         let address = self.address_of(container, network)?;
         let devices: Value = serde_json::from_str(&self.exec_in(container, &format!("ip -j addr show to {address}"))?)?;
-        // `ip` shows the others, too, with nothing in them.
+        // `ip` also lists the other devices, as empty objects.
         let mut names = devices
             .as_array()
             .into_iter()
@@ -317,7 +321,7 @@ impl Node<'_> {
         }
     }
 
-    /// Kills the engine. Its containers go on.
+    /// Kills the engine. Its containers continue to run.
     ///
     /// # Errors
     /// It cannot be killed.
@@ -333,7 +337,7 @@ impl Node<'_> {
         sh::output(&mut self.command("start")).map(drop)
     }
 
-    /// The last of what the engine said, to be shown beside what went wrong.
+    /// The last 60 lines of the engine's log, for error messages.
     #[must_use]
     pub fn engine_log(self) -> String {
         let file = format!("{STATES}/{}/nodes/{}/dockerd.log", self.lab.name, self.name());
@@ -342,7 +346,7 @@ impl Node<'_> {
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
 
-    /// Starts a netmon on the node.
+    /// Starts netmon on the node.
     ///
     /// # Errors
     /// It does not run.
@@ -374,7 +378,7 @@ fn text<'a>(json: &'a Value, pointer: &str) -> anyhow::Result<&'a str> {
         .with_context(|| format!("{pointer} is missing"))
 }
 
-/// A test that is killed leaves its lab behind.
+/// Removes the labs of tests that were killed.
 fn take_down_what_the_dead_left() -> anyhow::Result<()> {
     let Ok(folders) = fs::read_dir(STATES) else {
         return Ok(());
@@ -391,14 +395,14 @@ fn take_down_what_the_dead_left() -> anyhow::Result<()> {
 
 fn take_down(lab: &str) -> anyhow::Result<()> {
     sh::output(script(lab).arg("down"))?;
-    // The script cannot remove what it holds.
+    // The script cannot remove the lock file that it holds.
     drop(fs::remove_file(format!("{STATES}/.{lab}.lock")));
     Ok(())
 }
 
 fn script(lab: &str) -> Command {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/lab/swarm-lab"));
-    // What else somebody has set for a lab of their own is not for this one.
+    // Settings in the environment for other labs must not affect this one.
     for setting in ["DIR", "SUBNET", "MTU", "OFFLOAD", "MANAGERS", "DOCKERD_ARGS"] {
         command.env_remove(format!("SWARM_LAB_{setting}"));
     }

@@ -1,7 +1,7 @@
-//! Fixtures: network namespaces that stand for containers, an engine that says what it is told to, a netmon to look at,
-//! and a real Swarm on one machine. For the tests in `tests/`, and for the demo.
+//! Fixtures: network namespaces that serve as containers, a fake engine, a running netmon, and a real Swarm on one
+//! machine. For the tests in `tests/`, and for the demo.
 //!
-//! They know netmon from outside only: a binary with flags, and a page.
+//! They know netmon only from outside: a binary with flags, and a page.
 
 pub mod dashboards;
 pub mod fake_engine;

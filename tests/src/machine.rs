@@ -1,7 +1,7 @@
-//! A machine on which systemd runs, on this machine: its files under a layer of their own, namespaces of its own, and
-//! Debian's systemd as the first process. Gone when it goes out of scope, with everything that was changed on it.
+//! A machine with systemd, on this machine. It has an overlay over this machine's files, namespaces of its own, and
+//! Debian's systemd as its first process. When it is dropped, it is removed with everything that was changed on it.
 //!
-//! `tests/lab/machine-init` is what it does before systemd. No engine runs until it is told to.
+//! `tests/lab/machine-init` prepares it for systemd. Its engine runs only after [`Machine::engine`].
 
 use std::{
     env, fs,
@@ -22,17 +22,17 @@ use crate::{
     sh,
 };
 
-/// Where netmon listens if it is not told otherwise.
+/// The default address of netmon.
 const ADDRESS: &str = "127.0.0.1:10095";
-/// How the names of machines' control groups begin; the number of the process that made them follows. Labs have groups,
-/// too, by other names.
+/// The beginning of the names of machines' control groups. The id of the process that created the machine follows.
+/// The control groups of labs have other names.
 const GROUP: &str = "netmon-machine-";
-/// The image on it that [`Machine::engine`] makes.
+/// The image that [`Machine::engine`] makes.
 pub const IMAGE: &str = "lab/bb:1";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// The Debian package under test: what `cargo xtask test` made.
+/// The Debian package under test, made by `cargo xtask test`.
 ///
 /// # Errors
 /// The tests were not started by `cargo xtask test`.
@@ -44,19 +44,19 @@ pub fn package() -> anyhow::Result<PathBuf> {
 /// A machine that has booted.
 #[derive(Debug)]
 pub struct Machine {
-    /// Stays in front of the first process, and takes it along when it ends.
+    /// The parent of the first process, which is killed with it.
     front: Child,
     init: u32,
     cgroup: PathBuf,
-    /// What is mounted there is mounted for the machine only.
+    /// Mounts in this folder are visible only to the machine.
     _scratch: Scratch,
 }
 
 impl Machine {
-    /// Boots one, as far as services can be started.
+    /// Boots a machine until services can be started.
     ///
     /// # Errors
-    /// Not root, no systemd, or no control groups of version 2.
+    /// The test is not root, or systemd or control groups of version 2 are missing.
     pub fn boot() -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -66,16 +66,17 @@ impl Machine {
         fs::create_dir(&cgroup).with_context(|| format!("{}", cgroup.display()))?;
         let mut command = Command::new("sh");
         command
-            // What is begun in a group stays there, and takes it for the whole tree.
+            // Processes stay in the group in which they were started. So the whole tree of processes will be in this
+            // one.
             .args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""])
             .arg(&cgroup)
-            // A test that is killed takes its machine along.
+            // If the test is killed, its machine is killed too.
             .args(["setpriv", "--pdeathsig", "KILL"])
             .args(["unshare", "--mount", "--pid", "--ipc", "--uts", "--net", "--cgroup"])
             .args(["--fork", "--kill-child"])
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/lab/machine-init"))
             .arg(scratch.path());
-        // A signal for the tests is not for it.
+        // A signal to the tests' process group must not reach the machine.
         command.process_group(0);
         let front = command
             .stdin(Stdio::null())
@@ -100,7 +101,7 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Starts the machine's own engine, with an image on it.
+    /// Starts the machine's own engine, and makes [`IMAGE`] on it.
     ///
     /// # Errors
     /// It does not start.
@@ -113,7 +114,7 @@ impl Machine {
         .map(drop)
     }
 
-    /// Runs a command line on it, and gives what it printed.
+    /// Runs a command line on the machine, and returns its output.
     ///
     /// # Errors
     /// It fails.
@@ -121,7 +122,7 @@ impl Machine {
         sh::output(self.enter().args(line.split_whitespace()))
     }
 
-    /// Runs a shell's script on it, and gives what it printed.
+    /// Runs a shell script on the machine, and returns its output.
     ///
     /// # Errors
     /// It fails.
@@ -129,7 +130,7 @@ impl Machine {
         sh::output(self.enter().args(["sh", "-e", "-c", text]))
     }
 
-    /// Copies a file onto it, into `/root`, and gives its path there.
+    /// Copies a file to the machine's `/root`, and returns its path there.
     ///
     /// # Errors
     /// It cannot be read or written.
@@ -141,7 +142,7 @@ impl Machine {
         Ok(there)
     }
 
-    /// Asks the netmon on it.
+    /// Sends a request to the netmon on the machine.
     ///
     /// # Errors
     /// It does not answer.
@@ -152,10 +153,10 @@ impl Machine {
         get_in(Some(&netns), address, &request)
     }
 
-    /// Looks at the page of the netmon on it until it shows what is waited for.
+    /// Fetches the page of the netmon on the machine until `look` accepts it.
     ///
     /// # Errors
-    /// It never does: the error has the last reason, and what netmon has logged.
+    /// `look` never accepts it. The error has its last reason, and netmon's log.
     pub fn page_until<T>(&self, what: &str, mut look: impl FnMut(&Page) -> anyhow::Result<T>) -> anyhow::Result<T> {
         until(what, || {
             let answer = self.get("/metrics")?;
@@ -165,17 +166,17 @@ impl Machine {
         .with_context(|| format!("netmon's log:\n{}", self.log()))
     }
 
-    /// What netmon has logged.
+    /// netmon's log.
     #[must_use]
     pub fn log(&self) -> String {
         let log = self.run("journalctl --unit netmon --output cat --no-pager");
         log.unwrap_or_else(|error| format!("{error:#}"))
     }
 
-    /// What systemd says of netmon's service under that name.
+    /// A property of netmon's service, as systemd reports it.
     ///
     /// # Errors
-    /// It says nothing.
+    /// systemd does not answer.
     pub fn service(&self, property: &str) -> anyhow::Result<String> {
         self.run(&format!("systemctl show netmon.service --value --property {property}"))
     }
@@ -196,15 +197,15 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Its first process goes with it, and with that one all others.
+        // This kills the machine's first process too, and that one's end kills all others.
         drop(self.front.kill());
         drop(self.front.wait());
-        // The groups can go when the last of them has.
+        // The groups can be removed once all processes have ended.
         drop(until("the machine to be gone", || remove(&self.cgroup)));
     }
 }
 
-/// Where control groups of version 2 are, beside those of version 1 or alone.
+/// The mount point of control groups of version 2, which may exist beside those of version 1.
 fn groups() -> anyhow::Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("/proc/self/mounts")?;
     let place = mounts.lines().find_map(|line| {
@@ -224,14 +225,15 @@ fn sweep(groups: &Path) -> anyhow::Result<()> {
             .and_then(|name| name.to_str()?.strip_prefix(GROUP)?.split_once('-'))
             .map(|(process, _)| Path::new("/proc").join(process));
         if owner.is_some_and(|process| !process.exists()) {
-            // Another test may remove it at the same time, or its processes have not all ended yet: the next one does.
+            // Another test may remove it at the same time, or its processes may not have ended yet. Then the next
+            // test removes it.
             drop(remove(&path));
         }
     }
     Ok(())
 }
 
-/// Removes a group and those below it.
+/// Removes a group and all groups below it.
 fn remove(group: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(group)? {
         let entry = entry?;

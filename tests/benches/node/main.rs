@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::ensure;
 use netmon_tests::{
     lab::{Engine, IMAGE, Lab, Node},
     processor,
@@ -28,6 +29,8 @@ const CONTAINERS: usize = 20;
 const IDLE: Duration = Duration::from_mins(1);
 /// How often it is looked, to compare what that costs.
 const LOOKS: u32 = 20;
+/// How long netmon may take to end when it is told to, in seconds: an engine kills after ten.
+const END_BOUND: f64 = 1.0;
 /// As a usual Prometheus does.
 const SCRAPES_EVERY: Duration = Duration::from_secs(15);
 
@@ -122,6 +125,14 @@ fn idle(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
         share * 100.0,
         "% of a core",
         Some(0.1),
+    );
+    let (status, ended) = netmon.terminate()?;
+    ensure!(status.success(), "netmon ended with {status}");
+    report.add(
+        "told to end, 20 containers, ended after",
+        ended.as_secs_f64(),
+        "s",
+        Some(END_BOUND),
     );
     Ok(())
 }

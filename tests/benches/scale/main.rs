@@ -13,7 +13,7 @@ mod world;
 
 use std::{
     fs,
-    io::Write as _,
+    io::{self, Read as _, Write as _},
     thread,
     time::{Duration, Instant},
 };
@@ -47,7 +47,9 @@ const SCRAPE_BOUND: f64 = 30.0;
 const END_BOUND: f64 = 1.0;
 /// How many clients connect and ask for nothing, and how many send a request that never ends.
 const CLIENTS: (usize, usize) = (1000, 50);
-/// How long a page may take beside them, in milliseconds.
+/// How often each of the slow ones sends another byte.
+const TRICKLES: usize = 20;
+/// How long a page may take beside them, in milliseconds, and how long it may take to refuse a request that is too long.
 const CLIENTS_BOUND: f64 = 2000.0;
 /// How long a page may take beside clients that take none, in milliseconds.
 const LAZY_BOUND: f64 = 4000.0;
@@ -196,8 +198,23 @@ fn clients(report: &mut Report) -> anyhow::Result<()> {
             longest = longest.max(page(&netmon)?);
         }
     }
+    // A byte at a time, so that none of the slow ones is ever silent.
+    for _ in 0..TRICKLES {
+        for stream in streams.iter_mut().step_by(idle / slow) {
+            // Whoever was disconnected does not notice at once.
+            drop(stream.write(b"x"));
+        }
+        longest = longest.max(page(&netmon)?);
+    }
+    let refused = refuse(&netmon)?;
     let (status, ended) = netmon.terminate()?;
     ensure!(status.success(), "netmon ended with {status}");
+    report.add(
+        "netmon: a request of 1 MiB, refused after",
+        refused,
+        "ms",
+        Some(CLIENTS_BOUND),
+    );
     report.add("netmon: a page, alone", alone, "ms", None);
     let what = format!(
         "netmon: a page beside {} idle and slow clients, the longest",
@@ -222,6 +239,23 @@ fn clients(report: &mut Report) -> anyhow::Result<()> {
     let what = "netmon: a page beside ten clients that take none, two places";
     report.add(what, longest, "ms", Some(LAZY_BOUND));
     Ok(())
+}
+
+/// How long it takes until a request that is too long is answered or disconnected, in milliseconds.
+fn refuse(netmon: &Netmon) -> anyhow::Result<f64> {
+    let begin = Instant::now();
+    let mut stream = netmon.connect()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let long = "x".repeat(1 << 20);
+    // It is refused in the middle, and what comes after that cannot be sent.
+    drop(stream.write_all(format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()));
+    let timed_out = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+    let answer = stream.read(&mut [0; 12]);
+    ensure!(
+        !answer.as_ref().is_err_and(timed_out),
+        "netmon waits for the rest of it"
+    );
+    Ok(begin.elapsed().as_secs_f64() * 1e3)
 }
 
 fn costs(process: &Process, scrape: impl Fn() -> anyhow::Result<String>) -> anyhow::Result<Costs> {

@@ -1,68 +1,68 @@
-//! What can go wrong between the nodes of a lab and with them, and how it is mended.
+//! Faults of a lab's nodes and of the network between them, and their repair.
 
 use super::{Lab, Node};
 use crate::sh;
 
 impl Lab {
-    /// Drops what goes to that port between any two nodes (`udp 4789` is what overlays send, `udp 7946` gossip).
+    /// Drops packets to that port between any two nodes. `udp 4789` are the overlays' packets, `udp 7946` is gossip.
     ///
     /// # Errors
-    /// It cannot.
+    /// The script fails.
     pub fn firewall(&self, protocol: &str, port: u16) -> anyhow::Result<()> {
         self.run(["firewall", protocol, &port.to_string()]).map(drop)
     }
 
-    /// Drops what goes between these two nodes.
+    /// Drops all packets between these two nodes.
     ///
     /// # Errors
-    /// It cannot.
+    /// The script fails.
     pub fn isolate(&self, one: Node<'_>, other: Node<'_>) -> anyhow::Result<()> {
         self.run(["isolate", &one.name(), &other.name()]).map(drop)
     }
 
-    /// Undoes every fault of the wire.
+    /// Ends every fault of the network.
     ///
     /// # Errors
-    /// It cannot.
+    /// The script fails.
     pub fn heal(&self) -> anyhow::Result<()> {
         self.run(["heal"]).map(drop)
     }
 }
 
 impl Node<'_> {
-    /// Cuts it off the others: what it sends and what is sent to it vanishes.
+    /// Separates the node from the others: all packets from it and to it are dropped.
     ///
     /// # Errors
-    /// It cannot.
+    /// The script fails.
     pub fn partition(self) -> anyhow::Result<()> {
         sh::output(&mut self.command("partition")).map(drop)
     }
 
-    /// Loses that many percent of the frames that it sends.
+    /// Drops that percentage of the frames that the node sends.
     ///
     /// # Errors
-    /// It cannot.
+    /// The script fails.
     pub fn loses(self, percent: u32) -> anyhow::Result<()> {
         sh::output(self.command("loss").arg(percent.to_string())).map(drop)
     }
 
-    /// Makes its way to the others take only packets of that size.
+    /// Limits the size of packets between the node and the others.
     ///
     /// # Errors
-    /// It cannot.
+    /// The script fails.
     pub fn limit_packets_to(self, bytes: u32) -> anyhow::Result<()> {
         sh::output(self.command("mtu").arg(bytes.to_string())).map(drop)
     }
 
-    /// Cuts its power: all of its processes are gone, and so are its namespaces.
+    /// Turns the node's power off: all of its processes and namespaces end.
     ///
     /// # Errors
-    /// It cannot.
+    /// The script fails.
     pub fn cut_power(self) -> anyhow::Result<()> {
         sh::output(&mut self.command("kill")).map(drop)
     }
 
-    /// Boots it again.
+    /// Boots the node again.
     ///
     /// # Errors
     /// Its engine does not answer.

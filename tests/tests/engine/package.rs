@@ -116,13 +116,17 @@ fn a_netmon_of_which_a_worker_hangs_is_started_anew() -> anyhow::Result<()> {
         ensure!(restarts > 0, "it was not: {}", machine.log());
         Ok(())
     })?;
-    let log = machine.log();
-    ensure!(
-        log.contains("netmon.service: Watchdog timeout"),
-        "the reason was another one: {log}"
-    );
-    ensure!(log.contains("a worker hangs; netmon ends without it"), "{log}");
-    Ok(())
+    // The journal takes lines in a moment later.
+    until("the log to say why", || {
+        let log = machine.log();
+        for line in [
+            "netmon.service: Watchdog timeout",
+            "a worker hangs; netmon ends without it",
+        ] {
+            ensure!(log.contains(line), "it does not say {line:?}: {log}");
+        }
+        Ok(())
+    })
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! netmon's own workers: one that ends ends netmon, and one that hangs makes it unhealthy.
 
 use anyhow::{Context as _, ensure};
-use netmon_tests::{netmon::Netmon, patience::until};
+use netmon_tests::{
+    netmon::Netmon,
+    patience::{slowness, until},
+};
 
 use crate::world::{Cable, World, ready};
 
@@ -37,7 +40,7 @@ fn when_a_worker_panics_netmon_says_which_and_why_and_ends_with_1() -> anyhow::R
 fn a_worker_that_hangs_makes_netmon_unhealthy_and_keeps_neither_its_answers_nor_its_end_waiting() -> anyhow::Result<()>
 {
     let mut world = World::new()?;
-    world.times = format!("{},worker-patience=1s", world.times);
+    world.times = format!("{},worker-patience={}s", world.times, slowness());
     let all = faulty(&world, "hang")?;
     for (worker, netmon) in &all {
         if *worker == "reader" {

@@ -413,3 +413,21 @@ pub(crate) fn modes() -> anyhow::Result<Vec<&'static str>> {
 pub(crate) fn best_mode() -> anyhow::Result<&'static str> {
     Ok(Host::detect()?.mode().as_str())
 }
+
+/// A device that is taken down says goodbye to its multicast groups; nothing else may be added.
+///
+/// # Errors
+/// It shows less than the kernel's last figures, or far more.
+pub(crate) fn exactly_or_a_goodbye_more(shown: Figures, last: Figures) -> anyhow::Result<()> {
+    const GOODBYES: u64 = 4;
+    let more = shown
+        .transmit_packets
+        .checked_sub(last.transmit_packets)
+        .zip(shown.receive_packets.checked_sub(last.receive_packets))
+        .with_context(|| format!("netmon shows less ({shown:?}) than the kernel's last figures ({last:?})"))?;
+    ensure!(
+        more.0 <= GOODBYES && more.1 <= GOODBYES,
+        "netmon shows {shown:?}, far more than the kernel's last figures {last:?}"
+    );
+    Ok(())
+}

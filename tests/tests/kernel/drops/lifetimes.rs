@@ -165,8 +165,10 @@ fn what_is_lost_in_a_namespace_of_nobodys_is_said_to_be_nobodys() -> anyhow::Res
             .sum())
     };
     let before = count()?;
-    traffic::datagrams(&foreign, "127.0.0.1:9".parse()?, 25, 100)?;
+    // Far more than all tests beside this one drop in namespaces that are foreign to this netmon: the count is of all.
+    traffic::datagrams(&foreign, "127.0.0.1:9".parse()?, 20_000, 100)?;
     let kernel = foreign.nstat_at_rest("UdpNoPorts")?;
+    ensure!(kernel >= 10_000, "the kernel dropped only {kernel}");
     within(Duration::from_secs(45), "the drops to be nobody's", || {
         let now = count()?;
         ensure!(now - before >= kernel as f64, "{} of {kernel}", now - before);
