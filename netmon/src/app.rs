@@ -1,4 +1,4 @@
-//! The only wiring: makes the parts, gives each what it needs, and ends them in order.
+//! The only wiring: creates the parts, gives each what it needs, and ends them in order.
 
 use std::{
     io,
@@ -45,34 +45,34 @@ use crate::{
     workers::{Clocks, Ended, Worker, Workers},
 };
 
-/// Why netmon cannot work at all.
+/// Why netmon cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The pages cannot be served.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// It is not known who may have the pages.
+    /// The access rules of the pages cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The kernel programs are wanted, and cannot be had.
+    /// The kernel programs are required, and cannot be loaded.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
     /// The node's namespace cannot be entered.
     #[error(transparent)]
     Enter(#[from] EnterError),
-    /// The kernel does not tell of devices.
+    /// The kernel does not report devices.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
-    /// The kernel does not tell of changes.
+    /// The kernel does not report changes.
     #[error(transparent)]
     Watch(#[from] WatchError),
-    /// The engine's address makes no sense.
+    /// The engine's address is invalid.
     #[error(transparent)]
     Docker(#[from] docker::DockerError),
     /// A worker has ended.
     #[error(transparent)]
     Worker(#[from] Ended),
-    /// The process cannot do what every process can.
+    /// The process cannot do something that every process can.
     #[error("cannot {what}: {source}")]
     Process {
         /// What was tried.
@@ -82,12 +82,12 @@ pub enum AppError {
     },
 }
 
-/// Runs until the process is told to end.
+/// Runs until the process is asked to end.
 ///
 /// # Errors
-/// Whatever keeps netmon from being of any use. What can degrade does, with a warning.
+/// Every failure that makes netmon useless. Other failures only degrade it, with a warning.
 pub async fn run(config: Config) -> Result<(), AppError> {
-    // First what fails most: a file that says something else than was meant, a port that is taken.
+    // First the steps that fail most often: a wrong web configuration, a port that is in use.
     let access = Arc::new(Access::read(config.web_config.clone())?);
     let server = Server::bind(http::Options {
         listen: config.listen.clone(),
@@ -125,7 +125,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let control = Control::start(tools, workers.shift(Worker::Control)).map_err(no_thread)?;
     let signals = control.signals();
     let watch = Watch::start(&config.node_netns, waker, workers.shift(Worker::Watch), move |change| {
-        // Fails only when the loop has ended, and then nobody wants to know.
+        // Fails only when the loop has ended. Then no change is needed any more.
         let _told = signals.send(Signal::Change(change));
     })?;
     let signals = control.signals();
@@ -162,7 +162,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         was_ready: AtomicBool::new(false),
     });
     process::trim_memory();
-    // All that needs more is done, or is another thread's.
+    // Everything that needs more capabilities is done, or belongs to another thread.
     privilege::keep_or_warn(ThreadRole::Serve);
     if let Ok(health) = process::read() {
         info!(
@@ -186,7 +186,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     outcome
 }
 
-/// Watches the engine, and counts how often it has something to say.
+/// Watches the engine, and counts the inventories that it publishes.
 fn watch_engine(
     config: &Config,
     workers: &Workers,
@@ -205,7 +205,7 @@ fn watch_engine(
     })
 }
 
-/// Tells whoever watches that netmon has started, and then, as long as they ask for it, that it is healthy.
+/// Notifies systemd that netmon has started, and then, if systemd asks for it, regularly that netmon is healthy.
 fn announce(server: &Server, path: &str, clocks: Clocks) {
     if let Some(period) = systemd::watchdog() {
         tokio::spawn(async move {
@@ -223,7 +223,7 @@ fn announce(server: &Server, path: &str, clocks: Clocks) {
     systemd::started();
 }
 
-/// Loads the kernel programs, unless they are not wanted, or this kernel has no way to run them.
+/// Loads the kernel programs, unless they are switched off or this kernel cannot run them.
 fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
     let load = |choose: fn(&Host) -> Mode| {
         let host = Host::detect()?;
@@ -252,7 +252,7 @@ fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
     loaded
 }
 
-/// Loads the programs that are not on containers' interfaces.
+/// Loads the programs that are not attached to containers' interfaces.
 fn other_programs(
     datapath: Option<&Datapath>,
     collectors: Collectors,
@@ -289,7 +289,7 @@ fn no_thread(source: io::Error) -> AppError {
     }
 }
 
-/// What is served.
+/// The pages that are served.
 struct Page {
     sources: Arc<Sources>,
     reader: Reader,
@@ -331,7 +331,7 @@ impl Pages for Page {
         }
     }
 
-    /// Once it was ready it stays so: a new container does not make a node unready.
+    /// A node that was ready once stays ready: a new container does not make it unready.
     fn ready(&self) -> Result<(), String> {
         if self.was_ready.load(Ordering::Relaxed) {
             return Ok(());

@@ -1,6 +1,6 @@
-//! Settings: flags as the Prometheus ecosystem spells them, each with its twin in the environment.
+//! Settings: flags spelled as in the Prometheus ecosystem, each with an environment variable.
 //!
-//! The only place that names clap. Gives plain data; reads nothing but its arguments and the environment.
+//! The only place that names clap. Returns plain data; reads nothing but its arguments and the environment.
 #![expect(
     clippy::doc_markdown,
     reason = "the comments are the help's texts, which have no markup"
@@ -373,7 +373,7 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The collectors that are wanted.
+    /// The collectors that are switched on.
     #[must_use]
     pub const fn collectors(&self) -> Collectors {
         Collectors {
@@ -398,7 +398,7 @@ pub(crate) fn path(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads `NAME=TIME,...`: what is not named stays as it is.
+/// Reads `NAME=TIME,...`. Times that are not named stay as they are.
 fn times(text: &str) -> Result<Times, String> {
     let mut times = Times::default();
     for setting in text.split(',').filter(|setting| !setting.is_empty()) {
@@ -427,7 +427,7 @@ fn fault(text: &str) -> Result<(Worker, Fault), String> {
         .ok_or_else(|| format!("{text:?} is no worker and fault: write reader=panic or control=hang"))
 }
 
-/// Reads a duration as Prometheus writes them: a number and a unit, or several, the largest first.
+/// Reads a duration as Prometheus writes it: a number and a unit, or several of them, the largest first.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [
         ("d", 86_400_000),

@@ -1,20 +1,20 @@
-//! What the engine knows: who there is, and on which networks. The only place that names bollard.
+//! What the engine knows: the containers and networks of this node. The only module that names bollard.
 //!
-//! [`spawn`] keeps a [`crate::model::inventory::Inventory`] true to the engine, through its restarts and ours, and hands
-//! out every new one. Knows nothing of interfaces, counters and metrics.
+//! [`spawn`] keeps a [`crate::model::inventory::Inventory`] in step with the engine and publishes each new one. It
+//! survives restarts of the engine and of netmon. This module knows nothing of interfaces, counters and metrics.
 //!
 //! | file | what |
 //! |---|---|
 //! | `host` | the engine's address |
 //! | `client` | one request, bounded in time and memory |
-//! | `lines` | an endless answer, cut into lines |
-//! | `wire` | the engine's JSON, as far as it is read |
-//! | `convert` | from the engine's words to the model's; pure |
-//! | `ask` | one question, from the request to the answer in the model's words |
-//! | `roster` | events and answers in, inventory out; pure |
-//! | `roster/member_poll` | which networks are to be asked who is on them, and when |
-//! | `health` | how the connection is doing, for the metrics and for the log |
-//! | `watch` | the loop around the roster: connects, asks, listens, comes back |
+//! | `lines` | splits an endless answer into lines |
+//! | `wire` | the parts of the engine's JSON that netmon reads |
+//! | `convert` | converts the engine's types to the model's; pure |
+//! | `ask` | one question, from the request to the answer in the model's types |
+//! | `roster` | takes events and answers, returns the inventory; pure |
+//! | `roster/member_poll` | decides which networks to ask for their members, and when |
+//! | `health` | the state of the connection, for the metrics and for the log |
+//! | `watch` | the loop around the roster: connects, asks, receives events, reconnects |
 
 mod ask;
 mod client;
@@ -35,32 +35,32 @@ pub use watch::{Watch, spawn};
 /// How to watch an engine.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The engine's address: `unix:///path`, `tcp://host:port` or `http://host:port`. Without one, `DOCKER_HOST`;
-    /// without that, `/var/run/docker.sock`.
+    /// The engine's address: `unix:///path`, `tcp://host:port` or `http://host:port`. If not set, `DOCKER_HOST` is
+    /// used. If that is not set either, `/var/run/docker.sock`.
     pub host: Option<String>,
-    /// How long a container that ended stays in the inventory, so that its last readings find their name.
+    /// How long a container that ended stays in the inventory, so that its last readings still get its name.
     pub linger: Duration,
-    /// Whether to ask who is on the overlay networks of this node, on any node.
+    /// Whether to ask the engine for the members of this node's overlay networks, on all nodes.
     pub members: bool,
-    /// How long after a full sync the next one begins.
+    /// Time from the end of a full sync to the start of the next one.
     pub sync: Duration,
 }
 
-/// The engine cannot be watched, now or ever. An engine that is merely down is no error: it is waited for.
+/// The engine can never be watched. An engine that is merely down is not an error: the watch waits for it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DockerError {
-    /// The address is none that netmon can speak to.
+    /// netmon cannot use the address.
     #[error(
         "{host:?} cannot be the Docker engine's address: {reason}; \
          give --docker.host or DOCKER_HOST unix:///path/to/docker.sock, tcp://host:port or http://host:port"
     )]
     Host {
-        /// The address as it was given.
+        /// The address as given.
         host: String,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// There is no thread to watch it on.
+    /// The watch's thread cannot be started.
     #[error("cannot start a thread to follow the Docker engine on: {reason}")]
     Thread {
         /// Why.

@@ -1,9 +1,8 @@
-//! What is fuzzed: everything that reads what comes from outside, and what has to hold of what is made of it.
+//! The fuzz targets: everything that reads input from outside, and what must hold of the result.
 //!
-//! A target takes any bytes and returns. What stands in it beyond the call of the code are properties: bounds that are
-//! kept, text that can be written, what was written and is read back. The programs in `fuzz/` run one target each for as
-//! long as one likes; the tests here run every input that was kept, and some that are made of them. Nothing of it is in
-//! the daemon.
+//! A target takes any bytes and returns. Beyond calling the code it checks properties: bounds are kept, text can be
+//! written, what was written can be read back. The programs in `fuzz/` run one target each, for any length of time.
+//! The tests here run every input that was kept, and some that are derived from them. None of this is in the daemon.
 
 use crate::{
     config,
@@ -18,7 +17,7 @@ use crate::{
     },
 };
 
-/// A target's name, which is that of its program and of the folder of its inputs, and what it runs.
+/// A target's name, which is also that of its program and of its folder of inputs, and what it runs.
 type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
@@ -39,14 +38,14 @@ const TARGETS: [Target; 11] = [
 /// Runs a target.
 ///
 /// # Panics
-/// Something does not hold that should: a fault was found. And if there is no such target.
+/// A property does not hold: a fault was found. Also if there is no such target.
 pub fn run(target: &str, data: &[u8]) {
     let found = TARGETS.iter().find(|(name, _)| *name == target);
     let (_, run) = found.unwrap_or_else(|| panic!("there is no fuzz target {target}"));
     run(data);
 }
 
-/// Small things that an operator or an engine writes: times, addresses, paths, names of files.
+/// Short texts that an operator or an engine writes: times, addresses, paths, file names.
 fn settings(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(time) = config::duration(text) {

@@ -1,7 +1,7 @@
-//! Serving pages: the only place that names hyper.
+//! Serves pages. The only module that names hyper.
 //!
-//! Knows requests, limits and slow clients; knows nothing of what a page says. Nothing here grows with what clients do:
-//! connections, concurrent scrapes, header sizes and waiting times all have a bound.
+//! Knows requests, limits and slow clients, but nothing of a page's content. Clients cannot make anything here grow
+//! without limit: connections, concurrent scrapes, header sizes and waiting times are all bounded.
 
 mod accept;
 mod access;
@@ -44,35 +44,35 @@ use self::{
 };
 use crate::model::snapshot::HttpHealth;
 
-/// Connections at the same time. Prometheus keeps one, a person a few.
+/// Maximum number of connections. Prometheus keeps one, and a person's browser a few.
 const MAX_CONNECTIONS: usize = 256;
-/// How long a client may take for the head of a request, and before it for agreeing on encryption.
+/// How long a client may take for the head of a request. The TLS handshake before it has the same limit.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How large the head of a request may be; over it the answer is 431.
+/// The largest head of a request. A larger one is answered with status 431.
 const MAX_HEAD_BYTES: usize = 16 << 10;
-/// How long open connections get to finish when netmon ends.
+/// How long open connections may take to finish when netmon ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long to wait before accepting again when that failed: mostly for want of file descriptors.
+/// The pause after a failed accept. Usually no file descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is served.
+/// The content to serve.
 pub trait Pages: Send + Sync + 'static {
     /// A fresh page of metrics, as `OpenMetrics`. May block for as long as a scrape takes.
     ///
     /// # Errors
-    /// A sentence for whoever looks at the page instead.
+    /// A sentence that is shown in place of the page.
     fn scrape(&self) -> Result<String, String>;
 
     /// The same page as Prometheus' text format 0.0.4.
     fn text(&self, open_metrics: &str) -> String;
 
-    /// Whether all that netmon is made of is at work. Must not wait for any of it.
+    /// Whether all of netmon's workers are running. Must not wait for any of them.
     ///
     /// # Errors
-    /// What is not.
+    /// The part that is not running.
     fn healthy(&self) -> Result<(), String>;
 
-    /// Whether the metrics are complete by now.
+    /// Whether the metrics are complete yet.
     ///
     /// # Errors
     /// What is still missing.
@@ -84,26 +84,26 @@ pub trait Pages: Send + Sync + 'static {
 pub struct Options {
     /// Where to listen: `address:port`, or `:port` for every address.
     pub listen: Vec<String>,
-    /// Path of the metrics.
+    /// Path of the metrics page.
     pub telemetry_path: String,
-    /// Scrapes at the same time; 0 is no limit.
+    /// Maximum number of concurrent scrapes. 0 means no limit.
     pub max_requests: usize,
-    /// What the landing page calls us.
+    /// The version on the landing page.
     pub version: &'static str,
-    /// Who may have the pages.
+    /// Who has access to the pages.
     pub access: Arc<Access>,
 }
 
 /// Why nothing can be served.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The address makes no sense.
+    /// The address is not valid.
     #[error("cannot understand the listen address {address:?}: write ADDRESS:PORT or :PORT")]
     Address {
         /// The address.
         address: String,
     },
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error("cannot listen on {address}: {source}; choose another with --web.listen-address")]
     Listen {
         /// The address.
@@ -113,7 +113,7 @@ pub enum HttpError {
     },
 }
 
-/// A server that listens already.
+/// A server that is listening, but not serving yet.
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<TcpListener>,
@@ -121,12 +121,12 @@ pub struct Server {
     clients: Arc<Clients>,
 }
 
-/// How serving goes, for whoever wants to know.
+/// Access to the server's figures while it serves.
 #[derive(Clone, Debug)]
 pub struct Monitor(Arc<Clients>);
 
 impl Monitor {
-    /// Who is connected, and who was turned away.
+    /// The current connections, and how many clients were turned away.
     #[must_use]
     pub fn health(&self) -> HttpHealth {
         self.0.health()
@@ -134,7 +134,7 @@ impl Monitor {
 }
 
 impl Server {
-    /// Listens, so that a taken port is an error at start.
+    /// Starts to listen, so that a port in use is an error at start-up.
     ///
     /// # Errors
     /// See [`HttpError`].
@@ -151,13 +151,13 @@ impl Server {
         })
     }
 
-    /// How it goes, also when it serves.
+    /// The server's figures. Can be read while it serves.
     #[must_use]
     pub fn monitor(&self) -> Monitor {
         Monitor(Arc::clone(&self.clients))
     }
 
-    /// Where it listens.
+    /// The addresses it listens on.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners
@@ -166,7 +166,7 @@ impl Server {
             .collect()
     }
 
-    /// Serves until `shutdown` is done, then gives open connections half a second.
+    /// Serves until `shutdown` completes, then gives open connections half a second.
     pub async fn serve<P: Pages>(self, pages: Arc<P>, shutdown: impl Future<Output = ()>) {
         let (end, ended) = watch::channel(());
         let site = Arc::new(self.site);
@@ -182,7 +182,7 @@ impl Server {
         }
         drop(ended);
         shutdown.await;
-        // Tells every listener, which tell their connections.
+        // Ends every listener, and each of them ends its connections.
         drop(end);
         while accepting.join_next().await.is_some() {}
     }
@@ -197,7 +197,7 @@ async fn listen(address: &str) -> Result<TcpListener, HttpError> {
         address: address.to_owned(),
     };
     if let Listen::Everywhere(port) = Listen::parse(address).ok_or_else(nonsense)? {
-        // Takes IPv4 as well; a host without IPv6 has only the other.
+        // This address accepts IPv4 as well. A host without IPv6 has only IPv4.
         return match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                 TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.map_err(failed)
@@ -255,7 +255,7 @@ async fn accept<P: Pages>(
                 });
             }
             Err(error) => {
-                // Once, and not ten times a second: it goes on until somebody lets go of what there is too little of.
+                // Warns once and not ten times a second: the error persists until resources are free again.
                 if !std::mem::replace(&mut is_short, true) {
                     warn!(%error, "cannot accept a connection");
                 }

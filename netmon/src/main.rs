@@ -1,5 +1,5 @@
-//! Parses, starts, and turns the outcome into an exit status: 0 for an end that was asked for, 2 for wrong usage, 1 for
-//! everything else, with one sentence on standard error.
+//! Parses the arguments, starts netmon, and turns the outcome into an exit status. It is 0 after an end that was
+//! asked for, 2 for wrong usage, and 1 for everything else, with one sentence on standard error.
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -13,7 +13,7 @@ use netmon::{
     process,
 };
 
-/// Threads that serve. Scrapes, and following the engine, have threads of their own.
+/// Threads that serve. Scrapes, and watching the engine, have threads of their own.
 const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // What caused an error is in its sentence. Nothing is left to be done when this fails, too.
+            // The sentence includes the cause of the error. If writing it fails, too, nothing is left to be done.
             let _written = writeln!(std::io::stderr(), "netmon: {error}");
             ExitCode::FAILURE
         }
@@ -38,19 +38,19 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> anyhow::Result<()> {
-    // Before there are threads.
+    // Before any thread is started.
     process::share_memory();
     logging::start(config.log_level, config.log_format);
     privilege::begin().map_err(|error| anyhow::anyhow!("cannot give up capabilities: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(64)
-        // They talk to clients.
+        // These threads talk to clients.
         .on_thread_start(|| privilege::keep_or_warn(ThreadRole::Serve))
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(app::run(config));
-    // A scrape that still runs is nobody's any more.
+    // Nobody waits for a scrape that still runs.
     runtime.shutdown_background();
     Ok(outcome?)
 }

@@ -1,7 +1,8 @@
-//! Network namespaces, and the devices in them: finding them, entering them, asking and hearing the kernel about them.
+//! Network namespaces and the devices in them: finds namespaces, enters them, queries the kernel, and receives its
+//! events.
 //!
-//! The only place that names the netlink crates. Knows files, namespaces and devices; knows neither containers nor
-//! networks: what a namespace is *for* is read off its file's name and nothing else.
+//! The only module that names the netlink crates. Knows files, namespaces and devices, but neither containers nor
+//! networks. It reads a namespace's role from its file name and nothing else.
 
 pub mod buffers;
 pub mod connections;

@@ -1,7 +1,8 @@
-//! Docker's networks and the devices they make: which interface of a container belongs to which network, and which
-//! devices are worth programs. One file for each of the engine's network drivers.
+//! Docker's networks and their devices: which network an interface of a container belongs to, and which devices get
+//! BPF programs. One file for each of the engine's network drivers.
 //!
-//! Pure: it is told what the engine says and what the kernel has, and answers. It knows no metrics and no programs.
+//! Pure: it takes the engine's data and the kernel's data, and returns answers. It knows no metrics and no BPF
+//! programs.
 
 mod bridge;
 mod host;
@@ -21,24 +22,25 @@ use crate::model::{
 pub use bridge::network_of_bridge;
 pub use overlay::{network_of_namespace, routing_mesh};
 
-/// A container in a Swarm reaches the world through this network, which its description does not list.
+/// A container in a Swarm reaches external networks through this network. The container's description does not list
+/// it.
 const GATEWAY_BRIDGE: &str = "docker_gwbridge";
 
-/// What the engine's network driver does on a node.
+/// The behaviour of one of the engine's network drivers on a node.
 pub trait Driver: Sync {
-    /// The name the engine calls it by.
+    /// The engine's name for the driver.
     fn name(&self) -> &'static str;
 
-    /// Whether it gives containers devices of this kind.
+    /// Whether the driver gives containers devices of this kind.
     fn makes(&self, kind: DeviceKind) -> bool;
 
-    /// Why containers on it have no interface of their own; nothing if they have.
+    /// Why containers on such a network have no interface of their own. `None` if they have one.
     fn no_interface(&self) -> Option<&'static str> {
         None
     }
 }
 
-/// The driver of that name; what we do not know is a plugin, of which anything may come.
+/// The driver of that name. An unknown name is a plugin, whose devices may be of any kind.
 #[must_use]
 pub fn driver_for(name: &str) -> &'static dyn Driver {
     match name {
@@ -52,12 +54,13 @@ pub fn driver_for(name: &str) -> &'static dyn Driver {
     }
 }
 
-/// The network that a device inside a container belongs to. Nothing for loopback, and for what the container made
-/// itself.
+/// The network that a device inside a container belongs to. `None` for loopback, and for devices that the container
+/// created itself.
 ///
-/// By address, never by name or order: a task's interfaces are numbered as they happened to be attached. By hardware
-/// address first, which the engine knows from the start; then by address; then by subnet, for the engine forgets the
-/// addresses of a container when it ends. A container's networks do not overlap, so none of these can name two.
+/// Never decided by name or order: a task's interfaces are numbered in the order in which they were attached. The
+/// hardware address is compared first, because the engine knows it from the start. Then the IP address. Then the
+/// subnet, because the engine forgets a container's addresses when the container ends. A container's networks do not
+/// overlap, so none of these can match two networks.
 #[must_use]
 pub fn network_of(device: &Device, container: &Container, inventory: &Inventory) -> Option<Arc<str>> {
     if device.kind == DeviceKind::Loopback {
@@ -93,8 +96,8 @@ pub fn network_of(device: &Device, container: &Container, inventory: &Inventory)
         .or_else(|| gateway(device, inventory))
 }
 
-/// The network of that container on which it has, or had, just this device: by hardware address or address alone, for
-/// it is not known whether the device is the container's at all.
+/// The network on which this container has, or had, exactly this device. Decided by hardware or IP address only,
+/// because the device may belong to another container.
 #[must_use]
 pub fn network_by_address(device: &Device, container: &Container, inventory: &Inventory) -> Option<Arc<str>> {
     let is_it = |endpoint: &&Endpoint| {
@@ -105,7 +108,7 @@ pub fn network_by_address(device: &Device, container: &Container, inventory: &In
     only(container.endpoints.iter().filter(is_it)).map(|endpoint| Arc::from(endpoint.network_name.as_str()))
 }
 
-/// Whether programs are worth attaching to a device that belongs to a network.
+/// Whether to attach BPF programs to a device of this kind that belongs to a network.
 #[must_use]
 pub fn is_counted(kind: DeviceKind) -> bool {
     match kind {
@@ -114,19 +117,19 @@ pub fn is_counted(kind: DeviceKind) -> bool {
     }
 }
 
-/// Whether a network gives its containers devices of this kind; one that is not known may.
+/// Whether the endpoint's network gives its containers devices of this kind. True if the network is unknown.
 fn may_have(endpoint: &Endpoint, device: &Device, inventory: &Inventory) -> bool {
     let network = inventory.networks.get(&endpoint.network);
     network.is_none_or(|network| driver_for(&network.driver).makes(device.kind))
 }
 
-/// The one that is there, if there is but one.
+/// The only candidate. `None` if there are several or none.
 fn only<'a>(mut candidates: impl Iterator<Item = &'a Endpoint>) -> Option<&'a Endpoint> {
     let first = candidates.next()?;
     candidates.next().is_none().then_some(first)
 }
 
-/// The leg on the gateway bridge, by subnet: it is in no container's description.
+/// The interface on the gateway bridge, by subnet: no container's description lists it.
 fn gateway(device: &Device, inventory: &Inventory) -> Option<Arc<str>> {
     let network = inventory
         .networks

@@ -1,8 +1,9 @@
-//! What is being watched right now, and the one loop that changes it.
+//! The registry of what is watched now, and the one loop that changes it.
 //!
-//! [`state`] is the book: namespaces, their interfaces, whose they are, what they counted; pure, told what happened and
-//! when. [`control`] is the loop that tells it: it hears of changes, looks, attaches. [`read`] takes one reading of
-//! every device for a scrape. Knows neither metrics nor HTTP, and of the engine only the inventory.
+//! [`state`] is the registry: namespaces, their interfaces, their owners and what they counted. It is pure: callers
+//! pass in events and times. [`control`] is the loop that updates it: it receives changes, reads namespaces and
+//! attaches programs. [`read`] takes one reading of every device for a scrape. This module knows neither metrics nor
+//! HTTP. Of the engine it knows only the inventory.
 
 pub mod control;
 pub mod drops;
@@ -18,18 +19,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::state::State;
 
-/// The book, shared by the loop that writes it and the scrapes that read.
+/// The registry, shared by the control loop and the scrapes.
 #[derive(Clone, Debug)]
 pub struct Shared(Arc<Mutex<State>>);
 
 impl Shared {
-    /// A book with nothing in it.
+    /// Shares this registry.
     #[must_use]
     pub fn new(state: State) -> Self {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Opens the book. Never held while programs are attached, which takes tens of milliseconds.
+    /// Locks the registry. The lock is never held while programs are attached, which takes tens of milliseconds.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,8 +1,8 @@
-//! What netmon may do, and what it gives up: the only place that names capabilities.
+//! The capabilities that netmon keeps, and those it gives up: the only place that names capabilities.
 //!
-//! They belong to threads. So each thread says what it is there for, and keeps what that takes and no more: those that
-//! talk to clients and to the engine have none, whatever the process was started with. A thread inherits what its maker
-//! has; nobody gets anything back.
+//! Capabilities belong to threads. So each thread declares its role, and keeps only what the role needs. The threads
+//! that talk to clients and to the engine have none, whatever the process was started with. A thread inherits the
+//! capabilities of the thread that started it. No thread gets any back.
 
 use std::{io, sync::mpsc, thread};
 
@@ -12,49 +12,50 @@ use rustix::thread::{
 };
 use tracing::{info, warn};
 
-/// What a thread is there for.
+/// What a thread is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThreadRole {
-    /// To listen, to load the kernel programs and to open what the others use.
+    /// Listens, loads the kernel programs, and opens what the others use.
     Start,
-    /// To look into namespaces, to give them numbers, to put programs on interfaces and to take them off.
+    /// Reads namespaces, assigns nsids, attaches programs to interfaces and detaches them.
     Control,
-    /// To read in namespaces, and the programs' maps.
+    /// Reads in namespaces, and reads the programs' maps.
     Read,
-    /// To serve, to wait, to compute.
+    /// Serves, waits, computes.
     Serve,
 }
 
 impl ThreadRole {
-    /// What it takes.
+    /// The capabilities it needs.
     const fn needs(self) -> CapabilitySet {
         match self {
             Self::Start => {
                 Self::Control
                     .needs()
-                    // News of devices in all namespaces; who has the socket hears on.
+                    // Messages about devices in all namespaces. A socket that is open keeps receiving them.
                     .union(CapabilitySet::NET_BROADCAST)
-                    // Places of the kernel's functions.
+                    // Addresses of the kernel's functions.
                     .union(CapabilitySet::SYSLOG)
-                    // A port below 1024, if that is wished for.
+                    // A port below 1024, if one is configured.
                     .union(CapabilitySet::NET_BIND_SERVICE)
             }
-            // Filters (clsact) and numbers of namespaces are netlink's.
+            // Filters (clsact) and nsids are set through netlink.
             Self::Control => Self::Read.needs().union(CapabilitySet::NET_ADMIN),
-            // Includes CAP_BPF and CAP_PERFMON, which therefore are not kept: who enters a namespace needs it anyway.
+            // Includes CAP_BPF and CAP_PERFMON, which therefore are not kept: entering a namespace needs
+            // CAP_SYS_ADMIN anyway.
             Self::Read => CapabilitySet::SYS_ADMIN,
             Self::Serve => CapabilitySet::empty(),
         }
     }
 }
 
-/// Gives up, for the whole process, what netmon never needs. For its first thread, while it is the only one.
+/// Gives up, for the whole process, what netmon never needs. Call it on the first thread, while that is the only one.
 ///
 /// # Errors
 /// The kernel refuses, which it has no reason to.
 pub fn begin() -> io::Result<()> {
     let before = capabilities(None)?.permitted;
-    // Nothing is ever executed; were something, it would get nothing.
+    // netmon executes no other program. If it did, that program would gain no privileges.
     set_no_new_privs(true)?;
     clear_ambient_capability_set()?;
     if before.contains(CapabilitySet::SETPCAP) {
@@ -63,7 +64,7 @@ pub fn begin() -> io::Result<()> {
             match capability_is_in_bounding_set(capability) {
                 Ok(true) => remove_capability_from_bounding_set(capability)?,
                 Ok(false) => {}
-                // The kernel knows no more.
+                // The kernel knows no more capabilities.
                 Err(_) => break,
             }
         }
@@ -79,7 +80,7 @@ pub fn begin() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives up, for the calling thread, what its role does not take.
+/// Gives up, for the calling thread, what its role does not need.
 ///
 /// # Errors
 /// The kernel refuses, which it has no reason to.
@@ -95,14 +96,14 @@ pub fn keep(role: ThreadRole) -> io::Result<()> {
     )?)
 }
 
-/// As [`keep`], for a thread that has nobody to tell of an error.
+/// Like [`keep`], for a thread that cannot return an error.
 pub fn keep_or_warn(role: ThreadRole) {
     if let Err(error) = keep(role) {
         warn!(%error, ?role, "cannot drop a thread's capabilities");
     }
 }
 
-/// Starts a thread that has what its role takes, and no more, when this returns.
+/// Starts a thread. When this returns, the thread has only what its role needs.
 ///
 /// # Errors
 /// No thread could be started.
@@ -110,17 +111,17 @@ pub fn spawn(name: &str, role: ThreadRole, work: impl FnOnce() + Send + 'static)
     let (begun, begins) = mpsc::channel();
     let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
         keep_or_warn(role);
-        // Fails when nobody waits, which is no matter.
+        // Fails if nobody waits, which does not matter.
         let _told = begun.send(());
         drop(begun);
         work();
     })?;
-    // Fails when the thread has ended already.
+    // Fails if the thread has already ended.
     let _begun = begins.recv();
     Ok(thread)
 }
 
-/// The capabilities' names, as the kernel's documentation has them, of a set as procfs shows it.
+/// The names of the capabilities in a set as procfs shows it, as the kernel's documentation spells them.
 #[must_use]
 pub fn names(bits: u64) -> Vec<String> {
     let set = CapabilitySet::from_bits_retain(bits);

@@ -1,4 +1,4 @@
-//! netmon's own process: what the kernel says of it, and its memory.
+//! netmon's own process: what the kernel reports about it, and its memory.
 
 use procfs::{
     CurrentSI as _, KernelStats, ProcError,
@@ -12,8 +12,8 @@ use crate::{model::snapshot::ProcessHealth, privilege};
 #[error("netmon's own process could not be read from /proc/self: {0}")]
 pub struct ProcessError(#[from] ProcError);
 
-/// Has all threads share one heap. The C library would make one for each processor and more, and every scrape is made by
-/// a thread of its own: each of those heaps would grow to what a scrape takes.
+/// Makes all threads share one heap. The C library would create one for each CPU and more, and every scrape runs on a
+/// thread of its own. Each of those heaps would grow to the size of a scrape.
 #[expect(unsafe_code, reason = "no library has this")]
 pub fn share_memory() {
     #[cfg(target_env = "gnu")]
@@ -21,8 +21,8 @@ pub fn share_memory() {
     let _set = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
-/// Gives back to the kernel what memory is free, which the C library would keep for good: reading the kernel's types, as
-/// programs are loaded, takes some thirty megabytes for a moment, and so does a large page.
+/// Returns free memory to the kernel, which the C library would keep for good. Reading the kernel's types while
+/// programs are loaded takes some thirty megabytes for a moment, and so does a large page.
 #[expect(unsafe_code, reason = "no library has this")]
 pub fn trim_memory() {
     #[cfg(target_env = "gnu")]
@@ -30,7 +30,7 @@ pub fn trim_memory() {
     let _given = unsafe { libc::malloc_trim(0) };
 }
 
-/// Reads the process.
+/// Reads the process from `/proc/self`.
 pub fn read() -> Result<ProcessHealth, ProcessError> {
     let process = Process::myself()?;
     let stat = process.stat()?;
@@ -39,7 +39,7 @@ pub fn read() -> Result<ProcessHealth, ProcessError> {
         LimitValue::Value(limit) => Some(limit),
         LimitValue::Unlimited => None,
     };
-    // They are each thread's own; one that has just ended has none.
+    // Capabilities belong to each thread; a thread that has just ended has none.
     let permitted = process
         .tasks()?
         .filter_map(|task| Some(task.ok()?.status().ok()?.capprm));
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn an_open_file_is_one_descriptor_more() {
-        // Other tests open and close files meanwhile: enough of them to stand out.
+        // Other tests open and close files meanwhile. This many files stand out.
         const FILES: u64 = 200;
         let before = read().expect("the process").open_fds;
         let files: Vec<_> = (0..FILES)

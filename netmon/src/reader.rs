@@ -1,6 +1,7 @@
-//! The thread that scrapes read on: the one of those that serve pages which may enter namespaces.
+//! The thread that reads for scrapes. Of the threads that serve pages, only this one may enter namespaces.
 //!
-//! Readings come one after the other, for each asks the kernel for everything; what is made of them does not have to.
+//! Readings run one after the other, because each asks the kernel for everything. Pages may be made from them in
+//! parallel.
 
 use std::{
     io,
@@ -27,7 +28,7 @@ struct Request {
     answer: SyncSender<Snapshot>,
 }
 
-/// The running thread. Ends when dropped, after the reading that is under way.
+/// The running thread. It ends after the current reading, once this is dropped.
 #[derive(Debug)]
 pub struct Reader {
     requests: Sender<Request>,
@@ -44,7 +45,7 @@ impl Reader {
         let work = move || {
             for Request { docker, answer } in inbox {
                 let _turn = turns.turn();
-                // Fails when nobody waits any more.
+                // Fails if nobody waits for the snapshot any more.
                 let _told = answer.send(sources.snapshot(docker));
             }
         };
@@ -52,7 +53,7 @@ impl Reader {
         Ok(Self { requests })
     }
 
-    /// Has a snapshot taken, and waits for it.
+    /// Requests a snapshot, and waits for it.
     ///
     /// # Errors
     /// The reading failed.

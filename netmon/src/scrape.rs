@@ -1,8 +1,8 @@
 //! One scrape, from the kernel to the page: the file to read first.
 //!
-//! Every device is read now ([`crate::observe::read`]), joined with what the engine said last ([`crate::observe::state`]), and laid out
-//! as a [`Snapshot`], of which the metrics make a page. Nothing is carried over to the next scrape but the ledgers, which
-//! keep the totals of devices that are gone.
+//! Every device is read during the scrape ([`crate::observe::read`]). The readings are joined with the engine's last
+//! inventory ([`crate::observe::state`]) and laid out as a [`Snapshot`], from which the metrics make a page. Only
+//! these are carried over to the next scrape: ledgers, limits, decided owners and names, and sums of what was deleted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,10 +44,10 @@ use crate::{
     },
 };
 
-/// How many containers may each share the next one's namespace before we stop following.
+/// How many containers may each share the next one's namespace before netmon stops following them.
 const SHARING_DEPTH: usize = 8;
 
-/// The part of the data path that a scrape looks at.
+/// The part of the data path that a scrape reads.
 #[derive(Debug)]
 pub struct Counting {
     /// The counters.
@@ -59,31 +59,31 @@ pub struct Counting {
 /// What a scrape is made from.
 #[derive(Debug)]
 pub struct Sources {
-    /// What is watched.
+    /// The registry.
     pub shared: Shared,
-    /// The data path; nothing where the host has none, or it was switched off.
+    /// The data path; `None` if the host has none, or it is switched off.
     pub counting: Option<Counting>,
-    /// Programs were wanted.
+    /// The configuration asks for programs.
     pub counting_wanted: bool,
     /// The programs on tracepoints.
     pub tracepoints: SharedTracepoints,
-    /// The programs between nodes.
+    /// The programs that count traffic between nodes.
     pub overlay: SharedOverlay,
-    /// What is wanted.
+    /// The collectors that are switched on.
     pub collectors: Collectors,
-    /// What the kernel has forgotten and nobody was told whose it was.
+    /// Drop counts that the kernel's map no longer holds.
     pub retired: Mutex<drops::Retired>,
-    /// What is shown by itself, and what is summed up.
+    /// Which series are shown by themselves, and which are summed up.
     pub limits: Mutex<Limits>,
-    /// How often the engine had something to say.
+    /// How many inventories the engine has published.
     pub published: Arc<AtomicU64>,
-    /// How often it had when all had been told that ran when netmon came.
+    /// The value of `published` when the engine had reported everything that ran at start-up.
     pub first_whole: OnceLock<u64>,
 }
 
 impl Sources {
-    /// Takes a snapshot: reads every device, and writes down what there is. Blocks for as long as the kernel takes to
-    /// answer, some ten microseconds for each namespace.
+    /// Takes a snapshot: reads every device and lays out the rows. Blocks until the kernel has answered, which takes
+    /// some ten microseconds for each namespace.
     #[must_use]
     pub fn snapshot(&self, docker: DockerHealth) -> Snapshot {
         let begin = Instant::now();
@@ -174,7 +174,7 @@ impl Sources {
         snapshot
     }
 
-    /// Sums up what is over the limits, and says so when that begins.
+    /// Sums up what is over the limits, and logs when that begins.
     fn limit(&self, snapshot: &mut Snapshot) {
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         for (limit, over) in limits.apply(snapshot, Instant::now()) {
@@ -187,8 +187,8 @@ impl Sources {
         }
     }
 
-    /// Whether all that ran when netmon came has been looked into, and the engine has told whose it is. Not to be asked before
-    /// the engine has told of everything once.
+    /// True once every namespace that existed at start-up has been read and named. Must not be called before the
+    /// engine has reported everything once.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.is_whole(&self.shared.lock())
@@ -209,7 +209,7 @@ impl Sources {
         }
     }
 
-    /// Packets that the kernel threw away.
+    /// Packets that the kernel dropped.
     fn drops(
         &self,
         state: &mut State,
@@ -305,7 +305,7 @@ impl Sources {
         rows
     }
 
-    /// What is between this node and others, and what passes there.
+    /// The overlay networks between this node and others, and what they pass.
     fn overlay(
         &self,
         state: &mut State,
@@ -342,7 +342,7 @@ impl Sources {
                 warn!(%error, "cannot delete removed tunnels from the kernel map");
             }
         }
-        // Where nothing is encrypted, nobody misses what a kernel does not tell of encryption.
+        // If nothing is encrypted, no figure is missing when the kernel does not report encryption errors.
         let is_told = rows.xfrm_errors.is_some() || !overlay::has_encryption(state);
         collectors.push(CollectorRow {
             collector: Collector::Overlay.as_str(),
@@ -352,7 +352,7 @@ impl Sources {
         rows
     }
 
-    /// Who is on the overlay networks, on any node.
+    /// The members of the overlay networks, on any node.
     fn members(&self, state: &mut State, collectors: &mut Vec<CollectorRow>) -> MemberRows {
         if !self.collectors.members {
             return MemberRows::default();
@@ -383,7 +383,7 @@ impl Sources {
             maps.push(traffic.row());
             programs.extend(of_traffic.iter().cloned());
         } else {
-            // Where nobody attaches, that nothing failed is no news; the collector says that it does not count.
+            // If nothing is attached, zero failures mean nothing. The collector reports that it does not count.
             attach.failures.retain(|_, count| *count > 0);
             attach.waiting = None;
         }
@@ -418,7 +418,7 @@ fn sockets(state: &State) -> SocketRows {
     rows
 }
 
-/// Queues and tables of the containers' namespaces and of the node's.
+/// Queues and tables of the containers' namespaces and of the node's namespace.
 fn buffers(state: &State) -> BufferRows {
     let mut rows = BufferRows::default();
     for (place, netns) in state.standing() {
@@ -446,8 +446,8 @@ fn buffers(state: &State) -> BufferRows {
     rows
 }
 
-/// Every interface that has a name to go by: those that are there, then those that are gone, the latest first. Of two
-/// with the same labels the first stands: a new container takes the place of a lingering one of the same name.
+/// Every interface with an owner: those that exist, then those that linger, the latest first. If two have the same
+/// labels, the first one is shown: a new container replaces a lingering one of the same name.
 fn rows(state: &State) -> (Vec<InterfaceRow>, Vec<VxlanRow>) {
     let living = state
         .interfaces()
@@ -510,7 +510,7 @@ fn services(state: &State) -> Vec<ServiceRow> {
         .collect()
 }
 
-/// Every container, with what netmon does for it.
+/// Every container, and how netmon observes it.
 fn containers(inventory: &Inventory, state: &State) -> Vec<ContainerRow> {
     let observed: BTreeSet<_> = state
         .interfaces()

@@ -1,27 +1,28 @@
-//! What netmon tells systemd, where that has started it: the only place that names sd-notify. Elsewhere nothing is told.
+//! What netmon reports to systemd, if systemd started it: the only place that names sd-notify. Otherwise nothing is
+//! reported.
 
 use std::time::Duration;
 
 use sd_notify::{NotifyState, notify};
 use tracing::warn;
 
-/// That netmon has started: it listens, and its kernel programs are loaded. An engine it can wait for.
+/// Reports that netmon has started: it listens, and its kernel programs are loaded. The engine may still be down.
 pub fn started() {
     tell(NotifyState::Ready);
 }
 
-/// That netmon is about to end.
+/// Reports that netmon is about to end.
 pub fn ending() {
     tell(NotifyState::Stopping);
 }
 
-/// How often systemd wants to hear that netmon is healthy (`WatchdogSec=`); nothing where it does not ask.
+/// How often systemd expects a report that netmon is healthy (`WatchdogSec=`); `None` if it does not ask.
 #[must_use]
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
-/// That netmon is healthy.
+/// Reports that netmon is healthy.
 pub fn healthy() {
     tell(NotifyState::Watchdog);
 }

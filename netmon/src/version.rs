@@ -1,4 +1,4 @@
-//! Which build this is: what the build script found out.
+//! Which build this is, as the build script found out.
 
 /// The release.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

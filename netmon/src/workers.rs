@@ -1,10 +1,11 @@
-//! netmon's own workers, supervised: when each was last at work, and which of them has ended.
+//! Supervises netmon's own workers: when each was last at work, and which has ended.
 //!
-//! Owns the list of workers, the clock of each one's turns, and the word that one has ended. A worker is a thread that runs
-//! as long as netmon does; a turn is what it does between two waits. Knows nothing of what is done in a turn.
+//! Owns the list of workers, the clock of each worker's turns, and the report that one has ended. A worker is a
+//! thread that runs as long as netmon does. A turn is what it does between two waits. Knows nothing of what is done
+//! in a turn.
 //!
-//! Without one of them netmon would go on serving figures that are fresh and wrong: containers that never appear, names that
-//! never change. So one that ends ends netmon, and one that hangs makes it unhealthy.
+//! Without one of its workers netmon would serve figures that are fresh and wrong: new containers would not appear,
+//! and names would not change. So netmon ends when a worker ends, and is unhealthy while a worker hangs.
 
 use std::{
     any::Any,
@@ -21,21 +22,21 @@ use std::{
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::warn;
 
-/// How often a worker that waits for news takes a turn all the same, to show that it lives.
+/// How often a worker that waits for events takes a turn all the same, to show that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
-/// How long netmon has run before it shows a fault that it was told to show.
+/// How long netmon runs before a worker shows the fault that it was asked to show.
 const FAULT_DELAY: Duration = Duration::from_secs(1);
-/// How long to wait before it is looked again whether a thread has ended.
+/// The pause between two checks whether a thread has ended.
 const JOIN_PAUSE: Duration = Duration::from_millis(2);
-/// Nothing, where a moment would stand.
+/// Stands for no time in a clock.
 const NEVER: u64 = u64::MAX;
 
 /// A worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worker {
-    /// Keeps the registry of namespaces and interfaces true, and attaches programs.
+    /// Keeps the registry of namespaces and interfaces up to date, and attaches programs.
     Control,
-    /// Hears of changes from the kernel.
+    /// Receives changes from the kernel.
     Watch,
     /// Reads for scrapes.
     Reader,
@@ -47,7 +48,7 @@ impl Worker {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Control, Self::Watch, Self::Reader, Self::Engine];
 
-    /// What it is called in logs and on the page.
+    /// Its name in logs and on the page.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -74,19 +75,19 @@ pub enum Fault {
     Hang,
 }
 
-/// A worker that has ended though nobody told it to.
+/// A worker that has ended without being asked to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "worker `{worker}` {how}; netmon exits to be restarted, because without this worker its figures would be wrong"
 )]
 pub struct Ended {
-    /// Which.
+    /// The worker.
     pub worker: Worker,
-    /// How.
+    /// How it has ended.
     pub how: String,
 }
 
-/// The workers, as whoever supervises them sees them.
+/// The workers, as their supervisor sees them.
 #[derive(Debug)]
 pub struct Workers {
     shifts: [Shift; Worker::ALL.len()],
@@ -94,7 +95,8 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// None of which has begun. One that is in a turn for longer than `patience` hangs. That one, if any, shows a fault soon.
+    /// Workers that have not begun. A worker that is in one turn for longer than `patience` hangs. The worker in
+    /// `fault`, if any, shows that fault soon.
     #[must_use]
     pub fn new(patience: Duration, fault: Option<(Worker, Fault)>) -> Self {
         let (say, ended) = unbounded_channel();
@@ -112,13 +114,13 @@ impl Workers {
         Self { shifts, ended }
     }
 
-    /// What a worker is given to be supervised by.
+    /// What a worker needs to be supervised.
     #[must_use]
     pub fn shift(&self, worker: Worker) -> Shift {
         self.shifts[worker as usize].clone()
     }
 
-    /// Looks at their clocks, also when they are waited for.
+    /// The workers' clocks, which can also be read during [`Self::ended`].
     #[must_use]
     pub fn clocks(&self) -> Clocks {
         Clocks(
@@ -132,7 +134,7 @@ impl Workers {
     pub async fn ended(&mut self) -> Ended {
         match self.ended.recv().await {
             Some(ended) => ended,
-            // Not while the shifts above can say so.
+            // Cannot happen: the shifts above keep the channel open.
             None => std::future::pending().await,
         }
     }
@@ -143,12 +145,12 @@ impl Workers {
 pub struct Clocks([(Worker, Arc<Clock>); Worker::ALL.len()]);
 
 impl Clocks {
-    /// How long ago each one's last turn ended.
+    /// How long ago each worker's last turn ended.
     pub fn ages(&self, now: Instant) -> impl Iterator<Item = (Worker, Duration)> {
         self.0.iter().map(move |(worker, clock)| (*worker, clock.age(now)))
     }
 
-    /// The one that hangs, of several the one that has for longest, and for how long.
+    /// The worker that hangs, and for how long. If several hang, the one that has hung for longest.
     #[must_use]
     pub fn hung(&self, now: Instant) -> Option<(Worker, Duration)> {
         let clocks = self.0.iter();
@@ -157,13 +159,13 @@ impl Clocks {
     }
 }
 
-/// One worker's clock: milliseconds since netmon began.
+/// One worker's clock, in milliseconds since netmon started.
 #[derive(Debug)]
 struct Clock {
     /// How long a turn may take.
     patience: Duration,
     zero: Instant,
-    /// When the turn began that it is in; [`NEVER`] while it waits.
+    /// When its current turn began; [`NEVER`] while it waits.
     began: AtomicU64,
     /// When its last turn ended.
     ended: AtomicU64,
@@ -178,7 +180,7 @@ impl Clock {
         Duration::from_millis(self.at(now).saturating_sub(self.ended.load(Ordering::Relaxed)))
     }
 
-    /// For how long it has been in its turn, if that is too long.
+    /// How long its current turn has taken, if that is too long.
     fn hung(&self, now: Instant) -> Option<Duration> {
         let began = self.began.load(Ordering::Relaxed);
         let time = (began != NEVER).then(|| Duration::from_millis(self.at(now).saturating_sub(began)))?;
@@ -196,10 +198,10 @@ pub struct Shift {
 }
 
 impl Shift {
-    /// Begins a turn, which ends when what this gives is dropped.
+    /// Begins a turn, which ends when the returned value is dropped.
     ///
     /// # Panics
-    /// It was told to, to show what happens then.
+    /// If the worker was asked to panic, for tests.
     #[must_use]
     pub fn turn(&self) -> Turn<'_> {
         let now = Instant::now();
@@ -216,22 +218,22 @@ impl Shift {
         Turn(&self.clock)
     }
 
-    /// The worker's work, after which is said that, and how, it has ended.
+    /// Wraps the worker's work. At its end this reports that the worker has ended, and how.
     pub fn watched(self, work: impl FnOnce() + Send + 'static) -> impl FnOnce() + Send + 'static {
         move || {
-            // Nothing that it leaves half done is looked at: netmon ends.
+            // Nothing that the work leaves half done is used afterwards: netmon ends.
             let outcome = catch_unwind(AssertUnwindSafe(work));
             self.has_ended(outcome.map_err(|payload| said(&*payload)));
         }
     }
 
-    /// Whether it has been in one turn for too long.
+    /// Whether the worker has been in one turn for too long.
     #[must_use]
     pub fn hangs(&self) -> bool {
         self.clock.hung(Instant::now()).is_some()
     }
 
-    /// Waits for the end of the worker's thread, which was told to end; no longer than it is at work.
+    /// Waits for the end of the worker's thread, which was asked to end. Gives up if the worker hangs.
     pub fn join(&self, thread: JoinHandle<()>) {
         while !thread.is_finished() {
             if self.hangs() {
@@ -240,14 +242,14 @@ impl Shift {
             }
             thread::sleep(JOIN_PAUSE);
         }
-        // Its panic was caught, and said.
+        // Its panic was caught and reported.
         let _ended = thread.join();
     }
 
     fn has_ended(&self, outcome: Result<(), String>) {
         let how = outcome.map_or_else(|why| format!("panicked ({why})"), |()| "ended by itself".to_owned());
         let worker = self.worker;
-        // Fails when netmon itself ends, and nobody waits any more.
+        // Fails if netmon itself ends and nobody waits any more.
         let _heard = self.say.send(Ended { worker, how });
     }
 }
@@ -264,7 +266,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// What a panic says.
+/// The message of a panic.
 fn said(payload: &(dyn Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()

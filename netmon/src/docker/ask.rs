@@ -1,4 +1,4 @@
-//! One question to the engine, from the request to an answer in the model's words.
+//! One question to the engine, from the request to the answer in the model's types.
 
 use std::{pin::pin, time::Duration};
 
@@ -13,32 +13,32 @@ use super::{
 };
 use crate::model::inventory::{ContainerId, Endpoint, Network, NetworkId, Node};
 
-/// How long a container's description may take before its interfaces are looked up in a list. Without load it takes a few
-/// milliseconds; and a container that does one thing may be over in fifty.
+/// How long a container's description may take before the container's endpoints are looked up in a list. On an idle
+/// node it takes a few milliseconds. A container with a single task may end within fifty.
 const HELD_BACK: Duration = Duration::from_millis(10);
-/// How long until they are looked for there again, at most: each pause is twice the one before.
+/// The longest pause between two lookups in a list. Each pause is twice as long as the one before.
 const BETWEEN_LISTS: Duration = Duration::from_millis(100);
 
-/// What came of a question. What makes no sense was counted on the way, and is not in it.
+/// The answer to a question. Parts that could not be decoded were counted and left out.
 pub(super) enum Outcome {
-    /// The node; nothing if it cannot be had.
+    /// The node. `None` if it could not be read.
     Node(Option<Node>),
-    /// The networks; nothing if they cannot be had.
+    /// The networks. `None` if they could not be read.
     Networks(Option<Networks>),
-    /// The containers that run. Without them there is nothing to watch.
+    /// The running containers. Without them there is nothing to watch, so an error ends the session.
     Containers(Result<Vec<ContainerId>, RequestError>),
-    /// The Swarm's nodes; nothing if they cannot be had.
+    /// The Swarm's nodes. `None` if they could not be read.
     Nodes(Option<Vec<SwarmNode>>),
-    /// What became of the question about this container.
+    /// The result of the question about this container.
     Container(ContainerId, Answer),
-    /// What became of the question who is on this network.
+    /// The result of the question about this network's members.
     Members(NetworkId, Surveyed),
 }
 
 /// A list of networks.
 pub(super) struct Networks {
     pub(super) networks: Vec<Network>,
-    /// None was left out.
+    /// Whether all networks could be decoded.
     pub(super) complete: bool,
 }
 
@@ -103,7 +103,7 @@ async fn members(client: &Client, network: &NetworkId, health: &Health) -> Surve
             );
             Surveyed::Nothing
         }
-        // The last container of this node left it just now.
+        // This node's last container has just left the network.
         Err(RequestError::Refused { status: 404, .. }) => Surveyed::NotHere,
         Err(error) => {
             health.failed(about, &error);
@@ -119,7 +119,7 @@ async fn containers(client: &Client, health: &Health) -> Result<Vec<ContainerId>
             health.nonsense("a list of containers", error);
         }
     })?;
-    // Whether one was left out does not matter: no container is taken for ended because a list does not have it.
+    // Whether the list is complete does not matter: a container's absence from a list is not taken for its end.
     let (ids, _complete) = readable(list, |listed| convert::id(&listed.id), "a container in a list", health);
     Ok(ids)
 }
@@ -128,8 +128,8 @@ async fn container(client: &Client, id: &ContainerId, health: &Health) -> Answer
     let about = "a description of a container";
     let path = format!("/containers/{id}/json");
     let mut description = pin!(client.get::<wire::Container>(&path));
-    // The engine holds the description back while it starts or ends the container. On a busy node it comes when all is
-    // over, and engines from 26 on have forgotten by then which interfaces the container had. Its lists do not wait.
+    // The engine holds the description back while it starts or ends the container. On a busy node it arrives when the
+    // container has ended, and engines from 26 on have then forgotten its endpoints. The engine's lists do not wait.
     let mut look = pin!(look_up_endpoints(client, id));
     let mut endpoints = Vec::new();
     let description = loop {
@@ -162,7 +162,7 @@ async fn container(client: &Client, id: &ContainerId, health: &Health) -> Answer
     }
 }
 
-/// The interfaces of a container, as soon as a list has them.
+/// The endpoints of a container, as soon as a list has them.
 async fn look_up_endpoints(client: &Client, id: &ContainerId) -> Vec<Endpoint> {
     let mut pause = HELD_BACK;
     loop {
@@ -175,10 +175,10 @@ async fn look_up_endpoints(client: &Client, id: &ContainerId) -> Vec<Endpoint> {
     }
 }
 
-/// The interfaces of a container as a list has them; none if it has none yet, or no more. Failures are those of the
-/// question that this one stands in for.
+/// The endpoints of a container from a list. Empty if the list has none yet, or no longer. Errors are ignored: the
+/// question for the description reports them.
 async fn listed_endpoints(client: &Client, id: &ContainerId) -> Vec<Endpoint> {
-    // `{"id":["..."]}`; an id is letters and digits.
+    // `{"id":["..."]}`. The id needs no escaping.
     let path = format!("/containers/json?all=1&filters=%7B%22id%22%3A%5B%22{id}%22%5D%7D");
     let list = client.get::<List<wire::Summary>>(&path).await;
     let Ok(List { items, .. }) = list else {
@@ -192,7 +192,7 @@ async fn listed_endpoints(client: &Client, id: &ContainerId) -> Vec<Endpoint> {
         .collect()
 }
 
-/// What can be read of a list, and whether that is all of it.
+/// The elements of a list that could be converted, and whether those are all.
 fn readable<T, U>(
     list: List<T>,
     convert: impl Fn(T) -> Option<U>,

@@ -1,8 +1,9 @@
-//! One request to the engine, bounded in time and in memory, whatever answers.
+//! One request to the engine, bounded in time and in memory whatever the answer is.
 //!
-//! bollard connects, speaks HTTP and negotiates the version. Its typed calls are not used: they gather a body of any
-//! size, fail a whole list for one element, and lose the events behind one that they cannot read. Instead its raw
-//! download is pointed at the path that is wanted ([`aim`]), and read here.
+//! bollard connects, speaks HTTP and negotiates the API version. Its typed calls are not used, for three reasons.
+//! They collect a body of any size. They fail a whole list because of one element. They lose the events behind one
+//! that they cannot decode. Instead, [`aim`] points bollard's raw download at the wanted path, and this module reads
+//! the body.
 
 use std::{pin::Pin, time::Duration};
 
@@ -18,16 +19,17 @@ use super::{
     wire,
 };
 
-/// How long an answer may take, to its last byte. An engine holds a container's description back while it starts it,
-/// which takes up to 20 s where its network cannot be had; a manager without a quorum takes as long over `/info`.
+/// How long an answer may take, to its last byte. An engine holds a container's description back while it starts the
+/// container. That takes up to 20 s if its network is not available. A manager without a quorum takes as long to
+/// answer `/info`.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the first answer may take: it needs nothing but a living engine.
+/// How long the first answer may take. It needs nothing but a running engine.
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long after a request that reached nobody it is made again, time after time. The engine that gives events is there:
-/// it is netmon that cannot connect, for want of descriptors say, and what was asked for would stay unknown until
-/// everything is listed again.
+/// The pauses between attempts of a request that could not reach the engine. The engine runs, because the event
+/// stream is open: it is netmon that cannot connect, for example because it has no free file descriptors. Without
+/// another attempt the answer would be missing until the next full sync.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
@@ -35,28 +37,28 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(4),
 ];
 
-/// The largest answer that is read. A list of 5,000 containers with long labels stays well below it.
+/// The largest answer that is accepted. A list of 5,000 containers with long labels stays well below it.
 const LARGEST: usize = 32 << 20;
 
-/// How much of an engine's words goes into a message of ours.
+/// How many bytes of the engine's text are quoted in a message.
 const LONGEST_QUOTE: usize = 200;
 
-/// A container's name for bollard's download, which never leaves this process: [`aim`] replaces it.
+/// The container name given to bollard's download. It never leaves this process: [`aim`] replaces it.
 const NOWHERE: &str = "nowhere";
 
-/// Why a request gave nothing.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
-    /// Nobody answers.
+    /// The engine cannot be reached.
     #[error("no Docker engine answers at {host}: {reason}; check that it runs, and --docker.host")]
     Unreachable { host: String, reason: String },
-    /// Somebody may answer one day.
+    /// The answer took too long.
     #[error("the Docker engine took more than {} s to answer {path}", .limit.as_secs())]
     Slow { path: String, limit: Duration },
-    /// The engine, or a proxy in front of it, said no.
+    /// The engine, or a proxy in front of it, refused the request.
     #[error("the Docker engine refused {path} with status {status}: {message}")]
     Refused { path: String, status: u16, message: String },
-    /// There was an answer, and it is none.
+    /// There was an answer, but not one of a Docker engine.
     #[error("the answer to {path} is none of a Docker engine: {reason}; check what listens at --docker.host")]
     Nonsense { path: String, reason: String },
     /// The stream of events ended.
@@ -64,14 +66,14 @@ pub(super) enum RequestError {
     Closed,
 }
 
-/// A connection to an engine that has answered.
+/// A connection to an engine that answered.
 #[derive(Clone)]
 pub(super) struct Client {
     docker: Docker,
     host: Host,
 }
 
-/// The engine's events, as they come.
+/// The stream of the engine's events.
 pub(super) struct Events {
     body: Body,
     lines: Lines,
@@ -81,14 +83,14 @@ pub(super) struct Events {
 type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
 impl Client {
-    /// Finds out that an engine is there, which version of its interface to speak, and that it lets us have its events.
+    /// Checks that an engine answers and permits reading its events, and negotiates the API version.
     pub(super) async fn connect(host: Host) -> Result<Self, RequestError> {
         let docker = Docker::connect_with_host(host.as_str()).map_err(|error| unreachable_engine(&host, &error))?;
         let mut client = Self {
             docker: docker.with_timeout(PATIENCE),
             host,
         };
-        // Read with our own bounds first: bollard reads a version of any length.
+        // Read within our own limits first: bollard reads a version of any length.
         let version: wire::Version = client.get_within("/version", FIRST_PATIENCE).await?;
         let negotiation = client.docker.clone().negotiate_version();
         client.docker = tokio::time::timeout(FIRST_PATIENCE, negotiation)
@@ -101,12 +103,13 @@ impl Client {
             used = %client.docker.client_version(),
             "the Docker engine answers"
         );
-        // The events of the epoch's first second: none, and the stream ends at once, but a proxy's refusal shows now.
+        // The events of the epoch's first second. There are none and the stream ends at once, but a proxy that
+        // refuses events does so now.
         client.read("/events?since=1&until=1", FIRST_PATIENCE).await?;
         Ok(client)
     }
 
-    /// Asks for `path`, and reads the answer. Where nobody can be reached, asks again a few times.
+    /// Requests `path` and reads the answer. If the engine cannot be reached, tries a few more times.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
         for pause in PAUSES {
             match self.get_within(path, PATIENCE).await {
@@ -118,7 +121,7 @@ impl Client {
         self.get_within(path, PATIENCE).await
     }
 
-    /// The events since a moment in nanoseconds since the epoch, that moment included.
+    /// The events since a moment, inclusive, in nanoseconds since the epoch.
     pub(super) fn events(&self, since: i64) -> Events {
         let (seconds, nanoseconds) = (since.div_euclid(1_000_000_000), since.rem_euclid(1_000_000_000));
         Events {
@@ -158,7 +161,7 @@ impl Client {
         Box::pin(docker.export_container(NOWHERE))
     }
 
-    /// What a failed request means.
+    /// Converts bollard's error.
     fn explain(&self, path: &str, error: Error) -> RequestError {
         if let Error::DockerResponseServerError { status_code, message } = error {
             RequestError::Refused {
@@ -180,9 +183,10 @@ impl Client {
 }
 
 impl Events {
-    /// The next event, or what is wrong with it: then the one behind it can still be asked for. Safe to cancel.
+    /// The next event, or why it cannot be decoded. In the second case the next call returns the event behind it.
+    /// Safe to cancel.
     ///
-    /// An error is the stream's end.
+    /// An error ends the stream.
     pub(super) async fn next(&mut self) -> Result<Result<wire::Event, String>, RequestError> {
         loop {
             match self.lines.next() {
@@ -205,8 +209,8 @@ impl Events {
     }
 }
 
-/// Points a request for the download of [`NOWHERE`] at another path. What stands before it stays: the version, where
-/// bollard writes one.
+/// Points a request for the download of [`NOWHERE`] at another path. A prefix of the path stays: bollard may write
+/// the API version there.
 fn aim(mut request: BollardRequest, target: &str) -> BollardRequest {
     let mut parts = request.uri().clone().into_parts();
     let path = request.uri().path();
@@ -214,7 +218,8 @@ fn aim(mut request: BollardRequest, target: &str) -> BollardRequest {
         .strip_suffix(&format!("/containers/{NOWHERE}/export"))
         .unwrap_or_default();
     parts.path_and_query = format!("{prefix}{target}").parse().ok();
-    // Cannot fail, since paths are made of literals and checked ids; if it did, the engine would know no such container.
+    // Cannot fail, because paths consist of literals and checked ids. If it did, the engine would know no such
+    // container.
     if let Ok(uri) = parts.try_into() {
         *request.uri_mut() = uri;
     }
@@ -242,9 +247,9 @@ fn nonsense(path: &str, reason: &str) -> RequestError {
     }
 }
 
-/// Why a text could not be read, and how it begins.
+/// Why a text could not be decoded, and how it begins.
 pub(super) fn describe(error: &serde_json::Error, text: &[u8]) -> String {
-    // It may quote a value, of any length.
+    // The error may quote a value of any length.
     let error = error.to_string();
     let error = &error[..error.floor_char_boundary(LONGEST_QUOTE)];
     let beginning = &text[..text.len().min(LONGEST_QUOTE)];
@@ -254,7 +259,7 @@ pub(super) fn describe(error: &serde_json::Error, text: &[u8]) -> String {
     )
 }
 
-/// The innermost error: the outer ones only say that there is one.
+/// The innermost error. The outer ones carry no information.
 fn root_cause(error: &Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
@@ -263,7 +268,7 @@ fn root_cause(error: &Error) -> String {
     quote(&cause.to_string())
 }
 
-/// Somebody else's words, short and on one line.
+/// Text from outside, shortened and on one line.
 fn quote(text: &str) -> String {
     let text = text.trim();
     let short = &text[..text.floor_char_boundary(LONGEST_QUOTE)];

@@ -1,6 +1,6 @@
-//! From the engine's words to the model's. Pure, and it cannot fail but for a description without an identity.
+//! Converts the engine's types to the model's. Pure. Conversion fails only for a description without an id.
 //!
-//! Everything here comes from outside: names and labels are any text of any length, addresses may be none.
+//! All input comes from outside: names and labels are any text of any length, and addresses may be invalid.
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
 
@@ -15,17 +15,17 @@ mod tests;
 pub(super) use peers::MOST_OF_A_NETWORK;
 pub(super) use peers::{SwarmNode, by_address, members, swarm_node};
 
-/// How many bytes of a name or label are kept. They become label values of thousands of series; Docker's own names end
-/// far below it (a DNS label has 63), so that only what was never meant as a name is cut.
+/// How many bytes of a name or label are kept, because they become label values of thousands of series. Docker's own
+/// names are much shorter (a DNS label has 63 bytes). So only texts that were never meant as names are cut.
 pub(super) const LONGEST_TEXT: usize = 256;
 
-/// The longest text that is taken for an id; the engine's have up to 64 characters.
+/// The longest text accepted as an id. The engine's ids have up to 64 characters.
 const LONGEST_ID: usize = 128;
 
 /// VXLAN network identifiers have 24 bits.
 pub(super) const VNI_LIMIT: u32 = 1 << 24;
 
-/// A container, and how far it has come.
+/// A container, and its stage of life.
 #[derive(Debug)]
 pub(super) struct Described {
     pub(super) container: Container,
@@ -34,51 +34,52 @@ pub(super) struct Described {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Created, and no process of it ever ran.
+    /// Created, but none of its processes ever ran.
     NotStarted,
-    /// Its process is there.
+    /// Its process runs.
     Running,
-    /// Its process ended, and the engine will start it again in a moment: it lists it as running all the same.
+    /// Its process ended, and the engine will start it again shortly. The engine still lists it as running.
     Restarting,
-    /// Its process was there.
+    /// Its process ran and ended.
     Ended,
 }
 
-/// An event, as far as it matters.
+/// The parts of an event that netmon uses.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Event {
-    /// What kind of thing it is about, one of [`EVENT_KINDS`].
+    /// The kind of object it is about, one of [`EVENT_KINDS`].
     pub(super) kind: &'static str,
-    /// When, in nanoseconds since the epoch by the engine's clock; zero if it did not say.
+    /// Its time by the engine's clock, in nanoseconds since the epoch. Zero if the event has no time.
     pub(super) at: i64,
-    /// What may be different now.
+    /// What may have changed.
     pub(super) change: Change,
 }
 
-/// What may be different after an event.
+/// What may have changed with an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Nothing of interest.
+    /// Nothing that netmon uses.
     Nothing,
-    /// A container's process began.
+    /// A container's process started.
     Started(ContainerId),
     /// A container's process ended.
     Died(ContainerId),
     /// A container was removed.
     Removed(ContainerId),
-    /// A container's description.
+    /// A container's description changed.
     Altered(ContainerId),
-    /// A container came onto a network: it is about to start, or runs already.
+    /// A container was connected to a network. It is about to start, or already runs.
     Connected(ContainerId),
-    /// A container left a network.
+    /// A container was disconnected from a network.
     Disconnected(ContainerId),
-    /// The list of networks.
+    /// The list of networks changed.
     Networks,
-    /// The node itself.
+    /// The node itself changed.
     Node,
 }
 
-/// The kinds of things that events are about. Any other is `other`: a label must not take any value from outside.
+/// The kinds of objects that events are about. Any other kind becomes `other`: a label must not take arbitrary values
+/// from outside.
 pub(super) const EVENT_KINDS: [&str; 12] = [
     "builder",
     "config",
@@ -94,7 +95,7 @@ pub(super) const EVENT_KINDS: [&str; 12] = [
     "volume",
 ];
 
-/// An id, if the text can be one: it becomes part of a request's path.
+/// The text as an id, if it is a valid one. An id becomes part of a request's path.
 pub(super) fn id(text: &str) -> Option<Arc<str>> {
     let fits = (1..=LONGEST_ID).contains(&text.len());
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -118,7 +119,7 @@ pub(super) fn node(info: &wire::Info) -> Node {
     }
 }
 
-/// A container; nothing if its description has no id.
+/// A container. `None` if its description has no valid id.
 pub(super) fn container(described: wire::Container) -> Option<Described> {
     let wire::Container {
         id: its_id,
@@ -159,20 +160,20 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
     Some(Described { container, stage })
 }
 
-/// A container's interfaces.
+/// A container's endpoints.
 pub(super) fn endpoints(settings: Option<&wire::NetworkSettings>) -> Vec<Endpoint> {
     let networks = settings.and_then(|settings| settings.networks.as_ref());
     networks.into_iter().flatten().filter_map(endpoint).collect()
 }
 
-/// Fills in interfaces that were seen before, if the description has none that could be found.
+/// Fills in endpoints that were read earlier, if the description has none that can be located.
 pub(super) fn complete(container: &mut Container, seen: Vec<Endpoint>) {
     if !seen.is_empty() && !container.endpoints.iter().any(Endpoint::is_located) {
         container.endpoints = seen;
     }
 }
 
-/// A network; nothing if its description has no id.
+/// A network. `None` if its description has no valid id.
 pub(super) fn network(described: wire::Network) -> Option<Network> {
     let options = described.options.unwrap_or_default();
     let labels = described.labels.unwrap_or_default();
@@ -187,7 +188,7 @@ pub(super) fn network(described: wire::Network) -> Option<Network> {
         ingress: described.ingress,
         ipv6: described.enable_ipv6,
         encrypted: options.get("encrypted").is_some_and(|value| !is_false(value)),
-        // Zero leaves it to the driver.
+        // Zero leaves the MTU to the driver.
         mtu: options
             .get("com.docker.network.driver.mtu")
             .and_then(|mtu| mtu.parse().ok())
@@ -221,14 +222,15 @@ pub(super) fn event(event: &wire::Event) -> Event {
         .map(|attributes| attributes.container.as_str());
     let change = match (kind, event.action.as_str()) {
         ("container", "start") => about(actor_id, Change::Started),
-        // The second word is Podman's.
+        // Podman says `died`.
         ("container", "die" | "died") => about(actor_id, Change::Died),
         ("container", "destroy" | "remove") => about(actor_id, Change::Removed),
         ("container", "rename" | "update" | "pause" | "unpause") => about(actor_id, Change::Altered),
         ("network", "connect") => about(member, Change::Connected),
         ("network", "disconnect") => about(member, Change::Disconnected),
         ("network", "create" | "destroy" | "remove" | "update") => Change::Networks,
-        // A manager hears of its own promotion as of anybody's; a worker finds out at the next full sync.
+        // A manager receives node events of the whole Swarm, including its own promotion. A worker learns of its
+        // promotion at the next full sync.
         ("daemon" | "node", _) => Change::Node,
         _ => Change::Nothing,
     };
@@ -240,8 +242,8 @@ pub(super) fn event(event: &wire::Event) -> Event {
     Event { kind, at, change }
 }
 
-/// Container, service and stack. A Swarm task's are Swarm's alone: its image may carry Compose's labels, which
-/// `docker compose build` leaves there.
+/// Container, service and stack. For a Swarm task only Swarm's labels count: `docker compose build` leaves Compose's
+/// labels in the image.
 fn identity(name: &str, labels: &BTreeMap<String, String>) -> Identity {
     let service = label(labels, "com.docker.swarm.service.name");
     let stack = label(labels, "com.docker.stack.namespace");
@@ -260,7 +262,7 @@ fn identity(name: &str, labels: &BTreeMap<String, String>) -> Identity {
     }
 }
 
-/// `service.slot.task`, or `service.node.task` for a global service.
+/// The slot in `service.slot.task`, or the node in `service.node.task` of a global service.
 fn task_slot(task_name: &str) -> String {
     let mut parts = task_name.rsplit('.').skip(1);
     let slot = parts.next().unwrap_or_default();
@@ -271,8 +273,8 @@ fn task_slot(task_name: &str) -> String {
     }
 }
 
-/// Where a container's interfaces are. The mode of a Swarm task says nothing about its networks; that it is on the
-/// node's own is seen by the file, whose name is then always the same.
+/// Where a container's interfaces are. The mode of a Swarm task says nothing about its networks. A task in the node's
+/// namespace is recognised by the sandbox file, which then always has the same name.
 fn sandbox(mode: &str, key: &str) -> Sandbox {
     if let Some(other) = mode.strip_prefix("container:") {
         return id(other).map_or(Sandbox::Absent, Sandbox::Shared);
@@ -307,12 +309,13 @@ fn vnis(list: &str) -> Vec<u32> {
     numbers.filter(|vni| *vni < VNI_LIMIT).collect()
 }
 
-/// An option that is there is on, even if empty, unless it says that it is off.
+/// Whether a value turns its option off. An option that is present is on, even if it is empty, unless its value says
+/// otherwise.
 fn is_false(value: &str) -> bool {
     value == "0" || value.eq_ignore_ascii_case("false")
 }
 
-/// A label that is there and not empty.
+/// A label that is present and not empty.
 fn label(labels: &BTreeMap<String, String>, name: &str) -> Option<String> {
     labels
         .get(name)
@@ -320,7 +323,8 @@ fn label(labels: &BTreeMap<String, String>, name: &str) -> Option<String> {
         .map(|value| text(value))
 }
 
-/// Text from outside, cut at a sensible length. What is in it stays: whoever writes it somewhere has to escape it.
+/// Text from outside, cut to a maximum length. Its characters are kept: the code that writes it somewhere has to
+/// escape it.
 fn text(text: &str) -> String {
     text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned()
 }

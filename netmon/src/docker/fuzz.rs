@@ -1,4 +1,4 @@
-//! What fuzzing holds against the reading of the engine's words; see [`crate::fuzzing`].
+//! Fuzz targets for the code that reads the engine's answers, events and address. See [`crate::fuzzing`].
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::model::{
     peers::Members,
 };
 
-/// An answer, to whatever question.
+/// An answer to any question.
 pub(crate) fn answers(data: &[u8]) {
     let _: Option<wire::Version> = read(data);
     if let Some(info) = read::<wire::Info>(data) {
@@ -72,7 +72,7 @@ pub(crate) fn answers(data: &[u8]) {
     }
 }
 
-/// A stream of events, which comes in pieces. The first byte is the size of the pieces.
+/// A stream of events that arrives in pieces. The first byte is the size of the pieces.
 pub(crate) fn events(data: &[u8]) {
     let Some((size, stream)) = data.split_first() else {
         return;
@@ -213,7 +213,7 @@ fn bounded(members: &Members) {
     }
 }
 
-/// An id becomes part of a request's path, and must not lead it elsewhere.
+/// An id becomes part of a request's path. It must not change the path's target.
 fn assert_id(id: &str) {
     let path = format!("/containers/{id}/json");
     let uri: Uri = path.parse().unwrap_or_else(|error| panic!("{id:?} is no id: {error}"));

@@ -1,4 +1,4 @@
-//! How the connection to the engine is doing: figures for the metrics, and a word for the log, once for each trouble.
+//! The state of the connection to the engine: figures for the metrics, and one log message for each problem.
 
 use std::{
     collections::BTreeSet,
@@ -9,19 +9,19 @@ use std::{
 use super::{client::RequestError, convert::EVENT_KINDS};
 use crate::model::snapshot::DockerHealth;
 
-/// How much is said of what was wrong: it may quote what was sent, of any length.
+/// The longest reason that is logged. A reason may quote input of any length.
 const LONGEST_REASON: usize = 4096;
 
-/// Shared between the watch, its questions, and whoever asks how it is doing.
+/// Shared between the watch, its questions, and readers of the figures.
 #[derive(Debug)]
 pub(super) struct Health(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     figures: DockerHealth,
-    /// What there was a warning of already. The same trouble comes back with each full sync.
+    /// What was already warned about. The same problem comes back with each full sync.
     warned: BTreeSet<&'static str>,
-    /// Whether the engine is gone, and somebody was told.
+    /// Whether the engine is unreachable and a warning was logged.
     outage: bool,
 }
 
@@ -38,27 +38,27 @@ impl Health {
         }))
     }
 
-    /// The figures as of now.
+    /// The current figures.
     pub(super) fn figures(&self) -> DockerHealth {
         self.lock().figures.clone()
     }
 
-    /// An event of this kind was taken in.
+    /// Counts an event of this kind.
     pub(super) fn event(&self, kind: &'static str) {
         *self.lock().figures.events.entry(kind.to_owned()).or_default() += 1;
     }
 
-    /// The event stream was opened once more.
+    /// Counts a new connection to the event stream.
     pub(super) fn reconnected(&self) {
         self.lock().figures.reconnects += 1;
     }
 
-    /// Everything was listed; `at` in seconds since the epoch.
+    /// Everything was listed. `at` is in seconds since the epoch.
     pub(super) fn synced(&self, at: f64) {
         self.lock().figures.last_sync = Some(at);
     }
 
-    /// The engine answers what matters most.
+    /// The engine answers the most important question, the list of containers.
     pub(super) fn up(&self) {
         let mut state = self.lock();
         state.figures.up = true;
@@ -69,10 +69,10 @@ impl Health {
         }
     }
 
-    /// The connection was lost, or could not be made. Whether it was up before.
+    /// The connection was lost, or could not be made. Returns whether it was up before.
     ///
-    /// There is a warning once an attempt to connect fails, not when a connection ends: a proxy closes a stream that
-    /// was silent for long, and the next attempt is a moment away.
+    /// A warning is logged when an attempt to connect fails, not when a connection ends. A proxy closes a stream that
+    /// was silent for long, and the next attempt follows shortly.
     pub(super) fn down(&self, error: &RequestError) -> bool {
         let mut state = self.lock();
         let was_up = std::mem::take(&mut state.figures.up);
@@ -86,7 +86,7 @@ impl Health {
         was_up
     }
 
-    /// Something from the engine makes no sense, and is left out.
+    /// Counts and logs something from the engine that could not be decoded. It is skipped.
     pub(super) fn nonsense(&self, about: &'static str, reason: &dyn fmt::Display) {
         let reason = reason.to_string();
         let reason = &reason[..reason.floor_char_boundary(LONGEST_REASON)];
@@ -104,7 +104,7 @@ impl Health {
         }
     }
 
-    /// A request gave nothing, and netmon goes on without.
+    /// A request failed, and netmon continues without its answer.
     pub(super) fn failed(&self, about: &'static str, error: &RequestError) {
         if let RequestError::Nonsense { .. } = error {
             self.nonsense(about, error);

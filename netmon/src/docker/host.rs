@@ -1,21 +1,21 @@
-//! The engine's address: which one, and whether it can be one at all.
+//! The engine's address: which one to use, and whether it is valid.
 
 use std::fmt;
 
 use super::DockerError;
 
-/// Where the engine listens unless somebody says otherwise.
+/// Where the engine listens by default.
 const USUAL: &str = "unix:///var/run/docker.sock";
 
-/// The port of `tcp://` where none is given, as in Docker's own tools.
+/// The default port of `tcp://`, as in Docker's own tools.
 const TCP_PORT: u16 = 2375;
 
-/// An address that bollard takes: `unix:///path`, `tcp://host:port` or `http://host[:port]`.
+/// An address that bollard accepts: `unix:///path`, `tcp://host:port` or `http://host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Host(String);
 
 impl Host {
-    /// The address to use: the option's, else the environment's `DOCKER_HOST`, else the usual socket.
+    /// The address to use: the option, else `DOCKER_HOST` from the environment, else the default socket.
     pub(super) fn choose(option: Option<&str>, environment: Option<&str>) -> Result<Self, DockerError> {
         let given = option.or(environment.filter(|host| !host.is_empty()));
         Self::parse(given.unwrap_or(USUAL))
@@ -61,13 +61,13 @@ impl fmt::Display for Host {
     }
 }
 
-/// Whether `host`, `host:port`, `[v6]` or `[v6]:port` gives a port.
+/// Whether `host`, `host:port`, `[v6]` or `[v6]:port` has a port.
 fn has_port(authority: &str) -> Result<bool, &'static str> {
     if authority.contains(['/', '?', '#', '@']) {
         return Err("behind the scheme only a host and a port are expected");
     }
     let (name, port) = match authority.rsplit_once(':') {
-        // The last colon of a bare [::1] is not the port's.
+        // The last colon of a bare [::1] does not start a port.
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         Some(_) | None => (authority, None),
     };

@@ -1,37 +1,37 @@
-//! Cuts an endless answer into its lines, and holds no more of it than the longest line it allows.
+//! Splits an endless answer into lines. It holds no more of it in memory than the longest permitted line.
 
 use bytes::BytesMut;
 
-/// The longest line that is taken. An event carries all labels of its container, for which the engine knows no limit;
-/// 1 MiB is far beyond any that were meant.
+/// The longest line that is accepted. An event carries all labels of its container, and the engine has no limit for
+/// them. 1 MiB is far more than any reasonable labels need.
 const LONGEST: usize = 1 << 20;
 
-/// What arrived and is no whole line yet.
+/// Received bytes that are not a whole line yet.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     buffer: BytesMut,
-    /// How much of the buffer is known to hold no line's end.
+    /// How many bytes of the buffer are known to contain no line end.
     searched: usize,
-    /// The line's beginning was thrown away: its rest goes the same way.
+    /// The beginning of the line was discarded, and its rest will be as well.
     overlong: bool,
 }
 
-/// A line, without its end.
+/// A line without its line end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// All of it.
+    /// The complete line.
     Whole(BytesMut),
-    /// It was longer than allowed.
+    /// The line was longer than permitted.
     TooLong,
 }
 
 impl Lines {
-    /// Takes in what arrived. [`Lines::next`] is to be called until it has no more before anything else is pushed.
+    /// Adds received bytes. Call [`Lines::next`] until it returns `None` before the next call.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next line. Empty ones are left out.
+    /// The next line. Empty lines are skipped.
     pub(super) fn next(&mut self) -> Option<Line> {
         loop {
             let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
@@ -56,7 +56,7 @@ impl Lines {
         }
     }
 
-    /// Whether a line was begun and not ended.
+    /// Whether a line has begun and not ended.
     pub(super) fn has_rest(&self) -> bool {
         self.overlong || !self.buffer.iter().all(u8::is_ascii_whitespace)
     }
@@ -66,7 +66,7 @@ impl Lines {
 mod tests {
     use super::{LONGEST, Line, Lines};
 
-    /// What stands for a line that was too long.
+    /// Stands for a line that was too long.
     const TOO_LONG: &str = "(too long)";
 
     fn take(lines: &mut Lines) -> Vec<String> {

@@ -1,10 +1,13 @@
-//! Events and answers in, inventory out. Pure: it says what is to be asked, and is told what came of it.
+//! Takes events and answers, returns the inventory. Pure: the caller sends the questions it returns and passes the
+//! answers back.
 //!
-//! The engine tells of changes in events and of states in answers, and the two overtake each other. What keeps them in
-//! order is time: an answer shows the engine as of the moment of its question or later, so an event from before the
-//! question is already in it. All those times are the wall clock's (`asked`, `at`, in nanoseconds since the epoch),
-//! because the engine's events carry that clock, and both run on one node. Should the clocks disagree, the worst is a
-//! question too many: no event is believed against a newer answer, and none is dropped without asking.
+//! The engine reports changes in events and states in answers, and the two can overtake each other. Times put them in
+//! order: an answer shows the engine at the moment of its question or later. So an event from before the question is
+//! already part of the answer.
+//!
+//! All these times (`asked`, `at`) are wall clock times, in nanoseconds since the epoch. The engine's events carry
+//! that clock, and the engine runs on the same node. If the clocks disagree, the worst result is an unnecessary
+//! question. An event never overrides a newer answer, and an event is never dropped without a question.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -27,82 +30,82 @@ mod member_poll;
 #[cfg(test)]
 mod tests;
 
-/// How many containers of a full listing are asked for at once: enough to hide the way there and back, few enough
-/// that the engine has time for its users.
+/// How many containers of a full listing are asked for at the same time. Enough to hide the round trip, and few
+/// enough to leave the engine time for its users.
 const ROUTINE_AT_ONCE: usize = 8;
 
-/// How many containers are asked for at once because something happened to them. More, because the engine holds the
-/// answer back while the container starts, and others must not wait for that.
+/// How many containers are asked for at the same time because of an event. The limit is higher because the engine
+/// holds the answer back while a container starts. Other containers must not wait for that.
 const URGENT_AT_ONCE: usize = 32;
 
 /// A question to the engine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Question {
-    /// What the node is.
+    /// The description of the node.
     Node,
-    /// Which networks there are.
+    /// The list of networks.
     Networks,
-    /// Which containers run.
+    /// The list of running containers.
     Containers,
-    /// Which nodes the Swarm has; only a manager knows.
+    /// The Swarm's nodes. Only a manager can answer this.
     Nodes,
-    /// What this container is.
+    /// The description of this container.
     Container(ContainerId),
-    /// Who is on this network, on any node.
+    /// The members of this network, on all nodes.
     Members(NetworkId),
 }
 
-/// What came of the question about a container.
+/// The result of a question about a container.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// Its description.
     Described(Described),
-    /// There is no such container.
+    /// The engine has no such container.
     NotFound,
-    /// None, or one that makes no sense.
+    /// There was no answer, or it could not be decoded.
     Nothing,
 }
 
-/// Everything known of the engine's world.
+/// Everything known about the engine's node, networks and containers.
 #[derive(Debug)]
 pub(super) struct Roster {
     linger: Duration,
     node: Option<Arc<Node>>,
     networks: BTreeMap<NetworkId, Arc<Network>>,
-    /// Who tells of the Swarm's nodes, and which there are.
+    /// Where the Swarm's nodes were learned from, and the nodes themselves.
     source: PeerSource,
     nodes: Vec<SwarmNode>,
-    /// Who is on the networks.
+    /// The members of the networks.
     member_poll: MemberPoll,
-    /// When the list of networks was asked for that is known.
+    /// When the known list of networks was asked for.
     networks_as_of: i64,
     tracks: BTreeMap<ContainerId, Track>,
     urgent: VecDeque<ContainerId>,
     routine: VecDeque<ContainerId>,
-    /// How many open questions about containers came from each queue.
+    /// The number of open questions about containers, by the queue they came from.
     urgent_open: usize,
     routine_open: usize,
-    /// The questions about the whole: wanted, and open since when.
+    /// The questions that are not about one container: those to ask, and those open, with the time they were asked.
     wanted: BTreeSet<Question>,
     open: BTreeMap<Question, i64>,
-    /// Containers of the last listing that were not described yet; nothing between two syncs.
+    /// Containers of the last listing that are not described yet. `None` between two syncs.
     syncing: Option<BTreeSet<ContainerId>>,
     published: Arc<Inventory>,
     changed: bool,
 }
 
-/// A container that is known, or asked for.
+/// A container that is known or being asked for.
 #[derive(Debug, Default)]
 struct Track {
     known: Option<Arc<Container>>,
     /// The moment that `known` shows, or a later one.
     as_of: i64,
-    /// When to forget it; only once it ended.
+    /// When to forget it. Set only after it ended.
     expires: Option<Instant>,
     inspect: Inspect,
 }
 
-/// Where the question about a container stands.
+/// The state of the question about a container.
 #[derive(Debug, Default)]
 enum Inspect {
     #[default]
@@ -111,15 +114,15 @@ enum Inspect {
     Open {
         asked: i64,
         routine: bool,
-        /// Something happened since: ask once more.
+        /// Something happened since the question: ask again.
         again: bool,
-        /// It ended since, then.
+        /// When it ended, if it ended since the question.
         died: Option<i64>,
     },
 }
 
 impl Roster {
-    /// Nothing is known yet. Whether it is `surveyed` who is on the networks is the operator's choice.
+    /// An empty roster. `surveyed` is the operator's setting: whether to ask for the members of networks.
     pub(super) fn new(linger: Duration, surveyed: bool) -> Self {
         Self {
             linger,
@@ -142,7 +145,7 @@ impl Roster {
         }
     }
 
-    /// Wants everything listed anew.
+    /// Starts a full sync: everything is to be listed again.
     pub(super) fn sync(&mut self) {
         self.syncing.get_or_insert_default();
         self.wanted
@@ -150,8 +153,8 @@ impl Roster {
         self.member_poll.renew();
     }
 
-    /// Whether a sync has just come to its end; says so once. It does not wait for the node, over whose description a
-    /// manager without a quorum takes its time.
+    /// Whether a sync has just ended. Returns true once for each sync. It does not wait for the description of the
+    /// node, because a manager without a quorum takes long to give it.
     pub(super) fn synced(&mut self) -> bool {
         let lists = [Question::Networks, Question::Containers];
         let listing = lists
@@ -164,7 +167,7 @@ impl Roster {
         done
     }
 
-    /// The connection is gone, and with it all open questions. What is known stays.
+    /// The connection was lost, and all open questions with it. Known data stays.
     pub(super) fn hang_up(&mut self) {
         self.urgent.clear();
         self.routine.clear();
@@ -180,7 +183,7 @@ impl Roster {
         self.tracks.retain(|_, track| track.known.is_some());
     }
 
-    /// The next question that may be asked now; to be called until there is none.
+    /// The next question to ask now. Call it until it returns `None`.
     pub(super) fn question(&mut self, asked: i64) -> Option<Question> {
         if let Some(question) = self
             .wanted
@@ -195,38 +198,38 @@ impl Roster {
         self.next_inspect(asked).map(Question::Container)
     }
 
-    /// The next network to ask for now; to be called until there is none.
+    /// The next network whose members to ask for now. Call it until it returns `None`.
     pub(super) fn survey_question(&mut self, now: Instant) -> Option<Question> {
         self.member_poll.next(now).map(Question::Members)
     }
 
-    /// When there will be a network to ask for that has to wait now.
+    /// When the next network that has to wait now may be asked for.
     pub(super) fn next_survey(&self) -> Option<Instant> {
         self.member_poll.next_due()
     }
 
-    /// Takes an event in, `at` its moment by the engine's clock.
+    /// Takes in an event. `at` is its time by the engine's clock.
     pub(super) fn event(&mut self, change: Change, at: i64, now: Instant) {
         match change {
             Change::Node => _ = self.wanted.insert(Question::Node),
             Change::Networks => _ = self.wanted.insert(Question::Networks),
             Change::Started(id) | Change::Connected(id) => self.inspect(id),
             Change::Died(id) => self.ended(id, at, now),
-            // What is not known has ended long ago, or is asked for already.
+            // Ignored unless the container runs or is being asked for. Any other one ended long ago.
             Change::Altered(id) | Change::Disconnected(id) if self.concerns(&id) => self.inspect(id),
             Change::Removed(id) if self.concerns(&id) => self.ended(id, at, now),
             Change::Nothing | Change::Altered(_) | Change::Disconnected(_) | Change::Removed(_) => {}
         }
     }
 
-    /// Takes in what the node is; nothing if that could not be found out.
+    /// Takes in the description of the node. `None` if it could not be read.
     pub(super) fn node(&mut self, node: Option<Node>) {
         self.open.remove(&Question::Node);
         let Some(node) = node else { return };
         if node.role == "manager" {
             self.wanted.insert(Question::Nodes);
         } else if self.source != PeerSource::Worker {
-            // What it knew as a manager grows old from now on.
+            // The list from its time as a manager is outdated from now on.
             self.source = PeerSource::Worker;
             self.nodes = Vec::new();
             self.changed = true;
@@ -237,8 +240,8 @@ impl Roster {
         }
     }
 
-    /// Takes in which nodes the Swarm has; nothing if that could not be found out. Where some were left out because they
-    /// make no sense, they have no names.
+    /// Takes in the Swarm's nodes. `None` if they could not be read. Nodes that could not be decoded are missing, and
+    /// so have no names.
     pub(super) fn nodes(&mut self, nodes: Option<Vec<SwarmNode>>) {
         self.open.remove(&Question::Nodes);
         let is_manager = self.node.as_ref().is_some_and(|node| node.role == "manager");
@@ -250,13 +253,13 @@ impl Roster {
         self.nodes = nodes;
     }
 
-    /// Takes in who is on a network.
+    /// Takes in the members of a network.
     pub(super) fn members(&mut self, network: &NetworkId, answer: Surveyed) {
         self.changed |= self.member_poll.answer(network, answer);
     }
 
-    /// Takes in which networks there are; nothing if that could not be found out. Where some were left out because they
-    /// make no sense, those known before are kept.
+    /// Takes in the list of networks. `None` if it could not be read. If some could not be decoded, the previously
+    /// known networks are kept.
     pub(super) fn networks(&mut self, networks: Option<Networks>) {
         let asked = self.open.remove(&Question::Networks).unwrap_or_default();
         let Some(Networks { networks, complete }) = networks else {
@@ -277,10 +280,10 @@ impl Roster {
         self.changed = true;
     }
 
-    /// Takes in which containers run.
+    /// Takes in the list of running containers.
     ///
-    /// Each of them is asked for, and each that should run by what is known and is not listed: its own description
-    /// decides, not its absence from a list.
+    /// Asks for each listed container. Also asks for each container that is known as running and is not listed: its
+    /// own description decides, not its absence from the list.
     pub(super) fn containers(&mut self, running: Vec<ContainerId>) {
         let asked = self.open.remove(&Question::Containers).unwrap_or_default();
         let listed: BTreeSet<ContainerId> = running.into_iter().collect();
@@ -299,7 +302,7 @@ impl Roster {
         self.syncing = Some(awaited);
     }
 
-    /// Takes in what came of the question about a container.
+    /// Takes in the result of a question about a container.
     pub(super) fn container(&mut self, id: &ContainerId, answer: Answer, now: Instant) {
         if let Some(awaited) = &mut self.syncing {
             awaited.remove(id);
@@ -321,7 +324,8 @@ impl Roster {
         }) -= 1;
         let expires = now + self.linger;
         let is_news = match answer {
-            // Between two attempts it has no process and no interface. A sync that finds it so has found nothing new.
+            // Between two start attempts the container has no process and no interface. A sync that finds it in this
+            // state has found nothing new.
             Answer::Described(described)
                 if routine && described.stage == Stage::Restarting && track.known.is_none() =>
             {
@@ -337,7 +341,8 @@ impl Roster {
                 self.member_poll.changed(&endpoint.network);
             }
         }
-        // A network that came with the container, or that was missed: the list is older than the container.
+        // The list of networks is older than the container's description if the network is new, or if its event was
+        // missed.
         let unknown = |known: &Arc<Container>| {
             known
                 .endpoints
@@ -359,7 +364,7 @@ impl Roster {
         self.tracks.values().filter_map(|track| track.expires).min()
     }
 
-    /// Forgets what ended long enough ago.
+    /// Forgets the containers whose linger is over.
     pub(super) fn expire(&mut self, now: Instant) {
         for track in self.tracks.values_mut() {
             if track.expires.is_some_and(|expires| expires <= now) {
@@ -371,7 +376,7 @@ impl Roster {
         self.tracks.retain(|_, track| track.known.is_some() || track.is_asked());
     }
 
-    /// The inventory, if it is not what it was when it was last taken.
+    /// The inventory, if it changed since this was last called.
     pub(super) fn take_news(&mut self) -> Option<Arc<Inventory>> {
         if !std::mem::take(&mut self.changed) {
             return None;
@@ -399,7 +404,7 @@ impl Roster {
         Some(Arc::clone(&self.published))
     }
 
-    /// The overlay networks that running containers of this node are on: the engine knows who is on those alone.
+    /// The overlay networks of this node's running containers. The engine knows the members of these networks only.
     fn overlays_here(&self) -> BTreeSet<NetworkId> {
         let running = self.tracks.values().filter_map(|track| track.known.as_ref());
         let endpoints = running.filter(|known| known.running).flat_map(|known| &known.endpoints);
@@ -412,19 +417,19 @@ impl Roster {
         networks.filter(is_overlay).cloned().collect()
     }
 
-    /// Whether a container runs by what is known, or is asked for.
+    /// Whether a container is known as running, or is being asked for.
     fn concerns(&self, id: &ContainerId) -> bool {
         let track = self.tracks.get(id);
         track.is_some_and(|track| track.runs() || track.is_asked())
     }
 
-    /// Asks for a container, soon; or again, if it is being asked for.
+    /// Queues a question about a container, or marks an open one to be asked again.
     fn inspect(&mut self, id: ContainerId) {
         let track = self.tracks.entry(Arc::clone(&id)).or_default();
         match &mut track.inspect {
             Inspect::Open { again, .. } => *again = true,
             Inspect::Idle | Inspect::Queued => {
-                // It may stand in the other queue already; there it will be found asked for.
+                // It may already be in the other queue, which will then skip it because its question is open.
                 track.inspect = Inspect::Queued;
                 if !self.urgent.contains(&id) {
                     self.urgent.push_back(id);
@@ -450,7 +455,7 @@ impl Roster {
         None
     }
 
-    /// A container's process ended, by an event.
+    /// An event reported the end of a container's process.
     fn ended(&mut self, id: ContainerId, at: i64, now: Instant) {
         let expires = now + self.linger;
         let track = self.tracks.entry(Arc::clone(&id)).or_default();
@@ -464,19 +469,19 @@ impl Roster {
                     self.member_poll.changed(&endpoint.network);
                 }
             }
-            // It may have been another run than the one that is known: each lingers for the whole time.
+            // This may be the end of another run than the known one. Each run lingers for the full time.
             track.expires = track.expires.map(|_| expires);
         }
         match &mut track.inspect {
-            // The answer may still say that it runs, and that would be the news of yesterday.
+            // The answer may still describe it as running, which would be outdated.
             Inspect::Open { asked, died, .. } => {
                 if at > *asked {
                     *died = Some(at);
                 }
             }
-            // The answer will have it.
+            // The answer will be newer than this event.
             Inspect::Queued => {}
-            // Either it never had a name, or what is known is newer than the event: the engine decides.
+            // Either it was never described, or the known description is newer than the event. The engine decides.
             Inspect::Idle => {
                 if track.known.is_none() || (runs && !is_news) {
                     self.inspect(id);
@@ -505,7 +510,7 @@ impl Track {
         !matches!(self.inspect, Inspect::Idle)
     }
 
-    /// It ended: what is known of it stays, to name what it left. Whether that changed anything.
+    /// Marks it as ended. Its description stays, to name what it left behind. Returns whether that changed anything.
     fn end(&mut self, at: i64, expires: Instant) -> bool {
         match &mut self.known {
             Some(known) if known.running => {
@@ -518,7 +523,8 @@ impl Track {
         }
     }
 
-    /// Takes a description in, `died` when an event since the question told of its end. Whether that changed anything.
+    /// Takes in a description. `died` is set if an event since the question reported the container's end. Returns
+    /// whether that changed anything.
     fn describe(&mut self, described: Described, asked: i64, died: Option<i64>, expires: Instant) -> bool {
         let Described { mut container, stage } = described;
         match (stage, died) {
@@ -526,7 +532,7 @@ impl Track {
                 self.expires = None;
                 self.as_of = asked;
             }
-            // The description was given before the end: it has everything, and it is the last that has.
+            // The engine gave the description before the end. It is complete, and the last complete one.
             (Stage::Running, Some(died)) => {
                 container.running = false;
                 self.expires.get_or_insert(expires);
@@ -539,7 +545,7 @@ impl Track {
                 self.expires.get_or_insert(expires);
                 self.as_of = died.unwrap_or(asked);
             }
-            // It failed to start. If it ran before, that is what is known.
+            // It failed to start. If it ran before, that run's description stays.
             (Stage::NotStarted, _) => return self.end(asked, expires),
         }
         if self.known.as_deref() == Some(&container) {
@@ -550,7 +556,7 @@ impl Track {
     }
 }
 
-/// The first of a queue that still waits to be asked for.
+/// The first container of a queue that is still waiting for its question.
 fn pop(
     queue: &mut VecDeque<ContainerId>,
     tracks: &mut BTreeMap<ContainerId, Track>,
@@ -573,8 +579,8 @@ fn pop(
     None
 }
 
-/// Fills in what the engine forgets when a container ends: addresses, and newer engines the sandbox. Not from another
-/// run, which had another sandbox, or places that are all others.
+/// Fills in what the engine forgets when a container ends: addresses, and on newer engines the sandbox. Nothing is
+/// copied from another run: that one had another sandbox, or no endpoint in common.
 fn remember(known: &Container, container: &mut Container) {
     let located = || container.endpoints.iter().filter(|endpoint| endpoint.is_located());
     let same_run = if container.sandbox == Sandbox::Absent {

@@ -1,7 +1,7 @@
-//! The loop around the roster: connects, asks what it wants asked, listens to events, and comes back when the engine
-//! does.
+//! The loop around the roster: connects, sends the roster's questions, receives events, and reconnects when the
+//! engine is back.
 //!
-//! It never waits for an answer: each question is a task of its own, and events are taken in meanwhile.
+//! It never waits for an answer. Each question is a task of its own, and events are taken in meanwhile.
 
 use std::{
     convert::Infallible,
@@ -33,27 +33,27 @@ use crate::{
     workers::{HEARTBEAT, Shift},
 };
 
-/// The pause before the first attempt to connect anew, and the longest: each is twice the one before. An engine
-/// restarts within seconds, and an attempt costs next to nothing.
+/// The shortest and the longest pause between attempts to connect. Each pause is twice as long as the one before. An
+/// engine restarts within seconds, and an attempt costs very little.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// A running watch. It ends when dropped.
+/// A running watch. Dropping it ends it.
 #[derive(Debug)]
 pub struct Watch {
     health: Arc<Health>,
     _stop: oneshot::Sender<Infallible>,
 }
 
-/// Starts to watch an engine, on a thread of its own: whatever it waits for, others do not.
+/// Starts to watch an engine, on a separate thread so that others never wait for the engine.
 ///
-/// `publish` is called with every new inventory, by that thread, and never twice in a row with an equal one. Before the
-/// first full sync is done ([`Watch::synced`]) it holds what has been found so far.
+/// That thread calls `publish` with every new inventory, and never twice in a row with an equal one. Before the end
+/// of the first full sync ([`Watch::synced`]) the inventory contains what has been found so far.
 ///
 /// # Errors
 ///
-/// If `options.host`, or `DOCKER_HOST` in its place, is no address, or no thread can be had. An engine that is down is waited
-/// for.
+/// `options.host`, or `DOCKER_HOST` in its place, is not a valid address, or no thread could be started. An engine
+/// that is down is not an error: the watch waits for it.
 pub fn spawn(
     options: Options,
     shift: Shift,
@@ -93,54 +93,54 @@ pub fn spawn(
 }
 
 impl Watch {
-    /// How the connection to the engine is doing.
+    /// The state of the connection to the engine.
     #[must_use]
     pub fn health(&self) -> DockerHealth {
         self.health.figures()
     }
 
-    /// Whether the inventory has been complete once: every network, and every container that ran.
+    /// Whether the inventory has been complete once: every network, and every container that was running.
     #[must_use]
     pub fn synced(&self) -> bool {
         self.health.figures().last_sync.is_some()
     }
 }
 
-/// What is behind a [`Watch`].
+/// The state of the thread behind a [`Watch`].
 struct Watcher<P> {
     host: Host,
     roster: Roster,
-    /// How long after a full sync the next one begins.
+    /// Time from the end of a full sync to the start of the next one.
     sync: Duration,
     health: Arc<Health>,
     publish: P,
     /// Resolves when the watch is dropped.
     stopped: oneshot::Receiver<Infallible>,
-    /// From which moment on events are asked for: behind the last one, in nanoseconds since the epoch.
+    /// The time from which to request events, in nanoseconds since the epoch: just after the last one received.
     since: i64,
-    /// How many times the engine was found.
+    /// How many times a connection to the engine was made.
     sessions: u64,
-    /// What it does between two waits.
+    /// Marks the work between two waits.
     turns: Shift,
 }
 
 /// Why a session ended.
 enum End {
-    /// Nobody wants the watch any more.
+    /// The watch was dropped.
     Stopped,
-    /// The engine went away, or was not there.
+    /// The connection was lost, or could not be made.
     Lost(RequestError),
 }
 
-/// What a session was woken by.
+/// What woke a session.
 enum Woken {
-    /// The engine has news, or tells no more.
+    /// An event was received, or the stream ended.
     Event(Result<Result<wire::Event, String>, RequestError>),
     /// A question was answered.
     Outcome(Result<Outcome, JoinError>),
-    /// It is time for something.
+    /// A container expires, a network may be asked again, or the heartbeat is due.
     Time,
-    /// It is time to ask for everything anew.
+    /// The next full sync is due.
     Sync,
 }
 
@@ -155,7 +155,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
             };
             self.roster.hang_up();
             let was_up = self.health.down(&error);
-            // A short session is no reason to be quick again: where events are refused, each one is short.
+            // A short session does not reset the pause: if the engine refuses events, every session is short.
             if was_up && began.elapsed() >= PAUSE_MAX {
                 pause = PAUSE_MIN;
             }
@@ -166,7 +166,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
         }
     }
 
-    /// One connection, from the attempt to make it to its end.
+    /// One connection, from the attempt to connect to its end.
     async fn session(&mut self) -> End {
         let connecting = Client::connect(self.host.clone());
         let client = match self.meanwhile(connecting).await {
@@ -178,7 +178,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
         if self.sessions > 1 {
             self.health.reconnected();
         }
-        // From a moment before the lists, so that nothing falls between them.
+        // Requests events from a moment before the lists, so that no event falls between them.
         let mut events = client.events(self.since);
         let mut open = JoinSet::new();
         let mut next_sync = None;
@@ -190,7 +190,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
                 let (client, health) = (client.clone(), Arc::clone(&self.health));
                 open.spawn(async move { ask(&client, question, &health).await });
             }
-            // Whoever hears that everything is known has been given it.
+            // Published first: readers that see [`Watch::synced`] must already have the inventory.
             self.publish_news();
             if self.roster.synced() {
                 self.health
@@ -235,8 +235,8 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
         }
     }
 
-    /// Waits for something while there is no connection; nothing if the watch is stopped first. What ended is forgotten
-    /// in time all the same.
+    /// Awaits a future while there is no connection. `None` if the watch is stopped first. Containers that ended are
+    /// forgotten in time here too.
     async fn meanwhile<T>(&mut self, something: impl Future<Output = T>) -> Option<T> {
         let mut something = pin!(something);
         let turns = self.turns.clone();
@@ -260,7 +260,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
             Ok(event) => {
                 let convert::Event { kind, at, change } = convert::event(&event);
                 self.health.event(kind);
-                // One further, because the engine counts the moment that it is asked for in.
+                // One nanosecond later, because the engine includes the requested moment.
                 self.since = self.since.max(at.saturating_add(1));
                 self.roster.event(change, at, std::time::Instant::now());
             }
@@ -301,7 +301,7 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// Nanoseconds since the epoch. The engine's clock is the same one: it runs on this node.
+/// Nanoseconds since the epoch. The engine runs on this node, so its clock is the same.
 fn wall_clock() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)

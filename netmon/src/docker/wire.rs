@@ -1,8 +1,8 @@
-//! The engine's JSON, as far as netmon reads it.
+//! The parts of the engine's JSON that netmon reads.
 //!
-//! Not bollard's own types: those know every field of every answer, and their enums know every value of today. One
-//! value of tomorrow, in a field that nobody here looks at, would cost a container its name, and one such container
-//! in a list the whole list. What is not named here is not looked at.
+//! bollard's own types are not used. They know every field of every answer, and their enums know only today's values.
+//! A new value in a field that netmon ignores would make a container's description unreadable. One such container
+//! would make a whole list unreadable. Fields that are not named here are ignored.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
@@ -15,7 +15,7 @@ use serde::{
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Version {
-    /// The newest version of the interface that the engine speaks. What has none is no engine.
+    /// The newest API version that the engine speaks. An answer without it is not from an engine.
     pub(super) api_version: String,
 }
 
@@ -41,14 +41,14 @@ pub(super) struct Swarm {
     pub(super) control_available: bool,
 }
 
-/// An element of `GET /containers/json`: everything else is read from the container's own description.
+/// An element of `GET /containers/json`. All other fields are read from the container's own description.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Listed {
     pub(super) id: String,
 }
 
-/// The same element, where its interfaces are wanted: they are all that is read of it.
+/// The same element, read for its endpoints only.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Summary {
@@ -71,11 +71,11 @@ pub(super) struct Container {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct State {
-    /// Of a paused container too, and of one that waits to be restarted.
+    /// Also true for a paused container and for one that waits to be restarted.
     pub(super) running: bool,
     #[serde(default)]
     pub(super) restarting: bool,
-    /// The year 1 where it never was.
+    /// In the year 1 if it never started.
     #[serde(default)]
     pub(super) started_at: String,
 }
@@ -97,7 +97,7 @@ pub(super) struct HostConfig {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct NetworkSettings {
     pub(super) sandbox_key: String,
-    /// By the network's name.
+    /// By network name.
     pub(super) networks: Option<BTreeMap<String, Option<Endpoint>>>,
 }
 
@@ -174,7 +174,7 @@ pub(super) struct NodeDescription {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct NodeStatus {
     pub(super) state: String,
-    /// Of a manager it may be `0.0.0.0`.
+    /// May be `0.0.0.0` for a manager.
     pub(super) addr: String,
 }
 
@@ -185,22 +185,23 @@ pub(super) struct ManagerStatus {
     pub(super) addr: String,
 }
 
-/// `GET /networks/{id}?verbose=true`, of which only what the network's gossip says is read. (Its `Peers` have names, too:
-/// numbers that each engine draws for itself when it starts.)
+/// `GET /networks/{id}?verbose=true`, of which only the network's gossip is read. Its `Peers` also have names, but
+/// these are random numbers that each engine draws at its start.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct VerboseNetwork {
     pub(super) id: String,
-    /// What this node has on it, by the container's id, or by another name for what is no container's.
+    /// This node's endpoints on the network: by container id, or by another name if the endpoint is not a
+    /// container's.
     pub(super) containers: Option<BTreeMap<String, serde_json::Value>>,
-    /// By the service's name, which is empty for containers of none. Each a [`NetworkService`].
+    /// By service name, which is empty for containers outside of a service. Each value is a [`NetworkService`].
     pub(super) services: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct NetworkContainer {
-    /// With the length of the subnet's prefix.
+    /// With the prefix length of the subnet.
     #[serde(rename = "IPv4Address")]
     pub(super) ipv4_address: String,
 }
@@ -208,7 +209,7 @@ pub(super) struct NetworkContainer {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct NetworkService {
-    /// `<nil>` where there is none.
+    /// `<nil>` if there is none.
     #[serde(rename = "VIP")]
     pub(super) vip: String,
     pub(super) tasks: Option<List<NetworkTask>>,
@@ -224,7 +225,7 @@ pub(super) struct NetworkTask {
     pub(super) info: Option<BTreeMap<String, String>>,
 }
 
-/// A line of `GET /events`. The fields `status`, `id` and `from` are gone from newer engines.
+/// A line of `GET /events`. Newer engines no longer send the fields `status`, `id` and `from`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Event {
@@ -252,15 +253,15 @@ pub(super) struct Actor {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Attributes {
-    /// Of a network's event: the container that came or went.
+    /// In a network's event: the container that was connected or disconnected.
     pub(super) container: String,
 }
 
-/// A list whose elements stand for themselves: one that makes no sense is left out, and the others are read.
+/// A list whose elements are decoded one by one. Those that cannot be decoded are skipped.
 #[derive(Debug)]
 pub(super) struct List<T> {
     pub(super) items: Vec<T>,
-    /// What was wrong with those left out.
+    /// The decoding errors of the skipped elements.
     pub(super) skipped: Vec<String>,
 }
 
@@ -290,7 +291,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Elements<T> {
         Ok(List { items, skipped })
     }
 
-    /// An empty list of Go's.
+    /// Go encodes an empty list as null.
     fn visit_unit<E>(self) -> Result<List<T>, E> {
         Ok(List {
             items: Vec::new(),

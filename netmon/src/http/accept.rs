@@ -1,11 +1,11 @@
-//! What a client wants: `Accept` and `Accept-Encoding`, weighed as RFC 9110 says. Pure.
+//! The client's preferences: `Accept` and `Accept-Encoding`, weighted as in RFC 9110. Pure.
 
-/// What a page of metrics can be written as.
+/// The formats of a page of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// `OpenMetrics` 1.0.
     OpenMetrics,
-    /// Prometheus' text format 0.0.4: what everybody gets who asks for nothing we have.
+    /// Prometheus' text format 0.0.4. The default if the client asks for no supported format.
     Text,
 }
 
@@ -18,7 +18,7 @@ impl Format {
     }
 }
 
-/// The format that a client prefers, by its `Accept` headers.
+/// The format that a client prefers, from its `Accept` headers.
 pub(super) fn format<'a>(accept: impl IntoIterator<Item = &'a str>) -> Format {
     let mut open_metrics = 0.0;
     let mut text = 0.0;
@@ -28,7 +28,7 @@ pub(super) fn format<'a>(accept: impl IntoIterator<Item = &'a str>) -> Format {
                 open_metrics = f32::max(open_metrics, item.weight);
             }
             "text/plain" if item.is_version(&["0.0.4"]) => text = f32::max(text, item.weight),
-            // A browser: what it can show.
+            // Sent by browsers, which can show text.
             "text/*" | "*/*" => text = f32::max(text, item.weight),
             _ => {}
         }
@@ -40,7 +40,7 @@ pub(super) fn format<'a>(accept: impl IntoIterator<Item = &'a str>) -> Format {
     }
 }
 
-/// Whether a client takes gzip, by its `Accept-Encoding` headers.
+/// Whether a client accepts gzip, from its `Accept-Encoding` headers.
 pub(super) fn gzip<'a>(accept_encoding: impl IntoIterator<Item = &'a str>) -> bool {
     let mut any = 0.0;
     for item in items(accept_encoding) {
@@ -53,9 +53,9 @@ pub(super) fn gzip<'a>(accept_encoding: impl IntoIterator<Item = &'a str>) -> bo
     any > 0.0
 }
 
-/// One of the things a client takes.
+/// One item of a header.
 struct Item<'a> {
-    /// In small letters: case has no meaning in any of what is compared here.
+    /// In lower case: none of the compared values is case-sensitive.
     value: String,
     weight: f32,
     version: Option<&'a str>,
@@ -87,7 +87,7 @@ fn items<'a>(headers: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item =
     })
 }
 
-/// A weight from 0 to 1. What is none is as good as a refusal: it may have been meant as one.
+/// A weight from 0 to 1. An invalid weight counts as 0, because it may have been meant as a refusal.
 fn weight(text: &str) -> f32 {
     let weight = text.parse().ok();
     weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(0.0)

@@ -1,8 +1,8 @@
-//! Who may have the pages, and how they are sent: what the file behind `--web.config.file` says, read again when it changes.
+//! Access to the pages, and encryption: the settings in the `--web.config.file`, reloaded when the file changes.
 //!
-//! Owns the rules in force. Knows nothing of pages. The file's format is that of Prometheus' exporters
-//! (`exporter-toolkit`, `docs/web-configuration.md`); what netmon cannot do of it is refused with a sentence, never
-//! passed over, for an operator believes in what is written there.
+//! Owns the rules in force. Knows nothing of pages. The file has the format of Prometheus' exporters
+//! (`exporter-toolkit`, `docs/web-configuration.md`). Settings that netmon does not support are rejected with an
+//! explanation and never ignored, because operators rely on what they wrote.
 
 mod basic_auth;
 mod file;
@@ -34,12 +34,12 @@ use tracing::{info, warn};
 
 use self::{basic_auth::BasicAuth, rate::Rate, tls::Tls};
 
-/// How often it is looked whether a file has changed, at most: connections may come thousands a second.
+/// The minimum time between checks for a changed file. There may be thousands of connections a second.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A file of rules or certificates is a few kilobytes.
+/// A file of rules or certificates has a few kilobytes.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// Why the rules cannot be had.
+/// Why the rules cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// A file cannot be read.
@@ -50,27 +50,27 @@ pub enum AccessError {
         /// Why.
         source: io::Error,
     },
-    /// The file is not what it should be.
+    /// The file is not a web configuration.
     #[error("{} is no web configuration: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// The error and its place.
         reason: String,
     },
-    /// It says something that netmon cannot do, or that makes no sense.
+    /// A setting is invalid, or netmon does not support it.
     #[error("{}: {key}: {reason}", path.display())]
     Setting {
         /// The file.
         path: PathBuf,
-        /// Where in it.
+        /// The setting's key.
         key: String,
         /// Why not.
         reason: String,
     },
 }
 
-/// What holds for a connection and the requests on it.
+/// The rules for a connection and the requests on it.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     tls: Option<Tls>,
@@ -79,32 +79,32 @@ pub(super) struct Rules {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Whether a request is answered.
+/// Whether a request is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is.
+    /// It is accepted.
     Welcome,
-    /// Nobody knows who asks.
+    /// The client is not authenticated.
     Unknown,
     /// There were too many requests.
     TooMany,
 }
 
-/// The rules in force, and where they come from.
+/// The rules in force, and their source.
 #[derive(Debug)]
 pub struct Access {
     file: Option<PathBuf>,
     rules: ArcSwap<Rules>,
-    /// What the rules were made from, when that was last looked at.
+    /// The files that the rules were made from, and when they were last checked.
     seen: Mutex<(Vec<Stamp>, Instant)>,
     is_current: AtomicBool,
 }
 
-/// A file, as far as a look without reading tells: replaced or written to, it has another.
+/// A file's state without its content. It changes if the file is replaced or written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
     path: PathBuf,
-    /// Device, inode, size, and the time of the last change; nothing where there is no file.
+    /// Device, inode, size, and the time of the last change. `None` if there is no file.
     state: Option<(u64, u64, u64, i64, i64)>,
 }
 
@@ -120,7 +120,7 @@ impl Stamp {
 }
 
 impl Access {
-    /// Reads the rules; without a file everybody may have everything, in the clear.
+    /// Reads the rules. Without a file everybody has access, without encryption.
     ///
     /// # Errors
     /// See [`AccessError`].
@@ -137,13 +137,14 @@ impl Access {
         })
     }
 
-    /// Whether the rules in force are those that the file has now; nothing where there is no file.
+    /// Whether the rules in force are the file's current ones. `None` without a file.
     #[must_use]
     pub fn is_current(&self) -> Option<bool> {
         self.file.as_ref().map(|_| self.is_current.load(Ordering::Relaxed))
     }
 
-    /// The rules in force. Looks whether they have changed, now and then; rules that make no sense change nothing.
+    /// The rules in force. Checks now and then whether the files have changed. Invalid rules do not replace the
+    /// current ones.
     pub(super) fn rules(&self) -> Arc<Rules> {
         if let Some(path) = &self.file {
             self.refresh(path);
@@ -152,7 +153,7 @@ impl Access {
     }
 
     fn refresh(&self, path: &Path) {
-        // Whoever comes while somebody reads takes what there is.
+        // While another thread reloads, the current rules apply.
         let Ok(mut seen) = self.seen.try_lock() else { return };
         let (stamps, at) = &mut *seen;
         if at.elapsed() < LOOK_EVERY {
@@ -160,7 +161,7 @@ impl Access {
         }
         *at = Instant::now();
         let now: Vec<Stamp> = stamps.iter().map(|stamp| Stamp::of(&stamp.path)).collect();
-        // What was refused may have named a file that was not there: it is read until it makes sense.
+        // Rejected rules may have named a file that was missing. So they are read again until they are valid.
         let was_refused = !self.is_current.load(Ordering::Relaxed);
         if now == *stamps && !was_refused {
             return;
@@ -182,7 +183,7 @@ impl Access {
         }
     }
 
-    /// Forgets when it was last looked, so that the next request looks.
+    /// Makes the next request check the files.
     #[cfg(test)]
     pub(super) fn look_now(&self) {
         let mut seen = self.seen.lock().expect("nobody panicked");
@@ -193,7 +194,7 @@ impl Access {
 }
 
 impl Rules {
-    /// Agrees with the client on how to talk: in the clear, or encrypted.
+    /// Begins the conversation with the client: plain, or with a TLS handshake.
     pub(super) async fn agree(&self, stream: TcpStream) -> io::Result<Conversation> {
         match &self.tls {
             None => Ok(Box::new(stream)),
@@ -201,7 +202,7 @@ impl Rules {
         }
     }
 
-    /// Judges a request by its headers.
+    /// Decides on a request by its headers.
     pub(super) async fn judge(&self, headers: &HeaderMap) -> Verdict {
         if self.rate.as_ref().is_some_and(|rate| !rate.admits(Instant::now())) {
             return Verdict::TooMany;
@@ -212,7 +213,7 @@ impl Rules {
         }
     }
 
-    /// What every answer has to say besides.
+    /// Additional headers for every answer.
     pub(super) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.headers.iter().cloned()
     }
@@ -225,9 +226,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 pub(super) type Conversation = Box<dyn Stream>;
 
-/// Reads a file of rules, and notes what they are made from.
+/// Loads the rules, and records the state of the files they are made from.
 fn load(path: &Path) -> Result<(Rules, Vec<Stamp>), AccessError> {
-    // First the stamp: a change while it is read is seen at the next look.
+    // The stamp is taken before the file is read. So the next check notices a change during the read.
     let mut stamps = vec![Stamp::of(path)];
     let file = file::parse(path, &read(path)?)?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -252,7 +253,7 @@ fn load(path: &Path) -> Result<(Rules, Vec<Stamp>), AccessError> {
     ))
 }
 
-/// Reads a file whole, if it is of a sensible size.
+/// Reads a whole file, unless it is too large.
 fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
     let failed = |source| AccessError::Read {
         path: path.to_owned(),
@@ -267,7 +268,7 @@ fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
     fs::read(path).map_err(failed)
 }
 
-/// A setting that cannot be honoured.
+/// A setting that cannot be accepted.
 fn setting(path: &Path, key: impl Into<String>, reason: impl Into<String>) -> AccessError {
     AccessError::Setting {
         path: path.to_owned(),

@@ -1,18 +1,19 @@
-//! What `--web.listen-address` says, for whoever listens there and for whoever asks whether somebody does. Pure.
+//! Parses `--web.listen-address`, for the server that listens there and for the health check that connects there.
+//! Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Listen<'a> {
-    /// `:PORT`: every address of the host.
+    /// `:PORT`: all addresses of the host.
     Everywhere(u16),
-    /// `ADDRESS:PORT`, or a name that is still to be looked up.
+    /// `ADDRESS:PORT`, or a name that has to be resolved.
     At(&'a str),
 }
 
 impl<'a> Listen<'a> {
-    /// Reads it; nothing if it makes no sense.
+    /// Parses the text. `None` if it is not valid.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         match text.strip_prefix(':') {
             Some(port) => Some(Self::Everywhere(port.parse().ok()?)),
@@ -21,14 +22,14 @@ impl<'a> Listen<'a> {
     }
 }
 
-/// Where on this host somebody answers who listens on that address, the likeliest first: nobody can be reached at an
-/// address that stands for all.
+/// The addresses at which to reach a server on this host that listens on that address, the likeliest first. An
+/// unspecified address cannot be connected to, so loopback takes its place.
 pub(super) fn reachable(listening: SocketAddr) -> Vec<SocketAddr> {
     let port = listening.port();
     let on = |address: IpAddr| SocketAddr::new(address, port);
     match listening.ip() {
         IpAddr::V4(address) if address.is_unspecified() => vec![on(Ipv4Addr::LOCALHOST.into())],
-        // Takes IPv4 as well, on most hosts; some have no IPv6 on loopback.
+        // On most hosts this address accepts IPv4 as well. Some have no IPv6 on loopback.
         IpAddr::V6(address) if address.is_unspecified() => {
             vec![on(Ipv6Addr::LOCALHOST.into()), on(Ipv4Addr::LOCALHOST.into())]
         }

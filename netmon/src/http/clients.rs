@@ -1,8 +1,8 @@
-//! Who is connected, and who has to go when there are too many.
+//! The connected clients, and which of them is disconnected when there are too many.
 //!
-//! Connections that only lie there cost a client nothing, so there can be any number of them; whoever comes with a
-//! request must not wait behind them. So nobody waits for room: of the address that has the most connections, the one that
-//! has been silent longest goes. Prometheus' own stays, whatever others do from elsewhere.
+//! Idle connections cost a client nothing, so there can be any number of them. A client with a request must not wait
+//! behind them. So no client waits for a free slot: the address with the most connections loses the one that has been
+//! silent longest. Prometheus' own connection stays, whatever clients at other addresses do.
 
 use std::{
     collections::BTreeMap,
@@ -20,20 +20,20 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::model::snapshot::HttpHealth;
 
-/// How long a client has for taking a page before others may have its place: a page is some megabytes at most, and crosses
-/// one network.
+/// How long a client may take to receive a page before other clients may take its slot. A page has some megabytes at
+/// most, and crosses one network.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Why somebody was turned away: the values of a label.
+/// Why a client was turned away. These are the values of a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     /// There were too many connections.
     Connections,
     /// There were too many scrapes at once.
     Scrapes,
-    /// It took too long for its request, or for taking the answer.
+    /// The client took too long to send its request or to receive the answer.
     Slow,
-    /// What it sent was no request, or too long a one.
+    /// The client sent something that is not a valid request, or one that is too long.
     Malformed,
 }
 
@@ -50,7 +50,7 @@ impl Reason {
     }
 }
 
-/// Everybody who is connected.
+/// All connected clients.
 #[derive(Debug)]
 pub(super) struct Clients {
     most: usize,
@@ -67,18 +67,18 @@ struct Connections {
 #[derive(Debug)]
 struct Taken {
     address: IpAddr,
-    /// It came, or asked for something, or got it.
+    /// When it last connected, made a request or received an answer.
     stirred: Instant,
-    /// Its request is being worked on.
+    /// Its request is being processed.
     is_busy: bool,
-    /// It has had an answer.
+    /// It has received an answer.
     was_answered: bool,
-    /// It has been taking a page since then.
+    /// Since when it has been receiving a page.
     takes_since: Option<Instant>,
     leave: Arc<Notify>,
 }
 
-/// A client's connection, while it lasts.
+/// A client's connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     clients: Arc<Clients>,
@@ -86,7 +86,7 @@ pub(super) struct Connection {
     leave: Arc<Notify>,
 }
 
-/// A page on its way to a client: the place among the scrapes is free again when it is there.
+/// A page that is being sent to a client. It holds a scrape slot until the client has received it.
 #[derive(Debug)]
 pub(super) struct PageBody {
     page: Vec<u8>,
@@ -103,7 +103,8 @@ impl Clients {
         }
     }
 
-    /// Takes a client in, for whom another may have to go; nothing if all are being answered just now.
+    /// Registers a client. If there are too many, another one is disconnected. `None` if none can be: all others are
+    /// being answered.
     pub(super) fn connection(self: &Arc<Self>, address: IpAddr, now: Instant) -> Option<Connection> {
         let mut connections = self.lock();
         if connections.taken.len() >= self.most {
@@ -130,7 +131,8 @@ impl Clients {
         })
     }
 
-    /// Lets the client go that has been taking its page longest, if that is too long. Says whether there was one.
+    /// Disconnects the client that has been receiving its page longest, if that is too long. Returns whether there
+    /// was one.
     pub(super) fn dismiss_slowest(&self, now: Instant) -> bool {
         let mut connections = self.lock();
         let taking = connections
@@ -147,12 +149,12 @@ impl Clients {
         }
     }
 
-    /// Counts somebody who was turned away.
+    /// Counts a client that was turned away.
     pub(super) fn turn_away(&self, reason: Reason) {
         self.turned_away[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How it goes.
+    /// The current figures.
     pub(super) fn health(&self) -> HttpHealth {
         let count = |reason: Reason| {
             let count = self.turned_away[reason as usize].load(Ordering::Relaxed);
@@ -194,12 +196,12 @@ impl Connections {
 }
 
 impl Connection {
-    /// Ends when the client has to go.
+    /// Completes when the client has to be disconnected.
     pub(super) async fn has_to_leave(&self) {
         self.leave.notified().await;
     }
 
-    /// Does its work for a request of this client's, who does not have to go meanwhile.
+    /// Runs `work` for a request of this client. The client is not disconnected meanwhile.
     pub(super) async fn while_busy<T>(&self, work: impl Future<Output = T>) -> T {
         self.change(|taken| taken.is_busy = true);
         let done = work.await;
@@ -210,7 +212,7 @@ impl Connection {
         done
     }
 
-    /// Packs a page for this client.
+    /// Wraps a page to be sent to this client.
     pub(super) fn body(self: &Arc<Self>, page: Vec<u8>, permit: OwnedSemaphorePermit) -> PageBody {
         self.change(|taken| taken.takes_since = Some(Instant::now()));
         PageBody {
@@ -220,10 +222,11 @@ impl Connection {
         }
     }
 
-    /// Counts how it ended, if that was not well.
+    /// Counts the error that ended the connection.
     pub(super) fn failed(&self, error: &hyper::Error) {
         if error.is_timeout() || is_slow(error) {
-            // One that was answered and asks for nothing more is not slow: it lets its connection lie until the next time.
+            // A client that was answered and sends no further request is not slow: it keeps its connection open for
+            // the next one.
             let connections = self.clients.lock();
             let is_done = |it: &Taken| it.was_answered && it.takes_since.is_none();
             if !connections.taken.get(&self.number).is_some_and(is_done) {
@@ -242,7 +245,7 @@ impl Connection {
     }
 }
 
-/// Whether the stream itself lost patience.
+/// Whether the stream itself timed out.
 fn is_slow(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)

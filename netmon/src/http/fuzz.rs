@@ -1,4 +1,4 @@
-//! What fuzzing holds against the reading of requests; see [`crate::fuzzing`].
+//! Fuzz targets for the code that reads requests. See [`crate::fuzzing`].
 
 use std::{
     cell::OnceCell,
@@ -26,15 +26,15 @@ use super::{
     respond::Site,
 };
 
-/// How often nothing happens before nothing more is going to happen.
+/// After how many turns without activity nothing more will happen.
 const QUIET: usize = 8;
-/// More than any answers are to the requests that fit into an input.
+/// More than the answers to all requests in one input.
 const ROOM: usize = 4 << 20;
 
-/// More than any number of threads that fuzz at once.
+/// More than the number of threads that fuzz at the same time.
 const SEATS: usize = 64;
 
-/// A page that is known.
+/// A page with known content.
 struct Page;
 
 const OPEN_METRICS: &str = "# TYPE a gauge\na 1\n# EOF\n";
@@ -58,7 +58,7 @@ impl Pages for Page {
     }
 }
 
-/// The values of headers, a line each: what a client takes, and who it says it is.
+/// Header values, one on each line: the accepted formats and the credentials.
 pub(crate) fn headers(data: &[u8]) {
     data.split(|byte| *byte == b'\n').for_each(authorization);
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -69,14 +69,14 @@ pub(crate) fn headers(data: &[u8]) {
 
     assert_eq!(accept::format(lower.lines()), format, "upper case has a meaning");
     assert_eq!(accept::gzip(lower.lines()), gzip, "upper case has a meaning");
-    // Several headers of a name are one list.
+    // Several headers of one name form a single list.
     let joined = lines.join(",");
     assert_eq!(accept::format([joined.as_str()]), format);
     assert_eq!(accept::gzip([joined.as_str()]), gzip);
     if format == Format::OpenMetrics {
         assert!(lower.contains("application/openmetrics-text"), "nobody asked for it");
     }
-    // As the grammar has them, and nothing else: no quoted text, one weight.
+    // The checks below hold only for the plain grammar: no quoted text, and one weight for each item.
     if lower.bytes().any(|byte| byte == b'"') {
         return;
     }
@@ -115,7 +115,7 @@ pub(crate) fn headers(data: &[u8]) {
     }
 }
 
-/// What a client sends, to its last byte.
+/// All bytes that a client sends.
 pub(crate) fn request(data: &[u8]) {
     thread_local! {
         static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
@@ -131,7 +131,7 @@ pub(crate) fn request(data: &[u8]) {
     });
 }
 
-/// Everything that is answered.
+/// All bytes that the server answers.
 async fn ask(data: &[u8]) -> Vec<u8> {
     static CLIENTS: LazyLock<Arc<Clients>> = LazyLock::new(|| Arc::new(Clients::new(SEATS)));
     static SITE: LazyLock<Arc<Site>> = LazyLock::new(|| {
@@ -155,7 +155,7 @@ async fn ask(data: &[u8]) -> Vec<u8> {
         &connection,
     ));
     client.write_all(data).await.expect("a connection takes what fits");
-    // Pages are made on another thread: as long as one is, there is more to come.
+    // Pages are made on another thread. While one is being made, more output follows.
     let mut quiet = 0;
     while quiet < QUIET && !conversation.is_finished() {
         yield_now().await;
@@ -163,7 +163,7 @@ async fn ask(data: &[u8]) -> Vec<u8> {
     }
     let mut answers = Vec::new();
     client.shutdown().await.expect("a connection can be closed");
-    // That it ended early is said by an error, which is as good.
+    // An error here only means that the connection ended early, which is fine.
     let _: Result<_, hyper::Error> = conversation.await.expect("no panic");
     client
         .read_to_end(&mut answers)
@@ -172,7 +172,7 @@ async fn ask(data: &[u8]) -> Vec<u8> {
     answers
 }
 
-/// The first answer is one that netmon gives.
+/// Checks that the first answer is one that netmon gives.
 fn check(data: &[u8], answers: &[u8]) {
     if answers.is_empty() {
         return;
@@ -198,7 +198,7 @@ fn check(data: &[u8], answers: &[u8]) {
         assert!(sent.contains("gzip") || sent.contains('*'), "{}", about());
         let mut page = String::new();
         let read = GzDecoder::new(body).read_to_string(&mut page);
-        // A HEAD has the head alone.
+        // The answer to a HEAD has no body.
         assert!(
             body.is_empty() || read.is_err() || matches!(page.as_str(), OPEN_METRICS | TEXT),
             "{}",
@@ -210,7 +210,7 @@ fn check(data: &[u8], answers: &[u8]) {
     }
 }
 
-/// Where to listen, and where to ask.
+/// The addresses to listen on, and those to connect to.
 pub(crate) fn addresses(text: &str) {
     if let Some(Listen::At(address)) = Listen::parse(text) {
         assert_eq!(address, text);

@@ -1,7 +1,6 @@
-//! `netmon healthcheck`: asks the netmon beside it whether it is well. In an image with nothing else in it, somebody has
-//! to.
+//! `netmon healthcheck`: asks the local netmon whether it is healthy. The image contains no other program that could.
 //!
-//! One request over one connection, without a runtime: it is run every half minute on every node.
+//! It makes one request on one connection, without an async runtime, because it runs every half minute on every node.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -11,36 +10,37 @@ use std::{
 
 use super::address::{Listen, reachable};
 
-/// How long all of it may take: less than the engine waits (`deploy/Dockerfile`), so that the reason is told.
+/// The time limit for the whole check. It is shorter than the engine's (`deploy/Dockerfile`), so that the reason is
+/// still printed.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How much of an answer is read.
+/// How many bytes of an answer are read.
 const LARGEST: u64 = 4096;
 
-/// How answers begin that only come when all is well. With a web configuration it may be that netmon wants a password, has
-/// been asked too often, or talks encrypted only: to a request in the clear that is a TLS alert.
+/// The beginnings of answers that a healthy netmon gives. With a web configuration it may require a password (401),
+/// limit requests (429) or require encryption. In the last case it answers a plain request with a TLS alert.
 const WELL: [&[u8]; 4] = [b"HTTP/1.1 200 ", b"HTTP/1.1 401 ", b"HTTP/1.1 429 ", b"\x15\x03"];
 
-/// Why netmon is not well, as far as one can tell from outside.
+/// Why netmon is not healthy, as far as the check can see.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwell {
-    /// There is no address to ask.
+    /// There is no valid address to ask.
     #[error("cannot understand the listen address {address:?}: write ADDRESS:PORT or :PORT")]
     Address {
-        /// What was given.
+        /// The address as given.
         address: String,
     },
-    /// Nobody answers.
+    /// There is no answer.
     #[error("no netmon answers at {address}: {source}; if it listens elsewhere, set NETMON_WEB_LISTEN_ADDRESS")]
     Silent {
-        /// Where was asked.
+        /// The address that was asked.
         address: SocketAddr,
         /// Why.
         source: io::Error,
     },
-    /// Somebody answers something else.
+    /// There is another answer.
     #[error("{address} does not answer that it is healthy: {answer:?}")]
     Odd {
-        /// Where was asked.
+        /// The address that was asked.
         address: SocketAddr,
         /// Its first line.
         answer: String,
@@ -50,7 +50,7 @@ pub enum Unwell {
 /// Asks the netmon that listens on the first of these addresses.
 ///
 /// # Errors
-/// It is not well, or cannot be reached, or takes too long.
+/// It is not healthy, cannot be reached, or takes too long.
 pub fn ask(listen: &[String]) -> Result<(), Unwell> {
     let first = listen.first().map_or("", String::as_str);
     let end = Instant::now() + PATIENCE;
@@ -81,7 +81,7 @@ fn ask_at(address: SocketAddr, end: Instant) -> Result<(), Unwell> {
         let mut stream = TcpStream::connect_timeout(&address, left(end)?)?;
         stream.set_write_timeout(Some(left(end)?))?;
         let request = format!("GET /-/healthy HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        // In one piece: a packet, and not one for each word.
+        // In one write, so that it is one packet and not one for each word.
         stream.write_all(request.as_bytes())?;
         stream.set_read_timeout(Some(left(end)?))?;
         stream.take(LARGEST).read_to_end(&mut answer).map(drop)
@@ -98,7 +98,7 @@ fn ask_at(address: SocketAddr, end: Instant) -> Result<(), Unwell> {
     }
 }
 
-/// What is left of the time; an error when nothing is.
+/// The remaining time. An error if there is none.
 fn left(end: Instant) -> io::Result<Duration> {
     let left = end.saturating_duration_since(Instant::now());
     if left.is_zero() {
@@ -118,7 +118,7 @@ mod tests {
 
     use super::{PATIENCE, Unwell, ask};
 
-    /// Answers one request with this, at an address of its own.
+    /// Answers one request with `answer`, at its own address.
     fn answering(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();

@@ -1,4 +1,4 @@
-//! From a request to an answer.
+//! Turns a request into an answer.
 
 use std::{
     io::Write as _,
@@ -27,21 +27,21 @@ use super::{
     clients::{Clients, Connection, Reason},
 };
 
-/// A request, of which only the head is read.
+/// A request. Only its head is read.
 pub(super) type Request = hyper::Request<Incoming>;
 
-/// When to ask again after being turned away.
+/// When a client that was turned away should try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How long to wait for the place of a client that was just told to go.
+/// How long to wait for the slot of a client that was just disconnected.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Compressing harder costs more time than it saves: the page crosses one network once.
+/// More compression costs more time than it saves, because the page crosses only one network.
 const COMPRESSION: Compression = Compression::fast();
 
 const HEALTHY: &str = "/-/healthy";
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// What there is to be had, and how much at once.
+/// The pages, and the limit of concurrent scrapes.
 #[derive(Debug)]
 pub(super) struct Site {
     telemetry_path: String,
@@ -91,14 +91,15 @@ impl Site {
         pages: &Arc<P>,
         connection: &Arc<Connection>,
     ) -> Response<Full<Bytes>> {
-        // Without asking who that is: the health check beside netmon knows no password.
+        // Answered without authentication, because the local health check has no password.
         if request.uri().path() == HEALTHY
             && let Err(reason) = pages.healthy()
         {
             return verdict("healthy", Err(reason));
         }
         let rules = self.rules();
-        // Whoever waits to be judged may have to make room: guessers would fill all there is, and wait for one another.
+        // A client may be disconnected while it waits for this decision. Otherwise clients that guess passwords would
+        // fill all connections and wait for one another.
         let verdict = rules.judge(request.headers()).await;
         let mut response = connection
             .while_busy(self.welcome(verdict, request, pages, connection))
@@ -151,8 +152,8 @@ impl Site {
         }
     }
 
-    /// A place among the scrapes, which is taken until the client has the page: a client that is slow to take it has to
-    /// go for another.
+    /// A scrape slot, which stays in use until the client has received the page. If none is free, a client that is
+    /// too slow is disconnected.
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.scrapes).try_acquire_owned() {
             return Some(permit);
@@ -251,7 +252,7 @@ fn compress(page: &str) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// What netmon says of itself.
+/// The answer about one of netmon's states.
 fn verdict(what: &str, verdict: Result<(), String>) -> Response<Full<Bytes>> {
     match verdict {
         Ok(()) => plain(StatusCode::OK, format!("netmon is {what}.\n")),

@@ -1,4 +1,4 @@
-//! A connection that gives up on a client that neither sends nor takes anything.
+//! A stream that times out if the client neither sends nor receives anything.
 
 use std::{
     future::Future as _,
@@ -13,12 +13,12 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// How long a connection may lie idle: longer than anybody's scrape interval.
+/// How long a connection may be idle. Longer than any scrape interval.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
-/// How long a client may leave an answer untaken.
+/// How long a client may receive nothing of an answer that is being sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A stream with patience.
+/// A stream with timeouts.
 #[derive(Debug)]
 pub(super) struct Guarded<S> {
     stream: S,
@@ -26,7 +26,7 @@ pub(super) struct Guarded<S> {
     writing: Patience,
 }
 
-/// A clock that runs only while something is waited for.
+/// A timeout that runs only while an operation is pending.
 #[derive(Debug)]
 struct Patience {
     limit: Duration,
@@ -38,7 +38,7 @@ impl Patience {
         Self { limit, clock: None }
     }
 
-    /// Passes on what came; an error when nothing came for too long.
+    /// Passes on a ready result. Returns an error if nothing was ready for too long.
     fn check<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.clock = None;

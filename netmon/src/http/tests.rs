@@ -22,14 +22,14 @@ use tokio::{
 
 use super::{Access, HttpError, Options, Pages, Server};
 
-/// Pages of a test's own making.
+/// Pages that a test controls.
 #[derive(Default)]
 struct Fake {
     ready: AtomicBool,
-    /// A scrape waits until something comes, or the sender is gone.
+    /// A scrape waits until it receives a message, or until the sender is dropped.
     gate: std::sync::Mutex<Option<mpsc::Receiver<()>>>,
     fails: bool,
-    /// What is wrong with it.
+    /// The reason why it is unhealthy.
     unhealthy: Option<&'static str>,
 }
 
@@ -70,7 +70,7 @@ struct Running {
     serving: JoinHandle<()>,
 }
 
-/// How a test's server is made: at that address, open to everybody.
+/// The options of a test server: at that address, without access rules.
 fn options(listen: &str, max_requests: usize) -> Options {
     Options {
         listen: vec![listen.to_owned()],
@@ -232,7 +232,7 @@ async fn more_scrapes_than_allowed_are_turned_away() {
     .await;
     let first = server.get("/metrics", "");
     let second = async {
-        // The first one holds the only permit until the gate opens.
+        // The first scrape holds the only slot until the gate opens.
         loop {
             let answer = tokio::time::timeout(Duration::from_millis(200), server.get("/metrics", "")).await;
             if let Ok(answer) = answer {

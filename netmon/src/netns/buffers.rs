@@ -1,6 +1,6 @@
-//! Queues, tables and their limits, as procfs shows them to the namespace that the calling thread is in.
+//! Queues, tables and their limits, as procfs shows them to the calling thread's namespace.
 //!
-//! What cannot be read is left out: not every kernel has everything, and a container may be shown less.
+//! Values that cannot be read are left out: not every kernel has all of them, and a container may see fewer.
 
 use std::fs;
 
@@ -13,13 +13,14 @@ use crate::model::{
 const SOFTNET: &str = "/proc/thread-self/net/softnet_stat";
 const CONNTRACK: &str = "/proc/thread-self/net/stat/nf_conntrack";
 const SOCKETS: &str = "/proc/thread-self/net/sockstat";
-/// Belongs to the namespace of whoever opens a file in it.
+/// Shows the settings of the namespace of the thread that opens a file in it.
 const SYSCTL: &str = "/proc/sys/";
 const CONNTRACK_ENTRIES: &str = "net.netfilter.nf_conntrack_count";
 const CONNTRACK_LIMIT: &str = "net.netfilter.nf_conntrack_max";
 const LISTEN_BACKLOG_LIMIT: &str = "net.core.somaxconn";
 
-/// The settings that are told, and which of the numbers in each: the last is the limit.
+/// The sysctls that are reported. Each has its label, its sysctl name, and the index of the number to read. In a
+/// sysctl with three numbers, the last is the limit.
 const SYSCTLS: &[(&str, &str, usize)] = &[
     ("net.core.netdev_max_backlog", "net.core.netdev_max_backlog", 0),
     ("net.core.netdev_budget", "net.core.netdev_budget", 0),
@@ -38,7 +39,7 @@ const SYSCTLS: &[(&str, &str, usize)] = &[
     ("net.netfilter.nf_conntrack_max", CONNTRACK_LIMIT, 0),
 ];
 
-/// Reads what there is of the node, which has these devices. The backlogs are not summed up yet.
+/// Reads the buffers of the node, which has these devices. The backlogs are returned per processor.
 ///
 /// # Errors
 /// The kernel does not answer, or shows no backlog.
@@ -69,10 +70,10 @@ pub fn node(client: &mut Client, devices: &[Device]) -> Result<(NodeBuffers, Bac
     Ok((buffers, parse_softnet(&softnet)))
 }
 
-/// How many connections the packet filter follows; nothing where it follows none.
+/// How many connections conntrack tracks. `None` if it tracks none.
 ///
-/// From the statistics if the kernel has them. The setting of this name says the same, but opening a setting takes the
-/// longer the more namespaces there are: the kernel keeps those of one name in one chain (`proc_sys_compare`).
+/// Read from the statistics if the kernel has them. The sysctl of this name has the same value, but opening a sysctl
+/// takes longer the more namespaces there are. The kernel keeps those of one name in one chain (`proc_sys_compare`).
 #[must_use]
 pub fn conntrack_entries() -> Option<u64> {
     match fs::read_to_string(CONNTRACK) {
@@ -81,7 +82,8 @@ pub fn conntrack_entries() -> Option<u64> {
     }
 }
 
-/// How many connections may wait to be accepted. Not for every scrape: see [`conntrack_entries`] on settings.
+/// How many connections may wait to be accepted. Too slow for every scrape, because it opens a sysctl: see
+/// [`conntrack_entries`].
 #[must_use]
 pub fn listen_backlog_limit() -> Option<u64> {
     sysctl(LISTEN_BACKLOG_LIMIT, 0)
@@ -102,10 +104,10 @@ fn conntrack() -> Option<Conntrack> {
     Some(parse_conntrack(&counts, limits))
 }
 
-/// Which number of a line of the backlogs' is the processor's (since Linux 5.10).
+/// The index of the processor's number in a line of the backlogs (since Linux 5.10).
 const PROCESSOR: usize = 12;
 
-/// A line for each processor that is on, of hexadecimal numbers.
+/// One line of hexadecimal numbers for each online processor.
 pub(super) fn parse_softnet(text: &str) -> Backlogs {
     let backlog = |line: &str| {
         let numbers: Vec<u32> = line
@@ -117,7 +119,7 @@ pub(super) fn parse_softnet(text: &str) -> Backlogs {
     text.lines().filter_map(backlog).collect()
 }
 
-/// A line of names, then a line of hexadecimal numbers a processor.
+/// A line of names, then a line of hexadecimal numbers for each processor.
 pub(super) fn parse_conntrack(text: &str, mut conntrack: Conntrack) -> Conntrack {
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next().unwrap_or_default().split_ascii_whitespace().collect();
@@ -135,7 +137,7 @@ pub(super) fn parse_conntrack(text: &str, mut conntrack: Conntrack) -> Conntrack
     conntrack
 }
 
-/// The first column, which is the namespace's in every processor's line.
+/// The column `entries`, which is the namespace's total in every processor's line.
 pub(super) fn parse_conntrack_entries(text: &str) -> Option<u64> {
     let mut lines = text.lines();
     let column = lines.next()?.split_ascii_whitespace().position(|it| it == "entries")?;
@@ -147,7 +149,7 @@ fn hexadecimal(text: &str) -> u64 {
     u64::from_str_radix(text, 16).unwrap_or(0)
 }
 
-/// The pages of memory that a protocol's sockets have.
+/// How many pages of memory a protocol's sockets use.
 pub(super) fn pages(sockets: &str, protocol: &str) -> u64 {
     let line = sockets.lines().find_map(|line| line.strip_prefix(protocol));
     let mut words = line.unwrap_or_default().split_ascii_whitespace();
@@ -175,7 +177,8 @@ mod tests {
             (processed, dropped, times_squeezed)
         };
         assert_eq!(sum(&[&first, &third, "", "nonsense", "1 2 3"]), (0x1_0000_552b, 3, 10));
-        // The third processor is switched off, and has no line; then it has counted on, over the end of its 32 bits.
+        // The third processor goes offline and has no line. Later it is online again, and its 32-bit counter has
+        // overflowed.
         assert_eq!(sum(&[&first]), (0x1_0000_552b, 3, 10));
         let third = line("00000001 00000002 0000000b", "00000002");
         assert_eq!(sum(&[&first, &third]), (0x1_0000_552e, 3, 11));
@@ -183,7 +186,7 @@ mod tests {
 
     #[test]
     fn connections_are_found_by_the_name_of_the_column() {
-        // Linux 6.1 has other columns than 6.18.
+        // Linux 6.1 and 6.18 have different columns.
         for text in [
             "entries  clashres found insert_failed drop early_drop\n0a 00 00 01 02 03\n0a 00 00 01 00 00\n",
             "early_drop drop insert_failed\n03 02 02\n",

@@ -1,27 +1,27 @@
 //! How many TCP sockets a namespace has in each state, from the kernel's own list.
 //!
-//! For namespaces that were there before netmon was: the kernel programs count changes of state, so somebody has to say
-//! from where. The kernel walks all the machine's connections for such a list (some milliseconds), so it is asked for
-//! once and never again.
+//! Used for namespaces that existed at start-up: the BPF programs count changes of state, and need a starting value.
+//! The kernel walks all connections of the machine for such a list, which takes some milliseconds. So each
+//! namespace's list is read only once.
 
 use std::{
     fs::File,
     io::{self, BufRead, BufReader},
 };
 
-/// The lists of the namespace that the calling thread is in.
+/// The lists of the calling thread's namespace.
 const LISTS: [&str; 2] = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
-/// Numbers of states (`include/net/tcp_states.h`), 0 included.
+/// The number of states (`include/net/tcp_states.h`), including 0.
 pub const STATES: usize = 16;
-/// A connection that is being made to a listening socket is listed with this state, but is no socket yet.
+/// A connection being made to a listening socket is listed with this state, but is not a socket yet.
 const SYN_RECEIVED: usize = 3;
-/// What is left of a connection is listed with this one, and is no socket any more.
+/// A closed connection is listed with this state, but is no longer a socket.
 const TIME_WAIT: usize = 6;
 
 /// Counts the sockets of the calling thread's namespace by the number of their state.
 ///
 /// # Errors
-/// The lists cannot be read. A kernel without IPv6 has only one.
+/// The lists cannot be read. A missing list is not an error: a kernel without IPv6 has only one.
 pub fn count() -> io::Result<[u64; STATES]> {
     let mut counts = [0; STATES];
     for path in LISTS {
@@ -45,7 +45,7 @@ pub(super) fn tally(mut list: impl BufRead, counts: &mut [u64; STATES]) -> io::R
     Ok(())
 }
 
-/// The state of the socket that a line is about; the head is about none.
+/// The state of the socket in a line of the list. `None` for the header line.
 fn state(line: &[u8]) -> Option<usize> {
     let line = std::str::from_utf8(line).ok()?;
     let state = usize::from_str_radix(line.split_ascii_whitespace().nth(3)?, 16).ok()?;

@@ -1,7 +1,8 @@
-//! Which namespaces the engine has on this node: the files in its netns directory.
+//! The engine's namespaces on this node: the files in its netns directory.
 //!
-//! The engine mounts every namespace it makes on a file there. Not every file is a mount: after a power cut plain
-//! files stay behind, and without `rslave` propagation a container sees plain files where the host has mounts.
+//! The engine mounts every namespace that it creates on a file there. Not every file is a mount. After a power
+//! failure plain files stay behind. Without `rslave` propagation a container sees plain files where the host has
+//! mounts.
 
 use std::{
     fs, io,
@@ -9,47 +10,47 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// `f_type` of the file system that namespaces live on (`NSFS_MAGIC`, linux/magic.h).
+/// `f_type` of the namespaces' file system (`NSFS_MAGIC`, linux/magic.h).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 
-/// The namespace that netmon itself runs in, which is the node's unless the engine made it: outside a container, and in
-/// one on the host's network. The process', not the thread's, which may be somewhere else.
+/// The namespace that netmon runs in. It is the node's if netmon runs outside a container or in one on the host's
+/// network. This is the process's namespace: a thread may be in another one.
 pub const OWN: &str = "/proc/self/ns/net";
 
 /// A file that is a mounted network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetnsFile {
-    /// Where it is.
+    /// The file's path.
     pub path: PathBuf,
-    /// The namespace's inode: tells when another namespace was mounted over the same file, most of the time.
+    /// The namespace's inode. It usually differs if another namespace was mounted over the same file.
     pub inode: u64,
-    /// What the engine uses it for.
+    /// The namespace's role, from the file name.
     pub role: Role,
 }
 
-/// What the engine uses a namespace for, by the name it gave the file (libnetwork's sandbox keys, 20.10 to 29).
+/// The use that the engine makes of a namespace, from the file name (libnetwork's sandbox keys, 20.10 to 29).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// A container's: the file is named by the sandbox's id.
+    /// A container's sandbox. The file name is the sandbox's id.
     Sandbox,
-    /// An overlay network's, on this node: bridge, VXLAN devices and the containers' far ends.
+    /// An overlay network on this node, with its bridge, VXLAN devices and the far ends of the containers' veths.
     Overlay {
         /// The first characters of the network's id.
         network: String,
     },
-    /// The load balancer of a network's virtual addresses, on this node.
+    /// The load balancer of a network's virtual IPs on this node.
     LoadBalancer {
         /// The first characters of the network's id.
         network: String,
     },
     /// The routing mesh's load balancer.
     Ingress,
-    /// The node's own.
+    /// The node's own namespace.
     Node,
 }
 
 impl Role {
-    /// Reads the role off a file's name.
+    /// Reads the role from a file name.
     #[must_use]
     pub fn of(name: &str) -> Self {
         if name == "default" {
@@ -74,19 +75,20 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What is in the directory.
+/// The contents of the directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The namespaces, by path.
+    /// The namespaces, sorted by path.
     pub files: Vec<NetnsFile>,
-    /// Names that are no mounted namespace.
+    /// How many files are not mounted namespaces.
     pub strays: usize,
 }
 
 /// Lists the engine's namespaces.
 ///
 /// # Errors
-/// The directory cannot be read; a missing one is an empty list, for the engine makes it with the first namespace.
+/// The directory cannot be read. A missing directory is an empty list: the engine creates it with the first
+/// namespace.
 pub fn list(directory: &Path) -> io::Result<Listing> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
@@ -107,14 +109,14 @@ pub fn list(directory: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// The inode of the namespace mounted there; nothing for a plain file, or one that is just going.
+/// The inode of the namespace mounted there. `None` for a plain file, or for a file that is being removed.
 fn netns_inode(path: &Path) -> Option<u64> {
     let statfs = rustix::fs::statfs(path).ok()?;
     let metadata = fs::metadata(path).ok()?;
     is_nsfs(&statfs).then(|| metadata.ino())
 }
 
-/// Whether this is the file system that namespaces live on.
+/// Whether this is the namespaces' file system.
 pub(super) fn is_nsfs(statfs: &rustix::fs::StatFs) -> bool {
     #[expect(
         clippy::useless_conversion,
@@ -124,10 +126,7 @@ pub(super) fn is_nsfs(statfs: &rustix::fs::StatFs) -> bool {
     kind == NSFS_MAGIC
 }
 
-/// The node's namespace, on that file.
-///
-/// # Errors
-/// There is no such file.
+/// The node's namespace, mounted on that file.
 pub fn node(path: &Path) -> io::Result<NetnsFile> {
     Ok(NetnsFile {
         path: path.to_owned(),
@@ -136,7 +135,7 @@ pub fn node(path: &Path) -> io::Result<NetnsFile> {
     })
 }
 
-/// Whether that file is the namespace that netmon itself is in.
+/// Whether that file is netmon's own namespace.
 pub(super) fn is_own(path: &Path) -> bool {
     let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino()));
     matches!((identity(path), identity(Path::new(OWN))), (Ok(one), Ok(own)) if one == own)

@@ -1,8 +1,8 @@
-//! Entering a namespace, on a thread that is thrown away.
+//! Enters a namespace, on a thread that ends afterwards.
 //!
-//! A thread's network namespace decides which one its sockets, and the names of interfaces it looks up, belong to. A
-//! pool thread that stayed behind in a container would do the next task's work there. So whoever needs to be inside
-//! [`on_netns_thread`]s: a thread of its own goes from namespace to namespace and ends.
+//! The network namespace of a thread decides to which namespace its sockets and interface names belong. A pool thread
+//! that stayed in a container's namespace would do its next task there. So code that must be inside uses
+//! [`on_netns_thread`]: a separate thread enters one namespace after another, and then ends.
 
 use std::{
     fs::File,
@@ -19,7 +19,7 @@ use super::discover::{is_nsfs, is_own};
 /// Why a namespace was not entered.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
-    /// The file cannot be opened. Mostly the namespace has just gone.
+    /// The file cannot be opened. Usually the namespace has just been deleted.
     #[error("cannot open the namespace file {path}: {source}")]
     Open {
         /// The file.
@@ -27,7 +27,7 @@ pub enum EnterError {
         /// Why.
         source: io::Error,
     },
-    /// The file is no namespace.
+    /// The file is not a namespace.
     #[error(
         "{path} is no mounted namespace; if netmon runs in a container, bind the directory with rslave propagation"
     )]
@@ -35,7 +35,7 @@ pub enum EnterError {
         /// The file.
         path: PathBuf,
     },
-    /// The kernel does not let us in.
+    /// The kernel denies entry.
     #[error("cannot enter the namespace {path}: {source}; this needs CAP_SYS_ADMIN")]
     Refused {
         /// The file.
@@ -48,7 +48,7 @@ pub enum EnterError {
     Thread(io::Error),
 }
 
-/// A thread that may change its namespace. Cannot be made but by [`on_netns_thread`].
+/// A thread that may change its namespace. Only [`on_netns_thread`] creates one.
 #[derive(Debug)]
 pub struct NetnsThread(());
 
@@ -56,7 +56,7 @@ impl NetnsThread {
     /// Moves this thread into the namespace mounted on `path`, until it enters another one or ends.
     ///
     /// # Errors
-    /// See [`EnterError`]. The thread stays where it was.
+    /// See [`EnterError`]. The thread then stays in its namespace.
     pub fn enter(&mut self, path: &Path) -> Result<OwnedFd, EnterError> {
         let file = File::open(path).map_err(|source| EnterError::Open {
             path: path.to_owned(),
@@ -76,13 +76,13 @@ impl NetnsThread {
     }
 }
 
-/// Runs `journey` on a thread of its own, and waits for it.
+/// Runs `journey` on a separate thread and waits for it.
 ///
 /// # Errors
-/// No thread could be started.
+/// The thread could not be started.
 ///
 /// # Panics
-/// When `journey` panics.
+/// If `journey` panics.
 pub fn on_netns_thread<T: Send>(journey: impl FnOnce(&mut NetnsThread) -> T + Send) -> Result<T, EnterError> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()
@@ -93,11 +93,12 @@ pub fn on_netns_thread<T: Send>(journey: impl FnOnce(&mut NetnsThread) -> T + Se
     })
 }
 
-/// Runs `work` in the namespace mounted on `path`, for what belongs to a namespace from its making on, as sockets do; here
-/// and now if this is that namespace, which needs no rights.
+/// Runs `work` in the namespace mounted on `path`. Meant for objects that keep the namespace they were created in,
+/// such as sockets. If netmon is in that namespace already, `work` runs on the calling thread, which needs no
+/// privileges.
 ///
 /// # Errors
-/// It cannot be entered.
+/// The namespace cannot be entered.
 pub fn inside<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T, EnterError> {
     if is_own(path) {
         return Ok(work());

@@ -1,4 +1,4 @@
-//! What fuzzing holds against the reading of netlink and procfs; see [`crate::fuzzing`].
+//! Fuzz targets for the code that reads netlink and procfs. See [`crate::fuzzing`].
 
 pub(crate) use super::rtnetlink::fuzz::netlink;
 use super::{buffers, connections, protocols, xfrm};
@@ -7,7 +7,7 @@ use crate::{
     model::{buffers::Conntrack, protocols::Protocols},
 };
 
-/// A file of procfs, whichever it is.
+/// Any file of procfs.
 pub(crate) fn procfs(data: &[u8]) {
     let mut states = [0; connections::STATES];
     connections::tally(data, &mut states).expect("memory can be read");
@@ -15,7 +15,7 @@ pub(crate) fn procfs(data: &[u8]) {
     assert!(states.iter().sum::<u64>() <= lines, "more sockets than lines");
     symbols(data);
 
-    // The others are read as text: the kernel shows nothing else there.
+    // The other files are read as text, because the kernel writes nothing else there.
     let Ok(text) = std::str::from_utf8(data) else { return };
     let read = |text: &str| {
         let mut protocols = Protocols::default();

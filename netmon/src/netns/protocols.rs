@@ -1,22 +1,22 @@
-//! The counters of a namespace's protocols, as its procfs shows them.
+//! The protocol counters of a namespace, from its procfs.
 //!
-//! Columns are found by name, for every kernel has others; one that is not there counts nothing. Read for every container
-//! at every scrape, so nothing is kept but the sums.
+//! Columns are found by name, because they differ between kernels. A missing one counts as zero. The files are read
+//! for every container at every scrape, so only the sums are kept.
 
 use std::{fs::File, io, io::Read as _, str};
 
 use crate::model::protocols::Protocols;
 
-/// Two lines a group: names, then values.
+/// Two lines for each group: names, then values.
 const TABLES: [&str; 2] = ["/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat"];
-/// A name and a value a line; not there without IPv6.
+/// A name and a value on each line. Missing without IPv6.
 const IPV6: &str = "/proc/thread-self/net/snmp6";
-/// Names and values in turn.
+/// Alternating names and values.
 const SOCKETS: &str = "/proc/thread-self/net/sockstat";
-/// Several times as large as any of these files is.
+/// Several times the size of any of these files.
 const LARGEST: usize = 64 << 10;
 
-/// Reads files into one buffer over and over.
+/// Reads files into one reused buffer.
 #[derive(Debug)]
 pub struct Reader {
     buffer: Vec<u8>,
@@ -31,10 +31,10 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Reads the counters of the namespace that the calling thread is in.
+    /// Reads the counters of the calling thread's namespace.
     ///
     /// # Errors
-    /// A file cannot be read; that of IPv6 may be missing.
+    /// A file cannot be read. The IPv6 file may be missing.
     pub fn read(&mut self) -> io::Result<Protocols> {
         let mut protocols = Protocols::default();
         for path in TABLES {
@@ -50,8 +50,8 @@ impl Reader {
     }
 
     fn load(&mut self, path: &str) -> io::Result<&str> {
-        // Each of these files is given out whole, in one piece, to whoever has room for it (`single_open_net` in
-        // fs/proc/proc_net.c). Asking for its size and for its end takes a third of the time.
+        // The kernel returns each of these files in a single read if the buffer is large enough (`single_open_net` in
+        // fs/proc/proc_net.c). The calls for the file's size and for its end would take a third of the total time.
         let count = File::open(path)?.read(&mut self.buffer)?;
         if count == LARGEST {
             return Err(io::Error::other(format!("{path} has more than {LARGEST} bytes")));
@@ -110,7 +110,7 @@ pub(super) fn sockets(text: &str, protocols: &mut Protocols) {
     }
 }
 
-/// Where a counter is kept, if it is.
+/// The field for a counter. `None` if the counter is not used.
 fn field<'a>(group: &str, name: &str, protocols: &'a mut Protocols) -> Option<&'a mut u64> {
     let Protocols {
         segments,
@@ -136,7 +136,7 @@ fn field<'a>(group: &str, name: &str, protocols: &'a mut Protocols) -> Option<&'
     })
 }
 
-/// What is no number counts nothing (`MaxConn` is -1).
+/// A value that is not an unsigned number counts as zero (`MaxConn` is -1).
 fn add(field: &mut u64, value: &str) {
     *field = field.wrapping_add(value.parse().unwrap_or(0));
 }
@@ -146,7 +146,7 @@ mod tests {
     use super::{ipv6, sockets, table};
     use crate::model::protocols::Protocols;
 
-    /// Linux 6.18, shortened.
+    /// From Linux 6.18, shortened.
     const SNMP: &str = "\
 Ip: Forwarding DefaultTTL InReceives OutNoRoutes ReasmFails
 Ip: 2 64 30245 3 1

@@ -1,8 +1,8 @@
-//! Asking the kernel about the devices of one namespace (rtnetlink).
+//! Queries the kernel about the devices of one namespace (rtnetlink).
 //!
-//! Requests are built with the netlink crates' types. Answers are read attribute by attribute, because the crates'
-//! decoders refuse a whole message for one attribute they cannot read, such as a device name that is no UTF-8: a
-//! container could hide its interfaces that way.
+//! Requests are built with the types of the netlink crates. Answers are decoded attribute by attribute. The crates'
+//! decoders reject a whole message because of one attribute that they cannot read, such as a device name that is not
+//! UTF-8. A container could hide its interfaces that way.
 
 mod decode;
 mod filters;
@@ -40,20 +40,20 @@ use crate::model::{
 
 pub(super) use decode::{LinkEvent, Message, link_event, messages};
 
-/// How much of an answer is read at once. The kernel never sends more than this in one datagram of a dump
-/// (`netlink_dump` allocates at most 32 KiB).
+/// How much of an answer is read at once. The kernel never sends a larger datagram in a dump (`netlink_dump`
+/// allocates at most 32 KiB).
 const BUFFER_BYTES: usize = 32 * 1024;
 
-/// How often a dump is begun again because the namespace changed under it, before what came is taken as it is.
+/// How often a dump is tried if the namespace changes during it. The result of the last attempt is used as it is.
 const DUMP_ATTEMPTS: u32 = 5;
 
-/// The kernel did not answer as it should.
+/// The kernel did not answer as expected.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// A system call failed.
     #[error("cannot {what}: {source}")]
     Socket {
-        /// What was tried.
+        /// The action that failed.
         what: &'static str,
         /// Why it failed.
         source: io::Error,
@@ -61,15 +61,15 @@ pub enum NetlinkError {
     /// The kernel refused the request.
     #[error("the kernel refused to {what}: {source}")]
     Refused {
-        /// What was asked.
+        /// The request.
         what: &'static str,
         /// The kernel's reason.
         source: io::Error,
     },
 }
 
-/// A connection to the rtnetlink of the namespace that the opening thread was in; it stays with that namespace, and
-/// keeps it alive: do not hold one longer than needed.
+/// A connection to rtnetlink in the namespace of the thread that opened it. It stays with that namespace and keeps it
+/// alive, so do not hold one longer than needed.
 #[derive(Debug)]
 pub struct Client {
     socket: Socket,
@@ -81,14 +81,14 @@ impl Client {
     /// Connects to the calling thread's namespace.
     ///
     /// # Errors
-    /// No socket could be had (out of descriptors, or netlink is not allowed here).
+    /// No socket could be opened: no free file descriptors, or netlink is not permitted here.
     pub fn open() -> Result<Self, NetlinkError> {
         let socket = Socket::new(NETLINK_ROUTE).map_err(|source| NetlinkError::Socket {
             what: "open a netlink socket",
             source,
         })?;
-        // With the kernel, which is number 0, and with nobody else: whoever administers the namespace could send answers, too
-        // (`netlink_getsockbyportid` refuses those to a socket that is connected).
+        // Connected to the kernel only, which is number 0. Otherwise an administrator of the namespace could send
+        // answers too (`netlink_getsockbyportid` refuses them for a connected socket).
         socket
             .connect(&SocketAddr::new(0, 0))
             .map_err(|source| NetlinkError::Socket {
@@ -104,7 +104,8 @@ impl Client {
         Ok(client)
     }
 
-    /// Throws away what has come: the socket had its number a moment before it was connected, and nothing was asked yet.
+    /// Discards the messages received so far. The socket had a port number before it was connected, so they may be
+    /// forged: nothing was requested yet.
     fn throw_away(&mut self) -> Result<(), NetlinkError> {
         loop {
             self.buffer.clear();
@@ -122,7 +123,7 @@ impl Client {
         }
     }
 
-    /// The namespace's identity.
+    /// The namespace's cookie.
     ///
     /// # Errors
     /// The kernel is older than 5.14.
@@ -141,7 +142,7 @@ impl Client {
     /// See [`NetlinkError`].
     pub fn devices(&mut self) -> Result<Vec<Device>, NetlinkError> {
         let mut request = LinkMessage::default();
-        // Statistics have a request of their own; here they would only make the answer longer.
+        // Statistics have their own request. Here they would only make the answer longer.
         request
             .attributes
             .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
@@ -155,7 +156,7 @@ impl Client {
             &RouteNetlinkMessage::GetAddress(AddressMessage::default()),
             decode::address,
         )?;
-        // A container may have made thousands of either.
+        // A container may have created thousands of devices and of addresses.
         devices.sort_by_key(|device| device.ifindex);
         for (ifindex, address) in addresses {
             if let Ok(at) = devices.binary_search_by_key(&ifindex, |device| device.ifindex) {
@@ -188,10 +189,10 @@ impl Client {
         self.dump("list the queues", &request, queues::queue)
     }
 
-    /// The kernel's numbers of the programs that are on a device as filters of clsact.
+    /// The ids of the BPF programs attached to a device as clsact filters.
     ///
     /// # Errors
-    /// See [`NetlinkError`]. A device without clsact has none.
+    /// See [`NetlinkError`]. A device without clsact has no filters, which is not an error.
     pub fn filters(&mut self, ifindex: u32) -> Result<Directions<Vec<u32>>, NetlinkError> {
         let mut of = |side: u32| {
             let mut request = TcMessage::default();
@@ -206,7 +207,7 @@ impl Client {
         })
     }
 
-    /// The tables of neighbours, which all namespaces share.
+    /// The neighbour tables. All namespaces share them.
     ///
     /// # Errors
     /// See [`NetlinkError`].
@@ -215,7 +216,7 @@ impl Client {
         self.dump("list the tables of neighbours", &request, queues::neighbours)
     }
 
-    /// The nodes that the namespace's VXLAN devices send to, by the device's ifindex.
+    /// The nodes (VTEPs) that the namespace's VXLAN devices send to, by the device's ifindex.
     ///
     /// # Errors
     /// See [`NetlinkError`].
@@ -226,7 +227,7 @@ impl Client {
         self.dump("list what bridges and tunnels forward", &request, routes::remote)
     }
 
-    /// The device that leads to an address; nothing if there is no way.
+    /// The device on the route to an address. `None` if there is no route.
     ///
     /// # Errors
     /// See [`NetlinkError`].
@@ -244,14 +245,14 @@ impl Client {
         request.attributes.push(RouteAttribute::Destination(destination));
         self.send(what, RouteNetlinkMessage::GetRoute(request), 0)?;
         self.receive(what)?;
-        // A refusal is how the kernel says that there is no way.
+        // The kernel answers with an error if there is no route.
         Ok(messages(&self.buffer).find_map(|message| match message {
             Message::Answer(answer) => routes::device(answer),
             Message::Done | Message::Error(_) | Message::Interrupted => None,
         }))
     }
 
-    /// The number by which this client's namespace calls another one, if it has given it a number yet.
+    /// The nsid of another namespace in this client's namespace. `None` if it has none yet.
     ///
     /// # Errors
     /// See [`NetlinkError`].
@@ -270,9 +271,9 @@ impl Client {
         Ok(None)
     }
 
-    /// Gives another namespace a number here, if it has none: only of namespaces with a number does the kernel tell
-    /// what happens in them (`do_one_broadcast`, `peernet_has_id`). The kernel gives one by itself only when something
-    /// needs it, such as a veth that crosses.
+    /// Assigns an nsid to another namespace if it has none here. The kernel reports events only from namespaces with
+    /// an nsid (`do_one_broadcast`, `peernet_has_id`). By itself it assigns one only when needed, for example for a
+    /// veth between two namespaces.
     ///
     /// # Errors
     /// The kernel refuses: `CAP_NET_ADMIN` is missing.
@@ -282,13 +283,13 @@ impl Client {
         }
         let what = "give a namespace a number";
         let mut request = nsid_request(&namespace);
-        // Any.
+        // The kernel chooses the nsid.
         request.attributes.push(NsidAttribute::Id(-1));
         self.send(what, RouteNetlinkMessage::NewNsId(request), NLM_F_ACK)?;
         self.receive(what)?;
         for message in messages(&self.buffer) {
             match message {
-                // Somebody else was quicker.
+                // Another process has just assigned one.
                 Message::Error(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
                 Message::Error(source) => return Err(NetlinkError::Refused { what, source }),
                 Message::Answer(_) | Message::Done | Message::Interrupted => {}
@@ -314,7 +315,7 @@ impl Client {
         Ok(items)
     }
 
-    /// Takes one dump in; says whether the namespace changed under it.
+    /// Reads one dump. Returns whether the namespace changed during it.
     fn collect<T>(
         &mut self,
         what: &'static str,
@@ -372,7 +373,7 @@ fn nsid_request(namespace: &impl AsFd) -> NsidMessage {
     request
 }
 
-/// The cookie of the namespace that a socket belongs to.
+/// The cookie of a socket's namespace.
 #[expect(unsafe_code, reason = "no library offers this socket option yet")]
 fn netns_cookie(socket: &Socket) -> io::Result<u64> {
     let mut cookie = 0_u64;

@@ -1,10 +1,13 @@
-//! Hearing of changes the moment they happen: namespaces that come and go, devices that come, go and stop.
+//! Receives changes as they happen: namespaces that are created and deleted, devices that are created, deleted or set
+//! down.
 //!
-//! Two sources, because neither is enough. The mount table tells of namespaces: the engine makes one by mounting it,
-//! and `poll` wakes when it does (inotify would see the file before the mount, and nothing at all of a second mount
-//! over the same file). rtnetlink tells of devices in every namespace that has a number in ours
-//! (`NETLINK_LISTEN_ALL_NSID`, needs `CAP_NET_BROADCAST`); containers get one when a veth crosses. Such news carries the
-//! device's counters, also at its very end, when nothing can be asked any more.
+//! There are two sources, because neither is sufficient. The mount table shows namespaces: the engine mounts each one
+//! it creates, and `poll` wakes on every mount. (inotify would report the file before the mount. It would not report
+//! a second mount over the same file.)
+//!
+//! rtnetlink reports the devices of every namespace that has an nsid in ours (`NETLINK_LISTEN_ALL_NSID`, needs
+//! `CAP_NET_BROADCAST`). A container's namespace gets an nsid when a veth connects it to ours. These messages carry
+//! the device's counters. The last one does too, when the device can no longer be queried.
 
 use std::{
     fs::File,
@@ -37,56 +40,57 @@ use crate::{
     workers::{HEARTBEAT, Shift},
 };
 
-/// The mount table of our own mount namespace, which is the one the netns directory is read in.
+/// The mount table of netmon's own mount namespace. The netns directory is read in the same one.
 const MOUNT_TABLE: &str = "/proc/self/mountinfo";
-/// `RTMGRP_LINK`: news of devices.
+/// `RTMGRP_LINK`: messages about devices.
 const LINK_GROUP: u32 = 1;
-/// Room for news that came while we were busy. A container's start makes about twenty messages of 2 KiB.
+/// Room for messages that arrive while the thread is busy. The start of a container causes about twenty messages of 2
+/// KiB.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
-/// Room for one datagram of news: a device's message is about 2 KiB, more with many virtual functions.
+/// Room for one datagram. A device's message has about 2 KiB, or more with many virtual functions.
 const DATAGRAM_BYTES: usize = 64 << 10;
-/// `NETLINK_LISTEN_ALL_NSID` of linux/netlink.h: the option, and the control message that carries the number.
+/// `NETLINK_LISTEN_ALL_NSID` of linux/netlink.h: the socket option, and the control message with the nsid.
 const NETLINK_LISTEN_ALL_NSID: libc::c_int = 8;
 
-/// How long to wait before it is tried again to wait for changes.
+/// The pause before polling again after an error.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Something changed.
+/// A change that the watch reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Namespaces were mounted or unmounted.
     Namespaces,
-    /// A device changed, in the namespace that ours calls by this number (none: ours).
+    /// A device changed.
     Device(DeviceChange),
-    /// News was lost because too much came at once: everything has to be looked at again.
+    /// Messages were lost because too many arrived at once. Everything has to be read again.
     Overrun,
 }
 
-/// What changed about a device.
+/// A change of one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceChange {
-    /// The namespace, as ours calls it; none for our own.
+    /// The nsid of the device's namespace in ours. `None` for our own.
     pub nsid: Option<i32>,
-    /// It happened after this. The kernel gives a namespace's number to another one as soon as it is free: news from
-    /// before a namespace got its number is another's.
+    /// A lower bound of the time of the change. The kernel may reuse an nsid as soon as it is free. So a message from
+    /// before a namespace got its nsid is about another namespace.
     pub after: Instant,
-    /// The device there, without its addresses, of which such news does not tell.
+    /// The device, without its addresses: these messages do not contain them.
     pub device: Device,
-    /// It is gone from there.
+    /// The device was deleted, or moved to another namespace.
     pub gone: bool,
-    /// Its counters as the news has them. What the driver could no longer tell is missing.
+    /// The counters in the message. A direction is `None` if the driver could no longer read it.
     pub counters: Directions<Option<DeviceCounters>>,
 }
 
 impl DeviceChange {
-    /// It counts no more, for it went or was taken down: its counters are its last word, until it is up again.
+    /// Whether these counters are final: the device was deleted, or set down until it is up again.
     #[must_use]
     pub const fn is_last_word(&self) -> bool {
         self.gone || !self.device.up
     }
 }
 
-/// Why changes cannot be heard of.
+/// Why changes cannot be received.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what}: {source}")]
 pub struct WatchError {
@@ -103,24 +107,24 @@ impl WatchError {
     }
 }
 
-/// Has the watch take in what waits. What it tells later is known to have happened after this was asked for, which it
-/// would not be while nothing happens: the watch sleeps then, and cannot say for how long there was no news.
+/// Makes the watch read all waiting messages. Every later change is then known to have happened after this call.
+/// Without it the watch sleeps while nothing happens, and does not know how long the socket was empty.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<OwnedFd>);
 
 impl Waker {
-    /// One for a watch that is to be started.
+    /// Creates a waker for a watch that is not started yet.
     ///
     /// # Errors
-    /// No descriptor could be had.
+    /// No file descriptor is free.
     pub fn new() -> Result<Self, WatchError> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(WatchError::no_event)?;
         Ok(Self(Arc::new(event)))
     }
 
-    /// Nudges.
+    /// Wakes the watch.
     pub fn wake(&self) {
-        // Fails only if it was given 2^64 times and never taken.
+        // Fails only when the counter is full, after 2^64 calls that were never read.
         let _written = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
     }
 
@@ -129,7 +133,7 @@ impl Waker {
     }
 }
 
-/// A running watch. Ends when dropped.
+/// A running watch. Dropping it ends it.
 #[derive(Debug)]
 pub struct Watch {
     shift: Shift,
@@ -139,12 +143,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts a thread that calls `tell` for every change, in the order they happened, as the node's namespace on that
-    /// file hears of it, and drains the socket when the waker says so.
+    /// Starts a thread that calls `tell` for every change, in the order of the changes. It receives them in the
+    /// node's namespace, which is mounted on `node`. It also reads the socket when the waker is called.
     ///
     /// # Errors
     /// The kernel gives no netlink socket or no mount table. Without `CAP_NET_BROADCAST` only a warning is logged:
-    /// changes in containers are then found by looking.
+    /// changes in containers are then found by periodic reads.
     pub fn start(
         node: &Path,
         waker: Waker,
@@ -172,7 +176,7 @@ impl Watch {
         })
     }
 
-    /// Whether news of other namespaces' devices comes, too.
+    /// Whether changes of other namespaces' devices are received too.
     #[must_use]
     pub const fn receives_all(&self) -> bool {
         self.receives_all
@@ -181,7 +185,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // Eight bytes into an empty event counter cannot fail.
+        // Writing eight bytes to an empty eventfd cannot fail.
         let _written = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
             self.shift.join(thread);
@@ -212,7 +216,7 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, waker: &Waker, turns: &S
     };
     let mut buffer = vec![0; DATAGRAM_BYTES];
     let mut cannot_wait = false;
-    // Nothing waited then: what comes happened after it.
+    // A moment when no message was waiting. Messages received later are from after it.
     let mut empty_at = Instant::now();
     loop {
         let mut waiting = [
@@ -224,7 +228,8 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, waker: &Waker, turns: &S
         match poll(&mut waiting, Some(&heartbeat)) {
             Ok(_) => cannot_wait = false,
             Err(Errno::INTR) => {}
-            // For want of memory, or because fewer descriptors are allowed than are waited for. What comes waits.
+            // There is no memory, or fewer descriptors are permitted than are polled. Messages stay in the socket
+            // meanwhile.
             Err(error) => {
                 if !std::mem::replace(&mut cannot_wait, true) {
                     warn!(error = %io::Error::from(error), "cannot wait for changes in namespaces; will retry");
@@ -246,7 +251,7 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, waker: &Waker, turns: &S
         if woken {
             waker.take();
         }
-        // Devices first: what a container's device counted must be known before its namespace is given up.
+        // Devices come first. The counters of a container's device must be recorded before its namespace is dropped.
         if devices || woken {
             hear(netlink, &mut buffer, &mut empty_at, &mut tell);
         }
@@ -256,7 +261,7 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, waker: &Waker, turns: &S
     }
 }
 
-/// Takes in everything that waits on the socket.
+/// Reads all messages that wait on the socket.
 fn hear(netlink: &Socket, buffer: &mut [u8], empty_at: &mut Instant, tell: &mut impl FnMut(Change)) {
     loop {
         let now = Instant::now();
@@ -281,7 +286,7 @@ fn hear(netlink: &Socket, buffer: &mut [u8], empty_at: &mut Instant, tell: &mut 
                 return;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // ENOBUFS: the kernel dropped news. Whatever else it is, looking at everything again is right.
+            // ENOBUFS: the kernel dropped messages. After any other error a full read is right too.
             Err(_) => {
                 tell(Change::Overrun);
                 return;
@@ -290,10 +295,10 @@ fn hear(netlink: &Socket, buffer: &mut [u8], empty_at: &mut Instant, tell: &mut 
     }
 }
 
-/// Reads one datagram and the number of the namespace that it is of.
+/// Reads one datagram and the nsid of the namespace it is about.
 #[expect(unsafe_code, reason = "no library reads this control message")]
 fn receive(netlink: &Socket, buffer: &mut [u8]) -> io::Result<(usize, Option<i32>)> {
-    /// Room for one control message of four bytes, aligned as the kernel wants it.
+    /// Room for one control message of four bytes, with the alignment that the kernel requires.
     #[repr(C, align(8))]
     struct Control([u8; 64]);
 

@@ -1,18 +1,18 @@
-//! What went wrong with encryption (`IPsec`), as procfs shows it to the namespace that the calling thread is in.
+//! Encryption errors (`IPsec`), as procfs shows them to the calling thread's namespace.
 
 use std::{fs, io, sync::Arc};
 
 use crate::model::overlay::XfrmErrors;
 
-/// Not there where the kernel was built without these statistics.
+/// Missing if the kernel was built without these statistics.
 const STATISTICS: &str = "/proc/thread-self/net/xfrm_stat";
-/// How many reasons are read. Linux 6.18 has 30.
+/// How many kinds of errors are read. Linux 6.18 has 30.
 pub(super) const MOST: usize = 64;
 
-/// Reads the errors; nothing where the kernel does not count them.
+/// Reads the errors. `None` if the kernel does not count them.
 ///
 /// # Errors
-/// The file is there, and cannot be read.
+/// The file exists, but cannot be read.
 pub fn errors() -> io::Result<Option<XfrmErrors>> {
     match fs::read_to_string(STATISTICS) {
         Ok(text) => Ok(Some(parse(&text))),
@@ -21,7 +21,7 @@ pub fn errors() -> io::Result<Option<XfrmErrors>> {
     }
 }
 
-/// A name and a value a line. Every one of them is an error; the names are the kernel's own.
+/// A name and a value on each line. Every one of them is an error, and the names are the kernel's.
 pub(super) fn parse(text: &str) -> XfrmErrors {
     let line = |line: &str| {
         let mut words = line.split_ascii_whitespace();

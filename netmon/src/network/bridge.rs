@@ -1,5 +1,5 @@
-//! `bridge`: a veth whose far end is a port of a bridge in the node's namespace. The default network, user networks,
-//! and the gateway bridge of a Swarm.
+//! `bridge`: a veth whose far end is a port of a bridge in the node's namespace. Used by the default network, by user
+//! networks, and by the gateway bridge of a Swarm.
 
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ impl Driver for Bridge {
     }
 }
 
-/// How the engine names the bridge of a network for which no name was set, before the beginning of the network's id.
+/// The prefix of the bridge's name if the network has none set. The first characters of the network's id follow.
 const BRIDGE_PREFIX: &str = "br-";
 
-/// The network that a bridge device of the node's is.
+/// The network of a bridge device in the node's namespace.
 #[must_use]
 pub fn network_of_bridge(device: &str, inventory: &Inventory) -> Option<Arc<str>> {
     let is_it = |network: &&Arc<Network>| match &network.bridge {

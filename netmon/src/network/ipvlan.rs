@@ -1,4 +1,5 @@
-//! `ipvlan`: a child of one of the node's interfaces that shares its hardware address: told apart by address alone.
+//! `ipvlan`: a child of one of the node's interfaces. It shares its parent's hardware address, so only the IP address
+//! identifies it.
 
 use super::Driver;
 use crate::model::interface::DeviceKind;

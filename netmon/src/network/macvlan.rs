@@ -1,4 +1,4 @@
-//! `macvlan`: a child of one of the node's interfaces, with a hardware address of its own and no far end on the node.
+//! `macvlan`: a child of one of the node's interfaces, with its own hardware address and no far end on the node.
 
 use super::Driver;
 use crate::model::interface::DeviceKind;

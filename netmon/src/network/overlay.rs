@@ -1,5 +1,5 @@
-//! `overlay`: a veth whose far end is a port of a bridge in the network's own namespace on this node. A VXLAN device for
-//! each of the network's subnets is another port of that bridge, and the way to the other nodes.
+//! `overlay`: a veth whose far end is a port of a bridge in the network's own namespace on this node. Each of the
+//! network's subnets has a VXLAN device, which is another port of that bridge and leads to the other nodes.
 
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ impl Driver for Overlay {
     }
 }
 
-/// The network whose namespace file (`1-...`, or `lb_...` of its load balancer) carries the first characters of its id.
+/// The network with this id prefix, which is part of the name of a namespace file (`1-...`, or `lb_...` for its load
+/// balancer).
 #[must_use]
 pub fn network_of_namespace(prefix: &str, inventory: &Inventory) -> Option<Arc<str>> {
     let named = |id: &str| !prefix.is_empty() && id.starts_with(prefix);
@@ -30,7 +31,7 @@ pub fn network_of_namespace(prefix: &str, inventory: &Inventory) -> Option<Arc<s
         .map(|network| Arc::from(network.name.as_str()))
 }
 
-/// The network of the routing mesh, which publishes ports on every node.
+/// The network of the routing mesh (ingress), which publishes ports on every node.
 #[must_use]
 pub fn routing_mesh(inventory: &Inventory) -> Option<Arc<str>> {
     inventory

@@ -1,4 +1,4 @@
-//! Any driver that the engine got from elsewhere: nothing is known of its devices but their addresses.
+//! Any driver that is not part of the engine. Of its devices, only their addresses are known.
 
 use super::Driver;
 use crate::model::interface::DeviceKind;

@@ -1,4 +1,5 @@
-//! The loop that keeps the book true: hears of changes, looks, names, attaches, lets go.
+//! The loop that keeps the registry up to date: receives changes, reads namespaces, names interfaces, attaches
+//! programs, and removes what has lingered long enough.
 
 mod programs;
 
@@ -38,64 +39,68 @@ use crate::{
     workers::Shift,
 };
 
-/// How often everything is looked at while the kernel tells nothing of other namespaces.
+/// How often everything is read while the kernel reports no changes in other namespaces.
 const POLL_ROUND: Duration = Duration::from_secs(2);
-/// When the next round comes if something could not be looked at for want of descriptors or the like.
+/// When the next round comes if something could not be read, for example because descriptors ran out.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often memory that is free is given back: what a page or a thousand containers took would stay netmon's for good.
+/// How often free memory is returned to the kernel. Otherwise netmon would keep what a page or a thousand containers
+/// took.
 const TRIM_INTERVAL: Duration = Duration::from_mins(1);
-/// How long news is gathered before it is acted on: a container's start makes dozens within milliseconds. No longer than
-/// this if a namespace came: until it has a number the kernel tells nothing of its devices, and they may be gone soon.
+/// How long the loop waits for more signals before it acts: a container's start causes dozens of messages within
+/// milliseconds. If a namespace was created, the loop acts within this time. Until the namespace has an nsid, the
+/// kernel reports nothing about its devices, and they may be deleted soon.
 const GATHER: Duration = Duration::from_millis(5);
-/// But no longer than this: a container can make news without end.
+/// The longest time that the loop waits for more signals: a container can cause messages without end.
 const GATHER_MOST: Duration = Duration::from_millis(50);
-/// How much may wait to be heard. Whoever has more to tell waits; news of devices then waits in the kernel, which says when
-/// it has no room for more.
+/// How many signals may wait in the channel. A sender waits while it is full. Netlink messages then wait in the
+/// kernel, which reports an overrun when it has no room for more.
 const MOST_SIGNALS: usize = 8192;
-/// After a look into a namespace, how many times as long as it took until the next one: whoever changes something in his
-/// namespace all the time, or has thousands of devices there, gets a tenth of this thread's time. Others never notice.
+/// How long the loop does not read a namespace again, as a multiple of the time its last look took. A container may
+/// change its namespace all the time, or have thousands of devices there. It gets a tenth of this thread's time. For
+/// other containers the wait is too short to notice.
 const LOOK_REST: u32 = 9;
-/// How often an older namespace's sockets are counted again because some changed their state meanwhile.
+/// How often the sockets of an older namespace are counted at most. They are counted again if some changed their
+/// state meanwhile.
 const COUNT_ATTEMPTS: u32 = 5;
 
 /// Where namespaces are found.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// The engine's directory of them.
+    /// The engine's directory of namespace files.
     pub directory: PathBuf,
-    /// The node's own.
+    /// The file of the node's own namespace.
     pub node: PathBuf,
 }
 
 /// What the loop works with.
 #[derive(Debug)]
 pub struct Tools {
-    /// The book.
+    /// The registry.
     pub shared: Shared,
     /// Where namespaces are found.
     pub places: Places,
-    /// Talks to the node's namespace.
+    /// A netlink client in the node's namespace.
     pub home: Client,
-    /// Attaches programs; without, only the devices' own counters are kept.
+    /// Attaches programs. Without it, netmon keeps only the devices' own counters.
     pub datapath: Option<Datapath>,
     /// The programs on tracepoints.
     pub tracepoints: SharedTracepoints,
-    /// The programs between nodes.
+    /// The programs that count traffic between nodes.
     pub overlay: SharedOverlay,
-    /// Reaches the watch that tells the loop of changes.
+    /// Wakes the watch, which reports changes to the loop.
     pub waker: Waker,
 }
 
-/// What the loop is told.
+/// What the loop receives.
 #[derive(Debug)]
 pub enum Signal {
-    /// The kernel has news.
+    /// The kernel reported a change.
     Change(Change),
-    /// The engine has.
+    /// The engine has a new inventory.
     Inventory(Arc<Inventory>),
     /// The kernel sends no messages about devices in other namespaces: they have to be polled.
     NoMessages,
-    /// To end.
+    /// The loop has to end.
     Stop,
 }
 
@@ -156,7 +161,7 @@ impl Control {
         })
     }
 
-    /// Where to tell it things.
+    /// The channel through which the loop receives signals.
     #[must_use]
     pub fn signals(&self) -> SyncSender<Signal> {
         self.signals.clone()
@@ -164,9 +169,9 @@ impl Control {
 }
 
 impl Drop for Control {
-    /// Ends the loop, which takes off what would stay behind.
+    /// Ends the loop, which detaches what would stay behind.
     fn drop(&mut self) {
-        // As long as there is no room for one more: it hears what was told before.
+        // While the channel is full, the loop first handles the signals in it.
         while let Err(TrySendError::Full(_)) = self.signals.try_send(Signal::Stop) {
             if self.shift.hangs() {
                 break;
@@ -188,23 +193,23 @@ struct Loop {
     underlay: Underlay,
     waker: Waker,
     times: Times,
-    /// Namespaces to look at again.
+    /// Namespaces to read again.
     dirty: BTreeSet<NetnsId>,
-    /// When they may be looked at again, those that were looked at a moment ago.
+    /// When namespaces that were read a moment ago may be read again.
     rested: BTreeMap<NetnsId, Instant>,
-    /// The directory is to be listed again.
+    /// The directory has to be listed again.
     list: bool,
     last_change: Instant,
-    /// Since when something waits for programs.
+    /// Since when an interface waits for programs.
     waiting_since: Option<Instant>,
-    /// No attaching before: others want the networking lock too.
+    /// No attach before this time: others need the RTNL lock, too.
     rest_until: Instant,
     round: Duration,
     next_round: Instant,
     next_check: Instant,
     next_trim: Instant,
     directory_unreadable: bool,
-    /// The last look failed for want of something.
+    /// The last look failed because a resource ran out.
     lacks_resources: bool,
 }
 
@@ -238,7 +243,7 @@ impl Loop {
         self.underlay.detach_all(&self.shared);
     }
 
-    /// Sleeps until there is something to do, and takes in all that was told meanwhile.
+    /// Sleeps until there is something to do, and handles all signals that arrive meanwhile.
     fn wait(&mut self, inbox: &Receiver<Signal>) -> ControlFlow<()> {
         let deadline = self.deadline();
         let mut end = None;
@@ -260,7 +265,7 @@ impl Loop {
                 Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
             }
         }
-        // What is looked at now must not be newer than what was heard of it.
+        // A look must not read a newer state than the messages that were handled, so the channel is emptied first.
         for signal in inbox.try_iter().take(MOST_SIGNALS) {
             self.handle(signal)?;
         }
@@ -322,7 +327,7 @@ impl Loop {
     }
 
     fn on_device_change(&mut self, change: &DeviceChange) {
-        // Our own namespace's devices are nobody's here.
+        // The devices of the node's own namespace are not counted here.
         let Some(nsid) = change.nsid else { return };
         let known = self.shared.lock().namespace_by_number(nsid, change.after);
         let known = known.or_else(|| self.find_number(nsid));
@@ -337,7 +342,7 @@ impl Loop {
         }
     }
 
-    /// Asks for the numbers of the namespaces whose number is not known: one may have got it just now.
+    /// Asks for the nsids of the namespaces that have none yet: one may have got its nsid just now.
     fn find_number(&mut self, wanted: i32) -> Option<NetnsId> {
         let unnumbered: Vec<_> = self
             .shared
@@ -359,7 +364,7 @@ impl Loop {
         found
     }
 
-    /// Whether the node's namespace still calls a namespace by that number.
+    /// Whether a namespace still has this nsid in the node's namespace.
     fn calls(&mut self, netns: NetnsId, nsid: i32) -> bool {
         let path = self
             .shared
@@ -371,7 +376,7 @@ impl Loop {
             .is_some_and(|number| number.nsid == nsid)
     }
 
-    /// How the node's namespace calls the one on that file, if it does.
+    /// The nsid of the namespace on that file in the node's namespace, if it has one.
     fn number_of(&mut self, path: &Path) -> Option<Number> {
         let file = std::fs::File::open(path).ok()?;
         let nsid = self.home.nsid(file).ok().flatten()?;
@@ -379,7 +384,7 @@ impl Loop {
         Some(Number { nsid, since })
     }
 
-    /// Lists the directory if that is due, and looks into every namespace that is new or changed.
+    /// Lists the directory if that is due, and reads every namespace that is new or changed.
     fn look(&mut self) {
         let mut files: Vec<(NetnsFile, Option<Number>)> = Vec::new();
         let is_listing = std::mem::take(&mut self.list);
@@ -389,7 +394,7 @@ impl Loop {
                     self.directory_unreadable = false;
                     listing.files.extend(node_unless_listed(&listing, &self.places.node));
                     let new = self.shared.lock().listed(listing, Instant::now());
-                    // Before the look, so that nothing which happens after it goes unheard.
+                    // Assign the nsid before the look, so that every change after the look is received.
                     files.extend(new.into_iter().map(|file| {
                         let number = self.number(&file);
                         (file, number)
@@ -434,7 +439,8 @@ impl Loop {
                         let end = Instant::now();
                         rested.insert(netns, end + (end - begin) * LOOK_REST);
                     }
-                    // Mostly gone already; the next listing says so. What cannot be entered shows as pending.
+                    // Mostly the namespace is deleted already, which the next listing shows. A container whose
+                    // namespace cannot be entered is shown as pending.
                     Err(error) => {
                         debug!(path = %file.path.display(), %error, "cannot look into a namespace");
                         want = want.or_else(|| error.is_want().then_some(error));
@@ -460,14 +466,14 @@ impl Loop {
         }
     }
 
-    /// Has the next round come soon, for what could not be looked at.
+    /// Brings the next round forward, for what could not be read.
     fn soon(&mut self) {
         self.next_round = self.next_round.min(Instant::now() + RETRY);
     }
 
-    /// The number by which the kernel tells of a namespace that is looked into for the first time.
+    /// The nsid of a namespace that is read for the first time. Assigns one if it has none.
     fn number(&mut self, file: &NetnsFile) -> Option<Number> {
-        // Nothing is counted of the node's devices, and their news comes without a number.
+        // The node's devices are not counted, and messages about them carry no nsid.
         if file.role == Role::Node {
             return None;
         }
@@ -484,7 +490,7 @@ impl Loop {
         }
     }
 
-    /// Lets go of what has lingered long enough, here and in the kernel.
+    /// Removes what has lingered long enough, from the registry and from the kernel's maps.
     fn expire(&self) {
         let forgotten = {
             let mut state = self.shared.lock();
@@ -497,7 +503,8 @@ impl Loop {
     }
 }
 
-/// The namespace that netmon runs in is the node's, unless the engine made it.
+/// The node's namespace, unless the listing has it. The namespace that netmon runs in is the node's, unless the
+/// engine created it.
 fn node_unless_listed(listing: &Listing, node: &Path) -> Option<NetnsFile> {
     let listed = |node: &NetnsFile| listing.files.iter().any(|file| file.inode == node.inode);
     let has_node = listing.files.iter().any(|file| file.role == Role::Node);
@@ -543,12 +550,13 @@ fn look_into(
     if let Some(number) = number {
         state.numbered(netns, number);
     }
-    // A first reading at once: a device that is gone before any scrape has at least this.
+    // The first reading comes at once: a device that is deleted before any scrape has at least this one.
     take_reading(&mut state, netns, &mut client)?;
     Ok(netns)
 }
 
-/// Counts the sockets of an older namespace, which the calling thread is in: the kernel programs only count changes.
+/// Counts the sockets of an older namespace, because the kernel programs count only changes. The calling thread is in
+/// it.
 fn begin_with_connections(state: &mut State, tracepoints: &SharedTracepoints, netns: NetnsId) {
     let tracepoints = tracepoints.lock();
     let Some(tcp) = &tracepoints.tcp else { return };

@@ -1,4 +1,4 @@
-//! Whose the packets were that the kernel threw away: its counts joined with the book.
+//! Finds the owners of the packets that the kernel dropped: joins its counts with the registry.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,27 +14,28 @@ use crate::model::{
     snapshot::{DropRow, DropRows, UnattributedRow},
 };
 
-/// What was counted and is no longer in the kernel's map: in namespaces that are none of ours, and on devices that are gone
-/// from a namespace that stays. Every container leaves one such device behind at its network's end of the cable, and the
-/// map has no room for all there ever were.
+/// Counts that the kernel's map no longer holds: those of foreign namespaces, and of devices deleted from a namespace
+/// that stays. Every container leaves one such device: the other end of its veth. The map has no room for all of
+/// them.
 #[derive(Debug, Default)]
 pub struct Retired {
     sums: Sums,
-    /// What was shown as nobody's of counts that the kernel keeps. It stays nobody's whoever turns out to own the rest, and
-    /// when the kernel has forgotten the count.
+    /// What was shown as unattributed, of counts that the kernel still keeps. It stays unattributed when the rest
+    /// gets an owner, and when the kernel's count is deleted.
     nobodys: BTreeMap<Key, (Cause, u64)>,
-    /// Devices that are gone: how many packets were counted for them, and since when it is so many.
+    /// Deleted devices: how many packets were counted for them, and since when that number has not changed.
     resting: BTreeMap<InterfaceId, (u64, Instant)>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Sums {
     of_nobody: BTreeMap<(u32, Cause), u64>,
-    /// By whose they are, the namespace, the network and the reason.
+    /// By place, namespace, network and reason.
     of_places: BTreeMap<(Place, NetnsId, Arc<str>, u32), u64>,
 }
 
-/// Lays the counts out by whose they are. `name` gives a reason's name. What is not decided yet is left for later.
+/// Makes the rows, by owner. `name` returns a reason's name. Counts whose owner is not decided yet are left for
+/// later.
 pub fn rows(
     drops: &Drops,
     retired: &mut Retired,
@@ -60,7 +61,7 @@ pub fn rows(
     let mut rows = DropRows::default();
     let standing = state.standing();
     for ((place, netns, network, reason), packets) in sums.of_places {
-        // One label set is one series: of a name that was used again the latest namespace stands.
+        // One label set is one series. If a name was used again, only its latest namespace is shown.
         if standing.get(&place) != Some(&netns) {
             continue;
         }
@@ -88,7 +89,7 @@ pub fn rows(
     rows
 }
 
-/// Where dropped packets belong; nothing as long as that is not decided.
+/// Where dropped packets belong; `None` while that is not decided.
 fn site(drop: &Drop, state: &mut State, now: Instant) -> Option<Site> {
     let site = state.site(drop.interface, now)?;
     Some(if drop.unplaced {
@@ -99,7 +100,7 @@ fn site(drop: &Drop, state: &mut State, now: Instant) -> Option<Site> {
 }
 
 impl Sums {
-    /// Adds a count to whom it belongs to, but for what was shown as nobody's.
+    /// Adds a count to its owner, except for the part that was shown as unattributed.
     fn charge(&mut self, drop: &Drop, site: Option<Site>, nobodys: &BTreeMap<Key, (Cause, u64)>) {
         let Drop {
             interface,
@@ -125,7 +126,7 @@ impl Sums {
 }
 
 impl Retired {
-    /// Keeps what was shown as nobody's of counts that the kernel has forgotten since.
+    /// Keeps what was shown as unattributed of counts that the kernel no longer has.
     fn keep_forgotten(&mut self, drops: &Drops) {
         if self.nobodys.is_empty() {
             return;
@@ -137,8 +138,8 @@ impl Retired {
         }
     }
 
-    /// Takes over what was counted for devices that are gone from the node's namespace, or from a network's, so that the
-    /// kernel can forget it. Gives those devices.
+    /// Takes over the counts of devices deleted from the node's namespace, or from a network's, so that they can be
+    /// deleted from the kernel's map. Returns these devices.
     pub fn take_devices(&mut self, drops: &Drops, state: &mut State, now: Instant) -> BTreeSet<InterfaceId> {
         let mut packets: BTreeMap<InterfaceId, u64> = drops.harmless.iter().map(|id| (*id, 0)).collect();
         for drop in &drops.counted {
@@ -156,7 +157,7 @@ impl Retired {
                 gone.insert(id);
             }
         }
-        // What is not decided by now is decided soon.
+        // A device with undecided counts stays: they are decided soon.
         for drop in &drops.counted {
             if gone.contains(&drop.interface) && site(drop, state, now).is_none() {
                 gone.remove(&drop.interface);
@@ -171,13 +172,13 @@ impl Retired {
         gone
     }
 
-    /// Takes a count over that the kernel is about to forget.
+    /// Takes over a count that is about to be deleted from the kernel's map.
     fn retire(&mut self, drop: &Drop, site: Option<Site>) {
         self.sums.charge(drop, site, &self.nobodys);
         self.nobodys.remove(&drop.key());
     }
 
-    /// Lets go of what was counted in a namespace that is gone, or on a network of the node's that is.
+    /// Removes the counts of namespaces that no longer linger, and of the node's networks that were deleted.
     fn let_go(&mut self, state: &State) {
         let networks: BTreeSet<&str> = state.inventory().networks.values().map(|it| &*it.name).collect();
         let is_there = |place: &Place, network: &str| match place {
@@ -189,7 +190,7 @@ impl Retired {
             .retain(|(place, netns, network, _), _| state.namespace(*netns).is_some() && is_there(place, network));
     }
 
-    /// Takes over what was counted in namespaces that are none of ours, so that the kernel can forget it. Gives those
+    /// Takes over the counts of foreign namespaces, so that they can be deleted from the kernel's map. Returns these
     /// namespaces.
     pub fn take_over(&mut self, drops: &Drops, state: &mut State, now: Instant) -> Vec<NetnsId> {
         let mut namespaces = Vec::new();
@@ -229,7 +230,7 @@ mod tests {
     const REST: Duration = Duration::from_secs(30);
     const NODE: NetnsId = NetnsId(1);
     const OVERLAY: NetnsId = NetnsId(2);
-    /// More than a device of the node's is remembered when it is gone.
+    /// Longer than a deleted device of the node stays known.
     const LONG: Duration = Duration::from_mins(2);
 
     fn device(ifindex: u32) -> Device {
@@ -287,21 +288,21 @@ mod tests {
         assert_eq!(shown(&counted, &mut retired, &mut state, begin), 16);
         assert!(retired.take_devices(&counted, &mut state, begin).is_empty());
 
-        // It is gone, and remembered for a while; then its counts rest.
+        // The device is deleted and stays known for a while. After that its counts must not change for a while.
         state.node_has(NODE, vec![device(2)], begin);
         assert!(retired.take_devices(&counted, &mut state, begin + REST).is_empty());
         let now = begin + LONG;
         state.node_has(NODE, vec![device(2)], now);
         assert!(retired.take_devices(&counted, &mut state, now).is_empty());
         let now = now + REST;
-        // One came late.
+        // One packet was counted late.
         let counted = drops([(2, 4), (3, 13)]);
         assert!(retired.take_devices(&counted, &mut state, now).is_empty());
         let now = now + REST;
         assert_eq!(retired.take_devices(&counted, &mut state, now), BTreeSet::from([on(3)]));
         assert_eq!(shown(&drops([(2, 4)]), &mut retired, &mut state, now), 17);
 
-        // The number is another device's now.
+        // Another device has the ifindex now.
         state.node_has(NODE, vec![device(2), device(3)], now);
         assert_eq!(shown(&drops([(2, 4), (3, 1)]), &mut retired, &mut state, now), 18);
     }
@@ -338,7 +339,7 @@ mod tests {
         })
     }
 
-    /// What is nobody's, and what is a network's.
+    /// The unattributed packets, and those of a network.
     fn of_network(drops: &Drops, retired: &mut Retired, state: &mut State, now: Instant) -> (u64, u64) {
         let rows = rows(drops, retired, state, now, |reason| format!("reason {reason}"));
         (
@@ -375,13 +376,13 @@ mod tests {
         let now = begin + LONG;
         assert_eq!(of_network(&drops(4), &mut retired, &mut state, now), (4, 0));
         assert_eq!(of_network(&drops(6), &mut retired, &mut state, now), (6, 0));
-        // The engine tells of the network.
+        // The engine reports the network.
         state.set_inventory(inventory(&[("abcdefghijklm", "wide")]));
         assert_eq!(of_network(&drops(6), &mut retired, &mut state, now), (6, 0));
         assert_eq!(of_network(&drops(9), &mut retired, &mut state, now), (6, 3));
         assert!(retired.take_devices(&drops(9), &mut state, now).is_empty());
 
-        // The device goes, as its container does: its counts are taken over, and the kernel forgets them.
+        // The device is deleted with its container: its counts are taken over and deleted in the kernel.
         state.looked(&file, OVERLAY, vec![device(3)], now);
         let now = now + LONG;
         state.looked(&file, OVERLAY, vec![device(3)], now);
@@ -391,7 +392,7 @@ mod tests {
         assert_eq!(of_network(&Drops::default(), &mut retired, &mut state, now), (6, 3));
         assert_eq!(of_network(&drops(1), &mut retired, &mut state, now), (6, 4));
 
-        // The network's namespace goes: its series end, and what was nobody's stays.
+        // The network's namespace is deleted: its series end, and the unattributed part stays.
         state.listed(Listing::default(), now);
         state.expire(now);
         state.expire(now + LONG);
@@ -429,7 +430,7 @@ mod tests {
             nobodys(&none, &mut retired, &mut state, now),
             [("foreign_namespace", 8)]
         );
-        // And when it is taken over, by the cause that it was shown with.
+        // The same when the count is taken over: it keeps the cause that it was shown with.
         let unplaced = counted(NetnsId(10), true);
         nobodys(&unplaced, &mut retired, &mut state, now);
         let now = now + LONG;

@@ -1,12 +1,12 @@
-//! Who is on the overlay networks, on any node: the engine's words, with the nodes by name. Pure.
+//! The members of the overlay networks on any node: what the engine reports, with the nodes' names. Pure.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use super::state::State;
 use crate::model::snapshot::{MemberRow, MemberRows, VirtualAddressRow};
 
-/// Lays out what the engine knows of the networks that this node has a part in. An endpoint whose node's name is not
-/// decided yet is held back with it.
+/// Makes the rows of the networks that this node takes part in. An endpoint is held back while its node's name is not
+/// decided.
 pub fn rows(state: &mut State, now: Instant) -> MemberRows {
     let inventory = Arc::clone(state.inventory());
     let own = inventory.node.as_ref().filter(|node| !node.hostname.is_empty());

@@ -1,4 +1,4 @@
-//! How large packets may be: of networks, as their devices have it, and of what lies below them. Pure.
+//! MTUs: of networks, as their devices have them, and of the devices that lead to other nodes. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,16 +14,17 @@ use crate::model::{
     snapshot::{OverlayNetworkRow, UnderlayRow},
 };
 
-/// What a tunnel puts around a packet: outer IP, UDP and VXLAN headers, and the inner Ethernet header, which no MTU
-/// counts.
+/// What a tunnel adds to a packet: outer IP, UDP and VXLAN headers, and the inner Ethernet header, which no MTU
+/// includes.
 const VXLAN_OVER_IPV4: u32 = 20 + 8 + 8 + 14;
 const VXLAN_OVER_IPV6: u32 = 40 + 8 + 8 + 14;
-/// What encryption adds as Docker sets it up (AES-GCM in ESP's transport mode): ESP header, vector, trailer, check value.
+/// What encryption adds as Docker sets it up (AES-GCM in ESP's transport mode): ESP header, vector, trailer, check
+/// value.
 const ESP: u32 = 8 + 8 + 2 + 8;
-/// What is encrypted ends on a boundary of so many bytes.
+/// Encrypted data is padded to a multiple of this many bytes.
 const ESP_BLOCK: u32 = 4;
 
-/// Every overlay network here.
+/// Every overlay network on this node.
 #[must_use]
 pub fn overlays(state: &State) -> Vec<OverlayNetworkRow> {
     let mut networks: BTreeMap<Arc<str>, (u32, BTreeSet<IpAddr>)> = BTreeMap::new();
@@ -62,8 +63,9 @@ pub fn underlay(state: &State) -> Vec<UnderlayRow> {
     devices.map(row).collect()
 }
 
-/// Every network, with the MTU that its containers get: its device's where that is here, and what the engine will give it
-/// where only its option is known. That of an overlay network is meant for the outside of its tunnels.
+/// Every network, with the MTU that its containers get. For an overlay network it is its device's, or follows from
+/// its option, which is the MTU outside of the tunnels. For any other network it is its option, or else its bridge's
+/// MTU.
 #[must_use]
 pub fn networks(state: &State, overlays: &[OverlayNetworkRow]) -> Vec<Arc<Network>> {
     let mtu = |network: &Network| match network.driver.as_str() {
@@ -92,19 +94,19 @@ pub fn networks(state: &State, overlays: &[OverlayNetworkRow]) -> Vec<Arc<Networ
     state.inventory().networks.values().map(with_mtu).collect()
 }
 
-/// Whether a network of that name was asked to encrypt what it sends.
+/// Whether a network of that name is set up to encrypt its traffic.
 pub(super) fn is_encrypted(inventory: &Inventory, network: &str) -> bool {
     let mut named = inventory.networks.values().filter(|known| known.name == network);
     named.any(|known| known.encrypted)
 }
 
-/// How much larger the largest packet is on its way between nodes.
+/// By how many bytes the largest packet grows on its way between nodes.
 const fn overhead(mtu: u32, is_ipv6: bool, is_encrypted: bool) -> u32 {
     let vxlan = if is_ipv6 { VXLAN_OVER_IPV6 } else { VXLAN_OVER_IPV4 };
     if !is_encrypted {
         return vxlan;
     }
-    // From behind the outer IP header to the end of ESP's trailer of two bytes.
+    // From after the outer IP header to the end of ESP's two-byte trailer.
     let inside = mtu + 8 + 8 + 14 + 2;
     vxlan + ESP + inside.next_multiple_of(ESP_BLOCK) - inside
 }
@@ -129,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_docker_leaves_room_for_is_what_a_packet_grows_by() {
-        // Docker's own MTUs for a node with 1500.
+        // Docker's own MTUs for a node with an MTU of 1500.
         assert_eq!(1450 + overhead(1450, false, false), 1500);
         assert_eq!(1424 + overhead(1424, false, true), 1500);
         assert_eq!(1430 + overhead(1430, true, false), 1500);

@@ -1,5 +1,5 @@
-//! Whose the packets between nodes are: the programs' counts, joined with the tunnels that the namespaces have and with
-//! the networks that the engine tells of.
+//! Finds the networks of the packets between nodes: joins the programs' counts with the namespaces' tunnels and the
+//! engine's networks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,17 +19,18 @@ use crate::model::{
     snapshot::{EncryptedRow, OverlayRow, OverlayRows, PeerRow},
 };
 
-/// A network's identifiers, and the nodes that it sends to.
+/// A network's VNIs, and the nodes that it sends to.
 #[derive(Default)]
 struct Reach {
     vnis: BTreeSet<u32>,
     remotes: BTreeSet<IpAddr>,
 }
 
-/// What there is between nodes, and what the programs counted there, if there are any: by network and node. A node is in it as long as the network sends to it, and for a while after
-/// anything passed: one that sends to us though we do not send to it is worth seeing.
+/// The overlay networks and the underlay. If there are programs, also what they counted between nodes, by network and
+/// node. A node is listed as long as the network sends to it, and for a while after it passed traffic. A node that
+/// sends to this one without being sent to is worth seeing.
 ///
-/// One whose name is not decided yet is held back.
+/// A node whose name is not decided yet is held back.
 pub fn rows(tunnels: Option<&Tunnels>, state: &mut State, now: Instant) -> OverlayRows {
     let rows = OverlayRows {
         networks: mtu::overlays(state),
@@ -46,7 +47,7 @@ pub fn rows(tunnels: Option<&Tunnels>, state: &mut State, now: Instant) -> Overl
     }
 }
 
-/// The other nodes that are shown, once everything that names them has been laid out.
+/// The other nodes that are shown. Call this after everything that names them has been laid out.
 pub fn peers(state: &mut State) -> Vec<PeerRow> {
     let shown = state.peer_names.take_used();
     let known = &state.inventory().peers.nodes;
@@ -67,7 +68,7 @@ fn xfrm_errors(state: &State) -> Option<Arc<XfrmErrors>> {
     node.xfrm_errors.clone()
 }
 
-/// Whether a network here was asked to encrypt what it sends.
+/// Whether a network on this node is set up to encrypt its traffic.
 #[must_use]
 pub fn has_encryption(state: &State) -> bool {
     networks(state)
@@ -128,7 +129,7 @@ fn counts(tunnels: &Tunnels, state: &mut State, now: Instant) -> (Vec<OverlayRow
     (clear, encrypted.collect())
 }
 
-/// The tunnels that there are, by what the namespaces here send to, whether or not anything passed yet.
+/// The tunnels that the namespaces on this node send to, whether or not they passed traffic yet.
 #[must_use]
 pub fn known(state: &State) -> BTreeSet<Tunnel> {
     let mut known = BTreeSet::new();
@@ -141,8 +142,8 @@ pub fn known(state: &State) -> BTreeSet<Tunnel> {
     known
 }
 
-/// The tunnels that can be forgotten: nothing passed for a while, and no network here sends to that node any more. What
-/// passes there again begins at nothing.
+/// The tunnels that can be deleted from the kernel's map: they passed no traffic for a while, and no network here
+/// sends to that node. If such a tunnel passes traffic again, its counts start at zero.
 #[must_use]
 pub fn forgettable(state: &State, now: Instant) -> BTreeSet<Tunnel> {
     let networks = networks(state);
@@ -159,7 +160,7 @@ pub fn forgettable(state: &State, now: Instant) -> BTreeSet<Tunnel> {
     idle.filter(|tunnel| !reached(tunnel)).copied().collect()
 }
 
-/// Every overlay network on this node, those that left it a moment ago included.
+/// Every overlay network on this node, including those that left it a moment ago.
 fn networks(state: &State) -> BTreeMap<Arc<str>, Reach> {
     let mut networks: BTreeMap<Arc<str>, Reach> = BTreeMap::new();
     for namespace in state.namespaces().values().chain(state.departed()) {

@@ -1,4 +1,4 @@
-//! One reading of every watched device: the part of a scrape that asks the kernel.
+//! One reading of every watched device: the part of a scrape that reads from the kernel.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -37,14 +37,14 @@ pub enum ReadError {
     /// Its procfs cannot be read.
     #[error("cannot read the counters of its protocols: {0}")]
     Protocols(#[from] io::Error),
-    /// Another namespace is on its file by now.
+    /// Another namespace is on its file now.
     #[error("another namespace has taken its place")]
     Replaced,
 }
 
 impl ReadError {
-    /// Whether the process or the machine has too little of something, descriptors mostly: then the namespace may well be
-    /// there, and is to be tried again.
+    /// Whether the process or the machine ran out of something, mostly descriptors. Then the namespace may well
+    /// exist, and has to be tried again.
     #[must_use]
     pub fn is_want(&self) -> bool {
         let source = match self {
@@ -62,19 +62,19 @@ impl ReadError {
     }
 }
 
-/// What a reading took.
+/// What a reading missed, and how long its parts took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Namespaces that could not be read: those are mostly about to be found gone.
+    /// Namespaces that could not be read. Most of them are about to be found deleted.
     pub unread: usize,
-    /// For the protocols' counters.
+    /// The time for the protocols' counters.
     pub protocols: Duration,
-    /// For queues, tables and their limits.
+    /// The time for queues, tables and their limits.
     pub buffers: Duration,
 }
 
-/// Reads every device, and of the namespaces' own counters what is wanted. The book is open for one namespace at a
-/// time: on a node of a thousand containers all of this takes long enough for another one to come and go.
+/// Reads every device, and the wanted counters of the namespaces. The registry is locked for one namespace at a time.
+/// On a node with a thousand containers the whole reading takes so long that a container may start and end meanwhile.
 ///
 /// # Errors
 /// No thread could be started.
@@ -96,7 +96,7 @@ pub fn read_all(shared: &Shared, wanted: Collectors) -> Result<Reading, EnterErr
     })
 }
 
-/// The namespaces in which there is something to read.
+/// The namespaces that have something to read.
 fn to_read(state: &State, wanted: Collectors) -> Vec<(NetnsId, NetnsFile)> {
     let with_interfaces: BTreeSet<_> = state.interface_ids().map(|id| id.netns).collect();
     let has_any = |(netns, namespace): &(&NetnsId, &Namespace)| {
@@ -110,7 +110,7 @@ fn to_read(state: &State, wanted: Collectors) -> Vec<(NetnsId, NetnsFile)> {
         .collect()
 }
 
-/// Reads the counters and the tables of the namespace that the calling thread has just entered.
+/// Reads the counters and tables of the namespace that the calling thread has just entered.
 fn read_counters(
     shared: &Shared,
     netns: NetnsId,
@@ -153,7 +153,7 @@ fn read_counters(
         if let Some(read) = read {
             state.node_bounded(netns, read.ok());
         }
-        // Whose a packet was that was dropped on a device of the node's is decided by what is there now.
+        // A packet dropped on one of the node's devices is attributed by the devices that exist now.
         state.node_has(netns, devices, Instant::now());
     } else if wanted.buffers {
         let conntrack_entries = buffers::conntrack_entries();
@@ -168,7 +168,7 @@ fn read_counters(
     Ok(())
 }
 
-/// Whether sockets are in a namespace with this role: an overlay and a load balancer only pass packets on.
+/// Whether a namespace with this role has sockets. An overlay and a load balancer only forward packets.
 const fn has_protocols(role: &Role) -> bool {
     match role {
         Role::Sandbox | Role::Node => true,
@@ -176,7 +176,7 @@ const fn has_protocols(role: &Role) -> bool {
     }
 }
 
-/// Reads the devices of one namespace, on a thread that may enter it and then is in it.
+/// Reads the devices of one namespace, on a thread that may enter it. The thread is in the namespace afterwards.
 ///
 /// # Errors
 /// See [`ReadError`]. What was known before stays, and what programs counted since is added to it.
@@ -186,10 +186,10 @@ pub fn read_namespace(shared: &Shared, netns: NetnsId, thread: &mut NetnsThread)
     read_after(shared, netns, &file, thread, |_| Ok(()))
 }
 
-/// As [`read_namespace`], and does something else in the namespace before.
+/// Like [`read_namespace`], but first calls `first` in the namespace.
 ///
-/// The kernel's count of the whole is read before the devices' shares of it: what passes in between is then missing from
-/// what is nobody's, and not charged there for good.
+/// The kernel's count of the whole is read before the devices' shares of it. Packets in between then make the
+/// unattributed rest smaller. In the other order they would be charged to the rest for good.
 fn read_after(
     shared: &Shared,
     netns: NetnsId,
@@ -206,7 +206,7 @@ fn read_after(
     })
 }
 
-/// Gives what came of what was done first, unless the devices could not be read.
+/// Returns the result of `first`, unless the devices could not be read.
 fn try_read(
     shared: &Shared,
     netns: NetnsId,
@@ -224,8 +224,8 @@ fn try_read(
     Ok(done)
 }
 
-/// Reads the devices of the namespace that `client` belongs to: the programs' counters, the devices', and the programs'
-/// again, as close together as can be.
+/// Reads the devices of the namespace that `client` belongs to: the programs' counters, the devices', and the
+/// programs' again, as close together as possible.
 ///
 /// # Errors
 /// The kernel did not answer.

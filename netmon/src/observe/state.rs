@@ -1,4 +1,4 @@
-//! The book of what is watched: pure bookkeeping, told what happened and when, with no I/O of its own.
+//! The registry of what is watched. Pure bookkeeping: callers pass in events and times, and it does no I/O.
 
 mod interface;
 mod namespaces;
@@ -44,18 +44,19 @@ use crate::{
     },
 };
 
-/// How many devices of one container are watched. Docker makes one for each network; more is a container that makes
-/// its own, and one that makes thousands must not crowd out the others. The engine's get as many again.
+/// How many devices of one container are watched. Docker creates one for each network; a container with more creates
+/// them itself. A container that creates thousands must not crowd out the others. The engine's devices get as many
+/// entries again.
 const DEVICES_PER_NAMESPACE: usize = 64;
-/// How many interfaces of a container's own making linger when they are gone.
+/// How many interfaces that a container created itself linger after they were deleted.
 const LINGERING_PER_NAMESPACE: usize = 64;
 
-/// How many namespaces are remembered after their time is over. A directory of namespaces that is unmounted for a while
-/// had a node's worth of them.
+/// How many namespaces are remembered after they stopped lingering. A directory that is unmounted for a while may
+/// have held all namespaces of a node.
 const PARTED: usize = 4_096;
 
-/// How long the slot of a device that is gone stays taken: packets that were under way when it went must not be
-/// counted for its successor, and a device that only moved out of its namespace is about to be deleted.
+/// How long the slot of a deleted device stays taken. Packets in flight at its deletion must not be counted for the
+/// slot's next device. A device that only moved out of its namespace is about to be deleted.
 const SLOT_REST: Duration = Duration::from_secs(1);
 
 /// Upper bounds of `netmon_attach_delay_seconds`.
@@ -64,13 +65,13 @@ const DELAY_BOUNDS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 /// What is to be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// Programs on the interfaces of containers.
+    /// Attach programs to the interfaces of containers.
     pub containers: bool,
-    /// The VXLAN devices of overlay networks.
+    /// Watch the VXLAN devices of overlay networks.
     pub vxlan: bool,
 }
 
-/// The book.
+/// The registry.
 #[derive(Debug)]
 pub struct State {
     scope: Scope,
@@ -81,30 +82,30 @@ pub struct State {
     interfaces: BTreeMap<InterfaceId, Interface>,
     ended: Vec<Ended>,
     departed: BTreeMap<NetnsId, Box<Departed>>,
-    /// Files that were there when the directory was listed for the first time.
+    /// Files that the first listing of the directory contained.
     first_listing: BTreeSet<PathBuf>,
     was_listed: bool,
-    /// All that was there at first has been looked into.
+    /// True once everything that existed at start-up has been read.
     has_begun: bool,
-    /// How often the engine was heard.
+    /// How many inventories of the engine were taken in.
     inventories_set: u64,
-    /// Namespaces whose time is over.
+    /// Namespaces that stopped lingering, until [`Self::take_forgotten`] is called.
     forgotten: BTreeSet<NetnsId>,
-    /// The same, for longer: one that was only out of sight is no new one when it is back.
+    /// The same, kept for longer: a namespace whose file was only missing for a while is not new when it reappears.
     parted: BTreeSet<NetnsId>,
     sites: Sites,
     services: Services,
     /// What the programs counted between nodes.
     pub outers: Outers,
-    /// What other nodes are called.
+    /// The names of other nodes.
     pub peer_names: PeerNames,
-    /// The numbers of the node's devices that lead to other nodes.
+    /// The ifindexes of the node's devices that lead to other nodes.
     pub underlay: BTreeSet<u32>,
     attach: AttachHealth,
 }
 
 impl State {
-    /// An empty book. Series of what is gone stay for `linger`.
+    /// An empty registry. Series of ended containers and deleted interfaces stay for `linger`.
     #[must_use]
     pub fn new(scope: Scope, linger: Duration) -> Self {
         Self {
@@ -135,7 +136,7 @@ impl State {
         }
     }
 
-    /// The same book, with these waiting times.
+    /// The same registry, with these waiting times.
     #[must_use]
     pub fn with_times(self, times: Times) -> Self {
         Self {
@@ -145,52 +146,52 @@ impl State {
         }
     }
 
-    /// How long it is waited before something is decided.
+    /// How long netmon waits before it acts or decides.
     #[must_use]
     pub const fn times(&self) -> &Times {
         &self.times
     }
 
-    /// How long series of what is gone stay.
+    /// How long the series of ended containers and deleted interfaces stay.
     #[must_use]
     pub const fn linger(&self) -> Duration {
         self.linger
     }
 
-    /// What the engine last said.
+    /// The engine's last inventory.
     #[must_use]
     pub const fn inventory(&self) -> &Arc<Inventory> {
         &self.inventory
     }
 
-    /// The interfaces that are there.
+    /// The interfaces that exist.
     pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
         self.interfaces.values()
     }
 
-    /// The same, with their numbers.
+    /// The interfaces that exist, with their ids.
     pub fn interfaces_with_ids(&self) -> impl Iterator<Item = (InterfaceId, &Interface)> {
         self.interfaces.iter().map(|(id, interface)| (*id, interface))
     }
 
-    /// The interfaces that ended a moment ago, the latest first.
+    /// The ended interfaces that still linger, the latest first.
     pub fn ended(&self) -> impl Iterator<Item = &Ended> {
         self.ended.iter().rev()
     }
 
-    /// Sums over the containers of each service that is on this node.
+    /// Sums over the containers of each service on this node.
     #[must_use]
     pub fn services(&self) -> BTreeMap<ServiceKey, Directions<Totals>> {
         self.services.sums(&self.interfaces, &self.ended)
     }
 
-    /// What interfaces counted that nobody ever owned, and that do not linger any more.
+    /// The counts of interfaces that never had an owner and no longer linger.
     #[must_use]
     pub const fn unattributed(&self) -> Directions<Totals> {
         self.services.unattributed()
     }
 
-    /// How attaching goes.
+    /// How attaching goes: delays, failures and waiting interfaces.
     #[must_use]
     pub fn attach_health(&self, now: Instant) -> AttachHealth {
         AttachHealth {
@@ -199,25 +200,26 @@ impl State {
         }
     }
 
-    /// The interfaces of one namespace.
+    /// The interfaces of one namespace, with their ifindexes.
     pub fn interfaces_of(&mut self, netns: NetnsId) -> impl Iterator<Item = (u32, &mut Interface)> {
         self.interfaces
             .range_mut(range(netns))
             .map(|(id, interface)| (id.ifindex, interface))
     }
 
-    /// Which interfaces are there.
+    /// The ids of the interfaces that exist.
     pub fn interface_ids(&self) -> impl Iterator<Item = InterfaceId> {
         self.interfaces.keys().copied()
     }
 
-    /// One interface.
+    /// One interface that exists.
     #[must_use]
     pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
         self.interfaces.get(&id)
     }
 
-    /// Takes in the directory: closes what is no longer there, and says what is new and has to be looked at.
+    /// Takes in a listing of the directory. Closes the namespaces that are no longer listed, and returns the files
+    /// that have to be read.
     pub fn listed(&mut self, listing: Listing, now: Instant) -> Vec<NetnsFile> {
         let files: BTreeMap<PathBuf, NetnsFile> = listing
             .files
@@ -228,7 +230,7 @@ impl State {
             self.was_listed = true;
             self.first_listing = files.keys().cloned().collect();
         }
-        // The engine mounts the node's namespace with the first container that is in it: the same one by another name.
+        // The engine mounts the node's namespace when the first container joins it: the same one under another name.
         let node = files.values().find(|file| file.role == Role::Node);
         for namespace in self.namespaces.values_mut() {
             if let (Role::Node, Some(node)) = (&namespace.file.role, node)
@@ -251,7 +253,7 @@ impl State {
             .values()
             .map(|namespace| namespace.file.path.clone())
             .collect();
-        // A sandbox's name is never used again. An overlay's is, and its inode may be, too: only a look can tell.
+        // A sandbox's name is never reused. An overlay's name is, and its inode may be, too: only a look can tell.
         let look = |file: &NetnsFile| match file.role {
             Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => true,
             Role::Sandbox | Role::Node => !known.contains(&file.path),
@@ -259,7 +261,7 @@ impl State {
         files.into_values().filter(look).collect()
     }
 
-    /// Takes in a look into a namespace. Another namespace that was on the same file before is closed.
+    /// Takes in what was read in a namespace. Closes another namespace that was on the same file before.
     pub fn looked(&mut self, file: &NetnsFile, netns: NetnsId, devices: Vec<Device>, now: Instant) {
         let replaced: Vec<_> = self
             .namespaces
@@ -273,11 +275,11 @@ impl State {
         let is_known = self.namespaces.contains_key(&netns);
         let returned = self.take_departed(netns);
         let is_older = returned.is_some() || self.first_listing.contains(&file.path) || self.parted.contains(&netns);
-        // What is connected later to an older namespace is new.
+        // A device that is connected later to an older namespace is new.
         let are_older = is_older && !is_known;
         let new = || {
             let mut namespace = returned.unwrap_or_else(|| Namespace::new(file.clone(), is_older));
-            // One that was given up and is back may be on another file now.
+            // A namespace that was closed and reappears may be on another file now.
             namespace.file = file.clone();
             namespace
         };
@@ -339,7 +341,7 @@ impl State {
             }
         }
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            // Each is refused at every look: those count that were not refused before.
+            // Every look refuses the same devices again, so only the increase is counted.
             let before = std::mem::replace(&mut namespace.refused, refused);
             if refused > before {
                 *self.attach.failures.entry(AttachFailure::TooManyDevices).or_default() += refused - before;
@@ -350,8 +352,8 @@ impl State {
         }
     }
 
-    /// Takes in news of a device of a watched namespace: what it counted when it stopped or went. Says whether that is all;
-    /// if not, it is a device that is not in the book, and [`Self::on_new_device`] takes it in.
+    /// Takes in a change of a device of a watched namespace, with its counters when it stopped or was deleted.
+    /// Returns false if the device is not in the registry; then [`Self::on_new_device`] takes the change in.
     pub fn on_device_change(&mut self, netns: NetnsId, change: &DeviceChange) -> bool {
         let ifindex = change.device.ifindex;
         let id = InterfaceId { netns, ifindex };
@@ -363,7 +365,7 @@ impl State {
             return true;
         }
         let is_its_own = |namespace: &Namespace| {
-            // Others' namespaces are there long before a device, and long after.
+            // The other namespaces exist long before a device, and long after it.
             namespace.file.role == Role::Sandbox
                 && counts(self.scope, &namespace.file.role, &change.device)
                 && namespace.number.is_some_and(|number| number.since <= change.after)
@@ -373,8 +375,9 @@ impl State {
         !concerns_us
     }
 
-    /// Takes in news of a device that came after the last look, or was found gone by it before this was heard. Its
-    /// namespace is still called by the number that the news came with, so that it is nobody else's.
+    /// Takes in a change of a device that was created after the last look, or that a look found deleted before the
+    /// message arrived. The caller has checked that the namespace still has the message's nsid, so the device is not
+    /// another namespace's.
     pub fn on_new_device(&mut self, netns: NetnsId, change: &DeviceChange, now: Instant) {
         let ifindex = change.device.ifindex;
         let id = InterfaceId { netns, ifindex };
@@ -385,37 +388,37 @@ impl State {
         }
     }
 
-    /// Whether another device of the namespace may be watched that nobody has looked at.
+    /// Whether the namespace has room for another device that no look has read.
     fn has_room(&self, netns: NetnsId) -> bool {
         self.interfaces.range(range(netns)).count() < DEVICES_PER_NAMESPACE
     }
 
-    /// News was lost: what was heard of a device's end may not be the last word.
+    /// Messages were lost: the last counters received for a device may not be its final ones.
     pub fn on_overrun(&mut self) {
         for interface in self.interfaces.values_mut() {
             interface.forget_final_counters();
         }
     }
 
-    /// What was there at first has been looked into, as far as it could be.
+    /// Everything that existed at start-up has been read, as far as it could be.
     pub const fn finish_first_look(&mut self) {
         self.has_begun = true;
     }
 
-    /// Whether what was there at first has been looked into, and what the engine said so many times has been taken in.
+    /// True once everything that existed at start-up has been read, and at least so many inventories were taken in.
     #[must_use]
     pub const fn is_synced(&self, inventories_set: u64) -> bool {
         self.has_begun && self.inventories_set >= inventories_set
     }
 
-    /// Takes in what the engine says, and names everything anew.
+    /// Takes in an inventory of the engine, and names everything again.
     pub fn set_inventory(&mut self, inventory: Arc<Inventory>) {
         self.inventories_set += 1;
         self.inventory = inventory;
         self.name();
     }
 
-    /// Finds out whose every interface is, as far as the engine has told.
+    /// Finds the owner of every namespace and interface, as far as the engine has reported it.
     pub fn name(&mut self) {
         let Self {
             inventory,
@@ -462,7 +465,7 @@ impl State {
         }
     }
 
-    /// Lets go of what has lingered long enough; its service keeps the sum.
+    /// Removes what has lingered long enough. Its service keeps the sum.
     pub fn expire(&mut self, now: Instant) {
         for ended in &mut self.ended {
             if now.saturating_duration_since(ended.at) >= SLOT_REST {
@@ -495,7 +498,7 @@ impl State {
             .retire(&over, &self.interfaces, &self.ended, &self.inventory);
     }
 
-    /// When there is something to let go of.
+    /// When [`Self::expire`] next has something to remove.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
         let linger = self.linger.max(SLOT_REST);
@@ -507,7 +510,8 @@ impl State {
             .min()
     }
 
-    /// What an interface had counted that was given up and lingers: its namespace was out of sight.
+    /// The totals of a closed interface that still lingers. It reappears if its namespace's file was only missing for
+    /// a while.
     fn last_totals(&self, id: InterfaceId) -> Option<Directions<Totals>> {
         let mut latest = self.ended.iter().rev();
         latest.find(|ended| ended.id == id).map(|ended| ended.totals)
@@ -525,7 +529,7 @@ impl State {
         }
     }
 
-    /// Finds out whose an interface is that ends, if what is known of it now tells more than what was when all were named.
+    /// Finds the owner of an interface that ends. More may be known now than when all interfaces were last named.
     fn name_at_last(&self, id: InterfaceId, file: &NetnsFile, interface: &mut Interface) {
         if interface.owner.as_ref().is_some_and(|owner| !owner.is_own_device()) {
             return;
@@ -539,7 +543,7 @@ impl State {
         interface.belongs_to(owner.map(|owner| claims.settle(id, owner)));
     }
 
-    /// Of interfaces of a container's own making only so many linger: it may make and end them as fast as it likes.
+    /// Limits how many interfaces of a container's own making linger: it may create and delete them at any rate.
     fn crowd_out(&mut self, netns: NetnsId) {
         let of_its_own = |(_, ended): &(usize, &Ended)| ended.id.netns == netns && ended.is_own();
         let mut lingering = self.ended.iter().enumerate().filter(of_its_own);
@@ -549,7 +553,7 @@ impl State {
         }
     }
 
-    /// Whether anything is known of the namespace on this file.
+    /// Whether the registry has the namespace on this file.
     #[must_use]
     pub fn knows(&self, path: &Path) -> bool {
         self.namespaces.values().any(|namespace| namespace.file.path == path)

@@ -1,4 +1,4 @@
-//! Whose the TCP connections are: the programs' counts, and the kernel's own, joined with the book.
+//! Finds the owners of TCP connections: joins the programs' counts and the kernel's own with the registry.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,13 +20,13 @@ type Networks = BTreeMap<Arc<str>, Share>;
 
 #[derive(Clone, Copy, Default)]
 struct Share {
-    /// Segments that passed the network's devices on their way out, those sent again included.
+    /// Segments sent through the network's devices, including retransmitted ones.
     passed: u64,
     events: Events,
 }
 
-/// Lays the counts out by container and network. Without programs (`events` is nothing) there are only the kernel's own
-/// counts, which are nobody's network's.
+/// Makes the rows, by container and network. Without programs (`events` is `None`) there are only the kernel's own
+/// counts, which belong to no network.
 pub fn rows(
     events: Option<&BTreeMap<InterfaceId, Events>>,
     state: &mut State,
@@ -59,7 +59,7 @@ pub fn rows(
     (rows, connections)
 }
 
-/// Namespaces that are none of ours: what happens there is nobody's, and can be forgotten.
+/// Foreign namespaces: what happens there is unattributed, and their counts can be deleted.
 pub fn foreign(events: &BTreeMap<InterfaceId, Events>, state: &mut State, now: Instant) -> BTreeSet<NetnsId> {
     let mut foreign = BTreeSet::new();
     for id in events.keys() {
@@ -70,7 +70,8 @@ pub fn foreign(events: &BTreeMap<InterfaceId, Events>, state: &mut State, now: I
     foreign
 }
 
-/// Every container's networks, with what passed their devices: so that what never happened is 0, and not missing.
+/// Every container's networks, with what passed their devices. An event that never happened is then 0 instead of
+/// missing.
 fn known_networks(state: &State) -> BTreeMap<NetnsId, Networks> {
     let mut namespaces: BTreeMap<NetnsId, Networks> = BTreeMap::new();
     for netns in state.containers() {
@@ -96,12 +97,12 @@ fn known_networks(state: &State) -> BTreeMap<NetnsId, Networks> {
     namespaces
 }
 
-/// What the programs say of each network's share of the kernel's counts.
+/// Each network's share of the kernel's counts, as the programs counted it.
 fn segments(networks: &Networks, has_events: bool) -> BTreeMap<Arc<str>, Segments> {
     let share = |share: &Share| {
         let counts = share.events.counts();
         Segments {
-            // Without the programs that tell what was sent again nobody can tell what was not.
+            // Without the programs that count retransmitted segments, the number of first transmissions is unknown.
             sent: if has_events {
                 share.passed.saturating_sub(counts.retransmitted_segments)
             } else {

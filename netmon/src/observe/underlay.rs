@@ -1,9 +1,11 @@
-//! Finds the devices that lead to other nodes, and puts the programs on them that count what passes there.
+//! Finds the devices that lead to other nodes, and attaches to them the programs that count what passes there.
 //!
-//! Which those are nobody says. They are the devices of the node's namespace that its routes to the tunnels' far ends go
-//! through, and the one with the address by which the node is known in its Swarm, which is there before any tunnel. No
-//! packet may pass two of them: a port of a bridge or a bond is left out where the whole is one, and what passes a device
-//! with a VLAN's tag is counted where the tag is off (`netmon-ebpf/src/overlay.rs`).
+//! No list of these devices exists. They are the devices of the node's namespace on the routes to the tunnels' remote
+//! ends. The device with the address by which the node is known in its Swarm is one, too: it exists before any
+//! tunnel.
+//!
+//! No packet may pass two of them. So a port of a bridge or a bond is left out where the whole is included. What
+//! passes a device with a VLAN tag is counted where the tag is removed (`netmon-ebpf/src/overlay.rs`).
 
 use std::{
     collections::BTreeSet,
@@ -25,22 +27,22 @@ use crate::{
     },
 };
 
-/// How many devices get programs. A node has one way to the others, or two.
+/// How many devices get programs. A node has one or two ways to the others.
 const MAX_DEVICES: usize = 16;
 
-/// What is known of the ways to other nodes.
+/// What is known of the devices that lead to other nodes.
 #[derive(Debug)]
 pub(super) struct Underlay {
     overlay: SharedOverlay,
-    /// How often routes are looked up again though no tunnel is new: they may have changed.
+    /// How often routes are looked up again without a new tunnel: they may have changed.
     round: Duration,
-    /// What the devices were chosen by, and when.
+    /// The tunnels' ends that the devices were chosen by, and when.
     chosen: Option<(Ends, Instant)>,
-    /// It was said what keeps the programs from a device.
+    /// The error that keeps the programs from a device was logged.
     complained: bool,
 }
 
-/// The ends of tunnels, as far as they are known.
+/// The known ends of tunnels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Ends {
     node: Option<IpAddr>,
@@ -48,7 +50,7 @@ struct Ends {
     port: Option<u16>,
 }
 
-/// Why the programs are on no device, or not on all.
+/// Why the programs are attached to no device, or not to all.
 #[derive(Debug, thiserror::Error)]
 enum TendError {
     #[error(transparent)]
@@ -69,13 +71,13 @@ impl Underlay {
         }
     }
 
-    /// Looks whether there are tunnels to nodes that were not there before, and puts the programs where they pass.
+    /// Looks for tunnels to new nodes, and attaches the programs to the devices that they pass.
     pub(super) fn reconcile(&mut self, shared: &Shared, now: Instant) {
         let (ends, node) = {
             let state = shared.lock();
             (ends(&state), node_file(&state))
         };
-        // No Swarm, or none of its networks here.
+        // No Swarm, or none of its networks on this node.
         let (Some(port), Some(node)) = (ends.port, node) else {
             return;
         };
@@ -114,7 +116,7 @@ impl Underlay {
         self.chosen = Some((ends, now));
     }
 
-    /// Takes off what the kernel would leave in place.
+    /// Detaches what the kernel would leave in place.
     pub(super) fn detach_all(&self, shared: &Shared) {
         let Some(mut overlay) = self.overlay.lock().take() else {
             return;
@@ -165,13 +167,14 @@ fn ways(ends: &Ends, client: &mut Client) -> Result<BTreeSet<u32>, NetlinkError>
     Ok(ways)
 }
 
-/// The device with the node's own address. A Swarm that has another one for its data need not send anything through it.
+/// The device with the node's own address. A Swarm with another address for its data need not send anything through
+/// it.
 fn own(ends: &Ends, devices: &[Device]) -> Option<u32> {
     let is_own = |device: &&Device| ends.node.is_some_and(|own| device.addresses.contains(&own));
     devices.iter().find(is_own).map(|device| device.ifindex)
 }
 
-/// Of these devices those that are no part of another of them. Nothing leads out through loopback.
+/// The devices among these that are not part of another one of them. Loopback is left out: it leads nowhere.
 fn outermost(wanted: &BTreeSet<u32>, devices: &[Device]) -> BTreeSet<u32> {
     let is_part = |device: &Device| device.master.is_some_and(|whole| wanted.contains(&whole));
     devices
@@ -183,7 +186,8 @@ fn outermost(wanted: &BTreeSet<u32>, devices: &[Device]) -> BTreeSet<u32> {
         .collect()
 }
 
-/// Puts the programs on those devices, and on no others; while there is no way at all, they stay where they are.
+/// Attaches the programs to these devices, and detaches them from all others. While no device leads to other nodes,
+/// they stay where they are.
 fn attach(
     overlay: &mut OverlayMap,
     devices: &[Device],

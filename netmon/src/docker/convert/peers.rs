@@ -1,4 +1,4 @@
-//! The Swarm's nodes, and what its networks' gossip says is on them.
+//! The Swarm's nodes, and the members of its networks according to their gossip.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,15 +9,15 @@ use std::{
 use super::{text, wire};
 use crate::model::peers::{Member, Members, Peer};
 
-/// How many containers of a network are kept, and how many services: gossip is other nodes' word. A network of Docker's
-/// own choosing has room for 254 addresses.
+/// How many containers and how many services of a network are kept. Gossip comes from other nodes, so it needs a
+/// bound. A network with a subnet chosen by Docker has room for 254 addresses.
 pub(in crate::docker) const MOST_OF_A_NETWORK: usize = 4_096;
 
-/// Ids of nodes have so many characters, all of them digits and small letters.
+/// The length of a node's id. All its characters are digits and lower-case letters.
 pub(super) const ID_LENGTH: usize = 25;
 
-/// What the engine calls a network's load balancer, before the network's name; that of the routing mesh; and how many of a
-/// network's are kept, which has one.
+/// The engine's name for a network's load balancer, as a prefix of the network's name; its name for that of the
+/// routing mesh; and how many load balancers of a network are kept. A network has one.
 const BALANCER: &str = "lb-";
 const INGRESS_BALANCER: &str = "ingress-sbox";
 const MOST_BALANCERS: usize = 16;
@@ -27,13 +27,13 @@ const MOST_BALANCERS: usize = 16;
 pub(in crate::docker) struct SwarmNode {
     pub(in crate::docker) id: Arc<str>,
     pub(in crate::docker) hostname: Arc<str>,
-    /// None where the manager does not know one that others can send to.
+    /// `None` if the manager does not know an address that other nodes can send to.
     pub(in crate::docker) address: Option<IpAddr>,
-    /// Of two nodes with one name or one address, the one that is not is what is left of a former one.
+    /// If two nodes share a name or an address, the one that is not ready is left over from a former node.
     pub(in crate::docker) is_ready: bool,
 }
 
-/// A node of the Swarm; nothing if it has no id.
+/// A node of the Swarm. `None` if it has no valid id.
 pub(in crate::docker) fn swarm_node(described: wire::SwarmNode) -> Option<SwarmNode> {
     let wire::SwarmNode {
         id,
@@ -45,7 +45,7 @@ pub(in crate::docker) fn swarm_node(described: wire::SwarmNode) -> Option<SwarmN
     let status = status.unwrap_or_default();
     let usable = |address: &IpAddr| !address.is_unspecified();
     let own = || status.addr.parse().ok().filter(usable);
-    // A manager that was told to listen everywhere has no address of its own there.
+    // A manager that listens on all addresses reports no address of its own there.
     let as_manager = || {
         let address: SocketAddr = manager_status.as_ref()?.addr.parse().ok()?;
         Some(address.ip()).filter(usable)
@@ -58,8 +58,8 @@ pub(in crate::docker) fn swarm_node(described: wire::SwarmNode) -> Option<SwarmN
     })
 }
 
-/// Nodes by the addresses that they send to each other from: those that a manager knows, and those that tasks give away,
-/// which differ where a Swarm has addresses of its own for what its networks send.
+/// Nodes by the addresses that they use to send to each other. They come from the manager's list and from gossip
+/// about tasks. The two differ if the Swarm has separate addresses for its networks' data traffic.
 pub(in crate::docker) fn by_address<'a>(
     nodes: &[SwarmNode],
     gossip: impl IntoIterator<Item = (&'a IpAddr, &'a Arc<str>)>,
@@ -76,7 +76,7 @@ pub(in crate::docker) fn by_address<'a>(
     }
     let peer = |node: &SwarmNode| {
         let namesakes = match ready.get(&*node.hostname) {
-            // The other is what is left of a former node.
+            // A node of the same name that is not ready is left over from a former node.
             Some(ready) if node.is_ready => ready,
             Some(_) | None => &all[&*node.hostname],
         };
@@ -104,14 +104,15 @@ pub(in crate::docker) fn by_address<'a>(
     peers
 }
 
-/// What is on a network, and what was left out of it because it makes no sense.
+/// The members of a network, and the reasons why some were left out.
 ///
-/// Of several containers with one address one is kept: gossip forgets late, and an address means one thing at a time.
+/// If several containers have one address, one is kept. Gossip removes old entries late, and an address belongs to
+/// one container at a time.
 pub(in crate::docker) fn members(described: wire::VerboseNetwork) -> (Members, Vec<String>) {
     let mut members = Members::default();
     let mut nonsense = Vec::new();
     for (key, value) in described.containers.unwrap_or_default() {
-        // The other keys are containers' ids.
+        // All other keys are container ids.
         if key != INGRESS_BALANCER && !key.starts_with(BALANCER) {
             continue;
         }
@@ -159,7 +160,7 @@ fn add_service(members: &mut Members, nonsense: &mut Vec<String>, name: &str, de
             members.is_cut = true;
             continue;
         }
-        // What is in no service was named by anybody.
+        // Containers outside of a service have names chosen by users, so their names are not evidence of a node's id.
         let can_tell = !service.is_empty() && members.nodes.len() < MOST_OF_A_NETWORK;
         if let (Some(node), Some(id), true) = (node, node_of(&task.name), can_tell) {
             members.nodes.entry(node).or_insert(id);
@@ -173,7 +174,8 @@ fn add_service(members: &mut Members, nonsense: &mut Vec<String>, name: &str, de
     }
 }
 
-/// The node that a global service's task is on: `service.node.task`, where others have the number of a slot.
+/// The node that a global service's task runs on, from the name `service.node.task`. Other tasks have a slot number
+/// in that place.
 fn node_of(task_name: &str) -> Option<Arc<str>> {
     let mut parts = task_name.rsplit('.');
     let (task, node) = (parts.next()?, parts.next()?);

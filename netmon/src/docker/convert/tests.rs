@@ -1,6 +1,6 @@
-//! The conversion, on what engines really answered and on what no engine should.
+//! The conversion, on real answers of engines and on answers that no engine should give.
 //!
-//! The samples are excerpts: fields that nothing here could read are left out, lists are cut to a few elements.
+//! The samples are excerpts: unused fields are left out, and lists are cut to a few elements.
 
 mod containers;
 mod events;
@@ -21,14 +21,14 @@ fn read<T: DeserializeOwned>(json: &str) -> T {
     serde_json::from_str(json).expect("the wire's types read it")
 }
 
-/// A container out of a sample, by the name that the engine has for it or the beginning of it.
+/// A container from a sample, by its name or the beginning of its name.
 fn sample(json: &str, name: &str) -> Described {
     let all: Vec<wire::Container> = read(json);
     let one = all.into_iter().find(|one| one.name[1..].starts_with(name));
     container(one.expect("the sample has it")).expect("it has an id")
 }
 
-/// What comes of a description with nothing out of the ordinary but this part of it; nothing if it has no id.
+/// The conversion of an ordinary description in which this part is replaced. `None` if the result has no id.
 fn converted(part: &Value) -> Option<Described> {
     let mut whole = json!({
         "Id": "c0ffee",

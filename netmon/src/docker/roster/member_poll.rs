@@ -1,7 +1,7 @@
-//! Which networks are to be asked who is on them, and when: a few at a time, none too often. Pure.
+//! Decides which networks to ask for their members, and when: a few at a time, and none too often. Pure.
 //!
-//! The answer is long, and no event tells of changes on other nodes. So each network is asked at every full sync, and
-//! soon after this node's own part in it changed.
+//! The answer is long, and no event reports changes on other nodes. So each network is asked at every full sync, and
+//! soon after this node's own containers on it changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,25 +11,25 @@ use std::{
 
 use crate::model::{inventory::NetworkId, peers::Members};
 
-/// How many networks are asked for at once. The engine makes each answer from a walk over all that the network's gossip
-/// knows.
+/// How many networks are asked at the same time. For each answer the engine walks all entries of the network's
+/// gossip.
 pub(super) const AT_ONCE: usize = 2;
 
-/// How long a network is left alone after it was asked for, however much happens on it.
+/// How long a network is not asked again after a question, however much changes on it.
 pub(super) const PACE: Duration = Duration::from_secs(5);
 
-/// What came of the question about a network.
+/// The result of a question about a network.
 #[derive(Debug)]
 pub(in crate::docker) enum Surveyed {
-    /// These are on it.
+    /// The network's members.
     Members(Members),
-    /// This node has no part in it any more.
+    /// This node has no container on the network any more.
     NotHere,
-    /// None, or an answer that makes no sense: what was known stays.
+    /// There was no answer, or it could not be decoded. The known members stay.
     Nothing,
 }
 
-/// The networks that this node has a part in, and who is on them.
+/// The networks that this node has containers on, and their members.
 #[derive(Debug)]
 pub(super) struct MemberPoll {
     is_wanted: bool,
@@ -41,7 +41,7 @@ pub(super) struct MemberPoll {
 struct Entry {
     members: Option<Arc<Members>>,
     asked: Option<Instant>,
-    /// Something may have changed since it was asked for.
+    /// Something may have changed since the last question.
     is_stale: bool,
 }
 
@@ -54,7 +54,7 @@ impl MemberPoll {
         }
     }
 
-    /// Takes in which networks this node has a part in. Whether that changed anything.
+    /// Takes in the networks that this node has containers on. Returns whether that changed anything.
     pub(super) fn has_part_in(&mut self, networks: &BTreeSet<NetworkId>) -> bool {
         if !self.is_wanted {
             return false;
@@ -76,21 +76,21 @@ impl MemberPoll {
         changed
     }
 
-    /// This node's part in a network changed.
+    /// This node's containers on a network changed.
     pub(super) fn changed(&mut self, network: &NetworkId) {
         if let Some(entry) = self.networks.get_mut(network) {
             entry.is_stale = true;
         }
     }
 
-    /// Wants every network asked for anew.
+    /// Marks every network to be asked again.
     pub(super) fn renew(&mut self) {
         for entry in self.networks.values_mut() {
             entry.is_stale = true;
         }
     }
 
-    /// The network to ask for now, the one that waits longest first.
+    /// The network to ask now. The one that has waited longest comes first.
     pub(super) fn next(&mut self, now: Instant) -> Option<NetworkId> {
         if self.open.len() >= AT_ONCE {
             return None;
@@ -109,7 +109,8 @@ impl MemberPoll {
         Some(Arc::clone(network))
     }
 
-    /// When a network may be asked for that has to wait now; those that wait for an answer of another are asked for then.
+    /// When the next waiting network may be asked. `None` while all questions are in use: then the next answer wakes
+    /// the caller.
     pub(super) fn next_due(&self) -> Option<Instant> {
         if self.open.len() >= AT_ONCE {
             return None;
@@ -119,7 +120,7 @@ impl MemberPoll {
         waiting.filter_map(|(_, entry)| entry.may_be_asked_at()).min()
     }
 
-    /// Takes in what came of a question. Whether that changed anything.
+    /// Takes in the result of a question. Returns whether that changed anything.
     pub(super) fn answer(&mut self, network: &NetworkId, answer: Surveyed) -> bool {
         self.open.remove(network);
         let Some(entry) = self.networks.get_mut(network) else {
@@ -137,13 +138,13 @@ impl MemberPoll {
         is_news
     }
 
-    /// The connection is gone, and with it all open questions.
+    /// The connection was lost, and all open questions with it.
     pub(super) fn hang_up(&mut self) {
         self.open.clear();
         self.renew();
     }
 
-    /// Who is on the networks.
+    /// The members of the networks.
     pub(super) fn members(&self) -> BTreeMap<NetworkId, Option<Arc<Members>>> {
         let known = |(network, entry): (&NetworkId, &Entry)| (Arc::clone(network), entry.members.clone());
         self.networks.iter().map(known).collect()

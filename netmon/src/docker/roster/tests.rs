@@ -1,6 +1,6 @@
-//! The roster, told of events and answers in every order that they can come in.
+//! The roster, with events and answers in every possible order.
 //!
-//! Moments of the wall clock are small numbers here; only their order counts.
+//! Wall clock times are small numbers here. Only their order matters.
 
 mod lists;
 mod peers;
@@ -24,7 +24,7 @@ use crate::{
 
 const LINGER: Duration = Duration::from_mins(1);
 
-/// A roster, and a clock that only moves when it is told to.
+/// A roster, and a clock that the test advances.
 struct World {
     roster: Roster,
     now: Instant,
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    /// Tells of an event, with the change that it means to a container.
+    /// Passes the roster an event about a container, with this change.
     fn event(&mut self, change: fn(ContainerId) -> Change, container: &str, at: i64) {
         self.roster.event(change(container.into()), at, self.now);
     }
@@ -50,7 +50,7 @@ impl World {
         std::iter::from_fn(|| self.roster.question(asked)).collect()
     }
 
-    /// That this container is what is asked for now, and nothing else.
+    /// Asserts that the only question now is about this container.
     #[track_caller]
     fn asks_for(&mut self, container: &str, asked: i64) {
         assert_eq!(self.questions(asked), [Question::Container(container.into())]);
@@ -79,13 +79,13 @@ impl World {
         self.answer(container, Stage::Running);
     }
 
-    /// Tells which networks there are.
+    /// Passes the roster a list of networks.
     fn networks(&mut self, names: &[&str], complete: bool) {
         let networks = names.iter().map(|name| network(name)).collect();
         self.roster.networks(Some(Networks { networks, complete }));
     }
 
-    /// A first full sync, at this moment, that finds these networks and no container.
+    /// A world after its first full sync, at this moment, which found these networks and no container.
     fn synced(networks: &[&str], asked: i64) -> Self {
         let mut world = Self::new();
         world.roster.sync();
@@ -98,7 +98,7 @@ impl World {
         world
     }
 
-    /// Whether there is a new inventory; it is looked at from now on.
+    /// Whether there is a new inventory. It becomes the world's current one.
     fn news(&mut self) -> bool {
         let news = self.roster.take_news();
         let is_news = news.is_some();
@@ -108,7 +108,7 @@ impl World {
         is_news
     }
 
-    /// What is known of a container.
+    /// The known description of a container.
     fn known(&mut self, container: &str) -> Option<Container> {
         self.news();
         self.inventory.containers.get(container).map(|known| (**known).clone())
@@ -128,7 +128,7 @@ fn network(id: &str) -> Network {
     }
 }
 
-/// A place on the network `net` that can be found, the last byte of its address given.
+/// An endpoint on the network `net` that can be located, with this last byte of its address.
 fn place(host: u8) -> Endpoint {
     Endpoint {
         network: "net".into(),
@@ -138,7 +138,7 @@ fn place(host: u8) -> Endpoint {
     }
 }
 
-/// A place on the network `net` as it is described after the end.
+/// An endpoint on the network `net` as engines describe it after the container's end.
 fn no_place() -> Endpoint {
     Endpoint {
         addresses: Vec::new(),
@@ -150,7 +150,7 @@ fn own(file: &str) -> Sandbox {
     Sandbox::Own(PathBuf::from(format!("/netns/{file}")))
 }
 
-/// A container that runs in this sandbox, on one network.
+/// A running container in this sandbox, with one endpoint.
 fn container(id: &str, sandbox: &str, host: u8) -> Container {
     Container {
         id: id.into(),
@@ -168,7 +168,7 @@ fn container(id: &str, sandbox: &str, host: u8) -> Container {
     }
 }
 
-/// The same container as a newer engine describes it after its end: without sandbox and addresses.
+/// The same container as a newer engine describes it after its end, without sandbox and addresses.
 fn after_its_end(container: &Container) -> Container {
     Container {
         sandbox: Sandbox::Absent,

@@ -1,8 +1,8 @@
-//! Users and their passwords: the only place that names bcrypt.
+//! Users and their passwords. The only module that names bcrypt.
 //!
-//! Checking a password costs a tenth of a second of a processor, on purpose. So it is done on a thread that may block, one
-//! at a time, and what was right once is remembered, by a digest: a scrape costs a digest, and a guesser waits in line
-//! with other guessers.
+//! Checking a password takes a tenth of a second of processor time, by design. So it runs on a thread that may block,
+//! one check at a time. Correct passwords are remembered by a digest. So a scrape costs only a digest, and a client
+//! that guesses passwords waits behind others that do.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,24 +19,24 @@ use tokio::sync::Semaphore;
 
 use super::{AccessError, setting};
 
-/// Right answers that are remembered: one for each user, as a rule.
+/// How many correct answers are remembered. Usually there is one for each user.
 const REMEMBERED: usize = 100;
-/// The cost is a power of two: 17 takes ten seconds.
+/// Each step doubles the time: cost 17 takes ten seconds.
 const HIGHEST_COST: u32 = 16;
 
 #[derive(Debug)]
 pub(super) struct BasicAuth {
     /// Password hashes by user.
     users: BTreeMap<String, Arc<str>>,
-    /// Checked in place of an unknown user's, so that the time an answer takes does not tell which users there are.
+    /// The hash to check for an unknown user, so that the time of an answer does not reveal which users exist.
     anybody: Arc<str>,
-    /// Digests of what was right.
+    /// Digests of correct users and passwords.
     right: Mutex<BTreeSet<[u8; 32]>>,
     one_at_a_time: Semaphore,
 }
 
 impl BasicAuth {
-    /// Nothing, where there are no users: then everybody is welcome.
+    /// `None` if there are no users: then everybody has access.
     pub(super) fn new(users: &BTreeMap<String, String>, path: &Path) -> Result<Option<Self>, AccessError> {
         for (user, hash) in users {
             let key = || format!("basic_auth_users.{user}");
@@ -70,7 +70,7 @@ impl BasicAuth {
         }))
     }
 
-    /// Whether the request comes from somebody who is known.
+    /// Whether the request has the credentials of a known user.
     pub(super) async fn know(&self, headers: &HeaderMap) -> bool {
         let Some((user, password)) = credentials(headers) else {
             return false;
@@ -81,11 +81,11 @@ impl BasicAuth {
         if self.is_remembered(&digest) {
             return known.is_some();
         }
-        // Never closed.
+        // The semaphore is never closed.
         let Ok(_turn) = self.one_at_a_time.acquire().await else {
             return false;
         };
-        // Somebody else may have asked the same meanwhile.
+        // Another request may have checked the same password meanwhile.
         if self.is_remembered(&digest) {
             return known.is_some();
         }
@@ -110,9 +110,9 @@ impl BasicAuth {
     }
 }
 
-/// User and password, as RFC 7617 has them in a header.
+/// User and password from the header, as in RFC 7617.
 pub(super) fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
-    /// bcrypt takes no more of a password.
+    /// bcrypt uses no more bytes of a password.
     const LONGEST: usize = 72;
 
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
@@ -126,7 +126,7 @@ pub(super) fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
     (password.len() <= LONGEST && !password.contains('\0')).then(|| (user.to_owned(), password.to_owned()))
 }
 
-/// A digest of parts, of which none can pass for a piece of another.
+/// A digest of several parts. Their lengths are included, so that shifting bytes between parts changes it.
 fn digest(parts: &[&[u8]]) -> [u8; 32] {
     let mut digest = Sha256::new();
     for part in parts {

@@ -1,6 +1,7 @@
-//! What may stand in the file, key by key. Pure.
+//! The keys of the web configuration. Pure.
 //!
-//! The only place that names serde-saphyr. An unknown key is an error: a misspelt one would leave a door open.
+//! The only module that names serde-saphyr. An unknown key is an error, because a misspelt one could leave access
+//! open.
 
 use std::{collections::BTreeMap, path::Path, path::PathBuf, time::Duration};
 
@@ -25,7 +26,7 @@ pub(super) struct File {
 pub(super) struct TlsSettings {
     pub(super) cert_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
-    /// The certificate and the key themselves, instead of files.
+    /// The certificate and the key themselves, in place of files.
     pub(super) cert: Option<String>,
     pub(super) key: Option<String>,
     pub(super) client_ca_file: Option<PathBuf>,
@@ -36,13 +37,13 @@ pub(super) struct TlsSettings {
     pub(super) max_version: Option<String>,
     pub(super) cipher_suites: Vec<String>,
     pub(super) curve_preferences: Vec<String>,
-    /// Has no meaning any more, in Go's library neither.
+    /// Has no effect any more, in Go's library neither.
     #[serde(rename = "prefer_server_cipher_suites")]
     _prefer_server_cipher_suites: Option<bool>,
 }
 
 impl TlsSettings {
-    /// Every file that is named.
+    /// All files that are named.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         [&self.cert_file, &self.key_file, &self.client_ca_file]
             .into_iter()
@@ -53,23 +54,23 @@ impl TlsSettings {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct HttpSettings {
-    /// HTTP/2 may be offered. It never is: a scrape is one request, and every client speaks HTTP/1.1.
+    /// Permits HTTP/2. netmon never offers it: a scrape is one request, and every client speaks HTTP/1.1.
     #[serde(rename = "http2")]
     _http2: Option<bool>,
     headers: BTreeMap<String, String>,
 }
 
-/// How many requests are answered.
+/// The limit of requests.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RateSettings {
-    /// Time from one request to the next.
+    /// Time between two requests.
     pub(super) interval: Option<String>,
-    /// How many may come at once.
+    /// How many requests may come at once.
     pub(super) burst: Option<u32>,
 }
 
-/// The headers that can be set, and which values they take: any, where there are none.
+/// The headers that can be set, and their permitted values. An empty list permits any value.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
     ("X-Content-Type-Options", &["nosniff"]),
@@ -102,7 +103,7 @@ fn header(name: &str, value: &str, path: &Path) -> Result<(HeaderName, HeaderVal
     Ok((name, value))
 }
 
-/// Reads a file's text. An empty file sets nothing.
+/// Parses the file. An empty file sets nothing.
 pub(super) fn parse(path: &Path, text: &[u8]) -> Result<File, AccessError> {
     let wrong = |reason: String| AccessError::Format {
         path: path.to_owned(),
@@ -116,7 +117,7 @@ pub(super) fn parse(path: &Path, text: &[u8]) -> Result<File, AccessError> {
     serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))
 }
 
-/// A time as Go writes it: a number and a unit, or several, as `1m30s`.
+/// A duration in Go's notation: one or more numbers with units, as in `1m30s`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 7] = [
         ("ns", 1e-9),

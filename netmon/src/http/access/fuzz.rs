@@ -1,4 +1,4 @@
-//! What fuzzing holds against the reading of rules and of what clients show; see [`crate::fuzzing`].
+//! Fuzz targets for the code that reads rules, client certificates and credentials. See [`crate::fuzzing`].
 
 use std::{path::Path, time::Instant};
 
@@ -15,7 +15,7 @@ use super::{
     tls::{self, Tls},
 };
 
-/// More requests at once than this are not tried.
+/// The most requests that are tried at once.
 const MOST_REQUESTS: u32 = 64;
 
 /// The file of rules.
@@ -25,7 +25,7 @@ pub(crate) fn web_config(data: &[u8]) {
     for (name, _) in file.headers(path).into_iter().flatten() {
         assert!(!matches!(name.as_str(), "content-type" | "content-length" | "server"));
     }
-    // Whoever is named has to have a password.
+    // If the file names users, a password is required.
     if let Ok(users) = BasicAuth::new(&file.basic_auth_users, path) {
         assert_eq!(users.is_some(), !file.basic_auth_users.is_empty());
     }
@@ -36,7 +36,7 @@ pub(crate) fn web_config(data: &[u8]) {
         let expected = usize::try_from(burst.min(MOST_REQUESTS + 1)).unwrap_or(usize::MAX);
         assert_eq!(admitted, expected, "of {:?}", file.rate_limit);
     }
-    // Only what stands in the file itself: nothing else is read here.
+    // Only for settings without files: a fuzz target reads no other file.
     if let Some(settings) = file
         .tls_server_config
         .filter(|settings| settings.files().next().is_none())

@@ -1,5 +1,5 @@
-//! How many requests are answered: a bucket that a token drops into at every interval, and that every request takes one
-//! from. Pure but for the lock.
+//! Limits the rate of requests. Tokens drop into a bucket, one at every interval, and every request takes one. Pure
+//! except for the lock.
 
 use std::{
     path::Path,
@@ -13,21 +13,21 @@ use super::{
     setting,
 };
 
-/// Further from one request to the next, or from the first of a burst to when all of it may come again, is no limit but a
-/// mistake. Clocks reckon with this much and not with everything that can be written down.
+/// The longest permitted time to refill the whole bucket. More than a year is a mistake, not a limit. It also keeps
+/// the arithmetic with [`Instant`] within its range.
 const FARTHEST: Duration = Duration::from_hours(365 * 24);
 
 #[derive(Debug)]
 pub(super) struct Rate {
     interval: Duration,
-    /// How far ahead of their time tokens may have been taken.
+    /// How far ahead of their time tokens may be taken.
     tolerance: Duration,
-    /// When the bucket is full again; requests are late or early by it.
+    /// When the bucket is full again.
     full_at: Mutex<Option<Instant>>,
 }
 
 impl Rate {
-    /// Nothing, where no limit is set.
+    /// `None` if no limit is set.
     pub(super) fn new(settings: &RateSettings, path: &Path) -> Result<Option<Self>, AccessError> {
         let RateSettings { interval, burst } = settings;
         let Some(interval) = interval.as_deref() else {
@@ -108,7 +108,7 @@ mod tests {
         let second = begin + Duration::from_secs(1);
         assert!(rate.admits(second));
         assert!(!rate.admits(second));
-        // After a long silence there is no more than a burst.
+        // A long silence permits no more than one burst.
         let later = begin + Duration::from_secs(1000);
         assert_eq!((0..5).filter(|_| rate.admits(later)).count(), 3);
     }

@@ -1,4 +1,4 @@
-//! What the file may say, and what is refused.
+//! The settings that the file may contain, and those that are rejected.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{Access, AccessError, file::duration};
 
-/// Reads a file of that text, in a folder of its own.
+/// Reads a file with that text, in a folder of its own.
 fn read(text: &str) -> (TempDir, Result<Access, AccessError>) {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("web.yml");

@@ -1,4 +1,4 @@
-//! Encrypted connections: the only place that names rustls.
+//! Encrypted connections. The only module that names rustls.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -15,12 +15,12 @@ use x509_parser::{extensions::GeneralName, prelude::FromDer as _};
 
 use super::{AccessError, file::TlsSettings, read, setting};
 
-/// What is spoken over encrypted connections.
+/// The protocol inside encrypted connections.
 const ALPN: &[u8] = b"http/1.1";
 
 pub(super) struct Tls {
     acceptor: TlsAcceptor,
-    /// Names, one of which a client's certificate has to be for; any will do where there are none.
+    /// A client's certificate must be for one of these names. If the list is empty, any name is accepted.
     allowed_sans: Vec<String>,
 }
 
@@ -90,7 +90,7 @@ impl Tls {
         })
     }
 
-    /// Shakes hands, and looks at the client's certificate.
+    /// Performs the TLS handshake and checks the client's certificate.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let stream = self.acceptor.accept(stream).await?;
         if self.allowed_sans.is_empty() {
@@ -113,11 +113,11 @@ impl Tls {
     }
 }
 
-/// What is asked of clients.
+/// What the server requires of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Demand {
     Nothing,
-    /// A certificate is checked if there is one.
+    /// A certificate is optional, but checked if present.
     CheckIfGiven,
     Certificate,
 }
@@ -192,7 +192,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(certificates)
 }
 
-/// What a certificate is for: names, addresses, mail addresses, URIs.
+/// The names in a certificate: host names, IP addresses, mail addresses and URIs.
 pub(super) fn names(certificate: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = x509_parser::certificate::X509Certificate::from_der(certificate) else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Who gets the pages, and how: over real sockets, with certificates made here.
+//! Access rules and encryption, over real sockets and with certificates made here.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -19,10 +19,10 @@ use tokio_rustls::TlsConnector;
 use super::{Access, Fake, Options, Running, options, start_with, status};
 use crate::http::healthcheck;
 
-/// As cheap as it gets.
+/// The lowest cost that bcrypt permits.
 const COST: u32 = 4;
 
-/// A folder with a web configuration, and a server that follows it.
+/// A folder with a web configuration, and a server that uses it.
 struct Site {
     folder: TempDir,
     access: Arc<Access>,
@@ -30,12 +30,12 @@ struct Site {
 }
 
 impl Site {
-    /// Whatever the configuration names is written by `prepare`.
+    /// `prepare` writes the files that the configuration names.
     async fn new(text: &str, prepare: impl FnOnce(&TempDir)) -> Self {
         Self::of(Fake::default(), text, prepare).await
     }
 
-    /// One that serves these pages.
+    /// The same, with these pages.
     async fn of(fake: Fake, text: &str, prepare: impl FnOnce(&TempDir)) -> Self {
         let folder = TempDir::new().expect("a folder");
         prepare(&folder);
@@ -117,7 +117,7 @@ async fn the_file_is_read_again_when_it_changes() {
     assert_eq!(site.status_for("alice", "one").await, "401");
     assert_eq!(site.status_for("alice", "two").await, "200");
     assert_eq!(site.access.is_current(), Some(true));
-    // What makes no sense opens no door.
+    // An invalid configuration permits no access.
     site.rewrite("basic_auth_users: {alice: two}\n");
     assert_eq!(site.status_for("nobody", "").await, "401");
     assert_eq!(site.status_for("alice", "two").await, "200");
@@ -150,7 +150,7 @@ async fn every_answer_has_the_headers() {
     }
 }
 
-/// An authority, and certificates that it signed.
+/// A certificate authority.
 struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -177,7 +177,7 @@ impl Authority {
     }
 }
 
-/// Writes the certificate of the server and the authority.
+/// Writes the server's certificate and key, and the authority's certificate.
 fn certified(authority: &Authority) -> impl FnOnce(&TempDir) {
     let (certificate, key) = authority.sign("localhost");
     let pem = authority.pem.clone();
@@ -188,7 +188,7 @@ fn certified(authority: &Authority) -> impl FnOnce(&TempDir) {
     }
 }
 
-/// The status of a page over TLS, or why there is none.
+/// The status of the metrics page over TLS, or the error.
 async fn fetch(site: &Site, authority: &Authority, own: Option<(String, String)>) -> Result<String, String> {
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("a certificate");
@@ -231,7 +231,7 @@ async fn pages_come_encrypted_and_not_in_the_clear() {
     let text = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n";
     let site = Site::new(text, certified(&authority)).await;
     assert_eq!(fetch(&site, &authority, None).await.as_deref(), Ok("200"));
-    // A client that does not know that gets no page.
+    // A client without TLS gets no page.
     let mut plain = TcpStream::connect(site.server.address).await.expect("a connection");
     plain
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -240,7 +240,7 @@ async fn pages_come_encrypted_and_not_in_the_clear() {
     let mut answer = Vec::new();
     let _ended = plain.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
-    // A renewed certificate of another authority is taken up.
+    // A renewed certificate, of another authority, is loaded.
     let renewed = Authority::new();
     certified(&renewed)(&site.folder);
     site.access.look_now();

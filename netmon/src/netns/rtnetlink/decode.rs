@@ -1,7 +1,7 @@
-//! Reading rtnetlink's messages: pure, from bytes to the model.
+//! Decodes rtnetlink messages: pure, from bytes to the model.
 //!
-//! Constants and layouts are those of the kernel's `netlink.h`, `rtnetlink.h`, `if_link.h` and `net_namespace.h`, which
-//! never change. An attribute that is missing, short or unknown leaves its field at "not known".
+//! Constants and layouts are those of the kernel's `netlink.h`, `rtnetlink.h`, `if_link.h` and `net_namespace.h`,
+//! which never change. If an attribute is missing, too short or unknown, its field stays at "not known".
 
 use std::{io, net::IpAddr};
 
@@ -16,7 +16,7 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
 const NLA_HEADER_BYTES: usize = 4;
-/// Without the flags for "nested" and "network byte order".
+/// Masks out the flags for "nested" and "network byte order".
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
 const RTM_NEWLINK: u16 = 16;
@@ -46,20 +46,21 @@ const NETNSA_NSID: u16 = 1;
 const IFF_UP: u32 = 1;
 const IFF_LOOPBACK: u32 = 8;
 
-/// One message of a datagram.
+/// One message in a datagram.
 #[derive(Debug)]
 pub(in crate::netns) enum Message<'a> {
     /// The end of a dump.
     Done,
-    /// The dump is not consistent: something changed while the kernel made it. The message itself still counts.
+    /// The dump is inconsistent, because something changed while the kernel made it. The message itself is still
+    /// valid.
     Interrupted,
-    /// A refusal.
+    /// An error.
     Error(io::Error),
     /// Anything else.
     Answer(Answer<'a>),
 }
 
-/// A message that carries something: its type and what is behind the netlink header.
+/// A message with content: its type, and the bytes after the netlink header.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::netns) struct Answer<'a> {
     pub(super) kind: u16,
@@ -67,13 +68,13 @@ pub(in crate::netns) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// The attributes behind a fixed header of `header` bytes. What cannot be read ends them.
+    /// The attributes after a fixed header of `header` bytes. Iteration ends at one that cannot be decoded.
     pub(super) fn attributes(self, header: usize) -> impl Iterator<Item = (u16, &'a [u8])> {
         attributes(self.payload.get(header..).unwrap_or_default())
     }
 }
 
-/// Cuts a datagram into its messages. What is cut off or makes no sense ends them.
+/// Splits a datagram into its messages. Iteration ends at one that is cut off or cannot be decoded.
 pub(in crate::netns) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = datagram;
     let mut pending = None;
@@ -88,7 +89,7 @@ pub(in crate::netns) fn messages(datagram: &[u8]) -> impl Iterator<Item = Messag
         let message = match kind {
             NLMSG_DONE => Message::Done,
             NLMSG_ERROR => match u32_at(payload, 0)?.cast_signed() {
-                // "No error" is how the kernel says that it did what was asked.
+                // Error code 0 is the kernel's acknowledgement.
                 0 => Message::Done,
                 code => Message::Error(io::Error::from_raw_os_error(code.wrapping_neg())),
             },
@@ -107,7 +108,7 @@ pub(super) fn device(answer: Answer<'_>) -> Option<Device> {
     (answer.kind == RTM_NEWLINK).then(|| described(answer)).flatten()
 }
 
-/// The device that a message is about.
+/// The device in a message.
 fn described(answer: Answer<'_>) -> Option<Device> {
     let flags = u32_at(answer.payload, 8)?;
     let kind = if flags & IFF_LOOPBACK == 0 {
@@ -134,7 +135,7 @@ fn link_info(value: &[u8], device: &mut Device) {
     for (kind, value) in attributes(value) {
         match kind {
             IFLA_INFO_KIND => device.kind = device_kind(value),
-            // The kind comes before its data (rtnl_link_info_fill).
+            // The kind comes before its data (`rtnl_link_info_fill`).
             IFLA_INFO_DATA if device.kind == DeviceKind::Vxlan => {
                 for (kind, value) in attributes(value) {
                     match kind {
@@ -167,7 +168,7 @@ pub(super) fn address(answer: Answer<'_>) -> Option<(u32, IpAddr)> {
     let mut address = None;
     for (kind, value) in answer.attributes(IFADDR_BYTES) {
         match kind {
-            // Of a point-to-point device IFA_ADDRESS is the far end, and IFA_LOCAL the device's own.
+            // For a point-to-point device, IFA_ADDRESS is the far end and IFA_LOCAL the device's own address.
             IFA_LOCAL => address = ip_address(value),
             IFA_ADDRESS => address = address.or_else(|| ip_address(value)),
             _ => {}
@@ -216,7 +217,7 @@ fn device_counters(value: &[u8]) -> Option<Directions<DeviceCounters>> {
     })
 }
 
-/// The number of a namespace, from `RTM_NEWNSID`; nothing while it has none.
+/// The nsid of a namespace, from `RTM_NEWNSID`. `None` while it has none.
 pub(super) fn nsid(answer: Answer<'_>) -> Option<i32> {
     answer
         .attributes(RTGEN_BYTES)
@@ -225,20 +226,20 @@ pub(super) fn nsid(answer: Answer<'_>) -> Option<i32> {
         .filter(|nsid| *nsid >= 0)
 }
 
-/// What the kernel announces of a device.
+/// A change of a device that the kernel reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::netns) struct LinkEvent {
-    /// The device, in the namespace the news is of. Such news has no addresses.
+    /// The device. These messages contain no addresses.
     pub(in crate::netns) device: Device,
-    /// It is going from there: deleted, or moved to another namespace.
+    /// The device was deleted from its namespace, or moved to another one.
     pub(in crate::netns) gone: bool,
-    /// Its counters at this moment. Of a veth whose peer is already gone the receive side is not known: the driver
-    /// reads it off the peer (`veth_get_stats64`).
+    /// The counters at this moment. For a veth whose peer is already deleted, the receive side is unknown: the driver
+    /// reads it from the peer (`veth_get_stats64`).
     pub(in crate::netns) counters: Directions<Option<DeviceCounters>>,
 }
 
-/// News of a device, from `RTM_NEWLINK` and `RTM_DELLINK`. A bridge announces its ports in messages of the same types
-/// but another family: those are nothing new.
+/// A change of a device, from `RTM_NEWLINK` and `RTM_DELLINK`. A bridge reports its ports in messages of the same
+/// types, but of another family. Those are ignored.
 pub(in crate::netns) fn link_event(answer: Answer<'_>) -> Option<LinkEvent> {
     if !matches!(answer.kind, RTM_NEWLINK | RTM_DELLINK) || *answer.payload.first()? != 0 {
         return None;
@@ -264,8 +265,8 @@ pub(in crate::netns) fn link_event(answer: Answer<'_>) -> Option<LinkEvent> {
     })
 }
 
-/// The attributes of a message or of an attribute, as type and value. Own, because the netlink crates' iterator lends
-/// its values only until the next one.
+/// The attributes of a message or of an attribute, as type and value. Written here because the iterator of the
+/// netlink crates lends each value only until the next one.
 pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -277,7 +278,7 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// A device's name as text: its bytes up to the terminating zero, what is not printable ASCII as `\xNN`.
+/// A device's name as text: its bytes up to the terminating zero, with bytes that are not printable ASCII as `\xNN`.
 fn printable(name: &[u8]) -> String {
     name.strip_suffix(b"\0").unwrap_or(name).escape_ascii().to_string()
 }
@@ -325,7 +326,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever bytes come, decoding ends and does not panic.
+        /// For any bytes, decoding ends and does not panic.
         #[test]
         fn no_bytes_can_upset_the_decoder(bytes in prop::collection::vec(any::<u8>(), 0..512), kind in 14_u16..100) {
             let mut framed = Vec::from(u32::try_from(bytes.len() + 16).expect("it is short").to_ne_bytes());

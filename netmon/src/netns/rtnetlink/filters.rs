@@ -1,18 +1,18 @@
-//! Filters of clsact, from rtnetlink's messages.
+//! Decodes clsact filters from rtnetlink messages.
 
 use super::decode::{Answer, attributes, u32_at};
 
 const RTM_NEWTFILTER: u16 = 44;
 const TCMSG_BYTES: usize = 20;
 const TCA_OPTIONS: u16 = 2;
-/// The number of the filter's program, since 4.13.
+/// The id of the filter's BPF program, since 4.13.
 const TCA_BPF_ID: u16 = 11;
 
-/// The two sides of a device that filters are on (`linux/pkt_sched.h`: `TC_H_CLSACT` and `TC_H_MIN_INGRESS`, `_EGRESS`).
+/// The two clsact hooks of a device (`linux/pkt_sched.h`: `TC_H_CLSACT` and `TC_H_MIN_INGRESS`, `_EGRESS`).
 pub(super) const INGRESS: u32 = 0xffff_fff2;
 pub(super) const EGRESS: u32 = 0xffff_fff3;
 
-/// The kernel's number of a filter's program; nothing of a filter that is none.
+/// The id of a filter's BPF program. `None` if the filter has no program.
 pub(super) fn program(answer: Answer<'_>) -> Option<u32> {
     if answer.kind != RTM_NEWTFILTER {
         return None;

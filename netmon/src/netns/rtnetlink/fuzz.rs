@@ -1,15 +1,16 @@
-//! What fuzzing holds against the reading of netlink's messages; see [`crate::fuzzing`].
+//! Fuzz target for the code that decodes netlink messages. See [`crate::fuzzing`].
 
 use super::{
     decode::{self, Answer, Message},
     queues, routes,
 };
 
-/// A message has a header of its own, and is followed at most by the word that it was not the whole truth.
+/// A message has a header of its own. It yields at most two items: the message, and the note that the dump was
+/// interrupted.
 const LEAST_MESSAGE: usize = 16;
 const LEAST_ATTRIBUTE: usize = 4;
 
-/// A datagram of the kernel's.
+/// A datagram from the kernel.
 pub(crate) fn netlink(data: &[u8]) {
     let mut count = 0;
     for message in decode::messages(data) {
@@ -27,7 +28,7 @@ pub(crate) fn netlink(data: &[u8]) {
     );
 }
 
-/// Every question is answered by every message.
+/// Every decoder gets every message.
 fn read(answer: Answer<'_>) {
     let bytes = answer.payload.len();
     assert!(answer.attributes(0).count() <= bytes / LEAST_ATTRIBUTE);
@@ -56,13 +57,13 @@ fn read(answer: Answer<'_>) {
         decode::statistics(answer),
         routes::device(answer),
     );
-    // The same message makes the same device, whoever reads it.
+    // Both decoders read the same device from the same message.
     if let (Some(device), Some(news)) = (decode::device(answer), decode::link_event(answer)) {
         assert_eq!(device, news.device);
     }
 }
 
-/// Names go to the page and to the log: what cannot be printed takes four characters.
+/// Names appear on the metrics page and in the log. A byte that is not printable takes four characters.
 fn assert_printable(name: &str, bytes: usize) {
     assert!(
         name.bytes().all(|byte| matches!(byte, b' '..=b'~')),

@@ -1,4 +1,4 @@
-//! Queueing disciplines and tables of neighbours, from rtnetlink's messages.
+//! Decodes queueing disciplines and neighbour tables from rtnetlink messages.
 
 use super::decode::{Answer, attributes, u32_at, u64_at};
 use crate::model::buffers::{Neighbours, Queue};
@@ -8,12 +8,12 @@ const RTM_NEWNEIGHTBL: u16 = 64;
 const TCMSG_BYTES: usize = 20;
 const NDTMSG_BYTES: usize = 4;
 
-/// Of the disciplines of a device the one that all packets pass.
+/// The parent of the root discipline, which all packets of a device pass through.
 const TC_H_ROOT: u32 = 0xffff_ffff;
 const TCA_KIND: u16 = 1;
 const TCA_STATS2: u16 = 7;
 const TCA_STATS_QUEUE: u16 = 3;
-/// What a device has that queues nothing.
+/// The discipline of a device without a queue.
 const NO_QUEUE: &str = "noqueue";
 
 const NDTA_NAME: u16 = 1;
@@ -25,7 +25,7 @@ const CONFIG_ENTRIES: usize = 4;
 /// `ndt_stats.ndts_table_fulls`, since 4.3.
 const STATS_TABLE_FULLS: usize = 10 * 8;
 
-/// The discipline that all packets of a device pass, with the device's number; nothing if it queues nothing.
+/// The root discipline of a device, with the device's ifindex. `None` if it has no queue.
 pub(super) fn queue(answer: Answer<'_>) -> Option<(u32, Queue)> {
     if answer.kind != RTM_NEWQDISC || u32_at(answer.payload, 12)? != TC_H_ROOT {
         return None;
@@ -48,7 +48,7 @@ pub(super) fn queue(answer: Answer<'_>) -> Option<(u32, Queue)> {
     (!queue.kind.is_empty() && queue.kind != NO_QUEUE).then_some((u32_at(answer.payload, 4)?, queue))
 }
 
-/// A table of neighbours. The kernel also sends each device's settings: those are no table.
+/// A neighbour table. The kernel also sends the settings of each device in this message type, which are not tables.
 pub(super) fn neighbours(answer: Answer<'_>) -> Option<Neighbours> {
     if answer.kind != RTM_NEWNEIGHTBL {
         return None;

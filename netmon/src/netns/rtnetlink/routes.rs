@@ -1,4 +1,4 @@
-//! Reading rtnetlink's messages about ways: pure, from bytes to the model.
+//! Decodes rtnetlink messages about FDB entries and routes: pure, from bytes to the model.
 //!
 //! Constants and layouts are those of the kernel's `neighbour.h` and `rtnetlink.h`.
 
@@ -13,7 +13,7 @@ const NDA_DST: u16 = 1;
 const RTMSG_BYTES: usize = 12;
 const RTA_OIF: u16 = 4;
 
-/// The VXLAN device's ifindex, and the address of a node that it sends something to, from `RTM_NEWNEIGH`.
+/// A VXLAN device's ifindex and the address of a node (VTEP) that it sends to, from `RTM_NEWNEIGH`.
 pub(super) fn remote(answer: Answer<'_>) -> Option<(u32, IpAddr)> {
     if answer.kind != RTM_NEWNEIGH {
         return None;
@@ -26,7 +26,7 @@ pub(super) fn remote(answer: Answer<'_>) -> Option<(u32, IpAddr)> {
     (!address.is_unspecified() && !address.is_multicast()).then_some((ifindex, address))
 }
 
-/// The device that a route goes through, from `RTM_NEWROUTE`.
+/// The device of a route, from `RTM_NEWROUTE`.
 pub(super) fn device(answer: Answer<'_>) -> Option<u32> {
     if answer.kind != RTM_NEWROUTE {
         return None;

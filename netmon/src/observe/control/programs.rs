@@ -1,10 +1,11 @@
-//! Programs for interfaces: when they are attached, whether they still are, and taking them off.
+//! Programs for interfaces: attaches them, checks that they are still attached, and detaches them.
 //!
-//! Attaching is done late and slowly on purpose. A tcx link costs about twelve milliseconds with the kernel's one
-//! networking lock held (a grace period), and whoever starts a container meanwhile waits. Nothing is missed by it: the
-//! device's own counters are read from the first packet on, and the kernel tells what a device counted when it goes.
-//! So an interface gets its programs when its container's start is over and things are quiet, and the lock is left to
-//! others for half of the time; on a node that is never quiet, for nine tenths.
+//! Attaching is late and slow on purpose. A tcx link costs about twelve milliseconds with the kernel's RTNL lock held
+//! (a grace period). Whoever starts a container meanwhile waits. No packet is missed: netmon reads the device's own
+//! counters from the first packet on, and the kernel reports them when the device is deleted.
+//!
+//! So an interface gets its programs when its container's start is over and no devices change. The lock is left to
+//! others for half of the time. On a node that is never quiet, it is left to them for nine tenths.
 
 use std::{
     path::PathBuf,
@@ -32,25 +33,25 @@ use crate::{
     },
 };
 
-/// Things are never quiet on some nodes: after this long it is done anyway.
+/// Some nodes are never quiet: after this long, programs are attached anyway.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How much of the time others have the networking lock while interfaces are attached: as many times what an attachment
-/// took, when things are quiet, and when they are not.
+/// How long the RTNL lock is left to others after an attach, as a multiple of the time the attach took: on a quiet
+/// node, and on a busy one.
 const REST: (u32, u32) = (1, 9);
-/// How often a reading is repeated to settle the distance between a busy device and its programs' counters.
+/// How often a reading is repeated to settle the distance between a busy device's counters and its programs'.
 const SETTLE_ATTEMPTS: u32 = 50;
-/// How long between those.
+/// The pause between these readings.
 const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 
 impl Loop {
-    /// When the next interface may get its programs.
+    /// When programs may be attached to the next interface.
     pub(super) fn attach_at(&self) -> Instant {
         let quiet = self.last_change + self.times.attach_quiet;
         let at = self.waiting_since.map_or(quiet, |since| quiet.min(since + PATIENCE));
         at.max(self.rest_until)
     }
 
-    /// Attaches programs to one interface, if one waits and the time is right.
+    /// Attaches programs to one interface, if one waits and its time has come.
     pub(super) fn attach_next(&mut self) {
         let now = Instant::now();
         let candidate = self.shared.lock().candidate(now, self.times.attach_age);
@@ -86,8 +87,8 @@ impl Loop {
         }
     }
 
-    /// Looks whether programs that overlook packets are still on their devices: whoever administers a container may take
-    /// them off. They are attached anew, and what passes meanwhile the device counts.
+    /// Checks whether programs that miss packets are still attached: an administrator of a container may detach them.
+    /// Detached programs are attached again, and the device's own counters count meanwhile.
     pub(super) fn verify_programs(&self) {
         let suspects = self.shared.lock().suspects();
         if suspects.is_empty() {
@@ -108,7 +109,7 @@ impl Loop {
         }
     }
 
-    /// Takes off what the kernel would leave in place.
+    /// Detaches what the kernel would leave in place.
     pub(super) fn detach_all(&mut self) {
         let attachments: Vec<(PathBuf, Attachment)> = self
             .shared
@@ -134,7 +135,7 @@ impl Loop {
     }
 }
 
-/// What is left of an interface's programs, if they are not on the device any more; the calling thread is then in the
+/// What is left of an interface's programs, if they are no longer attached. The calling thread is then in the
 /// device's namespace.
 fn find_bare(shared: &Shared, suspect: &Candidate, thread: &mut NetnsThread) -> Option<Attachment> {
     let Candidate { id, name, path } = suspect;
@@ -168,7 +169,7 @@ fn attach(datapath: &mut Datapath, candidate: &Candidate, thread: &mut NetnsThre
     }
 }
 
-/// Reads until a reading shows exactly how far the device is ahead of its new programs.
+/// Reads until a reading shows exactly how far the device's counters are ahead of its new programs'.
 fn settle(shared: &Shared, id: InterfaceId, thread: &mut NetnsThread) {
     for _ in 0..SETTLE_ATTEMPTS {
         let read = read_namespace(shared, id.netns, thread);

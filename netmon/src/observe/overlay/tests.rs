@@ -54,7 +54,7 @@ fn file() -> NetnsFile {
     }
 }
 
-/// A node with one overlay network, `shop_front`, of one identifier.
+/// A node with one overlay network, `shop_front`, with one VNI.
 fn node(encrypted: bool, now: Instant) -> State {
     let scope = Scope {
         containers: true,
@@ -180,7 +180,7 @@ fn a_node_is_held_back_until_its_name_is_known() {
     let shown = rows(Some(&reading), &mut state, now);
     assert_eq!(by_peer(&shown.clear), [("n2", 3), ("n3", 0)]);
     assert_eq!(shown.encrypted.len(), 2);
-    // Demoted, it knows no names any more; what was called by one still is.
+    // After a demotion the node knows no names any more. Names that were in use stay.
     told(&mut state, PeerSource::Worker, &[]);
     let shown = rows(Some(&reading), &mut state, now);
     assert_eq!(by_peer(&shown.clear), [("n2", 3), ("n3", 0)]);
@@ -237,7 +237,7 @@ fn of_an_encrypted_network_the_clear_is_marked_and_the_encrypted_counted_by_node
     let reading = tunnels([
         (tunnel(CLEAR, FAR), 1),
         (tunnel(TunnelKind::Esp, FAR), 40),
-        // Another tunnel of the node's, which is no network's of Docker's.
+        // Another tunnel of the node, which belongs to no network of Docker.
         (tunnel(TunnelKind::Esp, [192, 0, 2, 1]), 7),
     ]);
     let shown = rows(Some(&reading), &mut state, now);

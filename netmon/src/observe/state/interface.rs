@@ -1,4 +1,4 @@
-//! One interface's page in the book, while it is there and after.
+//! The registry's entry for one interface, while it exists and while it lingers.
 
 use std::{
     sync::Arc,
@@ -18,31 +18,31 @@ use crate::{
     network,
 };
 
-/// How long after a failure to attach it is tried again; doubled each time.
+/// The delay before the first retry after a failed attach. It doubles with each failure.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// The longest time between two tries: a slot may have become free.
+/// The longest delay between two attempts: a slot may have become free.
 const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
-/// An interface that is there.
+/// An interface that exists.
 #[derive(Debug)]
 pub struct Interface {
-    /// The device, as last looked at.
+    /// The device, as last read.
     pub device: Arc<Device>,
-    /// Whose it is, once that is known.
+    /// Its owner, once known.
     pub owner: Option<Owner>,
     /// What it counted.
     pub ledger: Ledger,
     /// The programs on it.
     pub programs: Programs,
-    /// Its queue, where it has one.
+    /// Its queue, if it has one.
     pub queue: Option<Queue>,
     /// When it was first seen.
     pub first_seen: Instant,
-    /// What the kernel said it had counted when it stopped.
+    /// Its counters as the kernel reported them when it stopped.
     final_counters: Directions<Option<DeviceCounters>>,
-    /// How many packets its programs had unseen when it was last made sure that they are still there.
+    /// How many packets its programs had missed when this was last checked.
     unseen: u64,
-    /// It had programs once, and somebody took them off.
+    /// It had programs once, and somebody else detached them.
     was_detached: bool,
     failures: u32,
     was_up: bool,
@@ -51,16 +51,16 @@ pub struct Interface {
 /// Whether programs count on an interface.
 #[derive(Debug)]
 pub enum Programs {
-    /// Not yet.
+    /// They are not attached yet.
     Waiting,
-    /// They do.
+    /// They are attached.
     Attached(Attachment),
-    /// They could not be attached; to be tried again then.
+    /// They could not be attached. The next attempt is due at this time.
     Failed(Instant),
 }
 
 impl Programs {
-    /// Takes the programs out, if there are any.
+    /// Takes the attachment out, if there is one.
     pub fn take(&mut self) -> Option<Attachment> {
         match std::mem::replace(self, Self::Waiting) {
             Self::Attached(attachment) => Some(attachment),
@@ -68,7 +68,7 @@ impl Programs {
         }
     }
 
-    /// What they counted so far.
+    /// What they have counted so far.
     #[must_use]
     pub fn read(&self) -> Option<Directions<Traffic>> {
         match self {
@@ -79,7 +79,7 @@ impl Programs {
 }
 
 impl Interface {
-    /// A page for a device that was just seen.
+    /// The entry for a device that was just seen.
     #[must_use]
     pub fn new(device: Device, ledger: Ledger, now: Instant) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl Interface {
         }
     }
 
-    /// A page for a device that is new, and has not been looked at. What it counted up to now is in the news.
+    /// The entry for a new device that no look has read. The message carries what it has counted up to now.
     pub(super) fn from_change(change: &DeviceChange, now: Instant) -> Self {
         let mut interface = Self::new(change.device.clone(), Ledger::default(), now);
         if let (Some(receive), Some(transmit)) = (change.counters.receive, change.counters.transmit) {
@@ -107,8 +107,9 @@ impl Interface {
         interface
     }
 
-    /// Takes in what the device is like now. One that was up and is down now keeps its name and addresses: the engine
-    /// takes a container's interface down, renames it and takes it out, and its last values belong to `eth0`.
+    /// Takes in the device's current description. A device that was up and is down now keeps its name and addresses.
+    /// The engine takes a container's interface down, renames it and moves it out, and its last values belong to
+    /// `eth0`.
     pub(super) fn describe(&mut self, device: Device) {
         let stopped = self.was_up && !device.up;
         self.was_up |= device.up;
@@ -119,17 +120,18 @@ impl Interface {
         }
     }
 
-    /// Takes in whose it is. What was known once stays when the engine has forgotten.
+    /// Takes in its owner. A known owner stays known after the engine has forgotten it.
     pub(super) fn belongs_to(&mut self, owner: Option<Owner>) {
         if owner.is_some() {
             self.owner = owner;
         }
     }
 
-    /// Takes in news: a device that stopped or went tells what it counted; one that is up again will count on.
+    /// Takes in a change. A device that stopped or was deleted reports its final counters. A device that is up again
+    /// will count on.
     ///
-    /// And what it is like: a first look may come before the engine has given it its name and its hardware address, and
-    /// the container be gone before the next one. Its network is found by those then.
+    /// A change also describes the device. The first look may come before the engine has set the name and the
+    /// hardware address, and the container may end before the next look. Its network is then found by those.
     pub(super) fn on_change(&mut self, change: &DeviceChange) {
         self.describe(Device {
             addresses: self.device.addresses.clone(),
@@ -145,13 +147,13 @@ impl Interface {
         };
     }
 
-    /// Whether news of a device may be of this one, though it may be of another's with the same number: of a container that
-    /// went just before. They differ in their hardware addresses, once the engine has given this one its own.
+    /// Whether a change may be about this device. It may be about another device with the same nsid and ifindex, of a
+    /// container that ended just before. The two differ in their hardware addresses, once the engine has set them.
     pub(super) fn may_be(&self, device: &Device) -> bool {
         device.mac == self.device.mac || self.owner.as_ref().is_none_or(Owner::is_own_device)
     }
 
-    /// What was heard may not be the last word.
+    /// Messages were lost: the counters received may not be the final ones.
     pub(super) fn forget_final_counters(&mut self) {
         self.final_counters = Directions::default();
     }
@@ -174,21 +176,21 @@ impl Interface {
         });
     }
 
-    /// The device could not be read: what its programs counted since tells how far it came.
+    /// The device could not be read: estimates its counters from what its programs counted since.
     pub fn estimate(&mut self) {
         if let Some(map) = self.programs.read() {
             self.ledger.estimate(map);
         }
     }
 
-    /// Whether the device passed packets that its programs did not see, since this was last asked.
+    /// Whether the device has passed packets that its programs did not see, since this was last called.
     pub(super) fn misses_more_packets(&mut self) -> bool {
         let unseen = self.ledger.unseen();
         let before = std::mem::replace(&mut self.unseen, unseen);
         unseen > before && matches!(self.programs, Programs::Attached(_))
     }
 
-    /// Its programs are off the device, and it waits for new ones. Gives what is left of them.
+    /// Its programs are no longer attached, and it waits for new ones. Returns what is left of the old ones.
     pub(super) fn detach(&mut self) -> Option<Attachment> {
         self.ledger.part();
         self.unseen = 0;
@@ -196,12 +198,12 @@ impl Interface {
         self.programs.take()
     }
 
-    /// Whether somebody took programs off it before.
+    /// Whether somebody else has detached its programs before.
     pub(super) const fn was_detached(&self) -> bool {
         self.was_detached
     }
 
-    /// Whether it should get programs now.
+    /// Whether programs should be attached to it now.
     pub(super) fn waits(&self, scope: Scope, now: Instant) -> bool {
         let wanted = match &self.owner {
             None => false,
@@ -223,7 +225,7 @@ impl Interface {
         }
     }
 
-    /// Takes in a failure to attach. Says whether it is the first.
+    /// Takes in a failed attach. Returns whether it is the first.
     pub(super) fn fail(&mut self, now: Instant) -> bool {
         let delay = FIRST_RETRY
             .saturating_mul(1 << self.failures.min(16))
@@ -233,7 +235,7 @@ impl Interface {
         self.failures == 1
     }
 
-    /// It is gone: settles its accounts.
+    /// The interface was deleted: settles its totals for good.
     pub(super) fn end(mut self, id: InterfaceId, file: NetnsFile, now: Instant) -> Ended {
         self.ledger.close(self.final_counters, self.programs.read());
         let Self {
@@ -256,8 +258,8 @@ impl Interface {
     }
 }
 
-/// The later of two last words. A device is mostly taken down before it goes, and when it goes it may have forgotten
-/// what it counted: a veth's receive counter is kept by its other end.
+/// The later of two sets of final counters. A device is mostly taken down before it is deleted. At its deletion it
+/// may have lost its counters: the other end of a veth keeps its receive counter.
 fn later(before: Option<DeviceCounters>, now: Option<DeviceCounters>) -> Option<DeviceCounters> {
     match (before, now) {
         (Some(before), Some(now)) if !now.follows(before) => Some(before),
@@ -266,7 +268,7 @@ fn later(before: Option<DeviceCounters>, now: Option<DeviceCounters>) -> Option<
 }
 
 impl Ended {
-    /// Takes in late news: what the device had counted when it stopped or went, if that is more than was known.
+    /// Takes in a late change: the device's final counters, if they exceed what was known.
     pub(super) fn on_change(&mut self, change: &DeviceChange) {
         if !change.is_last_word() {
             return;
@@ -278,29 +280,29 @@ impl Ended {
         self.recent = self.recent + missed;
     }
 
-    /// Its container had made it itself: no network of the engine's accounts for it.
+    /// Whether its container created it: it belongs to no network of the engine.
     pub(super) fn is_own(&self) -> bool {
         self.owner.as_ref().is_some_and(Owner::is_own_device)
     }
 }
 
-/// An interface that is gone.
+/// An interface that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Which it was.
+    /// Its id.
     pub id: InterfaceId,
     /// The file its namespace was mounted on.
     pub file: NetnsFile,
-    /// The device, as last looked at.
+    /// The device, as last read.
     pub device: Arc<Device>,
-    /// Whose it was. May become known only now, when the engine tells of a container that has ended already.
+    /// Its owner. It may become known only now, when the engine reports a container that has already ended.
     pub owner: Option<Owner>,
-    /// What it counted in all.
+    /// Its totals.
     pub totals: Directions<Totals>,
-    /// What of that it counted since netmon came.
+    /// The part of its totals that was counted since netmon started.
     pub recent: Directions<Totals>,
-    /// When it went.
+    /// When it ended.
     pub at: Instant,
-    /// Its programs and their slot, until nothing can count there any more.
+    /// Its programs and their slot, until nothing can be counted there any more.
     pub(super) rest: Option<Attachment>,
 }

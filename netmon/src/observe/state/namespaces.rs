@@ -1,4 +1,4 @@
-//! The namespaces' pages in the book: what is known of each, while it is there and after.
+//! The registry's entries for namespaces: what is known of each while it exists and while it lingers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,83 +20,82 @@ use crate::{
     netns::discover::{NetnsFile, Role},
 };
 
-/// How many nodes of a network are told apart. A Swarm of more is none that anybody has seen; a table of more is one
-/// that somebody else fills.
+/// How many nodes of a network are told apart. No Swarm that large is known. Somebody else has filled a larger table.
 const REMOTES_PER_DEVICE: usize = 2_048;
 
-/// How long a device of the node's is remembered when it is gone.
+/// How long a deleted device of the node stays known.
 const FORMER: Duration = Duration::from_mins(1);
 
-/// A namespace that is watched.
+/// A watched namespace.
 #[derive(Clone, Debug)]
 pub struct Namespace {
     /// The file it is mounted on.
     pub file: NetnsFile,
-    /// How our own namespace calls it, once it does.
+    /// Its nsid in the node's namespace, once it has one.
     pub number: Option<Number>,
-    /// Whose it is, once that is known. What was known once stays when the engine has forgotten.
+    /// Its owner, once known. It stays known after the engine has forgotten it.
     pub place: Option<Place>,
-    /// It was there before netmon was.
+    /// It existed before netmon did, or reappeared after it stopped lingering.
     pub is_older: bool,
     /// Its protocols' counters, as last read.
     pub protocols: Option<Protocols>,
-    /// Its tables and limits, as last read: of a container's.
+    /// Its tables and limits, as last read. Only a container's has them.
     pub buffers: ContainerBuffers,
-    /// Its queues, tables and limits, as last read: of the node's.
+    /// Its queues, tables and limits, as last read. Only the node's has them.
     pub node_buffers: Option<Arc<NodeBuffers>>,
-    /// The sum of the processors' backlogs: of the node's.
+    /// The sum of the CPUs' backlogs. Only the node's has it.
     softnet: SoftnetLedger,
-    /// What went wrong with encryption there, as last read: of the node's. (Docker encrypts in no other.)
+    /// Encryption errors there, as last read. Only the node's has them: Docker encrypts in no other namespace.
     pub xfrm_errors: Option<Arc<XfrmErrors>>,
-    /// Its TCP counts, shared out among its networks.
+    /// Its TCP counts, divided among its networks.
     pub tcp: Shares,
-    /// TCP segments that passed on their way out of devices that it has no more, by network.
+    /// TCP segments sent through devices that it no longer has, by network.
     pub passed_before: BTreeMap<Arc<str>, u64>,
-    /// Its TCP sockets, as they were before the kernel programs counted: of an older namespace.
+    /// Its TCP sockets from before the kernel programs counted. Only an older namespace has them.
     pub connections_before: Before,
-    /// Its VXLAN devices, by their numbers: of an overlay's.
+    /// Its VXLAN devices, by ifindex. Only an overlay's namespace has them.
     pub tunnels: BTreeMap<u32, TunnelDevice>,
-    /// How many of its devices are not watched, for there are too many.
+    /// How many of its devices are not watched because there are too many.
     pub(super) refused: u64,
-    /// Its devices, by their numbers: of the node's and of networks' namespaces, where others' packets pass.
+    /// Its devices, by ifindex. Only for the namespaces of the node and of networks, which forward others' packets.
     pub devices: BTreeMap<u32, Arc<Device>>,
-    /// Those that are gone, and since when: what is heard of late may have been theirs.
+    /// Deleted devices, and when they were found deleted: a late count may be theirs.
     former_devices: BTreeMap<u32, (Arc<Device>, Instant)>,
 }
 
-/// The number by which our own namespace calls another one.
+/// The nsid of another namespace in the node's namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
-    /// Which.
+    /// The nsid.
     pub nsid: i32,
-    /// It was called so then, and maybe before. Before that another one may have been, which is gone.
+    /// The namespace had the nsid at this time, and maybe earlier. A deleted namespace may have had it before.
     pub since: Instant,
 }
 
 /// A VXLAN device of an overlay's namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TunnelDevice {
-    /// The identifier of what it sends and receives.
+    /// Its VNI.
     pub vni: u32,
     /// The UDP port of its tunnels.
     pub port: u16,
-    /// How large its packets may be, in bytes: what the network's containers get.
+    /// Its MTU in bytes, which the network's containers get, too.
     pub mtu: u32,
-    /// The nodes that it sends to, as the engine has set it up, or it has learnt.
+    /// The nodes that it sends to: set up by the engine, or learnt by the device.
     pub remotes: BTreeSet<IpAddr>,
 }
 
-/// A namespace that is gone. What was counted for it lingers.
+/// A namespace that was closed. What was counted for it lingers.
 #[derive(Clone, Debug)]
 pub struct Departed {
     /// What was known of it.
     pub namespace: Namespace,
-    /// When it was found gone.
+    /// When it was closed.
     pub at: Instant,
 }
 
 impl Namespace {
-    /// One that was just seen, and of which nothing is known yet.
+    /// A namespace that was just found, and of which nothing is known yet.
     pub(super) fn new(file: NetnsFile, is_older: bool) -> Self {
         Self {
             file,
@@ -118,7 +117,7 @@ impl Namespace {
         }
     }
 
-    /// Takes in which devices there are.
+    /// Takes in the list of its devices.
     pub(super) fn set_devices(&mut self, devices: Vec<Device>, now: Instant) {
         let devices = devices
             .into_iter()
@@ -133,7 +132,7 @@ impl Namespace {
         });
     }
 
-    /// A device that is there, or was a moment ago.
+    /// A device that exists, or that was deleted a moment ago.
     pub(super) fn device(&self, ifindex: u32) -> Option<&Device> {
         let former = || self.former_devices.get(&ifindex).map(|(device, _)| device);
         self.devices.get(&ifindex).or_else(former).map(|device| &**device)
@@ -141,18 +140,18 @@ impl Namespace {
 }
 
 impl State {
-    /// The namespaces that are watched.
+    /// The watched namespaces.
     #[must_use]
     pub const fn namespaces(&self) -> &BTreeMap<NetnsId, Namespace> {
         &self.namespaces
     }
 
-    /// The namespaces that ended a moment ago.
+    /// The closed namespaces that still linger.
     pub fn departed(&self) -> impl Iterator<Item = &Namespace> {
         self.departed.values().map(|departed| &departed.namespace)
     }
 
-    /// The namespaces of containers, those that ended a moment ago included.
+    /// The namespaces of containers, including those that still linger.
     pub fn containers(&self) -> impl Iterator<Item = NetnsId> {
         let departed = self
             .departed
@@ -165,7 +164,7 @@ impl State {
             .map(|(netns, _)| netns)
     }
 
-    /// A namespace that is there, or was a moment ago.
+    /// A namespace that exists or still lingers.
     #[must_use]
     pub fn namespace(&self, netns: NetnsId) -> Option<&Namespace> {
         let departed = || self.departed.get(&netns).map(|departed| &departed.namespace);
@@ -177,7 +176,7 @@ impl State {
         self.namespaces.get_mut(&netns).or(departed)
     }
 
-    /// Takes in what the programs say of the networks' shares of a namespace's TCP counts.
+    /// Takes in the networks' shares of a namespace's TCP counts, as the programs counted them.
     pub fn set_segment_shares(&mut self, netns: NetnsId, shares: &BTreeMap<Arc<str>, Segments>) {
         if let Some(namespace) = self.namespace_mut(netns) {
             let whole = namespace.protocols.map(|protocols| protocols.segments);
@@ -185,14 +184,14 @@ impl State {
         }
     }
 
-    /// Takes in a reading of a namespace's protocols.
+    /// Takes in a reading of a namespace's protocol counters.
     pub fn counted(&mut self, netns: NetnsId, protocols: Protocols) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.protocols = Some(protocols);
         }
     }
 
-    /// Takes in how many connections the packet filter follows in a container.
+    /// Takes in how many connections conntrack follows in a container.
     pub fn set_conntrack_entries(&mut self, netns: NetnsId, conntrack_entries: Option<u64>) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.buffers.conntrack_entries = conntrack_entries;
@@ -206,7 +205,7 @@ impl State {
         }
     }
 
-    /// Takes in which devices the node has.
+    /// Takes in the list of the node's devices.
     pub fn node_has(&mut self, netns: NetnsId, devices: Vec<Device>, now: Instant) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.set_devices(devices, now);
@@ -223,7 +222,7 @@ impl State {
         found.map(|(netns, namespace)| (*netns, namespace))
     }
 
-    /// Takes in a reading of the node's queues, tables and limits; nothing if they could not be read.
+    /// Takes in a reading of the node's queues, tables and limits; `None` if they could not be read.
     pub fn node_bounded(&mut self, netns: NetnsId, reading: Option<(NodeBuffers, Backlogs)>) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.node_buffers = reading.map(|(buffers, backlogs)| {
@@ -233,14 +232,14 @@ impl State {
         }
     }
 
-    /// Takes in a reading of what went wrong with encryption in the node's namespace; nothing if the kernel does not tell.
+    /// Takes in a reading of the encryption errors in the node's namespace; `None` if the kernel does not report them.
     pub fn set_xfrm_errors(&mut self, netns: NetnsId, errors: Option<XfrmErrors>) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.xfrm_errors = errors.map(Arc::new);
         }
     }
 
-    /// Takes in how many TCP sockets a namespace had before the kernel programs counted.
+    /// Takes in the TCP sockets that a namespace had before the kernel programs counted.
     pub fn set_connections_before(&mut self, netns: NetnsId, before: Before) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
             namespace.connections_before = before;
@@ -264,7 +263,7 @@ impl State {
         }
     }
 
-    /// Remembers how our own namespace calls another one.
+    /// Records the nsid of a namespace in the node's namespace.
     pub fn numbered(&mut self, netns: NetnsId, number: Number) {
         if let Some(namespace) = self.namespaces.get_mut(&netns)
             && namespace.number.is_none_or(|known| known.nsid != number.nsid)
@@ -273,8 +272,9 @@ impl State {
         }
     }
 
-    /// The namespace that ours called by this number when news was made, which was after that moment. Of several, for the
-    /// kernel gives numbers anew before it is noticed that a namespace is gone, the last that had the number for certain.
+    /// The namespace that had this nsid when a message was sent, which was later than `after`. Several may match,
+    /// because the kernel reuses an nsid before netmon notices that its namespace is deleted. Then it is the last one
+    /// that had the nsid for certain.
     #[must_use]
     pub fn namespace_by_number(&self, nsid: i32, after: Instant) -> Option<NetnsId> {
         let called_so = self.namespaces.iter().filter_map(|(netns, namespace)| {
@@ -285,7 +285,7 @@ impl State {
         certain.or_else(|| called_so.min()).map(|(_, netns)| netns)
     }
 
-    /// Takes a namespace back that was given up a moment ago, though it lives: its file was not there for a while.
+    /// Takes back a namespace that was closed a moment ago but still exists: its file was missing for a while.
     pub(super) fn take_departed(&mut self, netns: NetnsId) -> Option<Namespace> {
         self.departed.remove(&netns).map(|departed| departed.namespace)
     }

@@ -1,4 +1,4 @@
-//! Whose an interface is: the engine's inventory joined with the namespace and the device.
+//! Finds the owner of an interface: joins the engine's inventory with the namespace and the device.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,21 +16,21 @@ use crate::{
     network,
 };
 
-/// Whose an interface is.
+/// The owner of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// A container's.
+    /// A container.
     Container {
         /// The container.
         id: ContainerId,
-        /// What it is called.
+        /// Its name, service and stack.
         identity: Arc<Identity>,
-        /// The network it is on; empty for a device that no network of the container's accounts for.
+        /// The network it is on. Empty for a device that belongs to none of the container's networks.
         network: Arc<str>,
-        /// Its start is over, and its process is there.
+        /// Its start is over, and its process runs.
         started: bool,
     },
-    /// An overlay network's own: its way to the other nodes.
+    /// An overlay network: the device is its tunnel to the other nodes.
     Overlay {
         /// The network.
         network: Arc<str>,
@@ -38,22 +38,22 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// It is a container's, and no network of the engine's accounts for it: the container made it itself.
+    /// Whether it is a container's and belongs to no network of the engine: the container created it itself.
     pub(super) fn is_own_device(&self) -> bool {
         matches!(self, Self::Container { network, .. } if network.is_empty())
     }
 }
 
-/// Which device has which of a container's networks.
+/// Which device of a container is on which network.
 ///
-/// The engine gives a container one device on each. So of several that look like it, by the address that they were given,
-/// one is it, and the others are the container's own: they must not count for the network. It is the one that was found
-/// first, or has the lowest number.
+/// The engine gives a container one device on each network. Several devices may have the address that the engine
+/// assigned. One of them is on the network. The container created the others, and they must not count for the
+/// network. The one that was found first is on the network; of several new ones, the one with the lowest ifindex.
 #[derive(Default)]
 pub(super) struct Claims(BTreeMap<(NetnsId, Arc<str>), u32>);
 
 impl Claims {
-    /// What was found stays.
+    /// A device that was found to be on a network stays on it.
     pub(super) fn keep(&mut self, id: InterfaceId, owner: Option<&Owner>) {
         if let Some(Owner::Container { network, .. }) = owner
             && !network.is_empty()
@@ -62,7 +62,7 @@ impl Claims {
         }
     }
 
-    /// What a device is by these claims.
+    /// The owner of a device by these claims.
     pub(super) fn settle(&mut self, id: InterfaceId, mut owner: Owner) -> Owner {
         self.keep(id, Some(&owner));
         if let Owner::Container { network, .. } = &mut owner
@@ -85,8 +85,8 @@ pub(super) struct Sandboxes<'a> {
 
 impl<'a> Sandboxes<'a> {
     pub(super) fn new(inventory: &'a Inventory) -> Self {
-        // The engine's path and ours differ where netmon sees the directory elsewhere (/run, /host/run): the name of
-        // the file is what both agree on.
+        // The engine's path and netmon's differ where the directory is mounted elsewhere (/run, /host/run). Both
+        // agree on the file's name.
         let by_name = inventory
             .containers
             .values()
@@ -98,7 +98,8 @@ impl<'a> Sandboxes<'a> {
         Self { inventory, by_name }
     }
 
-    /// Whose a device is, given what was known before: a device cannot change its network, so one once found stays.
+    /// The owner of a device, given the owner known before. A device cannot change its network, so a network once
+    /// found stays.
     pub(super) fn owner(&self, file: &NetnsFile, device: &Device, before: Option<&Owner>) -> Option<Owner> {
         match &file.role {
             Role::Overlay { network } => {
@@ -124,7 +125,7 @@ impl<'a> Sandboxes<'a> {
         }
     }
 
-    /// Whose a namespace is.
+    /// The owner of a namespace.
     pub(super) fn place(&self, file: &NetnsFile) -> Option<Place> {
         match &file.role {
             Role::Overlay { network } => {
@@ -144,12 +145,13 @@ impl<'a> Sandboxes<'a> {
         }
     }
 
-    /// Whose a device was that is gone, where no container has its namespace: a container that ended before the engine
-    /// told of its namespace, found by hardware address or address. Not one that has its device on that network
-    /// already (`claimed`), for addresses are given out again; and nobody's, if it could be more than one's.
+    /// The owner of an ended device whose namespace belongs to no container. The container ended before the engine
+    /// reported its namespace, and is found by hardware address or address. A container that has a device on that
+    /// network already (`claimed`) does not match, because addresses are reused. If several containers match, the
+    /// device stays unattributed.
     ///
-    /// Never asked for a device that is there: its owner may be about to be known, and until then another's figures
-    /// would be wrong.
+    /// Never called for a device that exists. Its owner may become known soon, and until then another container's
+    /// figures would be wrong.
     pub(super) fn former_owner(
         &self,
         file: &NetnsFile,

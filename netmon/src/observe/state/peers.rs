@@ -1,9 +1,9 @@
-//! What other nodes are called: decided once for each, because a count that moves from one name to another looks like
-//! one that ended and one that jumped. Pure.
+//! The names of other nodes. Each is decided once, because a count that moves from one name to another looks like a
+//! series that ended and one that jumped. Pure.
 //!
-//! A manager tells the nodes' names, and may tell late: until it has, a node is held back, for a while. A worker is told
-//! none. What was decided stays as long as the node is shown, also when this node becomes a manager or ceases to be
-//! one; which hostname belongs to an address is in `netmon_overlay_peer_info` all the same.
+//! A manager reports the nodes' names, and may report them late. Until it has, a node is held back, for a while. A
+//! worker gets no names. A decided name stays as long as the node is shown, also when this node is promoted or
+//! demoted. `netmon_overlay_peer_info` has the hostname of each address in any case.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,10 @@ use std::{
 
 use crate::model::peers::{Peer, PeerSource, Peers};
 
-/// The book of names.
+/// The names, decided and open.
 #[derive(Debug)]
 pub struct PeerNames {
-    /// How long a node waits for its name.
+    /// How long a node is held back until its name is known.
     patience: Duration,
     entries: BTreeMap<IpAddr, Entry>,
 }
@@ -26,7 +26,7 @@ pub struct PeerNames {
 struct Entry {
     first_seen: Instant,
     name: Option<Name>,
-    /// Asked for since the last [`PeerNames::take_used`].
+    /// It was asked for since the last [`PeerNames::take_used`].
     is_used: bool,
 }
 
@@ -37,7 +37,7 @@ struct Name {
 }
 
 impl PeerNames {
-    /// An empty book. A node waits for its name for `patience`.
+    /// No names yet. A node is held back for up to `patience` until its name is known.
     #[must_use]
     pub const fn new(patience: Duration) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl PeerNames {
         }
     }
 
-    /// What the node is called; nothing while that is not decided.
+    /// The node's name; `None` while it is not decided.
     pub fn name(&mut self, address: IpAddr, peers: &Peers, now: Instant) -> Option<Arc<str>> {
         let hostname = peers.nodes.get(&address).and_then(Peer::name);
         let hostname = hostname
@@ -60,7 +60,7 @@ impl PeerNames {
         entry.is_used = true;
         let is_late = || peers.source == PeerSource::Worker || entry.first_seen + self.patience <= now;
         let decided = match (&entry.name, hostname) {
-            // It was renamed, or it is another node by now.
+            // The node was renamed, or another node has the address now.
             (Some(Name { is_hostname: true, .. }) | None, Some(text)) => Some((text, true)),
             (None, None) if is_late() => Some((Arc::from(address.to_string()), false)),
             (Some(_), _) | (None, None) => None,
@@ -71,7 +71,7 @@ impl PeerNames {
         entry.name.as_ref().map(|name| Arc::clone(&name.text))
     }
 
-    /// Every node that was asked for since this was last called, with its name; the others are forgotten.
+    /// Every node that was asked for since the last call, with its name. The others are forgotten.
     pub fn take_used(&mut self) -> Vec<(IpAddr, Arc<str>)> {
         self.entries.retain(|_, entry| std::mem::take(&mut entry.is_used));
         let named = |(address, entry): (&IpAddr, &Entry)| Some((*address, Arc::clone(&entry.name.as_ref()?.text)));
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    /// Empty while it is not decided.
+    /// Empty while the name is not decided.
     fn name(names: &mut PeerNames, address: IpAddr, peers: &Peers, now: Instant) -> String {
         let name = names.name(address, peers, now);
         name.map(|name| name.to_string()).unwrap_or_default()
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(name(&mut names, TWO, &unknown, now), "");
         let manager = peers(PeerSource::Manager, &[(ONE, "n2")]);
         assert_eq!(name(&mut names, ONE, &manager, now), "n2");
-        // It has joined just now, and the manager was not asked since.
+        // The node has just joined, and the manager was not asked since.
         assert_eq!(name(&mut names, TWO, &manager, now), "");
         assert_eq!(name(&mut names, TWO, &manager, now + PATIENCE), "10.94.0.13");
     }
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(name(&mut names, TWO, &manager, now), "n3");
         assert_eq!(name(&mut names, ONE, &manager, now), "10.94.0.12");
         assert_eq!(name(&mut names, TWO, &worker, now), "n3");
-        // Only of what is shown.
+        // Only the names of nodes that are shown stay.
         assert_eq!(names.take_used().len(), 2);
         assert_eq!(name(&mut names, TWO, &worker, now), "n3");
         assert_eq!(names.take_used(), [(TWO, Arc::from("n3"))]);

@@ -1,4 +1,4 @@
-//! Who gets programs, and when: what is known of attaching. Knows nothing of how it is done.
+//! Which interfaces get programs, and when. Keeps the results of attaching, and does not know how it is done.
 
 use std::{
     path::PathBuf,
@@ -11,20 +11,20 @@ use crate::{
     model::{interface::InterfaceId, snapshot::AttachFailure},
 };
 
-/// A device that is to get programs next.
+/// A device that programs are attached to next, or whose programs are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The interface.
+    /// Its id.
     pub id: InterfaceId,
-    /// Its name, which is how programs are attached.
+    /// Its name, by which programs are attached.
     pub name: String,
     /// The file of its namespace.
     pub path: PathBuf,
 }
 
 impl State {
-    /// The interface that should get programs next: the newest that waits, for it may be gone soon, of those that are
-    /// at least that old. Not while the container that it belongs to is only being started.
+    /// The interface that should get programs next: the newest that waits, because it may be deleted soon. It has to
+    /// be at least `age` old. An interface does not wait while its container is only being started.
     #[must_use]
     pub fn candidate(&self, now: Instant, age: Duration) -> Option<Candidate> {
         self.interfaces
@@ -42,7 +42,7 @@ impl State {
         })
     }
 
-    /// How many interfaces wait for programs and were never refused them.
+    /// How many interfaces wait for programs and have had no failed attach.
     #[must_use]
     pub fn waiting(&self, now: Instant) -> usize {
         let never_refused = |interface: &&Interface| interface.retry_at().is_none();
@@ -53,8 +53,8 @@ impl State {
             .count()
     }
 
-    /// When the next interface may be tried that cannot be tried now: it was refused, or is not yet that old. One that was
-    /// refused and whose time has come is a candidate, or waits for something else than time.
+    /// When the next interface may be tried that cannot be tried now: its retry is not due, or it is younger than
+    /// `age`. An interface whose retry is due is a candidate, or waits for something other than time.
     #[must_use]
     pub fn next_try(&self, now: Instant, age: Duration) -> Option<Instant> {
         let young = |interface: &Interface| {
@@ -67,7 +67,7 @@ impl State {
             .min()
     }
 
-    /// Takes in an attempt to attach. Gives back programs whose interface is gone meanwhile.
+    /// Takes in the result of an attach. Returns the programs if their interface was deleted meanwhile.
     pub fn attached(
         &mut self,
         id: InterfaceId,
@@ -95,7 +95,7 @@ impl State {
         None
     }
 
-    /// The interfaces whose programs overlook packets, and may be off: of those somebody has to make sure.
+    /// The interfaces whose programs miss packets, and may be detached. The caller has to check them.
     pub fn suspects(&mut self) -> Vec<Candidate> {
         let missing_packets: Vec<_> = self
             .interfaces
@@ -108,15 +108,15 @@ impl State {
             .collect()
     }
 
-    /// Takes in that an interface's programs are off it, which counts as a failure; new ones are attached. Gives
-    /// what is left of the old.
+    /// Records that an interface's programs are detached, which counts as a failure. New ones will be attached.
+    /// Returns what is left of the old ones.
     pub fn mark_detached(&mut self, id: InterfaceId) -> Option<Attachment> {
         let interface = self.interfaces.get_mut(&id)?;
         *self.attach.failures.entry(AttachFailure::Detached).or_default() += 1;
         interface.detach()
     }
 
-    /// Everything that has programs, for taking them off in order.
+    /// Takes out every attachment, so that it can be detached in order.
     pub fn take_attachments(&mut self) -> Vec<(PathBuf, Attachment)> {
         let Self {
             namespaces, interfaces, ..

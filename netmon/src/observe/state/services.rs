@@ -1,9 +1,12 @@
-//! What a service's containers counted on this node, those already gone included.
+//! What each service's containers counted on this node, including containers that ended.
 //!
-//! A container's series ends soon after it; what no scrape ever saw of a container that lived for a second would be
-//! lost. Its service's sum keeps it, and only ever rises while the service has a container here or one lingers. It
-//! starts with netmon, as nobody remembers those that ended before: a sum of those alone that are still there would be
-//! less than what an earlier netmon showed, and so taken for a counter that was reset and has come as far since.
+//! A container's series ends soon after the container. If a container lived for a second, no scrape may have seen its
+//! counts. The sum of its service keeps them. The sum never falls while the service has a container here or one
+//! lingers.
+//!
+//! The sum starts when netmon starts, because the counts of containers that ended before are not stored anywhere. If
+//! it started with the counts of the containers that still exist, it would be lower than an earlier netmon's sum.
+//! Prometheus would take it for a counter that was reset and has since risen to that value.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -28,7 +31,7 @@ pub struct ServiceKey {
     pub network: Arc<str>,
 }
 
-/// Sums of what is gone for good.
+/// Sums of the interfaces that no longer linger.
 #[derive(Debug, Default)]
 pub struct Services {
     retired: BTreeMap<ServiceKey, Directions<Totals>>,
@@ -51,12 +54,12 @@ impl Services {
         sums
     }
 
-    /// What nobody owned of that.
+    /// The part of them that never had an owner.
     pub(super) const fn unattributed(&self) -> Directions<Totals> {
         self.unattributed
     }
 
-    /// Takes over what has lingered long enough, and forgets services that have nothing here any more.
+    /// Adds the interfaces that have lingered long enough, and removes services that have nothing left here.
     pub(super) fn retire(
         &mut self,
         over: &[Ended],

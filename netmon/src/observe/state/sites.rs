@@ -1,10 +1,12 @@
-//! Where something that the kernel counted belongs, decided once.
+//! Decides once where a count of the kernel belongs.
 //!
-//! The kernel programs count from the first packet on, by namespace and device. Whose those are is known a moment later:
-//! the namespace has to be seen, and the engine has to say what it is for. Until then such a count is held back, and
-//! what was decided stays decided, because a count that moves from one series to another looks like one that was reset
-//! and one that jumped. But what became nobody's because nobody told whose it was does not stay so when somebody does, and
-//! a container that gets another name keeps what is its.
+//! The kernel programs count from the first packet on, by namespace and device. Their owner becomes known a moment
+//! later: netmon has to see the namespace, and the engine has to report what it is for. Until then the count is held
+//! back.
+//!
+//! A decision stays, because a count that moves from one series to another looks like a reset and a jump. There are
+//! two exceptions. First, the decision "unattributed" is replaced once the owner is reported. Second, the counts of a
+//! renamed container move to its new name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,17 +24,17 @@ use crate::{
     network,
 };
 
-/// How long a namespace that is none of ours is remembered after it was last asked for: longer than between two scrapes.
+/// How long a foreign namespace is remembered after it was last asked for: longer than the time between two scrapes.
 const ASKED_AGAIN: Duration = Duration::from_mins(10);
 
-/// Loopback's number in every namespace.
+/// The ifindex of loopback in every namespace.
 const LOOPBACK: u32 = 1;
 
-/// What was decided, and what is still open since when.
+/// What was decided, and what is still open and since when.
 #[derive(Debug, Default)]
 pub struct Sites {
     known: BTreeMap<InterfaceId, Known>,
-    /// When it was last looked for what can be forgotten.
+    /// When [`Self::forget`] last removed entries.
     swept: Option<Instant>,
 }
 
@@ -49,13 +51,13 @@ enum Answer {
 }
 
 impl Sites {
-    /// How many are remembered.
+    /// How many entries there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Forgets namespaces that are none of ours and were not asked for in a while: their counts are in no map any more.
+    /// Removes foreign namespaces that were not asked for in a while: their counts are in no map any more.
     pub(super) fn forget(&mut self, now: Instant, ours: impl FnOnce() -> BTreeSet<NetnsId>) {
         let swept = *self.swept.get_or_insert(now);
         if now.saturating_duration_since(swept) < ASKED_AGAIN {
@@ -70,7 +72,7 @@ impl Sites {
 }
 
 impl State {
-    /// Where something belongs that was counted there; nothing if that is not decided yet.
+    /// Where a count of this device belongs; `None` while that is not decided.
     pub fn site(&mut self, id: InterfaceId, now: Instant) -> Option<Site> {
         let known = self.sites.known.get_mut(&id).map(|known| {
             known.asked = now;
@@ -91,8 +93,8 @@ impl State {
         site
     }
 
-    /// What was decided, by the name that the place has now; nothing if it was decided for want of knowledge that has come
-    /// since: an engine that did not answer, or a directory that was out of sight.
+    /// The decision, with the current name of its place. `None` if it was made without knowledge that has arrived
+    /// since: the engine did not answer, or the directory was not visible.
     fn still(&self, netns: NetnsId, site: Site) -> Option<Site> {
         let place = self.namespace(netns).and_then(|namespace| namespace.place.clone());
         match (site, place) {
@@ -123,7 +125,7 @@ impl State {
         Some(Site::In { place, network })
     }
 
-    /// The network of a container's interface, living or gone, once it is known.
+    /// The network of a container's interface that exists or lingers, once it is known.
     fn network_of_interface(&self, id: InterfaceId) -> Option<Arc<str>> {
         let living = self.interfaces.get(&id).and_then(|interface| interface.owner.as_ref());
         let owner = living.or_else(|| {
@@ -136,19 +138,19 @@ impl State {
         }
     }
 
-    /// The network of a device of the node's: a bridge network's bridge, or a port of it. Empty for any other; nothing for
-    /// one that was not seen yet.
+    /// The network of one of the node's devices: a bridge network's bridge, or a port of it. Empty for any other
+    /// device; `None` for a device that was not seen yet.
     fn network_of_node_device(&self, node: &Namespace, ifindex: u32) -> Option<Arc<str>> {
         let device = node.device(ifindex)?;
         let bridge = device.master.and_then(|master| node.device(master)).unwrap_or(device);
         Some(network::network_of_bridge(&bridge.name, &self.inventory).unwrap_or_default())
     }
 
-    /// Of several namespaces that are the same to people (a container's old one and that of the one which took its name)
-    /// the one that stands: the living, or the latest.
+    /// The namespace that is shown for each place. Several may have the same place: a container's old namespace, and
+    /// that of a container which took its name. The one that exists is shown, or else the one that ended last.
     #[must_use]
     pub fn standing(&self) -> BTreeMap<&Place, NetnsId> {
-        // By when they went: their numbers are given out by each processor from a stock of its own, and tell no order.
+        // Sorted by when they ended. Cookies give no order: each CPU allocates them from a batch of its own.
         let mut departed: Vec<_> = self.departed.iter().collect();
         departed.sort_by_key(|(_, departed)| departed.at);
         let departed = departed
@@ -161,8 +163,8 @@ impl State {
             .collect()
     }
 
-    /// Whether a device is gone for good from a namespace that stays, the node's or a network's: what is counted of it will
-    /// be no more.
+    /// Whether a device was deleted from a namespace that stays, the node's or a network's. Nothing will be counted
+    /// for it any more.
     #[must_use]
     pub fn is_lost(&self, id: InterfaceId) -> bool {
         self.namespaces.get(&id.netns).is_some_and(|namespace| {
@@ -170,12 +172,12 @@ impl State {
         })
     }
 
-    /// Forgets what was decided about those: their numbers may be given to others.
+    /// Removes the decisions about these devices: their ifindexes may be reused.
     pub fn forget_sites(&mut self, gone: &BTreeSet<InterfaceId>) {
         self.sites.known.retain(|id, _| !gone.contains(id));
     }
 
-    /// Namespaces that are gone for good since this was last asked: what the kernel counted for them can be forgotten.
+    /// The namespaces that stopped lingering since the last call. The kernel's counts for them can be deleted.
     pub fn take_forgotten(&mut self) -> BTreeSet<NetnsId> {
         let forgotten = std::mem::take(&mut self.forgotten);
         self.sites.known.retain(|id, _| !forgotten.contains(&id.netns));

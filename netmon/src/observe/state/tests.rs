@@ -1,4 +1,4 @@
-//! The book, told made-up stories.
+//! Tests of the registry with made-up events.
 
 mod late;
 
@@ -100,7 +100,7 @@ fn inventory_with(name: &str, sandbox: &str, mac: Option<MacAddress>) -> Arc<Inv
     })
 }
 
-/// A book with one container's `eth0`, read once.
+/// A registry with one container's `eth0`, read once.
 fn one_container(now: Instant) -> (State, NetnsFile, NetnsId) {
     let mut state = State::new(SCOPE, LINGER);
     let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
@@ -141,7 +141,7 @@ fn news(gone: bool, up: bool, counters: Directions<DeviceCounters>) -> DeviceCha
     }
 }
 
-/// A book with a container's namespace in which there was no device when it was looked at, and which has a number since.
+/// A registry with a container's namespace that had no device when it was read, and that has had an nsid since.
 fn empty_container(since: Instant) -> (State, NetnsFile, NetnsId) {
     let mut state = State::new(SCOPE, LINGER);
     let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
@@ -152,7 +152,7 @@ fn empty_container(since: Instant) -> (State, NetnsFile, NetnsId) {
     (state, file, netns)
 }
 
-/// Hears of a device in the namespace that has the number, as the loop does.
+/// Takes in a change of a device in the namespace with the nsid, as the loop does.
 fn hear(state: &mut State, change: &DeviceChange) {
     let netns = state.namespace_by_number(NSID, change.after).expect("a namespace");
     if !state.on_device_change(netns, change) {
@@ -223,7 +223,8 @@ fn a_device_that_came_and_went_between_two_looks_is_counted() {
     );
 }
 
-/// The first look came between the device's arrival and its configuration, and the container was gone before the next.
+/// The first look came between the device's creation and its configuration, and the container ended before the next
+/// look.
 #[test]
 fn a_device_that_got_its_address_after_the_only_look_is_on_its_network() {
     let now = Instant::now();
@@ -365,7 +366,7 @@ fn a_device_on_its_way_out_keeps_the_name_it_had_at_work() {
 fn another_namespace_on_the_same_file_starts_from_its_own_counters() {
     let now = Instant::now();
     let (mut state, file, _) = one_container(now);
-    // The same file, inode and ifindex: only the kernel's cookie tells.
+    // The same file, inode and ifindex: only the kernel's cookie differs.
     state.looked(&file, NetnsId(101), vec![device(ETH0, "eth0")], now);
     read(&mut state, NetnsId(101), counters(1));
     assert_eq!(packets(&state), [1, 10]);
@@ -395,7 +396,7 @@ fn last_values_linger_and_then_are_gone() {
 fn a_service_keeps_the_sum_of_its_containers_that_are_gone() {
     let now = Instant::now();
     let (mut state, _, older) = one_container(now);
-    // The ten that it had counted before netmon came are not in the sum.
+    // The ten packets from before netmon started are not in the sum.
     read(&mut state, older, counters(20));
     let next = file("bbbbbbbbbbbb", 2);
     state.listed(
@@ -418,7 +419,7 @@ fn a_service_keeps_the_sum_of_its_containers_that_are_gone() {
     assert_eq!(sums(&state), [15]);
     state.expire(now + LINGER);
     assert_eq!(sums(&state), [15]);
-    // The last container of the service goes: so does the sum, once it has lingered.
+    // The service's last container ends. The sum ends, too, once the container has lingered.
     state.set_inventory(Arc::default());
     state.listed(Listing::default(), now + LINGER);
     assert_eq!(sums(&state), [15]);
@@ -498,7 +499,7 @@ fn an_interface_that_nobody_owns_gets_no_programs() {
     );
 }
 
-/// What no network of the engine's accounts for.
+/// A device that belongs to no network of the engine.
 fn own(ifindex: u32) -> Device {
     Device {
         addresses: Vec::new(),
@@ -510,7 +511,7 @@ fn own(ifindex: u32) -> Device {
 fn of_several_devices_with_the_address_that_the_engine_gave_one_is_on_the_network() {
     let now = Instant::now();
     let (mut state, file, netns) = one_container(now);
-    // One of them even has a lower number.
+    // One of them even has a lower ifindex.
     let devices = vec![device(3, "low"), device(ETH0, "eth0"), device(9, "high")];
     state.looked(&file, netns, devices, now);
     state.name();

@@ -1,4 +1,4 @@
-//! What was counted between nodes, and when it last moved: pure.
+//! What was counted between nodes, and when each count last changed. Pure.
 
 use std::{
     collections::BTreeMap,
@@ -38,13 +38,13 @@ impl Outers {
         }
     }
 
-    /// A tunnel's counts; nothing if nothing was ever counted.
+    /// A tunnel's counts; `None` if nothing was ever counted.
     #[must_use]
     pub fn counts(&self, tunnel: &Tunnel) -> Option<Directions<OuterCounts>> {
         self.tunnels.get(tunnel).map(|outer| outer.counts)
     }
 
-    /// The tunnels that something passed in the last so long.
+    /// The tunnels that passed traffic within the last `linger`.
     pub fn active(&self, linger: Duration, now: Instant) -> impl Iterator<Item = &Tunnel> {
         self.tunnels
             .iter()
@@ -52,7 +52,7 @@ impl Outers {
             .map(|(tunnel, _)| tunnel)
     }
 
-    /// The tunnels that nothing passed for longer.
+    /// The tunnels that passed no traffic within the last `linger`.
     pub fn idle(&self, linger: Duration, now: Instant) -> impl Iterator<Item = &Tunnel> {
         self.tunnels
             .iter()

@@ -22,7 +22,7 @@ fn running(json: &str, name: &str) -> Container {
     container
 }
 
-/// Name of the network, hardware address, addresses.
+/// Network name, hardware address and IP addresses of each endpoint.
 fn places(container: &Container) -> Vec<(&str, String, String)> {
     let place = |endpoint: &Endpoint| {
         let addresses: Vec<String> = endpoint.addresses.iter().map(IpAddr::to_string).collect();

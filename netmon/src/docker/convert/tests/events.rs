@@ -1,4 +1,4 @@
-//! Streams of events, line by line as three engines wrote them.
+//! Event streams, line by line as three engines wrote them.
 
 use super::read;
 use crate::docker::{
@@ -25,7 +25,7 @@ fn changes(stream: &str) -> Vec<Change> {
     heard(stream).into_iter().map(|event| event.change).collect()
 }
 
-/// What the event means whose line is this.
+/// The conversion of one line.
 fn meaning(line: &serde_json::Value) -> Event {
     event(&serde_json::from_value(line.clone()).expect("an event"))
 }
@@ -51,18 +51,18 @@ fn run_connect_disconnect_and_stop_on_an_old_engine() {
     assert_eq!(
         changes(STREAM_20),
         [
-            // run
+            // docker run
             Change::Nothing,
             Change::Connected(id()),
             Change::Started(id()),
-            // An overlay comes to the node with its first container there.
+            // An overlay network appears on the node with its first container there.
             Change::Networks,
             Change::Connected(id()),
-            // The old engine says it twice.
+            // The old engine sends this event twice.
             Change::Disconnected(id()),
             Change::Disconnected(id()),
             Change::Networks,
-            // stop: the kill itself is nothing
+            // docker stop: the kill event itself means nothing
             Change::Nothing,
             Change::Died(id()),
             Change::Disconnected(id()),

@@ -1,4 +1,4 @@
-//! Answers that no engine should give: the conversion makes something of them, or nothing, and never fails.
+//! Answers that no engine should give. The conversion returns something or nothing, and never panics.
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ fn a_long_name_is_cut_between_two_characters() {
     };
     assert_eq!(name(format!("/{}", "x".repeat(LONGEST_TEXT))), "x".repeat(LONGEST_TEXT));
     assert_eq!(name(format!("/{}", "x".repeat(5_000_000))), "x".repeat(LONGEST_TEXT));
-    // Of three bytes each: the one across the limit goes.
+    // Each character has three bytes. The one that crosses the limit is dropped.
     assert_eq!(name("€".repeat(1000)), "€".repeat(LONGEST_TEXT / 3));
 }
 
@@ -167,7 +167,7 @@ fn addresses_that_are_none_are_left_out() {
     );
 }
 
-/// The names that the wire's types look for, so that most of what is made up is looked at.
+/// The field names that the wire types read, so that most of the generated JSON is decoded.
 const FIELDS: [&str; 40] = [
     "Id",
     "ID",
@@ -246,7 +246,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// An answer of the right shape, every part of it any text or any JSON at all.
+/// An answer of the right shape, with arbitrary text in every field and possibly arbitrary JSON in one.
 fn any_answer() -> impl Strategy<Value = Value> {
     let texts = prop::collection::btree_map(
         prop_oneof![
@@ -285,7 +285,7 @@ fn any_answer() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Whatever arrives, it is refused or converted, and what is converted keeps to the limits.
+    /// Any answer is either refused or converted, and the result stays within the limits.
     #[test]
     fn no_answer_is_too_odd(answer in prop_oneof![any_json(), any_answer()]) {
         if let Ok(info) = serde_json::from_value::<wire::Info>(answer.clone()) {

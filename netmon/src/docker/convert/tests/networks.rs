@@ -21,7 +21,7 @@ fn sample(json: &str, name: &str) -> Network {
     network(one.expect("the sample has it")).expect("it has an id")
 }
 
-/// A network of which the engine says no more than it has to, with these options.
+/// A minimal description of a network, with these options.
 fn with_options(options: &serde_json::Value) -> Network {
     let described = json!({ "Id": "n1", "Name": "net", "Options": options });
     network(serde_json::from_value(described).expect("a network")).expect("it has an id")

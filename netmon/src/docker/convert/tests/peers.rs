@@ -1,4 +1,4 @@
-//! Other nodes, and what is on them, as engines describe it.
+//! Other nodes and the containers on them, as engines describe them.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -29,7 +29,7 @@ fn nodes(json: &str) -> Vec<SwarmNode> {
     items.into_iter().filter_map(swarm_node).collect()
 }
 
-/// What a sample says of a network, by the network's id.
+/// The members of a network in a sample, by the network's name.
 fn sample(json: &str, name: &str) -> Members {
     let all: Vec<Value> = read(json);
     let one = all
@@ -138,7 +138,7 @@ fn the_address_that_a_nodes_tasks_send_from_is_the_nodes_too() {
     ]);
     let peers = by_address(&known, &gossip);
     assert_eq!(&*peers[&address("10.95.0.11")].hostname, "n1");
-    // A worker is told no names, but that much.
+    // A worker does not get the node's name, but it gets the id.
     let unnamed = Peer {
         node_id: "vdpc5hmlzye21v2nbgoxkmn8n".into(),
         ..Peer::default()
@@ -154,17 +154,18 @@ fn a_worker_knows_who_is_on_a_network_on_other_nodes() {
         front.endpoints[&address("10.0.1.2")],
         member("demo_web.1.knxn1d22ve9tc0xf6q5txr9zh", "demo_web", "10.94.0.13")
     );
-    // Containers of no service are on it, too.
+    // Containers outside of a service are members too.
     assert_eq!(
         front.endpoints[&address("10.0.1.11")],
         member("x-multi", "", "10.94.0.11")
     );
-    // What a virtual address passes on comes from this one. The other containers of this node are among the tasks.
+    // Traffic to a virtual IP comes from this load balancer's address. This node's other containers are among the
+    // tasks.
     let balancer = BTreeMap::from([(address("10.0.1.9"), "lb-demo_front".to_owned())]);
     assert_eq!(front.load_balancers, balancer);
-    // `<nil>` is no address.
+    // `<nil>` is not an address.
     assert_eq!(front.virtual_ips, BTreeMap::new());
-    // The tasks of a global service tell the nodes' ids.
+    // The names of a global service's tasks contain node ids.
     let ids: Vec<_> = front.nodes.values().map(|id| &**id).collect();
     assert_eq!(
         ids,

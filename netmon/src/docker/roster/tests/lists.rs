@@ -1,4 +1,4 @@
-//! What concerns the whole: full syncs, the list of networks, the node, limits, and the end of a connection.
+//! Full syncs, the list of networks, the node, limits, and the loss of the connection.
 
 use std::sync::Arc;
 
@@ -122,10 +122,10 @@ fn a_long_list_is_asked_for_a_few_at_a_time() {
     assert_eq!(world.questions(11), asked(&all[..ROUTINE_AT_ONCE]));
     world.answer(&container(&all[3], "a", 1), Stage::Running);
     assert_eq!(world.questions(12), asked(&all[ROUTINE_AT_ONCE..=ROUTINE_AT_ONCE]));
-    // What happens meanwhile does not wait for the list.
+    // Events do not wait for the rest of the list.
     world.event(Change::Started, "new", 13);
     world.asks_for("new", 14);
-    // Nor does one that stands further down in it.
+    // Nor does an event about a container further down in the list.
     world.event(Change::Altered, &all[20], 15);
     world.asks_for(&all[20], 16);
     world.answer(&container(&all[20], "b", 2), Stage::Running);
@@ -176,7 +176,7 @@ fn hanging_up_keeps_what_is_known_and_forgets_what_was_asked() {
     assert_eq!(world.known("c2"), Some(ended(&c2)));
     assert_eq!(world.inventory.networks.len(), 1);
     assert_eq!(world.roster.tracks.len(), 2);
-    // Time goes on without a connection.
+    // Lingering containers expire without a connection too.
     world.wait(LINGER);
     assert_eq!(world.known("c2"), None);
     world.roster.sync();
@@ -191,10 +191,10 @@ fn an_unknown_network_of_a_container_asks_for_the_networks_once() {
     world.answer(&container("c1", "a", 1), Stage::Running);
     assert_eq!(world.questions(12), [Question::Networks]);
     world.asks_nothing();
-    // Even if the list does not have it either.
+    // Not again, even if the list does not contain it.
     world.networks(&[], true);
     world.asks_nothing();
-    // The list is newer than this container's question: there is no such network.
+    // The list is newer than this container's question, so the network does not exist.
     world.event(Change::Altered, "c1", 11);
     assert_eq!(world.questions(12), asked(&["c1".into()]));
     world.answer(&container("c1", "a", 1), Stage::Running);
@@ -291,7 +291,7 @@ fn an_inventory_is_news_only_if_it_is_another() {
     world.asks_for("c1", 21);
     world.answer(&c1, Stage::Running);
     assert!(!world.news(), "the same again");
-    // There and back between two looks.
+    // The container ended and started again between two inventories.
     world.event(Change::Died, "c1", 30);
     world.event(Change::Started, "c1", 31);
     world.asks_for("c1", 32);

@@ -1,4 +1,4 @@
-//! Who else there is: the Swarm's nodes, and what is on its networks.
+//! The Swarm's nodes, and the members of its networks.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ fn other(hostname: &str) -> SwarmNode {
     }
 }
 
-/// Somebody on a network, on the last byte of an address.
+/// One member of a network, with this last byte of its address.
 fn members(host: u8) -> Members {
     let member = Member {
         container: format!("web.{host}"),
@@ -49,7 +49,7 @@ fn members(host: u8) -> Members {
 }
 
 impl World {
-    /// The network that is asked for now; nothing if none.
+    /// The networks whose members are asked for now. Empty if there are none.
     fn surveys(&mut self) -> Vec<Question> {
         self.news();
         std::iter::from_fn(|| self.roster.survey_question(self.now)).collect()
@@ -78,7 +78,7 @@ fn asked(networks: &[&str]) -> Vec<Question> {
     networks.iter().map(|name| Question::Members((*name).into())).collect()
 }
 
-/// A node on the overlay network `net`, which is asked for.
+/// A node on the overlay network `net`, whose members are being asked for.
 fn on_an_overlay() -> World {
     let mut world = World::synced(&[], 1);
     world.overlays(&["net", "far"]);
@@ -123,7 +123,7 @@ fn names_stay_when_a_manager_does_not_answer_and_go_when_it_is_none_any_more() {
     world.roster.node(None);
     assert_eq!(world.hostnames(), ["n2"]);
     world.roster.node(Some(node("worker")));
-    // What was on its way is of yesterday.
+    // An answer that arrives after the change of role is outdated.
     world.roster.nodes(Some(vec![other("n3")]));
     assert_eq!(world.hostnames(), [""; 0]);
 }
@@ -136,7 +136,7 @@ fn who_is_on_a_network_is_told_and_ends_with_this_nodes_part_in_it() {
     world.roster.members(&"net".into(), Surveyed::Members(members(7)));
     assert!(world.news());
     assert_eq!(world.inventory.members["net"].as_deref(), Some(&members(7)));
-    // The same again is no news.
+    // The same answer again changes nothing.
     world.roster.members(&"net".into(), Surveyed::Members(members(7)));
     assert!(!world.news());
     world.roster.members(&"net".into(), Surveyed::Nothing);
@@ -167,7 +167,7 @@ fn a_busy_network_is_not_asked_for_all_the_time() {
     world.runs(&container("c3", "c", 3), 30);
     world.wait(PACE);
     assert_eq!(world.surveys(), asked(&["net"]));
-    // What happens while it is asked for is asked for once more.
+    // A change during an open question causes one more question.
     world.event(Change::Died, "c2", 40);
     world.wait(PACE);
     assert_eq!(world.surveys(), []);

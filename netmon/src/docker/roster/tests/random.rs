@@ -1,4 +1,4 @@
-//! Any events and any answers in any order: what must hold after each of them.
+//! Arbitrary events and answers in arbitrary order, and the invariants that hold after each of them.
 
 use std::time::Duration;
 
@@ -19,22 +19,22 @@ use crate::{
     },
 };
 
-/// More than are asked for at once.
+/// More than may be asked for at the same time.
 const CONTAINERS: u8 = 50;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// An event of this kind about this container, so many moments ago.
+    /// An event of this kind about this container, this long ago.
     Event {
         what: u8,
         who: u8,
         ago: i64,
     },
-    /// A burst of starts.
+    /// Every container starts at the same time.
     Burst,
-    /// The engine is asked as much as may be.
+    /// All questions that may be asked now are asked.
     Ask,
-    /// The question at this place among the open ones is answered, in this way.
+    /// The open question at this index is answered, in this way.
     Answer {
         which: prop::sample::Index,
         how: u8,
@@ -49,7 +49,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0..9_u8, 0..CONTAINERS, 0..6_i64).prop_map(|(what, who, ago)| Step::Event { what, who, ago }),
-        // A few of them meet again and again.
+        // Only three containers, so that events meet more often.
         12 => (0..9_u8, 0..3_u8, 0..6_i64).prop_map(|(what, who, ago)| Step::Event { what, who, ago }),
         1 => any::<()>().prop_map(|()| Step::Burst),
         10 => any::<()>().prop_map(|()| Step::Ask),
@@ -64,7 +64,7 @@ fn id(who: u8) -> ContainerId {
     format!("c{who}").into()
 }
 
-/// The roster and the questions that it waits for, as the loop around it holds them.
+/// The roster and its open questions, as the loop around it keeps them.
 struct Run {
     world: World,
     open: Vec<Question>,
@@ -229,7 +229,7 @@ proptest! {
             run.take(step);
             run.check()?;
         }
-        // Once every question is answered, all that is left is what runs; the rest goes with the linger.
+        // Once every question is answered, only running containers remain after the linger.
         for _ in 0..1000 {
             run.take(&Step::Ask);
             let Some(question) = run.open.pop() else { break };

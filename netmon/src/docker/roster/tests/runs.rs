@@ -1,4 +1,4 @@
-//! The life of one container: its starts and ends, and answers that come before, between and after them.
+//! The life of one container: its starts and ends, and answers before, between and after them.
 
 use super::{Container, LINGER, Stage, World, after_its_end, container, ended, own, place};
 use crate::{
@@ -33,7 +33,7 @@ fn a_container_that_comes_onto_its_network_is_asked_about_before_it_starts() {
     world.asks_for("c1", 11);
     world.event(Change::Started, "c1", 12);
     world.asks_nothing();
-    // Described before its start, it says nothing; the event asks again.
+    // A description from before the start contains nothing of use. The start event causes another question.
     let not_yet = ended(&container("c1", "a", 1));
     world.answer(&not_yet, Stage::NotStarted);
     assert_eq!(world.known("c1"), None);
@@ -169,7 +169,7 @@ fn the_end_of_an_unknown_container_is_asked_about() {
     assert!(world.roster.tracks.is_empty(), "nothing is left of it");
 }
 
-/// What is known of a container that ran, once it is described after its end.
+/// The known description of a container that ran and is described after its end.
 fn remembered(ran: &Container, described: &Container) -> Container {
     let mut world = world();
     world.runs(ran, 10);
@@ -338,14 +338,14 @@ fn every_run_lingers_for_the_whole_time() {
     world.runs(&c1, 10);
     world.event(Change::Died, "c1", 20);
     world.wait(LINGER / 2);
-    // The second run is over before it is described.
+    // The second run ends before it is described.
     world.event(Change::Started, "c1", 30);
     world.asks_for("c1", 31);
     world.event(Change::Died, "c1", 32);
     world.answer(&after_its_end(&c1), Stage::Ended);
     assert_eq!(world.roster.next_expiry(), Some(world.now + LINGER));
     world.wait(LINGER / 2);
-    // The third is described while it runs, and the answer is overtaken by its end.
+    // The third run is described while it runs, and its end overtakes the answer.
     world.event(Change::Started, "c1", 40);
     world.asks_for("c1", 41);
     world.event(Change::Died, "c1", 42);

@@ -1,5 +1,5 @@
-//! What is found out late, or is not what it was: names that come after all, a node's namespace on another file, news that may
-//! be another's.
+//! What becomes known late or changes: names that arrive late, the node's namespace on another file, messages that
+//! may be about another device.
 
 use std::{
     path::PathBuf,
@@ -21,7 +21,7 @@ use crate::{
     observe::state::{Number, State},
 };
 
-/// Longer than it is waited for a name.
+/// Longer than netmon waits for a name.
 const LONG: Duration = Duration::from_secs(40);
 
 fn container(site: Option<Site>) -> Option<(String, Arc<str>)> {
@@ -55,7 +55,7 @@ fn what_was_nobodys_for_want_of_a_name_is_the_containers_when_it_has_one() {
     let front = Some(("web.1".to_owned(), Arc::from("front")));
     assert_eq!(container(unnamed.site(id, begin + LONG)), front);
 
-    // The same if the directory was out of sight for so long that the namespace seemed to be none of ours.
+    // The same if the directory was not visible for so long that the namespace seemed foreign.
     let foreign = InterfaceId {
         netns: NetnsId(7),
         ifindex: ETH0,
@@ -113,7 +113,7 @@ fn the_nodes_namespace_stays_what_it_is_when_the_engine_mounts_it() {
         assert!(state.listed(listing(file), now).is_empty(), "it needs no new look");
         assert_eq!(state.node().map(|(_, node)| &node.file), Some(file));
     }
-    // And if it was taken for gone.
+    // The same after it was taken for deleted.
     state.listed(Listing::default(), now);
     assert!(state.node().is_none());
     state.looked(&own, NetnsId(1), Vec::new(), now);
@@ -163,13 +163,14 @@ fn news_of_one_that_had_the_number_before_is_not_believed_of_a_device_that_has_a
     };
     let (own, others) = ("02:42:0a:00:01:05", "02:42:0a:00:01:06");
     state.on_device_change(netns, &addressed(own, news(false, true, counters(10)), since));
-    // The other one's last word, 500, was made before this one had the number; its own after.
+    // The other device's final counters (500) were sent before this namespace had the nsid. This device's own were
+    // sent after it.
     state.on_device_change(netns, &addressed(others, news(true, false, counters(500)), begin));
     state.on_device_change(netns, &addressed(own, news(true, false, counters(12)), begin));
     state.listed(Listing::default(), since);
     assert_eq!(packets(&state), [12]);
 
-    // One that nobody owns yet may have had no address when it was looked at.
+    // A device without an owner may have had no hardware address when it was read.
     let (mut state, file, netns) = empty_container(begin);
     state.set_inventory(Arc::default());
     state.looked(&file, netns, vec![device(ETH0, "eth0")], begin);
