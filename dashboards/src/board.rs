@@ -1,6 +1,6 @@
-//! A dashboard from its rows: who goes where, what can be chosen, which others there are.
+//! Builds a dashboard from its rows: the positions of panels, the variables, and the links to the other dashboards.
 //!
-//! Knows what all of them have in common; what each shows is in [`super::boards`].
+//! Knows what all dashboards have in common. [`super::boards`] defines what each shows.
 
 use netmon::metrics::{catalog, family::Family, labels::LabelSet};
 
@@ -12,7 +12,7 @@ use crate::{
     label::{Label, Names},
 };
 
-/// What all of them are tagged with, and linked by.
+/// The tag of all dashboards. Links between them use it.
 const TAG: &str = "netmon";
 /// The width of Grafana's grid.
 const GRID: u32 = 24;
@@ -26,7 +26,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row without panels yet.
+    /// A row without panels.
     #[must_use]
     pub const fn new(title: &'static str) -> Self {
         Self {
@@ -36,14 +36,14 @@ impl Row {
         }
     }
 
-    /// One more panel, of that width and height, to the right or below.
+    /// Adds a panel of this width and height, to the right or below.
     #[must_use]
     pub fn panel(mut self, width: u32, height: u32, panel: Panel) -> Self {
         self.panels.push((width, height, panel));
         self
     }
 
-    /// Closed until somebody opens it.
+    /// Collapses the row until the user opens it.
     #[must_use]
     pub fn folded(mut self) -> Self {
         self.folded = true;
@@ -63,7 +63,7 @@ pub fn dashboard(name: &str, title: &str, description: &str, more: Vec<Variable>
         description: description.to_owned(),
         tags: vec![TAG.to_owned()],
         editable: false,
-        // The same moment is marked in all graphs.
+        // The cursor's moment is marked in all graphs.
         graph_tooltip: 1,
         refresh: "1m".to_owned(),
         schema_version: SCHEMA,
@@ -86,13 +86,13 @@ pub fn dashboard(name: &str, title: &str, description: &str, more: Vec<Variable>
     }
 }
 
-/// How Grafana knows the dashboard of that name.
+/// Grafana's identifier of the dashboard with this name.
 #[must_use]
 pub fn uid(name: &str) -> String {
     format!("netmon-{name}")
 }
 
-/// Lays the panels out and numbers them.
+/// Positions and numbers the panels.
 fn place(rows: Vec<Row>) -> Vec<Panel> {
     let mut placed = Vec::new();
     let (mut y, mut id) = (0, 0);
@@ -159,12 +159,12 @@ fn datasource() -> Variable {
 }
 
 fn job() -> Variable {
-    // On every page of netmon, whatever else is.
+    // This family is on every page of netmon.
     let query = format!("label_values({}, job)", catalog::EXPOSED_SERIES.about().name());
     choice("job", "Job", query, ".+")
 }
 
-/// Prometheus knows nodes that never answered, too.
+/// From `up`, because it includes nodes that never answered.
 fn instance() -> Variable {
     choice(
         "instance",
@@ -174,7 +174,7 @@ fn instance() -> Variable {
     )
 }
 
-/// Values of a label of a family's, to choose from.
+/// A variable with the values of a family's label.
 #[must_use]
 #[expect(
     clippy::needless_pass_by_value,
@@ -197,7 +197,7 @@ where
         "label_values({family}{{job=~\"$job\", instance=~\"$instance\"}}, {})",
         A::NAME
     );
-    // An empty value is a container without a service, traffic on loopback.
+    // The value is empty for a container without a service, and for loopback traffic.
     choice(A::NAME, label, query, ".*")
 }
 

@@ -1,4 +1,4 @@
-//! What dashboards there are, and the questions that several of them ask.
+//! The dashboards, and the queries that several of them share.
 
 mod container;
 mod losses;
@@ -22,7 +22,7 @@ use crate::{
     query::{Query, Selection, Vector, of},
 };
 
-/// Names of dashboards, as links have them.
+/// The names of dashboards, as used in links.
 const CONTAINER: &str = "container";
 const LOSSES: &str = "losses";
 const NETMON: &str = "self";
@@ -30,7 +30,7 @@ const NETWORK: &str = "network";
 const OVERVIEW: &str = "overview";
 const SERVICE: &str = "service";
 
-/// All of them.
+/// All dashboards.
 #[must_use]
 pub fn all() -> Vec<Dashboard> {
     vec![
@@ -43,10 +43,10 @@ pub fn all() -> Vec<Dashboard> {
     ]
 }
 
-/// From which share on segments sent again are suspicious, and bad.
+/// The shares of retransmitted segments from which on they are suspicious, and bad.
 const RETRANSMITS: (f64, f64) = (0.01, 0.05);
 
-/// What share of the segments was sent again; nothing where none was sent.
+/// The share of retransmitted segments. No result if no segment was sent.
 fn retransmitted<P: Labels + Copy>(
     narrow: impl Fn(Selection<Counter, ContainerNetwork<'static>>) -> Selection<Counter, ContainerNetwork<'static>>,
     by: P,
@@ -56,12 +56,12 @@ fn retransmitted<P: Labels + Copy>(
     again_of_all(again, first)
 }
 
-/// What share those sent again are of all that were sent; nothing where none was.
+/// The share of retransmitted segments (`again`) among all. No result if no segment was sent.
 fn again_of_all<P: Labels>(again: Vector<P>, first: Vector<P>) -> Vector<P> {
     again.clone().per(first.plus(again).above(0.0))
 }
 
-/// The round-trip times that half, nearly all and almost every observation lie below.
+/// The round-trip times that 50 %, 95 % and 99 % of all observations are below.
 fn round_trip_times<P: Labels + Copy>(
     narrow: impl Fn(Selection<Histogram, ContainerNetwork<'static>>) -> Selection<Histogram, ContainerNetwork<'static>>,
     by: P,
@@ -69,15 +69,15 @@ fn round_trip_times<P: Labels + Copy>(
     let quantile = |quantile, word: &str| {
         narrow(of(CONTAINER_TCP_ROUND_TRIP_TIME))
             .quantile(quantile, by)
-            // Nothing observed is no number, which a graph takes for a gap at best.
+            // Without observations the quantile is not a number. A graph shows that as a gap at best.
             .above(0.0)
             .legend_and(by, word)
     };
     vec![quantile(0.5, "half"), quantile(0.95, "95 %"), quantile(0.99, "99 %")]
 }
 
-/// 0 if that collector is at work: what has no series because nothing happened is none; what has none because nobody
-/// looked is not known.
+/// 0 if the collector works, and no result if it does not. A missing series then means that nothing happened. Without
+/// the collector, a missing series says nothing.
 fn none_if_looked(collector: &str) -> Vector<()> {
     let exposed = of(EXPOSED_SERIES).is(Collector, collector).now();
     let succeeds = of(SCRAPE_COLLECTOR_SUCCESS).is(Collector, collector).now();

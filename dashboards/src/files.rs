@@ -1,4 +1,4 @@
-//! The files that are made: their names, their texts, and whether those on disk are the same.
+//! The generated files: their names, their contents, and whether those on disk are up to date.
 
 use std::{
     fs, io,
@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use crate::{boards, rules};
 
-/// How the files are made anew.
+/// The command that regenerates the files.
 const REMEDY: &str = "cargo xtask dashboards";
 
-/// Every file, by its path below this package.
+/// All files, with their paths below this package.
 pub fn all() -> anyhow::Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     for board in boards::all() {
@@ -33,14 +33,14 @@ fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
     ))
 }
 
-/// Two blanks a level, and a line feed at the end.
+/// Two spaces for each level, and a line feed at the end.
 fn json(value: &impl Serialize) -> anyhow::Result<String> {
     let mut text = serde_json::to_string_pretty(value).context("a dashboard is no JSON")?;
     text.push('\n');
     Ok(text)
 }
 
-/// Writes the files that differ, and gives their paths.
+/// Writes the files that differ, and returns their paths.
 pub fn write(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     for (path, text) in differing(folder)? {
@@ -54,7 +54,7 @@ pub fn write(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-/// Fails if a file differs from what it would be made to.
+/// Fails if a file differs from its generated content.
 pub fn check(folder: &Path) -> anyhow::Result<()> {
     let differing = differing(folder)?;
     if differing.is_empty() {

@@ -1,12 +1,12 @@
-//! Grafana's classic dashboard, as far as it is used here: schema 39, which Grafana 10 to 13 import.
+//! The parts of Grafana's classic dashboard format that are used here: schema 39, which Grafana 10 to 13 import.
 //!
-//! Knows the format only. What a panel of ours looks like is in [`super::panel`].
+//! Knows only the format. [`super::panel`] defines how panels look.
 
 use serde::Serialize;
 
-/// The schema of the format.
+/// The schema version of the format.
 pub const SCHEMA: u32 = 39;
-/// Whatever the person chose for the variable `datasource`.
+/// The data source that the user chose in the variable `datasource`.
 pub const DATASOURCE: Datasource = Datasource {
     kind: "prometheus",
     uid: "${datasource}",
@@ -62,7 +62,7 @@ pub struct Templating {
     pub list: Vec<Variable>,
 }
 
-/// What a person chooses at the top.
+/// A variable that the user sets at the top of a dashboard.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "Grafana's own names")]
@@ -87,7 +87,7 @@ pub struct Variable {
     pub hide: u8,
 }
 
-/// What is chosen at first.
+/// The initial choice.
 #[derive(Clone, Debug, Default, Serialize)]
 #[expect(missing_docs, reason = "Grafana's own names")]
 pub struct Choice {
@@ -105,7 +105,7 @@ pub struct Datasource {
     pub uid: &'static str,
 }
 
-/// A panel, or the head of a row of panels.
+/// A panel, or the header of a row of panels.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "Grafana's own names")]
@@ -129,7 +129,7 @@ pub struct Panel {
     pub options: Option<Options>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub transformations: Vec<Transformation>,
-    /// Those of a row that is folded.
+    /// The panels of a collapsed row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub panels: Option<Vec<Self>>,
 }
@@ -143,7 +143,7 @@ pub struct GridPos {
     pub h: u32,
 }
 
-/// A question to the data source.
+/// A query to the data source.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "Grafana's own names")]
@@ -199,7 +199,7 @@ pub struct Thresholds {
     pub steps: Vec<Step>,
 }
 
-/// From that value on; the first has none.
+/// Applies from this value on. The first step has none.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[expect(missing_docs, reason = "Grafana's own names")]
 pub struct Step {
@@ -207,14 +207,14 @@ pub struct Step {
     pub value: Option<f64>,
 }
 
-/// Words for values.
+/// Texts in place of values.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", content = "options", rename_all = "lowercase")]
 #[expect(missing_docs, reason = "Grafana's own names")]
 pub enum Mapping {
-    /// Certain values.
+    /// For certain values.
     Value(std::collections::BTreeMap<&'static str, Word>),
-    /// What is no value.
+    /// For missing values.
     Special { r#match: &'static str, result: Word },
 }
 
@@ -226,7 +226,7 @@ pub struct Word {
     pub index: u8,
 }
 
-/// What a kind of panels has beside.
+/// Settings of one kind of panel.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 #[expect(missing_docs, reason = "Grafana's own names")]
@@ -265,7 +265,7 @@ pub enum Mode {
     Type { r#type: &'static str },
 }
 
-/// What is different for some fields.
+/// Settings of some fields that differ from the defaults.
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "Grafana's own names")]
 pub struct Override {
@@ -319,7 +319,7 @@ pub struct DataLink {
     pub url: String,
 }
 
-/// How a kind of panels is drawn.
+/// The options of one kind of panel.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 #[expect(missing_docs, reason = "Grafana's own names")]
@@ -405,14 +405,14 @@ pub struct SortBy {
     pub desc: bool,
 }
 
-/// What is done to the answers before they are drawn.
+/// A change of the results before they are drawn.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "id", content = "options", rename_all = "camelCase")]
 #[expect(missing_docs, reason = "Grafana's own names")]
 pub enum Transformation {
-    /// Rows of several tables with the same labels become one.
+    /// Merges rows of several tables that have the same labels.
     Merge {},
-    /// Columns in that order, under those names.
+    /// Orders, renames and hides columns.
     #[serde(rename_all = "camelCase")]
     Organize {
         exclude_by_name: std::collections::BTreeMap<String, bool>,

@@ -1,12 +1,12 @@
-//! Labels as types, so that a query on a label that its series do not have does not compile.
+//! Labels as types. A query on a label that its series do not have does not compile.
 //!
-//! Knows names and sets of them only; which family has which labels is the catalog's word.
+//! Knows only names and sets of names. The catalog defines which family has which labels.
 
 use std::marker::PhantomData;
 
 use netmon::metrics::labels::LabelSet;
 
-/// More labels than any set has: the widest family's, the target's two, and what a join adds.
+/// More labels than any set has: those of the widest family, two of the target, and those that a join adds.
 const MOST: usize = 24;
 
 /// A label.
@@ -15,13 +15,13 @@ pub trait Label {
     const NAME: &'static str;
 }
 
-/// A set of labels: one, a tuple of them, those of a family.
+/// A set of labels: one label, a tuple of labels, or the labels of a family.
 pub trait Labels {
     /// Their names.
     const NAMES: Names;
 }
 
-/// Names of labels, to be reckoned with while the code is compiled.
+/// Label names that can be computed with at compile time.
 #[derive(Clone, Copy, Debug)]
 pub struct Names {
     names: [&'static str; MOST],
@@ -29,7 +29,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Those.
+    /// These names.
     #[must_use]
     pub const fn new(names: &[&'static str]) -> Self {
         let mut these = Self {
@@ -43,7 +43,7 @@ impl Names {
         these
     }
 
-    /// Those and the others.
+    /// These names and the others.
     #[must_use]
     pub const fn and(mut self, others: &Self) -> Self {
         let mut at = 0;
@@ -57,7 +57,7 @@ impl Names {
         self
     }
 
-    /// Whether that is one of them.
+    /// Whether this name is in the set.
     #[must_use]
     pub const fn has(&self, name: &str) -> bool {
         let mut at = 0;
@@ -70,7 +70,7 @@ impl Names {
         false
     }
 
-    /// Whether all of the others are among them.
+    /// Whether all of the others are in the set.
     #[must_use]
     pub const fn has_all(&self, others: &Self) -> bool {
         let mut at = 0;
@@ -83,7 +83,7 @@ impl Names {
         true
     }
 
-    /// How many there are.
+    /// The number of names.
     #[must_use]
     pub const fn count(&self) -> usize {
         self.length
@@ -96,7 +96,7 @@ impl Names {
     }
 }
 
-/// `==` of texts is not there while code is compiled.
+/// `==` on strings is not available at compile time.
 const fn same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     if one.len() != other.len() {
@@ -112,7 +112,7 @@ const fn same(one: &str, other: &str) -> bool {
     true
 }
 
-/// The labels of a family's series as Prometheus has them: the family's own, and the target's.
+/// The labels of a family's series in Prometheus: the family's own, and those of the target.
 #[derive(Debug)]
 pub struct Scraped<L>(PhantomData<fn() -> L>);
 
@@ -120,7 +120,7 @@ impl<L: LabelSet> Labels for Scraped<L> {
     const NAMES: Names = Names::new(L::NAMES).and(&Names::new(&[Job::NAME, Instance::NAME]));
 }
 
-/// The labels of `L`, and those that were taken over from elsewhere.
+/// The labels of `L`, and those that a join added.
 #[derive(Debug)]
 pub struct Joined<L, M>(PhantomData<fn() -> (L, M)>);
 
@@ -168,17 +168,17 @@ labels! {
     Peer = "peer";
     /// Receive or transmit.
     Direction = "direction";
-    /// The kernel's reason, or that of a failure.
+    /// The kernel's reason of a drop, or the reason of a failure.
     Reason = "reason";
-    /// Why nobody can say whose a drop was.
+    /// Why a drop is unattributed.
     Cause = "cause";
-    /// Which limit.
+    /// The name of a limit.
     Limit = "limit";
     /// A state.
     State = "state";
-    /// A part of a scrape.
+    /// A collector.
     Collector = "collector";
-    /// A thread of netmon's that runs as long as it does.
+    /// One of netmon's workers.
     Worker = "worker";
     /// A kernel map.
     Map = "map";
@@ -190,39 +190,39 @@ labels! {
     Type = "type";
     /// The mechanism by which a program is attached.
     Mode = "mode";
-    /// A family of addresses.
+    /// An address family.
     AddressFamily = "family";
-    /// One of a table's limits.
+    /// One of a neighbour table's limits.
     Threshold = "threshold";
-    /// A setting's name.
+    /// The name of a kernel setting.
     Name = "name";
     /// An image.
     Image = "image";
     /// A container's identifier.
     ContainerId = "container_id";
-    /// How a container is connected.
+    /// A container's network mode.
     NetworkMode = "network_mode";
     /// The container whose interfaces another one uses.
     SharesWith = "shares_with";
-    /// Addresses.
+    /// IPv4 addresses.
     IpAddress = "ip_address";
     /// IPv6 addresses.
     Ipv6Address = "ipv6_address";
     /// A hardware address.
     MacAddress = "mac_address";
-    /// The longest packet.
+    /// The maximum packet size.
     Mtu = "mtu";
     /// A network's driver.
     Driver = "driver";
-    /// Where a network is.
+    /// A network's scope.
     Scope = "scope";
-    /// Whether a network has no way out.
+    /// Whether a network has no route to other networks.
     Internal = "internal";
     /// Whether a network is encrypted between nodes.
     Encrypted = "encrypted";
-    /// A network's numbers on the wire.
+    /// A network's VNIs.
     Vni = "vni";
-    /// A network's addresses.
+    /// A network's subnets.
     Subnet = "subnet";
     /// A node's name.
     Hostname = "hostname";

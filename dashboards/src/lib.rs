@@ -1,9 +1,9 @@
-//! netmon's dashboards for Grafana and its rules for Prometheus, written against the catalog of metrics: what names a
-//! family or a label that is not there does not compile.
+//! netmon's dashboards for Grafana and its rules for Prometheus, written against the catalog of metrics. A family or
+//! label that does not exist does not compile.
 //!
-//! From below: [`label`] and [`query`] are the checked language, [`grafana`] is the format, [`panel`] and [`board`] are
-//! how things look here, [`boards`] and [`rules`] are what there is, [`files`] is where it goes. Nothing of it runs
-//! beside netmon: it makes files, which are committed.
+//! From the bottom up: [`label`] and [`query`] are the checked query language, and [`grafana`] is the file format.
+//! [`panel`] and [`board`] define the common style. [`boards`] and [`rules`] are the contents, and [`files`] writes
+//! them. None of this runs with netmon. It generates files, which are committed.
 
 pub mod board;
 pub mod boards;

@@ -1,4 +1,4 @@
-//! Makes the dashboards and rules, or checks that they are as they would be made: what `cargo xtask dashboards` runs.
+//! Generates the dashboards and rules, or checks that they are up to date. `cargo xtask dashboards` runs this.
 #![expect(clippy::print_stdout, reason = "says what it has written")]
 
 use std::{env, path::Path};

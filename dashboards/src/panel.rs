@@ -1,7 +1,7 @@
-//! Panels as they look here: a figure, a graph, bars, a table, a text. Every one has a title, a unit, and a
-//! description that says what to do when it looks bad.
+//! The kinds of panels: a figure, a graph, bars, a table, a text. Each has a title, a unit, and a description that
+//! says what to do when it looks bad.
 //!
-//! Knows how panels are drawn; what they show, the boards say.
+//! Knows how panels are drawn. The boards define what they show.
 
 use std::collections::BTreeMap;
 
@@ -19,33 +19,33 @@ const GOOD: &str = "green";
 const SUSPICIOUS: &str = "orange";
 const BAD: &str = "red";
 const NEUTRAL: &str = "blue";
-/// What nobody knows is neither good nor bad.
+/// An unknown value is neither good nor bad.
 const UNKNOWN: Word = Word {
     text: "n/a",
     color: "#6e7077",
     index: 0,
 };
 
-/// What is measured.
+/// The unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// A number of things.
     Count,
     /// Bytes.
     Bytes,
-    /// Bytes of a packet: 1450 of them are no 1.42 KiB to anybody.
+    /// Bytes of a packet. 1450 of them should not be shown as 1.42 KiB.
     PacketBytes,
-    /// Bytes a second.
+    /// Bytes per second.
     BytesPerSecond,
-    /// Packets a second, of traffic.
+    /// Packets per second, for traffic.
     PacketsPerSecond,
-    /// Anything else a second, lost packets among them: a fraction of one is said as such, not as thousandths.
+    /// Anything else per second, such as lost packets. Values below one are shown as fractions, not in thousandths.
     PerSecond,
     /// Seconds.
     Seconds,
     /// A share of 1.
     Share,
-    /// Words, not numbers.
+    /// Text, not numbers.
     Words,
 }
 
@@ -65,7 +65,7 @@ impl Unit {
     }
 }
 
-/// From which value on it is suspicious, and from which on bad.
+/// The values from which on something is suspicious, or bad.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Limits {
     /// No value is better than another.
@@ -74,7 +74,7 @@ pub enum Limits {
     Above(f64, f64),
     /// Anything but 0 is bad.
     Zero,
-    /// Less than that is bad.
+    /// Less than this is bad.
     Below(f64),
 }
 
@@ -83,7 +83,7 @@ impl Limits {
         let steps = match self {
             Self::None => vec![(NEUTRAL, None)],
             Self::Above(suspicious, bad) => vec![(GOOD, None), (SUSPICIOUS, Some(suspicious)), (BAD, Some(bad))],
-            // Rates are never whole numbers.
+            // Rates are not whole numbers.
             Self::Zero => vec![(GOOD, None), (BAD, Some(1e-9))],
             Self::Below(good) => vec![(BAD, None), (GOOD, Some(good))],
         };
@@ -93,7 +93,7 @@ impl Limits {
         }
     }
 
-    /// Lines are drawn where they tell good from bad.
+    /// Limits are drawn as lines only where they separate good values from bad ones.
     fn style(self) -> Mode {
         let mode = match self {
             Self::Above(..) => "dashed",
@@ -103,7 +103,7 @@ impl Limits {
     }
 }
 
-/// A panel that has no place yet.
+/// A panel without a position.
 fn panel(kind: &'static str, title: &str, description: &str) -> Panel {
     Panel {
         id: 0,
@@ -137,7 +137,7 @@ fn targets(queries: impl IntoIterator<Item = Query>, instant: bool, format: &'st
         .collect()
 }
 
-/// A figure, or a few beside each other; with their course behind them, where none is better than another.
+/// A figure, or several next to each other. Without limits, the past values are drawn behind each figure.
 #[must_use]
 pub fn stat(title: &str, unit: Unit, limits: Limits, description: &str, queries: Vec<Query>) -> Panel {
     let text_mode = if queries.len() > 1 { "value_and_name" } else { "value" };
@@ -231,7 +231,7 @@ pub fn graph(title: &str, unit: Unit, limits: Limits, description: &str, queries
     }
 }
 
-/// A graph whose series lie on each other: their height is the whole.
+/// A graph with stacked series. Their total height is the whole.
 #[must_use]
 pub fn stack(title: &str, unit: Unit, limits: Limits, description: &str, queries: Vec<Query>) -> Panel {
     let mut panel = graph(title, unit, limits, description, queries);
@@ -246,7 +246,7 @@ pub fn stack(title: &str, unit: Unit, limits: Limits, description: &str, queries
     panel
 }
 
-/// A graph of which what is called by that pattern is drawn downwards.
+/// A graph that draws series whose names match this pattern downwards.
 #[must_use]
 pub fn mirrored(mut panel: Panel, pattern: &str) -> Panel {
     if let Some(FieldConfig { defaults, overrides }) = &mut panel.field_config {
@@ -262,7 +262,7 @@ pub fn mirrored(mut panel: Panel, pattern: &str) -> Panel {
     panel
 }
 
-/// Shares of a whole, as bars.
+/// Bars that show shares of a whole.
 #[must_use]
 pub fn bars(title: &str, limits: Limits, description: &str, queries: Vec<Query>) -> Panel {
     Panel {
@@ -295,7 +295,7 @@ pub fn bars(title: &str, limits: Limits, description: &str, queries: Vec<Query>)
     }
 }
 
-/// Words.
+/// Text.
 #[must_use]
 pub fn text(title: &str, content: &str) -> Panel {
     Panel {
@@ -308,11 +308,11 @@ pub fn text(title: &str, content: &str) -> Panel {
     }
 }
 
-/// A table whose rows are told apart by the labels `P`.
+/// A table with one row for each set of labels `P`.
 #[derive(Debug)]
 pub struct Table<P> {
     panel: Panel,
-    /// What each label's column is called; the labels that are not shown have none.
+    /// The title of each label's column; empty for labels that are not shown.
     labels: Vec<(&'static str, &'static str)>,
     columns: Vec<String>,
     queries: Vec<Query>,
@@ -350,7 +350,7 @@ pub fn table<P: Labels, const N: usize>(title: &str, description: &str, _: P, co
 }
 
 impl<P: Labels> Table<P> {
-    /// One more column of figures.
+    /// Adds a column of numbers.
     #[must_use]
     pub fn column(mut self, name: &str, unit: Unit, limits: Limits, values: &Vector<P>) -> Self {
         self.queries.push(Query {
@@ -369,7 +369,7 @@ impl<P: Labels> Table<P> {
         self.overriding(name, properties)
     }
 
-    /// Figures that stand for words.
+    /// Adds a column of numbers that are shown as words.
     #[must_use]
     pub fn words(mut self, name: &str, words: &[(&'static str, &'static str, bool)], values: &Vector<P>) -> Self {
         self.queries.push(Query {
@@ -384,7 +384,7 @@ impl<P: Labels> Table<P> {
         self.overriding(name, properties)
     }
 
-    /// No column of figures: that there is a row is all they say.
+    /// Adds no column. The values only determine which rows there are.
     #[must_use]
     pub fn facts(mut self, values: &Vector<P>) -> Self {
         self.queries.push(Query {
@@ -395,7 +395,7 @@ impl<P: Labels> Table<P> {
         self
     }
 
-    /// What stands in that column leads to that dashboard, which then shows it alone.
+    /// Links the values of this column to another dashboard, which then shows only the chosen value.
     #[must_use]
     pub fn leads(self, column: &str, uid: &str, variable: &str) -> Self {
         let link = DataLink {
@@ -407,7 +407,7 @@ impl<P: Labels> Table<P> {
         self.overriding(column, vec![Property::Links(vec![link])])
     }
 
-    /// A column of that width.
+    /// Sets the width of a column.
     #[must_use]
     pub fn width(self, column: &str, pixels: u32) -> Self {
         self.overriding(column, vec![Property::Width(pixels)])
@@ -426,13 +426,13 @@ impl<P: Labels> Table<P> {
         self
     }
 
-    /// The panel, with the highest of that column first.
+    /// The panel, sorted by this column in descending order.
     #[must_use]
     pub fn sorted(self, column: &str) -> Panel {
         self.finish(column, true)
     }
 
-    /// The panel, in the order of that column's words.
+    /// The panel, sorted by this column in ascending order.
     #[must_use]
     pub fn in_order(self, column: &str) -> Panel {
         self.finish(column, false)
@@ -462,7 +462,7 @@ impl<P: Labels> Table<P> {
             .collect();
         let hidden = labels.iter().filter(|(_, name)| name.is_empty());
         let hidden = hidden.map(|(label, _)| (*label).to_owned());
-        // Answers without an aggregation have the target's labels, whether they are asked for or not.
+        // Results without an aggregation always have the target's labels.
         let none = Names::new(&["Time", "__name__", "job"]);
         let extra = none.as_slice().iter().filter(|it| !P::NAMES.has(it));
         let extra = extra.map(|it| (*it).to_owned());

@@ -1,5 +1,5 @@
-//! Queries that are checked while they are compiled: a family that is not in the catalog has no name here, a label that
-//! the series do not have is refused, a counter has no value but a rate, and a gauge no rate.
+//! Queries that are checked at compile time. A query cannot name a family that is not in the catalog, or a label that
+//! its series do not have. A counter has only rates and increases, and a gauge only values.
 //!
 //! ```
 //! use netmon::metrics::catalog::CONTAINER_PACKET_DROPS;
@@ -30,7 +30,7 @@
 //! let drops = of(CONTAINER_PACKET_DROPS).now(); // the bare value of a counter says nothing
 //! ```
 //!
-//! Must not know what queries are for: that is what boards and rules are made of.
+//! Must not know what queries are for. Boards and rules define that.
 
 mod expression;
 
@@ -62,7 +62,7 @@ pub fn of<K: Shape, L: LabelSet>(family: Family<K, L>) -> Selection<K, L> {
     }
 }
 
-/// Whether Prometheus could scrape the target: its own word, which it has for every target.
+/// Whether Prometheus could scrape the target. Prometheus itself writes this series for every target.
 #[must_use]
 pub fn up() -> Vector<Scraped<Unlabelled>> {
     Vector::of_series("up".to_owned(), Vec::new(), None, None)
@@ -76,7 +76,7 @@ pub struct Selection<K, L> {
     types: PhantomData<fn() -> (K, L)>,
 }
 
-/// Derived, it would ask for kinds and labels that can be cloned.
+/// Not derived, because a derived `Clone` would require `K: Clone` and `L: Clone`.
 impl<K, L> Clone for Selection<K, L> {
     fn clone(&self) -> Self {
         Self {
@@ -88,25 +88,25 @@ impl<K, L> Clone for Selection<K, L> {
 }
 
 impl<K, L: LabelSet> Selection<K, L> {
-    /// Those with that value.
+    /// Only series with this value.
     #[must_use]
     pub fn is<A: Label>(self, label: A, value: &str) -> Self {
         self.compared(label, "=", value)
     }
 
-    /// Those with another value.
+    /// Only series with another value.
     #[must_use]
     pub fn is_not<A: Label>(self, label: A, value: &str) -> Self {
         self.compared(label, "!=", value)
     }
 
-    /// Those whose value is one of these.
+    /// Only series with one of these values.
     #[must_use]
     pub fn is_one_of<A: Label>(self, label: A, values: &[&str]) -> Self {
         self.compared(label, "=~", &values.join("|"))
     }
 
-    /// Those that the person chose, by the variable that is called as the label.
+    /// Only series that the user chose in the variable with the label's name.
     #[must_use]
     pub fn chosen<A: Label>(self, label: A) -> Self {
         self.compared(label, "=~", &format!("${}", A::NAME))
@@ -133,31 +133,31 @@ impl<K, L: LabelSet> Selection<K, L> {
 }
 
 impl<L: LabelSet> Selection<Counter, L> {
-    /// How fast they rise.
+    /// Their increase per second.
     #[must_use]
     pub fn rate(self) -> Vector<Scraped<L>> {
         self.rate_over(Window::Rate)
     }
 
-    /// How fast they rose over that time.
+    /// Their increase per second over this time.
     #[must_use]
     pub fn rate_over(self, window: Window) -> Vector<Scraped<L>> {
         self.values("", Some(window), None).call("rate")
     }
 
-    /// By how much they rose over that time. A series that appears with a value has not risen: see
-    /// [`Selection::seen`] for that.
+    /// Their increase over this time. A series that appears with a value has no increase: see [`Selection::seen`] for
+    /// that.
     #[must_use]
     pub fn increase(self, window: Window) -> Vector<Scraped<L>> {
         self.values("", Some(window), None).call("increase")
     }
 
-    /// By how much they rose over that time, series that appeared meanwhile included.
+    /// Their increase over this time, including series that appeared meanwhile.
     ///
-    /// Most counters of netmon are there, at 0, before anything happens. Those by drop reason are not: they appear with
-    /// their first packet, or with their first ten thousand, and for Prometheus a series that appears has not risen. So
-    /// of a series that was not there before, all of it is taken: that is what happened since, if netmon was scraped
-    /// before, too. Else Prometheus came late, and the count may be old.
+    /// Most counters of netmon exist from the start, at 0. Drop counters by reason do not: each appears with its
+    /// first packet, or with its first ten thousand. For Prometheus, a series that appears has no increase. So the
+    /// whole value of a new series is taken, if netmon was already scraped before. Otherwise the count may be older
+    /// than the first scrape.
     #[must_use]
     pub fn seen(self, window: Window) -> Vector<Scraped<L>> {
         let then = self.clone().values("", None, Some(window));
@@ -178,13 +178,13 @@ impl<L: LabelSet> Selection<Gauge, L> {
         self.values("", None, None)
     }
 
-    /// The highest value within that time.
+    /// The highest value within this time.
     #[must_use]
     pub fn highest(self, window: Window) -> Vector<Scraped<L>> {
         self.values("", Some(window), None).call("max_over_time")
     }
 
-    /// The lowest value within that time.
+    /// The lowest value within this time.
     #[must_use]
     pub fn lowest(self, window: Window) -> Vector<Scraped<L>> {
         self.values("", Some(window), None).call("min_over_time")
@@ -192,7 +192,7 @@ impl<L: LabelSet> Selection<Gauge, L> {
 }
 
 impl<L: LabelSet> Selection<Info, L> {
-    /// Their values, which are 1: what they say is in their labels.
+    /// Their values, which are always 1. The facts are in the labels.
     #[must_use]
     pub fn now(self) -> Vector<Scraped<L>> {
         self.values("", None, None)
@@ -200,7 +200,7 @@ impl<L: LabelSet> Selection<Info, L> {
 }
 
 impl<L: LabelSet> Selection<Histogram, L> {
-    /// What that share of the observations lies below, over all that have the same `by`.
+    /// The value that this share of all observations is below, for each set of labels `by`.
     #[must_use]
     pub fn quantile<P: Labels>(self, quantile: f64, by: P) -> Vector<P> {
         let buckets = self.values("_bucket", Some(Window::Rate), None).call("rate");
@@ -215,20 +215,20 @@ impl<L: LabelSet> Selection<Histogram, L> {
         })
     }
 
-    /// How often something was observed, a second.
+    /// The number of observations per second.
     #[must_use]
     pub fn observations(self, window: Window) -> Vector<Scraped<L>> {
         self.values("_count", Some(window), None).call("rate")
     }
 
-    /// The sum of what was observed, a second.
+    /// The sum of the observed values per second.
     #[must_use]
     pub fn observed(self, window: Window) -> Vector<Scraped<L>> {
         self.values("_sum", Some(window), None).call("rate")
     }
 }
 
-/// A series that a recording rule makes, with the labels `P`.
+/// A series written by a recording rule, with the labels `P`.
 #[derive(Debug)]
 pub struct Recorded<P> {
     name: &'static str,
@@ -236,7 +236,7 @@ pub struct Recorded<P> {
 }
 
 impl<P: Labels> Recorded<P> {
-    /// It is called so.
+    /// The recorded series with this name.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         Self {
@@ -257,7 +257,7 @@ impl<P: Labels> Recorded<P> {
         Vector::of_series(self.name.to_owned(), Vec::new(), None, None)
     }
 
-    /// Its values where that label has none of these values.
+    /// Its values, except where the label has one of these values.
     #[must_use]
     pub fn is_none_of<A: Label>(&self, _: A, values: &[&str]) -> Vector<P> {
         const { assert!(P::NAMES.has(A::NAME), "the series do not have that label") }
@@ -269,7 +269,7 @@ impl<P: Labels> Recorded<P> {
         Vector::of_series(self.name.to_owned(), vec![matcher], None, None)
     }
 
-    /// A function of its values over that time, which ended so long ago.
+    /// A function of its values over a `window` that ended `offset` ago.
     #[must_use]
     pub fn over(&self, function: &'static str, window: &'static str, offset: &'static str) -> Vector<P> {
         let (window, offset) = (Some(Window::Of(window)), Some(Window::Of(offset)));
@@ -360,31 +360,32 @@ impl<L: Labels> Vector<L> {
         self.binary(operator, None, None, number)
     }
 
-    /// The sum of those that have the same `by`.
+    /// The sum for each set of labels `by`.
     #[must_use]
     pub fn sum<P: Labels>(self, by: P) -> Vector<P> {
         self.aggregate("sum", None, by)
     }
 
-    /// The highest of those that have the same `by`.
+    /// The highest value for each set of labels `by`.
     #[must_use]
     pub fn max<P: Labels>(self, by: P) -> Vector<P> {
         self.aggregate("max", None, by)
     }
 
-    /// The lowest of those that have the same `by`.
+    /// The lowest value for each set of labels `by`.
     #[must_use]
     pub fn min<P: Labels>(self, by: P) -> Vector<P> {
         self.aggregate("min", None, by)
     }
 
-    /// How many have the same `by`.
+    /// The number of series for each set of labels `by`.
     #[must_use]
     pub fn count<P: Labels>(self, by: P) -> Vector<P> {
         self.aggregate("count", None, by)
     }
 
-    /// The highest `count` at the end. For tables: in a graph each moment would have its own.
+    /// The `count` highest series at each moment. Use this for tables. In a graph each moment would have its own
+    /// series.
     #[must_use]
     pub fn highest(self, count: u32) -> Self {
         Self::new(Expression::Aggregate {
@@ -395,87 +396,87 @@ impl<L: Labels> Vector<L> {
         })
     }
 
-    /// The `count` that are highest over all that is shown: the same ones all along a graph.
+    /// The `count` series that are highest over the whole time range. A graph shows the same series all along.
     #[must_use]
     pub fn top(self, count: u32) -> Self {
         let all = Self::new(self.expression.over_all()).highest(count);
         self.only_with(all)
     }
 
-    /// The same, divided by what has the same labels.
+    /// Divides each series by the one with the same labels.
     #[must_use]
     pub fn per(self, other: Self) -> Self {
         self.binary("/", None, None, other)
     }
 
-    /// The same, and what has the same labels added.
+    /// Adds the series with the same labels.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         self.binary("+", None, None, other)
     }
 
-    /// The same, less what has the same labels.
+    /// Subtracts the series with the same labels.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
         self.binary("-", None, None, other)
     }
 
-    /// The same, times a number.
+    /// Multiplies by a number.
     #[must_use]
     pub fn times(self, number: f64) -> Self {
         self.with_number("*", number)
     }
 
-    /// Seconds from then to now.
+    /// The seconds from these times until now.
     #[must_use]
     pub fn age(self) -> Self {
         let now: Self = Self::new(Expression::Time);
         now.binary("-", None, None, self)
     }
 
-    /// Only what is above that. What is no number (nothing divided by nothing) never is.
+    /// Only values above this number. A value that is not a number (0 divided by 0) is never above.
     #[must_use]
     pub fn above(self, number: f64) -> Self {
         self.with_number(">", number)
     }
 
-    /// Only what is below that.
+    /// Only values below this number.
     #[must_use]
     pub fn below(self, number: f64) -> Self {
         self.with_number("<", number)
     }
 
-    /// Only what is that.
+    /// Only values equal to this number.
     #[must_use]
     pub fn exactly(self, number: f64) -> Self {
         self.with_number("==", number)
     }
 
-    /// Only what is above that which has the same labels.
+    /// Only values above those of the other series with the same labels.
     #[must_use]
     pub fn above_that(self, other: Self) -> Self {
         self.binary(">", None, None, other)
     }
 
-    /// Those for which the other has something with the same labels, all of them.
+    /// Only series for which `other` has a series with all the same labels.
     #[must_use]
     pub fn only_with(self, other: Self) -> Self {
         self.binary("and", None, None, other)
     }
 
-    /// Those for which the other has nothing with the same labels.
+    /// Only series for which `other` has no series with the same labels.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         self.binary("unless", None, None, other)
     }
 
-    /// Those, and what the other has beside them.
+    /// These series, and those of `other` whose labels do not occur here.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         self.binary("or", None, None, other)
     }
 
-    /// Those for which the other has something with the same `on`.
+    /// Only series for which `other` has a series with the same `on` labels.
     #[must_use]
     pub fn and<P: Labels, M: Labels>(self, _: P, other: Vector<M>) -> Self {
         const {
@@ -485,7 +486,7 @@ impl<L: Labels> Vector<L> {
         self.binary("and", Some(&P::NAMES), None, other)
     }
 
-    /// Those for which the other has nothing with the same `on`.
+    /// Only series for which `other` has no series with the same `on` labels.
     #[must_use]
     pub fn unless<P: Labels, M: Labels>(self, _: P, other: Vector<M>) -> Self {
         const {
@@ -495,7 +496,7 @@ impl<L: Labels> Vector<L> {
         self.binary("unless", Some(&P::NAMES), None, other)
     }
 
-    /// Those, divided by the one of the other that has the same `on`.
+    /// Divides each series by the one of `other` with the same `on` labels.
     #[must_use]
     pub fn per_one<P: Labels, M: Labels>(self, _: P, other: Vector<M>) -> Self {
         const {
@@ -506,7 +507,7 @@ impl<L: Labels> Vector<L> {
         self.binary("/", Some(&on), Some(&none), other)
     }
 
-    /// Those, less the one of the other that has the same `on`.
+    /// Subtracts from each series the one of `other` with the same `on` labels.
     #[must_use]
     pub fn less_one<P: Labels, M: Labels>(self, _: P, other: Vector<M>) -> Self {
         const {
@@ -517,7 +518,7 @@ impl<L: Labels> Vector<L> {
         self.binary("-", Some(&on), Some(&none), other)
     }
 
-    /// Those, with labels of the one info that has the same `on`.
+    /// Adds labels from the one info with the same `on` labels.
     #[must_use]
     pub fn told<P: Labels, M: Labels, Q: Labels>(self, _: P, info: Vector<M>, _: Q) -> Vector<Joined<L, Q>> {
         const {
@@ -528,7 +529,7 @@ impl<L: Labels> Vector<L> {
         self.binary("*", Some(&P::NAMES), Some(&Q::NAMES), info)
     }
 
-    /// 1 for nothing, nothing for something.
+    /// 1 if there is no series, and no result if there is one.
     #[must_use]
     pub fn absent(self) -> Vector<()> {
         Vector::new(Expression::Call {
@@ -538,7 +539,7 @@ impl<L: Labels> Vector<L> {
         })
     }
 
-    /// For a panel: each series is called by these labels.
+    /// For a panel: names each series by these labels.
     #[must_use]
     pub fn legend<P: Labels>(self, _: P) -> Query {
         const { assert!(L::NAMES.has_all(&P::NAMES), "the series do not have those labels") }
@@ -546,8 +547,8 @@ impl<L: Labels> Vector<L> {
         self.named(&labels.join(" / "))
     }
 
-    /// For a panel: each series is called by that word and these labels. The word is first, for names of containers are
-    /// long.
+    /// For a panel: names each series by this word and these labels. The word comes first, because container names
+    /// are long.
     #[must_use]
     pub fn legend_and<P: Labels>(self, labels: P, word: &str) -> Query {
         let mut query = self.legend(labels);
@@ -555,7 +556,7 @@ impl<L: Labels> Vector<L> {
         query
     }
 
-    /// For a panel: the series is called so.
+    /// For a panel: gives the series this name.
     #[must_use]
     pub fn named(self, name: &str) -> Query {
         Query {
@@ -565,11 +566,11 @@ impl<L: Labels> Vector<L> {
     }
 }
 
-/// What a panel asks.
+/// A query of a panel.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// The question.
+    /// The query.
     pub text: String,
-    /// What Grafana calls each series.
+    /// The name of each series in Grafana.
     pub legend: String,
 }

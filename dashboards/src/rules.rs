@@ -1,8 +1,8 @@
-//! What Prometheus is to reckon and to watch: rules from queries that are checked as those of panels are.
+//! Rules for Prometheus: recorded series and alerts. Their queries are checked like those of panels.
 //!
-//! A counter says little by itself, and an alert that cries for nothing is switched off. So each alert here wants
-//! something to have gone on for a while, and enough of it; a share is of something, not of nothing; and a counter that
-//! appears with its first event is not overlooked ([`crate::query::Selection::seen`]).
+//! A single count says little, and users disable an alert that fires without a cause. So an alert here needs a
+//! condition that holds for a while, and enough events. A share needs a minimum of the whole. A counter that appears
+//! with its first event is not missed ([`crate::query::Selection::seen`]).
 
 mod health;
 mod losses;
@@ -19,18 +19,18 @@ use crate::{
     query::{Place, Recorded, Vector},
 };
 
-/// Where runbooks are read.
+/// The location of the runbooks.
 const RUNBOOKS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/dashboards/runbooks");
 
-/// How bad it is.
+/// The severity of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Somebody should look today.
+    /// Look at it today.
     Info,
-    /// Somebody should look soon.
+    /// Look at it soon.
     Warning,
-    /// Somebody should look now.
+    /// Look at it now.
     Critical,
 }
 
@@ -41,10 +41,10 @@ pub struct File {
     pub groups: Vec<Group>,
 }
 
-/// Rules that are reckoned one after the other.
+/// Rules that are evaluated one after the other.
 #[derive(Debug, Serialize)]
 pub struct Group {
-    /// Its name; that of the runbook, too.
+    /// Its name. The runbook has the same name, without the prefix.
     pub name: String,
     /// Its rules.
     pub rules: Vec<Rule>,
@@ -54,7 +54,7 @@ pub struct Group {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Rule {
-    /// Makes a series.
+    /// Records a series.
     Record {
         /// The series' name.
         record: &'static str,
@@ -65,24 +65,24 @@ pub enum Rule {
     Alert {
         /// Its name.
         alert: &'static str,
-        /// What is wrong.
+        /// The condition.
         expr: LitString,
-        /// How long it has to be so.
+        /// How long the condition must hold.
         r#for: &'static str,
-        /// How bad that is.
+        /// Its severity.
         labels: AlertLabels,
-        /// What is said of it.
+        /// The texts for the user.
         annotations: Annotations,
     },
 }
 
-/// What an alert is routed by.
+/// The labels that an alert is routed by.
 #[derive(Debug, Serialize)]
 pub struct AlertLabels {
     severity: Severity,
 }
 
-/// What a person is told.
+/// The texts for the user.
 #[derive(Debug, Serialize)]
 pub struct Annotations {
     summary: &'static str,
@@ -90,7 +90,7 @@ pub struct Annotations {
     runbook_url: String,
 }
 
-/// The rules that make series.
+/// The rules that record series.
 pub fn recording() -> anyhow::Result<File> {
     Ok(File {
         groups: vec![recorded::group()?],
@@ -104,7 +104,7 @@ pub fn alerts() -> anyhow::Result<File> {
     })
 }
 
-/// The names of a group's alerts, and the runbook that each has to be in.
+/// The names of all alerts, each with the runbook that must describe it.
 #[must_use]
 pub fn runbooks(file: &File) -> Vec<(&str, &'static str)> {
     let groups = file.groups.iter();
@@ -124,8 +124,8 @@ fn record<P: Labels>(record: &Recorded<P>, values: &Vector<P>) -> anyhow::Result
     })
 }
 
-/// An alert. In the description `{container}` stands for that label of the series, which has to have it; `{value}`,
-/// `{share}` and `{seconds}` for the value.
+/// An alert. In the description, `{container}` stands for that label of the series, which must exist. `{value}`,
+/// `{share}` and `{seconds}` stand for the value.
 fn alert<L: Labels>(
     runbook: &str,
     alert: &'static str,
@@ -148,14 +148,14 @@ fn alert<L: Labels>(
     })
 }
 
-/// The query on as many lines as it is worth.
+/// The query, spread over several lines where that helps.
 fn pretty<L: Labels>(name: &str, query: &Vector<L>) -> anyhow::Result<LitString> {
     let text = query.text(Place::Rule);
     let parsed = promql_parser::parser::parse(&text).map_err(|error| anyhow::anyhow!("{name}: {error}: {text}"))?;
     Ok(LitString(parsed.prettify()))
 }
 
-/// Prometheus' template from ours.
+/// Converts a description to Prometheus' template language.
 fn template(description: &str, labels: &Names) -> anyhow::Result<String> {
     let mut text = String::new();
     for (at, part) in description.split(['{', '}']).enumerate() {

@@ -1,4 +1,4 @@
-//! That what netmon tells is looked at: every family of the catalog is in a panel or a rule, or somebody said why not.
+//! Every family of the catalog is in a panel or a rule, or in the list of exceptions with a reason.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use netmon_dashboards::{
 };
 use promql_parser::parser::{self, Expr};
 
-/// Families that nothing shows, and why.
+/// Families that no panel or rule uses, and the reason.
 const UNSHOWN: &[(&str, &str)] = &[
     (
         "netmon_attach_waiting_interfaces",
@@ -83,7 +83,7 @@ fn every_family_is_in_a_panel_or_a_rule_or_somebody_said_why_not() {
     let asked = asked();
     for family in catalog::ALL {
         let name = family.name();
-        // A histogram's series are called after their parts.
+        // The series of a histogram have the names of its parts.
         let names = ["", "_bucket", "_sum", "_count"].map(|part| format!("{name}{part}"));
         let is_shown = names.iter().any(|name| asked.contains(name));
         let excuse = UNSHOWN.iter().find(|(unshown, _)| *unshown == name);
@@ -103,7 +103,7 @@ fn every_family_is_in_a_panel_or_a_rule_or_somebody_said_why_not() {
     }
 }
 
-/// The names of all series that panels and rules ask for.
+/// The names of all series that panels and rules query.
 fn asked() -> BTreeSet<String> {
     let boards = boards::all();
     let panels = boards.iter().flat_map(|board| &board.panels);

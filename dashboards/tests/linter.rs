@@ -1,11 +1,11 @@
-//! The rules that Grafana's own linter of dashboards has, on the files as they are committed.
+//! The rules of Grafana's own dashboard linter, applied to the committed files.
 
 use std::{fs, path::Path};
 
 use promql_parser::parser::{self, Expr};
 use serde_json::Value;
 
-/// Functions that give a counter's course.
+/// Functions that turn a counter into a rate or an increase.
 const COURSES: &[&str] = &["rate", "increase"];
 
 #[test]
@@ -46,7 +46,7 @@ fn every_dashboard_lets_people_choose_jobs_and_nodes() {
             assert_eq!(variable["type"], "query", "{name}: {wanted}");
             assert_eq!(variable["datasource"]["uid"], "${datasource}", "{name}: {wanted}");
             assert_eq!(variable["allValue"], ".+", "{name}: {wanted}");
-            // When the time that is shown changes.
+            // Refreshed when the shown time range changes.
             assert_eq!(variable["refresh"], 2, "{name}: {wanted}");
             for flag in ["multi", "includeAll"] {
                 assert_eq!(variable[flag], true, "{name}: {wanted}: {flag}");
@@ -100,7 +100,7 @@ fn every_query_is_of_the_chosen_jobs_and_nodes_and_looks_back_as_far_as_grafana_
     each_panel(|name, panel| {
         for target in panel["targets"].as_array().into_iter().flatten() {
             let query = text(&target["expr"]);
-            // Grafana puts times in their places, and so the parser.
+            // Grafana replaces these variables with durations. The parser needs durations, too.
             let filled = query.replace("$__rate_interval", "11m").replace("$__range", "13m");
             let parsed = parser::parse(&filled).unwrap_or_else(|error| panic!("{name}: {error}: {query}"));
             let instant = target["instant"] == true;
@@ -141,7 +141,7 @@ fn a_counter_is_never_shown_as_it_is() {
                 let before = query[..begin].trim_end_matches('(');
                 let after = &query[at..];
                 let course = COURSES.iter().any(|function| before.ends_with(function));
-                // A series that was not there before: see `query::Selection::seen`.
+                // Part of the query for new series: see `query::Selection::seen`.
                 let appeared = after
                     .split('}')
                     .nth(1)
@@ -165,7 +165,7 @@ fn every_variable_that_is_used_is_there() {
                 .collect();
             assert!(names.contains(&used), "{name} has no variable {used}");
         }
-        // And the other way round: one that does nothing is a trap.
+        // The reverse must hold, too: a variable without an effect misleads the user.
         for variable in names.iter().filter(|it| *it != "datasource") {
             assert!(
                 whole.contains(&format!("${variable}")),

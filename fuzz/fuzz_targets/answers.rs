@@ -1,4 +1,4 @@
-//! `answers`, of `netmon::fuzzing`.
+//! The fuzz target `answers` of `netmon::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| netmon::fuzzing::run("answers", data));

@@ -1,4 +1,4 @@
-//! `certificate`, of `netmon::fuzzing`.
+//! The fuzz target `certificate` of `netmon::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| netmon::fuzzing::run("certificate", data));

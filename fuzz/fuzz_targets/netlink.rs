@@ -1,4 +1,4 @@
-//! `netlink`, of `netmon::fuzzing`.
+//! The fuzz target `netlink` of `netmon::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| netmon::fuzzing::run("netlink", data));

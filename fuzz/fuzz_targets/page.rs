@@ -1,4 +1,4 @@
-//! `page`, of `netmon::fuzzing`.
+//! The fuzz target `page` of `netmon::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| netmon::fuzzing::run("page", data));

@@ -1,4 +1,4 @@
-//! `procfs`, of `netmon::fuzzing`.
+//! The fuzz target `procfs` of `netmon::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| netmon::fuzzing::run("procfs", data));

@@ -1,4 +1,4 @@
-//! `request`, of `netmon::fuzzing`.
+//! The fuzz target `request` of `netmon::fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| netmon::fuzzing::run("request", data));

@@ -1,10 +1,10 @@
-//! What shells complete after `netmon`.
+//! Shell completions for `netmon`.
 
 use clap_complete::{Shell, generate};
 
 use crate::command;
 
-/// Each shell with the name under which it looks for the completions of netmon.
+/// Each shell, with the file name under which it looks for netmon's completions.
 pub const SHELLS: [(Shell, &str); 3] = [
     (Shell::Bash, "netmon.bash"),
     (Shell::Zsh, "_netmon"),
@@ -20,8 +20,8 @@ pub fn text(shell: Shell) -> String {
     if shell == Shell::Fish { for_fish(&text) } else { text }
 }
 
-/// clap has fish look for the command by `argparse`, which takes no flag with a dot in its name, and then nothing is
-/// completed at all. So what looks for the command is ours.
+/// clap's fish completions find the command with `argparse`. It rejects flags with a dot in the name, and then
+/// nothing is completed. So this replaces clap's function that finds the command.
 fn for_fish(text: &str) -> String {
     const BEGIN: &str = "function __fish_netmon_needs_command\n";
     const END: &str = "\nend\n";

@@ -1,7 +1,8 @@
-//! netmon's manual page and the shells' completions, made of its own command line, so that neither can name a flag that
-//! is not there or leave one out.
+//! netmon's manual page and shell completions, generated from its command line. So they can neither name a flag that
+//! does not exist nor omit one.
 //!
-//! A package of its own: what makes them is not in the daemon. Must not know where they are installed.
+//! A separate package, because the generator does not belong in the daemon. Must not know where the files are
+//! installed.
 
 pub mod completions;
 pub mod page;
@@ -9,16 +10,16 @@ pub mod page;
 use clap::{Command, CommandFactory as _};
 use netmon::config::Config;
 
-/// What a flag is called that is not shown by `--help`, because it is another one's opposite.
+/// The prefix of a flag that `--help` hides because it is the opposite of another one.
 const OPPOSITE: &str = "no-";
-/// What a flag that switches a collector on is called.
+/// The prefix of a flag that switches a collector on.
 const COLLECTOR: &str = "collector.";
 
-/// What a flag is called that is for netmon's own tests.
+/// The prefix of a flag for netmon's own tests.
 #[cfg(test)]
 const FOR_TESTS: &str = "debug.";
 
-/// The command line with everything that can be said on it: `--help` leaves out the flags that switch collectors off.
+/// The command line with all flags. `--help` leaves out the flags that switch collectors off.
 #[must_use]
 pub fn command() -> Command {
     Config::command().mut_args(|argument| {
@@ -27,7 +28,7 @@ pub fn command() -> Command {
         };
         match long.strip_prefix(OPPOSITE) {
             Some(opposite) => argument.hide(false).help(format!("Without what --{opposite} gives")),
-            // That these are true or false needs no list.
+            // The values of a boolean need no list.
             None if long.starts_with(COLLECTOR) => argument.value_name("BOOLEAN").hide_possible_values(true),
             None => argument,
         }

@@ -1,4 +1,4 @@
-//! Writes the manual page and the completions into a folder: what `cargo xtask dist` runs.
+//! Writes the manual page and the completions into a folder. `cargo xtask dist` runs this.
 
 use std::{env, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! The manual page: the flags from the command line, and around them what else a person at the terminal asks.
+//! The manual page: the flags of the command line, and what else a user at a terminal needs to know.
 
 use std::io;
 
@@ -11,10 +11,10 @@ use netmon::version;
 
 use crate::command;
 
-/// What the page's file is called.
+/// The name of the page's file.
 pub const FILE: &str = "netmon.1";
 
-/// What the environment holds besides the twins of the flags.
+/// The environment variables other than those of the flags.
 const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "NETMON_*",
@@ -79,10 +79,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The page in the language of manual pages, as of a day (`YYYY-MM-DD`).
+/// The page in roff, dated with this day (`YYYY-MM-DD`).
 ///
 /// # Errors
-/// None that is known: it is written into memory.
+/// None are known: it is written into memory.
 pub fn text(date: &str) -> io::Result<String> {
     let command = command().disable_help_subcommand(true);
     let page = Man::new(command.clone())
@@ -116,7 +116,7 @@ pub fn text(date: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// How netmon is called; all its flags would be a screenful.
+/// How to call netmon. A list of all flags would fill a screen.
 fn synopsis() -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["SYNOPSIS"]);
@@ -126,7 +126,7 @@ fn synopsis() -> Roff {
     roff
 }
 
-/// The commands with their flags: they have no pages of their own.
+/// The commands with their flags. They have no pages of their own.
 fn commands(command: &Command) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["COMMANDS"]);
@@ -169,7 +169,7 @@ mod tests {
     use super::text;
     use crate::command;
 
-    /// The page as it is read: without what only the formatter sees.
+    /// The page as a reader sees it, without roff's escapes.
     fn read() -> String {
         text("2026-01-01")
             .expect("a page")
@@ -186,7 +186,7 @@ mod tests {
         command.build();
         for argument in command.get_arguments().filter(|it| !it.is_hide_set()) {
             let flag = format!("--{}", argument.get_long().expect("a long name"));
-            // `-h, --help` begins with the short one.
+            // `-h, --help` begins with the short flag.
             assert!(
                 [format!("\n{flag}"), format!(", {flag}")]
                     .iter()

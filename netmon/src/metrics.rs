@@ -1,8 +1,8 @@
 //! The metrics page: one snapshot in, text out.
 //!
-//! The only place that names the metrics library. [`catalog`] has every family once; one file per noun writes them. The
-//! kernel's counters are exposed as they were read: nothing is mirrored into counters of our own, so that a series can
-//! neither drift nor outlive what it is about. Does no I/O and knows nothing of how a page is asked for.
+//! Only this module names the metrics library. [`catalog`] lists every family once, and one file per noun writes
+//! them. The kernel's counters are exposed as they were read. They are not copied into counters of the library, so no
+//! series can drift or outlive its subject. Does no I/O, and does not know how a page is requested.
 
 use std::{fmt, sync::Arc};
 
@@ -43,18 +43,19 @@ mod vxlan;
 pub use document::{markdown, table};
 pub use text::to_text;
 
-/// How many series a node exposes before it sums some up.
+/// The default limit on the series of a page. Above it, series are summed up.
 pub const DEFAULT_SERIES_LIMIT: usize = 50_000;
 
-/// What an operator wants on the page.
+/// What the operator wants on the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpositionOptions {
-    /// Whether netmon exposes what it is and what it uses itself (`process_*` and the build).
+    /// Whether to expose the build of netmon and its own resource use (`process_*`).
     pub exporter_metrics: bool,
-    /// The collectors that are wanted.
+    /// The wanted collectors.
     pub collectors: Collectors,
-    /// How many series the page may have: what the rest of it leaves is for those who are on the overlay networks. (What
-    /// is over the limit of containers is summed up before: see [`crate::model::limits`].) 0 is no limit.
+    /// The maximum number of series; 0 is no limit. Only the members of the overlay networks are limited here. They
+    /// get the room that the rest of the page leaves. Containers over the limit were summed up before: see
+    /// [`crate::model::limits`].
     pub series_limit: usize,
 }
 
@@ -75,8 +76,8 @@ pub struct EncodeError(#[from] fmt::Error);
 
 /// Writes the page, as OpenMetrics 1.0 text.
 pub fn encode(snapshot: &Snapshot, options: &ExpositionOptions) -> Result<String, EncodeError> {
-    // The library keeps its collectors for good, so that it wants one that borrows nothing: a copy of the snapshot is
-    // a few reference counts a row.
+    // The library owns its collectors and wants them without borrows. Cloning the snapshot only increments a few
+    // reference counts for each row.
     let exposition = Exposition {
         snapshot: Arc::new(snapshot.clone()),
         options: *options,
@@ -88,7 +89,7 @@ pub fn encode(snapshot: &Snapshot, options: &ExpositionOptions) -> Result<String
     Ok(page)
 }
 
-/// About how many bytes the page will have: growing a string of megabytes step by step copies it over and over.
+/// The approximate size of the page in bytes. Growing a string of megabytes step by step copies it again and again.
 fn size_hint(snapshot: &Snapshot) -> usize {
     const LINE: usize = 200;
     const LINES_OF_AN_INTERFACE: usize = 12;
@@ -104,7 +105,8 @@ struct Exposition {
 }
 
 impl PageCollector for Exposition {
-    /// Who is on the overlay networks comes last but for the count of series: it gets the room that everything else leaves.
+    /// The members of the overlay networks get the room that everything else leaves. So they come last, followed only
+    /// by the number of series.
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Self { snapshot, options } = self;
         let ExpositionOptions {
@@ -165,7 +167,7 @@ impl PageCollector for Exposition {
     }
 }
 
-/// The collectors that are on the page.
+/// The wanted collectors.
 fn wanted(collectors: Collectors) -> impl Iterator<Item = Collector> {
     Collector::ALL
         .into_iter()

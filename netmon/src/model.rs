@@ -1,7 +1,7 @@
-//! The plain data everything else speaks in: who there is, which interfaces they have, what those counted.
+//! The plain data that all layers share: containers, networks, interfaces, and their counts.
 //!
-//! Imports nothing of ours, does no I/O, and cannot fail. The engine's types, the kernel's messages and the metrics
-//! library's encoders are turned into these, or made from these, at the edges.
+//! Imports no other module of netmon, does no I/O, and cannot fail. The layers at the edges convert the engine's
+//! types, the kernel's messages and the metrics library's types from and to this data.
 
 pub mod buffers;
 pub mod collector;

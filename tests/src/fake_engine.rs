@@ -101,7 +101,7 @@ pub const NODES: [(&str, &str, &str); 2] = [
 /// The name of a bridge network's bridge on the node.
 pub const BRIDGE: &str = "br0";
 
-/// A network.
+/// A network of the engine.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
     /// Its name. Its id is derived from it.

@@ -1,4 +1,4 @@
-//! A netmon to look at: the binary, started with a test's flags, ended with the test.
+//! A running netmon: the binary, started with a test's flags, and ended with the test.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ use crate::{
     processor, sh,
 };
 
-/// Numbers the logs of one process.
+/// Numbers the log files of this process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// How long the answer to a request may take.
@@ -30,7 +30,7 @@ fn patience() -> Duration {
     Duration::from_secs(10) * slowness()
 }
 
-/// The binary under test: what `cargo xtask test` built.
+/// The binary under test, built by `cargo xtask test`.
 ///
 /// # Errors
 /// The tests were not started by `cargo xtask test`.
@@ -39,10 +39,10 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     Ok(path.into())
 }
 
-/// Another build of it, to upgrade to: by another compiler's settings, with another C library.
+/// Another build of netmon, to upgrade to: with other compiler settings and another C library.
 ///
 /// # Errors
-/// The tests were not started by `cargo xtask test`, or it is the same.
+/// The tests were not started by `cargo xtask test`, or both builds are the same.
 pub fn other_build() -> anyhow::Result<PathBuf> {
     let path = env::var_os("NETMON_TEST_OTHER_BUILD").context("NETMON_TEST_OTHER_BUILD is not set")?;
     let path = PathBuf::from(path);
@@ -54,40 +54,40 @@ pub fn other_build() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// An answer of the server's.
+/// An HTTP answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The header's lines.
+    /// The status line and the headers.
     pub head: String,
-    /// What came after them.
+    /// The bytes after the headers.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The body, which is text.
+    /// The body as text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
-/// A netmon that runs.
+/// A running netmon.
 #[derive(Debug)]
 pub struct Netmon {
     child: Child,
-    /// The process that is netmon: the child, or what stands behind the commands that the child is.
+    /// netmon's own process. It may be a descendant of the child, if the child is a command such as `nsenter`.
     pid: u32,
-    /// The namespace to ask it from, where that is not the test's.
+    /// The namespace to send requests from, if it is not the test's.
     netns: Option<PathBuf>,
-    /// Where it listens.
+    /// The address that netmon listens on.
     pub address: SocketAddr,
     log: PathBuf,
 }
 
 impl Netmon {
-    /// Starts one, and waits until it answers. Its log goes to a file of its own, and is shown when it fails.
+    /// Starts netmon, and waits until it answers. Its log goes to a file of its own, and is shown if netmon fails.
     ///
     /// # Errors
     /// It does not run.
@@ -97,7 +97,7 @@ impl Netmon {
         Self::spawn(command, free_port()?)
     }
 
-    /// Starts that command, to which the address is added.
+    /// Runs the command, and adds the flag for the address.
     ///
     /// # Errors
     /// It does not run.
@@ -105,8 +105,8 @@ impl Netmon {
         Self::spawn_in(None, command, address)
     }
 
-    /// Starts that command, to which the address is added. It takes netmon into the network namespace of that file, and
-    /// may stay in front of it, as `nsenter` does.
+    /// Runs the command, and adds the flag for the address. The command runs netmon in the network namespace of that
+    /// file, and may remain as netmon's parent, as `nsenter` does.
     ///
     /// # Errors
     /// It does not run.
@@ -147,7 +147,7 @@ impl Netmon {
     /// Waits until everything on the node is counted.
     ///
     /// # Errors
-    /// It never is.
+    /// netmon is never ready.
     pub fn wait_ready(&self) -> anyhow::Result<()> {
         until("netmon to be ready", || {
             let answer = self.get("/-/ready")?;
@@ -156,40 +156,40 @@ impl Netmon {
         })
     }
 
-    /// What it has logged.
+    /// Its log.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Its process.
+    /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Asks for a page.
+    /// Sends a GET request.
     ///
     /// # Errors
-    /// It does not answer.
+    /// netmon does not answer.
     pub fn get(&self, path: &str) -> anyhow::Result<Answer> {
         self.request(&format!(
             "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
         ))
     }
 
-    /// Sends this, and reads the answer to its end.
+    /// Sends the request, and reads the answer to its end.
     ///
     /// # Errors
-    /// It does not answer.
+    /// netmon does not answer.
     pub fn request(&self, request: &str) -> anyhow::Result<Answer> {
         get_in(self.netns.as_deref(), self.address, request)
     }
 
-    /// Connects to it, from its own namespace, and asks for nothing.
+    /// Connects to netmon from its own namespace, and sends no request.
     ///
     /// # Errors
-    /// It cannot be reached.
+    /// netmon cannot be reached.
     pub fn connect(&self) -> anyhow::Result<TcpStream> {
         let connect = || Ok(TcpStream::connect(self.address)?);
         match &self.netns {
@@ -201,32 +201,32 @@ impl Netmon {
     /// The page of metrics.
     ///
     /// # Errors
-    /// It cannot be had or read.
+    /// The page cannot be fetched or parsed.
     pub fn page(&self) -> anyhow::Result<Page> {
         let answer = self.get("/metrics")?;
         ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
         Page::parse(&answer.text())
     }
 
-    /// Looks at the page until it shows what is waited for.
+    /// Fetches the page until `look` accepts it.
     ///
     /// # Errors
-    /// It never does: the error has the last reason, and what netmon has logged.
+    /// `look` never accepts it. The error has its last reason, and netmon's log.
     pub fn page_until<T>(&self, what: &str, mut look: impl FnMut(&Page) -> anyhow::Result<T>) -> anyhow::Result<T> {
         until(what, || look(&self.page()?)).with_context(|| format!("netmon's log:\n{}", self.log()))
     }
 
-    /// Kills it, as a power cut would.
+    /// Kills netmon, which cannot clean up.
     ///
     /// # Errors
-    /// It is not there.
+    /// It does not exist.
     pub fn kill(mut self) -> anyhow::Result<()> {
         kill_process(self.os_pid()?, Signal::KILL)?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Tells it to end, and gives how it ended and how long that took.
+    /// Sends netmon SIGTERM. Returns its exit status and how long it took to end.
     ///
     /// # Errors
     /// It does not end.
@@ -239,18 +239,18 @@ impl Netmon {
         Ok((status, begin.elapsed()))
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has ended.
     ///
     /// # Errors
-    /// The kernel does not say.
+    /// The kernel does not report it.
     pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// How many descriptors it holds.
+    /// The number of its file descriptors.
     ///
     /// # Errors
-    /// It is not there.
+    /// The process does not exist.
     pub fn descriptors(&self) -> anyhow::Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.pid))?.count())
     }
@@ -258,25 +258,25 @@ impl Netmon {
     /// Its resident memory, in bytes.
     ///
     /// # Errors
-    /// It is not there.
+    /// The process does not exist.
     pub fn memory(&self) -> anyhow::Result<u64> {
         processor::resident(&fs::read_to_string(format!("/proc/{}/status", self.pid))?)
     }
 
-    /// Processor time that it has used.
+    /// The processor time that it has used.
     ///
     /// # Errors
-    /// It is not there.
+    /// The process does not exist.
     pub fn processor_time(&self) -> anyhow::Result<Duration> {
         processor::time(&fs::read_to_string(format!("/proc/{}/stat", self.pid))?)
     }
 
-    /// Its packet programs, which are told from those of any other netmon even after it has ended.
+    /// Its packet programs. They differ from those of any other netmon, even after this one has ended.
     ///
     /// # Errors
-    /// It is not there, or has loaded none.
+    /// The process does not exist, or has loaded no programs.
     pub fn programs(&self) -> anyhow::Result<Programs> {
-        // It is pinned in a file system that is mounted nowhere, of which netmon has a descriptor.
+        // The map is pinned in a BPF file system that is mounted nowhere. netmon has a descriptor of it.
         for entry in fs::read_dir(format!("/proc/{}/fd", self.pid))? {
             let pin = entry?.path().join("TRAFFIC");
             if pin.exists() {
@@ -289,7 +289,7 @@ impl Netmon {
         bail!("process {} has no map of packets", self.pid)
     }
 
-    /// What it has logged for everybody, line by line: the tests' own details left out.
+    /// Its log, line by line, without the details that only the tests enable.
     #[must_use]
     pub fn said(&self) -> Vec<String> {
         let log = self.log();
@@ -310,7 +310,8 @@ impl Netmon {
 
 impl Drop for Netmon {
     fn drop(&mut self) {
-        // Ended, not killed: what it attached by clsact outlives it otherwise. It may have ended already.
+        // SIGTERM comes first: after SIGKILL, filters that netmon attached by clsact would remain. netmon may have
+        // ended already.
         if let Ok(pid) = self.os_pid()
             && matches!(self.child.try_wait(), Ok(None))
         {
@@ -327,15 +328,15 @@ impl Drop for Netmon {
     }
 }
 
-/// The packet programs of one netmon: those that count into its map.
+/// The packet programs of one netmon. They are the ones that use its map.
 #[derive(Debug)]
 pub struct Programs {
-    /// The kernel's number of the map.
+    /// The map's id in the kernel.
     map: u64,
 }
 
 impl Programs {
-    /// The kernel's numbers of those that are loaded, whoever holds them.
+    /// The ids of those programs that are loaded, whatever holds them.
     ///
     /// # Errors
     /// `bpftool` fails.
@@ -355,9 +356,9 @@ impl Programs {
     }
 }
 
-/// The last of the commands that each stay in front of the next.
+/// The last process in a chain of parents and only children.
 fn innermost(mut pid: u32) -> anyhow::Result<u32> {
-    // `pgrep` fails where there is none.
+    // `pgrep` fails if there is no child.
     while let Ok(next) = sh::run(&format!("pgrep -P {pid}")) {
         pid = next
             .parse()
@@ -366,7 +367,7 @@ fn innermost(mut pid: u32) -> anyhow::Result<u32> {
     Ok(pid)
 }
 
-/// As [`get`], from within a namespace if one is given.
+/// Like [`get`], from within a namespace if one is given.
 ///
 /// # Errors
 /// As [`get`].
@@ -377,10 +378,10 @@ pub fn get_in(netns: Option<&Path>, address: SocketAddr, request: &str) -> anyho
     }
 }
 
-/// Sends this to a server, and reads the answer to its end.
+/// Sends the request to a server, and reads the answer to its end.
 ///
 /// # Errors
-/// It does not answer, or not in HTTP.
+/// The server does not answer, or not in HTTP.
 pub fn get(address: SocketAddr, request: &str) -> anyhow::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, patience()).context("it cannot be reached")?;
     stream.set_read_timeout(Some(patience()))?;
@@ -422,7 +423,7 @@ fn unchunk(mut bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// An address of this machine that nobody listens on.
+/// An address of this machine with a free port.
 ///
 /// # Errors
 /// There is none.

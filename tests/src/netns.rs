@@ -1,4 +1,5 @@
-//! Network namespaces: files in a folder, mounted as the engine mounts them, gone when they go out of scope.
+//! Network namespaces, mounted on files in a folder as the engine mounts them. They are removed when they are
+//! dropped.
 
 use std::{
     fs::{self, File},
@@ -27,10 +28,11 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes one, with loopback up and IPv6's own chatter off, so that only what a test sends is counted.
+    /// Creates a namespace with loopback up. IPv6 sends nothing by itself in it, so that only a test's own packets
+    /// are counted.
     ///
     /// # Errors
-    /// The kernel refuses: not root.
+    /// The kernel refuses: the test is not root.
     pub fn new(folder: &Path, name: &str) -> anyhow::Result<Self> {
         let path = folder.join(name);
         File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
@@ -45,7 +47,7 @@ impl Netns {
         Ok(netns)
     }
 
-    /// One that others made and that others end: it stays when this goes out of scope.
+    /// A namespace that something else creates and removes. It stays when this is dropped.
     #[must_use]
     pub fn of_others(path: &Path) -> Self {
         Self {
@@ -60,7 +62,7 @@ impl Netns {
         &self.path
     }
 
-    /// The command, to be run in the namespace.
+    /// A command that runs in the namespace.
     #[must_use]
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new("nsenter");
@@ -70,16 +72,17 @@ impl Netns {
         command
     }
 
-    /// Runs a command line in the namespace, and gives what it printed.
+    /// Runs a command line in the namespace, and returns its output.
     ///
     /// # Errors
     /// It fails.
     pub fn run(&self, line: &str) -> anyhow::Result<String> {
-        // From a thread that is there already: one program less to start, of which an emulated machine has thousands.
+        // Without `nsenter`, one program less is started. Tests run thousands of commands, which is slow on an
+        // emulated machine.
         self.within(|| sh::run(line))
     }
 
-    /// Runs a function on a thread of its own in the namespace.
+    /// Runs a function in the namespace, on a thread of its own.
     ///
     /// # Errors
     /// The namespace cannot be entered, or the function fails.
@@ -87,25 +90,26 @@ impl Netns {
         within(&self.path, run)
     }
 
-    /// Takes the calling thread into the namespace, for good.
+    /// Moves the calling thread into the namespace permanently.
     ///
     /// # Errors
-    /// It cannot.
+    /// The kernel refuses.
     pub fn enter(&self) -> anyhow::Result<()> {
         enter(&self.path)
     }
 
-    /// The device's own counters, as the kernel's table of devices has them.
+    /// The device's own counters, from `/proc/net/dev`.
     ///
     /// # Errors
     /// There is no such device.
     pub fn figures(&self, device: &str) -> anyhow::Result<Figures> {
         let table = self.within(|| Ok(fs::read("/proc/thread-self/net/dev")?))?;
-        // Devices may be called anything.
+        // A device's name can be any bytes.
         Figures::of_table(&String::from_utf8_lossy(&table), device)
     }
 
-    /// A counter of the namespace's protocols, by the name that `nstat` gives it: the group's, and the kernel's own.
+    /// A counter of the namespace's protocols. Its name is the one that `nstat` shows: the group's name and the
+    /// kernel's name.
     ///
     /// # Errors
     /// There is no such counter.
@@ -114,7 +118,7 @@ impl Netns {
             let read = |name| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
             Ok([read("snmp")? + &read("netstat")?, read("snmp6")?])
         })?;
-        // IPv6 has a line for each, with the group in the name.
+        // IPv6 counters have a line each, with the group in the name.
         let listed = list
             .lines()
             .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
@@ -123,16 +127,16 @@ impl Netns {
             .with_context(|| format!("the kernel has no counter {name}"))
     }
 
-    /// The same, when what was sent has arrived.
+    /// The same, once all packets that were sent have arrived.
     ///
     /// # Errors
-    /// There is no such counter, or it rises all the time.
+    /// There is no such counter, or it does not stop rising.
     pub fn nstat_at_rest(&self, name: &str) -> anyhow::Result<u64> {
         at_rest(name, || self.nstat(name))
     }
 
-    /// Waits until a device that has just been set up passes packets: a work queue of the kernel's turns it on. On 6.1 what is
-    /// sent before is lost now and then.
+    /// Waits until a new device passes packets: a work queue of the kernel turns it on. On Linux 6.1, packets that
+    /// are sent earlier are sometimes lost.
     ///
     /// # Errors
     /// There is no such device, or it stays down.
@@ -144,7 +148,7 @@ impl Netns {
         })
     }
 
-    /// The number of a device.
+    /// A device's ifindex.
     ///
     /// # Errors
     /// There is no such device.
@@ -155,7 +159,7 @@ impl Netns {
             .with_context(|| format!("{device} has no ifindex"))
     }
 
-    /// A hardware address.
+    /// A device's hardware address.
     ///
     /// # Errors
     /// There is no such device.
@@ -178,7 +182,8 @@ impl Drop for Netns {
     }
 }
 
-/// A counter in the kernel's tables, of which each has a line of names and one of numbers, both with the group's name in front.
+/// A counter in the kernel's tables. Each table has a line of names and a line of numbers, both with the group's name
+/// in front.
 fn counter(tables: &str, name: &str) -> Option<u64> {
     let lines: Vec<&str> = tables.lines().collect();
     lines.chunks_exact(2).find_map(|pair| {
@@ -193,7 +198,7 @@ fn counter(tables: &str, name: &str) -> Option<u64> {
     })
 }
 
-/// Runs a function on a thread of its own in the namespace mounted on that file.
+/// Runs a function in the namespace mounted on that file, on a thread of its own.
 ///
 /// # Errors
 /// The namespace cannot be entered, or the function fails.

@@ -1,4 +1,4 @@
-//! A page of metrics, read back.
+//! Reads a page of metrics.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -18,7 +18,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Whether it has these labels with these values, whatever else it has.
+    /// Whether it has these labels with these values. It may have other labels too.
     #[must_use]
     pub fn has(&self, labels: &[(&str, &str)]) -> bool {
         labels
@@ -27,10 +27,10 @@ impl Sample {
     }
 }
 
-/// Everything on a page.
+/// All samples of a page.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// In the page's order.
+    /// The samples, in the page's order.
     pub samples: Vec<Sample>,
 }
 
@@ -38,7 +38,7 @@ impl Page {
     /// Reads a page in Prometheus' text format.
     ///
     /// # Errors
-    /// A line that is no sample.
+    /// A line is no sample.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let samples = text
             .lines()
@@ -57,7 +57,7 @@ impl Page {
             .collect()
     }
 
-    /// The value of the one sample of that name with these labels.
+    /// The value of the only sample of that name with these labels.
     ///
     /// # Errors
     /// There is none, or more than one.
@@ -65,7 +65,7 @@ impl Page {
         Ok(self.one(name, labels)?.value)
     }
 
-    /// A counter, as the whole number that it is.
+    /// The value of a counter, as a whole number.
     ///
     /// # Errors
     /// As [`Page::value`].
@@ -78,7 +78,7 @@ impl Page {
         self.value(name, labels).map(|value| value as u64)
     }
 
-    /// The one sample of that name with these labels.
+    /// The only sample of that name with these labels.
     ///
     /// # Errors
     /// There is none, or more than one.
@@ -90,10 +90,10 @@ impl Page {
         }
     }
 
-    /// What is said of one interface of a container.
+    /// The counters of a container's interface on a network.
     ///
     /// # Errors
-    /// Nothing is said of it.
+    /// The page does not have them.
     pub fn interface(&self, container: &str, network: &str) -> anyhow::Result<Figures> {
         self.figures(
             "netmon_container_network",
@@ -101,10 +101,10 @@ impl Page {
         )
     }
 
-    /// What is said of the one interface with these labels.
+    /// The counters of the only interface with these labels.
     ///
     /// # Errors
-    /// Nothing is said of it, or it is not one.
+    /// The page does not have them, or has several.
     pub fn figures(&self, base: &str, labels: &[(&str, &str)]) -> anyhow::Result<Figures> {
         let count = |what: &str| self.count(&format!("{base}_{what}_total"), labels);
         Ok(Figures {
@@ -151,7 +151,7 @@ fn sample(line: &str) -> anyhow::Result<Sample> {
     })
 }
 
-/// A label's value up to its closing quote, and what comes after that.
+/// A label's value up to its closing quote, and the text after the quote.
 fn quoted(text: &str) -> anyhow::Result<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();

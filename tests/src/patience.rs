@@ -1,4 +1,4 @@
-//! Waiting for what takes its time.
+//! Waiting for events.
 
 use std::{
     env, thread,
@@ -7,35 +7,36 @@ use std::{
 
 use anyhow::{bail, ensure};
 
-/// Long enough for whatever happens by itself on a busy machine.
+/// Long enough for anything that happens by itself on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// How long nothing may have come to a counter that rests.
+/// A counter is at rest if it does not rise for this long.
 const REST: Duration = Duration::from_millis(50);
-/// How often it is looked, at most and at least. A look may cost a processor a tenth of a second (a shell, and `docker`): who
-/// waits long looks rarely, or several who wait would leave nothing to what they wait for.
+/// The shortest and the longest interval between two checks. One check may cost a tenth of a second of processor time
+/// (a shell, and `docker`). So long waits check rarely: several waiting tests would otherwise slow down what they
+/// wait for.
 const INTERVALS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(300)];
-/// What part of the time waited so far may be lost by looking late.
+/// The interval is this part of the time waited so far.
 const LATE: u32 = 10;
 
-/// How many times slower than usual this machine is: an emulated one says so in its environment.
+/// How many times slower than usual this machine is. On an emulated machine an environment variable says so.
 #[must_use]
 pub fn slowness() -> u32 {
     let said = env::var("NETMON_TEST_SLOWNESS").ok();
     said.and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// Looks until there is something, and gives it.
+/// Calls `look` until it succeeds, and returns its result.
 ///
 /// # Errors
-/// There was nothing within [`PATIENCE`]; the error has the last reason.
+/// It did not succeed within [`PATIENCE`]. The error has its last reason.
 pub fn until<T>(what: &str, look: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     within(PATIENCE, what, look)
 }
 
-/// Looks until there is something, for at most that long.
+/// Calls `look` until it succeeds, for at most `time`.
 ///
 /// # Errors
-/// There was nothing in time; the error has the last reason.
+/// It did not succeed in time. The error has its last reason.
 pub fn within<T>(time: Duration, what: &str, mut look: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let time = time * slowness();
     let begin = Instant::now();
@@ -51,11 +52,11 @@ pub fn within<T>(time: Duration, what: &str, mut look: impl FnMut() -> anyhow::R
     }
 }
 
-/// A counter that rises for a moment after what it counts was sent: once two readings are the same. The kernel may be busy
-/// with others' packets first.
+/// Reads a counter until two readings are the same. A counter may still rise for a moment after the packets were
+/// sent: the kernel may be busy with other packets first.
 ///
 /// # Errors
-/// It cannot be read, or rises all the time.
+/// It cannot be read, or does not stop rising.
 pub fn at_rest(what: &str, mut read: impl FnMut() -> anyhow::Result<u64>) -> anyhow::Result<u64> {
     let mut before = read()?;
     until(&format!("{what} to rest"), || {

@@ -1,4 +1,4 @@
-//! A real Prometheus, and its own checker of pages.
+//! A real Prometheus server, and `promtool`.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ use crate::{
     sh,
 };
 
-/// The user of that name, and its group.
+/// The ids of the user `nobody` and of its group.
 const NOBODY: u32 = 65534;
 
 fn tool(name: &str) -> anyhow::Result<PathBuf> {
@@ -30,10 +30,10 @@ fn tool(name: &str) -> anyhow::Result<PathBuf> {
     Ok(PathBuf::from(folder).join(name))
 }
 
-/// Whether `promtool check metrics` has nothing to say about the page.
+/// Checks that `promtool check metrics` has no complaint about the page.
 ///
 /// # Errors
-/// What it says.
+/// The output of `promtool`.
 pub fn check_metrics(page: &[u8]) -> anyhow::Result<()> {
     let mut child = Command::new(tool("promtool")?)
         .args(["check", "metrics"])
@@ -54,26 +54,27 @@ pub fn check_metrics(page: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether `promtool check config` takes the file.
+/// Checks that `promtool check config` accepts the file.
 ///
 /// # Errors
-/// What it says.
+/// The output of `promtool`.
 pub fn check_config(file: &Path) -> anyhow::Result<()> {
     sh::output(Command::new(tool("promtool")?).args(["check", "config"]).arg(file)).map(drop)
 }
 
-/// What makes an image of Prometheus of that folder, in the words of `docker import`, and as that of its own project.
+/// The settings of an image of Prometheus, as arguments of `docker import`. They are the same as in the image of
+/// Prometheus' own project.
 pub const CHANGES: [&str; 3] = [
     "ENTRYPOINT [\"/usr/bin/prometheus\"]",
     "WORKDIR /prometheus",
     "VOLUME /prometheus",
 ];
 
-/// Fills a folder with what an image of Prometheus needs, and with what is in the way in that of its own project: `/prometheus`
-/// is nobody's there, and so is a volume that is made at that place.
+/// Fills a folder with the files of an image of Prometheus. As in the image of Prometheus' own project, `/prometheus`
+/// belongs to the user `nobody`. So does a volume that is created there.
 ///
 /// # Errors
-/// Something is missing; not root.
+/// Something is missing, or the test is not root.
 pub fn root(folder: &Path) -> anyhow::Result<()> {
     let program = tool("prometheus")?;
     let libraries = sh::output(Command::new("ldd").arg(&program))?;
@@ -99,7 +100,7 @@ pub fn root(folder: &Path) -> anyhow::Result<()> {
 /// Runs promtool on files, in a folder.
 ///
 /// # Errors
-/// What it says.
+/// The output of `promtool`.
 pub fn promtool<I: AsRef<std::ffi::OsStr>>(
     folder: &Path,
     words: &[&str],
@@ -116,7 +117,7 @@ pub fn promtool<I: AsRef<std::ffi::OsStr>>(
     Ok(words)
 }
 
-/// A Prometheus that scrapes.
+/// A running Prometheus server.
 #[derive(Debug)]
 pub struct Prometheus {
     child: Option<Child>,
@@ -125,7 +126,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes these targets every second.
+    /// Starts a server that scrapes these targets every second.
     ///
     /// # Errors
     /// It does not run.
@@ -133,7 +134,8 @@ impl Prometheus {
         Self::start_in(None, folder, targets, &[])
     }
 
-    /// As [`Prometheus::start`], in the network namespace of that file if one is given, with those files of rules.
+    /// Like [`Prometheus::start`], in the network namespace of that file if one is given, and with these files of
+    /// rules.
     ///
     /// # Errors
     /// It does not run.
@@ -180,7 +182,7 @@ impl Prometheus {
         Ok(prometheus)
     }
 
-    /// One that runs already, at an address that is reached from the namespace of that file.
+    /// A server that already runs, at an address that can be reached from the namespace of that file.
     ///
     /// # Errors
     /// It is not ready.
@@ -194,10 +196,10 @@ impl Prometheus {
         Ok(prometheus)
     }
 
-    /// The value of a query that gives one.
+    /// The value of a query with one result.
     ///
     /// # Errors
-    /// It gives none, or many.
+    /// The query has no result, or several.
     pub fn value(&self, query: &str) -> anyhow::Result<f64> {
         let results = self.series(query)?;
         ensure!(results.len() == 1, "`{query}` gives {} series", results.len());
@@ -208,7 +210,7 @@ impl Prometheus {
         Ok(value.parse()?)
     }
 
-    /// The values that a label has in a query's results.
+    /// The values of a label in a query's results.
     ///
     /// # Errors
     /// The query fails.
@@ -220,10 +222,10 @@ impl Prometheus {
             .collect())
     }
 
-    /// The series that a query gives now, as Prometheus tells them.
+    /// The series that a query returns now, as JSON.
     ///
     /// # Errors
-    /// It is no query, or gives anything but series; also if Prometheus warns.
+    /// The query is invalid, its result is not a list of series, or Prometheus warns.
     pub fn series(&self, query: &str) -> anyhow::Result<Vec<Value>> {
         let mut json = self.json(&format!("/api/v1/query?query={}", encoded(query)))?;
         ensure!(json.get("warnings").is_none(), "`{query}`: {json}");
@@ -233,42 +235,42 @@ impl Prometheus {
         }
     }
 
-    /// What a query gives over a window: `start`, `end` and `step` as its interface takes them.
+    /// The result of a query over a window. `window` has the parameters `start`, `end` and `step` of Prometheus' API.
     ///
     /// # Errors
-    /// It is no query.
+    /// The query fails.
     pub fn range(&self, query: &str, window: &str) -> anyhow::Result<Value> {
         self.json(&format!("/api/v1/query_range?query={}&{window}", encoded(query)))
     }
 
-    /// What a query gives at a moment, in seconds since the epoch.
+    /// The result of a query at a time, in seconds since the epoch.
     ///
     /// # Errors
-    /// It is no query.
+    /// The query fails.
     pub fn moment(&self, query: &str, at: u64) -> anyhow::Result<Value> {
         self.json(&format!("/api/v1/query?query={}&time={at}", encoded(query)))
     }
 
-    /// The text behind a path.
+    /// The answer to a request for a path, as text.
     ///
     /// # Errors
-    /// There is none.
+    /// The request fails.
     pub fn text(&self, path: &str) -> anyhow::Result<String> {
         self.get(path)
     }
 
-    /// What its interface answers.
+    /// The answer of Prometheus' API.
     ///
     /// # Errors
-    /// Anything but success.
+    /// The request fails.
     pub fn json(&self, path: &str) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.get(path)?)?)
     }
 
-    /// How long processors worked for it so far.
+    /// The processor time that the server has used.
     ///
     /// # Errors
-    /// It was not started here, or is gone.
+    /// It was not started here, or has ended.
     pub fn processor_time(&self) -> anyhow::Result<Duration> {
         let child = self.child.as_ref().context("this Prometheus was not started here")?;
         let mut nanoseconds = 0;
@@ -292,7 +294,7 @@ impl Prometheus {
     }
 }
 
-/// A query as it stands in an address.
+/// A query, encoded for a URL.
 fn encoded(query: &str) -> String {
     query
         .bytes()

@@ -1,4 +1,4 @@
-//! A wire with a delay: two devices in a namespace, and a thread that hands frames from one to the other after a while.
+//! A path with a delay: a thread passes frames between two devices of a namespace, each after a while.
 //!
 //! For kernels without netem. It copies frames through user space: some thousand a second, and none is lost.
 
@@ -19,12 +19,12 @@ use anyhow::{Context as _, anyhow};
 
 use crate::netns::Netns;
 
-/// The largest frame; the devices at both ends must cut what is longer themselves.
+/// The size of the largest frame. The devices at both ends must segment larger ones themselves.
 const FRAME: usize = 65_536;
-/// How long it sleeps when nothing is to be done.
+/// How long the thread sleeps when it has nothing to do.
 const NAP: Duration = Duration::from_micros(200);
 
-/// The running relay; stops when it goes.
+/// A running relay. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Relay {
     stop: Arc<AtomicBool>,
@@ -32,7 +32,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Connects two devices of the namespace, with that delay each way.
+    /// Connects two devices of the namespace, with that delay in each direction.
     ///
     /// # Errors
     /// There are no such devices.
@@ -69,7 +69,7 @@ impl Drop for Relay {
     }
 }
 
-/// One direction.
+/// One direction of the relay.
 struct Way<'a> {
     from: &'a OwnedFd,
     to: &'a OwnedFd,
@@ -87,7 +87,7 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// Takes in what has come, and hands on what has waited long enough. Says whether there was anything.
+    /// Receives frames, and sends those whose delay is over. Returns whether there were any.
     fn step(&mut self, delay: Duration) -> bool {
         let mut busy = false;
         while let Ok(length) = rustix::io::read(self.from, &mut self.buffer[..]) {
@@ -109,7 +109,7 @@ impl<'a> Way<'a> {
 /// A socket that sends and receives a device's frames.
 #[expect(unsafe_code, reason = "no library has addresses of link-layer sockets")]
 fn open(ifindex: i32) -> anyhow::Result<OwnedFd> {
-    // SAFETY: no pointer is handed over.
+    // SAFETY: no pointer is passed.
     let fd = unsafe {
         libc::socket(
             libc::AF_PACKET,
@@ -120,9 +120,9 @@ fn open(ifindex: i32) -> anyhow::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error()).context("no link-layer socket can be had");
     }
-    // SAFETY: the kernel has just made it, and nobody else knows it.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: integers and arrays of them: all zeros are a value.
+    // SAFETY: the struct has only integers and arrays of integers, for which all zeros is a valid value.
     let mut address: libc::sockaddr_ll = unsafe { zeroed() };
     address.sll_family = libc::AF_PACKET.try_into()?;
     address.sll_protocol = u16::try_from(libc::ETH_P_ALL)?.to_be();
@@ -130,7 +130,7 @@ fn open(ifindex: i32) -> anyhow::Result<OwnedFd> {
     let length = size_of::<libc::sockaddr_ll>().try_into()?;
     // SAFETY: `address` lives through the call, and `length` is its size.
     let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
-    // What the relay itself sends must not come back to it (PACKET_IGNORE_OUTGOING).
+    // The relay must not receive its own frames (PACKET_IGNORE_OUTGOING).
     let yes: libc::c_int = 1;
     // SAFETY: `yes` lives through the call, and the length is its size.
     let deaf = unsafe {
@@ -148,5 +148,5 @@ fn open(ifindex: i32) -> anyhow::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// `linux/if_packet.h`, since 4.20.
+/// From `linux/if_packet.h`, since Linux 4.20.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;

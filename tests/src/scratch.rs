@@ -1,4 +1,4 @@
-//! A folder of a test's own.
+//! A test's own folder.
 
 use std::{
     fs,
@@ -11,18 +11,18 @@ use std::{
 use anyhow::Context as _;
 use rustix::mount::{UnmountFlags, unmount};
 
-/// Where they are, and how their names begin; the number of the process that made them follows.
+/// The parent of the folders, and the beginning of their names. The id of the process that made them follows.
 const FOLDER: &str = "/run";
 const NAME: &str = "netmon-test-";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A folder that goes when this goes.
+/// A folder that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes one. In `/run`, for a socket's path must be short.
+    /// Makes a folder. It is in `/run`, because the path of a socket must be short.
     ///
     /// # Errors
     /// It cannot be made.
@@ -32,14 +32,14 @@ impl Scratch {
             let path = PathBuf::from(format!("{FOLDER}/{NAME}{}-{number}", process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Self(path)),
-                // A test that was killed had this process' number before, and left it.
+                // An earlier test with the same process id was killed, and left the folder.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error).with_context(|| format!("{} cannot be made", path.display())),
             }
         }
     }
 
-    /// Removes the folders of processes that are no more, and what is still mounted in them; gives what it removed.
+    /// Unmounts and removes the folders of processes that have ended. Returns the folders it removed.
     ///
     /// # Errors
     /// Something cannot be removed.
@@ -51,7 +51,7 @@ impl Scratch {
             if !is_left_over(&path) {
                 continue;
             }
-            // The fifth word is where it is mounted; what was mounted last goes first.
+            // The fifth word is the mount point. The latest mounts are unmounted first.
             let mounted = mounts.lines().rev().filter_map(|line| line.split(' ').nth(4));
             for place in mounted.map(Path::new).filter(|place| place.starts_with(&path)) {
                 unmount(place, UnmountFlags::DETACH)
@@ -63,7 +63,7 @@ impl Scratch {
         Ok(swept)
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
@@ -72,12 +72,13 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What a test left mounted stays, and so does the folder below it: a test that leaks is found by its own count.
+        // If the test left something mounted, this fails and the folder stays. A test that leaks is found by its own
+        // checks.
         drop(fs::remove_dir_all(&self.0));
     }
 }
 
-/// Whether it is a folder of ours whose process is no more.
+/// Whether it is one of our folders whose process has ended.
 fn is_left_over(path: &Path) -> bool {
     path.file_name()
         .and_then(|name| name.to_str()?.strip_prefix(NAME)?.split_once('-'))

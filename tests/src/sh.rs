@@ -1,13 +1,13 @@
-//! Other programs, run to their end.
+//! Runs other programs to their end.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-/// Runs the command and gives what it printed.
+/// Runs the command, and returns its output.
 ///
 /// # Errors
-/// It cannot run, or fails; the error has its own words.
+/// The command cannot run, or fails. The error contains its output.
 pub fn output(command: &mut Command) -> anyhow::Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -24,7 +24,7 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// A command line whose words are separated by blanks.
+/// The command of a line of words separated by blanks.
 #[must_use]
 pub fn command(line: &str) -> Command {
     let mut words = line.split_whitespace();
@@ -33,7 +33,7 @@ pub fn command(line: &str) -> Command {
     command
 }
 
-/// Runs a command line whose words are separated by blanks.
+/// Runs a line of words separated by blanks.
 ///
 /// # Errors
 /// As [`output`].

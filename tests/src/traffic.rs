@@ -1,4 +1,4 @@
-//! Traffic of an exact amount, between namespaces.
+//! Traffic of an exact amount between namespaces.
 
 use std::{
     io::{Read as _, Write as _},
@@ -18,19 +18,20 @@ use crate::{
 
 /// The port that receivers listen on.
 const PORT: u16 = 5201;
-/// How many bytes are a stream of some length: thousands of packets. An emulated machine takes as long for a part of them.
+/// The size of a long stream in bytes: thousands of packets. It is smaller on an emulated machine, so that it takes
+/// as long.
 #[must_use]
 pub fn stream() -> usize {
     20_000_000 / slowness() as usize
 }
 
-/// How long either end may wait for the other.
+/// How long each end may wait for the other.
 fn patience() -> Duration {
-    // On a way that loses a fifth of the packets a connection may wait for half a minute.
+    // On a path that loses a fifth of the packets, a connection may wait for half a minute.
     Duration::from_mins(2) * slowness()
 }
 
-/// Sends that many pings and gets as many answers.
+/// Sends that many pings, and receives as many answers.
 ///
 /// # Errors
 /// An answer is missing.
@@ -43,8 +44,8 @@ pub fn ping(from: &Netns, to: IpAddr, count: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until one is reached from there: on another node it is not before that node has told of it, by gossip, which may
-/// take half a minute if the first word was lost.
+/// Waits until `to` answers a ping. A container on another node answers only once that node has announced it by
+/// gossip. That may take half a minute if the first message was lost.
 ///
 /// # Errors
 /// No ping is answered in time.
@@ -52,7 +53,7 @@ pub fn reach(from: &Netns, to: IpAddr) -> anyhow::Result<()> {
     within(3 * PATIENCE, "it to be reached", || ping(from, to, 1))
 }
 
-/// Sends that many datagrams of that size; all arrive.
+/// Sends that many datagrams of that size. All must arrive.
 ///
 /// # Errors
 /// One is missing.
@@ -82,7 +83,7 @@ pub fn udp(from: &Netns, to: &Netns, address: IpAddr, count: u32, size: usize) -
             let datagram = vec![0x5a; size];
             for _ in 0..count {
                 socket.send_to(&datagram, SocketAddr::new(address, PORT))?;
-                // One at a time: what overflows the receiver's buffer would be lost, and this is no test of that.
+                // One at a time. Otherwise the receiver's buffer might overflow, and lose datagrams.
                 is_got.recv_timeout(patience()).context("a datagram is missing")?;
             }
             Ok(())
@@ -92,10 +93,10 @@ pub fn udp(from: &Netns, to: &Netns, address: IpAddr, count: u32, size: usize) -
     })
 }
 
-/// Sends that many datagrams of that size, whether anybody gets them or not. Gives how many the kernel took.
+/// Sends that many datagrams of that size, whether or not they arrive. Returns how many of them the kernel accepted.
 ///
 /// # Errors
-/// No socket can be had.
+/// No socket can be created.
 pub fn datagrams(from: &Netns, to: SocketAddr, count: u32, size: usize) -> anyhow::Result<u64> {
     from.within(|| {
         let socket = UdpSocket::bind(SocketAddr::new(any(to.ip()), 0))?;
@@ -103,17 +104,19 @@ pub fn datagrams(from: &Netns, to: SocketAddr, count: u32, size: usize) -> anyho
         let datagram = vec![0x5a; size];
         let mut taken = 0;
         for _ in 0..count {
-            // An answer that nobody listens there comes as an error of the next attempt, which is then not made.
+            // If nothing listens, the ICMP answer to one datagram makes the next attempt fail. That attempt sends
+            // nothing, so it is repeated.
             taken += u64::from(socket.send_to(&datagram, to).is_ok() || socket.send_to(&datagram, to).is_ok());
         }
         Ok(taken)
     })
 }
 
-/// Sends that many super-packets, which are cut into datagrams by the device or behind it; nobody has to get them.
+/// Sends that many super-packets. The device or something behind it segments them into datagrams. They do not have to
+/// arrive.
 ///
 /// # Errors
-/// The kernel does not take one: it cannot be cut into so many, or such, datagrams (`udp_send_skb`).
+/// The kernel refuses one: it cannot be segmented into so many datagrams, or into such ones (`udp_send_skb`).
 pub fn super_packets(from: &Netns, to: SocketAddr, count: u32, datagrams: usize, size: u16) -> anyhow::Result<()> {
     from.within(|| {
         let socket = UdpSocket::bind(SocketAddr::new(any(to.ip()), 0))?;
@@ -122,7 +125,7 @@ pub fn super_packets(from: &Netns, to: SocketAddr, count: u32, datagrams: usize,
         for number in 0..count {
             match socket.send_to(&super_packet, to) {
                 Ok(_) => {}
-                // A queue says that it has no room for one. It was sent, and lost.
+                // The packet was sent, but a full queue dropped it.
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
                 Err(error) => return Err(error).with_context(|| format!("super-packet {number}")),
             }
@@ -131,12 +134,13 @@ pub fn super_packets(from: &Netns, to: SocketAddr, count: u32, datagrams: usize,
     })
 }
 
-/// From now on what is sent at once is cut into datagrams of that size, as late as possible.
+/// From now on everything that is sent in one call is segmented into datagrams of that size, as late as possible.
 #[expect(unsafe_code, reason = "no library of ours knows UDP_SEGMENT")]
 fn cut_into(socket: &UdpSocket, size: u16) -> anyhow::Result<()> {
     let size = libc::c_int::from(size);
     let length = libc::socklen_t::try_from(size_of_val(&size))?;
-    // SAFETY: the descriptor is the socket's, which is borrowed; the kernel reads `length` bytes, which `size` has.
+    // SAFETY: the descriptor is that of the borrowed socket. The kernel reads `length` bytes, which is the size of
+    // `size`.
     let set = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -187,7 +191,7 @@ pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, bytes: usize) -> anyhow::R
                 rest -= some;
             }
             stream.shutdown(std::net::Shutdown::Write)?;
-            // Ends when the other end has closed, too.
+            // Waits until the other end has closed, too.
             stream.set_read_timeout(Some(patience()))?;
             stream.read_to_end(&mut Vec::new())?;
             Ok(())

@@ -287,7 +287,7 @@ fn minutes(time: Duration) -> f64 {
 mod tests {
     use super::{DEPENDS_ON_THE_KERNEL, first, then};
 
-    /// A name that matches no test would run nothing, and nobody would notice.
+    /// A name that matches no test would run nothing, unnoticed.
     #[test]
     fn the_names_of_tests_for_another_kernel_are_those_of_modules() {
         let main = include_str!("../../tests/tests/kernel/main.rs");

@@ -145,7 +145,7 @@ pub(crate) fn run(machine: &Machine, names: &[String], netmon: &Path, built: &Bu
         match boot(machine, &kernel.image, &memory, &mut heard)? {
             End::Status(status) => {
                 ensure!(status == 0, "kernel tests on {name}: status {status}");
-                // After a boot that failed, there may have been nothing left to run.
+                // After a failed boot there may have been no test left to run.
                 if heard.boots == 0 || !fs::read(&junit)?.is_empty() {
                     report::check(&junit)?;
                 }
@@ -290,7 +290,7 @@ impl Heard {
         Ok(())
     }
 
-    /// What a boot that failed leaves for the list of tests that needed a second try, one line each.
+    /// Lines about a failed boot, for the list of tests that needed a second try.
     fn to_report(&self, machine: &str, how: &str) -> Vec<String> {
         let tests = self.failed_once.iter().map(|test| {
             format!("{test} on {machine}: its first try failed, and the machine ended later; its log has the reason")

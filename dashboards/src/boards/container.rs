@@ -1,7 +1,7 @@
-//! A container: what is known of it, each of its interfaces, its connections, its losses.
+//! A container: its facts, interfaces, connections and losses.
 //!
-//! What is by container is not summed: its series are each container's own already, and to group hundreds of them anew for
-//! every step is most of a query's time.
+//! Series by container are not aggregated, because each already belongs to one container. Grouping hundreds of them
+//! at every step would take most of a query's time.
 
 use netmon::metrics::catalog::{
     CONTAINER_CONNTRACK_ENTRIES, CONTAINER_INFO, CONTAINER_INTERFACE_INFO, CONTAINER_IP_NO_ROUTES,

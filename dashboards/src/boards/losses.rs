@@ -1,4 +1,4 @@
-//! What is lost: packets, segments, connections, time, room.
+//! Losses: packets, segments, connections, time, and room in buffers.
 
 use netmon::metrics::catalog::{
     CONTAINER_PACKET_DROPS, CONTAINER_QDISC_DROPS, CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES,
@@ -178,7 +178,7 @@ fn sockets() -> Row {
         .panel(24, 8, of_nodes())
 }
 
-/// Of the nodes' own namespaces.
+/// Socket losses in the nodes' own namespaces.
 fn of_nodes() -> Panel {
     let node = |family, word| of(family).rate().sum(Instance).above(0.0).legend_and(Instance, word);
     graph(

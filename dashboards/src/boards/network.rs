@@ -1,4 +1,4 @@
-//! Docker networks, and what passes between nodes.
+//! Docker networks, and traffic between nodes.
 
 use netmon::metrics::catalog::{
     CONTAINER_INTERFACE_INFO, CONTAINER_RECEIVE_BYTES, CONTAINER_TRANSMIT_BYTES, LOAD_BALANCER_PACKET_DROPS,
@@ -96,7 +96,7 @@ fn pairs() -> Row {
     let place = (Network, Instance);
     let packet = of(OVERLAY_MTU).chosen(Network).now().max(place);
     let added = of(OVERLAY_OVERHEAD).chosen(Network).now().max(place);
-    // Several ways to other nodes: the narrowest, which is the one that can be too narrow.
+    // A node may have several devices that lead to other nodes. The one with the smallest MTU limits the packets.
     let missing = packet
         .clone()
         .plus(added.clone())

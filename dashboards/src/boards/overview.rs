@@ -1,4 +1,4 @@
-//! The fleet: is anything missing, who talks, where it hurts.
+//! All nodes: what is missing, which services send and receive, and where losses are.
 
 use netmon::metrics::catalog::{
     ATTACH_FAILURES, BPF_MAP_UPDATE_FAILURES, CONTAINER_PACKET_DROPS, CONTAINER_TCP_CONNECT_FAILURES,

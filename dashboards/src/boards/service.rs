@@ -1,4 +1,4 @@
-//! A service: all its containers, on all nodes.
+//! A service: all its containers on all nodes.
 
 use netmon::metrics::catalog::{
     CONTAINER_INFO, CONTAINER_PACKET_DROPS, CONTAINER_RECEIVE_BYTES, CONTAINER_TCP_ACCEPTS,

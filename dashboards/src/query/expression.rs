@@ -1,31 +1,31 @@
-//! `PromQL` as a tree, and as text. Any tree can be made here; which ones make sense is the business of [`super`].
+//! `PromQL` as a tree and as text. This module can build any tree; [`super`] decides which ones make sense.
 
 use std::fmt::{self, Write as _};
 
-/// Where the text goes.
+/// Where the text is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A dashboard: the person chooses jobs and nodes, Grafana the windows.
+    /// A dashboard. The user chooses jobs and nodes, and Grafana chooses the windows.
     Board,
-    /// A rule: all nodes, and a window that is fixed.
+    /// A rule. It covers all nodes, and its window is fixed.
     Rule,
 }
 
-/// How far a range of samples reaches back.
+/// How far back a range of samples reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
     /// As far as a rate needs.
     Rate,
-    /// All that the person looks at.
+    /// The whole time range that the user looks at.
     Shown,
-    /// That long.
+    /// This long.
     Of(&'static str),
 }
 
-/// The job that rules look for, where a family is not netmon's alone.
+/// The job that rules select if a family is not only netmon's.
 pub const JOB: &str = "netmon";
 
-/// How a label's value is compared.
+/// A condition on a label's value.
 #[derive(Clone, Debug)]
 pub(crate) struct Matcher {
     pub(crate) label: &'static str,
@@ -36,14 +36,14 @@ pub(crate) struct Matcher {
 #[derive(Clone, Debug)]
 pub(crate) enum Expression {
     Number(f64),
-    /// The moment that is asked for.
+    /// The moment of evaluation.
     Time,
     Series {
         name: String,
         matchers: Vec<Matcher>,
         window: Option<Window>,
         offset: Option<Window>,
-        /// At the end of what is shown, whatever moment is asked for.
+        /// Evaluated at the end of the shown time range, not at the moment of evaluation.
         at_end: bool,
     },
     Call {
@@ -61,7 +61,7 @@ pub(crate) enum Expression {
         left: Box<Self>,
         operator: &'static str,
         on: Option<Vec<&'static str>>,
-        /// Many on the left to one on the right, whose labels come along.
+        /// Matches many series on the left to one on the right, and copies these labels from the right.
         take: Option<Vec<&'static str>>,
         right: Box<Self>,
     },
@@ -76,7 +76,8 @@ impl Expression {
         text
     }
 
-    /// The same over all that is shown, as it is at its end: one set of series for a whole graph.
+    /// The same expression over the whole time range, evaluated at its end. It gives one set of series for a whole
+    /// graph.
     pub(crate) fn over_all(&self) -> Self {
         let mut all = self.clone();
         all.each_series(&mut |window, at_end| {
@@ -175,7 +176,7 @@ impl Expression {
         }
     }
 
-    /// Nobody has to know which operator binds tighter.
+    /// Writes parentheses around every nested operator, so precedence does not matter.
     fn write_operand(&self, text: &mut String, place: Place) -> fmt::Result {
         if !matches!(self, Self::Binary { .. }) {
             return self.write(text, place);
@@ -193,7 +194,7 @@ impl Window {
             (Self::Of(window), _) => window,
             (Self::Rate, Place::Board) => "$__rate_interval",
             (Self::Shown, Place::Board) => "$__range",
-            // Four scrapes of a minute, and one to spare.
+            // Four scrape intervals of one minute, and one to spare.
             (Self::Rate | Self::Shown, Place::Rule) => "5m",
         }
     }
@@ -203,7 +204,7 @@ fn write_matchers(text: &mut String, place: Place, name: &str, matchers: &[Match
     let mut parts = Vec::new();
     match place {
         Place::Board => parts.extend(["job=~\"$job\"".to_owned(), "instance=~\"$instance\"".to_owned()]),
-        // Everything else is netmon's by its name.
+        // All other families are netmon's, as their names show.
         Place::Rule if !name.contains("netmon_") => parts.push(format!("job=\"{JOB}\"")),
         Place::Rule => {}
     }

@@ -1,4 +1,4 @@
-//! Whether netmon sees everything: an exporter that is blind makes all other alerts silent.
+//! Alerts on whether netmon sees everything. An exporter that sees nothing silences all other alerts.
 
 use netmon::metrics::catalog::{
     ATTACH_FAILURES, BPF_MAP_ENTRIES, BPF_MAP_MAX_ENTRIES, BPF_MAP_UPDATE_FAILURES, CONTAINERS, DOCKER_UP,
@@ -26,10 +26,10 @@ pub(super) fn group() -> anyhow::Result<Group> {
     })
 }
 
-/// A node, an engine, a collector, a container is not seen at all.
+/// A node, an engine, a collector or a container is not seen at all.
 fn blind() -> anyhow::Result<Vec<Rule>> {
     Ok(vec![
-        // An update of the service stops and starts each node's netmon: less than five minutes.
+        // An update of the service stops and starts netmon on every node, which takes less than five minutes.
         alert(
             RUNBOOK,
             "NetmonDown",
@@ -39,7 +39,7 @@ fn blind() -> anyhow::Result<Vec<Rule>> {
             "Prometheus cannot scrape a node's netmon.",
             "Nothing is known of the network of {instance}: its netmon does not answer.",
         )?,
-        // A target that is not there has no `up` that could be 0.
+        // A missing target has no `up` that could be 0.
         alert(
             RUNBOOK,
             "NetmonMissing",
@@ -70,7 +70,7 @@ fn blind() -> anyhow::Result<Vec<Rule>> {
             "A Docker engine does not answer netmon.",
             "New containers on {instance} have no names and are not shown until its engine answers.",
         )?,
-        // The reader works when it is asked, and then it answers or not.
+        // The reader works only when it is asked, and then it answers or it does not.
         alert(
             RUNBOOK,
             "NetmonWorkerHangs",
@@ -100,7 +100,7 @@ fn blind() -> anyhow::Result<Vec<Rule>> {
     ])
 }
 
-/// What is seen is not all there is, or not with what it should be.
+/// Some data are missing, or come from a lesser source than they should.
 fn in_part() -> anyhow::Result<Vec<Rule>> {
     let map = (Job, Instance, Map);
     let fill = of(BPF_MAP_ENTRIES)
@@ -108,7 +108,7 @@ fn in_part() -> anyhow::Result<Vec<Rule>> {
         .max(map)
         .per(of(BPF_MAP_MAX_ENTRIES).now().max(map).above(0.0));
     Ok(vec![
-        // One that is gone is no loss to anybody. netmon may start with a failure, before the first scrape.
+        // A deleted interface loses nothing. A failure at start-up may come before the first scrape.
         alert(
             RUNBOOK,
             "NetmonAttachFailures",

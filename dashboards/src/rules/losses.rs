@@ -1,4 +1,4 @@
-//! What containers lose: packets, segments, connections, time, room.
+//! Alerts on losses of containers: packets, segments, connections, time, and room in buffers.
 
 use netmon::metrics::catalog::{
     CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTS,
@@ -19,8 +19,8 @@ use crate::{
 
 const RUNBOOK: &str = "losses";
 
-/// Reasons that nobody can do anything about where they are counted: the other end sent something to nobody, or what
-/// is left of a connection that has ended. All others alert, those of kernels to come among them.
+/// Reasons that cannot be fixed where they are counted. Either the other end sent to a missing receiver, or the
+/// packet belongs to a connection that has ended. All other reasons alert, including those of future kernels.
 const FUTILE: &[&str] = &[
     "NO_SOCKET",
     "UNHANDLED_PROTO",
@@ -51,7 +51,7 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
             .is_not(Reason, "aborted")
             .increase(window)
     };
-    // A container that connects nowhere has both counters, at 0.
+    // Both counters exist from the start, at 0, even if a container never connects.
     let tried = of(CONTAINER_TCP_CONNECTS)
         .increase(window)
         .sum(MEMBER)
@@ -64,7 +64,7 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
     let known = ROUND_TRIP_TIME.over("count_over_time", "1d", "30m").above(60.0);
 
     Ok(vec![
-        // Looks back ten minutes: a burst is still seen when it is over.
+        // The rule looks back ten minutes, so a burst that is already over is still seen.
         alert(
             RUNBOOK,
             "NetmonPacketDrops",
@@ -83,7 +83,8 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
             "A container has to send much again.",
             "{container} on {instance} sends {share} of its TCP segments on network {network} again.",
         )?,
-        // Three times what it was, where that is more than a busy processor explains, and known for an hour.
+        // Three times the usual value, if that is more than a busy processor explains, and if the usual value is
+        // known for an hour.
         alert(
             RUNBOOK,
             "NetmonRoundTripTime",

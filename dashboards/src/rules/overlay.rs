@@ -1,4 +1,4 @@
-//! What passes between nodes.
+//! Alerts on traffic between nodes.
 
 use netmon::metrics::{
     catalog::{
@@ -21,7 +21,7 @@ use crate::{
 };
 
 const RUNBOOK: &str = "overlay";
-/// Fewer packets a second than this may well go without an answer.
+/// Below this rate (packets per second), traffic without an answer is normal.
 const FLOW: f64 = 0.2;
 
 pub(super) fn group() -> anyhow::Result<Group> {
@@ -33,7 +33,7 @@ pub(super) fn group() -> anyhow::Result<Group> {
     Ok(Group {
         name: "netmon-overlay".to_owned(),
         rules: vec![
-            // One packet is one too many, and may be the first that the series has.
+            // A single packet is too many, and its series may appear only with it.
             alert(
                 RUNBOOK,
                 "NetmonCleartext",
@@ -104,8 +104,8 @@ pub(super) fn group() -> anyhow::Result<Group> {
     })
 }
 
-/// Packets lost for their encryption, where there is a network that is to be encrypted: else it is somebody else's.
-/// Some are lost while the Swarm's keys change.
+/// Packets lost to encryption errors, on nodes with an encrypted network. Elsewhere the errors are not Docker's. Some
+/// packets are lost while the Swarm's keys change.
 fn encryption_errors() -> Vector<(Job, Instance, Reason)> {
     let encrypted = of(NETWORK_INFO).is(Encrypted, "true").now();
     of(NODE_XFRM_ERRORS)
@@ -115,7 +115,7 @@ fn encryption_errors() -> Vector<(Job, Instance, Reason)> {
         .and((Job, Instance), encrypted)
 }
 
-/// By how much the largest packets exceed what the narrowest way to another node takes.
+/// How many bytes the largest packets exceed the smallest MTU on the way to other nodes.
 fn too_large() -> Vector<(Job, Instance, Network)> {
     let by = (Job, Instance, Network);
     let size = of(OVERLAY_MTU).now().max(by).plus(of(OVERLAY_OVERHEAD).now().max(by));
@@ -123,7 +123,7 @@ fn too_large() -> Vector<(Job, Instance, Network)> {
         .above(0.0)
 }
 
-/// What is sent where nothing comes back.
+/// Traffic that is sent while nothing comes back.
 fn one_way<L: LabelSet, P: Labels + Copy>(
     sent: Selection<Counter, L>,
     received: Selection<Counter, L>,

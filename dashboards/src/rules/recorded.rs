@@ -1,6 +1,6 @@
-//! Series that alerts compare with their own past, or that are too dear to reckon for every look.
+//! Recorded series: alerts compare them with their own past, or they are too expensive to compute for every view.
 //!
-//! Their names are Prometheus' `level:metric:operations`.
+//! Their names follow Prometheus' `level:metric:operations`.
 
 use netmon::metrics::catalog::{
     CONTAINER_PACKET_DROPS, CONTAINER_TCP_RETRANSMITTED_SEGMENTS, CONTAINER_TCP_ROUND_TRIP_TIME,
@@ -15,12 +15,12 @@ use crate::{
 
 /// A container on a network.
 pub(super) type Member = (Job, Instance, Stack, Service, Container, Network);
-/// And why it lost something.
+/// A container on a network, and the reason of a loss.
 pub(super) type Loss = (Job, Instance, Stack, Service, Container, Network, Reason);
-/// A service on a network, on whatever node.
+/// A service on a network, on all nodes together.
 pub(super) type Course = (Job, Stack, Service, Network);
 
-/// As values.
+/// The same sets of labels as values.
 pub(super) const MEMBER: Member = (Job, Instance, Stack, Service, Container, Network);
 pub(super) const LOSS: Loss = (Job, Instance, Stack, Service, Container, Network, Reason);
 pub(super) const COURSE: Course = (Job, Stack, Service, Network);
@@ -33,9 +33,9 @@ pub(super) const RETRANSMITTED: Recorded<Member> =
 pub(super) const ROUND_TRIP_TIME: Recorded<Course> =
     Recorded::new("service_network:netmon_tcp_round_trip_time_seconds:mean10m");
 
-/// Fewer segments a second than this tell nothing of a share: 15 of 300 in five minutes are 5 %.
+/// Below this rate (segments per second), a share says nothing: 15 of 300 segments in five minutes are 5 %.
 const SEGMENTS: f64 = 1.0;
-/// Fewer observations a second than this make no mean.
+/// Below this rate (observations per second), there is no useful mean.
 const OBSERVATIONS: f64 = 0.1;
 
 pub(super) fn group() -> anyhow::Result<Group> {

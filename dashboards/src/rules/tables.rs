@@ -1,4 +1,4 @@
-//! Tables of the kernel's that nobody looks at until they are full.
+//! Alerts on kernel tables that are forgotten until they are full.
 
 use netmon::metrics::catalog::{
     CONTAINER_CONNTRACK_ENTRIES, NODE_CONNTRACK_DROPS, NODE_CONNTRACK_EARLY_DROPS, NODE_CONNTRACK_ENTRIES,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 const RUNBOOK: &str = "tables";
-/// From which share on a table is nearly full.
+/// The share from which on a table is nearly full.
 const NEARLY: f64 = 0.8;
 
 pub(super) fn group() -> anyhow::Result<Group> {
@@ -24,7 +24,7 @@ pub(super) fn group() -> anyhow::Result<Group> {
     let node = (Job, Instance);
     let container = (Job, Instance, Stack, Service, Container);
     let family = (Job, Instance, AddressFamily);
-    // A limit of 0 is none.
+    // A limit of 0 means no limit.
     let limit = || of(NODE_CONNTRACK_LIMIT).now().max(node).above(0.0);
     let most = of(NODE_NEIGHBOUR_LIMIT)
         .is(Threshold, "gc_thresh3")
@@ -45,7 +45,7 @@ pub(super) fn group() -> anyhow::Result<Group> {
                 "A node's table of connections is nearly full.",
                 "The packet filter of {instance} follows {share} of the connections it may.",
             )?,
-            // Each namespace may have as many as the node's.
+            // The node's limit applies to each namespace.
             alert(
                 RUNBOOK,
                 "NetmonContainerConntrackNearlyFull",

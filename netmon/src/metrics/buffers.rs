@@ -1,4 +1,4 @@
-//! Queues and tables, and what bounds them.
+//! Queues and tables, and their limits.
 
 use std::{fmt, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::model::{
 /// The names of the kernel's three thresholds.
 const THRESHOLDS: [&str; 3] = ["gc_thresh1", "gc_thresh2", "gc_thresh3"];
 
-/// Writes the node's and the containers'.
+/// Writes the families of the node and of the containers.
 pub(super) fn encode(page: &mut Page<'_>, buffers: &BufferRows) -> fmt::Result {
     encode_node(page, buffers)?;
     encode_containers(page, buffers)

@@ -1,9 +1,9 @@
-//! The one table: every metric family, once.
+//! The one table of all metric families.
 //!
-//! The encoders name families by these constants, so that one that is not here does not compile; the documentation,
-//! the golden page and the dashboards read [`ALL`]. A line gives kind and labels, the collector, the name *without*
-//! unit and suffix, the unit, and the help. The library appends unit, `_total` and `_info` by itself; it does not
-//! escape the help, which therefore is plain text.
+//! The encoders refer to families by these constants, so a family that is not here does not compile. The
+//! documentation, the golden page and the dashboards read [`ALL`]. A line has kind and labels, the collector, the
+//! name *without* unit and suffix, the unit, and the help. The library appends the unit, `_total` and `_info`. It
+//! does not escape the help, so the help must be plain text.
 #![expect(clippy::doc_markdown, reason = "the help's texts have no markup")]
 
 use super::{
@@ -338,14 +338,14 @@ families! {
     }
 }
 
-/// A loss that a namespace's protocols count: the container's family, the node's, and where the figure is.
+/// A loss that a namespace's protocols count: the container's family, the node's family, and the value.
 type Loss = (
     &'static Family<Counter, Container<'static>>,
     &'static Family<Counter, Unlabelled>,
     fn(&Losses) -> u64,
 );
 
-/// Every such loss.
+/// All such losses.
 pub(super) const LOSSES: &[Loss] = &[
     (&CONTAINER_TCP_LISTEN_OVERFLOWS, &NODE_TCP_LISTEN_OVERFLOWS, |losses| {
         losses.tcp_listen_overflows

@@ -14,7 +14,7 @@ use crate::model::{
     snapshot::{ContainerRow, ContainerState, InterfaceRow},
 };
 
-/// Writes what the containers are and what becomes of them.
+/// Writes the containers' facts and states.
 pub(super) fn encode_containers(page: &mut Page<'_>, containers: &[ContainerRow]) -> fmt::Result {
     let count = |state| containers.iter().filter(|row| row.state == state).count();
     let states = Rows::new(ContainerState::ALL.map(|state| (State { state: state.as_str() }.block(), count(state))));
@@ -25,8 +25,8 @@ pub(super) fn encode_containers(page: &mut Page<'_>, containers: &[ContainerRow]
     catalog::CONTAINER_INFO.encode(page, infos.each(|()| ()))
 }
 
-/// A name is used again when its container is gone, while the one that ended lingers. Queries join with this family by
-/// name: of several with one name only the newest may be here, or the query fails.
+/// A container's name can be reused while an ended container with that name lingers. Queries join with this family by
+/// name, and they fail if a name occurs twice. So only the newest container of a name is written.
 fn one_of_each_name(containers: &[ContainerRow]) -> impl Iterator<Item = &ContainerRow> {
     let mut names = BTreeMap::<_, &ContainerRow>::new();
     for row in containers {
@@ -60,7 +60,7 @@ fn container_info(row: &ContainerRow) -> super::labels::Block<ContainerInfo<'sta
     .block()
 }
 
-/// Writes what the interfaces counted.
+/// Writes the interfaces' counts.
 pub(super) fn encode_interfaces(page: &mut Page<'_>, interfaces: &[InterfaceRow]) -> fmt::Result {
     let rows = Rows::new(interfaces.iter().map(|row| (interface(row), row)));
 
@@ -75,13 +75,13 @@ pub(super) fn encode_interfaces(page: &mut Page<'_>, interfaces: &[InterfaceRow]
     catalog::CONTAINER_RECEIVE_PACKETS_DROPPED.encode(page, rows.each(|row| row.totals.receive.dropped))?;
     catalog::CONTAINER_TRANSMIT_PACKETS_DROPPED.encode(page, rows.each(|row| row.totals.transmit.dropped))?;
 
-    // What is the sum of several is no device.
+    // A sum of several interfaces is not a device.
     let devices = rows.iter().filter(|row| row.device.ifindex != 0);
     let infos = Rows::new(devices.map(|row| (interface_info(row), ())));
     catalog::CONTAINER_INTERFACE_INFO.encode(page, infos.each(|()| ()))
 }
 
-/// Writes what interfaces counted that nobody owned.
+/// Writes the counts of interfaces without a known owner.
 pub(super) fn encode_unattributed(page: &mut Page<'_>, unattributed: Directions<Totals>) -> fmt::Result {
     catalog::UNATTRIBUTED_RECEIVE_PACKETS.encode_value(page, unattributed.receive.packets)?;
     catalog::UNATTRIBUTED_TRANSMIT_PACKETS.encode_value(page, unattributed.transmit.packets)
@@ -128,7 +128,7 @@ fn interface_info(row: &InterfaceRow) -> super::labels::Block<InterfaceInfo<'sta
     .block()
 }
 
-/// The device's addresses, IPv4 and IPv6. Link-local ones, which every IPv6 interface has, come last.
+/// The device's IPv4 and IPv6 addresses. Link-local addresses come last, because every IPv6 interface has one.
 fn addresses(device: &Device) -> (String, String) {
     let (v6, v4): (Vec<_>, Vec<_>) = device.addresses.iter().partition(|address| address.is_ipv6());
     let (local, global): (Vec<_>, Vec<_>) = v6.into_iter().partition(|address| match address {

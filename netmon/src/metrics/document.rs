@@ -1,10 +1,10 @@
-//! The catalog for people: `METRICS.md` and `netmon metrics`.
+//! The catalog for readers: `METRICS.md` and `netmon metrics`.
 
 use std::fmt::Write as _;
 
 use super::{catalog, family::About};
 
-/// The catalog as Markdown: the whole of `METRICS.md`.
+/// The catalog as Markdown. This is the whole of `METRICS.md`.
 #[must_use]
 pub fn markdown() -> String {
     let mut text = String::from(
@@ -40,7 +40,7 @@ pub fn markdown() -> String {
     text
 }
 
-/// The catalog as a table for a terminal: name, type, labels and help of every family.
+/// The catalog as a table for a terminal: the name, type, labels and help of every family.
 #[must_use]
 pub fn table() -> String {
     let rows: Vec<[String; 4]> = catalog::ALL

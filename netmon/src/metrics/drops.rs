@@ -1,4 +1,4 @@
-//! Packets that the kernel threw away.
+//! Packets that the kernel dropped.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::snapshot::{DropRow, DropRows, UnattributedRow};
 
-/// Writes them.
+/// Writes the drops.
 pub(super) fn encode(page: &mut Page<'_>, drops: &DropRows) -> fmt::Result {
     let DropRows {
         containers,

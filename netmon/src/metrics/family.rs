@@ -1,7 +1,7 @@
-//! What a metric family is, and how its series get onto the page.
+//! Metric families, and how their series get onto the page.
 //!
-//! The kind of a family and its labels are part of its type: a gauge's value in a counter, or an interface's labels on
-//! a service's family, do not compile.
+//! A family's kind and labels are part of its type. So a gauge's value in a counter does not compile, and neither do
+//! an interface's labels on a service's family.
 
 use std::{fmt, marker::PhantomData};
 
@@ -17,28 +17,28 @@ use super::{
 };
 use crate::model::collector::Collector;
 
-/// What there is to say about a family. Everything that lists families reads this.
+/// The description of a family. Everything that lists families reads this.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
-    /// What its series are about; groups families for people.
+    /// The subject of its series. The documentation groups families by it.
     pub noun: &'static str,
     /// Its name without unit and suffix.
     base: &'static str,
     /// Its type.
     pub kind: Kind,
-    /// The unit of its values; none where things are counted.
+    /// The unit of its values; `None` for counts.
     pub unit: Option<Unit>,
-    /// What it says, in plain text: one line, no quotes, no backslashes.
+    /// Its help, in plain text: one line, without quotes and backslashes.
     pub help: &'static str,
     /// Its label names.
     pub labels: &'static [&'static str],
-    /// Which part of a scrape it belongs to.
+    /// The collector that it belongs to.
     pub collector: Collector,
 }
 
 impl About {
-    /// The name of its series, as queries have it: with unit, and with `_total` or `_info`. (A histogram's series have
-    /// `_bucket`, `_sum` and `_count` behind that.)
+    /// The name of its series in queries: with unit, and with `_total` or `_info`. A histogram's series also have
+    /// `_bucket`, `_sum` or `_count` at the end.
     #[must_use]
     pub fn name(&self) -> String {
         let unit = self.unit.map(|unit| format!("_{}", unit.as_str())).unwrap_or_default();
@@ -54,13 +54,13 @@ impl About {
 /// A family's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only rises, except when what it counts starts anew.
+    /// Only rises, and starts at 0 again with its subject.
     Counter,
     /// Rises and falls.
     Gauge,
     /// Observations in buckets.
     Histogram,
-    /// Facts in labels; the value is always 1.
+    /// Facts in labels. The value is always 1.
     Info,
 }
 
@@ -86,7 +86,7 @@ impl Kind {
     }
 }
 
-/// A base unit. What is merely counted has none.
+/// A base unit. Counts have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes.
@@ -96,7 +96,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// Its name, as it stands in names of families.
+    /// Its name, as used in family names.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -121,7 +121,7 @@ pub struct Family<K, L> {
 }
 
 impl<K: Shape, L: LabelSet> Family<K, L> {
-    /// A family. The catalog is the place to make one.
+    /// A family. Only the catalog creates them.
     #[must_use]
     pub(super) const fn new(
         noun: &'static str,
@@ -144,13 +144,13 @@ impl<K: Shape, L: LabelSet> Family<K, L> {
         }
     }
 
-    /// What there is to say about it.
+    /// Its description.
     #[must_use]
     pub const fn about(&self) -> &About {
         &self.about
     }
 
-    /// Writes its series. A family without any is left out.
+    /// Writes its series. A family without series is left out.
     pub(super) fn encode<'b, 'v, V: Into<K::Value<'v>>>(
         &self,
         page: &mut Page<'_>,
@@ -183,7 +183,7 @@ impl<K: Shape> Family<K, Unlabelled> {
     }
 }
 
-/// A page being written, and how many lines each collector has on it so far.
+/// A page being written, with the number of lines of each collector so far.
 pub(super) struct Page<'a> {
     encoder: DescriptorEncoder<'a>,
     lines: [usize; Collector::ALL.len()],
@@ -197,12 +197,12 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// How many series (lines with a value) a collector has on the page so far.
+    /// The number of series (lines with a value) of a collector so far.
     pub(super) fn series_of(&self, collector: Collector) -> usize {
         self.lines[collector as usize]
     }
 
-    /// How many series are on the page so far.
+    /// The number of series so far.
     pub(super) fn series(&self) -> usize {
         self.lines.iter().sum()
     }

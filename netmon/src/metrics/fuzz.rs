@@ -1,7 +1,7 @@
-//! What fuzzing holds against the writing of pages; see [`crate::fuzzing`].
+//! The fuzz target for writing pages; see [`crate::fuzzing`].
 //!
-//! Names are other people's, so the input is the names. The page is read back by [`read`], which knows the format and
-//! nothing of how it is written.
+//! Names come from outside, so the input is names. [`read`] parses the page. It knows the format, and not how the
+//! page is written.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,15 +17,15 @@ use crate::model::{
     },
 };
 
-/// What stands between two names of the input.
+/// Separates the names in the input.
 const BETWEEN: char = '\t';
-/// Values of labels are kept to this length, and end in so many characters of a hash where they were longer.
+/// Label values are cut to this length. Longer ones end in a hash of this many characters.
 const LONGEST: usize = 1024;
 const HASH: usize = 17;
-/// Where the names of containers' interfaces are looked for.
+/// The family whose labels are compared with the input.
 const FAMILY: &str = "netmon_container_network_receive_bytes_total";
 
-/// Names, with tabs between them. And a page of anything, made into the older format.
+/// Checks a page with these names, which are separated by tabs. Also converts the input itself to the older format.
 pub(crate) fn page(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let _: String = to_text(&text);
@@ -86,7 +86,7 @@ pub(crate) fn page(data: &[u8]) {
     }
 }
 
-/// A node on which everything is called by these names.
+/// A node that uses these names for everything.
 fn snapshot(names: &[&str]) -> Snapshot {
     let mut names = names.iter().copied().cycle();
     let mut name = || names.next().unwrap_or_default();
@@ -111,7 +111,7 @@ fn snapshot(names: &[&str]) -> Snapshot {
     snapshot
 }
 
-/// A container on a network, with an interface there.
+/// Adds a container on a network, with an interface there.
 fn add_container<'a>(
     snapshot: &mut Snapshot,
     id: &str,
@@ -155,7 +155,7 @@ fn add_container<'a>(
     snapshot.drops.containers.push((Arc::clone(identity), drops));
 }
 
-/// A network, with what else is on it.
+/// Adds a network, and other rows that belong to it.
 fn add_network<'a>(
     snapshot: &mut Snapshot,
     id: &str,
@@ -212,7 +212,7 @@ struct Sample {
     value: f64,
 }
 
-/// Reads a page as its format is defined, and takes nothing else.
+/// Parses a page strictly by the format's definition.
 fn read(page: &str, is_open_metrics: bool) -> Vec<Sample> {
     let mut samples = Vec::new();
     let (mut families, mut family) = (BTreeSet::new(), "");
@@ -223,7 +223,7 @@ fn read(page: &str, is_open_metrics: bool) -> Vec<Sample> {
         page
     };
     assert!(body.is_empty() || body.ends_with('\n'), "the last line is cut off");
-    // Not `lines`, for which a carriage return ends a line, too.
+    // `lines` also ends a line at a carriage return.
     for line in body.split_terminator('\n') {
         if let Some(comment) = line.strip_prefix("# ") {
             let mut words = comment.splitn(3, ' ');
@@ -284,7 +284,7 @@ fn sample(line: &str) -> Option<Sample> {
     })
 }
 
-/// A value up to the quote that ends it, and what is behind that.
+/// A value up to its closing quote, and the text after the quote.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut letters = text.char_indices();
@@ -296,7 +296,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
                 (_, letter @ ('\\' | '"')) => letter,
                 _ => return None,
             }),
-            // Ends Prometheus' parser.
+            // A NUL ends Prometheus' parser.
             '\0' => return None,
             letter => value.push(letter),
         }

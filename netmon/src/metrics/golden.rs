@@ -1,4 +1,4 @@
-//! Whole pages: a snapshot with a bit of everything, against pages that were read by a person.
+//! Whole pages: a snapshot with a bit of everything, compared with pages that a person has read.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -12,7 +12,7 @@ use crate::model::{
 
 mod sample;
 
-/// Compares with a file of this package, or writes the file where `NETMON_BLESS` is set.
+/// Compares with a file of this package. With `NETMON_BLESS` set, it first writes the file.
 pub(super) fn check(file: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("NETMON_BLESS").is_some() {
@@ -43,7 +43,7 @@ fn page(snapshot: &Snapshot, options: &ExpositionOptions) -> String {
     encode(snapshot, options).expect("a page")
 }
 
-/// The page, with what differs from build to build left out.
+/// The page, with a fixed line for the build.
 fn golden() -> String {
     let build = |line: &&str| line.starts_with("netmon_build_info{");
     let page = page(&snapshot(), &ExpositionOptions::default());
@@ -94,7 +94,7 @@ fn the_golden_page_has_every_family_with_the_labels_of_the_catalog() {
     );
 }
 
-/// The lines with a value, and the value behind the labels.
+/// The lines with a value: the name with its labels, and the value.
 fn samples(page: &str) -> impl Iterator<Item = (&str, f64)> {
     page.lines().filter(|line| !line.starts_with('#')).map(|line| {
         let (series, value) = line.rsplit_once(' ').expect("a value");

@@ -1,4 +1,4 @@
-//! How netmon itself is doing: the engine's connection, the kernel programs, the scrape.
+//! The state of netmon itself: the connection to the engine, the kernel programs, and the scrape.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::model::{
     snapshot::{AttachHealth, CollectorRow, DockerHealth, Health, HttpHealth, LimitHealth, MapRow, ProgramRow},
 };
 
-/// Writes everything but the count of series.
+/// Writes everything except the number of series.
 pub(super) fn encode(page: &mut Page<'_>, health: &Health) -> fmt::Result {
     let Health {
         docker,
@@ -145,7 +145,7 @@ fn encode_collectors(page: &mut Page<'_>, collectors: &[CollectorRow]) -> fmt::R
     catalog::SCRAPE_COLLECTOR_SUCCESS.encode(page, rows.each(|row| row.success))
 }
 
-/// Writes how many series the page has, and whether some were summed up or left out: last, for then it is known.
+/// Writes the number of series, and whether some were summed up or left out. Must come last, when that is known.
 pub(super) fn encode_series(page: &mut Page<'_>, collectors: Collectors, limited: &[(Collector, bool)]) -> fmt::Result {
     let block = |collector: Collector| {
         ByCollector {
@@ -163,8 +163,8 @@ pub(super) fn encode_series(page: &mut Page<'_>, collectors: Collectors, limited
     catalog::EXPOSED_SERIES.encode(page, exposed.each(|series| *series))
 }
 
-/// How many series [`encode_series`] makes at most.
+/// The maximum number of series that [`encode_series`] writes.
 pub(super) fn series_of_series(collectors: Collectors) -> usize {
-    // Of every collector the count, and of eight whether they were limited.
+    // The count of every collector, and for eight of them whether they were limited.
     wanted(collectors).count() + 8
 }

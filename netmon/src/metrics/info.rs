@@ -1,4 +1,4 @@
-//! Facts that do not change while their thing is there: ids, addresses, options.
+//! Facts that do not change while their subject exists: ids, addresses, options.
 
 use std::fmt::{self, Display, Write as _};
 
@@ -15,7 +15,7 @@ use crate::{
     version,
 };
 
-/// Writes which build this is.
+/// Writes this build's version.
 pub(super) fn encode_build(page: &mut Page<'_>) -> fmt::Result {
     let build = BuildInfo {
         version: version::VERSION,
@@ -25,7 +25,7 @@ pub(super) fn encode_build(page: &mut Page<'_>) -> fmt::Result {
     catalog::BUILD_INFO.encode(page, [(&build.block(), ())])
 }
 
-/// Writes what is known of the node and of the networks.
+/// Writes the facts of the node and of the networks.
 pub(super) fn encode(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     if let Some(node) = &snapshot.node {
         catalog::NODE_INFO.encode(page, [(&node_info(node), ())])?;
@@ -94,7 +94,7 @@ const fn boolean(value: bool) -> &'static str {
     if value { "true" } else { "false" }
 }
 
-/// Several facts in one label, with commas between them.
+/// Several facts in one label, separated by commas.
 pub(super) fn join(items: impl IntoIterator<Item = impl Display>) -> String {
     let mut text = String::new();
     for item in items {

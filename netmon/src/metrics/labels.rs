@@ -1,11 +1,12 @@
 //! Label sets: their names, and how values become text.
 //!
-//! A container's interface has the same labels in a dozen families. They are rendered once, into a [`Block`], and the
-//! families copy it: that is most of the work of writing a page, done once instead of a dozen times. A block also is
-//! what tells two series apart, so "one label set is one series" is decided on the very bytes that are exposed.
+//! A container's interface has the same labels in a dozen families. They are rendered once, into a [`Block`], and
+//! each family copies it. Rendering them is most of the work of writing a page. A block also identifies a series:
+//! "one label set is one series" is decided on the very bytes that are exposed.
 //!
-//! Values are other people's: a name may hold quotes, line feeds, a NUL (which ends Prometheus' parser in the middle of
-//! the page) or a megabyte. Whatever they hold, the page stays well-formed and bounded, and different stays different.
+//! Values come from outside. A name may contain quotes, line feeds, a NUL (which ends Prometheus' parser in the
+//! middle of the page) or a megabyte. The page always remains well-formed and bounded, and different values remain
+//! different.
 
 use std::{
     fmt::{self, Write as _},
@@ -15,8 +16,8 @@ use std::{
 
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 
-/// Longer values are cut, and end in a hash of the whole. The engine's own names are a quarter of this at most; labels
-/// that Compose takes over can have any length.
+/// Longer values are cut, and end in a hash of the whole value. The engine's own names have at most a quarter of this
+/// length. Labels that Compose passes on can have any length.
 const MAX_VALUE_BYTES: usize = 1024;
 
 /// The names of a label set.
@@ -25,7 +26,7 @@ pub trait LabelSet {
     const NAMES: &'static [&'static str];
 }
 
-/// No labels at all: the family has one series.
+/// No labels: the family has one series.
 #[derive(Clone, Copy, Debug)]
 pub enum Unlabelled {}
 
@@ -62,21 +63,22 @@ impl<L: LabelSet> Block<L> {
 }
 
 impl<L> EncodeLabelSet for Block<L> {
-    /// The library takes labels apart and escapes values; names it copies. So the block goes where a name would.
+    /// The library takes labels apart and escapes values, but copies names. So the block is written in place of a
+    /// name.
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         encoder.encode_label().encode_label_key()?.write_str(&self.text)
     }
 }
 
-/// Rows with different labels, sorted by them.
+/// Rows with different labels, sorted by their labels.
 #[derive(Debug)]
 pub(super) struct Rows<L, R> {
     rows: Vec<(Block<L>, R)>,
 }
 
 impl<L, R> Rows<L, R> {
-    /// Sorts the rows. Of several with the same labels the first stays: a page that says something twice is refused
-    /// as a whole by those who read it.
+    /// Sorts the rows. Of several rows with the same labels the first stays. Prometheus rejects a whole page if a
+    /// series occurs twice.
     pub(super) fn new(rows: impl IntoIterator<Item = (Block<L>, R)>) -> Self {
         let mut rows: Vec<_> = rows.into_iter().collect();
         rows.sort_by(|(one, _), (other, _)| one.text.cmp(&other.text));
@@ -84,12 +86,12 @@ impl<L, R> Rows<L, R> {
         Self { rows }
     }
 
-    /// A series for each row, with the value that `value` finds in it.
+    /// A series for each row, with the value that `value` returns for it.
     pub(super) fn each<V>(&self, value: impl Fn(&R) -> V) -> impl Iterator<Item = (&Block<L>, V)> {
         self.rows.iter().map(move |(labels, row)| (labels, value(row)))
     }
 
-    /// A series for each row, with the row itself for its value.
+    /// A series for each row, with the row itself as its value.
     pub(super) fn each_ref(&self) -> impl Iterator<Item = (&Block<L>, &R)> {
         self.rows.iter().map(|(labels, row)| (labels, row))
     }
@@ -99,7 +101,7 @@ impl<L, R> Rows<L, R> {
         self.rows.iter().map(|(_, row)| row)
     }
 
-    /// Keeps as many rows from the front. Says whether that was all.
+    /// Keeps at most the first `max` rows. Returns whether those were all.
     pub(super) fn keep(&mut self, max: usize) -> bool {
         let all = self.rows.len() <= max;
         self.rows.truncate(max);
@@ -133,7 +135,7 @@ macro_rules! label_sets {
 label_sets! {
     /// An interface of a container.
     Interface { container, service, stack, network, interface }
-    /// What else is known of an interface.
+    /// More facts about an interface.
     InterfaceInfo {
         container, service, stack, network, interface, mac_address, ip_address, ipv6_address, mtu, kind,
     }
@@ -141,49 +143,49 @@ label_sets! {
     Container { container, service, stack }
     /// A container on a network.
     ContainerNetwork { container, service, stack, network }
-    /// A connection of a container's that was not made.
+    /// Failed connections of a container.
     ContainerNetworkFailure { container, service, stack, network, reason }
     /// A container's connections in a state.
     Connections { container, service, stack, state }
-    /// Packets of a container's that the kernel threw away.
+    /// Dropped packets of a container.
     ContainerDrop { container, service, stack, network, reason }
-    /// Packets of a network's that the kernel threw away.
+    /// Dropped packets of a network.
     NetworkDrop { network, reason }
-    /// Packets that the kernel threw away, and nobody can say whose they were.
+    /// Dropped packets without a known owner.
     UnattributedDrop { reason, cause }
-    /// A service's share of a network.
+    /// A service's traffic on a network.
     Service { service, stack, network }
-    /// An overlay network's VXLAN device.
+    /// The vxlan device of an overlay network.
     Vxlan { network, interface }
-    /// A network's way to another node.
+    /// A network's traffic to or from another node.
     Peer { network, peer }
-    /// One direction of it.
+    /// One direction of a network's traffic with another node.
     PeerDirection { network, peer, direction }
-    /// Another node.
+    /// Encrypted traffic with another node.
     EncryptedPeer { peer }
     /// An overlay network.
     OverlayNetwork { network }
     /// A device that leads to other nodes.
     Underlay { interface }
-    /// What else is known of another node.
+    /// More facts about another node.
     PeerInfo { peer, address, hostname, node_id }
-    /// A container on an overlay network, on any node.
+    /// A container on an overlay network, on this or another node.
     OverlayEndpoint { network, ip_address, container, service, peer }
     /// A service's virtual address on an overlay network.
     OverlayService { network, service, virtual_ip }
-    /// What else is known of a container.
+    /// More facts about a container.
     ContainerInfo {
         container, service, stack, container_id, image, task_id, task_slot, network_mode, state, shares_with,
     }
     /// The queue of a container's interface.
     InterfaceQueue { container, service, stack, network, interface, kind }
-    /// The queue of a device of the node's.
+    /// The queue of a node's device.
     NodeQueue { interface, kind }
-    /// A family of addresses.
+    /// An address family.
     Family { family }
-    /// A limit of a table of neighbours.
+    /// A limit of a neighbour table.
     Threshold { family, threshold }
-    /// A setting of the kernel's.
+    /// A kernel setting.
     Sysctl { name }
     /// A network.
     NetworkInfo {
@@ -195,27 +197,27 @@ label_sets! {
     BuildInfo { version, revision, rustc }
     /// A kernel program.
     ProgramInfo { program, r#type, attach_point, mode }
-    /// What becomes of a container.
+    /// A container's state.
     State { state }
-    /// A part of the scrape.
+    /// A collector.
     ByCollector { collector }
-    /// A worker of netmon's.
+    /// One of netmon's workers.
     ByWorker { worker }
     /// A limit.
     Limit { limit }
     /// Why something failed.
     Reason { reason }
-    /// A type of events.
+    /// A type of the engine's events.
     Event { r#type }
     /// A kernel program.
     Program { program }
     /// A kernel map.
     Map { map }
-    /// Something that a process may do.
+    /// A capability of the process.
     Capability { capability }
 }
 
-/// The label that a field stands for.
+/// The label name for a field.
 const fn label_name(field: &'static str) -> &'static str {
     match field.as_bytes() {
         [b'r', b'#', ..] => field.split_at(2).1,
@@ -223,7 +225,7 @@ const fn label_name(field: &'static str) -> &'static str {
     }
 }
 
-/// Appends a value as it stands between the quotes.
+/// Appends a value as it is written between the quotes.
 fn push_value(text: &mut String, value: &str) {
     if value.len() <= MAX_VALUE_BYTES {
         return push_escaped(text, value);

@@ -1,4 +1,4 @@
-//! Who is on the overlay networks, on any node: what an address in a log belongs to.
+//! The members of the overlay networks on all nodes. They show what an address in a log belongs to.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::model::snapshot::{MemberRow, MemberRows, VirtualAddressRow};
 
-/// How many of them are on a page at most. Every node of a network tells of all that are on it.
+/// The maximum number of members on a page. Every node of a network exposes all members of that network.
 const MOST: usize = 10_000;
 
-/// Writes them, as long as there is room for `room` series. Says whether some were left out.
+/// Writes the members, at most `room` series. Returns whether some were left out.
 pub(super) fn encode(page: &mut Page<'_>, members: &MemberRows, room: Option<usize>) -> Result<bool, fmt::Error> {
     let MemberRows {
         endpoints,

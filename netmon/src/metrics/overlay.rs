@@ -1,4 +1,4 @@
-//! What passes between nodes, by overlay network and remote node.
+//! Traffic between nodes, by overlay network and remote node.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::model::{
     snapshot::{EncryptedRow, OverlayNetworkRow, OverlayRow, OverlayRows, PeerRow, UnderlayRow},
 };
 
-/// Writes what is between nodes, and what passes there.
+/// Writes the nodes and networks, and the traffic between nodes.
 pub(super) fn encode(page: &mut Page<'_>, overlay: &OverlayRows) -> fmt::Result {
     let OverlayRows {
         clear,

@@ -1,4 +1,4 @@
-//! netmon's own process, by the names that every exporter uses.
+//! netmon's own process, with the family names that every exporter uses.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::snapshot::ProcessHealth;
 
-/// Writes what the process uses.
+/// Writes the resource use of the process.
 pub(super) fn encode(page: &mut Page<'_>, process: Option<&ProcessHealth>) -> fmt::Result {
     let Some(process) = process else {
         return Ok(());

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::snapshot::ServiceRow;
 
-/// Writes what the services' containers counted.
+/// Writes the sums of the services.
 pub(super) fn encode(page: &mut Page<'_>, services: &[ServiceRow]) -> fmt::Result {
     let rows = Rows::new(services.iter().map(|row| {
         let ServiceRow {

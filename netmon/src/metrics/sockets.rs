@@ -1,4 +1,4 @@
-//! What containers and the node lost without a packet that tells of it.
+//! Losses of containers and the node that no tracepoint reports per packet.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::snapshot::SocketRows;
 
-/// Writes the node's and the containers'.
+/// Writes the losses of the node and of the containers.
 pub(super) fn encode(page: &mut Page<'_>, sockets: &SocketRows) -> fmt::Result {
     let SocketRows { containers, node } = sockets;
     let rows = Rows::new(containers.iter().map(|(identity, losses)| {

@@ -12,7 +12,7 @@ use crate::model::{
     tcp::{FAILURE_REASONS, NO_NETWORK},
 };
 
-/// Writes them.
+/// Writes the connections.
 pub(super) fn encode(page: &mut Page<'_>, tcp: &[TcpRow], connections: &[ConnectionsRow]) -> fmt::Result {
     let rows = Rows::new(tcp.iter().map(|row| (container_network(row), row)));
 
@@ -30,7 +30,8 @@ pub(super) fn encode(page: &mut Page<'_>, tcp: &[TcpRow], connections: &[Connect
 
     let failures = counted.iter().flat_map(|(row, events)| {
         let counts = FAILURE_REASONS.map(|(reason, index)| (reason, events.counts().failures[index]));
-        // What no network is known of fails rarely; a network's reasons are there from the start.
+        // Connections without a known network fail rarely, so their reasons appear only when counted. Those of a
+        // network appear from the start.
         let shown = |(_, count): &(&str, u64)| &*row.network != NO_NETWORK || *count > 0;
         counts
             .into_iter()
@@ -40,7 +41,7 @@ pub(super) fn encode(page: &mut Page<'_>, tcp: &[TcpRow], connections: &[Connect
     let failures = Rows::new(failures);
     catalog::CONTAINER_TCP_CONNECT_FAILURES.encode(page, failures.each(|count| *count))?;
 
-    // A histogram is fifteen series: not for those who never measured anything.
+    // A histogram has fifteen series, so it appears only if there is an observation.
     let round_trips = counted
         .iter()
         .map(|(row, events)| (container_network(row), events.round_trips()));

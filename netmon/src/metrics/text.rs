@@ -1,18 +1,18 @@
-//! OpenMetrics text to Prometheus text 0.0.4, which every scraper since 2014 understands.
+//! Converts OpenMetrics text to Prometheus text 0.0.4, which every scraper since 2014 understands.
 //!
-//! The library writes OpenMetrics only; who does not ask for that must be given the older format. The two differ in
-//! the lines that start with `#` (there families have the names of their series, there are no units, no infos and no
-//! end mark) and in exemplars, which the older one does not have. Everything else is copied as it is. Timestamps,
-//! which the two write in different units, this exporter has none of.
+//! The library writes only OpenMetrics. A scraper that does not ask for it must get the older format. The two differ
+//! in the lines that start with `#`. In the older format, families have the names of their series, and there are no
+//! units, no infos and no end mark. The older format also has no exemplars. All else is copied. The two formats write
+//! timestamps in different units, but netmon writes no timestamps.
 
 use std::fmt;
 
-/// Rewrites a page that [`encode`](super::encode) made. One pass; blocks of samples are copied whole.
+/// Converts a page written by [`encode`](super::encode). One pass; blocks of samples are copied whole.
 #[must_use]
 pub fn to_text(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut rest = open_metrics;
-    // A family's help comes before its type, on which its name depends.
+    // A family's help comes before its type, but the family's name depends on the type.
     let mut help: Option<Metadata<'_>> = None;
     while !rest.is_empty() {
         if !rest.starts_with('#') {
@@ -32,7 +32,7 @@ pub fn to_text(open_metrics: &str) -> String {
                 }
                 push_metadata(&mut text, "TYPE", line.family, suffix, kind);
             }
-            // Units and the end mark have no counterpart.
+            // The older format has no units and no end mark.
             Some(_) | None => {}
         }
     }
@@ -57,7 +57,7 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// What a type is called in the older format, and what the names of its families end in there.
+/// The suffix of a family's name in the older format, and the type's name there.
 fn old_type(kind: &str) -> (&'static str, &'static str) {
     match kind {
         "counter" => ("_total", "counter"),
@@ -74,14 +74,14 @@ fn push_metadata(text: &mut String, keyword: &str, family: &str, suffix: &str, v
     let _: fmt::Result = fmt::write(text, format_args!("# {keyword} {family}{suffix} {value}\n"));
 }
 
-/// Where the samples end that `text` begins with. A `#` at the start of a line is never part of a label's value: line
-/// feeds are escaped there.
+/// Where the samples at the start of `text` end. Line feeds in label values are escaped, so a `#` at the start of a
+/// line is never part of a value.
 fn end_of_samples(text: &str) -> usize {
     text.find("\n#").map_or(text.len(), |at| at + 1)
 }
 
 fn copy_samples(text: &mut String, samples: &str) {
-    // Seldom true, and then mostly of a label's value: looking closely is for those blocks only.
+    // Rarely true, and then usually because of a label value. Only such blocks are examined line by line.
     if !samples.contains(EXEMPLAR) {
         text.push_str(samples);
         return;
@@ -99,10 +99,10 @@ fn copy_samples(text: &mut String, samples: &str) {
     }
 }
 
-/// What stands between a value and its exemplar.
+/// Separates a value from its exemplar.
 const EXEMPLAR: &str = " # ";
 
-/// Where a sample's name and labels end.
+/// Where the name and labels of a sample end.
 fn end_of_labels(line: &str) -> usize {
     let mut quoted = false;
     let mut escaped = false;
@@ -162,13 +162,13 @@ mod tests {
         assert_eq!(to_text(""), "");
     }
 
-    /// As in a label: what ends a value or a line is escaped.
+    /// Escapes whatever would end a label value or a line.
     fn escape(value: &str) -> String {
         value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
     }
 
     proptest! {
-        /// Values are made of what is dangerous, with a little of everything else.
+        /// The values consist mainly of characters that could break the format.
         #[test]
         fn samples_survive_whatever_their_labels_hold(
             rows in prop::collection::vec(

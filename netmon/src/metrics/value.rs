@@ -1,4 +1,4 @@
-//! What the values of a family look like: one type for each kind of family.
+//! The values of families: one type for each kind of family.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use prometheus_client::encoding::{
 use super::{family::Kind, labels::Block};
 use crate::model::snapshot;
 
-/// How a kind of family writes a series.
+/// Writes the series of one kind of family.
 pub trait Shape {
     /// The kind.
     const KIND: Kind;
-    /// What a series of this kind has for a value.
+    /// The value of a series of this kind.
     type Value<'v>;
-    /// Writes a series; returns how many lines that made.
+    /// Writes a series. Returns the number of lines.
     #[doc(hidden)]
     fn encode<L>(
         encoder: &mut MetricEncoder<'_>,
@@ -83,7 +83,7 @@ impl Shape for Histogram {
         value: &snapshot::Histogram,
     ) -> Result<usize, fmt::Error> {
         let snapshot::Histogram { buckets, sum, count } = value;
-        // A histogram without the bucket for everything is refused by those who read the page.
+        // Prometheus rejects a histogram without the bucket for infinity.
         let everything = [(f64::INFINITY, *count)];
         let buckets = match buckets.last() {
             Some((bound, _)) if *bound == f64::INFINITY => buckets.as_slice(),
@@ -115,12 +115,12 @@ impl Shape for Info {
     }
 }
 
-/// A value: counts are exact, measures are not.
+/// A value. Counts are exact, and measured values are not.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
     /// A count of things.
     Whole(u64),
-    /// A measure.
+    /// A measured value.
     Real(f64),
 }
 

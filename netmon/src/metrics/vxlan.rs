@@ -1,4 +1,4 @@
-//! Overlay networks' VXLAN devices: the network's own packets on their way to and from other nodes.
+//! The vxlan devices of overlay networks. They count the network's own packets to and from other nodes.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::snapshot::VxlanRow;
 
-/// Writes what the devices counted.
+/// Writes the devices' counts.
 pub(super) fn encode(page: &mut Page<'_>, vxlans: &[VxlanRow]) -> fmt::Result {
     let rows = Rows::new(vxlans.iter().map(|row| {
         let VxlanRow {

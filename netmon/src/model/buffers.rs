@@ -1,42 +1,42 @@
-//! Queues and tables in which packets wait or are remembered, and what bounds them.
+//! Queues and tables that hold packets or connections, and their limits.
 
 use std::collections::BTreeMap;
 
-/// Of the node, or of the machine that it is: what its own namespace shows.
+/// The queues and tables of the node, as its own network namespace shows them. Some are shared by the whole machine.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeBuffers {
-    /// Packets on their way up from the hardware, all processors together.
+    /// Received packets that wait to be processed, summed over all processors.
     pub softnet: Softnet,
-    /// The queues of the node's devices, by the device's name.
+    /// The queues of the node's devices, each with its device's name.
     pub queues: Vec<(String, Queue)>,
-    /// The table of connections that the packet filter follows; nothing where it follows none.
+    /// The connection tracking table; `None` if connection tracking is off.
     pub conntrack: Option<Conntrack>,
-    /// The tables of neighbours, which all namespaces share.
+    /// The neighbour tables, which all namespaces share.
     pub neighbours: Vec<Neighbours>,
-    /// Memory of the buffers of all TCP sockets, in bytes.
+    /// Memory used by the buffers of all TCP sockets, in bytes.
     pub tcp_memory_bytes: u64,
-    /// Memory of the buffers of all UDP sockets, in bytes.
+    /// Memory used by the buffers of all UDP sockets, in bytes.
     pub udp_memory_bytes: u64,
-    /// Settings of the kernel that bound the above, by name, as far as they can be read.
+    /// The kernel settings that limit the above, by name. Settings that could not be read are left out.
     pub sysctls: Vec<(&'static str, u64)>,
 }
 
 /// `/proc/net/softnet_stat`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Softnet {
-    /// Packets taken in.
+    /// Packets processed.
     pub processed: u64,
-    /// Packets for which a processor's backlog had no room.
+    /// Packets dropped because a processor's backlog was full.
     pub dropped: u64,
-    /// How often a processor ran out of its budget with packets left.
+    /// How often a processor used up its budget while packets were still waiting.
     pub times_squeezed: u64,
 }
 
-/// What the processors' backlogs counted, by the processor's number: [`Softnet`]'s figures in their order. The kernel has
-/// 32 bits for each, and shows only processors that are on.
+/// The counts of the processors' backlogs, by processor number. Each has the figures of [`Softnet`], in their order.
+/// The kernel counts in 32 bits and shows only processors that are online.
 pub type Backlogs = BTreeMap<u32, [u32; 3]>;
 
-/// The backlogs' sum, as a counter that does not fall when one of them is full or its processor is off.
+/// The sum over all backlogs. It does not fall when a 32-bit count wraps or a processor goes offline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SoftnetLedger {
     last: Backlogs,
@@ -44,7 +44,7 @@ pub struct SoftnetLedger {
 }
 
 impl SoftnetLedger {
-    /// Takes in a reading, and gives the sum.
+    /// Adds a reading and returns the sum.
     pub fn observe(&mut self, backlogs: Backlogs) -> Softnet {
         for (processor, counts) in backlogs {
             let before = self.last.insert(processor, counts).unwrap_or_default();
@@ -57,52 +57,54 @@ impl SoftnetLedger {
     }
 }
 
-/// A device's queueing discipline.
+/// The queueing discipline of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
     /// Its kind: `fq_codel`, `tbf`, ...
     pub kind: String,
-    /// Packets that it dropped.
+    /// Packets dropped by it.
     pub drops: u32,
-    /// How often it held packets back.
+    /// How often it delayed packets.
     pub overlimits: u32,
-    /// Bytes that wait in it.
+    /// Bytes waiting in it.
     pub backlog_bytes: u32,
 }
 
-/// The table of connections.
+/// The connection tracking table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conntrack {
-    /// Connections in it, of this namespace.
+    /// Connections of this namespace in the table.
     pub entries: u64,
-    /// How many it may have.
+    /// The maximum number of connections.
     pub limit: u64,
-    /// Packets that were dropped because it was full.
+    /// Packets dropped because the table was full.
     pub drops: u64,
-    /// Connections that were forgotten early to make room.
+    /// Connections removed early to make room for others.
     pub early_drops: u64,
-    /// Connections that could not be entered: mostly two packets at once.
+    /// Connections that could not be inserted, mostly because two packets arrived at the same time.
     pub insert_failures: u64,
 }
 
-/// The table of neighbours of one family of addresses.
+/// The neighbour table of one address family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Neighbours {
     /// `ipv4` or `ipv6`.
     pub family: &'static str,
-    /// Neighbours in it.
+    /// Neighbours in the table.
     pub entries: u64,
-    /// From how many on nothing is thrown out, something may be, and no more are taken in (`gc_thresh1` to `3`).
+    /// `gc_thresh1` to `gc_thresh3`. Below the first, no entry is removed. From the second on, entries may be
+    /// removed. At the third, no entry is added.
     pub thresholds: [u64; 3],
-    /// How often there was no room.
+    /// How often the table had no room for an entry.
     pub full: u64,
 }
 
-/// Of a container's namespace.
+/// The tables of a container's namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContainerBuffers {
-    /// Connections that the packet filter follows; nothing where it follows none.
+    /// Connections tracked in this namespace; `None` if connection tracking is off.
     pub conntrack_entries: Option<u64>,
-    /// How many connections may wait to be accepted, whatever the application asks for (`net.core.somaxconn`).
+    /// The maximum number of connections that may wait for accept on a listening socket (`net.core.somaxconn`). It
+    /// limits what the application asks for.
     pub listen_backlog_limit: Option<u64>,
 }

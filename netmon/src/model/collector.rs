@@ -1,29 +1,29 @@
-//! The parts that a scrape is made of, and which of them an operator wants.
+//! The parts of a scrape, and which of them the operator wants.
 
 /// A part of a scrape. Its name is the value of the label `collector`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Collector {
     /// The interfaces of containers.
     Traffic,
-    /// Packets that the kernel threw away.
+    /// Packets that the kernel dropped.
     Drops,
-    /// What happens to TCP connections.
+    /// TCP connections.
     Tcp,
-    /// What sockets and their buffers lost.
+    /// Losses of sockets and their buffers.
     Sockets,
-    /// Queues and tables, and what bounds them.
+    /// Queues and tables, and their limits.
     Buffers,
     /// Sums over the containers of a service.
     Service,
-    /// The VXLAN devices of overlay networks.
+    /// The vxlan devices of overlay networks.
     Vxlan,
-    /// What passes between nodes.
+    /// Traffic between nodes.
     Overlay,
-    /// Who is on the overlay networks, on any node.
+    /// The members of the overlay networks, on all nodes.
     Members,
-    /// What the engine says there is.
+    /// Containers and networks, as the engine reports them.
     Docker,
-    /// How netmon itself is doing.
+    /// netmon itself.
     Netmon,
 }
 
@@ -62,7 +62,7 @@ impl Collector {
     }
 }
 
-/// The collectors that can be left out, and whether they are wanted.
+/// The optional collectors, and whether each is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Collectors {
@@ -103,7 +103,7 @@ impl Default for Collectors {
 }
 
 impl Collectors {
-    /// Whether this collector is wanted. What cannot be left out always is.
+    /// Whether this collector is wanted. Collectors that are not optional always are.
     #[must_use]
     pub const fn has(self, collector: Collector) -> bool {
         match collector {

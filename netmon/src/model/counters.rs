@@ -1,20 +1,20 @@
-//! What an interface counted: the device's own figures, and the kernel programs'.
+//! The counts of an interface: those of the device itself, and those of the kernel programs.
 
 use std::ops::{Add, Sub};
 
 pub use netmon_common::traffic::Traffic;
 
-/// One figure for each direction, as the interface itself, and so the container, sees them.
+/// One value for each direction, as seen from the interface and so from the container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Directions<T> {
-    /// What came in.
+    /// The incoming direction.
     pub receive: T,
-    /// What went out.
+    /// The outgoing direction.
     pub transmit: T,
 }
 
 impl<T> Directions<T> {
-    /// Makes a pair out of what `f` gives for each direction.
+    /// Applies `f` to each direction.
     pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> Directions<U> {
         Directions {
             receive: f(self.receive),
@@ -22,7 +22,7 @@ impl<T> Directions<T> {
         }
     }
 
-    /// Makes a pair out of what `f` gives for each direction of two pairs.
+    /// Applies `f` to each direction of both pairs.
     pub fn zip<U, V>(self, other: Directions<U>, mut f: impl FnMut(T, U) -> V) -> Directions<V> {
         Directions {
             receive: f(self.receive, other.receive),
@@ -31,21 +31,21 @@ impl<T> Directions<T> {
     }
 }
 
-/// A device's own statistics for one direction (`rtnl_link_stats64`).
+/// A device's own statistics of one direction (`rtnl_link_stats64`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceCounters {
-    /// Packets, as the driver counts them: a GSO super-packet is one.
+    /// Packets, as the driver counts them. A GSO super-packet is one packet.
     pub packets: u64,
     /// Bytes, as the driver counts them.
     pub bytes: u64,
-    /// Packets that were bad.
+    /// Bad packets.
     pub errors: u64,
-    /// Packets that the driver dropped.
+    /// Packets dropped by the driver.
     pub dropped: u64,
 }
 
 impl DeviceCounters {
-    /// Whether nothing here is smaller than in `earlier`: counters of one device never fall.
+    /// Whether no value is smaller than in `earlier`. The counters of one device never fall.
     #[must_use]
     pub const fn follows(self, earlier: Self) -> bool {
         self.packets >= earlier.packets
@@ -55,25 +55,25 @@ impl DeviceCounters {
     }
 }
 
-/// What is exposed for one direction of one interface.
+/// The exposed values of one direction of one interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Packets since the device was made.
+    /// Packets since the device was created.
     pub packets: u64,
-    /// Bytes since the device was made.
+    /// Bytes since the device was created.
     pub bytes: u64,
-    /// Packets on the wire: super-packets count as their segments, from the moment the programs were attached.
+    /// Packets on the wire. Since the programs were attached, a super-packet counts as its segments.
     pub segments: u64,
-    /// Transmit: TCP segments that the container's sockets sent, from the moment the programs were attached.
+    /// Transmit only: TCP segments sent by the container's sockets since the programs were attached.
     pub tcp_segments: u64,
-    /// Packets that were bad.
+    /// Bad packets.
     pub errors: u64,
-    /// Packets that the device dropped.
+    /// Packets dropped by the device.
     pub dropped: u64,
 }
 
 impl Totals {
-    /// What of it is the device's own.
+    /// The part that the device itself counts.
     #[must_use]
     pub const fn device(self) -> DeviceCounters {
         DeviceCounters {
@@ -84,8 +84,8 @@ impl Totals {
         }
     }
 
-    /// What a device's last word adds to what was known of it; nothing if it is behind that. Nobody knows the segments of
-    /// packets that only the device saw: each counts as one.
+    /// What a device's last counters add to these; zero if they are behind. The segments of packets that only the
+    /// device saw are unknown, so each counts as one.
     #[must_use]
     pub fn missed(self, last: DeviceCounters) -> Self {
         let known = self.device();
@@ -135,7 +135,7 @@ impl<T: Add<Output = T>> Add for Directions<T> {
     }
 }
 
-/// What passed between two readings. Wraps as the kernel's counters do; with one reader it never has to.
+/// The traffic between two readings. Wraps like the kernel's counters. With a single reader it never wraps.
 pub(crate) fn since(later: Traffic, earlier: Traffic) -> Traffic {
     let Traffic {
         packets,

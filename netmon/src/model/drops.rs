@@ -1,4 +1,4 @@
-//! Packets that the kernel threw away, as it counted them.
+//! Dropped packets, as the kernel program counted them.
 
 use std::collections::BTreeSet;
 
@@ -7,20 +7,21 @@ use super::interface::InterfaceId;
 /// One reading of the counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drops {
-    /// Every count that is a loss: one for each device, reason, and whether it is unplaced.
+    /// All counts that are losses. There is one for each device and reason, and one more if some of them are
+    /// unplaced.
     pub counted: Vec<Drop>,
-    /// Where there are counts that are no loss.
+    /// The interfaces with counts that are not losses.
     pub harmless: BTreeSet<InterfaceId>,
-    /// What there was no room for, by the low bits of the reason.
+    /// Packets that the map had no room for, by the low bits of the reason.
     pub lost: Vec<(u32, u64)>,
-    /// How many counts the kernel keeps, those of no loss included.
+    /// The number of counts in the kernel's map, including those that are not losses.
     pub entries: u64,
     /// How many of them are in namespaces that are not watched.
     pub strangers: u32,
 }
 
 impl Drops {
-    /// Makes one of counts that differ only in the function that the packets were dropped in.
+    /// Merges counts that differ only in the function that dropped the packets.
     pub fn merge(&mut self) {
         self.counted.sort_unstable_by_key(Drop::key);
         self.counted.dedup_by(|other, one| {
@@ -33,24 +34,24 @@ impl Drops {
     }
 }
 
-/// What tells a count from others: the device, the reason, and whether it is unplaced.
+/// The device, the reason, and whether it is unplaced. No two counts have the same key.
 pub type Key = (InterfaceId, u32, bool);
 
 /// One count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drop {
-    /// Where it happened: a namespace, and a device in it. 0 is "not known" for either.
+    /// Where it happened: a namespace, and a device in it. 0 means unknown for either.
     pub interface: InterfaceId,
-    /// The reason, by the running kernel's number.
+    /// The running kernel's number of the reason.
     pub reason: u32,
-    /// It has no reason, and the place in the kernel that would say whether it is a loss is hidden.
+    /// It has no reason, and the kernel hides the place that would show whether it is a loss.
     pub unplaced: bool,
-    /// How many packets: of a super-packet its segments.
+    /// The number of packets. A super-packet counts as its segments.
     pub packets: u64,
 }
 
 impl Drop {
-    /// What tells it from others.
+    /// The key that identifies it.
     #[must_use]
     pub const fn key(&self) -> Key {
         (self.interface, self.reason, self.unplaced)

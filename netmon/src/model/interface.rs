@@ -1,20 +1,21 @@
-//! Network namespaces, and the devices in them as the kernel describes them.
+//! Network namespaces and their devices, as the kernel describes them.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// A network namespace: the kernel's cookie for it (`SO_NETNS_COOKIE`, 5.14).
+/// A network namespace, identified by the kernel's cookie (`SO_NETNS_COOKIE`, 5.14).
 ///
-/// Not its inode number, which the kernel hands out again within seconds: a cookie is never used twice while the
-/// machine runs, so that counters of a namespace that is gone can never be taken for those of its successor.
+/// Inode numbers are reused within seconds. A cookie is never reused while the machine runs. So the counters of a
+/// deleted namespace cannot be taken for those of a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetnsId(pub u64);
 
-/// An interface: never a name (they change), never an ifindex alone (every namespace counts from 1).
+/// An interface. Names change, and every namespace counts its ifindexes from 1, so neither identifies an interface
+/// alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceId {
-    /// The namespace the device is in.
+    /// The namespace that the device is in.
     pub netns: NetnsId,
-    /// Its number there.
+    /// Its ifindex in that namespace.
     pub ifindex: u32,
 }
 
@@ -27,31 +28,31 @@ impl fmt::Display for InterfaceId {
 /// A device, as a dump of its namespace describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Its number in its namespace.
+    /// Its ifindex.
     pub ifindex: u32,
-    /// Its name at the moment of the dump. The kernel allows any bytes but `/` and white space: what is no printable
-    /// ASCII stands here as `\xNN`, so that two names stay two names.
+    /// Its name at the time of the dump. The kernel allows all bytes except `/` and white space. Bytes that are not
+    /// printable ASCII are written as `\xNN`, so different names remain different.
     pub name: String,
     /// What kind of device it is.
     pub kind: DeviceKind,
-    /// Its hardware address, where it has one of six bytes.
+    /// Its hardware address, if it has one of six bytes.
     pub mac: Option<MacAddress>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
     /// Its maximum transmission unit, in bytes.
     pub mtu: u32,
-    /// Of a vxlan device: the network identifier of its tunnels.
+    /// The VNI of a vxlan device.
     pub vni: Option<u32>,
-    /// Of a vxlan device: the UDP port that its tunnels use.
+    /// The UDP port of a vxlan device.
     pub vxlan_port: Option<u16>,
-    /// The bridge (or other device) that it is a port of.
+    /// The ifindex of the bridge (or other device) that it is a port of.
     pub master: Option<u32>,
     /// Whether it is administratively up.
     pub up: bool,
 }
 
 impl Device {
-    /// One that is down, and of which nothing else is known.
+    /// A device that is down, with no other details.
     #[must_use]
     pub const fn new(ifindex: u32, name: String, kind: DeviceKind) -> Self {
         Self {
@@ -69,22 +70,22 @@ impl Device {
     }
 }
 
-/// The driver behind a device (`IFLA_INFO_KIND`), as far as netmon cares.
+/// The driver of a device (`IFLA_INFO_KIND`), as far as netmon distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeviceKind {
     /// The namespace's own loopback.
     Loopback,
-    /// One end of a virtual cable.
+    /// One end of a veth pair.
     Veth,
-    /// A VXLAN tunnel device: an overlay network's way to the other nodes.
+    /// A vxlan device: it connects an overlay network to the other nodes.
     Vxlan,
-    /// A child of another interface with an address of its own.
+    /// A child of another interface, with its own hardware address.
     Macvlan,
-    /// A child of another interface that shares its address.
+    /// A child of another interface that shares its hardware address.
     Ipvlan,
     /// A software switch.
     Bridge,
-    /// Anything else: tunnels and dummies that somebody made inside a container, or hardware.
+    /// Anything else: hardware, or tunnels and dummies created inside a container.
     Other,
 }
 
@@ -102,7 +103,7 @@ impl fmt::Display for MacAddress {
     }
 }
 
-/// The text is no hardware address of six bytes.
+/// The text is not a hardware address of six bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a hardware address is six pairs of hexadecimal digits with colons between them")]
 pub struct ParseMacError;

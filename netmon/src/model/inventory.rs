@@ -1,4 +1,4 @@
-//! What the engine says there is: the node, its containers, their networks.
+//! The node, its containers and their networks, as the engine reports them.
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
@@ -12,39 +12,40 @@ pub type ContainerId = Arc<str>;
 /// A network's full id: 64 hexadecimal digits for a local network, 25 letters and digits for a Swarm one.
 pub type NetworkId = Arc<str>;
 
-/// Everything the engine told us, consistent as of one moment. Cheap to copy: what did not change is shared.
+/// Everything the engine reported, consistent as of one moment. Cheap to clone: unchanged parts are shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
-    /// The node itself, once the engine has answered for the first time.
+    /// The node itself; `None` before the engine's first answer.
     pub node: Option<Arc<Node>>,
-    /// Running containers, and those that ended a moment ago: their last interface readings still want a name.
+    /// Running containers, and containers that ended a moment ago. The last readings of their interfaces still need a
+    /// name.
     pub containers: BTreeMap<ContainerId, Arc<Container>>,
-    /// Every network that this node knows of.
+    /// All networks known to this node.
     pub networks: BTreeMap<NetworkId, Arc<Network>>,
-    /// The Swarm's nodes.
+    /// The nodes of the Swarm.
     pub peers: Arc<Peers>,
-    /// What is on the overlay networks that this node has a part in; nothing yet of one that was not answered for.
+    /// The members of the overlay networks that this node takes part in. `None` for a network without an answer yet.
     pub members: BTreeMap<NetworkId, Option<Arc<Members>>>,
 }
 
 /// The node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
-    /// Its hostname, as the engine gives it: in a Swarm the node's name.
+    /// Its hostname, as the engine reports it. In a Swarm, this is the node's name.
     pub hostname: String,
     /// Its Swarm node id; empty outside a Swarm.
     pub node_id: String,
-    /// The address by which its Swarm knows it.
+    /// Its address in the Swarm.
     pub address: Option<IpAddr>,
     /// `manager`, `worker`, or empty outside a Swarm.
     pub role: String,
     /// The engine's version.
     pub engine_version: String,
-    /// The kernel's release.
+    /// The kernel release.
     pub kernel_version: String,
 }
 
-/// The three labels that nearly every family has, rendered from what the engine calls things.
+/// The three labels that nearly every family has, derived from the engine's names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// The container's name, without the leading slash.
@@ -62,52 +63,53 @@ pub struct Container {
     pub id: ContainerId,
     /// Container, service and stack.
     pub identity: Arc<Identity>,
-    /// The image's name, as it was asked for.
+    /// The image name that the container was created with.
     pub image: String,
-    /// The Swarm task behind it; empty for any other container.
+    /// The id of its Swarm task; empty for a container that is no Swarm task.
     pub task_id: String,
-    /// The task's slot, or the node's id for a global service; empty for any other container.
+    /// The slot of its task, or the node's id for a global service; empty for a container that is no Swarm task.
     pub task_slot: String,
-    /// The mode it was started with, as the engine writes it: `bridge`, `host`, `none`, a network's name, ...
+    /// The network mode it was started with, as the engine writes it: `bridge`, `host`, `none`, a network's name, ...
     pub network_mode: String,
-    /// Where its interfaces are to be found.
+    /// Where its interfaces are.
     pub sandbox: Sandbox,
-    /// Its networks, as the engine sees them. The leg on `docker_gwbridge` is never among them.
+    /// Its networks, as the engine sees them. `docker_gwbridge` is never among them.
     pub endpoints: Vec<Endpoint>,
-    /// Whether its process is there (a paused container's is). What has ended is kept for naming only.
+    /// Whether its process exists. A paused container's process does. Ended containers are kept only to name their
+    /// readings.
     pub running: bool,
 }
 
-/// Whose network namespace a container uses.
+/// Which network namespace a container uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sandbox {
-    /// Its own: the file that the engine mounted the namespace on.
+    /// Its own. The engine mounted the namespace on this file.
     Own(PathBuf),
-    /// Another container's (`--network container:X`): the counters are X's.
+    /// Another container's (`--network container:X`). The counters belong to X.
     Shared(ContainerId),
-    /// The node's (`--network host`): no interface is the container's own.
+    /// The node's (`--network host`). The container has no interface of its own.
     Host,
-    /// Its own, with nothing in it but loopback (`--network none`).
+    /// Its own, with only loopback (`--network none`).
     Isolated,
-    /// The engine names none: not started yet, or ended.
+    /// The engine reports none: the container has not started yet, or it ended.
     Absent,
 }
 
-/// A container's place on a network.
+/// A container's endpoint on a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The network.
     pub network: NetworkId,
-    /// The network's name, as the container's description has it.
+    /// The network's name, as in the engine's description of the container.
     pub network_name: String,
-    /// The interface's hardware address; the engine forgets it when the container ends.
+    /// The interface's hardware address. The engine drops it when the container ends.
     pub mac: Option<MacAddress>,
-    /// The interface's addresses; likewise.
+    /// The interface's addresses. The engine drops them when the container ends.
     pub addresses: Vec<IpAddr>,
 }
 
 impl Endpoint {
-    /// Whether there is anything to find its interface by.
+    /// Whether there is anything to find the interface by.
     #[must_use]
     pub const fn is_located(&self) -> bool {
         self.mac.is_some() || !self.addresses.is_empty()
@@ -123,31 +125,31 @@ impl Endpoint {
 pub struct Network {
     /// Its id.
     pub id: NetworkId,
-    /// Its name. Unique in a Swarm; two local networks may share one.
+    /// Its name. It is unique among Swarm networks; two local networks may share one.
     pub name: String,
     /// Its driver's name: `bridge`, `overlay`, `macvlan`, `ipvlan`, `host`, `null`, or a plugin's.
     pub driver: String,
     /// `local`, `swarm` or `global`.
     pub scope: String,
-    /// No way out to other networks.
+    /// It has no route to other networks.
     pub internal: bool,
-    /// Plain containers may join.
+    /// Containers outside of a service may join.
     pub attachable: bool,
-    /// The routing mesh's own network.
+    /// It is the ingress network, which carries the routing mesh.
     pub ingress: bool,
     /// IPv6 is on.
     pub ipv6: bool,
-    /// The overlay was asked to encrypt what it sends between nodes.
+    /// The overlay network is configured to encrypt traffic between nodes.
     pub encrypted: bool,
-    /// The MTU option, where it was set.
+    /// The MTU option, if it was set.
     pub mtu: Option<u32>,
-    /// The node's bridge device that a bridge network is, where its name was set.
+    /// The name of the bridge device of a bridge network, if it was set.
     pub bridge: Option<String>,
-    /// VXLAN network identifiers, one for each subnet of an overlay.
+    /// The VNIs of an overlay network, one for each subnet.
     pub vnis: Vec<u32>,
     /// Its subnets.
     pub subnets: Vec<Subnet>,
-    /// The stack it belongs to (Swarm), or the Compose project; empty for any other.
+    /// The Swarm stack that it belongs to, else the Compose project, else empty.
     pub stack: String,
 }
 
@@ -156,7 +158,7 @@ pub struct Network {
 pub struct Subnet {
     /// Its first address.
     pub address: IpAddr,
-    /// How many leading bits count.
+    /// The number of significant leading bits.
     pub prefix: u8,
 }
 
@@ -200,7 +202,7 @@ impl std::str::FromStr for Subnet {
     }
 }
 
-/// The text is no subnet.
+/// The text is not a subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a subnet is an address, a slash and a prefix length")]
 pub struct ParseSubnetError;

@@ -1,34 +1,35 @@
-//! One interface's accounts: how the device's own counters and the kernel programs' make one exact total.
+//! The ledger of one interface. It combines the device's own counters and the kernel programs' into one exact total.
 //!
-//! While a device lives its own counters are the truth, whatever happened between the hook and the driver (a queue
-//! that drops, a driver that refuses, a super-packet cut in software). When it is gone they can no longer be read, and
-//! containers end without warning: the packets after the last reading are then known only to the programs' map, which
-//! outlives the device. So every reading of the device also *settles* how far the two are apart, and the last total is
-//! the map plus that distance.
+//! While a device exists, its own counters are right. They are right whatever happens between the hook and the
+//! driver: a queue that drops, a driver that refuses, a super-packet segmented in software.
 //!
-//! Pure: it is given readings and knows neither where they come from nor when they were taken.
+//! A deleted device cannot be read, and containers end without warning. Packets after the last reading are then only
+//! in the programs' map, which outlives the device. So every reading of the device also *settles* the distance
+//! between the two. The last total is the map plus that distance.
+//!
+//! Pure: it gets readings, and does not know where they come from or when they were taken.
 
 #[cfg(test)]
 mod tests;
 
 use super::counters::{DeviceCounters, Directions, Totals, Traffic, since};
 
-/// The accounts of one interface, from the moment it was first seen until its series are gone.
+/// The ledger of one interface, from its first sight until its series end.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     receive: Account,
     transmit: Account,
-    /// The device was there before netmon.
+    /// The device existed before netmon started.
     is_older: bool,
-    /// What it had counted when it was first read.
+    /// The device's counters at the first reading.
     before: Option<Directions<DeviceCounters>>,
 }
 
-/// A reading of the map, of the device, and of the map again. Where both readings of the map agree, no packet passed
+/// A reading of the map, of the device, and of the map again. If both readings of the map are equal, no packet passed
 /// in between, and the distance between device and map is exact.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
-    /// The map before the device was read; nothing while no program is attached.
+    /// The map before the device was read; `None` while no program is attached.
     pub before: Option<Traffic>,
     /// The device's own counters.
     pub device: DeviceCounters,
@@ -37,7 +38,7 @@ pub struct Reading {
 }
 
 impl Ledger {
-    /// The accounts of a device that was there before netmon was.
+    /// The ledger of a device that existed before netmon started.
     #[must_use]
     pub fn of_older() -> Self {
         Self {
@@ -46,7 +47,7 @@ impl Ledger {
         }
     }
 
-    /// The accounts of a device that was out of sight and is back, when it had counted that much.
+    /// The ledger of a device that disappeared and came back. `last` holds its totals before that.
     #[must_use]
     pub fn of_returned(last: Directions<Totals>) -> Self {
         Self {
@@ -56,7 +57,7 @@ impl Ledger {
         }
     }
 
-    /// Takes a reading of a living device.
+    /// Takes a reading of an existing device.
     pub fn observe(&mut self, reading: Directions<Reading>) {
         self.before.get_or_insert(reading.map(|reading| reading.device));
         self.receive.observe(reading.receive);
@@ -69,36 +70,36 @@ impl Ledger {
         self.receive.is_settled() && self.transmit.is_settled()
     }
 
-    /// How many packets only the device saw since programs were attached, in both directions together.
+    /// How many packets only the device counted since the programs were attached, in both directions together.
     #[must_use]
     pub fn unseen(&self) -> u64 {
         let of = |account: &Account| account.programs.map_or(0, |programs| programs.unseen);
         of(&self.receive) + of(&self.transmit)
     }
 
-    /// The programs are not on the device any more. What they counted is kept.
+    /// Records that the programs are detached. Their counts are kept.
     pub fn part(&mut self) {
         self.receive.part();
         self.transmit.part();
     }
 
-    /// The device cannot be read, mostly because it is about to be found gone: its totals are what the map and the last
-    /// distance give.
+    /// Updates the totals from the map and the last distance. For a device that cannot be read, usually because it is
+    /// already deleted.
     pub fn estimate(&mut self, map: Directions<Traffic>) {
         self.receive.estimate(map.receive);
         self.transmit.estimate(map.transmit);
     }
 
-    /// The device is gone: settles the accounts for good with what the kernel said of it at its end, where it said
-    /// anything, else with what the map holds.
+    /// Settles the ledger of a deleted device for good. It uses the kernel's last counters of the device, if there
+    /// are any, and otherwise the map.
     pub fn close(&mut self, final_counters: Directions<Option<DeviceCounters>>, map: Option<Directions<Traffic>>) {
         self.receive.close(final_counters.receive, map.map(|map| map.receive));
         self.transmit
             .close(final_counters.transmit, map.map(|map| map.transmit));
     }
 
-    /// What to expose: packets and bytes since the device was made, and what only netmon knows since netmon came. How
-    /// many segments the packets before were nobody knows, and what an earlier netmon counted must not be counted again.
+    /// The totals to expose. Packets and bytes count since the device was created, segments since netmon started. The
+    /// segments of earlier packets are unknown, and an earlier netmon may have shown them already.
     #[must_use]
     pub fn totals(&self) -> Directions<Totals> {
         let totals = Directions {
@@ -111,7 +112,7 @@ impl Ledger {
         })
     }
 
-    /// What it counted since netmon came.
+    /// The counts since netmon started.
     #[must_use]
     pub fn recent(&self) -> Directions<Totals> {
         self.totals().zip(self.before(), |totals, before| Totals {
@@ -123,7 +124,7 @@ impl Ledger {
         })
     }
 
-    /// What the device had counted before netmon came: of one that was never read, everything.
+    /// The device's counters from before netmon started. All of them, if the device was never read.
     fn before(&self) -> Directions<DeviceCounters> {
         let Self { receive, transmit, .. } = self;
         match self.before {
@@ -137,16 +138,16 @@ impl Ledger {
     }
 }
 
-/// One direction.
+/// The ledger of one direction.
 #[derive(Clone, Copy, Debug, Default)]
 struct Account {
     device: DeviceCounters,
     programs: Option<Programs>,
-    /// What programs had counted that were on the device earlier.
+    /// The totals when earlier programs were detached.
     earlier: Earlier,
 }
 
-/// What was known when programs were found to be off the device.
+/// The totals when programs were found to be detached.
 #[derive(Clone, Copy, Debug, Default)]
 struct Earlier {
     packets: u64,
@@ -154,40 +155,40 @@ struct Earlier {
     tcp_segments: u64,
 }
 
-/// How many packets may wait between the hook and the device, and be counted by it later: a device's queue has room for as
-/// many, if nobody changes it. More than that were dropped on the way.
+/// How many packets may be between the hook and the device, where the device counts them later. A device's queue has
+/// this length by default. Packets beyond it were dropped.
 const QUEUE: i64 = 1_000;
 
-/// What is known once programs count beside the device.
+/// What is known while programs are attached.
 #[derive(Clone, Copy, Debug)]
 struct Programs {
     /// The last reading of the map.
     map: Traffic,
-    /// Device minus map, in packets and in bytes. Signed: what is dropped between hook and driver makes it negative.
+    /// Device minus map, in packets and in bytes. Negative if packets are dropped between hook and driver.
     distance: (i64, i64),
-    /// Whether the distance was taken while nothing passed.
+    /// Whether no packet passed while the distance was measured.
     exact: bool,
-    /// Which of the map's figures the device's follow.
+    /// Which of the map's figures the device agrees with.
     measure: Measure,
-    /// Segments from before the programs were attached. Nobody knows those of packets that only the device saw, so
+    /// Segments from before the programs were attached. Those of packets that only the device counted are unknown, so
     /// each such packet counts as one.
     before: u64,
-    /// Packets since then that only the device saw: another program hides them from ours (a later clsact filter of the
-    /// same priority comes first), or somebody has taken ours off. The most there seemed to be at any time.
+    /// Packets since then that only the device counted. Another program hides them from ours (a later clsact filter
+    /// of the same priority comes first), or somebody detached ours. This is the highest value of `balance`.
     unseen: u64,
-    /// How many there seem to be now: fewer while packets are on their way from the hook to the device, and more while they
-    /// are on their way from the device to the hook.
+    /// The current estimate of that number. Packets on their way from the hook to the device make it lower. Packets
+    /// on their way from the device to the hook make it higher.
     balance: i64,
-    /// The map and the device's packets when the distance was last exact.
+    /// The map and the device's packets at the time of the last exact distance.
     exact_at: (Traffic, u64),
 }
 
 /// What a driver counts as a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Measure {
-    /// What it is handed: a super-packet is one.
+    /// What the driver gets. A super-packet is one packet.
     Buffers,
-    /// What goes on the wire: the driver is handed what the kernel has already cut.
+    /// What goes on the wire. The driver gets packets that the kernel has already segmented.
     Wire,
 }
 
@@ -241,8 +242,8 @@ impl Account {
     }
 
     fn close(&mut self, final_counters: Option<DeviceCounters>, map: Option<Traffic>) {
-        // Counters of one device never fall: a final_counters that is behind the last reading is not this device's whole
-        // story (a veth whose peer went first has forgotten what it received).
+        // The counters of one device never fall. Final counters behind the last reading are incomplete: a veth whose
+        // peer was deleted first has lost its count of received packets.
         if let Some(final_counters) = final_counters.filter(|final_counters| final_counters.follows(self.device)) {
             self.device = final_counters;
             if let (Some(programs), Some(map)) = (&mut self.programs, map) {
@@ -276,14 +277,14 @@ impl Account {
 }
 
 impl Earlier {
-    /// The segments of everything, when no programs have counted since.
+    /// All segments, if no programs have counted since.
     const fn segments(self, packets: u64) -> u64 {
         self.segments + packets.saturating_sub(self.packets)
     }
 }
 
 impl Programs {
-    /// The first reading with programs in place, when the device had passed that many segments.
+    /// The first reading with programs attached, after the device passed this many `segments`.
     fn seed(segments: u64, before: Traffic, device: DeviceCounters, after: Traffic) -> Self {
         let measure = Measure::Buffers;
         Self {
@@ -311,8 +312,8 @@ impl Programs {
             self.distance = distance(device, self.measure.of(after));
             self.exact = true;
         } else {
-            // Packets passed while the device was read: the distance lies between what the two readings of the map
-            // give. One settled before stays if it lies there too; if it does not, something was dropped in between.
+            // Packets passed while the device was read. The distance is between those to the two readings of the map.
+            // If the settled distance is outside that range, something was dropped in between.
             let low = distance(device, self.measure.of(after));
             let high = distance(device, self.measure.of(before));
             let clamped = (
@@ -326,10 +327,10 @@ impl Programs {
         self
     }
 
-    /// Takes in how many packets the device counted while so many passed the programs.
+    /// Compares the packets that the device `counted` with those that `passed` the programs.
     fn weigh(&mut self, counted: u64, passed: Traffic) {
-        // However super-packets are counted, a device counts no more packets than went over the wire, and no fewer than
-        // it was handed.
+        // However super-packets are counted, the device counts at most the packets on the wire, and at least the
+        // packets that it got.
         let (fewest, most) = (passed.packets.min(passed.segments), passed.packets.max(passed.segments));
         let more = counted.saturating_sub(most).min(i64::MAX as u64).cast_signed();
         let fewer = fewest.saturating_sub(counted).min(i64::MAX as u64).cast_signed();
@@ -337,7 +338,7 @@ impl Programs {
         self.unseen = self.unseen.max(u64::try_from(self.balance).unwrap_or(0));
     }
 
-    /// Which measure the device follows, as far as what passed since the last reading can tell.
+    /// Which measure the device follows, as far as the traffic since the last reading shows it.
     fn follow(self, passed: Traffic, device_packets: u64) -> Measure {
         if !self.exact || passed.packets == passed.segments {
             self.measure
@@ -350,7 +351,7 @@ impl Programs {
         }
     }
 
-    /// The device's packets and bytes, as the map and the distance give them.
+    /// The device's packets and bytes, computed from the map and the distance.
     fn measured(self) -> (u64, u64) {
         let (packets, bytes) = self.measure.of(self.map);
         (

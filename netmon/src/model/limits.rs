@@ -1,10 +1,12 @@
-//! What is shown by itself, and what is only part of a sum: how many series a page may have.
+//! Limits on the number of series of a page: which rows are shown, and which are summed up.
 //!
-//! Two limits: of the node's page, and of one container. Over the first, containers are summed up by service and network
-//! ([`OVER`] stands for their names); over the second, what a container makes itself, interfaces and reasons of drops, is
-//! summed up by network. Nothing is left out, so sums by service, by network and of the node are what they would be
-//! without a limit. Who is shown stays so until it is gone, and a counter never falls or jumps when something is shown
-//! that was not: it begins at nothing, and what it had counted stays in the sum.
+//! There are two limits, one for the page and one for each container. Containers over the first are summed up by
+//! service and network, with [`OVER`] as their names. The second limits the rows that a container causes itself:
+//! interfaces and drop reasons. Those over it are summed up by network.
+//!
+//! Nothing is left out. So sums by service, by network and of the node are the same as without a limit. A row that is
+//! shown remains shown until it ends. A row that is shown later starts at 0, and its earlier counts remain in the
+//! sum. So no counter falls or jumps.
 
 mod needs;
 mod peers;
@@ -36,30 +38,30 @@ use super::{
     tcp::{Events, Segments},
 };
 
-/// Stands for the name of what is summed up: of a container, an interface, a reason, a service. No engine gives a container
-/// such a name, and no kernel an interface.
+/// The name of what is summed up: containers, interfaces, reasons, or services. No engine gives this name to a
+/// container, and no kernel gives it to an interface.
 pub const OVER: &str = "(over the limit)";
 
-/// What part of the node's series is kept for sums, and what part services may have: one in so many.
+/// The part of the page's series that is kept for sums, and the part that services may have: one in this many.
 const SHARE: usize = 10;
-/// How many services are told apart in the sums of containers over the limit. The rest of the rest is one sum.
+/// How many services the sums of containers over the limit distinguish. All other services are one sum.
 const MOST_GROUPS: usize = 256;
-/// How long a service that is told apart there stays so when no container of it is over the limit.
+/// How long such a service keeps its own sum while no container of it is over the limit.
 const GROUP_KEPT: Duration = Duration::from_mins(10);
 
-/// For how long nothing has to be over a limit for it to be news when something is again.
+/// After this time with nothing over a limit, netmon logs again when something is.
 const QUIET: Duration = Duration::from_hours(1);
 
-/// How many series there may be; 0 is no limit.
+/// The maximum numbers of series; 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     /// On a page.
     pub series: usize,
-    /// Of one container, without those of the networks that the engine has connected it to, which are always shown.
+    /// Of one container. Series of the networks that the engine connected it to are always shown, even above the limit.
     pub container_series: usize,
 }
 
-/// Who is shown, and the sums of the rest.
+/// What is shown, and the sums of the rest.
 #[derive(Debug)]
 pub struct Limits {
     caps: Caps,
@@ -67,16 +69,16 @@ pub struct Limits {
     members: HashMap<Arc<Identity>, Member>,
     groups: BTreeMap<(String, String), Group>,
     services: BTreeSet<(String, String, Arc<str>)>,
-    /// Nodes that nothing here sends to and that are shown.
+    /// The shown nodes among those that nothing here sends to.
     peers: BTreeSet<Arc<str>>,
-    /// How many series there is still room for.
+    /// How many more series there is room for.
     left: usize,
     sums: Sums,
-    /// What comes new may have been there before netmon.
+    /// New rows may be older than netmon.
     is_beginning: bool,
-    /// When something was last over a limit.
+    /// When something was last over each limit.
     said: BTreeMap<&'static str, Instant>,
-    /// What interfaces are summed up as.
+    /// The device that stands for summed-up interfaces.
     device: Arc<Device>,
 }
 
@@ -99,17 +101,17 @@ struct Member {
     is_shown: bool,
     /// It still runs.
     is_alive: bool,
-    /// Series that it has in any case.
+    /// The number of series that it has in any case.
     always: usize,
-    /// Rows of its own making that are shown, with their series, and the last reading that had them.
+    /// The shown rows that it causes itself. Each has its number of series, and the last reading that included it.
     rows: BTreeMap<Row, (usize, u64)>,
-    /// Their series.
+    /// The number of series of these rows.
     extra: usize,
-    /// What it is summed up as.
+    /// The labels of the sum that it is part of.
     group: Option<Arc<Identity>>,
 }
 
-/// A row of a container's own making.
+/// A row that a container causes itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Row {
     Interface(Arc<str>),
@@ -122,17 +124,17 @@ struct Group {
     used: Instant,
 }
 
-/// What becomes of a row.
+/// Where a row goes.
 enum Placement {
     Shown,
-    /// Its container is shown, but not all of it.
+    /// Into its container's sum. The container is shown, but this row is over the container's limit.
     InContainer,
-    /// Its container is summed up as this.
+    /// Into the sum with these labels. The container is not shown.
     InGroup(Arc<Identity>),
 }
 
 impl Limits {
-    /// Nobody is shown yet.
+    /// Limits with nothing shown yet.
     #[must_use]
     pub fn new(caps: Caps) -> Self {
         let or_none = |cap| if cap == 0 { usize::MAX } else { cap };
@@ -154,8 +156,8 @@ impl Limits {
         }
     }
 
-    /// Sums up what is over the limits, and says in the snapshot how much that is. Gives the limits that nothing was over
-    /// for a while, and something is now.
+    /// Sums up what is over the limits, and records the numbers in the snapshot. Returns the limits to log: something
+    /// is over them now, and nothing was for a while.
     pub fn apply(&mut self, snapshot: &mut Snapshot, now: Instant) -> Vec<(&'static str, usize)> {
         self.round += 1;
         self.admit(needs(snapshot), of_node(snapshot), now);
@@ -179,8 +181,8 @@ impl Limits {
             .collect()
     }
 
-    /// Decides which containers are shown: those that were, then as many of the others as there is room for, the oldest
-    /// first.
+    /// Decides which containers are shown. Those shown before remain. Others are added as long as there is room, the
+    /// oldest first.
     fn admit(&mut self, needs: HashMap<Arc<Identity>, Need>, of_node: usize, now: Instant) {
         self.members.retain(|identity, _| needs.contains_key(identity));
         for (identity, need) in needs {
@@ -192,7 +194,8 @@ impl Limits {
         let room = room.saturating_sub(of_node);
         let shown = self.members.values().filter(|member| member.is_shown);
         let mut used = shown.fold(0, |sum: usize, member| sum.saturating_add(member.always + member.extra));
-        // One that has ended has nothing more to tell, unless it is all there ever is of it.
+        // An ended container has no new counts, so it is not added later. An exception is one that ended before its
+        // first scrape.
         let waits = |member: &Member| !member.is_shown && (member.is_alive || member.since == now);
         let mut waiting: Vec<_> = self.members.iter_mut().filter(|(_, member)| waits(member)).collect();
         waiting.sort_by(|(one, its), (other, others)| (its.since, one).cmp(&(others.since, other)));
@@ -205,7 +208,7 @@ impl Limits {
         self.left = room.saturating_sub(used);
     }
 
-    /// What becomes of a row that its container has in any case.
+    /// Where a row goes that its container has in any case.
     fn placement(&mut self, identity: &Arc<Identity>, now: Instant) -> Placement {
         let Some(member) = self.members.get_mut(identity) else {
             return Placement::Shown;
@@ -218,7 +221,7 @@ impl Limits {
         Placement::InGroup(Arc::clone(group))
     }
 
-    /// What becomes of a row of a container's own making, which has so many series.
+    /// Where a row goes that a container causes itself. It has this many `series`.
     fn placement_of(
         &mut self,
         identity: &Arc<Identity>,
@@ -270,7 +273,7 @@ impl Limits {
         }
     }
 
-    /// The interfaces that the engine made are on its networks; the others the container made itself.
+    /// An interface created by the engine belongs to a network. The container created all others.
     fn placement_of_interface(
         &mut self,
         identity: &Arc<Identity>,
@@ -295,7 +298,7 @@ impl Limits {
                 network: Arc::clone(&row.network),
                 what: Arc::clone(&row.reason),
             };
-            // There are only so many reasons: of several containers together they are told apart.
+            // The number of reasons is limited, so the sum of several containers distinguishes them.
             let what = match placement {
                 Placement::Shown | Placement::InContainer => OVER,
                 Placement::InGroup(_) => &row.reason,
@@ -395,7 +398,7 @@ impl Limits {
         let sums = entries.into_iter().map(|(group, entries)| {
             let buffers = ContainerBuffers {
                 conntrack_entries: Some(entries),
-                // A bound of each, which makes no sum.
+                // This is a limit of each namespace, and limits cannot be added up.
                 listen_backlog_limit: None,
             };
             (group, buffers)
@@ -432,7 +435,7 @@ impl Limits {
         }
     }
 
-    /// Lets go of rows and groups that are gone.
+    /// Removes rows and groups that no longer exist.
     fn forget(&mut self, now: Instant) {
         let round = self.round;
         for member in self.members.values_mut().filter(|member| !member.rows.is_empty()) {
@@ -500,19 +503,19 @@ impl Member {
 }
 
 impl<V: Counts> Remainder<V> {
-    /// How many rows of containers that are shown are summed up.
+    /// How many summed-up rows belong to shown containers.
     fn len_of_shown(&self, members: &HashMap<Arc<Identity>, Member>) -> usize {
         let is_shown = |identity| members.get(identity).is_some_and(|member| member.is_shown);
         self.identities().filter(|identity| is_shown(*identity)).count()
     }
 }
 
-/// The sum that a row is part of; nothing if it is shown by itself.
+/// The sum that a row is part of; `None` if the row is shown.
 fn sum(placement: &Placement, identity: &Arc<Identity>, network: &Arc<str>, what: &str) -> Option<Key> {
     let (identity, network) = match placement {
         Placement::Shown => return None,
         Placement::InContainer => (Arc::clone(identity), Arc::clone(network)),
-        // The rest of the rest.
+        // The container's service has no sum of its own.
         Placement::InGroup(group) if is_nameless(group) && !is_nameless(identity) => (Arc::clone(group), Arc::from("")),
         Placement::InGroup(group) => (Arc::clone(group), Arc::clone(network)),
     };
@@ -527,7 +530,7 @@ fn is_nameless(identity: &Identity) -> bool {
     identity.service.is_empty() && identity.stack.is_empty()
 }
 
-/// What a container over the limit is summed up as: its service, as long as there are not too many.
+/// The labels that a container over the limit is summed up with: its service, unless there are too many services.
 fn group(groups: &mut BTreeMap<(String, String), Group>, identity: &Identity, now: Instant) -> Arc<Identity> {
     let of = |service: &str, stack: &str| {
         Arc::new(Identity {

@@ -1,4 +1,4 @@
-//! What passes between nodes, as the kernel programs count it on the devices that lead to other nodes.
+//! Traffic between nodes, as the kernel programs count it on the devices that lead to other nodes.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -6,39 +6,39 @@ use netmon_common::overlay::Outer;
 
 use super::counters::Directions;
 
-/// One network's packets to and from one node.
+/// The packets of one network to and from one other node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tunnel {
-    /// In the clear or not.
+    /// Encrypted or not.
     pub kind: TunnelKind,
     /// The other node's address.
     pub remote: IpAddr,
 }
 
-/// How a packet travels.
+/// How a packet travels between nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TunnelKind {
-    /// In the clear, with its network's identifier.
+    /// Unencrypted, with the network's VNI.
     Vxlan {
-        /// The identifier.
+        /// The VNI.
         vni: u32,
     },
-    /// Encrypted: whose network it is cannot be seen.
+    /// Encrypted. The network cannot be seen.
     Esp,
 }
 
-/// What went wrong with encryption in a namespace, by the kernel's name of the reason.
+/// Encryption errors of a namespace, by the kernel's name of the reason.
 pub type XfrmErrors = BTreeMap<Arc<str>, u64>;
 
-/// Every tunnel's counts.
+/// The counts of every tunnel.
 pub type Tunnels = BTreeMap<Tunnel, Directions<OuterCounts>>;
 
-/// One direction of it.
+/// The counts of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OuterCounts {
-    /// Packets as on a wire.
+    /// Packets, as on the wire.
     pub packets: u64,
-    /// Bytes, with the outer headers.
+    /// Bytes, including the outer headers.
     pub bytes: u64,
 }
 

@@ -1,60 +1,60 @@
-//! The Swarm's nodes, and what is on its networks on any of them, as far as this node's engine tells.
+//! The Swarm's nodes, and the members of its networks on all nodes, as far as this node's engine reports them.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// The Swarm's nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peers {
-    /// Who tells of them.
+    /// The source of the nodes' names.
     pub source: PeerSource,
-    /// By the addresses that they send to each other from.
+    /// The nodes, by the addresses that they send to each other from.
     pub nodes: BTreeMap<IpAddr, Peer>,
 }
 
-/// Who tells of the Swarm's nodes.
+/// The source of the nodes' names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PeerSource {
-    /// The engine has not said yet.
+    /// The engine has not reported its role yet.
     #[default]
     Unknown,
-    /// A manager, which knows every node's name.
+    /// A manager. It knows every node's name.
     Manager,
-    /// A worker, or an engine in no Swarm: it is told no names.
+    /// A worker, or an engine outside a Swarm. It gets no names.
     Worker,
 }
 
 /// A node of the Swarm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
-    /// Its hostname; empty where it is not known.
+    /// Its hostname; empty if unknown.
     pub hostname: Arc<str>,
-    /// Its node id; empty where it is not known.
+    /// Its node id; empty if unknown.
     pub node_id: Arc<str>,
-    /// Another node has the same hostname: it does not tell them apart.
+    /// Another node has the same hostname, so the hostname does not identify it.
     pub is_ambiguous: bool,
 }
 
 impl Peer {
-    /// What it can be called by.
+    /// The hostname, if it identifies the node.
     #[must_use]
     pub fn name(&self) -> Option<&Arc<str>> {
         (!self.hostname.is_empty() && !self.is_ambiguous).then_some(&self.hostname)
     }
 }
 
-/// What is on an overlay network, on any node, by the network's own gossip.
+/// The members of an overlay network on all nodes, from the network's own gossip.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
-    /// The containers, by their addresses there.
+    /// The containers, by their addresses on the network.
     pub endpoints: BTreeMap<IpAddr, Member>,
-    /// The virtual addresses of services, by the service.
+    /// The virtual address of each service, by the service's name.
     pub virtual_ips: BTreeMap<String, IpAddr>,
-    /// This node's own load balancer there, by its address: what it passes on of a service's virtual address comes from
-    /// that one.
+    /// The name of this node's load balancer on the network, by its address. Connections to a service's virtual
+    /// address reach the tasks from this address.
     pub load_balancers: BTreeMap<IpAddr, String>,
-    /// The ids of nodes, by the addresses that they send to each other from; of those that a task's name gives away.
+    /// Node ids, by the address that the node sends from. Only task names reveal them, so some nodes are missing.
     pub nodes: BTreeMap<IpAddr, Arc<str>>,
-    /// There are more than were kept.
+    /// Some members were left out, because there were too many.
     pub is_cut: bool,
 }
 
@@ -63,8 +63,8 @@ pub struct Members {
 pub struct Member {
     /// Its name.
     pub container: String,
-    /// Its service; empty for a container of none.
+    /// Its service; empty if it belongs to none.
     pub service: String,
-    /// The node that it is on, by the address that it sends from; none where that makes no sense.
+    /// Its node, by the address that the node sends from; `None` if the engine gave no usable address.
     pub node: Option<IpAddr>,
 }

@@ -1,60 +1,62 @@
-//! Whose a network namespace is.
+//! The owner of a network namespace.
 //!
-//! What the kernel counts for all namespaces at once (drops, TCP events) carries a namespace, not a name: this is what
-//! it is joined with.
+//! The kernel counts drops and TCP events for all namespaces at once, by namespace and not by name. These types join
+//! the counts with names.
 
 use std::sync::Arc;
 
 use super::inventory::Identity;
 
-/// Whose a namespace is.
+/// The owner of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// A container's own.
+    /// A container.
     Container {
-        /// What it is called.
+        /// The container's labels.
         identity: Arc<Identity>,
     },
-    /// An overlay network's on this node: its bridge, its VXLAN devices, the containers' far ends.
+    /// An overlay network. Its namespace on this node holds its bridge, its vxlan devices, and the other ends of the
+    /// containers' veths.
     Overlay {
         /// The network.
         network: Arc<str>,
     },
-    /// Where a network's virtual addresses are shared out among the tasks of a service; the routing mesh is one.
+    /// A network's load balancer, which spreads a service's virtual addresses over its tasks. The routing mesh has
+    /// one, too.
     LoadBalancer {
         /// The network.
         network: Arc<str>,
     },
-    /// The node's own: hardware, the bridges of bridge networks, the host's processes.
+    /// The node. Its namespace holds the hardware, the bridges of bridge networks, and the host's processes.
     Node,
 }
 
-/// Where in a namespace something happened, as far as it is told.
+/// Where something happened, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Site {
-    /// In somebody's namespace.
+    /// In a namespace with a known owner.
     In {
-        /// Whose.
+        /// The owner.
         place: Place,
-        /// On which network; empty for loopback, and where the device belongs to none.
+        /// The network. Empty for loopback, and for a device that belongs to no network.
         network: Arc<str>,
     },
-    /// Nobody can say whose.
+    /// Unattributed: the owner cannot be known.
     Nowhere(Cause),
 }
 
-/// Why something was attributed to nobody.
+/// Why something is unattributed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
     /// The packet carried neither a device nor a socket.
     NoNamespace,
-    /// It happened in a namespace that is none of the engine's, and not the node's.
+    /// It happened in a namespace that belongs neither to the engine nor to the node.
     ForeignNamespace,
-    /// It happened in a namespace of the engine's, and the engine does not say whose.
+    /// It happened in one of the engine's namespaces, but the engine does not say which container or network owns it.
     Unnamed,
-    /// It has no reason, and the kernel hides the place that would tell whether it is a loss.
+    /// It has no reason. The kernel hides its symbols, so netmon cannot find out whether it is a loss.
     NoPlace,
-    /// There was no room to count it by namespace.
+    /// The map had no room to count it by namespace.
     MapFull,
 }
 

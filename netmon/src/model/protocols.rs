@@ -1,24 +1,24 @@
-//! What the kernel counts for a namespace as a whole, whichever network it was on.
+//! The kernel's counts of a whole namespace, for all its networks together.
 
 use super::tcp::Segments;
 
-/// Counters of a namespace's protocols, since the namespace was made. IPv4 and IPv6 together.
+/// Counters of a namespace's protocols since the namespace was created. IPv4 and IPv6 are added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Protocols {
     /// TCP segments and resets sent.
     pub segments: Segments,
-    /// What is left of closed connections (`sockstat`: `TCP: tw`).
+    /// Sockets in the state `TIME_WAIT` (`sockstat`: `TCP: tw`).
     pub time_wait: u64,
-    /// What could not be received, or sent, or found its way.
+    /// Packets and connections lost while receiving, sending or routing.
     pub losses: Losses,
 }
 
-/// What a namespace lost, and no packet tells of.
+/// A namespace's losses that no tracepoint reports per packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// `TcpExt: ListenOverflows`.
     pub tcp_listen_overflows: u64,
-    /// `TcpExt: ListenDrops`, the overflows among them.
+    /// `TcpExt: ListenDrops`, which includes the overflows.
     pub tcp_listen_drops: u64,
     /// `TcpExt: TCPBacklogDrop`.
     pub tcp_backlog_drops: u64,

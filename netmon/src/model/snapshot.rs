@@ -1,4 +1,4 @@
-//! One scrape's worth of facts: what the metrics are made of, and all they are made of.
+//! All data of one scrape. The metrics are made of this and of nothing else.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -17,46 +17,46 @@ use super::{
 /// Everything one scrape exposes, taken at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// The node, once the engine has told.
+    /// The node; `None` before the engine's first answer.
     pub node: Option<Arc<Node>>,
-    /// Not all that ran when netmon came is in it yet.
+    /// Some of what existed at start-up is not included yet.
     pub is_partial: bool,
-    /// Every container, with what netmon does for it.
+    /// All containers, with what netmon does for each.
     pub containers: Vec<ContainerRow>,
-    /// Every interface of every container, and those of containers that ended a moment ago.
+    /// All interfaces of containers, including containers that ended a moment ago.
     pub interfaces: Vec<InterfaceRow>,
-    /// What interfaces counted that are long gone, and of which the engine never said whose they were.
+    /// The counts of interfaces that were deleted long ago, and whose owner the engine never reported.
     pub unattributed: Directions<Totals>,
-    /// Sums over the containers of a service, those long gone included.
+    /// Sums over the containers of each service, including containers that ended long ago.
     pub services: Vec<ServiceRow>,
-    /// Every overlay network's way to the other nodes.
+    /// The vxlan devices, which connect the overlay networks to the other nodes.
     pub vxlans: Vec<VxlanRow>,
-    /// What passes between this node and others.
+    /// Traffic between this node and others.
     pub overlay: OverlayRows,
-    /// Who is on the overlay networks, on any node.
+    /// The members of the overlay networks, on all nodes.
     pub members: MemberRows,
-    /// Packets that the kernel threw away.
+    /// Packets that the kernel dropped.
     pub drops: DropRows,
-    /// Every container's TCP connections, by network.
+    /// The TCP connections of every container, by network.
     pub tcp: Vec<TcpRow>,
-    /// Every container's TCP connections, by state.
+    /// The TCP connections of every container, by state.
     pub connections: Vec<ConnectionsRow>,
-    /// What sockets and their buffers lost.
+    /// Losses of sockets and their buffers.
     pub sockets: SocketRows,
-    /// Queues and tables, and what bounds them.
+    /// Queues and tables, and their limits.
     pub buffers: BufferRows,
-    /// Every network.
+    /// All networks.
     pub networks: Vec<Arc<Network>>,
-    /// How netmon itself is doing.
+    /// The state of netmon itself.
     pub health: Health,
 }
 
-/// What passes between this node and others.
+/// Traffic between this node and others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverlayRows {
-    /// In the clear, by network and node.
+    /// Unencrypted traffic, by network and node.
     pub clear: Vec<OverlayRow>,
-    /// Encrypted, by node.
+    /// Encrypted traffic, by node.
     pub encrypted: Vec<EncryptedRow>,
     /// The networks themselves.
     pub networks: Vec<OverlayNetworkRow>,
@@ -64,7 +64,7 @@ pub struct OverlayRows {
     pub underlay: Vec<UnderlayRow>,
     /// The other nodes.
     pub peers: Vec<PeerRow>,
-    /// What went wrong with encryption on the node; nothing where the kernel does not tell.
+    /// Encryption errors on the node; `None` if the kernel does not report them.
     pub xfrm_errors: Option<Arc<XfrmErrors>>,
 }
 
@@ -73,44 +73,44 @@ pub struct OverlayRows {
 pub struct OverlayNetworkRow {
     /// The network.
     pub network: Arc<str>,
-    /// How large its containers' packets may be, in bytes.
+    /// The largest packet that its containers may send, in bytes.
     pub mtu_bytes: u32,
-    /// How much larger such a packet is between nodes, in bytes.
+    /// How many bytes such a packet grows between nodes.
     pub overhead_bytes: u32,
 }
 
-/// A device of the node's that leads to other nodes.
+/// A device of the node that leads to other nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnderlayRow {
     /// Its name.
     pub interface: String,
-    /// How large packets on it may be, in bytes.
+    /// The largest packet on it, in bytes.
     pub mtu_bytes: u32,
 }
 
 /// Another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerRow {
-    /// What it is called on the page.
+    /// Its name in labels.
     pub peer: Arc<str>,
     /// The address that it sends from.
     pub address: IpAddr,
-    /// Its hostname; empty where the engine does not tell.
+    /// Its hostname; empty if the engine does not report it.
     pub hostname: Arc<str>,
-    /// Its node id; empty where nothing gives it away.
+    /// Its node id; empty if it is unknown.
     pub node_id: Arc<str>,
 }
 
-/// Who is on the overlay networks that this node has a part in, on any node.
+/// The members of the overlay networks that this node takes part in, on all nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberRows {
     /// The containers.
     pub endpoints: Vec<MemberRow>,
     /// The virtual addresses of services.
     pub services: Vec<VirtualAddressRow>,
-    /// Every network was answered for.
+    /// There was an answer for every network.
     pub is_whole: bool,
-    /// There are more than netmon kept.
+    /// netmon left out some members, because there were too many.
     pub is_cut: bool,
 }
 
@@ -123,9 +123,9 @@ pub struct MemberRow {
     pub address: IpAddr,
     /// Its name.
     pub container: String,
-    /// Its service; empty for a container of none.
+    /// Its service; empty if it belongs to none.
     pub service: String,
-    /// The node that it is on, as it is called on the page; empty where that is not known.
+    /// Its node, by the node's name in labels; empty if the node is unknown.
     pub peer: Arc<str>,
 }
 
@@ -140,42 +140,42 @@ pub struct VirtualAddressRow {
     pub address: IpAddr,
 }
 
-/// A network's packets to and from another node.
+/// The packets of a network to and from another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverlayRow {
     /// The network.
     pub network: Arc<str>,
-    /// The other node: its name, or its address where that is not known.
+    /// The other node: its name, or its address if the name is unknown.
     pub peer: Arc<str>,
-    /// The network was asked to encrypt them: there should be none.
+    /// The network is configured to encrypt its traffic, so there should be no such packets.
     pub must_be_encrypted: bool,
-    /// Nothing here sends to that node: anybody may have written its address into a packet.
+    /// No network on this node sends to that node. Anyone may have put its address into a packet.
     pub is_stranger: bool,
-    /// How many.
+    /// The counts.
     pub counts: Directions<OuterCounts>,
 }
 
 /// Encrypted packets to and from another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncryptedRow {
-    /// The other node, as above.
+    /// The other node, as in [`OverlayRow`].
     pub peer: Arc<str>,
-    /// As above.
+    /// As in [`OverlayRow`].
     pub is_stranger: bool,
-    /// How many.
+    /// The counts.
     pub counts: Directions<OuterCounts>,
 }
 
-/// A container, and what becomes of its interfaces.
+/// A container, and what netmon does with its interfaces.
 #[derive(Clone, Debug)]
 pub struct ContainerRow {
     /// The container.
     pub container: Arc<Container>,
     /// What netmon does for it.
     pub state: ContainerState,
-    /// The name of the container whose interfaces it uses, where it uses another's.
+    /// The container whose interfaces it uses, by name; `None` if it uses its own.
     pub shares_with: Option<String>,
-    /// It is within the limits, and shown by itself.
+    /// It is within the limits, and has its own series.
     pub is_shown: bool,
 }
 
@@ -184,15 +184,15 @@ pub struct ContainerRow {
 pub enum ContainerState {
     /// Its interfaces are counted.
     Observed,
-    /// It runs, but its interfaces were not found yet, or its namespace cannot be entered.
+    /// It runs, but its interfaces are not found yet, or its namespace cannot be entered.
     Pending,
-    /// It uses another container's interfaces: they are counted there.
+    /// It uses another container's interfaces, which are counted for that container.
     Shared,
-    /// It uses the node's interfaces: none is its own.
+    /// It uses the node's interfaces and has none of its own.
     Host,
-    /// It has no interface but loopback.
+    /// It has only loopback.
     Isolated,
-    /// It ended a moment ago; its last values linger.
+    /// It ended a moment ago, and its last values linger.
     Ended,
 }
 
@@ -224,17 +224,17 @@ impl ContainerState {
 /// An interface of a container.
 #[derive(Clone, Debug)]
 pub struct InterfaceRow {
-    /// Whose it is.
+    /// The labels of its container.
     pub identity: Arc<Identity>,
-    /// The Docker network it belongs to; empty for a device that no network of the container's accounts for.
+    /// Its Docker network. Empty for a device that belongs to none of the container's networks.
     pub network: Arc<str>,
     /// The device.
     pub device: Arc<Device>,
-    /// What it counted.
+    /// Its counts.
     pub totals: Directions<Totals>,
 }
 
-/// A service's share of a network on this node.
+/// A service's traffic on a network, on this node.
 #[derive(Clone, Debug)]
 pub struct ServiceRow {
     /// The service.
@@ -243,82 +243,82 @@ pub struct ServiceRow {
     pub stack: String,
     /// The network.
     pub network: Arc<str>,
-    /// What its containers counted there.
+    /// The counts of its containers there.
     pub totals: Directions<Totals>,
 }
 
-/// The VXLAN device of an overlay network (one for each of its subnets).
+/// A vxlan device of an overlay network. The network has one for each of its subnets.
 #[derive(Clone, Debug)]
 pub struct VxlanRow {
     /// The overlay network.
     pub network: Arc<str>,
     /// The device.
     pub device: Arc<Device>,
-    /// What it counted: `receive` came from other nodes.
+    /// Its counts: `receive` came from other nodes.
     pub totals: Directions<Totals>,
 }
 
-/// Packets that the kernel threw away, by whose they were.
+/// Dropped packets, by owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DropRows {
-    /// In containers.
+    /// Containers'.
     pub containers: Vec<(Arc<Identity>, DropRow)>,
-    /// In overlay networks' namespaces.
+    /// Overlay networks'.
     pub overlays: Vec<DropRow>,
-    /// In load balancers.
+    /// Load balancers'.
     pub load_balancers: Vec<DropRow>,
-    /// In the node's namespace.
+    /// The node's.
     pub node: Vec<DropRow>,
-    /// Nobody's.
+    /// Those without a known owner.
     pub unattributed: Vec<UnattributedRow>,
 }
 
-/// Packets that the kernel threw away for one reason.
+/// Packets that the kernel dropped for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DropRow {
-    /// On which network; empty where the device belongs to none.
+    /// The network. Empty if the device belongs to none.
     pub network: Arc<str>,
     /// The running kernel's name of the reason.
     pub reason: Arc<str>,
-    /// How many.
+    /// The number of packets.
     pub packets: u64,
 }
 
-/// Packets that the kernel threw away, and nobody can say whose they were.
+/// Packets that the kernel dropped, and whose owner is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnattributedRow {
     /// The running kernel's name of the reason.
     pub reason: Arc<str>,
-    /// Why nobody can say.
+    /// Why the owner is unknown.
     pub cause: Cause,
-    /// How many.
+    /// The number of packets.
     pub packets: u64,
 }
 
-/// What sockets and their buffers lost.
+/// Losses of sockets and their buffers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SocketRows {
-    /// In containers.
+    /// Of containers.
     pub containers: Vec<(Arc<Identity>, Losses)>,
-    /// In the node's namespace, where it is known.
+    /// Of the node; `None` while its namespace is unknown.
     pub node: Option<Losses>,
 }
 
-/// Queues and tables, and what bounds them.
+/// Queues and tables, and their limits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BufferRows {
     /// Of containers.
     pub containers: Vec<(Arc<Identity>, ContainerBuffers)>,
     /// The queues of containers' interfaces.
     pub queues: Vec<QueueRow>,
-    /// Of the node, where its namespace is known and could be read.
+    /// Of the node; `None` if its namespace is unknown or could not be read.
     pub node: Option<Arc<NodeBuffers>>,
 }
 
 /// The queue of a container's interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueRow {
-    /// Whose.
+    /// The labels of its container.
     pub identity: Arc<Identity>,
     /// The network that the interface is on.
     pub network: Arc<str>,
@@ -331,90 +331,90 @@ pub struct QueueRow {
 /// A container's TCP connections on a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpRow {
-    /// Whose.
+    /// The labels of the container.
     pub identity: Arc<Identity>,
-    /// On which network; empty for loopback, and for what no network is known of.
+    /// The network. Empty for loopback, and for traffic whose network is unknown.
     pub network: Arc<str>,
-    /// What the kernel counts, this network's share of it.
+    /// This network's share of the kernel's counts.
     pub segments: Segments,
-    /// What the programs count; nothing where there are none.
+    /// The programs' counts; `None` without programs.
     pub events: Option<Events>,
 }
 
-/// A container's TCP connections.
+/// A container's TCP connections, by state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionsRow {
-    /// Whose.
+    /// The labels of the container.
     pub identity: Arc<Identity>,
-    /// How many are in a state.
+    /// The number of connections in each state.
     pub states: Vec<(&'static str, u64)>,
 }
 
-/// How netmon itself is doing.
+/// The state of netmon itself.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    /// The engine's connection.
+    /// The connection to the engine.
     pub docker: DockerHealth,
-    /// Attaching the programs.
+    /// How attaching goes.
     pub attach: AttachHealth,
     /// The programs in use.
     pub programs: Vec<ProgramRow>,
     /// The kernel maps in use.
     pub maps: Vec<MapRow>,
-    /// What is over a limit.
+    /// What is over a limit, and summed up.
     pub limits: LimitHealth,
-    /// Who asks for pages.
+    /// The HTTP server's clients.
     pub http: HttpHealth,
-    /// What each collector took, and whether it gave everything it should.
+    /// Each collector's duration and success.
     pub collectors: Vec<CollectorRow>,
     /// netmon's workers, and how long ago each one's last turn ended.
     pub workers: Vec<(&'static str, Duration)>,
-    /// Whether the web configuration in force is its file's; none where there is no file.
+    /// Whether the web configuration in force is the one in the file; `None` without a file.
     pub web_config: Option<bool>,
-    /// The process itself, as the kernel sees it; none where it could not be read.
+    /// The process, as the kernel reports it; `None` if it could not be read.
     pub process: Option<ProcessHealth>,
 }
 
-/// The engine's connection.
+/// The connection to the engine.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DockerHealth {
     /// The engine answers and its event stream is open.
     pub up: bool,
-    /// Seconds since the epoch of the last complete listing; none before the first.
+    /// When the last complete listing was received, in seconds since the epoch; `None` before the first.
     pub last_sync: Option<f64>,
-    /// Events taken in, by their type (`container`, `network`, ...).
+    /// Events received, by type (`container`, `network`, ...).
     pub events: BTreeMap<String, u64>,
-    /// How often the event stream was opened again after it broke.
+    /// How often the event stream was reopened after it broke.
     pub reconnects: u64,
-    /// Answers and events that were skipped because they made no sense.
+    /// Answers and events that were skipped because they could not be decoded.
     pub decode_errors: u64,
 }
 
-/// Attaching the programs.
+/// How attaching goes.
 #[derive(Clone, Debug, Default)]
 pub struct AttachHealth {
-    /// Time from an interface's first sight to programs on it.
+    /// The time from an interface's first sight until its programs are attached.
     pub delay: Histogram,
-    /// Interfaces that wait for programs and were never refused them; nothing where nobody attaches any.
+    /// Interfaces that wait for programs and have had no failed attach. `None` if no programs are attached at all.
     pub waiting: Option<usize>,
-    /// Interfaces that stayed without programs, by reason.
+    /// Interfaces that remained without programs, by reason.
     pub failures: BTreeMap<AttachFailure, u64>,
 }
 
-/// Why an interface stayed without programs.
+/// Why an interface remained without programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AttachFailure {
-    /// The kernel did not attach them.
+    /// The kernel refused to attach them.
     Attach,
-    /// Somebody took them off.
+    /// Somebody detached them.
     Detached,
     /// No slot is left.
     Full,
-    /// The interface went while it was to get them.
+    /// The interface was deleted before they were attached.
     Gone,
-    /// The kernel did not take them.
+    /// The kernel refused to load them.
     Load,
-    /// Its container has more interfaces than are watched.
+    /// Its container has more interfaces than netmon watches.
     TooManyDevices,
 }
 
@@ -443,22 +443,22 @@ impl AttachFailure {
     }
 }
 
-/// Who asks for pages.
+/// The HTTP server's clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpHealth {
-    /// Connections that are open.
+    /// Open connections.
     pub connections: usize,
-    /// How often somebody was turned away, by reason.
+    /// Rejected requests and connections, by reason.
     pub turned_away: Vec<(&'static str, u64)>,
 }
 
-/// What is over a limit, and so summed up instead of shown by itself.
+/// What is over a limit, and therefore summed up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitHealth {
-    /// How many: containers that are over that of series, interfaces and reasons of drops over that of a container,
-    /// services, nodes that nothing here sends to.
+    /// How many are over each limit. In this order: containers over the limit of series, interfaces and drop reasons
+    /// over the limit of a container, services, and nodes that nothing here sends to.
     pub over: [(&'static str, usize); 4],
-    /// Of each collector, whether it sums anything up.
+    /// For each collector, whether any of its rows are summed up.
     pub limited: [(Collector, bool); 8],
 }
 
@@ -481,7 +481,7 @@ impl Default for LimitHealth {
     }
 }
 
-/// Observations in buckets. Bounds are upper bounds, in the metric's unit; the last one is infinity.
+/// Observations in buckets. The bounds are upper bounds, in the metric's unit. The last one is infinity.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
     /// Upper bound and number of observations in the bucket (not cumulative).
@@ -493,7 +493,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// An empty histogram with these upper bounds, and infinity behind them.
+    /// An empty histogram with these upper bounds, and infinity as the last one.
     #[must_use]
     pub fn new(bounds: &[f64]) -> Self {
         let bounds = bounds.iter().copied().chain([f64::INFINITY]);
@@ -504,7 +504,7 @@ impl Histogram {
         }
     }
 
-    /// Takes an observation in.
+    /// Adds an observation.
     pub fn observe(&mut self, value: f64) {
         if let Some((_, count)) = self.buckets.iter_mut().find(|(bound, _)| value <= *bound) {
             *count += 1;
@@ -523,10 +523,10 @@ pub struct ProgramRow {
     pub kind: &'static str,
     /// Where it is attached.
     pub attach_point: &'static str,
-    /// By which mechanism: `tcx`, `clsact` or `tp_btf`.
+    /// The mechanism: `tcx`, `clsact` or `tp_btf`.
     pub mode: &'static str,
-    /// How often the kernel left out a run of it, as one was under way on that CPU; nothing where that cannot be, or
-    /// the kernel does not tell (before 5.12).
+    /// How often the kernel skipped a run because the program was already running on that CPU. `None` if that cannot
+    /// happen, or the kernel does not report it (before 5.12).
     pub missed_runs: Option<u64>,
 }
 
@@ -537,9 +537,9 @@ pub struct MapRow {
     pub map: &'static str,
     /// Entries in use.
     pub entries: u64,
-    /// Entries there is room for.
+    /// The maximum number of entries.
     pub max_entries: u64,
-    /// How often something did not fit.
+    /// How often an entry did not fit.
     pub update_failures: u64,
 }
 
@@ -550,11 +550,11 @@ pub struct CollectorRow {
     pub collector: &'static str,
     /// How long it took.
     pub duration: Duration,
-    /// Whether it gave everything it should.
+    /// Whether it read everything it should.
     pub success: bool,
 }
 
-/// What the kernel says of netmon's own process.
+/// netmon's own process, as the kernel reports it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProcessHealth {
     /// User and system time it has used, in seconds.
@@ -565,12 +565,12 @@ pub struct ProcessHealth {
     pub virtual_memory_bytes: u64,
     /// Open file descriptors.
     pub open_fds: u64,
-    /// How many file descriptors it may open; none where there is no limit.
+    /// The maximum number of open file descriptors; `None` if there is no limit.
     pub max_fds: Option<u64>,
-    /// When it was started, in seconds since the epoch.
+    /// When it started, in seconds since the epoch.
     pub start_time_seconds: f64,
     /// Its threads.
     pub threads: u64,
-    /// What its threads may do, all of them together, as `CAP_...`.
+    /// The capabilities of all its threads together, as `CAP_...`.
     pub capabilities: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What happens to TCP connections, as the kernel programs count it.
+//! TCP events, as the kernel programs count them.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -9,7 +9,7 @@ use netmon_common::tcp::{
 
 use super::snapshot::Histogram;
 
-/// Why a connection to somebody else was not made: the label's value, and where the programs count it.
+/// Why a connection to another host failed: the label value, and the programs' index of the count.
 pub const FAILURE_REASONS: [(&str, usize); FAILURES] = [
     ("refused", FAILURE_REFUSED),
     ("timeout", FAILURE_TIMEOUT),
@@ -19,9 +19,9 @@ pub const FAILURE_REASONS: [(&str, usize); FAILURES] = [
     ("other", FAILURE_OTHER),
 ];
 
-/// The states of a connection that the programs count: the label's value, and the kernel's number
-/// (`include/net/tcp_states.h`). A closed socket is no connection; one in `TIME_WAIT` is no socket any more, and the
-/// kernel counts it itself.
+/// The connection states that the programs count: the label value, and the kernel's number
+/// (`include/net/tcp_states.h`). A closed socket is not a connection. The kernel itself counts `TIME_WAIT`, which has
+/// no full socket any more.
 pub const CONNECTION_STATES: [(&str, usize); 9] = [
     ("established", 1),
     ("syn_sent", 2),
@@ -34,7 +34,7 @@ pub const CONNECTION_STATES: [(&str, usize); 9] = [
     ("closing", 11),
 ];
 
-/// The counts of an interface, or of several together.
+/// The counts of one or several interfaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events(Tcp);
 
@@ -45,18 +45,18 @@ impl From<Tcp> for Events {
 }
 
 impl Events {
-    /// Adds another interface's.
+    /// Adds the counts of another interface.
     pub fn accumulate(&mut self, other: &Self) {
         self.0.accumulate(&other.0);
     }
 
-    /// Makes one out of what `f` gives for each count of two. Without sockets by state, which are no counts.
+    /// Combines each count with the other's by `f`. Sockets by state are left out, because they are not counters.
     pub(super) fn combine(&self, other: &Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
         let (one, other) = (&self.0, &other.0);
         Self(Tcp {
             retransmitted_segments: f(one.retransmitted_segments, other.retransmitted_segments),
             resets_sent: f(one.resets_sent, other.resets_sent),
-            // What is shown of these is the highest so far: see [`Shares`].
+            // These are shown as the highest value so far: see [`Shares`].
             resets_received: 0,
             connects: f(one.connects, other.connects),
             accepts: f(one.accepts, other.accepts),
@@ -73,14 +73,15 @@ impl Events {
         &self.0
     }
 
-    /// Resets received. Never below nothing, as it might seem while one is found on another CPU to be none.
+    /// Resets received. Never negative: the sum may be below 0 for a moment while one CPU takes back another CPU's
+    /// reset.
     #[must_use]
     pub fn resets_received(&self) -> u64 {
         u64::try_from(self.0.resets_received.cast_signed()).unwrap_or(0)
     }
 
-    /// Connections in a state, of which there were so many `before` the programs counted. Never below nothing, as it
-    /// might seem while one is on its way from CPU to CPU.
+    /// Connections in a state, given the numbers from `before` the programs counted. Never negative: the sum may be
+    /// below 0 for a moment while a socket moves from one CPU to another.
     #[must_use]
     pub fn connections(&self, state: usize, before: &Before) -> u64 {
         let count = self
@@ -93,7 +94,7 @@ impl Events {
         self.0.states.get(state).copied().unwrap_or(0).cast_signed()
     }
 
-    /// What there must have been before the programs counted, if there are so many sockets in each state now.
+    /// The numbers from before the programs counted, if these are the sockets in each state `now`.
     #[must_use]
     pub fn before(&self, now: &[u64; STATES]) -> Before {
         Before(std::array::from_fn(|state| {
@@ -114,25 +115,25 @@ impl Events {
     }
 }
 
-/// Sockets by the number of their state, before the programs counted.
+/// Sockets by the number of their state, from before the programs counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Before([i64; STATES]);
 
-/// What the kernel counts for a namespace as a whole, and the programs for each of its networks.
+/// The figures that the kernel counts for a whole namespace, and the programs for each of its networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segments {
     /// Segments sent for the first time (`TcpOutSegs`).
     pub sent: u64,
-    /// Segments sent again (`TcpRetransSegs`).
+    /// Retransmitted segments (`TcpRetransSegs`).
     pub retransmitted: u64,
     /// Resets sent (`TcpOutRsts`).
     pub resets_sent: u64,
-    /// Resets received, which the kernel does not count: all are the programs'.
+    /// Resets received. The kernel does not count them, so only the programs do.
     pub resets_received: u64,
 }
 
 impl Segments {
-    /// Makes one out of what `f` gives for each figure of two.
+    /// Combines each figure with the other's by `f`.
     pub(super) fn zip(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
         Self {
             sent: f(self.sent, other.sent),
@@ -143,32 +144,34 @@ impl Segments {
     }
 }
 
-/// The network of what goes over loopback, and of what no network is known of.
+/// The network of loopback traffic, and of traffic whose network is unknown.
 pub const NO_NETWORK: &str = "";
 
-/// A namespace's counts, shared out among its networks so that the sum is the kernel's own.
+/// A namespace's counts, split among its networks so that the sum equals the kernel's own counts.
 ///
-/// The programs tell the networks' shares; the rest, which went over loopback or through no device that has programs,
-/// is [`NO_NETWORK`]'s. They are not read at one moment: first the kernel's counts, then what passed the devices, then
-/// what was sent again. So what is sent meanwhile makes the rest seem smaller, never greater, and a share that seems to
-/// fall stays where it was until it has risen again, for a counter that falls is taken for one that was reset. So does
-/// the programs' own count of resets received, which falls by those that turn out to be none.
+/// The programs count each network's share. The rest belongs to [`NO_NETWORK`]: it went over loopback, or through a
+/// device without programs. The three sources are read one after the other: first the kernel's counts, then the
+/// segments that passed the devices, then the retransmits. So traffic during a reading makes the rest seem smaller,
+/// never greater.
+///
+/// A share that seems to fall keeps its value until it has risen again. Otherwise Prometheus would take it for a
+/// counter reset. The same holds for resets received, which fall when the programs take one back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shares {
-    /// What the kernel had counted, and the programs had not, before netmon looked.
+    /// The rest at the first reading, if the namespace is older than netmon. It is subtracted from the rest.
     before: Option<Segments>,
     shown: BTreeMap<Arc<str>, Segments>,
-    /// What passed each network's devices, whether for the first time or again.
+    /// Segments that passed each network's devices, including retransmits.
     passed: BTreeMap<Arc<str>, u64>,
 }
 
 impl Shares {
-    /// Takes in a reading: the kernel's count of the whole, if it could be read, and the networks' shares. What was
-    /// counted before netmon came is in nobody's share if the namespace `is_older`: it is not known whose it was, and
-    /// would come back as a jump with every restart.
+    /// Takes a reading: the kernel's count of the whole, if it could be read, and the networks' shares. If the
+    /// namespace `is_older` than netmon, earlier counts are in no share. Their network is unknown, and they would
+    /// appear as a jump at every restart.
     pub fn observe(&mut self, whole: Option<Segments>, shares: &BTreeMap<Arc<str>, Segments>, is_older: bool) {
         let mut excess = whole.map_or(0, |whole| self.excess(whole, shares));
-        // Most likely it was sent where most was sent again.
+        // The excess is most likely traffic of the network with the most retransmits.
         let mut shares: Vec<_> = shares.iter().collect();
         shares.sort_by_key(|(_, share)| Reverse(share.retransmitted));
         for (network, share) in shares {
@@ -188,9 +191,9 @@ impl Shares {
         self.raise(&Arc::from(NO_NETWORK), rest.zip(before, u64::saturating_sub));
     }
 
-    /// How many segments the networks' devices would seem to have sent for the first time that were sent again: of some
-    /// of those no program hears. Beyond the kernel's count, and no more than it counts of that kind without a network:
-    /// what was only sent since the kernel was asked is not among them.
+    /// How many retransmits are counted as first transmissions in the networks' shares, because no program saw them.
+    /// This is how far the shares exceed the kernel's count. It is limited to the retransmits that no network
+    /// accounts for. Otherwise segments sent since the kernel's count was read would be included.
     fn excess(&self, whole: Segments, shares: &BTreeMap<Arc<str>, Segments>) -> u64 {
         let before = self.before.unwrap_or_default();
         let named = shares.iter().filter(|(network, _)| &***network != NO_NETWORK);
@@ -203,12 +206,12 @@ impl Shares {
         named.sent.saturating_sub(whole.sent).min(unheard)
     }
 
-    /// What is shown as sent over a network.
+    /// The segments shown as sent over a network.
     fn sent(&self, network: &Arc<str>) -> u64 {
         self.shown.get(network).map_or(0, |shown| shown.sent)
     }
 
-    /// What of the whole no network accounts for.
+    /// The part of the whole that no network accounts for.
     fn rest(&self, whole: Segments) -> Segments {
         let is_named = |network: &str| network != NO_NETWORK;
         let named = self.shown.iter().filter(|(network, _)| is_named(network));
@@ -216,8 +219,8 @@ impl Shares {
             sum.zip(*share, u64::saturating_add)
         });
         let rest = whole.zip(named, u64::saturating_sub);
-        // What was sent for the first time is what passed without what was sent again, of which more is known by now:
-        // taken as it is it would be too little, and the rest too much.
+        // The shares' `sent` is what passed the devices, less the retransmits read later. It may be too small, and
+        // the rest then too great. So the rest is computed from what passed the devices.
         let passed = self.passed.iter().filter(|(network, _)| is_named(network));
         let passed = passed.fold(0, |sum: u64, (_, passed)| sum.saturating_add(*passed));
         let sent = whole.sent.saturating_add(whole.retransmitted).saturating_sub(passed);
@@ -293,7 +296,7 @@ mod tests {
         assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (9, 11));
     }
 
-    /// The kernel's count is read first, then what passed, then what was sent again.
+    /// The kernel's count is read first, then the segments that passed the devices, then the retransmits.
     #[test]
     fn what_is_sent_while_it_is_read_is_nobodys_for_no_moment() {
         let both = |sent, retransmitted| Segments {
@@ -303,17 +306,17 @@ mod tests {
         };
         let share = |sent, retransmitted| BTreeMap::from([(Arc::from("front"), both(sent, retransmitted))]);
         let mut book = Shares::default();
-        // 50 segments in all when the kernel was asked. Ten more passed, and two of them had been sent before.
+        // 50 segments in all when the kernel's count was read. Then ten more passed, two of them retransmits.
         book.observe(Some(both(48, 2)), &share(56, 4), false);
         assert_eq!(shown(&book, NO_NETWORK), 0);
-        // 100 in all, all of which had passed; one is sent again after that, and only the last to be asked knows.
+        // 100 in all, and all had passed. Then one is retransmitted, and only the source that is read last counts it.
         book.observe(Some(both(94, 6)), &share(93, 7), false);
         assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (93, 0));
         book.observe(Some(both(94, 7)), &share(94, 7), false);
         assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (94, 0));
     }
 
-    /// Not every program runs for every event, whatever the kernel says of misses.
+    /// The kernel may skip a program for an event without counting it as missed.
     #[test]
     fn segments_sent_again_of_which_no_program_hears_make_the_sum_no_greater_than_the_kernels() {
         let both = |sent, retransmitted| Segments {
@@ -328,7 +331,7 @@ mod tests {
             ])
         };
         let mut book = Shares::default();
-        // 110 passed the front's devices, ten of them for the second time, of which four were not heard of.
+        // 110 passed the front's devices. Ten of them were retransmits, and the programs missed four of these.
         book.observe(Some(both(120, 10)), &shares(104, 6, 20), false);
         let sum = |book: &Shares| {
             book.iter().fold(Segments::default(), |sum, (_, share)| {
@@ -336,12 +339,12 @@ mod tests {
             })
         };
         assert_eq!(sum(&book), both(120, 10));
-        // Thirty more, five of them while it was read: the four stay out.
+        // Thirty more, five of them during the reading. The four remain excluded.
         book.observe(Some(both(145, 10)), &shares(124, 6, 30), false);
         assert_eq!((shown(&book, "back"), shown(&book, NO_NETWORK)), (30, 0));
         book.observe(Some(both(150, 10)), &shares(124, 6, 30), false);
         assert_eq!(sum(&book), both(150, 10));
-        // Those that no device saw are in no share.
+        // Retransmits that passed no device are in no share.
         let mut book = Shares::default();
         book.observe(Some(both(100, 3)), &shares(80, 0, 20), false);
         assert_eq!((shown(&book, "front"), shown(&book, "back")), (80, 20));

@@ -1,32 +1,32 @@
-//! How long netmon waits before it acts or decides. Each is a policy that somebody may have to wait out: most tests set it
-//! short, some keep the real ones. What follows from the kernel or a protocol stays where it is used.
+//! How long netmon waits before it acts or decides. Each of these times is a policy. Most tests shorten them, and
+//! some keep the real ones. A time that follows from the kernel or a protocol is defined where it is used.
 
 use std::time::Duration;
 
-/// All of them, by what they are for.
+/// All waiting times, by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// No programs for a container that is not this old: many that are short-lived never need them, and whoever started
-    /// it may be starting the next one.
+    /// An interface gets programs only when it has this age. Many short-lived containers never need them. Whoever
+    /// started a container may also be starting the next one.
     pub attach_age: Duration,
-    /// No programs are attached while devices changed this recently: somebody is starting or stopping a container.
+    /// No programs are attached if a device changed this recently: a container may be starting or stopping.
     pub attach_quiet: Duration,
-    /// How often it is made sure that programs which overlook packets are still on their devices.
+    /// How often netmon checks whether programs that miss packets are still attached.
     pub program_check: Duration,
-    /// How often everything is looked at, and routes are looked up, whether or not anything was heard: what was missed is
-    /// found then.
+    /// How often all namespaces are read and all routes are looked up, with or without messages. This finds missed
+    /// changes.
     pub round: Duration,
-    /// How long a namespace, a device or a node may take to become known by name before what was counted there is
-    /// nobody's, or an address'. Longer than an engine under load takes to describe a container, and than a manager
-    /// without a quorum takes to answer nothing.
+    /// How long to wait for the name of a namespace, a device or a node. After that, its counts are unattributed, or
+    /// carry the node's address. This is longer than a loaded engine needs to describe a container. It is also longer
+    /// than a manager without a quorum needs to fail.
     pub name_patience: Duration,
-    /// How long nothing may have been dropped on a device that is gone before the kernel is told to forget it: packets that
+    /// How long a deleted device must be without drops before the kernel's counts of it are deleted. Packets that
     /// were under way are dropped late.
     pub device_rest: Duration,
-    /// How long after a full sync with the engine the next one begins. Events tell of everything on this node sooner; this
-    /// is for what they missed, and for what happens on other nodes.
+    /// The pause between two full syncs with the engine. Events report changes on this node sooner. The sync finds
+    /// missed events, and changes on other nodes.
     pub sync: Duration,
-    /// How long a worker of netmon's may be in one turn before netmon is unhealthy, and whoever watches it starts it anew.
+    /// How long one turn of a worker may take before netmon is unhealthy. A supervisor then restarts netmon.
     pub worker_patience: Duration,
 }
 
@@ -46,7 +46,7 @@ impl Default for Times {
 }
 
 impl Times {
-    /// The one of that name, written as a flag is; nothing if there is none.
+    /// The time of this name, spelled as in a flag; `None` if there is no such time.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Duration> {
         Some(match name {
             "attach-age" => &mut self.attach_age,

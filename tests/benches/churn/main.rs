@@ -1,7 +1,8 @@
-//! What five thousand short-lived containers cost: the page, memory, the kernel's maps, and whether the sums are right.
+//! What five thousand short-lived containers cost: the page, memory, the kernel's maps, and whether the sums are
+//! right.
 //!
-//! Run with `cargo xtask bench churn`; needs root. The containers are real namespaces with real traffic; the engine is one
-//! that says what it is told to.
+//! Run with `cargo xtask bench churn`; needs root. The containers are real namespaces with real traffic, and the
+//! engine is a fake one.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 #[path = "../../../netmon/benches/costs/report.rs"]
@@ -28,26 +29,26 @@ use netmon_tests::{
 };
 use report::Report;
 
-/// How many containers come and go, and how many at a time.
+/// How many containers start and end, and how many exist at a time.
 const CONTAINERS: usize = 5000;
 const WORKERS: usize = 4;
-/// How many series a page may have, and how long what is gone stays on it: far more containers linger than there is room for.
+/// The limit of series, and the linger. Far more containers linger than the page has room for.
 const SERIES: usize = 5000;
 const LINGER: Duration = Duration::from_mins(1);
-/// One in so many packets may be missing: of containers that come and go before their namespace has a number.
+/// One in so many packets may be missing: those of containers that end before their namespace gets an nsid.
 const UNSEEN: f64 = 500.0;
-/// How often a page is asked for.
+/// How often a page is fetched.
 const SCRAPES_EVERY: Duration = Duration::from_secs(2);
-/// Datagrams of each container.
+/// How many datagrams each container sends.
 const DATAGRAMS: u32 = 5;
 const DEVICE: &str = "eth0";
-/// The maps of the kernel programs, and how many keys more than before there may be afterwards. Those of drops in namespaces
-/// that are not watched, as the bridge's here, stay until there are thousands.
+/// The maps of the kernel programs, and how many more keys they may have afterwards. Keys for drops in unwatched
+/// namespaces, such as the bridge's here, stay until there are thousands.
 const MAPS: [(&str, f64); 4] = [("TRAFFIC", 8.0), ("DROPS", 2048.0), ("TCP", 8.0), ("ADDRESSES", 8.0)];
-/// By when what was free is given back.
+/// The time by which netmon has returned free memory.
 const THRIFT: Duration = Duration::from_secs(70);
 
-/// The most that was seen of anything.
+/// The highest values seen.
 #[derive(Debug, Default)]
 struct Most {
     series: usize,
@@ -81,9 +82,9 @@ fn main() -> anyhow::Result<()> {
     report.verdict()
 }
 
-/// Where containers come and go.
+/// The engine, the bridge and the folder of the containers' namespaces.
 struct Ground {
-    // Dropped in this order: namespaces before the folder that they are mounted in.
+    // Fields are dropped in this order: namespaces before the folder that they are mounted in.
     engine: FakeEngine,
     bridge: Netns,
     folder: PathBuf,
@@ -115,7 +116,7 @@ impl Ground {
         })
     }
 
-    /// A container that sends a few datagrams and ends. Gives what its device had sent.
+    /// A container that sends a few datagrams and ends. Returns how many packets its device sent.
     fn live(&self, number: usize) -> anyhow::Result<u64> {
         let Self {
             engine, bridge, folder, ..
@@ -144,7 +145,7 @@ impl Ground {
         engine.start_container(container);
         let to: SocketAddr = "10.77.0.1:9".parse().context("an address")?;
         traffic::datagrams(&netns, to, DATAGRAMS, 100)?;
-        // What the engine has forgotten before it was asked is nobody's.
+        // If the engine forgets the container before netmon asks for it, the packets are unattributed.
         within(Duration::from_secs(20), "netmon to ask for it", || {
             ensure!(engine.was_asked_for(&name), "it has not");
             Ok(())
@@ -157,14 +158,14 @@ impl Ground {
     }
 }
 
-/// What netmon was before.
+/// netmon's figures before the containers.
 struct Before {
     page: Page,
     memory: u64,
     descriptors: usize,
 }
 
-/// All of them come and go, while pages are asked for.
+/// Starts and ends all containers, while pages are fetched.
 fn churn(report: &mut Report, ground: &Ground, netmon: &Netmon, before: &Before) -> anyhow::Result<()> {
     let (begin, processor) = (Instant::now(), netmon.processor_time()?);
     let (next, counted, living) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(WORKERS));
@@ -241,7 +242,7 @@ fn churn(report: &mut Report, ground: &Ground, netmon: &Netmon, before: &Before)
     Ok(())
 }
 
-/// What is left once nothing lingers any more.
+/// What is left once nothing lingers.
 fn aftermath(report: &mut Report, netmon: &Netmon, before: &Before) -> anyhow::Result<()> {
     within(LINGER * 3, "everything to be forgotten", || {
         let page = netmon.page()?;

@@ -1,6 +1,6 @@
-//! What netmon costs a node with a real engine: how much longer `docker run` takes, and what idling costs.
+//! What netmon costs a node with a real engine: how much longer `docker run` takes, and what netmon uses when idle.
 //!
-//! Run with `cargo xtask bench`; needs root. The engine is one of its own, in namespaces of its own.
+//! Run with `cargo xtask bench`; needs root. The engine is the benchmark's own, in namespaces of its own.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 #[path = "../../../netmon/benches/costs/report.rs"]
@@ -19,19 +19,20 @@ use netmon_tests::{
 
 use report::Report;
 
-/// Rounds, each with netmon and without, in turn: whatever else the machine does meets both.
+/// The number of rounds. Each has one half with netmon and one without, so that other load on the machine affects
+/// both.
 const ROUNDS: usize = 12;
-/// Containers run in each half of a round.
+/// How many containers run in each half of a round.
 const RUNS: usize = 6;
-/// Containers that are there while netmon idles.
+/// How many containers exist while netmon is idle.
 const CONTAINERS: usize = 20;
-/// How long it is watched idling.
+/// How long netmon is watched while idle.
 const IDLE: Duration = Duration::from_mins(1);
-/// How often it is looked, to compare what that costs.
+/// How often each reading is repeated to compare costs.
 const LOOKS: u32 = 20;
-/// How long netmon may take to end when it is told to, in seconds: an engine kills after ten.
+/// How long netmon may take to end after the signal, in seconds. An engine kills it after ten.
 const END_BOUND: f64 = 1.0;
-/// As a usual Prometheus does.
+/// The interval of a usual Prometheus.
 const SCRAPES_EVERY: Duration = Duration::from_secs(15);
 
 fn main() -> anyhow::Result<()> {
@@ -49,7 +50,7 @@ fn main() -> anyhow::Result<()> {
     report.verdict()
 }
 
-/// `docker run`, from the command to its return: of containers that end at once, and of some that stay.
+/// The time of `docker run`, from the command to its return: for containers that end at once, and for some that stay.
 fn starts(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
     for _ in 0..3 {
         run(node, "--rm", "true")?;
@@ -57,7 +58,7 @@ fn starts(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
     for (what, flags, command) in [("run --rm", "--rm", "true"), ("run -d", "-d", "sleep infinity")] {
         let (mut with, mut without, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
-            // Which half comes first changes, for a node may become slower all the time.
+            // The order of the halves alternates, because a node may become slower over time.
             let mut half = |is_with: bool| -> anyhow::Result<f64> {
                 let netmon = is_with.then(|| node.netmon(&[])).transpose()?;
                 if let Some(netmon) = &netmon {
@@ -97,21 +98,21 @@ fn starts(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many seconds it takes to run a container.
+/// The time it takes to run a container, in seconds.
 fn run(node: Node<'_>, flags: &str, command: &str) -> anyhow::Result<f64> {
     let begin = Instant::now();
     node.docker(&format!("run {flags} {IMAGE} {command}"))?;
     Ok(begin.elapsed().as_secs_f64())
 }
 
-/// Containers that do nothing, and a scrape now and then.
+/// netmon's CPU use with containers that do nothing, and a scrape from time to time.
 fn idle(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
     for number in 0..CONTAINERS {
         node.start_container(&format!("idle{number}"), "")?;
     }
     let netmon = node.netmon(&[])?;
     netmon.wait_ready()?;
-    // netmon's own figure: of a process's threads most have ended, for each that was in a namespace is thrown away.
+    // netmon's own figure. Threads that entered a namespace end afterwards, so most of its threads have ended.
     let cpu = || netmon.page()?.value("process_cpu_seconds_total", &[]);
     let before = cpu()?;
     let mut after = before;
@@ -137,11 +138,11 @@ fn idle(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a scrape costs, beside what people look with instead: `docker stats`, which has no networks and no drops.
+/// What a scrape costs, compared with `docker stats`, which has no networks and no drops.
 fn stats(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
     let netmon = node.netmon(&[])?;
     netmon.wait_ready()?;
-    // By its number in the node's own namespace of processes.
+    // Its process id in the node's own PID namespace.
     let dockerd = node.exec("cat /run/docker.pid")?;
     let mut measure = |who: &str, file: File<'_>, look: Said<'_, ()>| -> anyhow::Result<()> {
         look()?;
@@ -179,10 +180,10 @@ fn stats(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
     })
 }
 
-/// Something that is asked again and again.
+/// A reading that is repeated.
 type Said<'a, T> = &'a dyn Fn() -> anyhow::Result<T>;
 
-/// What the kernel says of a process in a file of that name.
+/// Reads the file of that name in a process' `/proc` folder.
 type File<'a> = &'a dyn Fn(&str) -> anyhow::Result<String>;
 
 fn median(times: &mut [f64]) -> f64 {

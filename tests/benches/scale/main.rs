@@ -1,8 +1,8 @@
-//! How netmon grows with a node: ten to a thousand containers with two networks each, and beside it, on the
-//! same devices in the same run, what people run instead as far as it is packaged: Prometheus' node exporter.
+//! How netmon's costs grow with a node: ten to a thousand containers with two networks each. For comparison,
+//! Prometheus' node exporter runs on the same devices in the same run.
 //!
-//! Run with `cargo xtask bench scale`; needs root. The containers are namespaces, and the engine says what it is told to:
-//! no engine that fits on two cores starts a thousand containers while somebody waits.
+//! Run with `cargo xtask bench scale`; needs root. The containers are namespaces, and the engine is a fake one: a
+//! real engine on two cores takes too long to start a thousand containers.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod plot;
@@ -30,35 +30,36 @@ use process::{Exporter, Process};
 use report::Report;
 use world::World;
 
-/// How many containers; each is on two networks.
+/// The numbers of containers. Each container is on two networks.
 const CONTAINERS: [usize; 4] = [10, 100, MEMORY_CONTAINERS, 1000];
-/// With as many devices as 200 containers on three networks have.
+/// These have as many devices as 200 containers on three networks.
 const MEMORY_CONTAINERS: usize = 300;
-/// What netmon may hold of them, in megabytes.
+/// The memory that netmon may use with these, in megabytes.
 const MEMORY_BOUND: f64 = 30.0;
-/// Scrapes: the best is how long one takes, all together what one costs.
+/// The number of scrapes. The duration of a scrape is that of the fastest, and its cost is the mean of all.
 const SCRAPES: u32 = 20;
 /// How long it may take until the last of a thousand containers has its programs.
 const ATTACHING: Duration = Duration::from_mins(8);
 /// What a scrape of a thousand containers may cost, in milliseconds of CPU.
 const SCRAPE_BOUND: f64 = 30.0;
 
-/// How long it may take to end when it is told to, in seconds: whoever stops it kills it after ten.
+/// How long netmon may take to end after the signal, in seconds. It would be killed after ten.
 const END_BOUND: f64 = 1.0;
-/// How many clients connect and ask for nothing, and how many send a request that never ends.
+/// How many clients connect and send no request, and how many send a request that never ends.
 const CLIENTS: (usize, usize) = (1000, 50);
-/// How often each of the slow ones sends another byte.
+/// How many times each of the slow clients sends another byte.
 const TRICKLES: usize = 20;
-/// How long a page may take beside them, in milliseconds, and how long it may take to refuse a request that is too long.
+/// How long a page may take beside these clients, in milliseconds. A request that is too long must be refused as
+/// soon.
 const CLIENTS_BOUND: f64 = 2000.0;
-/// How long a page may take beside clients that take none, in milliseconds.
+/// How long a page may take beside clients that do not read their answers, in milliseconds.
 const LAZY_BOUND: f64 = 4000.0;
 
-/// What was measured at one size.
+/// The measurements at one size.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     containers: usize,
-    /// From netmon's start until programs are on every interface.
+    /// From netmon's start until every interface has its programs.
     attached: Duration,
     /// From the signal to the end of the process.
     ended: Duration,
@@ -178,8 +179,8 @@ fn page(netmon: &Netmon) -> anyhow::Result<f64> {
     Ok(begin.elapsed().as_secs_f64() * 1e3)
 }
 
-/// A page, and netmon's end, beside clients that keep their connections and want nothing, never finish what they say, or take
-/// no answer.
+/// A page, and netmon's end, beside clients that keep their connections. They send no request, never finish one, or
+/// do not read the answer.
 fn clients(report: &mut Report) -> anyhow::Result<()> {
     let (idle, slow) = CLIENTS;
     let scratch = Scratch::new()?;
@@ -198,10 +199,10 @@ fn clients(report: &mut Report) -> anyhow::Result<()> {
             longest = longest.max(page(&netmon)?);
         }
     }
-    // A byte at a time, so that none of the slow ones is ever silent.
+    // One byte at a time, so that none of the slow clients is ever silent.
     for _ in 0..TRICKLES {
         for stream in streams.iter_mut().step_by(idle / slow) {
-            // Whoever was disconnected does not notice at once.
+            // A client notices only later that netmon has closed its connection.
             drop(stream.write(b"x"));
         }
         longest = longest.max(page(&netmon)?);
@@ -234,20 +235,20 @@ fn clients(report: &mut Report) -> anyhow::Result<()> {
         stream.write_all("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200).as_bytes())?;
         lazy.push(stream);
     }
-    // Until one is served: places are given back.
+    // Until a page is served: netmon takes the places back.
     let longest = until("a page to be had", || page(&netmon))?;
     let what = "netmon: a page beside ten clients that take none, two places";
     report.add(what, longest, "ms", Some(LAZY_BOUND));
     Ok(())
 }
 
-/// How long it takes until a request that is too long is answered or disconnected, in milliseconds.
+/// How long netmon takes to answer a request that is too long, or to close its connection, in milliseconds.
 fn refuse(netmon: &Netmon) -> anyhow::Result<f64> {
     let begin = Instant::now();
     let mut stream = netmon.connect()?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let long = "x".repeat(1 << 20);
-    // It is refused in the middle, and what comes after that cannot be sent.
+    // netmon refuses the request before its end, and the rest cannot be sent.
     drop(stream.write_all(format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()));
     let timed_out = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
     let answer = stream.read(&mut [0; 12]);
@@ -259,7 +260,7 @@ fn refuse(netmon: &Netmon) -> anyhow::Result<f64> {
 }
 
 fn costs(process: &Process, scrape: impl Fn() -> anyhow::Result<String>) -> anyhow::Result<Costs> {
-    // The first makes room for the page.
+    // The first scrape allocates the page's buffers.
     let text = scrape()?;
     let before = process.cpu()?;
     let mut best = Duration::MAX;
@@ -276,7 +277,7 @@ fn costs(process: &Process, scrape: impl Fn() -> anyhow::Result<String>) -> anyh
     })
 }
 
-/// The rows for people.
+/// The rows as a table in Markdown.
 fn table(rows: &[Row]) -> String {
     let mut lines = vec![
         "| containers (two networks each) | attached after | netmon: memory | a scrape | CPU of a scrape | series | \

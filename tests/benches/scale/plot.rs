@@ -1,4 +1,5 @@
-//! The growth as a picture: both axes logarithmic, so that what grows with the containers is a straight line.
+//! A plot of the growth. Both axes are logarithmic, so that costs in proportion to the containers are a straight
+//! line.
 
 use plotters::{
     backend::SVGBackend,
@@ -12,7 +13,7 @@ use plotters::{
 
 use crate::{Costs, Row};
 
-/// Of the whole picture.
+/// The size of the whole picture.
 const SIZE: (u32, u32) = (1080, 340);
 const NETMON: RGBColor = RGBColor(31, 119, 180);
 const NODE_EXPORTER: RGBColor = RGBColor(150, 150, 150);
@@ -22,7 +23,7 @@ type Figure = fn(&Costs) -> f64;
 /// Draws all rows as SVG.
 pub(crate) fn draw(rows: &[Row]) -> String {
     let mut text = String::new();
-    // Writing into a string cannot fail, and neither can charts of axes that are not empty.
+    // Writing to a string cannot fail, and neither can charts with axes that are not empty.
     let drawn = chart(&mut text, rows);
     debug_assert!(drawn.is_ok(), "{drawn:?}");
     text
@@ -66,7 +67,7 @@ fn chart(text: &mut String, rows: &[Row]) -> Result<(), DrawingAreaErrorKind<std
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
             chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, color.filled())))?;
         }
-        // What grows leaves that corner free.
+        // Rising lines leave this corner free.
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::LowerRight)

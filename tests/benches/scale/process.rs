@@ -1,4 +1,4 @@
-//! Processes, and what they take.
+//! Processes, and what they use.
 
 use std::{
     env, fs,
@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Context as _, ensure};
 use netmon_tests::{netmon::get_in, netns::Netns, patience::until, processor};
 
-/// Where the node exporter listens, in a namespace where nobody else does.
+/// The address of the node exporter, in a namespace where nothing else listens.
 const ADDRESS: &str = "127.0.0.1:9100";
 
-/// One that runs.
+/// A running process.
 pub(crate) struct Process(u32);
 
 impl Process {
@@ -22,7 +22,7 @@ impl Process {
         Self(pid)
     }
 
-    /// The CPU time that it has taken so far, in the kernel's ticks of 10 ms.
+    /// The CPU time that it has used, in the kernel's ticks of 10 ms.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         processor::time(&fs::read_to_string(format!("/proc/{}/stat", self.0))?)
     }
@@ -45,7 +45,7 @@ pub(crate) struct Exporter {
 }
 
 impl Exporter {
-    /// Starts it in that namespace, whose devices are then the ones in `/sys`.
+    /// Starts it in that namespace. A new mount of `/sys` shows the namespace's devices.
     pub(crate) fn start(netns: &Netns) -> anyhow::Result<Self> {
         let binary = env::var("NETMON_TEST_NODE_EXPORTER").context("NETMON_TEST_NODE_EXPORTER is not set")?;
         let mut command = Command::new("nsenter");

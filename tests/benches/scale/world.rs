@@ -1,4 +1,4 @@
-//! A node with many containers, each with an interface on two bridges' worth of networks.
+//! A node with many containers, each of which has an interface on two networks.
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
@@ -9,12 +9,12 @@ use netmon_tests::{
     sh,
 };
 
-/// The networks, and the device that each container has on it.
+/// The networks, and the device that each container has on them.
 const NETWORKS: [(&str, &str); 2] = [("front", "eth0"), ("back", "eth1")];
 
-/// The node; gone when dropped.
+/// The node. It is removed when this is dropped.
 pub(crate) struct World {
-    // Namespaces go before the folder that they are mounted in.
+    // Namespaces are dropped before the folder that they are mounted in.
     _containers: Vec<Netns>,
     hub: Netns,
     engine: FakeEngine,
@@ -87,17 +87,17 @@ impl World {
         })
     }
 
-    /// The namespace with the other ends of all containers' devices, as the node's.
+    /// The namespace with the peers of all containers' devices, like that of a node.
     pub(crate) const fn hub(&self) -> &Netns {
         &self.hub
     }
 
-    /// What netmon is started with.
+    /// netmon's flags.
     pub(crate) fn flags(&self) -> Vec<String> {
         vec![
             self.engine.flag(),
             format!("--docker.netns-dir={}", self.directory.display()),
-            // A thousand containers have more than is usual.
+            // A thousand containers have more series than the default limit.
             "--limit.series=1000000".to_owned(),
         ]
     }

@@ -1,7 +1,7 @@
-//! Whether netmon stays as it is: an hour (or as long as is said) of containers that come and go, of traffic, drops and
-//! scrapes, on a real engine. What it holds must be flat, and what it counted must be what the kernel did.
+//! Whether netmon's resources grow: an hour (or another time) of short-lived containers, traffic, drops and scrapes,
+//! on a real engine. Its resources must not grow, and its counts must be the kernel's.
 //!
-//! Run with `cargo xtask soak`; needs root. The engine is one of its own, in namespaces of its own.
+//! Run with `cargo xtask soak`; needs root. The engine is the benchmark's own, in namespaces of its own.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod samples;
@@ -29,19 +29,19 @@ use netmon_tests::{
 
 use samples::{Sample, Samples};
 
-/// How long, if nothing is said.
+/// The default duration.
 const MINUTES: u64 = 60;
-/// As a usual Prometheus does.
+/// The interval of a usual Prometheus.
 const SCRAPES_EVERY: Duration = Duration::from_secs(15);
-/// How long last values stay: the churn is to be seen to its end.
+/// The linger. It is short, so that the series of the short-lived containers also end.
 const LINGER: Duration = Duration::from_secs(20);
-/// Who makes containers, side by side.
+/// How many threads start containers, side by side.
 const CHURNERS: usize = 2;
-/// How long each rests after each: a node that does nothing but start containers is no node's day.
+/// How long each thread pauses after a container. A real node does other things than start containers.
 const REST: Duration = Duration::from_secs(1);
-/// The network of everybody.
+/// The network of all containers.
 const NETWORK: &str = "soak";
-/// The two that stay.
+/// The two containers that stay.
 const STAYING: [&str; 2] = ["one", "two"];
 
 fn main() -> anyhow::Result<()> {
@@ -121,7 +121,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Scrapes as Prometheus does, and takes down what netmon says of itself.
+/// Scrapes at Prometheus' interval, and records netmon's metrics about itself.
 fn watch(netmon: &Netmon, time: Duration) -> anyhow::Result<Samples> {
     let begin = Instant::now();
     let mut samples = Samples::default();
@@ -132,13 +132,13 @@ fn watch(netmon: &Netmon, time: Duration) -> anyhow::Result<Samples> {
     Ok(samples)
 }
 
-/// What netmon holds, by its own account.
+/// The resources that netmon reports about itself.
 fn rest(netmon: &Netmon) -> anyhow::Result<Sample> {
     Sample::of(&netmon.page()?, netmon.descriptors()?)
 }
 
-/// Containers that come and go: most for a moment, all with a ping and with datagrams to where nobody listens. One in ten
-/// is connected to another network and disconnected again.
+/// Short-lived containers. Each sends a ping, and datagrams to a port on which nothing listens. One in ten is
+/// connected to another network and disconnected again.
 fn churn(
     node: Node<'_>,
     number: usize,
@@ -173,7 +173,7 @@ fn churn(
     Ok(())
 }
 
-/// What the page and the kernel say of one that stayed, when both say the same.
+/// The counts of a container that stays, once the page and the kernel have the same.
 fn agree(netmon: &Netmon, node: Node<'_>, name: &str) -> anyhow::Result<Figures> {
     let (sandbox, device) = (node.sandbox(name)?, node.device(name, NETWORK)?);
     until("page and kernel to say the same", || {

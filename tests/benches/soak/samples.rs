@@ -1,16 +1,17 @@
-//! What netmon holds over time, and whether it is flat.
+//! netmon's resources over time, and whether they grow.
 
 use std::{fmt, time::Duration};
 
 use anyhow::ensure;
 use netmon_tests::page::Page;
 
-/// How much more memory the last quarter may take than the second, in shares of it. (In the first it fills its buffers.)
+/// How much more memory the last quarter may use than the second, as a share of it. (In the first quarter buffers are
+/// filled.)
 const GROWTH: f64 = 0.05;
-/// Rows of the table.
+/// The number of rows of the table.
 const ROWS: usize = 13;
 
-/// What netmon holds at one moment.
+/// netmon's resources at one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
     /// Resident memory in bytes.
@@ -19,11 +20,11 @@ pub(crate) struct Sample {
     pub(crate) cpu: f64,
     pub(crate) descriptors: usize,
     pub(crate) threads: u64,
-    /// Entries of the map of interfaces: one a watched interface.
+    /// Entries in the map of interfaces: one for each watched interface.
     pub(crate) entries: u64,
-    /// Entries of the map of drops, which every container leaves some in for a while.
+    /// Entries in the map of drops. Every container leaves some for a while.
     pub(crate) drops: u64,
-    /// Interfaces with programs, of those that the page shows.
+    /// The number of interfaces on the page.
     pub(crate) programs: usize,
     pub(crate) series: usize,
 }
@@ -64,7 +65,7 @@ impl fmt::Display for Sample {
     }
 }
 
-/// All of them, with the time since the beginning.
+/// All samples, with the time since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Samples(Vec<(Duration, Sample)>);
 
@@ -73,7 +74,7 @@ impl Samples {
         self.0.push((at, sample));
     }
 
-    /// Some of them, evenly chosen, as a table.
+    /// Some of them, evenly spaced, as a table.
     pub(crate) fn table(&self) -> String {
         let mut rows = vec![
             "| after | memory | descriptors | threads | map entries | of those, drops | interfaces | series | CPU since the row before |"
@@ -85,7 +86,7 @@ impl Samples {
         let mut before = (Duration::ZERO, 0.0);
         for (at, sample) in samples.iter().step_by(every).chain(samples.last()) {
             let passed = at.saturating_sub(before.0).as_secs_f64();
-            // The last row may be there already.
+            // The table may already contain the last row.
             if passed == 0.0 {
                 continue;
             }
@@ -112,7 +113,7 @@ impl Samples {
         rows.join("\n")
     }
 
-    /// Whether memory is flat, and the map of drops.
+    /// Fails if memory or the map of drops has grown.
     pub(crate) fn verdict(&self) -> anyhow::Result<()> {
         let Self(samples) = self;
         ensure!(samples.len() >= 8, "{} samples say nothing", samples.len());

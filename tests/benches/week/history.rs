@@ -1,4 +1,5 @@
-//! A week that never was: the golden page's series on several nodes, for promtool to write into Prometheus' storage.
+//! A week of invented data: the golden page's series on several nodes, for promtool to write into Prometheus'
+//! storage.
 
 use std::{
     fmt::Write as _,
@@ -13,36 +14,36 @@ use anyhow::Context as _;
 use netmon_tests::prometheus::promtool;
 
 const NODES: u32 = 3;
-/// Copies of each container on the page.
+/// How many copies of each of the page's containers there are.
 const COPIES: u32 = 8;
 /// Seconds between two scrapes.
 pub(crate) const INTERVAL: u64 = 15;
-/// What promtool writes at once, and Prometheus keeps in one block to begin with.
+/// How many seconds promtool writes at once. Prometheus first keeps as much in one block.
 const BLOCK: u64 = 2 * 3600;
 
-/// A family, and its series with how fast they rise.
+/// A family, and its series with their slopes.
 #[derive(Debug)]
 struct Family {
-    /// The comment that says what type it has.
+    /// The comment with its type.
     kind: String,
     series: Vec<Series>,
 }
 
 #[derive(Debug)]
 struct Series {
-    /// Name and labels.
+    /// Its name and labels.
     name: String,
-    /// What it begins with.
+    /// Its first value.
     value: f64,
-    /// What it rises by at each scrape, about.
+    /// About how much it rises at each scrape.
     slope: u64,
 }
 
-/// What is to be written.
+/// The data to write.
 pub(crate) struct History(Vec<Family>);
 
 impl History {
-    /// Takes the page to pieces.
+    /// Reads the golden page, and multiplies its series.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../netmon/testdata/metrics/golden.om");
         let page = fs::read_to_string(path).with_context(|| path.to_owned())?;
@@ -71,8 +72,8 @@ impl History {
         self.0.iter().map(|family| family.series.len()).sum()
     }
 
-    /// Writes what ended before `now` into the `data` of that folder, and gives its end; or leaves what was written there
-    /// for an earlier run, if it would be the same but for the time: to write takes longer than all queries.
+    /// Writes data that ends before `now` into the `data` folder of `folder`, and returns its end. If an earlier run
+    /// wrote the same except for the time, that is kept: writing takes longer than all queries.
     pub(crate) fn write(&self, folder: &Path, now: u64, length: Duration) -> anyhow::Result<u64> {
         let written = folder.join("written");
         let mut what = DefaultHasher::new();
@@ -102,7 +103,7 @@ impl History {
         Ok(last)
     }
 
-    /// A block in promtool's language: families one after the other, of each series every scrape.
+    /// Writes one block as promtool's input: family after family, with every scrape of each series.
     fn write_block(&self, file: &Path, offset: u64, block: u64) -> anyhow::Result<()> {
         let mut out = BufWriter::with_capacity(1 << 20, File::create(file)?);
         let mut line = String::new();
@@ -111,7 +112,7 @@ impl History {
             for Series { name, value, slope } in series {
                 for second in (0..BLOCK).step_by(usize::try_from(INTERVAL)?) {
                     let scrape = (offset + second) / INTERVAL;
-                    // Now more, now less, as traffic is, and always more than before.
+                    // The rate varies, as that of traffic does, but the value never falls.
                     let risen = (scrape * slope + scrape * 7919 % (slope + 1)) as f64;
                     line.clear();
                     writeln!(line, "{name} {} {}", value + risen, block + second)?;
@@ -125,7 +126,7 @@ impl History {
 }
 
 impl Family {
-    /// Adds a line of the page: on each node, and if it is a container's, for each of its copies.
+    /// Adds a line of the page for each node. A container's line is also added for each copy.
     fn add(&mut self, line: &str) -> anyhow::Result<()> {
         let (series, value) = line.rsplit_once(' ').context("a line without a value")?;
         let value: f64 = value.parse().with_context(|| line.to_owned())?;
@@ -141,7 +142,7 @@ impl Family {
                 if !labels.is_empty() {
                     full.push(',');
                     if is_container {
-                        // Before the closing quote of the container's name there is nothing that it ends in.
+                        // The copies' names differ at the beginning, after the opening quote.
                         full += &labels.replacen("container=\"", &format!("container=\"c{node}-{copy}-"), 1);
                     } else {
                         full += labels;

@@ -1,10 +1,12 @@
-//! How long the dashboards take on a week of data when they are opened: three nodes, every panel, a real Prometheus.
+//! How long the dashboards take to open on a week of data: three nodes, every panel, a real Prometheus.
 //!
-//! Run with `cargo xtask bench week`. The data are made from the golden page: its series, with more containers, on three
-//! nodes, every 15 s for a week, written into Prometheus' storage by promtool, and kept for the next run. A query is asked
-//! as Grafana asks it, over HTTP, several times. What counts is the least processor time that Prometheus took for it, all its
-//! threads together: how long a person waits where the machine does nothing else. Time on the clock would say what else it
-//! does.
+//! Run with `cargo xtask bench week`. The data are made from the golden page: its series, with more containers, on
+//! three nodes, every 15 s for a week. promtool writes them into Prometheus' storage, where they stay for the next
+//! run.
+//!
+//! Each query is sent as Grafana sends it, over HTTP, several times. The result is the least processor time that
+//! Prometheus used for it, over all its threads. So long does a person wait if the machine does nothing else. The
+//! elapsed time would also depend on what else it does.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod history;
@@ -25,21 +27,21 @@ use netmon_tests::{
 use history::{History, INTERVAL};
 use report::Report;
 
-/// What a dashboard shows when it is opened.
+/// The time range that a dashboard shows when it is opened.
 const OPENED: Duration = Duration::from_hours(1);
-/// All there is.
+/// The time range of all data.
 const WEEK: Duration = Duration::from_hours(7 * 24);
-/// Points that a panel has room for.
+/// The number of points that a panel has room for.
 const POINTS: u32 = 720;
-/// Where the data are, seen from the package's folder, where cargo runs benchmarks.
+/// The folder of the data, relative to the package's folder, where cargo runs benchmarks.
 const FOLDER: &str = "../target/week";
-/// How often each query is asked.
+/// How often each query is sent.
 const ROUNDS: usize = 5;
-/// How many panels are told of.
+/// How many of the slowest panels are listed.
 const WORST: usize = 10;
-/// How long a query of a dashboard that is opened may take.
+/// How long a query of an opened dashboard may take, in milliseconds of processor time.
 const BOUND: f64 = 50.0;
-/// How long Prometheus may take to put the days together.
+/// How long Prometheus may take to compact its blocks.
 const SETTLING: Duration = Duration::from_mins(5);
 
 fn main() -> anyhow::Result<()> {
@@ -88,7 +90,7 @@ fn main() -> anyhow::Result<()> {
     report.verdict()
 }
 
-/// The least processor time that an answer took, in milliseconds.
+/// The least processor time of an answer, in milliseconds.
 fn best(prometheus: &Prometheus, query: &Query, window: &str, end: u64) -> anyhow::Result<f64> {
     let mut best = f64::INFINITY;
     for _ in 0..ROUNDS {
@@ -104,7 +106,7 @@ fn best(prometheus: &Prometheus, query: &Query, window: &str, end: u64) -> anyho
     Ok(best)
 }
 
-/// Waits until Prometheus has put the blocks together: it would be measured doing that.
+/// Waits until Prometheus has compacted its blocks. The measurement would otherwise include that.
 fn settle(prometheus: &Prometheus) -> anyhow::Result<()> {
     let begin = Instant::now();
     let mut last = (String::new(), Instant::now());

@@ -1,4 +1,5 @@
-//! The dashboards and rules, asked of a Prometheus that scrapes two nodes of a Swarm with traffic and trouble.
+//! The queries of the dashboards and rules, sent to a Prometheus that scrapes two nodes of a Swarm with traffic and
+//! faults.
 
 use std::{fs, time::Duration};
 
@@ -12,7 +13,7 @@ use netmon_tests::{
 };
 use serde_json::Value;
 
-/// Panels of faults that nobody makes here. Their queries are asked all the same.
+/// Panels of faults that this test does not cause. Their queries are sent all the same.
 const QUIET: &[&str] = &[
     "netmon-container: Odd packets",
     "netmon-container: Overruns of sockets",
@@ -24,7 +25,7 @@ const QUIET: &[&str] = &[
     "netmon-losses: Queues of devices",
     "netmon-losses: TCP without room",
     "netmon-losses: UDP without room",
-    // This kernel, or the tests', need not have ESP.
+    // The kernel may lack ESP.
     "netmon-network: Encrypted, by node",
     "netmon-network: Encryption that fails",
     "netmon-network: In the clear",
@@ -36,11 +37,11 @@ const QUIET: &[&str] = &[
     "netmon-losses: Sockets of the nodes themselves",
     "netmon-self: Drops that are nobody's",
 ];
-/// All that is shown, where a query asks for that.
+/// The shown time range in queries that refer to it.
 const SHOWN: &str = "60s";
-/// Longer than Grafana would take here (four scrapes), and than it takes to ask everything once.
+/// The window of rates. It is longer than Grafana's (four scrapes), and than all queries take together.
 const RATE: &str = "15s";
-/// How long until every panel that is to show something does.
+/// How long it may take until every panel shows something that has to.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
@@ -71,7 +72,8 @@ fn every_panel_of_every_dashboard_shows_what_goes_on_and_every_rule_works() -> a
     let rules = files("rules", "yml")?;
     let prometheus = Prometheus::start_in(Some(nodes[0].netns()), scratch.path(), &targets, &rules)?;
 
-    // What netmon does for new interfaces shows while there are some.
+    // netmon's work on new interfaces only shows while there are some. So the next container starts after the first
+    // scrapes.
     until("both nodes to have been scraped", || {
         let scraped = prometheus.value("count(netmon_attach_delay_seconds_count)")?;
         ensure!(scraped > 1.0, "one of them was");
@@ -81,7 +83,7 @@ fn every_panel_of_every_dashboard_shows_what_goes_on_and_every_rule_works() -> a
 
     let panels = panels(RATE, SHOWN)?;
     ensure!(panels.len() > 60, "there are {} panels only", panels.len());
-    // Whether anybody is quiet or not, every query is one.
+    // Every query has to be valid, those of the quiet panels too.
     let mut waiting = ask(&prometheus, panels.iter().collect())?;
     waiting.retain(|panel| !QUIET.contains(&panel.name.as_str()));
     within(PATIENCE, "every panel to have shown something", || {
@@ -90,7 +92,7 @@ fn every_panel_of_every_dashboard_shows_what_goes_on_and_every_rule_works() -> a
         ensure!(names.is_empty(), "nothing is shown by {names:?}");
         Ok(())
     })?;
-    // A name that no panel has any more would excuse the next panel of that name.
+    // The name of a panel that was removed would later excuse a new panel of that name.
     for quiet in QUIET {
         ensure!(
             panels.iter().any(|panel| panel.name == *quiet),
@@ -116,7 +118,7 @@ fn every_panel_of_every_dashboard_shows_what_goes_on_and_every_rule_works() -> a
         ensure!(count > 25, "there are {count} rules only");
         Ok(())
     })?;
-    // The mean round-trip time wants more observations than a test makes; promtool has its values.
+    // The mean round-trip time needs more observations than a test makes. promtool tests its values.
     for recorded in [
         "service_network:netmon_receive_bytes:rate5m{service=\"web\", network=\"wide\"}",
         "container_network:netmon_tcp_retransmitted_segments:ratio_rate5m{container=\"web\"} > 0",
@@ -136,7 +138,7 @@ fn alerts_fire_when_they_should_and_promtool_has_nothing_to_say_about_them() -> 
     promtool(&folder, &["check", "rules"], files("rules", "yml")?)?;
     let tests = files("rules/tests", "yml")?;
     promtool(&folder, &["test", "rules"], &tests)?;
-    // Every alert is in one of them.
+    // Every alert has to be in a test.
     let mut told = String::new();
     for path in tests {
         told += &fs::read_to_string(path)?;
@@ -156,7 +158,7 @@ fn alerts_fire_when_they_should_and_promtool_has_nothing_to_say_about_them() -> 
     Ok(())
 }
 
-/// Asks everything that these panels ask, and gives those that show nothing.
+/// Sends all queries of these panels, and returns the panels that show nothing.
 fn ask<'a>(prometheus: &Prometheus, panels: Vec<&'a Panel>) -> anyhow::Result<Vec<&'a Panel>> {
     let mut empty = Vec::new();
     for panel in panels {
@@ -174,7 +176,8 @@ fn ask<'a>(prometheus: &Prometheus, panels: Vec<&'a Panel>) -> anyhow::Result<Ve
     Ok(empty)
 }
 
-/// `web` asks `api`, which loses a packet of TCP now and then, and asks where nobody listens.
+/// `web` sends requests to `api`, which loses a TCP packet from time to time. `web` also tries a port on which
+/// nothing listens.
 fn trouble([asking, node]: [Node<'_>; 2]) -> anyhow::Result<()> {
     let address = node.address_of("api", "wide")?;
     node.exec_in("api", "nft add table ip lossy")?;
@@ -187,7 +190,7 @@ fn trouble([asking, node]: [Node<'_>; 2]) -> anyhow::Result<()> {
         "nft add rule ip lossy c meta l4proto tcp numgen inc mod 40 == 0 counter drop",
     )?;
     node.docker("exec -d api httpd -f -p 8080 -h /bin")?;
-    // busybox's wget, linked statically, looks up names before it looks at addresses, and crashes of that.
+    // Not busybox's wget: the statically linked one resolves names first, even for addresses, and crashes.
     let asks = format!(
         "while :; do printf 'GET /busybox HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {address} 8080 > /dev/null; nc -w 1 {address} 1 < \
          /dev/null; ping -q -c 1 -W 1 {address}; sleep 0.1; done"

@@ -1,5 +1,5 @@
-//! Nodes that go, engines that are killed, servers that are killed: what they counted stays as long as it should, what is
-//! said of them ends, and the others do not notice.
+//! Nodes that disappear, engines and servers that are killed. What they counted stays for the linger, then their
+//! series end. Other nodes are not affected.
 
 use std::{io::ErrorKind, net::SocketAddr};
 
@@ -33,7 +33,7 @@ fn a_node_without_power_is_no_longer_shown_as_a_peer_and_is_again_when_it_is_bac
     let pings = Pings::start(&one.netns, two.address)?;
 
     nodes.node(3).cut_power()?;
-    // Others hear of it by gossip, and take its addresses out of their tables.
+    // The other nodes learn of it by gossip, and remove the node's addresses from their tables.
     within(3 * PATIENCE, "the node to be no peer any more", || {
         let page = nodes.netmon(1).page()?;
         ensure!(tunnel(&page, nodes.node(3), NETWORK).is_err(), "it still is");
@@ -58,8 +58,8 @@ fn a_node_without_power_is_no_longer_shown_as_a_peer_and_is_again_when_it_is_bac
 
     nodes.node(3).boot()?;
     nodes.watch_again(3)?;
-    // Not before it is in the Swarm again: the engine asks its manager for an address, gives up after 20 s, and is told to
-    // start the container again. Three times were too few beside other engines.
+    // Not before the node is in the Swarm again. The engine asks its manager for an address, gives up after 20 s, and
+    // has to start the container again. Three attempts were too few beside other engines.
     within(TASKS, "the container to start", || nodes.node(3).docker("start a3"))?;
     let three = nodes.member(3, "a3", NETWORK)?;
     traffic::reach(&one.netns, three.address)?;
@@ -83,7 +83,7 @@ fn a_drained_node_shows_nothing_of_what_it_ran() -> anyhow::Result<()> {
     }
     let drops = nodes.drops()?;
     let pings = Pings::start(&members[0].netns, members[1].address)?;
-    // Nothing of the network's is left on the node then.
+    // After that, nothing on the node uses the network.
     nodes.node(3).docker("rm -f a3")?;
     nodes.node(1).docker("node update --availability drain n3")?;
     ends(nodes.netmon(3), 2, CONTAINER, &[("network", NETWORK)])?;
@@ -130,7 +130,7 @@ fn a_newer_engine_that_crashes_loses_no_packet_and_no_name() -> anyhow::Result<(
     engine_crashes(Engine::New)
 }
 
-/// An engine of a Swarm ends, as it starts, what ran when it was killed.
+/// When an engine of a Swarm starts, it ends the containers that ran when it was killed.
 fn engine_crashes(engine: Engine) -> anyhow::Result<()> {
     let nodes = Nodes::up(2, engine)?;
     let members = nodes.overlay(NETWORK)?;
@@ -166,7 +166,7 @@ fn engine_crashes(engine: Engine) -> anyhow::Result<()> {
         })?;
     nodes.node(2).start_engine()?;
     up(1)?;
-    // The task is killed, and its last values stay for a while.
+    // The engine kills the task, and its last values linger.
     let last = until("the task to be ended", || {
         let page = nodes.netmon(2).page()?;
         let states = page.all("netmon_container_info", &[("container", &name)]);
@@ -179,7 +179,7 @@ fn engine_crashes(engine: Engine) -> anyhow::Result<()> {
     .with_context(|| nodes.netmon(2).log())?;
     let (sent, answered) = pings.stop()?;
     let answers = last.since(before).transmit_packets;
-    // Besides it answers the questions for its address.
+    // The task also answers ARP requests.
     ensure!(
         (answered..=answered + 20).contains(&answers),
         "{answered} of {sent} pings were answered, and the task is charged with {answers} packets"
@@ -216,11 +216,11 @@ fn server_killed(engine: Engine) -> anyhow::Result<()> {
     node.start_container("server", &format!("--network {NETWORK}"))?;
     let server = nodes.member(2, "server", NETWORK)?;
     server.agrees(&nodes)?;
-    // What comes is not read: so the kernel breaks the connection off when the server is killed.
+    // The server does not read the data. So the kernel resets the connection when the server is killed.
     node.docker_script("exec -d server", "nc -l -p 5302 -e sleep 1000")?;
     let resets = || one.tcp(&nodes, "resets_received", NETWORK);
     let client = Client::start(&one.netns, SocketAddr::new(server.address, 5302))?;
-    // Attempts before the server listened were answered with resets, which the kernel does not count as these.
+    // Attempts before the server listened were also answered with resets. TcpEstabResets does not count those.
     let before = (resets()?, one.netns.nstat("TcpEstabResets")?);
     let least = until("the stream to flow", || {
         let figures = server.interface.figures(node)?;
@@ -248,7 +248,7 @@ fn server_killed(engine: Engine) -> anyhow::Result<()> {
         Ok(())
     })?;
     one.sums_agree(&nodes)?;
-    // Nobody has its address now, and the tunnel throws away what is sent there: a drop, and of the network's.
+    // No container has the server's address now, so the tunnel drops packets to it. These drops are the network's.
     let overlay = nodes.overlay_netns(1, NETWORK)?;
     let no_target = || -> anyhow::Result<u64> {
         let page = nodes.netmon(1).page()?;

@@ -1,4 +1,4 @@
-//! Every network driver of the engine's, and containers without a network of their own.
+//! Every network driver of the engine, and containers without a network of their own.
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
@@ -80,7 +80,7 @@ fn bridges(ground: &Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Labels of a container that Compose would have started.
+/// Labels of a container that is started by Compose.
 const COMPOSE: &str = "--label com.docker.compose.service=api --label com.docker.compose.project=shop";
 
 fn overlays(ground: &Ground) -> anyhow::Result<()> {
@@ -88,7 +88,7 @@ fn overlays(ground: &Ground) -> anyhow::Result<()> {
     for (network, flags) in [("inner", "--internal"), ("outer", ""), ("other", "")] {
         node.docker(&format!("network create -d overlay --attachable {flags} {network}"))?;
     }
-    // On several at once, and the order of its devices is not that of its networks.
+    // On several networks at once. The order of the devices is not that of the networks.
     for container in ["on-all-one", "on-all-two"] {
         node.start_container(container, &format!("--network outer {COMPOSE}"))?;
         node.docker(&format!("network connect inner {container}"))?;
@@ -102,7 +102,7 @@ fn overlays(ground: &Ground) -> anyhow::Result<()> {
     ground.carries_to("on-all-one", &["on-all-one"], gateway, "docker_gwbridge")?;
     labelled(ground, "on-all-one", "docker_gwbridge", "api", "shop")?;
 
-    // On an internal network alone, there is no way out.
+    // A container that is only on an internal network has no device for other traffic.
     node.start_container("inside", "--network inner")?;
     ground.carries("inside", "on-all-one", "inner")?;
     let page = ground.netmon.page()?;
@@ -129,8 +129,7 @@ fn children_of_a_device(ground: &Ground) -> anyhow::Result<()> {
             node.start_container("twin-two", "--network twins")?;
             ground.carries("twin-one", "twin-two", "twins")
         }
-        // One device cannot have children of both kinds, so that this kernel may have ipvlan all the same; its tests
-        // on namespaces have a device for each.
+        // The kernel may have ipvlan all the same: one device cannot have children of both kinds.
         Err(error) => {
             let words = format!("{error:#}");
             ensure!(
@@ -159,7 +158,7 @@ fn published_stack(ground: &Ground) -> anyhow::Result<()> {
         file.display()
     ))?;
     let task = within(TASKS, "the task to run", || {
-        // The manager sends nobody to a task that it has not heard of yet, though the engine lists it.
+        // The manager directs no connection to a task that it does not yet know to run, even if the engine lists it.
         let states = node.docker("service ps site_web --format {{.CurrentState}}")?;
         ensure!(states.starts_with("Running"), "it is {states}");
         let name = node.docker("ps --filter label=com.docker.swarm.service.name=site_web --format {{.Names}}")?;
@@ -168,7 +167,7 @@ fn published_stack(ground: &Ground) -> anyhow::Result<()> {
     })?;
     let before = ground.agrees(&task, "ingress")?;
     ground.lab.publish()?;
-    // Each is a connection of its own: three packets at least in each direction.
+    // Each request is a connection of its own: at least three packets in each direction.
     for _ in 0..10 {
         let text = node.exec(&format!(
             "curl -sS --max-time 5 http://{}:8080/index.html",
@@ -183,7 +182,7 @@ fn published_stack(ground: &Ground) -> anyhow::Result<()> {
     );
     let gateway = "172.18.0.1".parse()?;
     ground.carries_to(&task, &[&task], gateway, "docker_gwbridge")?;
-    // Nobody is there but itself: the balancer of the network answers.
+    // The task is alone on this network: the network's load balancer answers.
     ground.agrees(&task, "site_front")?;
     for network in ["ingress", "site_front", "docker_gwbridge"] {
         labelled(ground, &task, network, "site_web", "site")?;
@@ -234,7 +233,7 @@ fn without_a_network(ground: &Ground) -> anyhow::Result<()> {
         }
         Ok(())
     })?;
-    // What the guest sends is its host's.
+    // The guest's traffic counts for its host.
     let before = ground.agrees("counted", "bridge")?;
     crate::ground::ping(node, "guest", "172.17.0.1".parse()?, 20)?;
     let more = ground.agrees("counted", "bridge")?.since(before);
@@ -253,7 +252,7 @@ fn without_a_network(ground: &Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Looks that the interface's series have these labels.
+/// Checks that the interface's series have these labels.
 fn labelled(ground: &Ground, container: &str, network: &str, service: &str, stack: &str) -> anyhow::Result<()> {
     let page = ground.netmon.page()?;
     let name = format!("{CONTAINER}_receive_packets_total");

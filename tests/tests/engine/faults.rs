@@ -1,4 +1,4 @@
-//! What goes wrong on nodes: the engine is killed, netmon is killed, netmon is told to end.
+//! Faults on nodes: the engine is killed, netmon is killed, netmon is stopped.
 
 use anyhow::ensure;
 use netmon_tests::lab::Engine;

@@ -1,4 +1,4 @@
-//! netmon as the README says that it is run: the image on three nodes, by the project's own stack.
+//! netmon as the README says to run it: the image on three nodes, deployed with the project's own stack.
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
@@ -10,7 +10,7 @@ use netmon_tests::{
 use crate::ground::{CONTAINER, Interface, agrees, ping, reach};
 
 const PINGS: u64 = 200;
-/// Addresses are asked for now and then.
+/// Room for ARP packets.
 const OTHERS: u64 = 10;
 
 #[test]
@@ -45,7 +45,7 @@ fn every_node_is_counted(engine: Engine) -> anyhow::Result<()> {
     both_ends_say_the_same(&fleet, &lab)
 }
 
-/// `cargo xtask image` needs no engine; with one, by the same Dockerfile, it is the same.
+/// `cargo xtask image` needs no engine. An engine that builds the same Dockerfile makes the same image.
 fn the_image_is_what_an_engine_builds(node: Node<'_>) -> anyhow::Result<()> {
     let config = |image: &str| -> anyhow::Result<serde_json::Value> {
         let images: serde_json::Value = serde_json::from_str(&node.docker(&format!("image inspect {image}"))?)?;
@@ -94,7 +94,7 @@ fn the_image_is_what_an_engine_builds(node: Node<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Looks that the page of a node says of a container's interface what the kernel says, and gives that.
+/// Checks that the page of a node has the kernel's counts of a container's interface, and returns them.
 fn counted(fleet: &Fleet<'_>, lab: &Lab, number: u8, container: &str) -> anyhow::Result<Figures> {
     let node = lab.node(number);
     let labels = [("container", container), ("network", "wide")];
@@ -107,7 +107,7 @@ fn counted(fleet: &Fleet<'_>, lab: &Lab, number: u8, container: &str) -> anyhow:
     .with_context(|| format!("{container} on node {number}"))
 }
 
-/// Everything works, with no more rights than the stack gives.
+/// Checks that everything works with only the rights that the stack gives.
 pub(crate) fn is_what_it_says(fleet: &Fleet<'_>, lab: &Lab, number: u8, state: &str) -> anyhow::Result<()> {
     let page = fleet.page(number)?;
     for sample in page.all("netmon_scrape_collector_success", &[]) {
@@ -143,7 +143,7 @@ pub(crate) fn is_what_it_says(fleet: &Fleet<'_>, lab: &Lab, number: u8, state: &
         at("/HostConfig/CapDrop")
     );
     ensure!(at("/HostConfig/Memory") != 0, "its memory has no limit");
-    // What the health check of the image runs.
+    // The command of the image's health check.
     node.docker(&format!("exec {container} /netmon healthcheck"))?;
     let elsewhere = "-e NETMON_WEB_LISTEN_ADDRESS=127.0.0.1:1";
     let error = node
@@ -156,7 +156,8 @@ pub(crate) fn is_what_it_says(fleet: &Fleet<'_>, lab: &Lab, number: u8, state: &
     Ok(())
 }
 
-/// What one node sends another receives, and in between it is seen on both, by network and remote node.
+/// Checks that one node receives what the other sends, and that both count it between them, by network and remote
+/// node.
 pub(crate) fn both_ends_say_the_same(fleet: &Fleet<'_>, lab: &Lab) -> anyhow::Result<()> {
     let ends = [(1, "after1"), (2, "after2")];
     let address = lab.node(2).address_of("after2", "wide")?;
@@ -165,7 +166,7 @@ pub(crate) fn both_ends_say_the_same(fleet: &Fleet<'_>, lab: &Lab) -> anyhow::Re
         let page = fleet.page(number)?;
         let peer = lab.node(other).address();
         let of = |peer: &str| page.figures("netmon_overlay", &[("network", "wide"), ("peer", peer)]);
-        // A manager knows the others by name.
+        // A manager knows the other nodes by name.
         of(&peer).or_else(|_| of(&format!("n{other}")))
     };
     let look = || -> anyhow::Result<Vec<Figures>> {

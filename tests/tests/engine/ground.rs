@@ -1,4 +1,4 @@
-//! What most tests stand on: a node with an engine and a netmon, and the comparison of its page with the kernel.
+//! The basis of most tests: a node with an engine and a netmon, and the comparison of its page with the kernel.
 
 use std::{
     net::IpAddr,
@@ -14,15 +14,15 @@ use netmon_tests::{
     patience::{PATIENCE, within},
 };
 
-/// The family of a container's interface, without direction and unit.
+/// The beginning of the families of a container's interface, without direction and unit.
 pub(crate) const CONTAINER: &str = "netmon_container_network";
 
-/// Long enough to see last values on a busy machine, short enough to wait for their end.
+/// Long enough to see last values on a busy machine, and short enough to wait for their end.
 const LINGER: &str = "--container.linger=8s";
 
 /// A lab of one node, and the netmon that watches it.
 pub(crate) struct Ground {
-    // Ends before the lab does.
+    // Dropped before the lab.
     pub(crate) netmon: Netmon,
     pub(crate) lab: Lab,
 }
@@ -38,18 +38,18 @@ impl Ground {
         self.lab.node(1)
     }
 
-    /// As [`agrees`], for the interface that the engine says the container has on the network.
+    /// Like [`agrees`], for the interface that the container has on the network according to the engine.
     pub(crate) fn agrees(&self, container: &str, network: &str) -> anyhow::Result<Figures> {
         Interface::of(self.node(), container, network)?.agrees(self.node(), &self.netmon)
     }
 
-    /// Pings one container from another, and looks that both of their interfaces are charged with it.
+    /// Pings one container from another, and checks that both interfaces count it.
     pub(crate) fn carries(&self, from: &str, to: &str, network: &str) -> anyhow::Result<()> {
         let address = self.node().address_of(to, network)?;
         self.carries_to(from, &[from, to], address, network)
     }
 
-    /// Pings that address from a container, and looks that the interfaces of these containers are charged with it.
+    /// Pings that address from a container, and checks that the interfaces of these containers count it.
     pub(crate) fn carries_to(
         &self,
         from: &str,
@@ -63,7 +63,7 @@ impl Ground {
         ping(self.node(), from, address, PINGS)?;
         for ((container, before), after) in charged.iter().zip(before).zip(look()?) {
             let more = after.since(before).each();
-            // 56 bytes and the headers of ICMP, IP (the smaller) and Ethernet.
+            // 56 bytes of payload, and the headers of ICMP, IPv4 and Ethernet.
             let least = [PINGS, PINGS * 98, PINGS, PINGS * 98];
             ensure!(
                 more.iter().zip(least).all(|(more, least)| *more >= least),
@@ -81,7 +81,7 @@ pub(crate) fn netmon_on(node: Node<'_>) -> anyhow::Result<Netmon> {
     Ok(netmon)
 }
 
-/// Sends that many pings from a container, and gets as many answers.
+/// Sends that many pings from a container, and receives as many answers.
 pub(crate) fn ping(node: Node<'_>, from: &str, to: IpAddr, count: u64) -> anyhow::Result<()> {
     let text = node.docker(&format!("exec {from} ping -q -c {count} -i 0.01 -W 5 {to}"))?;
     ensure!(
@@ -91,7 +91,7 @@ pub(crate) fn ping(node: Node<'_>, from: &str, to: IpAddr, count: u64) -> anyhow
     Ok(())
 }
 
-/// Waits until one is reached from a container, as [`netmon_tests::traffic::reach`] does.
+/// Waits until a container reaches the address, as [`netmon_tests::traffic::reach`] does.
 pub(crate) fn reach(node: Node<'_>, from: &str, to: IpAddr) -> anyhow::Result<()> {
     within(3 * PATIENCE, "it to be reached", || ping(node, from, to, 1))
 }
@@ -101,7 +101,7 @@ pub(crate) fn reach(node: Node<'_>, from: &str, to: IpAddr) -> anyhow::Result<()
 pub(crate) struct Interface {
     pub(crate) container: String,
     pub(crate) network: String,
-    /// The file of its namespace: it is reached by it when there is no engine to ask.
+    /// The file name of its namespace. It gives access without an engine.
     pub(crate) sandbox: String,
     device: String,
 }
@@ -121,7 +121,7 @@ impl Interface {
         node.figures(&self.sandbox, &self.device)
     }
 
-    /// Looks that the page says of it what the kernel says, and gives that.
+    /// Checks that the page has the kernel's counts of the interface, and returns them.
     pub(crate) fn agrees(&self, node: Node<'_>, netmon: &Netmon) -> anyhow::Result<Figures> {
         let labels = [
             ("container", self.container.as_str()),
@@ -136,8 +136,8 @@ impl Interface {
     }
 }
 
-/// Looks that both say the same. Counters only rise: while packets are under way netmon's must be between two readings
-/// of the kernel's, and equal as soon as nothing is under way.
+/// Checks that both have the same counts. Counters only rise. So while packets pass, netmon's must lie between two
+/// readings of the kernel's. When no packets pass, they must be equal.
 pub(crate) fn agrees(
     kernel: impl Fn() -> anyhow::Result<Figures>,
     netmon: impl Fn() -> anyhow::Result<Figures>,

@@ -1,4 +1,4 @@
-//! Interfaces that come later and go sooner: live connects, restarts, containers that live for a moment.
+//! Interfaces that are created late and deleted early: live connects, restarts, short-lived containers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,7 +56,8 @@ fn all_lifetimes_on_a_newer_engine_are_counted() -> anyhow::Result<()> {
     brief(&ground)
 }
 
-/// Newer engines answer nothing about a container while they start it, and once it has ended do not know its namespace.
+/// Newer engines do not answer requests about a container while they start it. Once it has ended, they have forgotten
+/// its namespace.
 #[test]
 fn a_service_keeps_what_a_burst_of_short_lived_containers_counted_on_a_newer_engine() -> anyhow::Result<()> {
     burst(&Ground::new(Engine::New)?)
@@ -79,12 +80,12 @@ fn connected_later(ground: &Ground) -> anyhow::Result<()> {
     ground.agrees("early", "bridge").map(drop)
 }
 
-/// The last values of the interface that it had there are let go of before.
+/// The container joins again only after the last values of its first interface there have ended.
 fn joined_again(ground: &Ground) -> anyhow::Result<()> {
     const BYTES: usize = 3_000_000;
     let node = ground.node();
     node.docker("network create back")?;
-    // On a second network, so that its namespace stays as it is.
+    // It is also on a second network, so that its namespace stays when it leaves this one.
     node.start_container("mover", "")?;
     node.start_container("anchor", "--network back")?;
     node.docker("network connect back mover")?;
@@ -100,7 +101,7 @@ fn joined_again(ground: &Ground) -> anyhow::Result<()> {
         Ok([sent("back")?, sent("")?])
     };
     let send = || -> anyhow::Result<()> {
-        // Segments are known of interfaces that have their programs.
+        // Segments have a network only once the interface has its programs.
         ground.netmon.page_until("every interface to have programs", |page| {
             let used = page.count("netmon_bpf_map_entries", &[("map", "TRAFFIC")])?;
             page.interface("mover", "back")?;
@@ -222,7 +223,7 @@ fn burst(ground: &Ground) -> anyhow::Result<()> {
     const LABELS: &str = "--label com.docker.compose.service=gust --label com.docker.compose.project=storm";
     let node = ground.node();
     node.docker("network create storm")?;
-    // What a service counted is kept while it has a container here. This one is on another network.
+    // A service's counts are kept while it has a container here. This one is on another network.
     node.start_container("stays", LABELS)?;
     node.start_container("target", "--network storm")?;
     let target = node.address_of("target", "storm")?;
@@ -236,7 +237,7 @@ fn burst(ground: &Ground) -> anyhow::Result<()> {
             })
             .collect()
     };
-    // Last values stay for a moment only: on a busy machine maybe not until the engine's client says that it is over.
+    // The last values linger only briefly. On a busy machine they may end before the engine's client returns.
     let mut shown = BTreeMap::new();
     let all = thread::scope(|scope| {
         let run_some = &run_some;
@@ -275,7 +276,7 @@ fn burst(ground: &Ground) -> anyhow::Result<()> {
     ground.netmon.page_until("the series of each to end", |page| {
         let there = gusts(page)?.len();
         if there > 0 {
-            // What the kernel says of a device's end may come later.
+            // The kernel's last message about a device may arrive later.
             sum = page.figures("netmon_service_network", &labels)?;
             is_last(least, sum, slack)?;
         }
@@ -287,7 +288,7 @@ fn burst(ground: &Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the page has of the containers of a burst.
+/// The page's counts of the containers of a burst.
 fn gusts(page: &Page) -> anyhow::Result<BTreeMap<String, Figures>> {
     let series = page.all(
         &format!("{CONTAINER}_receive_packets_total"),
@@ -301,10 +302,10 @@ fn gusts(page: &Page) -> anyhow::Result<BTreeMap<String, Figures>> {
     names.into_iter().map(figures).collect()
 }
 
-/// How often the page is looked at for what stays a moment only.
+/// How often the page is fetched, for values that stay only briefly.
 const BETWEEN_PAGES: Duration = Duration::from_millis(100);
 
-/// What may pass between a container's last look at its interface and the end of that.
+/// Traffic that may pass between a container's last reading of its interface and the interface's end.
 const TEARDOWN: Figures = Figures {
     receive_packets: 5,
     receive_bytes: 500,
@@ -312,7 +313,7 @@ const TEARDOWN: Figures = Figures {
     transmit_bytes: 500,
 };
 
-/// The same where others come and go: each asks everybody for an address.
+/// The same while other containers start and end: each of them sends ARP requests to all.
 const BROADCASTS: Figures = Figures {
     receive_packets: 50,
     receive_bytes: 5000,
@@ -327,7 +328,7 @@ fn is_last(seen: Figures, shown: Figures, slack: Figures) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Runs a container to its end, and gives its interface's counters as it saw them in the last thing it did.
+/// Runs a container to its end. Returns the interface's counters, which the container read last of all.
 fn run(node: Node<'_>, flags: &str, script: &str) -> anyhow::Result<Figures> {
     let text = node.docker_script(
         &format!("run --rm {flags} {IMAGE}"),

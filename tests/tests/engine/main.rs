@@ -1,4 +1,4 @@
-//! netmon beside real engines.
+//! netmon with real engines.
 
 mod dashboards;
 mod departures;

@@ -1,4 +1,5 @@
-//! netmon, Prometheus and Grafana, by one command: a real Prometheus finds every node. Grafana is played by a busybox.
+//! netmon, Prometheus and Grafana, deployed with one command. A real Prometheus finds every node; a busybox takes the
+//! place of Grafana.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +23,7 @@ use crate::{
     ground::{Interface, ping, reach},
 };
 
-/// The image of Debian's Prometheus.
+/// An image of Debian's Prometheus.
 const PROMETHEUS: &str = "lab/prometheus:1";
 
 #[test]
@@ -93,7 +94,7 @@ fn on_an_overlay_network_prometheus_finds_every_node_and_the_nodes_own_families_
     both_ends_say_the_same(&fleet, &lab)?;
     finds_every_node(&lab, &prometheus_of(&lab)?)?;
 
-    // Swarm's own DNS, for a Prometheus that is not beside a manager.
+    // Swarm's own DNS, for a Prometheus that does not run on a manager.
     let manager = lab.node(1);
     let addresses: BTreeSet<IpAddr> = within(PATIENCE, "tasks.netmon to have three addresses", || {
         let (number, asker) = somewhere(&lab, &format!("{STACK}_grafana"))?;
@@ -110,7 +111,7 @@ fn on_an_overlay_network_prometheus_finds_every_node_and_the_nodes_own_families_
     Ok(())
 }
 
-/// Three nodes, with the images that are to be deployed on each.
+/// Three nodes, with the images to deploy on each.
 fn lab(engine: Engine) -> anyhow::Result<Lab> {
     let lab = Lab::up(3, engine)?;
     let scratch = Scratch::new()?;
@@ -127,7 +128,7 @@ fn variables(discovery: &str) -> [(&str, &str); 3] {
     ]
 }
 
-/// The Prometheus of the stack, asked from the node that it is on.
+/// The stack's Prometheus, reached from its node.
 fn prometheus_of(lab: &Lab) -> anyhow::Result<Prometheus> {
     within(PATIENCE, "Prometheus to be ready", || {
         let node = lab.node(1);
@@ -136,7 +137,7 @@ fn prometheus_of(lab: &Lab) -> anyhow::Result<Prometheus> {
     })
 }
 
-/// The project's own files are where Prometheus and Grafana look for them.
+/// Checks that Prometheus and Grafana find the project's own files.
 fn has_rules_and_dashboards(lab: &Lab, prometheus: &Prometheus) -> anyhow::Result<()> {
     let rules = prometheus.json("/api/v1/rules")?;
     let groups = rules.pointer("/data/groups").and_then(Value::as_array);
@@ -173,14 +174,14 @@ fn finds_every_node(lab: &Lab, prometheus: &Prometheus) -> anyhow::Result<()> {
         ensure!(up == wanted, "{up:?}, not {wanted:?}");
         let all = prometheus.value("count(up)")?;
         ensure!((all - 3.0).abs() < 0.5, "{all} targets");
-        // A first page may come before the engine has said what the node is called.
+        // A first page may come before the engine has reported the node's hostname.
         let named = prometheus.labels("netmon_node_info", "hostname")?;
         ensure!(named == wanted, "{named:?}, not {wanted:?}");
         Ok(())
     })
 }
 
-/// The container of a service's one task on a node.
+/// The container of a service's only task on a node.
 fn task(node: Node<'_>, service: &str) -> anyhow::Result<String> {
     let filter = format!("label=com.docker.swarm.service.name={service}");
     let all = node.docker(&format!("ps --format {{{{.Names}}}} --filter {filter}"))?;
@@ -188,7 +189,7 @@ fn task(node: Node<'_>, service: &str) -> anyhow::Result<String> {
     Ok(all)
 }
 
-/// The container of a service's one task, and the node that it is on.
+/// The container of a service's only task, and the number of its node.
 fn somewhere(lab: &Lab, service: &str) -> anyhow::Result<(u8, String)> {
     let found = lab
         .nodes()

@@ -1,5 +1,5 @@
-//! What tests of several nodes stand on: a Swarm with a netmon on each node, and what they say together, beside what the
-//! kernel says.
+//! The basis of tests with several nodes: a Swarm with a netmon on each node, and the comparison of their pages with
+//! the kernel.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,7 +15,7 @@ use netmon_tests::{
 
 use crate::ground::{CONTAINER, Interface, netmon_on};
 
-/// Families of drops: of containers, and of what lies between them.
+/// Families of drops: of containers, and of the devices between them.
 const DROPS: [&str; 3] = [
     "netmon_container_packet_drops_total",
     OVERLAY_DROPS,
@@ -24,20 +24,20 @@ const DROPS: [&str; 3] = [
 
 const OVERLAY_DROPS: &str = "netmon_overlay_packet_drops_total";
 
-/// Families whose sum over networks is a counter of the namespace's, and which.
+/// Families whose sum over networks is a counter of the namespace, and the counter's name.
 const SUMS: [(&str, &str); 3] = [
     ("netmon_container_tcp_retransmitted_segments_total", "TcpRetransSegs"),
     ("netmon_container_tcp_sent_segments_total", "TcpOutSegs"),
     ("netmon_container_tcp_resets_sent_total", "TcpOutRsts"),
 ];
 
-/// How long a task may take to run. The manager waits for up to a minute for the end of the one that was there before, if
-/// it does not hear of it (swarmkit's `defaultOldTaskTimeout`).
+/// How long it may take until a task runs. The manager waits up to a minute for the end of the previous task if the
+/// node does not report it (swarmkit's `defaultOldTaskTimeout`).
 pub(crate) const TASKS: Duration = Duration::from_mins(2);
 
-/// A Swarm, and the netmons that watch it.
+/// A Swarm, and a netmon on each of its nodes.
 pub(crate) struct Nodes {
-    // They end before the lab does.
+    // Dropped before the lab.
     netmons: Vec<Netmon>,
     pub(crate) lab: Lab,
 }
@@ -51,12 +51,12 @@ impl Nodes {
         Ok(Self { netmons, lab })
     }
 
-    /// The node of that number, from 1, which is the manager.
+    /// The node of that number. The first is 1, the manager.
     pub(crate) fn node(&self, number: u8) -> Node<'_> {
         self.lab.node(number)
     }
 
-    /// All of them, by number.
+    /// The numbers of all nodes.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u8> + use<> {
         (1..).take(self.netmons.len())
     }
@@ -66,23 +66,23 @@ impl Nodes {
         &self.netmons[usize::from(number) - 1]
     }
 
-    /// Takes the netmon of a node away, to be ended by the caller.
+    /// Removes the netmon of a node from the list; the caller ends it.
     pub(crate) fn unwatch(&mut self, number: u8) -> Netmon {
         self.netmons.remove(usize::from(number) - 1)
     }
 
-    /// Puts another in its place.
+    /// Puts another netmon in that place.
     pub(crate) fn watch(&mut self, number: u8, netmon: Netmon) {
         self.netmons.insert(usize::from(number) - 1, netmon);
     }
 
-    /// Starts another on a node whose netmon has ended.
+    /// Starts a new netmon on a node whose netmon has ended.
     pub(crate) fn watch_again(&mut self, number: u8) -> anyhow::Result<()> {
         self.netmons[usize::from(number) - 1] = netmon_on(self.lab.node(number))?;
         Ok(())
     }
 
-    /// Makes an overlay network, and a container on each node that is on it: `a1` on the first, and so on.
+    /// Creates an overlay network, and a container on it on each node: `a1` on the first, and so on.
     pub(crate) fn overlay(&self, name: &str) -> anyhow::Result<Vec<Member>> {
         self.node(1)
             .docker(&format!("network create -d overlay --attachable {name}"))?;
@@ -113,15 +113,15 @@ impl Nodes {
         })
     }
 
-    /// The name of a service's one task on a node, once it runs.
+    /// The name of a service's only task on a node, once it runs.
     pub(crate) fn task(&self, number: u8, service: &str) -> anyhow::Result<String> {
         self.task_but(number, service, "")
     }
 
-    /// The same, if it is not the one of that name.
+    /// The same, once the task is another than the one of that name.
     ///
-    /// A node's old engine was seen to crash and come back, and its Swarm to prepare a task in the place of the one that
-    /// was killed, and never to start it. When that is overdue the manager is told to make another.
+    /// An old engine was seen to crash on a node and to restart. Its Swarm prepared a task in place of the one that
+    /// was killed, and never started it. So after a while the manager is asked for another task.
     pub(crate) fn another_task(&self, number: u8, service: &str, than: &str) -> anyhow::Result<String> {
         self.task_but(number, service, than).or_else(|overdue| {
             self.node(1)
@@ -141,7 +141,7 @@ impl Nodes {
         .with_context(|| self.of_service(number, service))
     }
 
-    /// What the manager says of a service, and what the engines said that place its tasks and run them.
+    /// For error messages: the manager's report of a service, and the logs of the manager's engine and of the node's.
     fn of_service(&self, number: u8, service: &str) -> String {
         let said = |line: &str| self.node(1).docker(line).unwrap_or_else(|why| format!("{why:#}"));
         format!(
@@ -160,12 +160,12 @@ impl Nodes {
         node.namespace(&format!("1-{}", &id[..10]))
     }
 
-    /// What netmon shows of what passes between two nodes.
+    /// The page's counts of the traffic between two nodes.
     pub(crate) fn tunnel(&self, from: u8, to: u8, network: &str) -> anyhow::Result<Figures> {
         tunnel(&self.netmon(from).page()?, self.node(to), network)
     }
 
-    /// What all of them call drops.
+    /// The drops on the pages of all nodes.
     pub(crate) fn drops(&self) -> anyhow::Result<Drops> {
         let mut drops = Drops::new();
         for number in self.numbers() {
@@ -183,7 +183,7 @@ impl Nodes {
         Ok(drops)
     }
 
-    /// Looks that every netmon holds programs for what is there, and for nothing else.
+    /// Checks that every netmon has programs for the interfaces that exist, and for no others.
     pub(crate) fn nothing_is_left(&self) -> anyhow::Result<()> {
         for number in self.numbers() {
             self.netmon(number)
@@ -206,15 +206,15 @@ impl Nodes {
         Ok(())
     }
 
-    /// Looks that nothing is called a drop that was not when that was read.
+    /// Checks that there are no drops that were not in `before`.
     pub(crate) fn dropped_nothing_since(&self, before: &Drops) -> anyhow::Result<()> {
         let more = self.drops_since(before)?;
         ensure!(more.is_empty(), "these are called drops: {more:#?}");
         Ok(())
     }
 
-    /// Looks that nothing is called a drop but what was sent to a container that a network's forwarding table did not know
-    /// any more, or not yet again: that is lost indeed, for the VXLAN device knows no node to send it to.
+    /// Checks that all new drops are packets without a target: the network's forwarding table lacked the container
+    /// for a while. Those packets are really lost, because the VXLAN device knows no node to send them to.
     pub(crate) fn dropped_only_without_target_since(
         &self,
         before: &Drops,
@@ -234,7 +234,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// What is called a drop that was not when that was read.
+    /// The drops that were not in `before`.
     pub(crate) fn drops_since(&self, before: &Drops) -> anyhow::Result<Drops> {
         let mut more = self.drops()?;
         more.retain(|what, count| {
@@ -245,16 +245,16 @@ impl Nodes {
     }
 }
 
-/// What is called a drop, on which node, whose, and why.
+/// The number of drops, by node, family and labels.
 pub(crate) type Drops = BTreeMap<String, u64>;
 
-/// What a page shows of what passes between its node and another, which is called by its name or by its address.
+/// A page's counts of the traffic between its node and another one. The peer is shown by name or by address.
 pub(crate) fn tunnel(page: &Page, to: Node<'_>, network: &str) -> anyhow::Result<Figures> {
     let of = |peer: &str| page.figures("netmon_overlay", &[("network", network), ("peer", peer)]);
     of(&to.name()).or_else(|_| of(&to.address()))
 }
 
-/// A container of a node's on a network.
+/// A node's container on a network.
 pub(crate) struct Member {
     pub(crate) number: u8,
     pub(crate) netns: Netns,
@@ -267,14 +267,14 @@ impl Member {
         &self.interface.container
     }
 
-    /// Looks that netmon says of its interface what the kernel says, and gives that.
+    /// Checks that netmon has the kernel's counts of its interface, and returns them.
     pub(crate) fn agrees(&self, nodes: &Nodes) -> anyhow::Result<Figures> {
         self.interface
             .agrees(nodes.node(self.number), nodes.netmon(self.number))
     }
 
-    /// Looks that what netmon shows for all of its networks together is what the kernel counts for its namespace, of
-    /// segments sent, sent again, and resets; whatever passes meanwhile.
+    /// Checks netmon's sums over all networks against the kernel's counts for the namespace: segments sent,
+    /// retransmits, and resets. Traffic may pass meanwhile.
     pub(crate) fn sums_agree(&self, nodes: &Nodes) -> anyhow::Result<()> {
         let netmon = nodes.netmon(self.number);
         for (family, counter) in SUMS {
@@ -284,7 +284,7 @@ impl Member {
         Ok(())
     }
 
-    /// What netmon shows of its connections on a network.
+    /// One of netmon's TCP counters of the container on a network.
     pub(crate) fn tcp(&self, nodes: &Nodes, what: &str, network: &str) -> anyhow::Result<u64> {
         nodes.netmon(self.number).page()?.count(
             &format!("netmon_container_tcp_{what}_total"),
@@ -292,8 +292,8 @@ impl Member {
         )
     }
 
-    /// What it sent again, by netmon and by the kernel, and on its network but for a few: some kernels count some without
-    /// running any program on the tracepoint, and netmon cannot know their network.
+    /// The number of its retransmits, which netmon and the kernel must agree on. All but a few must have its network.
+    /// Some kernels count a few without running any program on the tracepoint, and netmon cannot know their network.
     pub(crate) fn sent_again(&self, nodes: &Nodes) -> anyhow::Result<u64> {
         until("what was sent again to be the network's", || {
             let named = self.tcp(nodes, "retransmitted_segments", &self.interface.network)?;
@@ -332,7 +332,7 @@ fn within_bracket(
     })
 }
 
-/// Looks that nothing of this is on the page any more, before that many times the usual patience is over.
+/// Checks that all series of that name and these labels end, within `patience` times the usual time.
 pub(crate) fn ends(netmon: &Netmon, patience: u32, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<()> {
     within(
         patience * netmon_tests::patience::PATIENCE,

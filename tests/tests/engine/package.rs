@@ -1,5 +1,5 @@
-//! netmon from its Debian package, as a service of systemd's, on a machine with an engine: what the unit allows is
-//! enough, what it forbids is forbidden, and what is installed can be got rid of.
+//! netmon from its Debian package, as a systemd service, on a machine with an engine. The unit allows enough, it
+//! forbids the rest, and everything that is installed can be removed.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ fn dpkg(machine: &Machine, what: &str, operand: &Path) -> anyhow::Result<String>
     machine.run(&format!("dpkg {what} {}", operand.display()))
 }
 
-/// Runs a container, and sees its packets on the page.
+/// Runs a container, and checks that its packets are on the page.
 fn count(machine: &Machine, name: &str) -> anyhow::Result<()> {
     machine.run(&format!("docker run --detach --name {name} {IMAGE} sleep 600"))?;
     machine.run(&format!("docker exec {name} ping -q -c 5 -i 0.2 172.17.0.1"))?;
@@ -32,7 +32,7 @@ fn count(machine: &Machine, name: &str) -> anyhow::Result<()> {
     })
 }
 
-/// Every collector gives all of what it should.
+/// Checks that every collector is complete.
 fn whole(machine: &Machine) -> anyhow::Result<()> {
     machine.page_until("all collectors", |page| {
         let all = page.all("netmon_scrape_collector_success", &[]);
@@ -47,7 +47,7 @@ fn whole(machine: &Machine) -> anyhow::Result<()> {
 #[test]
 fn the_service_starts_without_an_engine_and_counts_containers_that_come_later() -> anyhow::Result<()> {
     let machine = installed()?;
-    // Ready, by netmon's own word: `Type=notify`.
+    // systemd waited for netmon's `READY=1`: the unit has `Type=notify`.
     ensure!(machine.service("ActiveState")? == "active", "{}", machine.log());
     ensure!(machine.get("/-/healthy")?.status == 200);
     ensure!(machine.get("/-/ready")?.status == 503, "it is ready without an engine");
@@ -67,7 +67,7 @@ fn the_service_starts_without_an_engine_and_counts_containers_that_come_later() 
         .collect();
     ensure!(warnings.is_empty(), "{warnings:#?}");
 
-    // A namespace's mount that netmon's own mount namespace kept would keep the namespace.
+    // If netmon's own mount namespace kept a container's mount, the container's namespace would stay.
     let pid = machine.service("MainPID")?;
     let mounts = format!("grep -c /docker/netns/ /proc/{pid}/mounts || true");
     ensure!(
@@ -86,7 +86,7 @@ fn the_service_starts_without_an_engine_and_counts_containers_that_come_later() 
 fn netmon_does_nothing_that_the_unit_forbids() -> anyhow::Result<()> {
     let machine = installed()?;
     machine.engine()?;
-    // What would have been refused, and perhaps passed over, kills it now.
+    // Without this, a forbidden system call would fail, and netmon might go on. Now it kills netmon.
     machine.script(
         "mkdir -p /etc/systemd/system/netmon.service.d
          printf '[Service]\\nSystemCallErrorNumber=\\nRestart=no\\n' >/etc/systemd/system/netmon.service.d/kill.conf
@@ -116,7 +116,7 @@ fn a_netmon_of_which_a_worker_hangs_is_started_anew() -> anyhow::Result<()> {
         ensure!(restarts > 0, "it was not: {}", machine.log());
         Ok(())
     })?;
-    // The journal takes lines in a moment later.
+    // The journal stores lines with a delay.
     until("the log to say why", || {
         let log = machine.log();
         for line in [
@@ -150,12 +150,12 @@ fn the_service_may_no_more_than_the_unit_says() -> anyhow::Result<()> {
         ensure!(options.split(',').any(|it| it == "ro"), "{last}");
     }
 
-    // By systemd's own measure, in tenths: 100 is a service that may do everything.
+    // The exposure that systemd computes, in tenths: 100 is a service that may do everything.
     machine.run("systemd-analyze security --no-pager --threshold=35 netmon.service")?;
     let complaints = machine.script("systemd-analyze verify netmon.service 2>&1")?;
     ensure!(complaints.is_empty(), "{complaints}");
 
-    // Wrong usage is not tried again and again.
+    // systemd does not restart netmon after wrong usage.
     machine.script("echo NETMON_LIMIT_SERIES=many >>/etc/default/netmon")?;
     let refused = machine.run("systemctl restart netmon").err();
     refused.context("a netmon with wrong settings starts")?;
@@ -189,7 +189,7 @@ fn the_package_can_be_upgraded_removed_and_purged_and_leaves_nothing() -> anyhow
         "man --where netmon && bash -c '. /usr/share/bash-completion/completions/netmon && complete -p netmon'",
     )?;
 
-    // A newer one restarts it, and leaves alone what a person has changed.
+    // An upgrade restarts netmon, and keeps what a person has changed.
     machine.script("echo NETMON_LOG_LEVEL=debug >>/etc/default/netmon")?;
     let before = machine.service("MainPID")?;
     let file = machine.copy(&package()?)?;
@@ -208,7 +208,7 @@ fn the_package_can_be_upgraded_removed_and_purged_and_leaves_nothing() -> anyhow
     machine.page_until("the new one", |_| Ok(()))?;
     machine.run("grep --quiet --line-regexp NETMON_LOG_LEVEL=debug /etc/default/netmon")?;
 
-    // Who has switched it off finds it off after the next one, too.
+    // After a person has disabled the service, an upgrade leaves it disabled.
     machine.run("systemctl disable --now netmon")?;
     machine.run(&format!("dpkg --install {newer}"))?;
     ensure!(

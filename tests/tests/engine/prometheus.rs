@@ -35,7 +35,7 @@ fn prometheus_has_nothing_to_say_about_the_page_and_knows_services_by_name() -> 
         ensure!(is_it, "`{query}` is {value}, and the interface has {wanted}");
         Ok(())
     };
-    // Again and again: a neighbour that asks for an address after the scrape counts, too.
+    // Repeated, because an ARP request after the scrape counts too.
     until("the queries to give the interface's own figures", || {
         let figures = ground.agrees("asks", "bridge")?;
         for family in ["netmon_container_network", "netmon_service_network"] {
@@ -47,7 +47,7 @@ fn prometheus_has_nothing_to_say_about_the_page_and_knows_services_by_name() -> 
         }
         Ok(())
     })?;
-    // The names join: a container's image by its traffic.
+    // The series can be joined by their labels: a container's image with its traffic.
     let query = "count(netmon_container_network_receive_packets_total{container=\"asks\"} * on (container, instance) \
                  group_left (image) netmon_container_info{image=\"lab/bb:1\"})";
     ensure!((prometheus.value(query)? - 1.0).abs() < 0.5, "`{query}` is not 1");

@@ -1,5 +1,5 @@
-//! netmon itself comes and goes, while packets pass: what devices count goes on exactly, and what only netmon knows
-//! begins at nothing, which Prometheus takes for what it is.
+//! netmon ends and starts again while packets pass. The devices' counts continue exactly. What only netmon knows
+//! starts at 0, which Prometheus takes for a reset.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -31,7 +31,7 @@ fn a_netmon_that_follows_another_goes_on_exactly_or_begins_at_nothing() -> anyho
     let ends = |netmon: Netmon| netmon.terminate().map(drop);
     let is_killed = |netmon: Netmon| netmon.kill();
     let (build, other_build) = (binary()?, other_build()?);
-    // The last is an upgrade, and its opposite.
+    // The last two are an upgrade and a downgrade.
     for (end, next_build) in [
         (ends as fn(Netmon) -> anyhow::Result<()>, &build),
         (is_killed, &build),
@@ -39,7 +39,7 @@ fn a_netmon_that_follows_another_goes_on_exactly_or_begins_at_nothing() -> anyho
         (is_killed, &build),
     ] {
         refused(one, two)?;
-        // Nobody listens here, either: that is a drop of this container's.
+        // Nothing listens here, either: this is a drop of the first container's.
         refused(two, one)?;
         let before = Known::of(&nodes, one, "something to be counted")?;
         ensure!(
@@ -49,19 +49,19 @@ fn a_netmon_that_follows_another_goes_on_exactly_or_begins_at_nothing() -> anyho
         end(nodes.unwatch(1))?;
         stream.flows()?;
         let began = all_sent(one)?;
-        // Not ready: every page that it gives must be right.
+        // Before it is ready, every page must be right.
         let next = nodes.node(1).netmon_of(next_build, &["--container.linger=5s"])?;
         pages_are_right(&nodes, &next, one, before.figures)?;
         nodes.watch(1, next);
         let after = Known::of(&nodes, one, "the tunnel to be known")?;
         let since = all_sent(one)? - began;
         let shown = [after.sent, after.segments, after.tunnel.transmit_packets];
-        // Now and then it asks for an address.
+        // The container sends an ARP request from time to time.
         ensure!(
             after.failures == 0 && after.drops == 0 && shown.iter().all(|it| *it <= since + 10),
             "{since} segments were sent since it was started, and the next begins with {after:?}"
         );
-        // From where it begins it counts what the kernel counts.
+        // From its first value on, the count rises as the kernel's does.
         let (low, from, high) = bracket(&nodes, one)?;
         let sent = one.netns.nstat("TcpOutSegs")?;
         until("a thousand segments to be sent", || {
@@ -88,7 +88,8 @@ fn a_netmon_that_follows_another_goes_on_exactly_or_begins_at_nothing() -> anyho
     Ok(())
 }
 
-/// As an update that starts the new one first would do it, where both had the node's port; and with another port.
+/// As in an update that starts the new netmon before the old one ends: first with the same port, then with another
+/// one.
 #[test]
 fn two_netmons_on_a_node_both_count_right_and_the_second_says_that_the_port_is_taken() -> anyhow::Result<()> {
     let nodes = Nodes::up(2, Engine::Installed)?;
@@ -130,7 +131,7 @@ fn two_netmons_on_a_node_both_count_right_and_the_second_says_that_the_port_is_t
             Ok(())
         })?;
         drop(second);
-        // The first misses none of its own.
+        // The first netmon misses nothing that passes its own programs.
         let (low, from, high) = segments(&nodes, one)?;
         stream.flows()?;
         let (later_low, to, later_high) = segments(&nodes, one)?;
@@ -149,7 +150,7 @@ fn two_netmons_on_a_node_both_count_right_and_the_second_says_that_the_port_is_t
     Ok(())
 }
 
-/// A connection to a port that nobody listens on.
+/// A connection to a port on which nothing listens.
 fn refused(from: &Member, to: &Member) -> anyhow::Result<()> {
     let address = SocketAddr::new(to.address, 9);
     let refused = from.netns.within(|| Ok(TcpStream::connect(address).map(drop)))?;
@@ -161,17 +162,17 @@ fn refused(from: &Member, to: &Member) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a page shows of a container and its network.
+/// A page's figures of a container and its network.
 #[derive(Debug)]
 struct Known {
     figures: Figures,
     tunnel: Figures,
-    /// Reasons that packets of it were dropped for.
+    /// The number of reasons for which packets of it were dropped.
     drops: usize,
-    /// TCP's own.
+    /// The segments that TCP sent.
     sent: u64,
     failures: u64,
-    /// What passed the interface.
+    /// The segments that passed the interface.
     segments: u64,
 }
 
@@ -196,7 +197,7 @@ fn of(member: &Member) -> [(&str, &str); 2] {
     [("container", member.name()), ("network", NETWORK)]
 }
 
-/// Connections refused, and segments that left.
+/// Refused connections, and segments that left.
 fn counts(page: &Page, member: &Member) -> anyhow::Result<(u64, u64)> {
     let mut refused = of(member).to_vec();
     refused.push(("reason", "refused"));
@@ -206,7 +207,7 @@ fn counts(page: &Page, member: &Member) -> anyhow::Result<(u64, u64)> {
     ))
 }
 
-/// Looks at every page until netmon is ready: what it shows of the interface has not fallen, and is the kernel's.
+/// Checks every page until netmon is ready: the interface's counters have not fallen, and are the kernel's.
 fn pages_are_right(nodes: &Nodes, netmon: &Netmon, member: &Member, before: Figures) -> anyhow::Result<()> {
     let node = nodes.node(member.number);
     within(PATIENCE, "netmon to be ready", || {
@@ -214,7 +215,7 @@ fn pages_are_right(nodes: &Nodes, netmon: &Netmon, member: &Member, before: Figu
         let page = netmon.page()?;
         let high = member.interface.figures(node)?;
         if let Ok(shown) = page.interface(member.name(), NETWORK) {
-            // Not to be waited for.
+            // A panic, because an error would only repeat the check.
             assert!(
                 shown.between(low, high) && shown.between(before, high),
                 "before {before:?}, the kernel {low:?} to {high:?}, and {shown:?} is shown"
@@ -226,7 +227,7 @@ fn pages_are_right(nodes: &Nodes, netmon: &Netmon, member: &Member, before: Figu
     })
 }
 
-/// TCP segments sent for the first time on all networks: by the kernel, by netmon, and by the kernel again.
+/// TCP segments sent for the first time, on all networks: the kernel's count, netmon's, and the kernel's again.
 fn bracket(nodes: &Nodes, member: &Member) -> anyhow::Result<(u64, u64, u64)> {
     let low = member.netns.nstat("TcpOutSegs")?;
     let page = nodes.netmon(member.number).page()?;
@@ -244,16 +245,17 @@ fn bracket(nodes: &Nodes, member: &Member) -> anyhow::Result<(u64, u64, u64)> {
     Ok((low, shown, high))
 }
 
-/// The same of what left by the interface, whose counterpart is what TCP sent in all, for nothing else is sent there.
+/// The same for packets that left by the interface. The kernel's count is that of all TCP segments, because nothing
+/// else is sent there.
 fn segments(nodes: &Nodes, member: &Member) -> anyhow::Result<(u64, u64, u64)> {
     let low = all_sent(member)?;
     let page = nodes.netmon(member.number).page()?;
     let high = all_sent(member)?;
-    // Now and then it asks for an address.
+    // The container may send an ARP request.
     Ok((low, counts(&page, member)?.1, high + 2))
 }
 
-/// Segments that a container sent, whether for the first time or again.
+/// Segments that a container sent, first transmissions and retransmits.
 fn all_sent(member: &Member) -> anyhow::Result<u64> {
     Ok(member.netns.nstat("TcpOutSegs")? + member.netns.nstat("TcpRetransSegs")?)
 }

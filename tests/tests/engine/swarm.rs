@@ -1,4 +1,5 @@
-//! Several nodes: what one sends over an overlay network, the other receives, both say so, and each knows who is on it.
+//! Several nodes: what one node sends over an overlay network, the other receives. Both count it, and each knows the
+//! network's endpoints.
 
 use std::time::Duration;
 
@@ -16,9 +17,9 @@ use crate::{
 };
 
 const PINGS: u64 = 200;
-/// How old at most what a network's gossip says is on the page.
+/// The maximum age of what the page shows of a network's gossip.
 const SYNC: Duration = Duration::from_mins(1);
-/// Addresses are asked for now and then.
+/// Room for ARP packets.
 const OTHERS: u64 = 10;
 
 #[test]
@@ -72,7 +73,7 @@ fn what_crosses_between_nodes_is_counted_on_both() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Looks that the page says of the network's VXLAN device what the kernel says, and gives that.
+/// Checks that the page has the kernel's counts of the network's VXLAN device, and returns them.
 fn vxlan(node: Node<'_>, netmon: &Netmon, id: &str) -> anyhow::Result<Figures> {
     let file = format!("1-{}", &id[..10]);
     agrees(
@@ -95,7 +96,7 @@ fn run_everywhere(manager: Node<'_>, service: &str, tasks: usize) -> anyhow::Res
     })
 }
 
-/// The manager knows the names of nodes; a worker knows who is on a network, and where.
+/// The manager knows the names of nodes. A worker knows a network's endpoints, and their nodes.
 #[test]
 fn every_node_says_who_is_on_a_network_on_the_others() -> anyhow::Result<()> {
     let lab = Lab::up(3, Engine::Installed)?;
@@ -132,7 +133,7 @@ fn every_node_says_who_is_on_a_network_on_the_others() -> anyhow::Result<()> {
         ensure!((PINGS..PINGS + OTHERS).contains(&answers), "{answers} answers");
         Ok(())
     })?;
-    // Where a container on each node is, as another node has it: on the worker nodes are addresses, but for itself.
+    // The node of each container, as shown by another node. A worker shows the other nodes by address.
     let here = manager.address_of("here", "wide")?;
     let there = worker.address_of("there", "wide")?;
     for (netmon, peers) in [
@@ -170,7 +171,7 @@ fn every_node_says_who_is_on_a_network_on_the_others() -> anyhow::Result<()> {
                 })
         })?;
     }
-    // A worker is told no names of nodes; a task of a global service tells their ids.
+    // A worker does not know hostnames. A task of a global service reveals the ids of nodes.
     let node_id = manager.docker("info --format {{.Swarm.NodeID}}")?;
     netmons[1].page()?.one(
         "netmon_overlay_peer_info",
@@ -184,7 +185,7 @@ fn every_node_says_who_is_on_a_network_on_the_others() -> anyhow::Result<()> {
 
     third.docker("rm -f yonder")?;
     third.docker("swarm leave")?;
-    // What happens on a node itself makes it ask sooner than once a minute.
+    // A change on a node itself makes it ask earlier than after a minute.
     worker.start_container("another", "--network wide")?;
     for (netmon, peer) in netmons.iter().zip(["n3".to_owned(), third.address()]) {
         within(SYNC * 2, "the series of a node that left to end", || {

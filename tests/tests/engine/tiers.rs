@@ -1,4 +1,4 @@
-//! `deploy/examples/tiers.yml`: an application in tiers, and what passes on each.
+//! `deploy/examples/tiers.yml`: an application in tiers, and the traffic on each tier.
 
 use std::{collections::BTreeSet, fs};
 
@@ -12,7 +12,7 @@ use netmon_tests::{
 };
 
 const STACK: &str = "tiers";
-/// Where things are put: an auth-service beside the database, and one on another node.
+/// Where tasks run: one auth-service on the database's node, and one on another node.
 const PLACES: &str = "version: \"3.9\"
 services:
   auth-service:
@@ -20,7 +20,7 @@ services:
   database:
     deploy: {placement: {constraints: [node.hostname == n2]}}
 ";
-/// Each service's tasks, and the networks that it is on.
+/// Each service, the number of its tasks, and its networks.
 const SERVICES: [(&str, usize, &[&str]); 4] = [
     ("reverse-proxy", 1, &["public", "internal"]),
     ("api-gateway", 3, &["internal", "services"]),
@@ -49,7 +49,7 @@ fn every_task_is_on_its_tiers_and_no_other(lab: &Lab, fleet: &Fleet<'_>) -> anyh
         let name = format!("{STACK}_{service}");
         let mut expected: BTreeSet<String> = networks.iter().map(|it| format!("{STACK}_{it}")).collect();
         if networks.contains(&"public") {
-            // Its port is published, and it is the one that can reach out.
+            // Its port is published, and it is the only service with a way out.
             expected.extend(["ingress", "docker_gwbridge"].map(ToOwned::to_owned));
         }
         within(PATIENCE, &format!("the tasks of {service}"), || {
@@ -78,11 +78,11 @@ fn every_task_is_on_its_tiers_and_no_other(lab: &Lab, fleet: &Fleet<'_>) -> anyh
 }
 
 fn what_the_networks_are_is_told(fleet: &Fleet<'_>) -> anyhow::Result<()> {
-    // The manager knows all of them.
+    // The manager knows all of the networks.
     let page = fleet.page(1)?;
     for (network, internal, encrypted, mtu) in [
         ("public", "false", "false", ""),
-        // Docker means the outside of the tunnels by the 1450 that is asked for.
+        // The file sets 1450, which Docker takes for the outer packet of the tunnel.
         ("internal", "true", "false", "1400"),
         ("services", "true", "false", ""),
         ("database", "true", "true", ""),
@@ -102,7 +102,7 @@ fn what_the_networks_are_is_told(fleet: &Fleet<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a service's tasks on a node sent on a tier.
+/// The packets that a service's tasks on a node sent on a tier.
 fn sent(page: &Page, service: &str, network: &str) -> anyhow::Result<u64> {
     let labels = [
         ("service", &*format!("{STACK}_{service}")),
@@ -111,11 +111,11 @@ fn sent(page: &Page, service: &str, network: &str) -> anyhow::Result<u64> {
     page.count("netmon_service_network_transmit_packets_total", &labels)
 }
 
-/// On all nodes together.
+/// The same on all nodes together.
 fn sent_anywhere(lab: &Lab, fleet: &Fleet<'_>, service: &str, network: &str) -> anyhow::Result<u64> {
     let mut sum = 0;
     for number in lab.nodes() {
-        // A node without such a task has no such series.
+        // A node without a task of the service has no such series.
         sum += sent(&fleet.page(number)?, service, network).unwrap_or_default();
     }
     Ok(sum)
@@ -131,7 +131,7 @@ fn the_open_tiers_carry_requests(lab: &Lab, fleet: &Fleet<'_>) -> anyhow::Result
         let before = sent_anywhere(lab, fleet, service, network)?;
         within(PATIENCE, &format!("{service} to talk on {network}"), || {
             let now = sent_anywhere(lab, fleet, service, network)?;
-            // A request and its answer are five packets each way.
+            // A request and its answer are five packets in each direction.
             ensure!(now >= before + 10, "{before} packets, then {now}");
             Ok(())
         })?;
@@ -149,7 +149,8 @@ fn the_database_answers_on_its_own_node(fleet: &Fleet<'_>) -> anyhow::Result<()>
     })
 }
 
-/// This kernel has no ESP: what should be encrypted is dropped on the way out, and never sent in the clear.
+/// This kernel has no ESP. Packets that should be encrypted are dropped before they leave, and are never sent in the
+/// clear.
 fn nothing_leaves_for_the_database_from_another_node(lab: &Lab, fleet: &Fleet<'_>) -> anyhow::Result<()> {
     let node = lab.node(3);
     let network = format!("{STACK}_database");
@@ -176,7 +177,7 @@ fn nothing_leaves_for_the_database_from_another_node(lab: &Lab, fleet: &Fleet<'_
             dropped >= told,
             "of {told} refused packets the VXLAN device dropped {dropped}"
         );
-        // Who asks is cut off by his own patience, each time.
+        // Each client gives up after its own timeout.
         let service = [("service", "tiers_auth-service"), refused[0]];
         let failures = page.all("netmon_container_tcp_connect_failures_total", &service);
         ensure!(
@@ -185,7 +186,7 @@ fn nothing_leaves_for_the_database_from_another_node(lab: &Lab, fleet: &Fleet<'_
         );
         Ok(())
     })?;
-    // And not a packet of it on the wire.
+    // No packet of the network is on the wire in the clear.
     for (number, peer) in [(3, 2), (2, 3)] {
         let page = fleet.page(number)?;
         let peer = [lab.node(peer).address(), format!("n{peer}")];

@@ -1,5 +1,5 @@
-//! Services that change under load: tasks come and go, nothing is called a drop, nothing of those that went stays, and
-//! what the service counted never falls.
+//! Services that change under load. Tasks start and end, no packet is counted as a drop, series of ended tasks end,
+//! and the service's counts never fall.
 
 use std::{collections::BTreeMap, fmt::Write as _, thread};
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 const NETWORK: &str = "wide";
-/// How many packets may come late: ten tasks end, and a connection's last packets are sent again a few times.
+/// How many packets may come late. Ten tasks end, and the last packets of a connection are retransmitted a few times.
 const LATE: u64 = 30;
 
 #[test]
@@ -34,13 +34,13 @@ fn changes(engine: Engine) -> anyhow::Result<()> {
     let members = nodes.overlay(NETWORK)?;
     let one = &members[0];
     let manager = nodes.node(1);
-    // No look at how a new task does: it takes five seconds each.
+    // With a short monitor time: otherwise Swarm watches each new task for five seconds.
     manager.docker(&format!(
         "service create --detach --name web --network {NETWORK} --endpoint-mode dnsrr --replicas 3 \
          --stop-grace-period 1s --update-monitor 100ms --no-resolve-image {IMAGE} httpd -f -p 80 -h /www"
     ))?;
     running(&nodes, 3)?;
-    // Each task is known, and has its programs.
+    // netmon knows each task, and has attached its programs.
     nodes.nothing_is_left()?;
     let descriptors = descriptors(&nodes)?;
     let drops = nodes.drops()?;
@@ -89,7 +89,7 @@ fn changes(engine: Engine) -> anyhow::Result<()> {
     }
     nodes.nothing_is_left()?;
     nodes.dropped_only_without_target_since(&drops, NETWORK, LATE)?;
-    // A question to the engine has one while it is open.
+    // netmon has one more descriptor while a request to the engine is open.
     until("no more descriptors than before", || {
         let after = self::descriptors(&nodes)?;
         ensure!(
@@ -134,7 +134,7 @@ fn a_container_whose_name_is_used_at_once_on_another_node_is_counted_on_each_for
     Ok(())
 }
 
-/// Requests, one after the other, until told to end. Gives how many there were, and how many failed.
+/// Sends requests, one after the other, until it is stopped. Returns how many there were, and how many failed.
 fn load(nodes: &Nodes, from: &Member) -> anyhow::Result<String> {
     nodes.node(from.number).docker_script(
         &format!("exec {}", from.name()),
@@ -176,8 +176,8 @@ fn updated(nodes: &Nodes) -> anyhow::Result<()> {
     sums.never_fell()
 }
 
-/// Waits until nothing is shown of these tasks. An engine that is asked who is on a network as soon as a task has ended may
-/// still name it; it is asked again a minute later.
+/// Waits until the series of these tasks have ended. An engine may still report an endpoint of a task that has just
+/// ended. netmon asks again a minute later.
 fn have_ended(nodes: &Nodes, gone: &[(u8, String)]) -> anyhow::Result<()> {
     const MEMBERS: &str = "netmon_overlay_endpoint_info";
     for (number, name) in gone {
@@ -201,7 +201,7 @@ fn descriptors(nodes: &Nodes) -> anyhow::Result<Vec<usize>> {
         .collect()
 }
 
-/// What the service counted on each node, as last seen: it may end, and begin anew, and never falls.
+/// The service's counts on each node, as last seen. They may end, and start anew, but must never fall.
 #[derive(Default)]
 struct Sums {
     last: BTreeMap<(u8, &'static str), u64>,

@@ -1,5 +1,5 @@
-//! What goes wrong between nodes is told as what it is: to the segment what the kernel counts, never as a drop of a
-//! container's, and not for those whom it does not concern.
+//! Faults between nodes are shown as what they are. Retransmits equal the kernel's count, no packet is counted as a
+//! container's drop, and other containers are not affected.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -18,11 +18,11 @@ use netmon_tests::{
 use crate::nodes::{Member, Nodes};
 
 const NETWORK: &str = "wide";
-/// How many packets may be lost because an engine took another for dead, and its containers out of its forwarding table: an
-/// engine that was cut off says of all others that they are, until they say otherwise.
+/// How many packets may be lost while an engine's forwarding table lacks containers of a node that it took for dead.
+/// An engine that was cut off takes all others for dead, until they answer.
 const FORGOTTEN: u64 = 30;
 
-/// The faults share a Swarm: each is mended before the next.
+/// The faults share a Swarm: each is repaired before the next.
 #[test]
 fn faults_of_the_wire_are_shown_as_the_kernel_counts_them() -> anyhow::Result<()> {
     let nodes = Nodes::up(3, Engine::Installed)?;
@@ -43,7 +43,7 @@ fn faults_of_the_wire_are_shown_as_the_kernel_counts_them() -> anyhow::Result<()
     Ok(())
 }
 
-/// The stream to the node stands still, others do not.
+/// The stream to the node stops, and others go on.
 fn partition(nodes: &Nodes, [one, two, three]: [&Member; 3]) -> anyhow::Result<()> {
     let drops = nodes.drops()?;
     let again = one.sent_again(nodes)?;
@@ -71,7 +71,7 @@ fn partition(nodes: &Nodes, [one, two, three]: [&Member; 3]) -> anyhow::Result<(
     nodes.dropped_only_without_target_since(&drops, NETWORK, FORGOTTEN)
 }
 
-/// What the first node has from the second, once what was under way has come.
+/// The first node's counts of traffic from the second, once all packets under way have arrived.
 fn settled(nodes: &Nodes) -> anyhow::Result<netmon_tests::figures::Figures> {
     until("what is under way to come", || {
         let before = nodes.tunnel(1, 2, NETWORK)?;
@@ -119,7 +119,7 @@ fn firewall(nodes: &Nodes, [one, two]: [&Member; 2]) -> anyhow::Result<()> {
     };
     // The kernel gives up after a few seconds, not after two minutes.
     one.netns.run("sysctl -qw net.ipv4.tcp_syn_retries=1")?;
-    // What the end of an earlier stream still has to send again is none of these attempts'.
+    // Retransmits at the end of an earlier stream must not count for these attempts.
     until("earlier connections to be over", || {
         let open = one
             .netns
@@ -156,7 +156,8 @@ fn firewall(nodes: &Nodes, [one, two]: [&Member; 2]) -> anyhow::Result<()> {
                 there.receive_packets == far.receive_packets,
                 "nothing arrives: {far:?}, then {there:?}"
             ),
-            // An engine that is busy may take the other for dead meanwhile. Then nobody sends there, and the series end.
+            // A busy engine may take the other node for dead meanwhile. Then it sends nothing there, and the series
+            // end.
             Err(error) => {
                 let known = nodes.overlay_netns(2, NETWORK)?.run("bridge fdb show dev vxlan0")?;
                 let node = nodes.node(1).address();
@@ -179,8 +180,8 @@ fn firewall(nodes: &Nodes, [one, two]: [&Member; 2]) -> anyhow::Result<()> {
     nodes.dropped_only_without_target_since(&drops, NETWORK, FORGOTTEN)
 }
 
-/// Short packets pass, long ones vanish between the nodes, and nobody is told: a stream stands still, what it sends again
-/// counts, and the tunnel goes on both ways.
+/// Short packets pass, long ones vanish between the nodes, and no sender is notified. A stream stops, its retransmits
+/// are counted, and the tunnel goes on in both directions.
 fn black_hole(nodes: &Nodes, [one, two]: [&Member; 2]) -> anyhow::Result<()> {
     let drops = nodes.drops()?;
     nodes.node(2).limit_packets_to(1400)?;

@@ -1,5 +1,5 @@
-//! What happens to netmon behind its back: programs taken off, namespaces out of sight, nothing left to open, to log to
-//! or to keep in memory. For each, what is counted and what is said.
+//! Faults that something else causes for netmon: detached programs, namespaces that become invisible, no descriptors,
+//! a full disk under the log, no memory. For each, what netmon counts and what it reports.
 
 use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, thread, time::Duration};
 
@@ -14,7 +14,7 @@ use netmon_tests::{
 
 use crate::world::{Cable, DEVICE, Member, World, agree, modes, quiet, ready};
 
-/// How often netmon looks after its programs here.
+/// How often netmon checks its programs in these tests.
 const CHECK: &str = "program-check=1s";
 
 #[test]
@@ -50,7 +50,7 @@ fn programs_that_somebody_takes_off_are_attached_anew_and_no_packet_is_missed() 
             "{}",
             netmon.log()
         );
-        // Nobody knows the segments of what passed meanwhile; pings are one each.
+        // The programs did not see these packets, so their segments are unknown. A ping is one segment.
         let between = segments(&netmon.page()?)?;
         let (_, figures) = agree(&netmon, &a, "net")?;
         ensure!(
@@ -74,7 +74,7 @@ fn programs_that_somebody_takes_off_are_attached_anew_and_no_packet_is_missed() 
 fn namespaces_that_are_out_of_sight_for_a_while_go_on_exactly_when_they_are_back() -> anyhow::Result<()> {
     let mut world = World::new()?;
     let directory = world.netns_dir().display().to_string();
-    // As the engine's is: what is mounted there later is seen in other mount namespaces, too.
+    // As in the engine's folder: mounts that are made later propagate to other mount namespaces.
     sh::run(&format!("mount --bind {directory} {directory}"))?;
     let _unmount = Unmount(directory.clone());
     sh::run(&format!("mount --make-shared {directory}"))?;
@@ -86,7 +86,7 @@ fn namespaces_that_are_out_of_sight_for_a_while_go_on_exactly_when_they_are_back
         .args(flags);
     let netmon = world.spawn(&command)?;
     netmon.wait_ready()?;
-    // Not there at netmon's start: what they count is the service's from their first packet.
+    // The containers start after netmon. So the service's sum includes them from their first packet.
     let (a, b) = world.pair(Cable::Bridge)?;
     ready(&netmon, 2)?;
     let in_sight = |command: &str| sh::run(&format!("nsenter --target {} --mount {command}", netmon.pid()));
@@ -120,7 +120,8 @@ fn namespaces_that_are_out_of_sight_for_a_while_go_on_exactly_when_they_are_back
         let listed = page.all("netmon_container_network_transmit_packets_total", &[("container", "a")]);
         ensure!(listed.len() == 1, "{what}: {} series of one interface", listed.len());
         let (total, shown) = (sum(now, b.figures()?), service(&page)?.transmit_packets);
-        // What passed while nobody could look, after the last values were let go of, the service never hears of.
+        // After the longer pause the last values no longer linger. The service's sum leaves out what passed while the
+        // namespaces were invisible.
         let wanted = if pause == 0 { total..=total } else { 1..=total };
         ensure!(
             wanted.contains(&shown),
@@ -150,11 +151,11 @@ fn without_a_descriptor_left_what_is_there_is_counted_and_all_is_well_when_there
         "prlimit --pid {} --nofile --output HARD --noheadings",
         netmon.pid()
     ))?;
-    // None but those of the standard streams, which are taken.
+    // Descriptors above those of the standard streams, which are in use.
     limit("3")?;
     let (a, b) = world.pair(Cable::Bridge)?;
     traffic::ping(&a.netns, b.address, 20)?;
-    // Some of it tries again only after a second or two.
+    // Some parts of netmon try again only after a second or two.
     thread::sleep(Duration::from_secs(3));
     traffic::ping(&a.netns, b.address, 20)?;
     limit(most.trim())?;
@@ -175,7 +176,7 @@ fn without_a_descriptor_left_what_is_there_is_counted_and_all_is_well_when_there
 fn a_log_that_cannot_be_written_stops_nothing() -> anyhow::Result<()> {
     let mut world = World::new()?;
     let (a, b) = world.pair(Cable::Bridge)?;
-    // Every write to it fails with ENOSPC, as on a disk that is full.
+    // Every write to it fails with ENOSPC, as on a full disk.
     let mut command = Command::new("sh");
     command
         .args(["-c", "exec \"$0\" \"$@\" > /dev/full 2>&1"])
@@ -212,9 +213,10 @@ fn out_of_memory_it_is_killed_alone_and_the_next_goes_on_counting() -> anyhow::R
     ready(&netmon, 2)?;
     traffic::ping(&a.netns, b.address, 20)?;
     agree(&netmon, &a, "net")?;
-    // Something else in the group takes nearly all of the memory; that the kernel kills netmon for it is arranged above.
+    // Another process in the group takes nearly all of the memory. `oom_score_adj` makes the kernel kill netmon for
+    // it.
     let script = "echo $$ > \"$0\" && exec dd if=/dev/zero of=/dev/null bs=$1 count=1";
-    // It may be killed, too, when what netmon had is not free at once.
+    // The kernel may kill this process too, if netmon's memory is not free at once.
     drop(sh::output(
         Command::new("sh")
             .args(["-c", script])
@@ -234,10 +236,10 @@ fn out_of_memory_it_is_killed_alone_and_the_next_goes_on_counting() -> anyhow::R
     agree(&netmon, &b, "net").map(drop)
 }
 
-/// What `deploy/stack.yml` gives it.
+/// The memory limit in `deploy/stack.yml`.
 const STACK_LIMIT_BYTES: u64 = 256 << 20;
 
-/// A control group with a limit of memory, of either version.
+/// A control group of either version, with a memory limit.
 struct MemoryGroup {
     path: PathBuf,
     file: &'static str,
@@ -253,7 +255,7 @@ impl MemoryGroup {
         .find(|(parent, _)| PathBuf::from(parent).join("cgroup.procs").exists())
         .context("there are no control groups here")?;
         let path = PathBuf::from(parent).join(format!("netmon-test-{}", std::process::id()));
-        // A test that was killed may have had this process' number, and left its group, which is empty by now.
+        // An earlier test with the same process id may have been killed. It left its group, which is empty by now.
         drop(fs::remove_dir(&path));
         fs::create_dir(&path).with_context(|| format!("{}", path.display()))?;
         ensure!(path.join(file).exists(), "{} has no {file}", path.display());
@@ -267,12 +269,12 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        // It has to be empty, and what was in it has only just ended.
+        // The group has to be empty, and its processes have only just ended.
         let _removed = until("the control group to be empty", || Ok(fs::remove_dir(&self.path)?));
     }
 }
 
-/// A mount, gone with the test.
+/// A mount. It is unmounted when this is dropped.
 struct Unmount(String);
 
 impl Drop for Unmount {
@@ -289,7 +291,8 @@ fn segments(page: &Page) -> anyhow::Result<u64> {
     )
 }
 
-/// Takes netmon's programs off, as somebody who administers the containers' networks could. Gives those that were on.
+/// Detaches netmon's programs, as an administrator of the containers' networks could. Returns the programs that were
+/// loaded before.
 fn take_off(mode: &str, programs: &Programs, members: [&Member; 2]) -> anyhow::Result<BTreeSet<u64>> {
     let programs = programs.loaded()?;
     if mode != "tcx" {

@@ -1,4 +1,4 @@
-//! Queues, tables and their limits: what the kernel's own files and tools show.
+//! Queues, tables and their limits: the page shows the same figures as the kernel's own files and tools.
 
 use std::{fs, net::SocketAddr};
 
@@ -7,7 +7,7 @@ use netmon_tests::{netmon::Netmon, page::Page, patience::until, traffic};
 
 use crate::world::{Cable, DEVICE, World, ready};
 
-/// A world whose node is the test's own.
+/// A world whose node is the test's own namespace.
 fn node() -> anyhow::Result<(World, crate::world::Member, crate::world::Member, Netmon)> {
     let mut world = World::new()?;
     world.sees_node = true;
@@ -58,7 +58,7 @@ fn a_queues_drops_are_those_that_tc_shows() -> anyhow::Result<()> {
         ensure!(shown == kernel, "netmon shows {shown} on the node, tc {kernel}");
         Ok(())
     })?;
-    // An interface without a queue has no series.
+    // An interface without a queueing discipline has no series.
     ensure!(
         netmon
             .page()?
@@ -100,7 +100,7 @@ fn the_nodes_backlog_is_the_kernels() -> anyhow::Result<()> {
 fn limits_are_those_of_the_kernels_settings() -> anyhow::Result<()> {
     let (world, a, _b, netmon) = node()?;
     a.netns.run("sysctl -qw net.core.somaxconn=77")?;
-    // Of a container it is looked at once a minute, and whenever one of its devices changes.
+    // netmon reads a container's limits once a minute, and when one of its devices changes.
     a.netns.run(&format!("ip link set {DEVICE} txqueuelen 999"))?;
     let node = world.node()?;
     node.run("sysctl -qw net.ipv4.tcp_max_syn_backlog=333")?;
@@ -134,7 +134,7 @@ fn the_neighbour_table_and_its_limits_are_the_kernels() -> anyhow::Result<()> {
     until("the neighbours to be counted", || {
         let page = netmon.page()?;
         let more = entries(&page)?.saturating_sub(before);
-        // The table is the whole machine's: others come and go.
+        // All namespaces share this table, so other entries may appear and disappear.
         ensure!(more >= 80, "{more} more after 100 were made");
         let limit = page.count(
             "netmon_node_neighbour_limit",
@@ -151,7 +151,7 @@ fn the_neighbour_table_and_its_limits_are_the_kernels() -> anyhow::Result<()> {
 #[test]
 fn the_table_of_connections_is_each_namespaces_own() -> anyhow::Result<()> {
     let (_world, a, b, netmon) = node()?;
-    // A rule that asks for it is what makes the kernel follow connections.
+    // The kernel only tracks connections if a rule needs it.
     b.netns.run("nft add table inet follow")?;
     b.netns
         .run("nft add chain inet follow c { type filter hook input priority 0 ; }")?;

@@ -1,4 +1,4 @@
-//! The machine's clock jumps. Only on a machine of the test's own: everything else on this one would see it, too.
+//! Jumps of the machine's clock. They run only on an emulated machine: here they would affect everything else.
 
 use std::{env, time::Duration};
 
@@ -28,7 +28,7 @@ fn a_clock_that_jumps_changes_no_count_no_name_and_no_linger() -> anyhow::Result
         let (page, after) = agree(&netmon, &a, "net").with_context(|| format!("and {} days back", 2 * days))?;
         ensure!(after.since(before).transmit_packets >= 20, "{after:?} after {before:?}");
         ensure!(page.count("netmon_docker_up", &[])? == 1, "the engine is down");
-        // Its end is heard of, and it lingers for as long as it should.
+        // netmon notices the container's end, and the last values linger for the usual time.
         let last = world.end(b)?;
         let shown = netmon.page()?.interface("b", "net")?;
         exactly_or_a_goodbye_more(shown, last)?;
@@ -43,7 +43,7 @@ fn a_clock_that_jumps_changes_no_count_no_name_and_no_linger() -> anyhow::Result
     Ok(())
 }
 
-/// Sets the machine's clock by so many days.
+/// Moves the machine's clock by that many days.
 fn jump(days: i64) -> anyhow::Result<()> {
     let now = clock_gettime(ClockId::Realtime);
     let seconds = i64::try_from(Duration::from_hours(24).as_secs())?;

@@ -1,15 +1,16 @@
-//! N packets sent are N counted: every kind of traffic, over every kind of cable, however programs are attached.
+//! Every packet sent is counted once: for every kind of traffic, over every kind of cable, and with every way to
+//! attach programs.
 
 use anyhow::ensure;
 use netmon_tests::{figures::Figures, netmon::Netmon, page::Page, traffic};
 
 use crate::world::{Cable, DEVICE, Member, World, agree, best_mode, offloads, quiet, ready};
 
-/// One kind of traffic, and how many packets it is in each direction where that is known beforehand.
+/// A kind of traffic. `packets` is how many packets it consists of in each direction, if that is known beforehand.
 struct Kind {
     name: &'static str,
     send: fn(&Member, &Member) -> anyhow::Result<()>,
-    /// Packets that the first sends, and the second.
+    /// Packets that the first container sends, and packets that the second one sends.
     packets: Option<(u64, u64)>,
 }
 
@@ -35,7 +36,7 @@ const KINDS: &[Kind] = &[
         packets: Some((200, 0)),
     },
     Kind {
-        // 4000 bytes are three packets of an MTU of 1450 or 1500.
+        // 4000 bytes are three packets, with an MTU of 1450 or of 1500.
         name: "fragments",
         send: |a, b| traffic::udp(&a.netns, &b.netns, b.address, 100, 4000),
         packets: Some((300, 0)),
@@ -96,12 +97,12 @@ fn every_packet_is_counted_without_programs() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every kind of traffic both ways, with segmentation left to the device and without.
+/// Every kind of traffic in both directions, with segmentation offload on and off.
 fn exact(cable: Cable, mode: &str) -> anyhow::Result<()> {
     let mut world = World::new()?;
     let (a, b) = world.pair(cable)?;
     let netmon = world.netmon(&[&format!("--bpf.attach={mode}")])?;
-    // The two containers', and the VXLAN device of an overlay.
+    // The two containers' devices, and the VXLAN device of an overlay.
     ready(&netmon, if cable == Cable::Vxlan { 3 } else { 2 })?;
     netmon.page()?.one(
         "netmon_bpf_program_info",
@@ -123,7 +124,7 @@ fn exact(cable: Cable, mode: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends, and compares with the kernel on both ends.
+/// Sends, and compares the counts with the kernel's at both ends.
 fn round(kind: &Kind, netmon: &Netmon, from: &Member, to: &Member) -> anyhow::Result<()> {
     let before = (agree(netmon, from, "net")?.1, agree(netmon, to, "net")?.1);
     (kind.send)(from, to)?;
@@ -144,7 +145,7 @@ fn round(kind: &Kind, netmon: &Netmon, from: &Member, to: &Member) -> anyhow::Re
             );
         }
     }
-    // The labels are the engine's.
+    // The labels come from the engine's answers.
     page.one(
         "netmon_container_network_receive_packets_total",
         &[
@@ -158,7 +159,7 @@ fn round(kind: &Kind, netmon: &Netmon, from: &Member, to: &Member) -> anyhow::Re
     Ok(())
 }
 
-/// What goes on the wire is what the protocol says that it sent, cut or not.
+/// The counted segments are those that TCP says it sent, whether or not the device segments them.
 fn segments(kind: &Kind, netmon: &Netmon, from: &Member, to: &Member) -> anyhow::Result<()> {
     if !kind.name.starts_with("TCP") {
         return Ok(());
@@ -187,7 +188,7 @@ fn segments(kind: &Kind, netmon: &Netmon, from: &Member, to: &Member) -> anyhow:
     Ok(())
 }
 
-/// The overlay's device on the node, in its own namespace.
+/// The overlay's VXLAN device, in the overlay's own namespace.
 fn vxlan(world: &World, netmon: &Netmon) -> anyhow::Result<()> {
     let overlay = world.overlay_netns()?;
     netmon.page_until("the VXLAN device's figures", |page| {

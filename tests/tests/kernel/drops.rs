@@ -1,5 +1,5 @@
-//! Every way to lose a packet that namespaces and a few tools can produce: each is seen under the right container,
-//! network and reason, as often as it happened, and nothing else is.
+//! Every way to lose a packet that namespaces and a few tools can produce. Each drop is counted once, for the right
+//! container, network and reason, and nothing else is counted.
 
 mod closing;
 mod everybody;
@@ -18,10 +18,10 @@ use anyhow::{Context as _, ensure};
 use netmon::datapath::btf::Types;
 use netmon_tests::{netmon::Netmon, page::Page, patience::until};
 
-/// What is told apart: family, container (if it is a container's), network, reason.
+/// The labels of a drop: family, container (if it is a container's), network, reason.
 type Key = (String, String, String, String);
 
-/// The families that say whose the packets were.
+/// The families of attributed drops.
 const FAMILIES: [&str; 4] = [
     "netmon_container_packet_drops_total",
     "netmon_overlay_packet_drops_total",
@@ -29,7 +29,7 @@ const FAMILIES: [&str; 4] = [
     "netmon_node_packet_drops_total",
 ];
 
-/// Drops since a moment.
+/// The drops since a moment.
 struct Drops<'a> {
     netmon: &'a Netmon,
     families: &'static [&'static str],
@@ -38,12 +38,12 @@ struct Drops<'a> {
 }
 
 impl<'a> Drops<'a> {
-    /// Without the node's.
+    /// Without the node's drops.
     fn since_now(netmon: &'a Netmon) -> anyhow::Result<Self> {
         Self::of(netmon, &FAMILIES[..3])
     }
 
-    /// With the node's, which is the test's.
+    /// With the node's drops. The node is the test's own.
     fn with_node(netmon: &'a Netmon) -> anyhow::Result<Self> {
         Self::of(netmon, &FAMILIES)
     }
@@ -68,10 +68,10 @@ impl<'a> Drops<'a> {
         Ok(now)
     }
 
-    /// These, and no others: once they are there, and still so a moment later.
+    /// Waits until exactly these drops are counted, and checks that this is still so a moment later.
     ///
-    /// But for as many as the kernel says that it did not run the program for, anywhere on the machine: it was at work on
-    /// another one, which this one interrupted.
+    /// As many may be missing as the kernel did not run the program for, anywhere on the machine. It does not run a
+    /// program in an interrupt of the same program.
     fn are(&self, expected: &[(Where, &str, u64)]) -> anyhow::Result<()> {
         let expected: BTreeMap<Key, u64> = expected
             .iter()
@@ -99,13 +99,13 @@ impl<'a> Drops<'a> {
         same()
     }
 
-    /// None at all.
+    /// No drops at all.
     fn are_none(&self) -> anyhow::Result<()> {
         self.are(&[])
     }
 }
 
-/// How many drops the kernel did not run the program for.
+/// The number of drops that the kernel did not run the program for.
 fn missed(page: &Page) -> anyhow::Result<u64> {
     page.count(
         "netmon_bpf_program_missed_runs_total",
@@ -133,7 +133,7 @@ fn read(page: &Page, families: &'static [&'static str]) -> BTreeMap<Key, u64> {
         .collect()
 }
 
-/// Whose a packet was.
+/// The owner of a dropped packet.
 #[derive(Clone, Copy)]
 enum Where<'a> {
     Container(&'a str, &'a str),
@@ -153,7 +153,7 @@ impl Where<'_> {
     }
 }
 
-/// The first of these reasons that the running kernel has: kernels get better at saying why.
+/// The first of these reasons that the running kernel has: newer kernels have more precise reasons.
 fn reason<'a>(names: &[&'a str]) -> anyhow::Result<&'a str> {
     let known = Types::of_kernel()?.enumeration("skb_drop_reason");
     let has = |name: &&&str| {
@@ -164,8 +164,8 @@ fn reason<'a>(names: &[&'a str]) -> anyhow::Result<&'a str> {
     Ok(names.iter().find(has).copied().unwrap_or("NOT_SPECIFIED"))
 }
 
-/// Why a bridge drops what it has no port for. The reason is older than the bridge's use of it, with which another one
-/// came (6.14).
+/// The reason for packets that a bridge has no port for. `NO_TX_TARGET` is older than its use by bridges. That use
+/// came together with `BRIDGE_INGRESS_STP_STATE` (6.14).
 fn no_port() -> anyhow::Result<&'static str> {
     Ok(match reason(&["BRIDGE_INGRESS_STP_STATE"])? {
         "NOT_SPECIFIED" => "NOT_SPECIFIED",

@@ -1,4 +1,4 @@
-//! netmon in a namespace of its own, as on an overlay network: what it counts is the node's all the same.
+//! netmon in a namespace of its own, as on an overlay network. It still counts what is on the node.
 
 use std::{fs, process::Command};
 
@@ -50,7 +50,7 @@ fn from_another_namespace_the_node_and_its_containers_are_counted_and_news_is_he
     let limit = netmon.page()?.count("netmon_node_sysctl", &limit)?;
     ensure!(limit == 1234, "the node's limit is 1234, and the page has {limit}");
     let sockets = node.within(|| Ok(fs::read_to_string("/proc/thread-self/net/netlink")?))?;
-    // Protocol 0 is rtnetlink; group 1 are the devices.
+    // Protocol 0 is rtnetlink, and group 1 is for messages about devices.
     let hears = sockets.lines().any(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         words.get(1) == Some(&"0") && words.get(3) == Some(&"00000001")

@@ -1,4 +1,4 @@
-//! Bad input: a clear sentence or a counted skip, never a panic, never a wrong number.
+//! Bad input. It causes a clear sentence or a counted error, never a panic and never a wrong number.
 
 use std::{
     ffi::OsStr,
@@ -19,7 +19,7 @@ use crate::world::{Cable, DEVICE, World, agree, ready};
 #[test]
 fn without_root_it_says_what_is_missing() -> anyhow::Result<()> {
     let world = World::new()?;
-    // Where anybody may run it.
+    // Copied to a folder where any user may run it.
     let copy = world.scratch.path().join("netmon");
     fs::copy(binary()?, &copy)?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
@@ -84,7 +84,7 @@ fn an_engine_that_answers_rubbish_costs_no_counting() -> anyhow::Result<()> {
     let errors = || netmon.page()?.count("netmon_docker_decode_errors_total", &[]);
     ensure!(errors()? == 0, "errors before anything was wrong");
 
-    // Lines that are no events: counted, and the stream goes on.
+    // Lines that are no events are counted, and the stream continues.
     for line in ["{", "[]", "7", "\"x\"", "{\"Type\":7}", "\u{0}\u{1}"] {
         world.engine.send_line(line);
     }
@@ -95,7 +95,7 @@ fn an_engine_that_answers_rubbish_costs_no_counting() -> anyhow::Result<()> {
         Ok(())
     })?;
 
-    // Lists that are no lists, while the engine is asked for everything again.
+    // Answers that are no lists, while netmon asks the engine for everything again.
     for path in ["/containers/json", "/networks", "/info", "/version"] {
         world.engine.answer(path, b"<html>\xff\xfe</html>");
     }
@@ -150,7 +150,7 @@ fn hostile_names_stay_label_values() -> anyhow::Result<()> {
         *label = HOSTILE.to_owned();
     }
     world.engine.start_container(hostile);
-    // A name that is no UTF-8, and one that would break out of its label.
+    // A name that is not UTF-8, and whose other characters would end a label's value.
     sh::output(
         b.netns
             .command("ip link add")
@@ -182,7 +182,7 @@ fn files_that_are_no_namespaces_are_passed_over() -> anyhow::Result<()> {
     File::create(folder.join("plain"))?;
     fs::create_dir(folder.join("folder"))?;
     symlink("/no/such/file", folder.join("dangling"))?;
-    // A namespace, but not of the network.
+    // A namespace, but not a network namespace.
     let other = File::create(folder.join("uts")).map(|_| folder.join("uts"))?;
     sh::output(Command::new("mount").args(["--bind", "/proc/self/ns/uts"]).arg(&other))?;
     let _unmounted = Unmount(&other);
@@ -240,7 +240,7 @@ fn run(command: &mut Command) -> anyhow::Result<Output> {
         .with_context(|| format!("{} cannot be run", command.get_program().display()))
 }
 
-/// It ends with that status, and says this; without a panic.
+/// Checks that the process ended with that status and printed these words, without a panic.
 fn refuses(output: &Output, status: i32, words: &[&str]) -> anyhow::Result<()> {
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(status), "{}: {text}", output.status);

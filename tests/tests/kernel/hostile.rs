@@ -1,5 +1,5 @@
-//! A container that means ill, next to two that do not: whatever it calls itself, sends, or makes in its own namespace, the
-//! others' figures are the kernel's, and netmon grows by no more than a stated bound.
+//! A hostile container beside two that are not. Whatever it is called, sends, or creates in its own namespace, the
+//! others' figures are the kernel's. netmon grows by no more than a stated bound.
 
 mod answers;
 mod devices;
@@ -22,14 +22,15 @@ use crate::world::{Cable, DEVICE, Member, World, agree, ready};
 
 /// How much resident memory a hostile container may cost, in bytes.
 const MEMORY: u64 = 24 << 20;
-/// How large a page it may leave, in bytes, with two other containers on it.
+/// How large the page may be in bytes, with two other containers on it.
 const PAGE: usize = 2 << 20;
-/// How many lines of the log it may cost.
+/// How many lines of log a hostile container may cause.
 const LINES: usize = 20;
-/// How many keys of a map a watched namespace may have before its devices are one, and room for those that do without.
+/// How many keys a watched namespace may have in a map before its devices share keys. The rest is for keys without a
+/// device.
 const SHARE: u64 = 512 + 128;
 
-/// Two that behave, one that does not, and a netmon.
+/// Two containers that behave, a hostile one, and netmon.
 struct Scene {
     netmon: Netmon,
     a: Member,
@@ -45,7 +46,7 @@ impl Scene {
         Self::of(World::new()?.with_real_times(), flags)
     }
 
-    /// In that world.
+    /// The same, in that world.
     fn of(mut world: World, flags: &[&str]) -> anyhow::Result<Self> {
         let (a, b) = world.pair(Cable::Bridge)?;
         let hostile = neighbour(&world, "hostile", 66)?;
@@ -63,7 +64,7 @@ impl Scene {
         })
     }
 
-    /// The two are counted exactly, and netmon has not grown.
+    /// Checks that the two are counted exactly, and that netmon has not grown.
     fn is_unharmed(&self) -> anyhow::Result<Page> {
         agree(&self.netmon, &self.a, "net")?;
         let (page, _) = agree(&self.netmon, &self.b, "net")?;
@@ -82,7 +83,7 @@ impl Scene {
     }
 }
 
-/// One more container on the pair's bridge, which the engine knows.
+/// Another container on the pair's bridge, which the engine reports.
 fn neighbour(world: &World, name: &str, number: u8) -> anyhow::Result<Netns> {
     let netns = world.sandbox(&format!("cccccccccc{number:02}"))?;
     world.others[0].run(&format!(
@@ -107,12 +108,12 @@ fn neighbour(world: &World, name: &str, number: u8) -> anyhow::Result<Netns> {
     Ok(netns)
 }
 
-/// How many keys a map has.
+/// The number of keys in a map.
 fn entries(page: &Page, map: &str) -> anyhow::Result<u64> {
     page.count("netmon_bpf_map_entries", &[("map", map)])
 }
 
-/// What did not fit into a map.
+/// The number of keys that found no room in a map.
 fn lost(page: &Page, map: &str) -> anyhow::Result<u64> {
     page.count("netmon_bpf_map_update_failures_total", &[("map", map)])
 }

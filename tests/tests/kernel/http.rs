@@ -1,4 +1,4 @@
-//! The pages, as clients see them.
+//! The pages, from a client's point of view.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -86,9 +86,9 @@ fn flags_have_twins_in_the_environment() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many clients connect and ask for nothing.
+/// How many clients connect and send no request.
 const IDLE: usize = 1000;
-/// How many send a request that never ends.
+/// How many clients send a request that never ends.
 const SLOW: usize = 50;
 
 #[test]
@@ -110,10 +110,10 @@ fn idle_and_slow_clients_by_the_thousand_keep_no_scrape_waiting() -> anyhow::Res
             netmon.page()?;
         }
     }
-    // A byte at a time, so that none of them is ever silent.
+    // One byte at a time, so that none of them is ever silent.
     for _ in 0..20 {
         for stream in &mut slow {
-            // Whoever was shown the door does not hear it at once.
+            // A client notices only later that netmon has closed its connection.
             drop(stream.write(b"x"));
         }
         netmon.page()?;
@@ -132,7 +132,7 @@ fn idle_and_slow_clients_by_the_thousand_keep_no_scrape_waiting() -> anyhow::Res
         netmon.descriptors()?
     );
 
-    // Those that ask for nothing are not waited for, either.
+    // netmon does not wait for clients that send no request, either.
     netmon.page_until("the last of them to be shown the door", |page| {
         let open = page.count("netmon_http_connections", &[])?;
         let too_slow = page.count("netmon_http_turned_away_total", &[("reason", "slow")])?;
@@ -191,8 +191,8 @@ fn requests_that_are_too_long_are_refused_and_cost_nothing() -> anyhow::Result<(
         ),
     ] {
         for _ in 0..20 {
-            // It answers in the middle of the request, and closes: what comes after that makes the kernel reset the
-            // connection, which may overtake the answer.
+            // netmon answers in the middle of the request, and closes. The rest of the request makes the kernel reset
+            // the connection, and the reset may overtake the answer.
             if let Some(status) = status_of(&netmon, &request)? {
                 ensure!(statuses.contains(&status), "{status} to {request:.60}");
             }
@@ -245,7 +245,7 @@ fn many_scrapes_at_once_are_each_whole_or_turned_away() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The status of the answer, if there is any.
+/// The status of the answer, if one arrives.
 fn status_of(netmon: &Netmon, request: &str) -> anyhow::Result<Option<u16>> {
     let mut stream = netmon.connect()?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -256,7 +256,7 @@ fn status_of(netmon: &Netmon, request: &str) -> anyhow::Result<Option<u16>> {
             .split(' ')
             .nth(1)
             .and_then(|it| it.parse().ok()),
-        // It waits for more, or does nothing: neither is a refusal.
+        // netmon waits for more, or does nothing: neither is a refusal.
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
             bail!("no answer to {request:.60}")
         }

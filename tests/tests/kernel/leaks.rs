@@ -1,4 +1,5 @@
-//! What comes and goes leaves nothing behind: no namespace, no link, no descriptor, no slot.
+//! Interfaces that are created and deleted leave nothing behind: no namespace, no BPF link, no descriptor, no slot in
+//! a map.
 
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use netmon_tests::{
 
 use crate::world::{Cable, DEVICE, World, agree, ready};
 
-/// How many interfaces come and go.
+/// How many interfaces are created and deleted.
 const INTERFACES: usize = 500;
-/// How many are there at a time.
+/// How many of them exist at a time.
 const BATCH: usize = 50;
 
 #[test]
@@ -22,7 +23,7 @@ fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<(
     let mut world = World::new()?.with_real_times();
     let netmon = world.netmon(&["--container.linger=1s"])?;
     netmon.wait_ready()?;
-    // One that stays: it must be counted through all of it.
+    // These containers stay, and must be counted exactly all the time.
     let (a, b) = world.pair(Cable::Bridge)?;
     ready(&netmon, 2)?;
     world.engine.network(Network {
@@ -41,7 +42,7 @@ fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<(
         for number in 0..BATCH {
             containers.push(start(&world, batch * BATCH + number)?);
         }
-        // Every other batch is gone before most of it has programs.
+        // Every other batch ends before most of it has programs.
         if batch % 2 == 0 {
             ready(&netmon, 2 + BATCH as u64)?;
         }
@@ -49,7 +50,7 @@ fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<(
         agree(&netmon, &a, "net")?;
         for (name, netns) in containers {
             world.engine.end_container(&name);
-            // As an engine does; and as it looks when somebody else does it.
+            // An engine deletes the device first. In every third batch only the namespace is removed.
             if batch % 3 != 0 {
                 netns.run(&format!("ip link del {DEVICE}"))?;
             }
@@ -86,7 +87,7 @@ fn five_hundred_interfaces_come_and_go_and_nothing_is_left() -> anyhow::Result<(
     })
 }
 
-/// How old a device is here before it gets programs.
+/// The age at which a device gets programs in this test.
 const AGE: Duration = Duration::from_millis(200);
 
 #[test]
@@ -112,7 +113,7 @@ fn a_device_that_vanishes_while_it_is_attached_is_skipped() -> anyhow::Result<()
             .run("ip link add gone type veth peer name peer address 02:00:00:00:01:01")?;
         a.netns
             .run(&format!("ip link set gone address 02:00:00:00:00:{number:02x} up"))?;
-        // Around the moment when it is old enough for programs, and for as long as attaching takes.
+        // Around the moment at which the device is old enough for programs, and while they are being attached.
         std::thread::sleep(AGE + Duration::from_millis(3 * number as u64));
         a.netns.run("ip link del gone")?;
     }
@@ -131,7 +132,7 @@ fn a_device_that_vanishes_while_it_is_attached_is_skipped() -> anyhow::Result<()
     Ok(())
 }
 
-/// A container with an interface on the bridge of the pair.
+/// A container with an interface. Its peer is in the namespace of the pair's bridge.
 fn start(world: &World, number: usize) -> anyhow::Result<(String, Netns)> {
     let name = format!("churn{number}");
     let netns = world.sandbox(&format!("dddddddd{number:04}"))?;
@@ -158,7 +159,7 @@ fn start(world: &World, number: usize) -> anyhow::Result<(String, Netns)> {
     Ok((name, netns))
 }
 
-/// How many namespaces are alive that netmon has looked into: the kernel forgets the number of one that is gone.
+/// The number of namespaces with an nsid. The kernel forgets the nsid of a removed namespace.
 fn numbered_namespaces(world: &World) -> anyhow::Result<usize> {
     Ok(world.home.run("ip netns list-id")?.lines().count())
 }

@@ -1,4 +1,4 @@
-//! Containers and devices that come and go, and netmon itself that does.
+//! The start and the end of containers, of devices, and of netmon itself.
 
 use std::{
     io::{ErrorKind, Write as _},
@@ -18,7 +18,7 @@ use netmon_tests::{
 
 use crate::world::{Cable, DEVICE, Member, World, agree, exactly_or_a_goodbye_more, modes, quiet, ready};
 
-/// Short, for a test to see the end of it; long enough to look at the page meanwhile.
+/// Short enough to see the end of the linger, and long enough to fetch a page before it.
 const LINGER: &str = "--container.linger=8s";
 
 #[test]
@@ -49,7 +49,8 @@ fn a_container_that_starts_later_is_counted_from_its_first_packet_and_has_progra
 #[test]
 fn a_network_connected_later_is_counted_under_its_own_name() -> anyhow::Result<()> {
     let mut world = World::new()?;
-    // Not while it is pinged: to add clsact, kernels before 6.6 stop the device's queue, and lose what is sent meanwhile.
+    // Programs are attached only after the pings. To add clsact, kernels before 6.6 stop the device's queue, and lose
+    // packets that are sent meanwhile.
     world.times = format!("attach-age={}s,attach-quiet=100ms", 2 * slowness());
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
@@ -106,13 +107,13 @@ fn a_network_connected_later_is_counted_under_its_own_name() -> anyhow::Result<(
 fn the_last_values_of_a_gone_container_stay_for_the_linger_and_then_end() -> anyhow::Result<()> {
     let mut world = World::new()?;
     let netmon = world.netmon(&[LINGER])?;
-    // Its service's sum has what came after netmon.
+    // The service's sum includes only what was counted after netmon started.
     netmon.wait_ready()?;
     let (a, b) = world.pair(Cable::Bridge)?;
     ready(&netmon, 2)?;
     quiet(&[&a, &b])?;
     let (_, before) = agree(&netmon, &a, "net")?;
-    // No scrape sees these before the end.
+    // No page is fetched between this traffic and the end of the container.
     traffic::tcp(&a.netns, &b.netns, b.address, 5_000_000)?;
     traffic::udp(&a.netns, &b.netns, b.address, 100, 4000)?;
     let last = world.end(a)?;
@@ -125,7 +126,7 @@ fn the_last_values_of_a_gone_container_stay_for_the_linger_and_then_end() -> any
     let shown = netmon.page()?.interface("a", "net")?;
     exactly_or_a_goodbye_more(shown, last)?;
     until("its series to end", || gone(&netmon.page()?, "a"))?;
-    // What the service counted stays while another container of it is there.
+    // The service's sum stays while another container of the service runs.
     let service = netmon.page()?.figures(
         "netmon_service_network",
         &[("service", "shop_web"), ("stack", "shop"), ("network", "net")],
@@ -150,7 +151,7 @@ fn a_container_whose_namespace_is_torn_away_is_counted_to_its_last_packet() -> a
     traffic::tcp(&a.netns, &b.netns, b.address, 5_000_000)?;
     traffic::ping(&a.netns, b.address, 100)?;
     let last = a.figures()?;
-    // Nobody can ask the device any more, and the kernel says nothing of it: only the programs know.
+    // The device can no longer be read, and the kernel sends no message about it. Only the programs' counts are left.
     drop(a);
     let shown = netmon.page()?.interface("a", "net")?;
     ensure!(
@@ -191,7 +192,7 @@ fn a_container_that_the_engine_describes_only_after_its_end_is_counted() -> anyh
         ensure!(world.engine.was_requested("a"), "it has not");
         Ok(())
     })?;
-    // Long enough for netmon to look for another way to its addresses.
+    // Long enough for netmon to look the addresses up in the list.
     thread::sleep(Duration::from_millis(400));
     let last = world.end(a)?;
     thread::sleep(Duration::from_millis(100));
@@ -203,7 +204,7 @@ fn a_container_that_the_engine_describes_only_after_its_end_is_counted() -> anyh
 #[test]
 fn what_an_interface_counted_that_the_engine_never_named_is_said_to_be_nobodys() -> anyhow::Result<()> {
     let mut world = World::new()?;
-    // As above: nothing is attached while it is pinged.
+    // As above: no programs are attached during the pings.
     world.times = "attach-age=10s".to_owned();
     let netmon = world.netmon(&["--container.linger=2s"])?;
     netmon.wait_ready()?;
@@ -215,7 +216,7 @@ fn what_an_interface_counted_that_the_engine_never_named_is_said_to_be_nobodys()
         let count = |direction| page.count(&format!("netmon_unattributed_{direction}_packets_total"), &[]);
         let (receive_packets, transmit_packets) = (count("receive")?, count("transmit")?);
         ensure!(transmit_packets > 0, "nobody sent anything");
-        // Only packets are said.
+        // The page has packets only.
         Ok(Figures {
             receive_packets,
             transmit_packets,
@@ -265,7 +266,8 @@ fn an_ifindex_that_comes_back_belongs_to_the_new_device() -> anyhow::Result<()> 
     let number = a.netns.ifindex(DEVICE)?;
     let mac = a.netns.mac(DEVICE)?;
     a.netns.run(&format!("ip link del {DEVICE}"))?;
-    // Made here and its other end sent to the bridge: a number can only be chosen where a device is made.
+    // The ifindex can only be chosen when a device is created. So the device is created here, and its peer is moved
+    // to the bridge.
     let bridge = &world.others[0];
     a.netns.run(&format!(
         "ip link add {DEVICE} index {number} address {mac} type veth peer name again netns {}",
@@ -331,7 +333,8 @@ fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Res
     Ok(())
 }
 
-/// What begins at nothing is taken for a reset. What began at less than it was would be taken for a reset and a jump.
+/// Prometheus takes a counter that starts at 0 for a reset. It would take one that starts below its last value for a
+/// reset and a jump.
 #[test]
 fn what_only_netmon_knows_begins_at_nothing_with_the_next_netmon() -> anyhow::Result<()> {
     let mut world = World::new()?;
@@ -385,7 +388,7 @@ fn told_to_end_it_ends_before_the_clients_that_keep_their_connections() -> anyho
     let idle = netmon.connect()?;
     let mut slow = netmon.connect()?;
     slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")?;
-    // Both are there, and netmon says nothing to either.
+    // Both are connected, and netmon has sent nothing to either.
     for stream in [&idle, &slow] {
         stream.set_nonblocking(true)?;
         let heard = stream.peek(&mut [0]).map_err(|error| error.kind());
@@ -393,7 +396,8 @@ fn told_to_end_it_ends_before_the_clients_that_keep_their_connections() -> anyho
     }
     let (status, took) = netmon.terminate()?;
     ensure!(status.success(), "it ended with {status}");
-    // It lets go of them after ten seconds by itself. How long it takes is measured by `cargo xtask bench scale`.
+    // netmon closes such connections by itself only after ten seconds. `cargo xtask bench scale` measures how long it
+    // takes to end.
     ensure!(
         took < Duration::from_secs(5) * slowness(),
         "it waited for them: it ended after {took:?}"
@@ -412,7 +416,7 @@ fn ended(netmon: &Netmon) -> anyhow::Result<()> {
     })
 }
 
-/// How many of our filters are on a container's device.
+/// The number of netmon's filters on a container's device.
 fn filters(member: &Member) -> anyhow::Result<usize> {
     let mut count = 0;
     for side in ["ingress", "egress"] {

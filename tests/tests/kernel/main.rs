@@ -1,6 +1,6 @@
-//! netmon on the real kernel: namespaces stand for containers, and an engine that says what it is told to names them.
+//! netmon on the real kernel. Namespaces serve as containers, and a fake engine names them.
 //!
-//! Every figure is compared with what the kernel's own tables (`/proc/net/dev`, `snmp`, `netstat`) show in the same namespace.
+//! Every figure is compared with the kernel's own tables (`/proc/net/dev`, `snmp`, `netstat`) in the same namespace.
 
 mod accidents;
 mod buffers;

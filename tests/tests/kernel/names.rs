@@ -1,4 +1,4 @@
-//! Names that come late: what was counted until then.
+//! Names that arrive late, and counts from before.
 
 use std::{
     fmt::Write as _,
@@ -13,7 +13,7 @@ use netmon_tests::{page::Page, patience::slowness, traffic};
 use crate::world::{Cable, Member, World, ready};
 
 const PORT: u16 = 5310;
-/// For so long netmon waits for a name here, before what was counted is nobody's.
+/// How long netmon waits for a name in these tests before counts become unattributed.
 const HELD_BACK: Duration = Duration::from_secs(3);
 
 #[test]
@@ -36,7 +36,7 @@ fn a_container_that_is_named_late_has_all_its_connections_and_what_it_loses_from
     let drop_some = |count| traffic::datagrams(&b.netns, SocketAddr::new(a.address, 9), count, 100);
     connect(3)?;
     drop_some(20)?;
-    // Seen now, and nobody's when it is looked again.
+    // This page reads the drops for the first time. They are unattributed when they are read after the wait.
     netmon.page()?;
     thread::sleep(held_back + Duration::from_millis(200));
     let nobodys = netmon.page_until("what was lost to be nobody's", |page| {
@@ -51,7 +51,7 @@ fn a_container_that_is_named_late_has_all_its_connections_and_what_it_loses_from
     );
 
     world.engine.release("a");
-    // It comes back, and is asked for everything.
+    // The stream of events ends, so netmon reconnects and asks the engine for everything again.
     world.engine.hang_up();
     ready(&netmon, 2)?;
     connect(4)?;

@@ -1,5 +1,5 @@
-//! What passes between nodes is counted by network and by node, with the outer headers, and what should be encrypted and
-//! is not is seen.
+//! Traffic between nodes is counted by network and node, with the outer headers. Packets that should be encrypted and
+//! are not are counted as such.
 
 use std::{net::UdpSocket, time::Duration};
 
@@ -17,17 +17,17 @@ use crate::world::{Cable, Member, World, modes, quiet, ready};
 
 mod encrypted;
 
-/// The other node, as the engine calls it.
+/// The other node's name, as the engine reports it.
 const PEER: &str = "node2";
-/// Where it is.
+/// The other node's address.
 const PEER_ADDRESS: &str = "10.88.0.2";
-/// The node's own devices are looked at anew by the minute.
+/// netmon reads the node's own devices once a minute.
 const ROUND: Duration = Duration::from_secs(90);
-/// What a tunnel adds to what the VXLAN device counts: outer Ethernet, IPv4, UDP and VXLAN headers, and the inner
-/// Ethernet header, which that device does not count.
+/// What a tunnel adds to the bytes of the VXLAN device: the outer Ethernet, IPv4, UDP and VXLAN headers, and the
+/// inner Ethernet header.
 const OUTER_BYTES: u64 = 14 + 20 + 8 + 8 + 14;
 
-/// A node with an overlay network, whose tunnels are counted from now on.
+/// A node with an overlay network whose tunnels are counted.
 fn node(encrypted: bool, mode: &str) -> anyhow::Result<(World, Member, Member, Netmon)> {
     let mut world = World::new()?;
     world.sees_node = true;
@@ -53,7 +53,7 @@ fn shown(netmon: &Netmon) -> anyhow::Result<Figures> {
         .figures("netmon_overlay", &[("network", "net"), ("peer", PEER)])
 }
 
-/// What a VXLAN device's figures are with the outer headers.
+/// The figures of a VXLAN device, plus the outer headers.
 fn wrapped(figures: Figures) -> Figures {
     Figures {
         receive_bytes: figures.receive_bytes + figures.receive_packets * OUTER_BYTES,
@@ -67,7 +67,7 @@ fn what_passes_between_nodes_is_what_the_kernel_counts() -> anyhow::Result<()> {
     for mode in modes()? {
         let (world, a, b, netmon) = node(false, mode)?;
         let overlay = world.overlay_netns()?;
-        // A node is there before anything was sent to it.
+        // A node is shown before any packet was sent to it.
         ensure!(shown(&netmon)? == Figures::default(), "something passed already");
         let before = overlay.figures("vxlan0")?;
         traffic::ping(&a.netns, b.address, 30)?;
@@ -100,7 +100,7 @@ fn what_passes_between_nodes_is_what_the_kernel_counts() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A super-packet is as many packets as the other node receives.
+/// A super-packet counts as the packets that the other node receives.
 #[test]
 fn packets_between_nodes_are_counted_as_on_the_wire() -> anyhow::Result<()> {
     let (_world, a, b, netmon) = node(false, modes()?[0])?;
@@ -138,14 +138,14 @@ fn what_should_be_encrypted_and_is_not_is_seen() -> anyhow::Result<()> {
         ensure!(shown == (10, 20), "received and sent in the clear: {shown:?}");
         Ok(())
     })?;
-    // Encrypted packets of that node are counted by node, from nothing.
+    // Encrypted packets are counted by node, from 0.
     netmon
         .page()?
         .figures("netmon_overlay_esp", &[("peer", PEER)])
         .map(drop)
 }
 
-/// What only looks like a tunnel's packet: another port, no identifier, another network's.
+/// Packets that only look like a tunnel's: with another port, without a VNI, or with the VNI of another network.
 #[test]
 fn what_is_no_tunnel_of_the_networks_is_not_counted() -> anyhow::Result<()> {
     let (world, _a, _b, netmon) = node(false, modes()?[0])?;
@@ -169,7 +169,7 @@ fn what_is_no_tunnel_of_the_networks_is_not_counted() -> anyhow::Result<()> {
     ] {
         send(port, &payload)?;
     }
-    // That does, last.
+    // The last packets are the network's.
     send(4789, &header(8, 1))?;
     until("the last to be counted", || {
         let shown = shown(&netmon)?;
@@ -178,7 +178,7 @@ fn what_is_no_tunnel_of_the_networks_is_not_counted() -> anyhow::Result<()> {
     })
 }
 
-/// A packet for a VLAN passes the device below with its tag, and then the VLAN's own: once is enough.
+/// A packet in a VLAN passes the lower device with its tag, and then the VLAN device. It must be counted once.
 #[test]
 fn what_has_a_vlans_tag_is_left_to_the_device_of_that_vlan() -> anyhow::Result<()> {
     let (world, _a, _b, netmon) = node(false, modes()?[0])?;
@@ -191,7 +191,7 @@ fn what_has_a_vlans_tag_is_left_to_the_device_of_that_vlan() -> anyhow::Result<(
         addresses: ([10, 88, 0, 2].into(), [10, 88, 0, 1].into()),
     };
     let mut plain = envelope.udp(4789, 60)?;
-    // Where the datagram's content begins: a VXLAN header with the network's identifier.
+    // The payload of the datagram begins with a VXLAN header with the network's VNI.
     plain[42..50].copy_from_slice(&[8, 0, 0, 0, 0, 0x10, 1, 0]);
     let tagged = |vlan: u8| [&plain[..12], &[0x81, 0, 0, vlan], &plain[12..]].concat();
     frames::send(far, "under0", &tagged(100), 5)?;
@@ -205,7 +205,8 @@ fn what_has_a_vlans_tag_is_left_to_the_device_of_that_vlan() -> anyhow::Result<(
     })
 }
 
-/// The larger the packets of an overlay, the larger those between nodes: both are told, so that they can be compared.
+/// Larger packets in an overlay need larger ones between nodes. The page has both sizes, so that they can be
+/// compared.
 #[test]
 fn how_large_packets_may_be_is_what_the_devices_say() -> anyhow::Result<()> {
     let (world, _a, _b, netmon) = node(false, modes()?[0])?;
@@ -233,8 +234,8 @@ fn how_large_packets_may_be_is_what_the_devices_say() -> anyhow::Result<()> {
     looks(1400, 1480)
 }
 
-/// A Swarm that has another way for its data (`--data-path-addr`) sends no packet of an overlay through the device with
-/// the node's address, however narrow it is.
+/// If a Swarm has another path for its data (`--data-path-addr`), it sends no overlay packet through the device with
+/// the node's address. That device's MTU does not matter.
 #[test]
 fn only_devices_that_lead_to_other_nodes_bound_how_large_packets_may_be() -> anyhow::Result<()> {
     let mut world = World::new()?;
@@ -300,7 +301,7 @@ fn other_nodes_and_what_is_on_them_are_named() -> anyhow::Result<()> {
                 ("node_id", NODES[1].0),
             ],
         )?;
-        // One that the manager does not know waits for a name; and what made no sense was counted.
+        // An endpoint on a node that the manager does not know waits for a name. Invalid entries were counted.
         ensure!(
             page.all("netmon_overlay_endpoint_info", &[]).len() == 1,
             "an endpoint's node has no name yet"

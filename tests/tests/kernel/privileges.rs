@@ -1,4 +1,4 @@
-//! What netmon may do while it runs: what its work takes, thread by thread, and no more, whatever it was started with.
+//! The privileges of netmon while it runs: each thread has what its work takes, whatever netmon was started with.
 
 use std::{collections::BTreeMap, fs, process::Command};
 
@@ -12,19 +12,19 @@ use crate::world::{Cable, World, agree, best_mode, ready};
 
 const NET_ADMIN: u64 = 1 << 12;
 const SYS_ADMIN: u64 = 1 << 21;
-/// The names of those of netmon's threads that hold anything, as the kernel shows them, and what they hold at most.
+/// The names of netmon's threads that have capabilities, as the kernel shows them, and the most that each may have.
 const HOLDERS: [(&str, u64); 3] = [
     ("control", SYS_ADMIN | NET_ADMIN),
     ("reader", SYS_ADMIN),
-    // Made by one of the others, for a journey.
+    // A thread that one of the others made to enter a namespace.
     ("netns", SYS_ADMIN | NET_ADMIN),
 ];
 
-/// What the kernel says of a process' threads: name, and the lines of `status`.
+/// The kernel's description of a process' threads: the lines of `status`, which include the name.
 fn threads(pid: u32) -> anyhow::Result<Vec<BTreeMap<String, String>>> {
     let mut all = Vec::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // One that has ended meanwhile.
+        // The thread has ended meanwhile.
         let Ok(status) = fs::read_to_string(task?.path().join("status")) else {
             continue;
         };
@@ -38,7 +38,7 @@ fn threads(pid: u32) -> anyhow::Result<Vec<BTreeMap<String, String>>> {
     Ok(all)
 }
 
-/// A netmon that is started with these capabilities of root's only.
+/// A netmon that is started as root with only these capabilities.
 fn with_capabilities(world: &World, capabilities: &str) -> anyhow::Result<Netmon> {
     let mut command = Command::new("setpriv");
     command
@@ -66,7 +66,7 @@ fn each_thread_holds_what_its_work_takes_though_netmon_was_started_by_root() -> 
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
-    // Scrapes have threads of their own, and changes have journeys.
+    // Scrapes and changes make netmon start more threads.
     traffic::ping(&a.netns, b.address, 20)?;
     agree(&netmon, &a, "net")?;
 
@@ -118,7 +118,7 @@ fn each_thread_holds_what_its_work_takes_though_netmon_was_started_by_root() -> 
 fn with_the_capabilities_of_the_stack_everything_is_counted() -> anyhow::Result<()> {
     let mut world = World::new()?;
     let netmon = with_capabilities(&world, "-all,+sys_admin,+net_admin,+net_broadcast,+syslog")?;
-    // Those that come after it has given up what it started with.
+    // These containers start after netmon has dropped the capabilities of its start.
     let (a, b) = world.pair(Cable::Bridge)?;
     ready(&netmon, 2)?;
     traffic::ping(&a.netns, b.address, 20)?;
@@ -152,7 +152,7 @@ fn with_sys_admin_alone_containers_are_counted_and_what_is_missing_is_said() -> 
         missing.push("Operation not permitted (os error 1); without tcx, which Linux has from 6.6 on, netmon needs CAP_NET_ADMIN");
     }
     traffic::ping(&a.netns, b.address, 20)?;
-    // By the programs, or by the interface.
+    // Counted by the programs, or by the device alone.
     agree(&netmon, &a, "net")?;
     ensure!(held(&netmon)? == ["CAP_SYS_ADMIN"], "{:?}", held(&netmon)?);
     let log = netmon.log();

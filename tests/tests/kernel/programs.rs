@@ -1,4 +1,5 @@
-//! The programs themselves: what they count is what the device counts, and nobody on the same device can hide from them.
+//! The kernel programs themselves. They count what the device counts, and no other program on the device can hide
+//! packets from them.
 
 use anyhow::{Context as _, ensure};
 use netmon::datapath::{
@@ -19,7 +20,7 @@ fn programs_count_packets_and_bytes_as_the_device_does() -> anyhow::Result<()> {
             quiet(&[&a, &b])?;
             let mut datapath = Datapath::load(Host::detect()?, mode, 16)?;
             let ifindex = u32::try_from(a.netns.ifindex(DEVICE)?)?;
-            // Filters of clsact are taken off in the same namespace.
+            // Filters of clsact have to be detached in the same namespace.
             a.netns.within(|| {
                 let before = a.figures()?;
                 let attachment = datapath.attach(DEVICE, ifindex)?;
@@ -118,11 +119,11 @@ fn tcx_is_used_where_it_is_and_refused_in_a_sentence_where_it_is_not() -> anyhow
     Ok(())
 }
 
-/// Somebody else's filter, of the highest priority there is, that drops all that is received.
+/// Adds a filter that is not netmon's. It has the highest priority, and drops every received packet.
 fn drop_all(member: &Member) -> anyhow::Result<()> {
-    // There already, if netmon made it.
+    // This fails if netmon has already created the qdisc.
     let _made = member.netns.run(&format!("tc qdisc add dev {DEVICE} clsact"));
-    // Classic BPF, for it needs no compiler: "return 2", which is TC_ACT_SHOT.
+    // In classic BPF, which needs no compiler: "return 2", which is TC_ACT_SHOT.
     let filter = format!("tc filter add dev {DEVICE} ingress pref 1 protocol all bpf da bytecode");
     sh::output(member.netns.command(&filter).arg("1,6 0 0 2")).map(drop)
 }

@@ -1,5 +1,5 @@
-//! Segments sent again, and for the first time: to the segment what the kernel counts, however many are lost, and each
-//! under its network.
+//! Retransmitted segments and first transmissions. Both equal the kernel's counts, however many packets are lost, and
+//! each has its network.
 
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 
@@ -8,7 +8,7 @@ use netmon_tests::{figures::UNHEARD, filter::Filter, netmon::Netmon, patience::u
 
 use crate::world::{Cable, Member, World, ready};
 
-/// Percent of packets lost, and how many bytes are sent in spite of it: at 20 % a connection mostly waits.
+/// The percentage of packets that are lost, and how many bytes are sent. At 20 % a connection mostly waits.
 const LOSSES: [(u32, usize); 3] = [(1, 8_000_000), (5, 2_000_000), (20, 200_000)];
 
 #[test]
@@ -51,8 +51,8 @@ fn under_loss(cable: Cable) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has a packet that is lost over and over sent again every second: a connection that loses one in five may otherwise wait
-/// for minutes now and then. Before Linux 6.15 that cannot be asked for.
+/// Limits the time between retransmits of a segment to a second. A connection that loses one packet in five may
+/// otherwise wait for minutes. Before Linux 6.15 there is no such setting.
 fn impatient(member: &Member) -> anyhow::Result<()> {
     member.netns.within(|| {
         let setting = Path::new("/proc/sys/net/ipv4/tcp_rto_max_ms");
@@ -70,7 +70,7 @@ fn a_handshake_that_is_lost_is_sent_again_and_counted() -> anyhow::Result<()> {
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
     for address in [b.address, b.ipv6_address] {
-        // The request is lost on its way in, then the answer.
+        // First the SYN is dropped at the receiver, then the SYN-ACK.
         for (netns, flags) in [(&b.netns, "syn"), (&a.netns, "syn|ack")] {
             let lossy = Filter::new(netns, "prerouting", &format!("tcp flags == ({flags}) counter drop"))?;
             let before = (a.netns.nstat("TcpRetransSegs")?, b.netns.nstat("TcpRetransSegs")?);
@@ -107,7 +107,8 @@ fn what_a_queue_or_a_filter_of_the_senders_own_loses_is_counted_as_the_kernel_do
     ensure!(a.netns.nstat("TcpRetransSegs")? > 0, "the queue lost nothing");
     sums_agree(&netmon, &a)?;
     sums_agree(&netmon, &b)?;
-    // What a filter of the sender's own forbids TCP hears of at once, and sends it anew: the kernel counts it twice as sent.
+    // TCP learns at once that the sender's own filter dropped a segment, and sends it again. The kernel counts that
+    // segment twice as sent.
     let own = Filter::new(&a.netns, "output", "meta l4proto tcp numgen random mod 100 < 20 drop")?;
     traffic::tcp(&a.netns, &b.netns, b.address, 3_000_000)?;
     drop(own);
@@ -141,8 +142,9 @@ fn loopback_is_no_network() -> anyhow::Result<()> {
     sums_agree(&netmon, &a)
 }
 
-/// The sums are the kernel's, and what was sent again has a network. All but a few, which some kernels count without
-/// running any program on the tracepoint: where this was seen, while threads of the machine's first process were at work.
+/// The sums are the kernel's, and retransmits have a network. A few may have none: some kernels count retransmits
+/// without running any program on the tracepoint. Where this was seen, threads of the machine's first process were at
+/// work.
 fn agree(netmon: &Netmon, member: &Member) -> anyhow::Result<()> {
     sums_agree(netmon, member)?;
     let page = netmon.page()?;
@@ -161,7 +163,7 @@ fn agree(netmon: &Netmon, member: &Member) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is shown for all networks together is what the kernel counts for the namespace.
+/// The sum over all networks on the page is the kernel's count for the namespace.
 fn sums_agree(netmon: &Netmon, member: &Member) -> anyhow::Result<()> {
     for (family, counter) in [
         ("netmon_container_tcp_retransmitted_segments_total", "TcpRetransSegs"),

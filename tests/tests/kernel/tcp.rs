@@ -1,4 +1,4 @@
-//! What happens to connections: made, refused, reset, timed out, open, and how long the way is.
+//! Connections that are made, refused, reset, timed out or open, and their round-trip times.
 
 use std::{
     collections::BTreeMap,
@@ -42,7 +42,7 @@ fn failures(page: &Page, container: &str, reason: &str) -> anyhow::Result<u64> {
     )
 }
 
-/// Sockets by state, and those that the kernel's own list has (closed connections aside, which are no sockets).
+/// The sockets by state on the page. Without `time_wait`, which the kernel's list does not have as sockets.
 fn connections(page: &Page, container: &str) -> BTreeMap<String, u64> {
     page.all("netmon_container_tcp_connections", &[("container", container)])
         .into_iter()
@@ -71,7 +71,7 @@ fn listed(netns: &Netns) -> anyhow::Result<BTreeMap<String, u64>> {
             "CLOSE-WAIT" => "close_wait",
             "LAST-ACK" => "last_ack",
             "CLOSING" => "closing",
-            // Not sockets: being made, or over.
+            // These are not sockets: connections that are being made, or that have ended.
             _ => continue,
         };
         *states.entry(state.to_owned()).or_default() += 1;
@@ -99,7 +99,7 @@ fn connections_made_refused_and_given_up_are_counted_on_both_ends() -> anyhow::R
             }
             Ok(())
         })?;
-        // Nobody answers, and the application does not wait for the kernel to find that out.
+        // The server does not answer, and the application does not wait until the kernel gives up.
         let silence = Filter::new(&b.netns, "prerouting", &format!("tcp dport {} drop", PORT + 2))?;
         a.netns.within(|| {
             let target = SocketAddr::new(address, PORT + 2);
@@ -110,7 +110,7 @@ fn connections_made_refused_and_given_up_are_counted_on_both_ends() -> anyhow::R
             Ok(())
         })?;
         drop(silence);
-        // A server that ends with connections still unread resets them.
+        // A server that closes connections with unread data resets them.
         until("the server to be done with all of them", || {
             let done = server.served();
             ensure!(done == 30, "{done} connections are done");
@@ -169,7 +169,7 @@ fn a_connection_that_the_kernel_gives_up_is_a_timeout_or_unreachable() -> anyhow
         Ok(())
     })?;
     drop(silence);
-    // No neighbour: after three questions, a second each, there is no way.
+    // There is no such neighbour. After three requests, one a second, the address is unreachable.
     a.netns.run("sysctl -qw net.ipv4.tcp_syn_retries=4")?;
     a.netns.within(|| {
         ensure!(TcpStream::connect(("10.77.0.99", PORT)).is_err(), "somebody answers");
@@ -211,14 +211,14 @@ fn resets_are_counted_both_ways_as_the_kernel_does() -> anyhow::Result<()> {
     })
 }
 
-/// The kernel ends such a connection as if a reset had come in, and sends one.
+/// The kernel ends such a connection as if it had received a reset, and sends one.
 #[test]
 fn what_ends_a_closed_connection_that_still_gets_data_is_no_reset_received() -> anyhow::Result<()> {
     let mut world = World::new()?;
     let (a, b) = world.pair(Cable::Bridge)?;
-    // Longer than the kernel keeps what is over (TCP_TIMEWAIT_LEN), or else a closed connection whose end the other side
-    // has acknowledged becomes one of those, which are answered without the tracepoint before Linux 6.10. A slow machine
-    // comes to that: an acknowledgement is put off for 40 ms.
+    // Longer than TCP_TIMEWAIT_LEN. Otherwise a closed connection whose end the other side has acknowledged becomes a
+    // time-wait socket. Before Linux 6.10, data for those is answered without the tracepoint. That happens on a slow
+    // machine, where the acknowledgement, delayed by 40 ms, comes before the data.
     a.netns.run("sysctl -qw net.ipv4.tcp_fin_timeout=120")?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
@@ -229,18 +229,18 @@ fn what_ends_a_closed_connection_that_still_gets_data_is_no_reset_received() -> 
             let (mut stream, _) = listener.accept()?;
             ensure!(stream.read(&mut [0; 1])? == 0, "it is not closed");
             stream.write_all(b"too late")?;
-            // Else it may be closed before, and its last segment is answered with another reset.
+            // Otherwise the stream may be closed first, and its last segment would be answered with another reset.
             until("the reset to come in", || {
                 ensure!(stream.take_error()?.is_some(), "the connection stands");
                 Ok(())
             })?;
         }
         let wanted = 15 * (turn as u64 + 1);
-        // A slow machine may send the data again before the reset is in, and gets another.
+        // A slow machine may retransmit the data before the reset arrives, and then receives another reset.
         let sent = a.netns.nstat_at_rest("TcpOutRsts")?;
         ensure!(sent >= wanted, "the kernel sent {sent} resets");
         netmon.page_until("the resets to be counted", |page| {
-            // On any network: before Linux 6.10 those that are for no socket have none.
+            // On any network: before Linux 6.10, resets that are sent without a socket have no network.
             let of = |family: &str, container: &str| -> anyhow::Result<u64> {
                 let name = format!("netmon_container_tcp_{family}_total");
                 let networks = page.all(&name, &[("container", container)]);
@@ -262,7 +262,7 @@ fn what_ends_a_closed_connection_that_still_gets_data_is_no_reset_received() -> 
     Ok(())
 }
 
-/// Also of connections that were there before netmon was, and that end while it looks on.
+/// This includes connections that are older than netmon and that end while it runs.
 #[test]
 fn open_connections_are_those_that_the_kernel_lists() -> anyhow::Result<()> {
     let mut world = World::new()?;
@@ -306,7 +306,7 @@ fn open_connections_are_those_that_the_kernel_lists() -> anyhow::Result<()> {
     agree(&netmon)
 }
 
-/// The kernel leads what has no route any more through a device of the node's.
+/// If a socket has no route any more, the kernel moves its route to a device of the node.
 #[test]
 fn connections_whose_way_is_gone_stay_the_containers() -> anyhow::Result<()> {
     let mut world = World::new()?;
@@ -332,9 +332,9 @@ fn connections_whose_way_is_gone_stay_the_containers() -> anyhow::Result<()> {
     };
     ensure!(agree()?.get("established") == Some(&5), "they are not open");
     a.netns.run(&format!("ip link set {DEVICE} down"))?;
-    // The kernel lets go of the route when nobody can be reading it any more.
+    // The kernel releases the route only when no reader can use it any more.
     thread::sleep(Duration::from_millis(500));
-    // They are closed, and cannot say so.
+    // They are closed, and cannot send a FIN.
     drop(streams);
     ensure!(!agree()?.contains_key("established"), "they are open");
     a.netns.run(&format!("ip link set {DEVICE} up"))?;
@@ -348,19 +348,19 @@ fn round_trip_times_are_those_of_the_kernel() -> anyhow::Result<()> {
     let mut world = World::new()?;
     let (a, b) = delayed(&mut world)?;
     let wire = world.others.last().context("there is no wire")?;
-    // As many times as the machine is slower: what it adds to the delay itself is not the same at every moment.
+    // The delay grows with the slowness of the machine. The time that the machine itself adds varies.
     let _relay = Relay::start(wire, ["left", "right"], DELAY * slowness())?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
     let server = Server::start(&b.netns, b.address)?;
-    // What netmon is told with every acknowledgement is what the kernel thought before it.
+    // With each acknowledgement, the program sees the kernel's estimate from before that acknowledgement.
     let mut kernel = Vec::new();
     let streams = a.netns.within(|| {
         let mut streams = Vec::new();
         for _ in 0..CONNECTIONS {
             streams.push(TcpStream::connect(server.address)?);
         }
-        // Requests and answers, all connections in turn: every answer acknowledges something.
+        // Requests and answers, on all connections in turn. Every answer acknowledges data.
         for _ in 0..12 {
             kernel.extend(smoothed(&a.netns)?);
             for stream in &mut streams {
@@ -399,7 +399,7 @@ fn round_trip_times_are_those_of_the_kernel() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Two containers with a wire between them that is a relay's.
+/// Two containers, connected by a relay with a delay.
 fn delayed(world: &mut World) -> anyhow::Result<(Member, Member)> {
     let (left, right) = (world.sandbox("aaaaaaaaaaaa")?, world.sandbox("bbbbbbbbbbbb")?);
     let wire = world.other("wire")?;
@@ -408,7 +408,7 @@ fn delayed(world: &mut World) -> anyhow::Result<(Member, Member)> {
             "ip link add {end} type veth peer name {DEVICE} netns {}",
             netns.path().display()
         ))?;
-        // The wire has no addresses, and its own chatter would be relayed.
+        // The relay's namespace has no addresses. IPv6 would send packets by itself, which would be relayed.
         wire.run(&format!("sysctl -qw net.ipv6.conf.{end}.disable_ipv6=1"))?;
         wire.run(&format!("ip link set {end} up"))?;
     }
@@ -425,7 +425,7 @@ fn delayed(world: &mut World) -> anyhow::Result<(Member, Member)> {
         netns.run(&format!("ip addr add 10.77.0.{number}/24 dev {DEVICE}"))?;
         netns.run(&format!("ip addr add fd77::{number}/64 dev {DEVICE} nodad"))?;
         netns.run(&format!("ip link set {DEVICE} up"))?;
-        // Whole frames of ordinary size: the relay hands on what it gets.
+        // Complete frames of at most the MTU: the relay passes them on unchanged.
         netns.run(&format!("ethtool -K {DEVICE} tso off gso off gro off tx off"))?;
         let member = Member {
             name: name.to_owned(),
@@ -440,18 +440,18 @@ fn delayed(world: &mut World) -> anyhow::Result<(Member, Member)> {
     Ok((a, b))
 }
 
-/// Every connection's smoothed round-trip time by `ss`, in milliseconds.
+/// The smoothed round-trip time of every connection from `ss`, in milliseconds.
 fn smoothed(netns: &Netns) -> anyhow::Result<Vec<f64>> {
     let text = netns.run("ss -H -t -i -n state established")?;
     let of_word = |word: &str| word.strip_prefix("rtt:")?.split('/').next()?.parse().ok();
     Ok(text.split_whitespace().filter_map(of_word).collect())
 }
 
-/// Accepts connections and sends back what comes, until it goes.
+/// Accepts connections and sends back what it receives, until it is dropped.
 struct Server {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
-    /// How many connections have come to their end.
+    /// How many connections have ended.
     served: Arc<AtomicUsize>,
     thread: Option<thread::JoinHandle<()>>,
 }

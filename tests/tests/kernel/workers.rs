@@ -1,4 +1,4 @@
-//! netmon's own workers: one that ends ends netmon, and one that hangs makes it unhealthy.
+//! netmon's workers. If one ends, netmon ends; if one hangs, netmon is unhealthy.
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
@@ -10,7 +10,7 @@ use crate::world::{Cable, World, ready};
 
 const WORKERS: [&str; 4] = ["control", "watch", "reader", "engine"];
 
-/// One netmon for each worker, which shows that fault there.
+/// Starts one netmon for each worker, with that fault in that worker.
 fn faulty(world: &World, fault: &str) -> anyhow::Result<Vec<(&'static str, Netmon)>> {
     WORKERS
         .into_iter()
@@ -23,7 +23,7 @@ fn when_a_worker_panics_netmon_says_which_and_why_and_ends_with_1() -> anyhow::R
     let world = World::new()?;
     for (worker, mut netmon) in faulty(&world, "panic")? {
         let status = until("netmon to end", || {
-            // The reader does something only when it is asked.
+            // The reader only works when a page is requested.
             drop(netmon.page());
             netmon.has_ended()?.context("it still runs")
         })
@@ -44,7 +44,7 @@ fn a_worker_that_hangs_makes_netmon_unhealthy_and_keeps_neither_its_answers_nor_
     let all = faulty(&world, "hang")?;
     for (worker, netmon) in &all {
         if *worker == "reader" {
-            // Nobody waits for the answer.
+            // The test does not read the answer.
             let asked = "GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n";
             let mut stream = netmon.connect()?;
             until("it to be asked while it hangs", || {
@@ -85,7 +85,7 @@ fn how_long_ago_each_worker_was_at_work_is_on_the_page() -> anyhow::Result<()> {
         let age = netmon
             .page()?
             .value("netmon_worker_last_turn_age_seconds", &[("worker", worker)])?;
-        // Each takes a turn every ten seconds, whether there is anything to do or not.
+        // Every worker takes a turn at least every ten seconds, even if it has nothing to do.
         ensure!((0.0..20.0).contains(&age), "{worker} was at work {age} s ago");
     }
     ensure!(netmon.get("/-/healthy")?.status == 200, "it is not healthy");

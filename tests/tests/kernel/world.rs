@@ -23,15 +23,16 @@ use netmon_tests::{
 
 /// The name of every container's device.
 pub(crate) const DEVICE: &str = "eth0";
-/// Where a world's first netmon listens.
+/// The port of a world's first netmon.
 const PORT: u16 = 10095;
-/// What most worlds do not wait for: how old a container is, and how quiet its node, before it gets programs.
+/// Shorter waiting times for most worlds: how old a container has to be, and how quiet its node, before it gets
+/// programs.
 const SHORT_TIMES: &str = "attach-age=150ms,attach-quiet=100ms";
 
 /// How two containers are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cable {
-    /// By one veth, an end in each.
+    /// By one veth pair, with one end in each.
     Veth,
     /// By a bridge, as on Docker's bridge networks.
     Bridge,
@@ -42,7 +43,7 @@ pub(crate) enum Cable {
 }
 
 impl Cable {
-    /// The Docker driver that makes such.
+    /// The Docker driver that creates such a connection.
     fn driver(self) -> &'static str {
         match self {
             Self::Veth | Self::Bridge => "bridge",
@@ -61,7 +62,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// What the engine says of it.
+    /// The engine's description of it.
     pub(crate) fn container(&self, network: &str) -> anyhow::Result<Container> {
         Ok(Container {
             name: self.name.clone(),
@@ -80,27 +81,27 @@ impl Member {
         })
     }
 
-    /// What its device counts.
+    /// The counters of its device.
     pub(crate) fn figures(&self) -> anyhow::Result<Figures> {
         self.netns.figures(DEVICE)
     }
 }
 
-/// Everything a test needs; gone with it.
+/// Everything a test needs. It is removed when this is dropped.
 pub(crate) struct World {
-    // Dropped in this order: namespaces before the folder that they are mounted in.
+    // Fields are dropped in this order: namespaces before the folder that they are mounted in.
     pub(crate) engine: FakeEngine,
-    /// Namespaces that are no container's: bridges, nodes.
+    /// Namespaces of bridges and nodes, which are no containers.
     pub(crate) others: Vec<Netns>,
-    /// Where netmon runs, so that the numbers of namespaces, ports and news of devices are this world's own.
+    /// netmon's own namespace. So nsids, ports and messages about devices are this world's own.
     pub(crate) home: Netns,
-    /// Where the next netmon listens.
+    /// The port of the next netmon.
     port: AtomicU16,
-    /// How long netmon waits, where that is not as long as usual: `--debug.times`.
+    /// netmon's waiting times that differ from the usual ones: `--debug.times`.
     pub(crate) times: String,
-    /// The namespace with the bridge, or that of the first node, is the one that netmon takes for the node's.
+    /// Whether netmon takes the bridge's namespace, or the first node's, for the node's.
     pub(crate) sees_node: bool,
-    /// Overlay networks are to be encrypted, by what the engine says.
+    /// Whether the engine describes overlay networks as encrypted.
     pub(crate) encrypted: bool,
     pub(crate) scratch: Scratch,
 }
@@ -125,18 +126,18 @@ impl World {
         })
     }
 
-    /// The same, with netmon's own waiting times.
+    /// The same, with netmon's usual waiting times.
     pub(crate) fn with_real_times(mut self) -> Self {
         self.times.clear();
         self
     }
 
-    /// The folder that netmon watches.
+    /// The folder of namespaces that netmon watches.
     pub(crate) fn netns_dir(&self) -> PathBuf {
         self.scratch.path().join("netns")
     }
 
-    /// What netmon is started with.
+    /// netmon's flags.
     pub(crate) fn flags(&self, more: &[&str]) -> Vec<String> {
         [
             self.engine.flag(),
@@ -148,14 +149,14 @@ impl World {
         .collect()
     }
 
-    /// A netmon that watches this world.
+    /// Starts a netmon that watches this world.
     pub(crate) fn netmon(&self, more: &[&str]) -> anyhow::Result<Netmon> {
         let mut command = Command::new(binary()?);
         command.args(self.flags(more));
         self.spawn(&command)
     }
 
-    /// The netmon that a command starts, in this world's own namespace.
+    /// Runs a command that starts netmon, in this world's own namespace.
     pub(crate) fn spawn(&self, command: &Command) -> anyhow::Result<Netmon> {
         let mut inside = self.home.command("");
         inside.arg(command.get_program()).args(command.get_args());
@@ -170,7 +171,7 @@ impl World {
         Netmon::spawn_in(Some(self.home.path().to_path_buf()), inside, address)
     }
 
-    /// A namespace like a container's.
+    /// A namespace where the engine mounts those of containers.
     pub(crate) fn sandbox(&self, name: &str) -> anyhow::Result<Netns> {
         Netns::new(&self.netns_dir(), name)
     }
@@ -186,7 +187,7 @@ impl World {
         self.others.last().context("it was just made")
     }
 
-    /// Two containers, `a` and `b`, on the network `net`, that the engine knows.
+    /// Two containers, `a` and `b`, on the network `net`. The engine reports them.
     pub(crate) fn pair(&mut self, cable: Cable) -> anyhow::Result<(Member, Member)> {
         let (a, b) = (self.sandbox("aaaaaaaaaaaa")?, self.sandbox("bbbbbbbbbbbb")?);
         match cable {
@@ -219,7 +220,7 @@ impl World {
             });
         }
         let [a, b] = <[Member; 2]>::try_from(members).map_err(|_| anyhow::anyhow!("not two"))?;
-        // Nobody asks for addresses: what is counted is what is sent.
+        // Permanent neighbour entries avoid ARP requests: only a test's own packets are counted.
         for (one, other) in [(&a, &b), (&b, &a)] {
             let mac = other.netns.mac(DEVICE)?;
             for address in [other.address, other.ipv6_address] {
@@ -241,8 +242,8 @@ impl World {
         Ok((a, b))
     }
 
-    /// A container ends as the engine ends one: its device is taken down and out before its namespace goes. Gives what
-    /// the device had counted.
+    /// Ends a container as the engine does: the device is set down and deleted before the namespace is removed.
+    /// Returns the device's counters before that.
     pub(crate) fn end(&self, member: Member) -> anyhow::Result<Figures> {
         let last = member.figures()?;
         self.engine.end_container(&member.name);
@@ -252,7 +253,7 @@ impl World {
         Ok(last)
     }
 
-    /// A bridge in a namespace of its own, with a device in each container.
+    /// A bridge in a namespace of its own, and a veth pair to each container.
     fn bridge(&mut self, name: &str, members: &[&Netns]) -> anyhow::Result<()> {
         let netns = self.other(name)?;
         netns.run("ip link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
@@ -265,7 +266,7 @@ impl World {
 
     fn macvlan(&mut self, members: &[&Netns]) -> anyhow::Result<()> {
         let netns = self.other("parent")?;
-        // A veth, for kernels without dummy devices.
+        // A veth, because some kernels have no dummy devices.
         netns.run("ip link add parent type veth peer name uplink")?;
         netns.run("ip link set uplink up")?;
         netns.run("ip link set parent up")?;
@@ -279,8 +280,8 @@ impl World {
         Ok(())
     }
 
-    /// Two nodes with an underlay between them, and on each an overlay's namespace with a bridge, a VXLAN device and a
-    /// container. Only the first node's namespaces are where netmon looks.
+    /// Two nodes with an underlay between them. Each has an overlay's namespace with a bridge, a VXLAN device and a
+    /// container. netmon watches only the first node's namespaces.
     fn overlay(&mut self, a: &Netns, b: &Netns) -> anyhow::Result<()> {
         let here = Netns::new(&self.netns_dir(), &format!("1-{}", &network_id("net")[..10]))?;
         self.others.push(here);
@@ -297,7 +298,8 @@ impl World {
         for (number, node, overlay, member) in [(1, node1, overlay1, a), (2, node2, overlay2, b)] {
             node.run(&format!("ip addr add 10.88.0.{number}/24 dev under0"))?;
             node.run("ip link set under0 up")?;
-            // Made on the node and moved, as the engine does: its socket stays the node's.
+            // The device is created on the node and then moved, as the engine does: its socket stays in the node's
+            // namespace.
             node.run(&format!(
                 "ip link add vxlan0 type vxlan id 4097 dstport 4789 remote 10.88.0.{} local 10.88.0.{number} proxy l2miss l3miss",
                 3 - number
@@ -312,7 +314,7 @@ impl World {
         Ok(())
     }
 
-    /// The node's namespace, where netmon sees it.
+    /// The node's namespace, if netmon sees it.
     pub(crate) fn node(&self) -> anyhow::Result<&Netns> {
         self.others
             .iter()
@@ -320,7 +322,7 @@ impl World {
             .context("netmon does not see the node")
     }
 
-    /// The other node's.
+    /// The other node's namespace.
     pub(crate) fn far_node(&self) -> anyhow::Result<&Netns> {
         let mut others = self.others.iter();
         others
@@ -338,7 +340,7 @@ impl World {
     }
 }
 
-/// A veth from a bridge to a container.
+/// Adds a veth pair from a bridge to a container.
 fn plug(bridge: &Netns, port: &str, member: &Netns) -> anyhow::Result<()> {
     let member = member.path().display();
     bridge.run(&format!(
@@ -348,7 +350,8 @@ fn plug(bridge: &Netns, port: &str, member: &Netns) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The page and the device's own figures at one moment: read before and after, until nothing passed in between.
+/// The page and the device's counters, which must be equal. Reads the device before and after the page, until no
+/// packet passed in between.
 pub(crate) fn agree(netmon: &Netmon, member: &Member, network: &str) -> anyhow::Result<(Page, Figures)> {
     until("page and device to show the same", || {
         let before = member.figures()?;
@@ -362,7 +365,7 @@ pub(crate) fn agree(netmon: &Netmon, member: &Member, network: &str) -> anyhow::
     .with_context(|| format!("netmon's log:\n{}", netmon.log()))
 }
 
-/// Waits until the kernel's own chatter of new devices (multicast reports) is over.
+/// Waits until the kernel's own packets on new devices (multicast reports) have been sent.
 pub(crate) fn quiet(members: &[&Member]) -> anyhow::Result<()> {
     let all = || {
         members
@@ -378,20 +381,20 @@ pub(crate) fn quiet(members: &[&Member]) -> anyhow::Result<()> {
     })
 }
 
-/// Waits until both containers have their programs.
+/// Waits until that many interfaces have their programs.
 pub(crate) fn ready(netmon: &Netmon, interfaces: u64) -> anyhow::Result<()> {
     netmon.wait_ready()?;
     netmon.page_until("every interface to have programs", |page| {
         let used = page.count("netmon_bpf_map_entries", &[("map", "TRAFFIC")])?;
         ensure!(used == interfaces, "{used} of {interfaces} have programs");
-        // The place in the map is taken before the programs are attached.
+        // The slot in the map is taken before the programs are attached.
         let waiting = page.count("netmon_attach_waiting_interfaces", &[])?;
         ensure!(waiting == 0, "{waiting} wait for them");
         Ok(())
     })
 }
 
-/// Two switches of `ethtool`.
+/// Turns segmentation and receive offloads on or off.
 pub(crate) fn offloads(member: &Member, state: &str) -> anyhow::Result<()> {
     member
         .netns
@@ -399,7 +402,7 @@ pub(crate) fn offloads(member: &Member, state: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The ways to attach programs that this kernel has, best first: tcx is not there before 6.6.
+/// The ways to attach programs on this kernel, the best first. tcx exists from Linux 6.6 on.
 pub(crate) fn modes() -> anyhow::Result<Vec<&'static str>> {
     let best = best_mode()?;
     Ok(if best == "clsact" {
@@ -409,15 +412,16 @@ pub(crate) fn modes() -> anyhow::Result<Vec<&'static str>> {
     })
 }
 
-/// The best of them.
+/// The best of these ways.
 pub(crate) fn best_mode() -> anyhow::Result<&'static str> {
     Ok(Host::detect()?.mode().as_str())
 }
 
-/// A device that is taken down says goodbye to its multicast groups; nothing else may be added.
+/// Checks that the counts are those of the device. A device that is set down may still send a few packets to leave
+/// its multicast groups.
 ///
 /// # Errors
-/// It shows less than the kernel's last figures, or far more.
+/// `shown` is less than the kernel's last figures, or far more.
 pub(crate) fn exactly_or_a_goodbye_more(shown: Figures, last: Figures) -> anyhow::Result<()> {
     const GOODBYES: u64 = 4;
     let more = shown

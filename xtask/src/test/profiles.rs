@@ -1,11 +1,11 @@
-//! Checks `.config/nextest.toml` against the tests. A filter that matches nothing is no error for cargo-nextest: after
-//! a rename, a test that has to run alone would run beside others.
+//! Checks `.config/nextest.toml` against the tests. cargo-nextest reports no error for a filter that matches nothing.
+//! After a rename, a test that has to run alone would run beside others.
 
 use std::fs;
 
 use crate::sh;
 
-/// The names in the filters of a profile, such as `drops::lifetimes::` or `tcp::round_trip`.
+/// The names in a profile's filters, such as `drops::lifetimes::` or `tcp::round_trip`.
 fn filtered(config: &str, profile: &str) -> Vec<String> {
     let header = format!("[[profile.{profile}.overrides]]");
     let sections = config.split("\n[").filter_map(|section| {
@@ -24,7 +24,7 @@ fn filtered(config: &str, profile: &str) -> Vec<String> {
         .collect()
 }
 
-/// `(a|b)::c` as `a::c` and `b::c`.
+/// Expands `(a|b)::c` to `a::c` and `b::c`.
 fn alternatives(filter: &str) -> Vec<String> {
     let Some((names, rest)) = filter.strip_prefix('(').and_then(|it| it.split_once(')')) else {
         return vec![filter.to_owned()];
@@ -32,7 +32,7 @@ fn alternatives(filter: &str) -> Vec<String> {
     names.split('|').map(|name| format!("{name}{rest}")).collect()
 }
 
-/// Whether a test of that tier has a name that begins so.
+/// Whether the name of a test in that tier begins with `name`.
 fn exists(tier: &str, name: &str) -> bool {
     let root = sh::workspace().join("tests/tests").join(tier);
     let parts: Vec<&str> = name.split("::").collect();
@@ -43,7 +43,7 @@ fn exists(tier: &str, name: &str) -> bool {
     let text = fs::read_to_string(path).unwrap_or_default();
     let begins = |line: &str| line.starts_with(&format!("fn {last}"));
     text.contains("#[test]") && text.lines().any(|line| begins(line) || last.is_empty())
-        // A folder's own file may have modules only.
+        // The file of a folder may contain modules only.
         || last.is_empty() && root.join(modules.join("/")).is_dir()
 }
 

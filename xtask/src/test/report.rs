@@ -29,11 +29,11 @@ struct Case {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     cases: Vec<Case>,
-    /// What happened on emulated machines that ended before they had written a report, one line each.
+    /// Lines about emulated machines that ended before they had written a report.
     earlier: Vec<String>,
 }
 
-/// The file, beside a report, with what is to be reported of boots before the one that made the report.
+/// The file, beside a report, with lines about the boots before the one that wrote the report.
 pub(crate) fn earlier(junit: &Path) -> PathBuf {
     junit.with_file_name("earlier-retries")
 }
@@ -45,10 +45,10 @@ pub(crate) fn keep_earlier(junit: &Path, lines: &[String]) -> anyhow::Result<()>
     fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))
 }
 
-/// Checks the report of a run that passed. Without a report nobody knows which tests needed a second try.
+/// Checks that a run that passed has a report. Without one, tests that needed a second try would stay unnoticed.
 ///
 /// # Errors
-/// There is none, or it is cut off.
+/// The report is missing or incomplete.
 pub(crate) fn check(junit: &Path) -> anyhow::Result<()> {
     let wrong = || format!("the tests passed, but {} is no report of them", junit.display());
     let text = fs::read_to_string(junit).with_context(wrong)?;

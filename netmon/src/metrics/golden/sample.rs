@@ -64,7 +64,7 @@ fn device(name: &str, kind: DeviceKind, addresses: &[&str]) -> Arc<Device> {
     })
 }
 
-/// Figures that differ in every family.
+/// Values that differ in every family.
 fn totals(base: u64) -> Directions<Totals> {
     let totals = |base: u64| Totals {
         packets: base + 1,
@@ -136,7 +136,7 @@ pub(super) fn snapshot() -> Snapshot {
             kernel_version: "6.12.48+deb13-amd64".to_owned(),
         })),
         containers: vec![
-            // The one that ended has left its name to the one that runs.
+            // The ended container had the same name as the running one.
             ContainerRow {
                 container: container(&web, 'a', "default", Sandbox::Absent),
                 state: ContainerState::Ended,
@@ -165,7 +165,7 @@ pub(super) fn snapshot() -> Snapshot {
             interface(&web, "shop_front", "eth0", 1000),
             interface(&web, "docker_gwbridge", "eth1", 2000),
             interface(&hostile, "", "eth\\x0a0", 3000),
-            // Must not happen; if it does, the first one stays.
+            // This must not happen. If it does, the first row stays.
             interface(&web, "shop_front", "eth0", 666),
         ],
         unattributed: totals(7000),
@@ -198,7 +198,7 @@ pub(super) fn snapshot() -> Snapshot {
     }
 }
 
-/// Figures that differ in every family.
+/// Values that differ in every family.
 fn losses(base: u64) -> Losses {
     Losses {
         tcp_listen_overflows: base,
@@ -215,7 +215,7 @@ fn losses(base: u64) -> Losses {
     }
 }
 
-/// Something in every queue and table.
+/// Values in every queue and table.
 fn buffers(web: &Arc<Identity>) -> BufferRows {
     let queue = |kind: &str, drops| Queue {
         kind: kind.to_owned(),
@@ -264,7 +264,7 @@ fn buffers(web: &Arc<Identity>) -> BufferRows {
     }
 }
 
-/// A network in the clear, and one that should not be.
+/// An unencrypted network, and one with unencrypted packets that should be encrypted.
 fn between_nodes() -> OverlayRows {
     let counts = |packets: u64| Directions {
         receive: OuterCounts {
@@ -323,7 +323,7 @@ fn between_nodes() -> OverlayRows {
     }
 }
 
-/// Containers on this node and others, in a service and in none, and a service's own address.
+/// Containers on this node and others, with and without a service, and a service's virtual address.
 fn members() -> MemberRows {
     let endpoint = |host, container: &str, service: &str, peer: &str| MemberRow {
         network: "shop_front".into(),
@@ -347,7 +347,7 @@ fn members() -> MemberRows {
     }
 }
 
-/// Drops of every kind of place.
+/// Drops of every kind of owner.
 fn drops(web: &Arc<Identity>) -> DropRows {
     let row = |network: &str, reason: &str, packets| DropRow {
         network: network.into(),

@@ -1,11 +1,11 @@
-//! Accounts of made-up devices, held against what a kernel would count.
+//! Ledgers of simulated devices, compared with what a kernel would count.
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 
 use super::{Account, Ledger, Reading};
 use crate::model::counters::{DeviceCounters, Directions, Traffic};
 
-/// A device with programs on it, as the kernel would run them.
+/// A device with programs attached, as a kernel would run them.
 #[derive(Clone, Copy, Default)]
 struct Kernel {
     device: DeviceCounters,
@@ -38,7 +38,7 @@ impl Kernel {
         }
     }
 
-    /// Counted at the hook, lost before the driver.
+    /// The hook counts a packet, and it is lost before the driver.
     fn drop_behind_the_hook(&mut self) {
         if let Some(map) = &mut self.map {
             map.packets += 1;
@@ -48,7 +48,7 @@ impl Kernel {
         }
     }
 
-    /// Seen by the device, and by another program that comes before ours.
+    /// The device counts a packet, but another program comes before ours.
     fn hide(&mut self, payload: u64) {
         self.device.packets += 1;
         self.device.bytes += payload + HEADER;
@@ -106,7 +106,7 @@ fn when_programs_are_taken_off_and_put_on_again_nothing_is_lost_or_counted_twice
     assert_eq!(account.programs.map_or(1, |it| it.unseen), 0);
 }
 
-/// What a netmon that ran before has shown already would be a jump.
+/// An earlier netmon has already shown these counts. They would appear as a jump.
 #[test]
 fn of_a_device_that_was_there_before_netmon_only_packets_and_bytes_go_on() {
     let mut kernel = Kernel::default();
@@ -208,7 +208,7 @@ fn packets_that_another_program_hides_count_as_one_segment_each() {
     kernel.pass(2, 2000);
     account.observe(kernel.still());
     assert_eq!(packets(&account).0, 9);
-    // The two that passed as one could stand for one of those hidden: never too many are shown.
+    // The device may have counted the super-packet as two. Six packets are surely hidden, so the sum is never too high.
     assert_eq!(account.totals().segments, 5 + 7 + 1);
 }
 
@@ -219,7 +219,7 @@ fn packets_on_their_way_between_hook_and_device_are_not_overlooked() {
     kernel.attach();
     account.observe(kernel.still());
     for _ in 0..3 {
-        // Forty wait in the device's queue when it is read, and then go.
+        // Forty packets wait in the device's queue during the reading, and are sent afterwards.
         for _ in 0..40 {
             kernel.drop_behind_the_hook();
         }
@@ -232,7 +232,7 @@ fn packets_on_their_way_between_hook_and_device_are_not_overlooked() {
         );
     }
     for _ in 0..3 {
-        // One was counted by the device, and waits for the hook: for a moment it may be one that was hidden.
+        // The device counted one packet that has not reached the hook. For a moment it may be a hidden one.
         kernel.device.packets += 1;
         account.observe(kernel.still());
         kernel.drop_behind_the_hook();
@@ -242,7 +242,7 @@ fn packets_on_their_way_between_hook_and_device_are_not_overlooked() {
     assert_eq!(account.totals().packets, packets);
     assert!((segments..=segments + 1).contains(&account.totals().segments));
 
-    // What was dropped behind the hook hides no more than a queue holds of what others hide.
+    // Drops behind the hook compensate for hidden packets, but at most for as many as a queue holds.
     for _ in 0..5_000 {
         kernel.drop_behind_the_hook();
     }
@@ -301,8 +301,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever passed, wherever it was dropped, and whenever it was read: after a quiet reading the last total is
-    /// the device's own, and no total ever falls.
+    /// After a quiet reading, the last total equals the device's own counters, and no total ever falls. This holds
+    /// for any traffic, drops and times of reading.
     #[test]
     fn totals_are_the_devices_own_and_never_fall(
         steps in steps(), attach_at in 0..30_usize, cuts_in_software in any::<bool>(), tail in 0..20_u64,
@@ -333,7 +333,7 @@ proptest! {
         kernel.attach();
         account.observe(kernel.still());
         for _ in 0..tail {
-            // One segment each: which measure the device follows may never have shown.
+            // One segment each, because the traffic may not have shown which measure the device follows.
             kernel.pass(1, 1000);
         }
         account.close(None, kernel.map);

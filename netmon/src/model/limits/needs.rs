@@ -1,4 +1,4 @@
-//! How many series there are: of each container, and of all that is none's.
+//! The numbers of series: of each container, and of everything that belongs to no container.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,31 +10,31 @@ use crate::model::{
     tcp::NO_NETWORK,
 };
 
-/// Series of a container as such: its info.
+/// Series of a container itself: its info.
 pub(super) const OF_CONTAINER: usize = 1;
-/// Series of an interface: ten counters, its info, its queue.
+/// Series of an interface: ten counters, its info, and its queue.
 pub(super) const OF_INTERFACE: usize = 12;
-/// Series of a container on a network: counters of TCP.
+/// Series of a container on a network: TCP counters.
 pub(super) const OF_NETWORK: usize = 6;
-/// Series of its histogram, where anything was measured.
+/// Series of the round-trip histogram, if it has any observation.
 pub(super) const OF_ROUND_TRIPS: usize = ROUND_TRIP_BUCKETS + 2;
-/// Series of what its protocols lost.
+/// Series of a container's socket and protocol losses.
 pub(super) const OF_LOSSES: usize = 11;
-/// Series of its tables.
+/// Series of a container's tables.
 pub(super) const OF_BUFFERS: usize = 2;
 /// Series of a service on a network.
 pub(super) const OF_SERVICE: usize = 4;
-/// Series about netmon and the node, or thereabouts.
+/// The approximate number of series about netmon and the node.
 pub(super) const OF_NODE: usize = 400;
 
-/// What a container takes.
+/// The number of series that a container needs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Need {
     pub(super) series: usize,
     pub(super) is_alive: bool,
 }
 
-/// What each container takes in any case.
+/// The number of series that each container has in any case.
 pub(super) fn needs(snapshot: &Snapshot) -> HashMap<Arc<Identity>, Need> {
     let mut needs: HashMap<Arc<Identity>, Need> = HashMap::with_capacity(snapshot.containers.len());
     let mut add = |identity: &Arc<Identity>, series: usize, is_alive: bool| {
@@ -78,7 +78,7 @@ pub(super) fn needs(snapshot: &Snapshot) -> HashMap<Arc<Identity>, Need> {
     needs
 }
 
-/// About how many series there are that are no container's.
+/// The approximate number of series that belong to no container.
 pub(super) fn of_node(snapshot: &Snapshot) -> usize {
     const OF_VXLAN: usize = 8;
     const OF_TUNNEL: usize = 8;

@@ -1,4 +1,5 @@
-//! Nodes that send to us and that nothing here sends to. Addresses are whatever somebody writes into a packet.
+//! The limit on nodes that send to this node but that nothing here sends to. Anyone can put any address into a
+//! packet.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,11 +14,11 @@ use crate::model::{
     snapshot::{EncryptedRow, OverlayRow, OverlayRows, Snapshot},
 };
 
-/// How many nodes are shown that nothing here sends to.
+/// How many such nodes are shown.
 pub(super) const MOST_STRANGERS: usize = 64;
 
 impl Limits {
-    /// Sums up all but the first of them.
+    /// Sums up such nodes over the limit.
     pub(super) fn peers(&mut self, snapshot: &mut Snapshot, now: Instant) {
         let OverlayRows {
             clear,

@@ -1,4 +1,4 @@
-//! Sums of what is not shown by itself. They never fall: what leaves a sum leaves its counts behind.
+//! Sums of the rows that are not shown. They never fall: the counts of a row that leaves a sum remain in it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,22 +14,21 @@ use crate::model::{
     tcp::{Events, Segments},
 };
 
-/// How long a sum stays when nothing is part of it any more: longer than the range of a query that looks at short-lived
-/// containers.
+/// How long a sum remains without any row. Longer than the range of a query about short-lived containers.
 pub(super) const KEPT: Duration = Duration::from_mins(10);
 
-/// What tells a row, or a sum, from others: its labels.
+/// The labels of a row or a sum.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     pub(super) identity: Arc<Identity>,
     pub(super) network: Arc<str>,
-    /// The interface, the reason, whatever else there is.
+    /// The interface or the reason, for example.
     pub(super) what: Arc<str>,
 }
 
-/// Counters that are added up figure by figure.
+/// A group of counters that are added up one by one.
 pub(super) trait Counts: Copy + Default {
-    /// Makes one out of what `f` gives for each figure of two.
+    /// Combines each counter with the other's by `f`.
     fn combine(self, other: Self, f: impl FnMut(u64, u64) -> u64) -> Self;
 
     fn plus(self, other: Self) -> Self {
@@ -40,7 +39,7 @@ pub(super) trait Counts: Copy + Default {
         self.combine(other, u64::saturating_sub)
     }
 
-    /// Whether no figure is smaller than it was: else they are of something new, with the same labels.
+    /// Whether no counter is smaller than before. Otherwise they belong to something new with the same labels.
     fn follows(self, earlier: Self) -> bool {
         let mut follows = true;
         self.combine(earlier, |now, before| {
@@ -51,23 +50,23 @@ pub(super) trait Counts: Copy + Default {
     }
 }
 
-/// The rows of one kind that are summed up, and what became of those that were.
+/// The summed-up rows of one kind, and those that were summed up earlier.
 #[derive(Debug)]
 pub(super) struct Remainder<V> {
     round: u64,
-    /// What is there may be older than netmon.
+    /// New rows may be older than netmon.
     is_beginning: bool,
-    // Apart from the table, which has room for half as many again and is there twice while it grows.
+    // Boxed, because the table has spare room for half as many entries again, and exists twice while it grows.
     parts: HashMap<Key, Box<Part<V>>>,
     sums: BTreeMap<Key, Sum<V>>,
-    /// Of rows that were part of a sum and are shown by now: what stays in the sum.
+    /// For rows that left a sum and are shown now: the counts that remain in the sum.
     bases: HashMap<Key, Base<V>>,
 }
 
 #[derive(Debug)]
 struct Part<V> {
     sum: Key,
-    /// What it had counted when it was first seen, and is not in the sum: of what was there when netmon began.
+    /// Its counts when it was first seen, which are not in the sum. Only for rows that may be older than netmon.
     first: Option<Box<V>>,
     last: V,
     round: u64,
@@ -75,7 +74,7 @@ struct Part<V> {
 
 #[derive(Debug)]
 struct Sum<V> {
-    /// Of what is not part of it any more.
+    /// The counts of rows that are no longer part of it.
     gone: V,
     here: V,
     used: Instant,
@@ -100,13 +99,13 @@ impl<V> Default for Remainder<V> {
 }
 
 impl<V: Counts> Remainder<V> {
-    /// Begins another reading; whether what comes new with it may have been there before netmon.
+    /// Begins a reading. `is_beginning` means that new rows may be older than netmon.
     pub(super) fn begin(&mut self, is_beginning: bool) {
         self.round += 1;
         self.is_beginning = is_beginning;
     }
 
-    /// A row that is shown by itself. Gives what of it is in no sum.
+    /// Takes a row that is shown. Returns its counts without those that are in a sum.
     pub(super) fn shown(&mut self, key: impl FnOnce() -> Key, value: V) -> V {
         if self.parts.is_empty() && self.bases.is_empty() {
             return value;
@@ -132,7 +131,7 @@ impl<V: Counts> Remainder<V> {
         }
     }
 
-    /// A row that is part of a sum.
+    /// Takes a row that is part of a sum.
     pub(super) fn summed(&mut self, key: Key, sum: Key, value: V) {
         let round = self.round;
         if let Some(part) = self.parts.get_mut(&key) {
@@ -145,7 +144,7 @@ impl<V: Counts> Remainder<V> {
                 self.retire(&part);
             }
         }
-        // What is older than netmon would be taken for having come since: of a sum that was reset.
+        // Counts from before netmon started would look new after a restart, because the sum then starts at 0.
         let first = self.is_beginning.then(|| Box::new(value));
         let part = Part {
             sum,
@@ -156,7 +155,7 @@ impl<V: Counts> Remainder<V> {
         self.parts.insert(key, Box::new(part));
     }
 
-    /// Ends the reading: gives every sum.
+    /// Ends the reading and returns all sums.
     pub(super) fn finish(&mut self, now: Instant) -> Vec<(Key, V)> {
         let round = self.round;
         self.bases.retain(|_, base| base.round == round);
@@ -190,13 +189,13 @@ impl<V: Counts> Remainder<V> {
         self.parts.len()
     }
 
-    /// How much it remembers.
+    /// The number of entries that it holds.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         self.parts.len() + self.sums.len() + self.bases.len()
     }
 
-    /// Whose those are.
+    /// The labels of these rows' containers.
     pub(super) fn identities(&self) -> impl Iterator<Item = &Arc<Identity>> {
         self.parts.keys().map(|key| &key.identity)
     }
@@ -209,7 +208,7 @@ impl<V: Counts> Remainder<V> {
 }
 
 impl<V: Counts> Part<V> {
-    /// What it counted since it is part of the sum.
+    /// Its counts since it became part of the sum.
     fn counted(&self) -> V {
         self.first.as_deref().map_or(self.last, |first| self.last.less(*first))
     }
@@ -297,7 +296,7 @@ impl Counts for Losses {
     }
 }
 
-/// The kernel's counts of TCP, and the programs' where there are any.
+/// The kernel's TCP counts, and the programs' if there are programs.
 impl Counts for (Segments, Option<Events>) {
     fn combine(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
         let segments = self.0.zip(other.0, &mut f);

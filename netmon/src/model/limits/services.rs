@@ -1,4 +1,4 @@
-//! Services may come and go as containers do, where each has a project of its own.
+//! The limit on services. Services may be as short-lived as containers, if each container has its own project.
 
 use std::{collections::BTreeSet, mem::take, sync::Arc, time::Instant};
 
@@ -9,7 +9,7 @@ use crate::model::{
 };
 
 impl Limits {
-    /// Sums up those for which there is no room.
+    /// Sums up the services over the limit.
     pub(super) fn services(&mut self, snapshot: &mut Snapshot, now: Instant) {
         let most = self.caps.series / SHARE / OF_SERVICE;
         self.sums.services.begin(self.is_beginning);
@@ -25,7 +25,7 @@ impl Limits {
             network: Arc::clone(&row.network),
             what: Arc::from(""),
         };
-        // As long as they are few it need not be remembered which; what stayed in the sum stays there.
+        // While there are few, it need not be remembered which are shown. Counts in the sum remain there.
         if snapshot.services.len() <= most / 2 && self.sums.services.len() == 0 {
             self.services.clear();
             for row in &mut snapshot.services {

@@ -1,4 +1,4 @@
-//! Limits, told made-up snapshots, one after the other as scrapes are.
+//! Limits, applied to made-up snapshots one after the other, as scrapes do.
 
 use std::{
     collections::BTreeMap,
@@ -78,7 +78,7 @@ fn container(identity: &Arc<Identity>, state: ContainerState) -> ContainerRow {
     }
 }
 
-/// With room for so many containers with one interface each.
+/// Limits with room for this many containers with one interface each.
 fn limits(containers: usize) -> Limits {
     let series = (OF_NODE + containers * 13 + 12) * 10 / 9;
     Limits::new(Caps {
@@ -87,7 +87,7 @@ fn limits(containers: usize) -> Limits {
     })
 }
 
-/// What each row of an interface shows, by container.
+/// The received packets of each interface row, by container.
 fn shown(snapshot: &Snapshot) -> BTreeMap<String, u64> {
     let row = |row: &InterfaceRow| (row.identity.container.clone(), row.totals.receive.packets);
     snapshot.interfaces.iter().map(row).collect()
@@ -114,17 +114,17 @@ fn page(rows: &[(&str, u64)]) -> BTreeMap<String, u64> {
 fn who_is_shown_stays_and_the_rest_is_one_sum_that_never_falls() {
     let (mut limits, now) = (limits(2), Instant::now());
     assert_eq!(scrape(&mut limits, now, &[("m", 10)]), page(&[("m", 10)]));
-    // `a` comes first by name, and later than `m`.
+    // `a` sorts before `m`, but is newer.
     assert_eq!(
         scrape(&mut limits, now + SCRAPE, &[("a", 1), ("b", 2), ("c", 4), ("m", 20)]),
         page(&[("a", 1), ("m", 20), (OVER, 6)])
     );
-    // One of the sum ends: what it counted stays.
+    // A container in the sum ends. Its counts remain.
     assert_eq!(
         scrape(&mut limits, now + SCRAPE * 2, &[("a", 1), ("c", 5), ("m", 20)]),
         page(&[("a", 1), ("m", 20), (OVER, 7)])
     );
-    // One that was shown ends: there is room for one of the sum, which begins at nothing.
+    // A shown container ends. That makes room for one from the sum, which starts at 0.
     assert_eq!(
         scrape(&mut limits, now + SCRAPE * 3, &[("c", 8), ("m", 20)]),
         page(&[("c", 3), ("m", 20), (OVER, 7)])
@@ -133,7 +133,7 @@ fn who_is_shown_stays_and_the_rest_is_one_sum_that_never_falls() {
         scrape(&mut limits, now + SCRAPE * 4, &[("c", 9), ("m", 21)]),
         page(&[("c", 4), ("m", 21), (OVER, 7)])
     );
-    // And in the end the sum is over, too.
+    // The sum ends, too, after a while.
     assert_eq!(
         scrape(&mut limits, now + super::remainder::KEPT * 2, &[("c", 9), ("m", 21)]),
         page(&[("c", 4), ("m", 21)])
@@ -155,7 +155,7 @@ fn the_sum_begins_with_netmon_as_those_of_services_do() {
     assert_eq!(scrape(&mut limits, now + SCRAPE, &[("a", 1), ("b", 1007)])[OVER], 7);
 }
 
-/// Pages are served before the engine has told of everything.
+/// Pages are served before the engine has described everything.
 #[test]
 fn what_is_older_than_netmon_is_in_no_sum_though_it_is_named_after_the_first_page() {
     let (mut limits, now) = (limits(1), Instant::now());
@@ -177,7 +177,7 @@ fn a_service_that_was_summed_up_keeps_what_is_its_own_when_there_are_few_again()
         let mut snapshot = Snapshot::default();
         for number in 0..count {
             snapshot.services.push(ServiceRow {
-                // The last by name, and the first to be summed up.
+                // The last one by name is the first to be summed up.
                 service: if number == 0 {
                     "z".to_owned()
                 } else {
@@ -207,7 +207,7 @@ fn five_thousand_short_lived_containers_leave_a_page_of_one_size_and_no_memory()
     let mut counted = 0;
     for batch in 0..5000 / BATCH {
         let mut snapshot = Snapshot::default();
-        // Each batch lingers through the next.
+        // Each batch lingers while the next one runs.
         for (number, state) in (0..BATCH)
             .map(|number| (batch * BATCH + number, ContainerState::Observed))
             .chain((0..BATCH).filter_map(|number| {
@@ -229,7 +229,7 @@ fn five_thousand_short_lived_containers_leave_a_page_of_one_size_and_no_memory()
         assert!(limits.groups.len() <= 1);
         let sum = shown(&snapshot).get(OVER).copied().unwrap_or(0);
         let alone: u64 = snapshot.containers.iter().filter(|row| row.is_shown).count() as u64 * 7;
-        // Those that were shown and are gone have ended their series.
+        // Containers that were shown and no longer exist have no series any more.
         assert!(sum + alone <= counted, "{sum} and {alone} of {counted}");
     }
     for _ in 0..3 {
@@ -266,7 +266,7 @@ fn a_container_that_makes_rows_of_its_own_is_summed_up_by_network_beyond_its_lim
         assert!(rows <= 6, "{rows} interfaces");
         let drops: Vec<_> = snapshot.drops.containers.iter().filter(|(it, _)| *it == loud).collect();
         assert!(drops.len() <= 60, "{} reasons", drops.len());
-        // Less what was there at the very first reading.
+        // Except the rows of the very first reading, which may be older than netmon.
         let first = |number: u64| u64::from(number < 20);
         let known = |name: &str| drops.iter().any(|(_, row)| &*row.reason == name);
         let expected: u64 = (0..round * 20)
@@ -331,7 +331,7 @@ fn addresses_that_somebody_made_up_are_one_sum_beyond_the_first() {
     };
     limits.apply(&mut Snapshot::default(), now);
     let mut snapshot = Snapshot::default();
-    // A node that there is comes late in the order of names.
+    // A node that is sent to, and whose name sorts last.
     snapshot.overlay.clear.push(row("zulu".to_owned(), false, 1000));
     for number in 0..3000 {
         snapshot.overlay.clear.push(row(format!("192.0.2.{number}"), true, 2));
@@ -368,21 +368,21 @@ fn the_log_hears_of_a_limit_once() {
     assert_eq!(said, 1);
 }
 
-/// A container's life: when it comes, how long it stays, its service, what it counts between readings.
+/// A container's life: when it starts, how long it exists, its service, and its packets between readings.
 fn lives() -> impl Strategy<Value = Vec<(u64, u64, u8, u64)>> {
     proptest::collection::vec((0..12_u64, 1..8_u64, 0..3_u8, 0..100_u64), 0..24)
 }
 
 proptest! {
-    /// Whatever comes and goes: sums by service are what all of its containers counted, those gone included as far as they
-    /// were part of a sum, and no series falls.
+    /// For any sequence of containers, the sum of a service equals the counts of all its containers, and no series
+    /// falls. A container that ended stays in the sum if it was part of one.
     #[test]
     fn sums_are_exact_and_no_series_falls(room in 0..10_usize, lives in lives()) {
         let (mut limits, now) = (limits(room), Instant::now());
-        // The first reading: what is there then is older.
+        // Rows of the first reading would be older than netmon.
         limits.apply(&mut Snapshot::default(), now);
         let mut before: BTreeMap<(String, String), u64> = BTreeMap::new();
-        // By service, what left the page with a series that ended.
+        // The counts of series that ended, by service.
         let mut ended: BTreeMap<String, u64> = BTreeMap::new();
         for round in 0..20_u64 {
             let mut snapshot = Snapshot::default();

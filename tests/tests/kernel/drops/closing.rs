@@ -1,4 +1,4 @@
-//! What is no loss: connections that are closed, in every way there is.
+//! No loss: connections that are closed, in every way there is.
 
 use std::{
     io::{Read as _, Write as _},
@@ -15,16 +15,16 @@ use crate::world::{Cable, Member, World, ready};
 const PORT: u16 = 7100;
 /// How many connections are closed in each way.
 const CONNECTIONS: u32 = 40;
-/// How long an end waits for the other.
+/// How long one end waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What one end does with a connection: the client first, then the server.
+/// What each end does with a connection: the client first, then the server.
 struct Way {
     name: &'static str,
     ends: [fn(TcpStream) -> anyhow::Result<()>; 2],
 }
 
-/// Waits until the other end has closed; it may have done so by a reset.
+/// Waits until the other end has closed, which may be by a reset.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "it is one of the ends of a way, and others can fail"
@@ -34,7 +34,7 @@ fn to_its_end(mut stream: TcpStream) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until the other end has sent something, and leaves it there.
+/// Waits until the other end has sent something, and leaves it unread.
 fn something(stream: &TcpStream) -> anyhow::Result<()> {
     ensure!(stream.peek(&mut [0])? == 1, "the other end closed without a word");
     Ok(())
@@ -152,7 +152,7 @@ const WAYS: &[Way] = &[
     },
 ];
 
-/// Connections from one container to another, one after the other, each closed in that way.
+/// Makes connections from one container to another, one after the other. Each is closed in that way.
 fn connections(from: &Member, to: &Member, address: SocketAddr, way: &Way) -> anyhow::Result<()> {
     let any = if address.is_ipv4() {
         SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT)

@@ -1,4 +1,4 @@
-//! What is no loss: chatter that everybody on a network gets, and few want.
+//! No loss: broadcast and multicast, which every container on a network gets and few listen to.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
@@ -8,7 +8,7 @@ use netmon_tests::{netns::Netns, patience::until};
 use super::Drops;
 use crate::world::{Cable, DEVICE, Member, World, ready};
 
-/// Three containers' namespaces on one bridge, two of which the engine tells of.
+/// The namespaces of three containers on one bridge. The engine reports two of them.
 fn three(world: &mut World) -> anyhow::Result<(Member, Member, Netns)> {
     world.sees_node = true;
     let (a, b) = world.pair(Cable::Bridge)?;
@@ -29,14 +29,14 @@ fn what_is_for_everybody_and_wanted_by_nobody_is_no_loss() -> anyhow::Result<()>
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
     for netns in [&a.netns, &b.netns, &third] {
-        // Groups and everybody are reached through the device, whatever other ways there are.
+        // Multicast and broadcast go through the device, whatever other routes there are.
         for everybody in ["224.0.0.0/4", "255.255.255.255"] {
             netns.run(&format!("ip route replace {everybody} dev {DEVICE}"))?;
         }
         let ifindex = u32::try_from(netns.ifindex(DEVICE)?)?;
         let group = |text: &str| anyhow::Ok(SocketAddr::from(SocketAddrV6::new(text.parse()?, 5353, 0, ifindex)));
         for to in [
-            // Service discovery, several kinds of it; and what asks for an address.
+            // Several protocols of service discovery, and DHCP.
             "224.0.0.251:5353".parse()?,
             "239.255.255.250:1900".parse()?,
             "10.77.0.255:138".parse()?,
@@ -53,8 +53,8 @@ fn what_is_for_everybody_and_wanted_by_nobody_is_no_loss() -> anyhow::Result<()>
     Ok(())
 }
 
-/// As every container's device does when it comes up: its port forwards a moment later. What is meant for somebody is
-/// lost there.
+/// Every container's device is in this state when it comes up: its port forwards only a moment later. Unicast packets
+/// are lost meanwhile.
 #[test]
 fn what_a_port_that_does_not_forward_yet_is_sent_for_everybody_is_no_loss() -> anyhow::Result<()> {
     let mut world = World::new()?;
@@ -67,7 +67,7 @@ fn what_a_port_that_does_not_forward_yet_is_sent_for_everybody_is_no_loss() -> a
         a.address,
         a.netns.mac(DEVICE)?
     ))?;
-    // Blocked.
+    // The state "blocking".
     world.node()?.run("bridge link set dev veth2 state 4")?;
     let drops = Drops::with_node(&netmon)?;
     third.within(|| send("255.255.255.255:67".parse()?))?;
@@ -101,8 +101,8 @@ fn neighbours_that_find_each_other_lose_nothing() -> anyhow::Result<()> {
     ready(&netmon, 2)?;
     let all = [&a.netns, &b.netns, &third];
     let drops = Drops::with_node(&netmon)?;
-    // All of them forget the others, and leave groups. One after the other, each when the bridge knows of the last: what it
-    // sends on to a port whose other end is down is lost for good.
+    // All containers delete their neighbour entries, and leave their groups. Each waits until the bridge has noticed
+    // the one before: the bridge would lose packets at a port whose other end is down.
     for (number, netns) in all.iter().enumerate() {
         netns.run(&format!("ip link set {DEVICE} down"))?;
         until("the bridge to know of it", || {
@@ -113,7 +113,7 @@ fn neighbours_that_find_each_other_lose_nothing() -> anyhow::Result<()> {
         })?;
     }
     for (number, netns) in all.iter().enumerate() {
-        // Joins groups, asks whether its addresses are taken, looks for routers.
+        // The device joins groups, checks for duplicate addresses, and looks for routers.
         netns.run(&format!(
             "sysctl -qw net.ipv6.conf.{DEVICE}.accept_dad=1 net.ipv6.conf.{DEVICE}.router_solicitations=2"
         ))?;
@@ -124,7 +124,7 @@ fn neighbours_that_find_each_other_lose_nothing() -> anyhow::Result<()> {
     for (from, netns) in all.iter().enumerate() {
         for to in (0..all.len()).filter(|to| *to != from) {
             let number = to + 1;
-            // The first of them may come before an address is the device's own: as long as it takes until two answer.
+            // The first pings may come before the address is usable. So this waits until two are answered.
             netns.run(&format!("ping -q -c 2 -i 0.1 -w 10 10.77.0.{number}"))?;
             netns.run(&format!("ping -q -c 2 -i 0.1 -w 10 fd77::{number}"))?;
         }

@@ -1,4 +1,4 @@
-//! What was lost between containers: in the node's namespace, and in an overlay's.
+//! Packets that are lost between containers: in the node's namespace, and in an overlay's.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use crate::world::{Cable, DEVICE, Member, World, ready};
 const NODE: Where<'_> = Where::Node("net");
 const OVERLAY: Where<'_> = Where::Overlay("net");
 
-/// A node that forwards from the containers' bridge to a host beyond, with an MTU of 1200 on that way.
+/// A node that forwards from the containers' bridge to a host beyond it, over a path with an MTU of 1200.
 fn routed(world: &mut World) -> anyhow::Result<(Member, Member, Netns)> {
     world.sees_node = true;
     let (a, b) = world.pair(Cable::Bridge)?;
@@ -56,7 +56,7 @@ fn packets_that_are_too_big_to_be_forwarded() -> anyhow::Result<()> {
     let drops = Drops::with_node(&netmon)?;
     let before = world.node()?.nstat("IpFragFails")?;
     for _ in 0..10 {
-        // "Do not fragment", and no memory of what the router answers.
+        // With "do not fragment" set. The flush deletes what the container learnt from the router's answer.
         drop(a.netns.run("ping -q -c 1 -W 1 -M do -s 1400 10.79.0.2"));
         a.netns.run("ip route flush cache")?;
     }
@@ -76,7 +76,7 @@ fn packets_that_a_bridge_has_no_target_for() -> anyhow::Result<()> {
     a.netns
         .run("ip neigh replace 10.77.0.50 lladdr 02:00:00:00:00:99 dev eth0 nud permanent")?;
     let drops = Drops::with_node(&netmon)?;
-    // Flooded, it is the other container's network card that does not want it: no loss.
+    // The bridge floods the packets. The other container's device then ignores them, which is no loss.
     traffic::datagrams(&a.netns, "10.77.0.50:9".parse()?, 20, 100)?;
     drops.are_none()?;
     node.run("bridge link set dev veth1 flood off")?;
@@ -95,12 +95,12 @@ fn packets_that_an_overlay_has_no_node_for() -> anyhow::Result<()> {
     traffic::ping(&a.netns, b.address, 5)?;
     drops.are_none()?;
     overlay.run("bridge fdb del 00:00:00:00:00:00 dev vxlan0 dst 10.88.0.2")?;
-    // And what it has learnt.
+    // Also the entry that the device has learnt.
     overlay.run(&format!("bridge fdb del {} dev vxlan0 self", b.netns.mac(DEVICE)?))?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 20, 100)?;
     drops.are(&[(OVERLAY, reason(&["NO_TX_TARGET"])?, 20)])?;
 
-    // Then the bridge does not even hand it to the VXLAN device.
+    // Now the bridge does not even pass such packets to the VXLAN device.
     overlay.run("bridge link set dev vxlan0 flood off")?;
     let mut to_nobody = envelope(&a, &b)?;
     to_nobody.macs.1 = [2, 0, 0, 0, 0, 0x99];

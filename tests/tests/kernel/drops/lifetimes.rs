@@ -1,4 +1,4 @@
-//! Drops of containers that come and go, and of namespaces that are nobody's.
+//! Drops of containers that start and end, and of namespaces that no container has.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -46,7 +46,7 @@ fn the_last_drops_of_a_container_linger_and_its_name_can_be_used_again() -> anyh
         Ok(())
     })?;
 
-    // Whoever takes its name starts anew.
+    // A container that takes over the name starts at 0.
     let b = successor(&world, &a, "bbbbbbbbbbbb")?;
     ready(&netmon, 2)?;
     let drops = Drops::since_now(&netmon)?;
@@ -76,7 +76,7 @@ fn a_successor_takes_the_series_over_while_its_predecessors_values_linger() -> a
     world.end(b)?;
     let b = successor(&world, &a, "ffffffffffff")?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 30, 100)?;
-    // One label set is one series: those of the container that ended are no longer told.
+    // One label set is one series: the page no longer has the series of the container that ended.
     drops.are(&[(
         Where::Container("b", "net"),
         "NO_SOCKET",
@@ -99,7 +99,8 @@ fn what_is_lost_while_a_container_starts_is_counted_from_the_first() -> anyhow::
     let drops = Drops::since_now(&netmon)?;
     let late = plug(&world, &a, "late", "dddddddddddd")?;
     let to = SocketAddr::new(late.address, 9);
-    // Before the engine tells of it, and asked for meanwhile; while it does; and after.
+    // Before the engine reports the container, while it does, and afterwards. A page is fetched in the first of these
+    // phases.
     traffic::datagrams(&a.netns, to, 100, 100)?;
     drops.are_none()?;
     traffic::datagrams(&a.netns, to, 50, 100)?;
@@ -112,14 +113,14 @@ fn what_is_lost_while_a_container_starts_is_counted_from_the_first() -> anyhow::
     drops.are(&[(Where::Container("late", "net"), "NO_SOCKET", kernel)])
 }
 
-/// A container with the name and the address of one that has ended.
+/// A container with the name and the address of one that ended.
 fn successor(world: &World, a: &Member, netns: &str) -> anyhow::Result<Member> {
     let member = plug(world, a, "b", netns)?;
     world.engine.start_container(member.container("net")?);
     Ok(member)
 }
 
-/// A namespace on the bridge, in the place of one that has gone. The engine does not tell of it.
+/// A namespace on the bridge, in the place of one that was removed. The engine does not report it.
 fn plug(world: &World, a: &Member, name: &str, netns: &str) -> anyhow::Result<Member> {
     let netns = world.sandbox(netns)?;
     let bridge = &world.others[0];
@@ -129,7 +130,7 @@ fn plug(world: &World, a: &Member, name: &str, netns: &str) -> anyhow::Result<Me
     netns.run(&format!("ip addr add 10.77.0.2/24 dev {DEVICE}"))?;
     netns.run(&format!("ip addr add fd77::2/64 dev {DEVICE} nodad"))?;
     netns.run(&format!("ip link set {DEVICE} up"))?;
-    // On a busy machine that takes its time.
+    // This takes a while on a busy machine.
     until("the port to forward", || {
         let port = bridge.run("bridge link show dev veth1")?;
         ensure!(port.contains("state forwarding"), "it does not: {port}");
@@ -165,7 +166,8 @@ fn what_is_lost_in_a_namespace_of_nobodys_is_said_to_be_nobodys() -> anyhow::Res
             .sum())
     };
     let before = count()?;
-    // Far more than all tests beside this one drop in namespaces that are foreign to this netmon: the count is of all.
+    // The count covers all unwatched namespaces of the machine. These are far more drops than those of all tests that
+    // run beside this one.
     traffic::datagrams(&foreign, "127.0.0.1:9".parse()?, 20_000, 100)?;
     let kernel = foreign.nstat_at_rest("UdpNoPorts")?;
     ensure!(kernel >= 10_000, "the kernel dropped only {kernel}");

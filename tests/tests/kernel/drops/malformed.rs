@@ -1,4 +1,4 @@
-//! Packets that are not right, made by hand: dropped by whoever finds that out first.
+//! Malformed packets, built by hand. Whatever detects the fault drops them.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
@@ -12,10 +12,10 @@ use super::{Drops, Where, reason};
 use crate::world::{Cable, DEVICE, Member, World, ready};
 
 const B: Where<'_> = Where::Container("b", "net");
-/// How many of each kind.
+/// How many packets of each kind are sent.
 const COUNT: u32 = 20;
 
-/// Frames from one container to another.
+/// The envelope of frames from one container to another.
 pub(super) fn envelope(from: &Member, to: &Member) -> anyhow::Result<Envelope> {
     let (IpAddr::V4(source), IpAddr::V4(destination)) = (from.address, to.address) else {
         bail!("{} and {} are not IPv4", from.address, to.address);
@@ -31,7 +31,7 @@ fn what_is_not_right_is_the_receivers_who_finds_it_out() -> anyhow::Result<()> {
     let mut world = World::new()?;
     world.sees_node = true;
     let (a, b) = world.pair(Cable::Bridge)?;
-    // Else bridges look into IP themselves. Not every kernel's do.
+    // Otherwise bridges check IP headers themselves, on kernels that have this setting.
     drop(world.node()?.run("sysctl -qw net.bridge.bridge-nf-call-iptables=0"));
     b.netns.run(&format!(
         "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.{DEVICE}.rp_filter=1"
@@ -71,9 +71,9 @@ fn a_header_that_a_bridge_finds_wrong_is_the_nodes() -> anyhow::Result<()> {
     let drops = Drops::with_node(&netmon)?;
     let frame = envelope(&a, &b)?.ip_damaged(9)?;
     frames::send(&a.netns, DEVICE, &frame, COUNT)?;
-    // Where bridges do not look into IP it gets to the receiver, who does.
+    // If bridges do not check IP headers, the receiver drops the packet.
     let place = if looks { Where::Node("net") } else { B };
-    // Bridges began to say why later than there was that reason.
+    // The reason existed before bridges gave it.
     until("the bridge's drops", || {
         let now = drops.now()?;
         let shown: u64 = ["IP_INHDR", "IP_CSUM", "NOT_SPECIFIED"]
@@ -85,14 +85,14 @@ fn a_header_that_a_bridge_finds_wrong_is_the_nodes() -> anyhow::Result<()> {
     })
 }
 
-/// A datagram in a socket's queue has no device any more, and only kernels from 6.11 on say which socket it was for.
+/// A datagram in a socket's queue no longer has a device. Only kernels from 6.11 on say which socket it was for.
 #[test]
 fn a_wrong_datagram_that_is_found_out_when_read_is_the_receivers_or_nobodys() -> anyhow::Result<()> {
     let mut world = World::new()?;
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
-    // Reading said nothing of its reason at first.
+    // At first the kernel gave no reason for drops at reading.
     let names = ["UDP_CSUM", "NOT_SPECIFIED"];
     let nobodys = || -> anyhow::Result<u64> {
         let page = netmon.page()?;

@@ -1,4 +1,4 @@
-//! What loses nothing must not be said to: an alarm for nothing is a defect.
+//! Traffic without losses: a drop that is reported wrongly would be a false alarm.
 
 use std::{
     env,
@@ -11,11 +11,11 @@ use netmon_tests::traffic;
 use super::Drops;
 use crate::world::{Cable, Member, World, ready};
 
-/// How much a healthy transfer sends. The environment can ask for less, for a machine that is emulated.
+/// How many bytes a transfer without losses sends. An environment variable sets less for an emulated machine.
 const TRANSFER: usize = 10_000_000_000;
 const TRANSFER_VARIABLE: &str = "NETMON_TEST_TRANSFER";
 
-/// Does something between two containers; nothing may be dropped, on the node neither.
+/// Runs something between two containers. Nothing may be dropped, on the node either.
 pub(super) fn quietly(cable: Cable, run: impl FnOnce(&Member, &Member) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut world = World::new()?;
     world.sees_node = true;
@@ -56,7 +56,8 @@ fn pings_and_fragments_lose_nothing() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As [`traffic::ping`] by a raw socket, whose answers the kernel hands out and then throws away.
+/// Like [`traffic::ping`], but with a raw socket. The kernel gives the socket copies of the answers, and drops the
+/// originals.
 #[test]
 fn pings_by_a_raw_socket_lose_nothing() -> anyhow::Result<()> {
     quietly(Cable::Bridge, |a, b| {
@@ -72,7 +73,7 @@ fn a_socket_that_is_closed_with_datagrams_unread_loses_nothing() -> anyhow::Resu
         for address in [b.address, b.ipv6_address] {
             let unread = b.netns.within(|| Ok(UdpSocket::bind((address, 7004))?))?;
             traffic::datagrams(&a.netns, SocketAddr::new(address, 7004), 20, 200)?;
-            // One that comes after the socket was closed is dropped for want of a socket.
+            // A datagram that arrives after the socket was closed would be dropped, because it has no socket.
             b.netns.nstat_at_rest(if address.is_ipv6() {
                 "Ip6InDelivers"
             } else {

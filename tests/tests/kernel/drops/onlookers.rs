@@ -1,4 +1,4 @@
-//! What is no loss: copies, for those who look on and for those who only want some of them.
+//! No loss: copies of packets, for sockets that watch all packets and for sockets that want some of them.
 
 use std::thread;
 
@@ -19,7 +19,7 @@ fn an_onlooker_loses_nothing() -> anyhow::Result<()> {
             for onlooker in &onlookers {
                 ensure!(onlooker.seen() >= 100, "an onlooker saw too little");
             }
-            // And goes away with packets unread.
+            // The sniffers are closed with packets unread.
             traffic::ping(&a.netns, b.address, 50)
         })?;
     }
@@ -42,7 +42,7 @@ fn an_onlooker_who_does_not_keep_up_misses_copies_and_loses_nothing() -> anyhow:
     })
 }
 
-/// Every raw socket gets a copy of every answer, and its filter throws away those of the others.
+/// Every raw socket gets a copy of every answer. Its filter drops the copies that are for the others.
 #[test]
 fn several_who_ping_at_once_lose_nothing() -> anyhow::Result<()> {
     quietly(Cable::Bridge, |a, b| {

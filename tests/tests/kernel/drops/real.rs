@@ -1,4 +1,4 @@
-//! What the rules for that which is no loss must not hide.
+//! Real losses that the rules for harmless drops must not hide.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
@@ -12,7 +12,7 @@ use crate::world::{Cable, DEVICE, World, ready};
 
 const B: Where<'_> = Where::Container("b", "net");
 
-/// Only of an answer to a ping is it a copy that a filter throws away.
+/// The rule for copies that a socket's filter drops covers answers to pings only.
 #[test]
 fn datagrams_that_a_sockets_own_filter_throws_away() -> anyhow::Result<()> {
     let mut world = World::new()?;
@@ -21,7 +21,7 @@ fn datagrams_that_a_sockets_own_filter_throws_away() -> anyhow::Result<()> {
     ready(&netmon, 2)?;
     for address in [b.address, b.ipv6_address] {
         let socket = b.netns.within(|| Ok(UdpSocket::bind((address, 7003))?))?;
-        // "return 0": no byte of it is wanted.
+        // "return 0": the filter drops every packet.
         SockRef::from(&socket).attach_filter(&[SockFilter::new(0x06, 0, 0, 0)])?;
         let drops = Drops::since_now(&netmon)?;
         let sent = traffic::datagrams(&a.netns, SocketAddr::new(address, 7003), 50, 100)?;
@@ -46,7 +46,7 @@ fn pings_that_a_filter_of_the_containers_forbids() -> anyhow::Result<()> {
     drops.are(&[(B, "NETFILTER_DROP", filter.packets_at_rest()?)])
 }
 
-/// What is for everybody is lost on the one who wants it.
+/// A multicast packet is a loss for the container that listens to it.
 #[test]
 fn multicast_that_the_receive_buffer_has_no_room_for() -> anyhow::Result<()> {
     const GROUP: Ipv4Addr = Ipv4Addr::new(239, 7, 7, 7);
@@ -70,7 +70,7 @@ fn multicast_that_the_receive_buffer_has_no_room_for() -> anyhow::Result<()> {
     drops.are(&[(B, "SOCKET_RCVBUFF", kernel)])?;
     drop(socket);
 
-    // Or by a firewall, which is somebody's will.
+    // So is one that a firewall drops, because somebody has configured it.
     let drops = Drops::since_now(&netmon)?;
     let filter = Filter::new(&b.netns, "input", "udp dport 7005 counter drop")?;
     traffic::datagrams(&a.netns, SocketAddr::new(GROUP.into(), 7005), 20, 100)?;
@@ -80,7 +80,7 @@ fn multicast_that_the_receive_buffer_has_no_room_for() -> anyhow::Result<()> {
     drops.are(&[(B, "NETFILTER_DROP", kernel)])
 }
 
-/// Only a segment that brings nothing may be left over from a connection that is over.
+/// Only a segment without data may be a late one of a connection that has ended.
 #[test]
 fn data_for_a_connection_that_is_over() -> anyhow::Result<()> {
     let mut world = World::new()?;
@@ -92,7 +92,7 @@ fn data_for_a_connection_that_is_over() -> anyhow::Result<()> {
     frames::send(&a.netns, DEVICE, &frames_to_b.stray(4444, b"")?, 20)?;
     drops.are_none()?;
     let resets = b.netns.nstat("TcpOutRsts")?;
-    // Less than a header is long, and more.
+    // Payloads shorter and longer than a TCP header.
     for payload in [&b"x"[..], &[0x5a; 500]] {
         frames::send(&a.netns, DEVICE, &frames_to_b.stray(4444, payload)?, 20)?;
     }

@@ -1,4 +1,4 @@
-//! What a container did not receive.
+//! Packets that a container did not receive.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -60,7 +60,7 @@ fn datagrams_that_the_receive_buffer_has_no_room_for() -> anyhow::Result<()> {
             ensure!(shown == kernel, "netmon shows {shown}, the kernel {kernel}");
             Ok(())
         })?;
-        // What it has taken and nobody read is thrown away with the socket, and no loss of the network's.
+        // Datagrams that were received but not read are dropped with the socket. That is no loss in the network.
         drop(receiver);
         drops.are(&[(B, "SOCKET_RCVBUFF", counted)])?;
     }
@@ -110,7 +110,7 @@ fn connections_to_a_port_where_nobody_listens() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Nothing of this is a dropped packet to the kernel: only the namespace's own counter tells.
+/// The kernel drops no packet here: only the namespace's own counter shows it.
 #[test]
 fn connections_that_the_accept_queue_has_no_room_for() -> anyhow::Result<()> {
     let mut world = World::new()?;
@@ -162,7 +162,7 @@ fn segments_with_a_wrong_checksum() -> anyhow::Result<()> {
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
-    // With a whole checksum in each packet, which is then spoilt on its way in.
+    // With a complete checksum in each packet, which the filter then corrupts on receipt.
     a.netns.run(&format!("ethtool -K {DEVICE} tx off"))?;
     let drops = Drops::since_now(&netmon)?;
     let spoiler = Filter::ingress(&b.netns, DEVICE, "@th,128,16 set 0x1234")?;
@@ -178,7 +178,7 @@ fn segments_with_a_wrong_checksum() -> anyhow::Result<()> {
     drops.are(&[(B, "TCP_CSUM", counted)])
 }
 
-/// The kernel looks at the checksum when the datagram is read, and has forgotten by then where it came from.
+/// The kernel checks the checksum when the datagram is read. By then the datagram no longer has its device.
 #[test]
 fn datagrams_with_a_wrong_checksum() -> anyhow::Result<()> {
     let mut world = World::new()?;
@@ -201,7 +201,7 @@ fn datagrams_with_a_wrong_checksum() -> anyhow::Result<()> {
         ensure!(shown == 20, "netmon shows {shown} of 20");
         Ok(())
     })?;
-    // Named or not: never somebody else's.
+    // Named or not, the drops are never another container's.
     let named = drops.now()?;
     ensure!(
         named
@@ -250,7 +250,7 @@ fn two_networks_of_a_container_are_told_apart() -> anyhow::Result<()> {
         (Where::Container("b", "second"), "NETFILTER_DROP", 20),
     ])?;
 
-    // On the way out there is no device yet: the route says which it would have been.
+    // A packet that is sent has no device yet: the route says which one it would use.
     let drops = Drops::since_now(&netmon)?;
     let mut counted = Vec::new();
     let filter = Filter::new(&a.netns, "output", "udp dport 9998 counter drop")?;
@@ -265,7 +265,7 @@ fn two_networks_of_a_container_are_told_apart() -> anyhow::Result<()> {
     ])
 }
 
-/// Another cable between both, and a network that it belongs to.
+/// A second veth pair between both containers, and a network for it.
 fn second_network(world: &World, a: &Netns, b: &Netns) -> anyhow::Result<()> {
     world.engine.network(Network {
         name: "second".to_owned(),

@@ -1,4 +1,4 @@
-//! What a container sent, and what did not even leave it.
+//! Packets that a container sent, and packets that did not even leave it.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use super::{Drops, Where, no_port, reason};
 use crate::world::{Cable, DEVICE, World, offloads, ready};
 
 const A: Where<'_> = Where::Container("a", "net");
-/// How many super-packets are sent, and of how many datagrams each is.
+/// How many super-packets are sent, and how many datagrams each contains.
 const SUPER_PACKETS: u32 = 500;
 const SEGMENTS: usize = 40;
 
@@ -51,8 +51,8 @@ fn packets_that_a_queue_has_no_room_for() -> anyhow::Result<()> {
     })
 }
 
-/// A super-packet that is lost is as many packets as it would have been on the wire. Of datagrams, because TCP counts what a
-/// queue refused as sent for the first time, again, or both.
+/// A lost super-packet counts as the packets it would have been on the wire. The test sends datagrams. TCP counts
+/// packets that a queue refused as sent, as retransmitted, or as both.
 #[test]
 fn super_packets_that_are_lost_count_as_their_segments() -> anyhow::Result<()> {
     let mut world = World::new()?;
@@ -60,9 +60,9 @@ fn super_packets_that_are_lost_count_as_their_segments() -> anyhow::Result<()> {
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
     offloads(&a, "on")?;
-    // Behind the queue they are cut up, so that the receiver counts them one by one.
+    // They are segmented after the queue, so that the receiver counts the segments.
     world.others[0].run("ethtool -K veth1 tso off gso off tx-udp-segmentation off")?;
-    // Room for a super-packet or two, whole: none is cut up before it is dropped.
+    // Room for one or two whole super-packets: none is segmented before it is dropped.
     let _queue = Queue::new(&a.netns, "rate 300mbit burst 70000 limit 140000")?;
     let arrived = || Ok::<_, anyhow::Error>(b.netns.nstat("UdpNoPorts")? + b.netns.nstat("UdpInErrors")?);
     let (drops, before) = (Drops::since_now(&netmon)?, arrived()?);
@@ -87,10 +87,10 @@ fn packets_to_a_neighbour_that_does_not_answer() -> anyhow::Result<()> {
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
     let drops = Drops::since_now(&netmon)?;
-    // Three questions, a second each.
+    // The kernel sends three ARP requests, one a second.
     traffic::datagrams(&a.netns, "10.77.0.99:9".parse()?, 5, 100)?;
     drops.are(&[(A, "NEIGH_FAILED", 5)])?;
-    // The queue of those that wait has room for some; the oldest goes.
+    // The queue of packets that wait for an answer is short. The oldest is dropped.
     a.netns.run("sysctl -qw net.ipv4.neigh.eth0.unres_qlen_bytes=4096")?;
     traffic::datagrams(&a.netns, "10.77.0.98:9".parse()?, 50, 1000)?;
     until("both reasons", || {
@@ -114,23 +114,24 @@ fn what_the_other_end_of_the_cable_cannot_take() -> anyhow::Result<()> {
     ready(&netmon, 2)?;
     let drops = Drops::with_node(&netmon)?;
     b.netns.run(&format!("ip link set {DEVICE} down"))?;
-    // The kernel looks after carriers once a second; until then it is the cable that has nowhere to send it.
+    // The kernel updates carriers once a second. Until then the veth drops the packets, because it has no peer to
+    // send them to.
     until("the bridge to know", || {
         let port = world.node()?.run("bridge link show dev veth1")?;
         ensure!(port.contains("state disabled"), "{port}");
         Ok(())
     })?;
     traffic::datagrams(&a.netns, SocketAddr::new(b.address, 9), 20, 100)?;
-    // The port has no carrier, so the bridge has nowhere to send it.
+    // The port has no carrier, so the bridge has no target for the packet.
     drops.are(&[(Where::Node("net"), no_port()?, 20)])
 }
 
-/// What the loss in a queue of `a` is called: kernels differ.
+/// The reasons for losses in a queue of `a`, which differ between kernels.
 fn queue_lines() -> [super::Key; 2] {
     ["QDISC_DROP", "QDISC_OVERLIMIT"].map(|name| A.key(name))
 }
 
-/// A token bucket on a container's device, until it goes.
+/// A token bucket on a container's device. It is deleted when this is dropped.
 struct Queue<'a>(&'a Netns);
 
 impl<'a> Queue<'a> {

@@ -1,4 +1,4 @@
-//! Answers to what netmon asks the kernel, from somebody else.
+//! Forged answers to netmon's requests to the kernel.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -11,14 +11,16 @@ use rustix::net::{AddressFamily, SendFlags, SocketType, netlink::SocketAddrNetli
 
 use super::Scene;
 
-/// How many pages are made meanwhile, for each of which every namespace is asked.
+/// How many pages are fetched meanwhile. For each page netmon asks in every namespace.
 const PAGES: usize = 300;
-/// A message of a list that goes on: a header, and a device of which nothing is said (linux/netlink.h, linux/rtnetlink.h).
+/// One message of a multi-part answer: a header, and a device without attributes (linux/netlink.h,
+/// linux/rtnetlink.h).
 const LENGTH: u32 = 32;
 const RTM_NEWLINK: u16 = 16;
 const NLM_F_MULTI: u16 = 2;
 
-/// Whoever administers a namespace may write to any netlink socket in it, and the number of netmon's is its process'.
+/// An administrator of a namespace may write to any netlink socket in it. The port id of netmon's socket is netmon's
+/// process id.
 #[test]
 fn answers_that_a_container_gives_in_the_kernels_place_are_refused() -> anyhow::Result<()> {
     let scene = Scene::new(&[])?;
@@ -32,11 +34,11 @@ fn answers_that_a_container_gives_in_the_kernels_place_are_refused() -> anyhow::
     let taken = thread::scope(|scope| {
         let answering = scope.spawn(|| {
             scene.hostile.within(|| {
-                // rtnetlink's, which is the protocol number 0.
+                // The protocol is rtnetlink, whose number is 0.
                 let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
                 let mut taken = 0_u64;
                 while !over.load(Ordering::Relaxed) {
-                    // No such socket, most of the time: netmon has it only for a moment.
+                    // This fails most of the time: netmon's socket exists only for a moment.
                     taken += u64::from(sendto(&socket, &message, SendFlags::DONTWAIT, &netmon).is_ok());
                 }
                 Ok(taken)
@@ -47,8 +49,8 @@ fn answers_that_a_container_gives_in_the_kernels_place_are_refused() -> anyhow::
         let taken = answering.join().map_err(|_| anyhow!("the container panicked"))?;
         asked.and(taken)
     })?;
-    // Each has its number a moment before it is connected to the kernel, and what comes then is thrown away. For as long as
-    // it is open it would take a dozen.
+    // Between its creation and its connection to the kernel, a socket accepts messages, which netmon discards. A
+    // socket that accepted them for all of its life would accept a dozen.
     ensure!(taken < 2 * PAGES as u64, "netmon's sockets took {taken} answers");
     traffic::ping(&scene.a.netns, scene.b.address, 20)?;
     scene.is_unharmed().map(drop)

@@ -1,4 +1,5 @@
-//! Devices by the thousand, in a container's own namespace and in those that it makes, and such as are never still.
+//! Thousands of devices, in a container's own namespace and in namespaces that it creates, and devices that change
+//! all the time.
 
 use std::{
     fmt::Write as _,
@@ -20,17 +21,17 @@ use netmon_tests::{
 use super::{SHARE, Scene, entries, lost, neighbour};
 use crate::world::{DEVICE, World, agree};
 
-/// How many cables are made, of two devices each.
+/// How many veth pairs are created.
 const CABLES: usize = 1000;
-/// How soon a neighbour that comes meanwhile has its programs.
+/// How soon a neighbour that starts meanwhile has its programs.
 const ATTACHED: Duration = Duration::from_secs(10);
-/// How many in a namespace that nobody watches.
+/// How many pairs are created in an unwatched namespace.
 const NESTED: usize = 1500;
 
 #[test]
 fn two_thousand_devices_take_no_room_from_others_and_delay_nobody() -> anyhow::Result<()> {
     let mut world = World::new()?.with_real_times();
-    // Whose it is that a device lost which is not watched is decided so late.
+    // After this time netmon decides whose the drops of unwatched devices are.
     "name-patience=5s".clone_into(&mut world.times);
     let scene = Scene::of(world, &[])?;
     let before = scene.netmon.page()?;
@@ -43,7 +44,7 @@ fn two_thousand_devices_take_no_room_from_others_and_delay_nobody() -> anyhow::R
     let page = scene.is_unharmed()?;
     for map in ["DROPS", "TCP"] {
         let more = entries(&page, map)?.saturating_sub(entries(&before, map)?);
-        // Keys that are made on two CPUs at once may be counted as one.
+        // If two CPUs create keys at the same moment, these may be counted as one.
         ensure!(more <= 2 * SHARE, "{map} has {more} keys more");
         ensure!(lost(&page, map)? == lost(&before, map)?, "{map} has lost something");
     }
@@ -64,7 +65,8 @@ fn two_thousand_devices_take_no_room_from_others_and_delay_nobody() -> anyhow::R
     );
     let refused = page.count("netmon_attach_failures_total", &[("reason", "too_many_devices")])?;
     ensure!(refused <= 2 * CABLES as u64 + 10, "{refused} refused");
-    // Whatever it did there, its drops are its own, and all there. (Of the two kinds older kernels give a reason for one.)
+    // All drops there are the container's own, and none is missing. Older kernels have a reason for only one of the
+    // two kinds.
     scene.netmon.page_until("its drops to be its own", |page| {
         let labels = [("container", "hostile"), ("network", ""), ("reason", "IP_CSUM")];
         let drops = page.count("netmon_container_packet_drops_total", &labels)?;
@@ -76,18 +78,18 @@ fn two_thousand_devices_take_no_room_from_others_and_delay_nobody() -> anyhow::R
     Ok(())
 }
 
-/// Namespaces within a container are nobody's, and share what room there is for those.
+/// Namespaces inside a container are unattributed, and share the room for those.
 #[test]
 fn namespaces_within_a_container_take_no_room_from_others() -> anyhow::Result<()> {
     let mut scene = Scene::new(&[])?;
-    // In a namespace that nobody watches, so many devices that there would be no room for more.
+    // An unwatched namespace with so many devices that they could fill all the room.
     scene.world.other("nested")?;
     let nested = scene.world.others.last().context("it was just made")?;
     let _cables = Cables::make(nested, &scene, NESTED)?;
     drop_everywhere(nested, NESTED)?;
     connect_everywhere(nested, NESTED)?;
     for _ in 0..20 {
-        // And such as are gone at once, with a connection that was refused.
+        // Namespaces that end at once, each with a refused connection.
         let script = "ip link set lo up; exec 3<>/dev/tcp/127.0.0.1/9";
         drop(sh::output(
             std::process::Command::new("unshare")
@@ -160,7 +162,7 @@ fn devices_that_are_never_still_delay_nobody_and_cost_a_share_of_a_processor() -
     })?;
     let took = begin.elapsed();
     ensure!(rounds > 0, "nothing was toggled");
-    // Of what went by while it was looked at; pages were asked for all the time, too.
+    // netmon used less than half a processor while the changes went on, scrapes included.
     ensure!(used < took / 2, "{used:?} of a processor in {took:?}");
     scene.is_unharmed()?;
     let page = scene.netmon.page_until("what is gone to be forgotten", |page| {
@@ -175,7 +177,7 @@ fn devices_that_are_never_still_delay_nobody_and_cost_a_share_of_a_processor() -
     Ok(())
 }
 
-/// Every interface that the engine made has its programs, in time, while the one that means ill goes on.
+/// Every interface that the engine created has its programs in time, while the hostile container goes on.
 fn has_programs(scene: &Scene, interfaces: u64) -> anyhow::Result<()> {
     within(ATTACHED, "a neighbour to have its programs", || {
         let used = entries(&scene.netmon.page()?, "TRAFFIC")?;
@@ -185,7 +187,7 @@ fn has_programs(scene: &Scene, interfaces: u64) -> anyhow::Result<()> {
     .with_context(|| format!("netmon says: {:#?}", scene.netmon.said()))
 }
 
-/// Something that was never lost before is, by one who behaves, and is seen to be his.
+/// New losses of a container that behaves are shown as that container's.
 fn others_losses_are_seen(scene: &Scene) -> anyhow::Result<()> {
     let reason = |page: &netmon_tests::page::Page| {
         page.all(
@@ -204,7 +206,7 @@ fn others_losses_are_seen(scene: &Scene) -> anyhow::Result<()> {
         ensure!((seen - 50.0).abs() < f64::EPSILON, "{seen} of 50 are a's");
         Ok(())
     })?;
-    // And a connection of a's that is refused.
+    // The same for a refused connection of `a`.
     let refused = |page: &netmon_tests::page::Page| {
         let labels = [("container", "a"), ("network", "net"), ("reason", "refused")];
         page.count("netmon_container_tcp_connect_failures_total", &labels)
@@ -234,12 +236,13 @@ fn envelope(scene: &Scene) -> anyhow::Result<Envelope> {
     })
 }
 
-/// Cables `x0` to `p0`, and so on, with an address and a route on each. They go with this: a namespace that is left alone with
-/// them is torn down seconds later, and what waits on each for a neighbour is dropped then, under the next test's eyes.
+/// Veth pairs `x0` and `p0`, and so on, with an address and a route on each. They are deleted when this is dropped.
+/// Otherwise the kernel would delete them seconds later, with the namespace. Packets that wait on them for a
+/// neighbour would then be dropped during the next test.
 struct Cables<'a>(&'a Netns);
 
 impl<'a> Cables<'a> {
-    /// The group that they are deleted by, at once.
+    /// The group of all these devices, so that one command deletes them.
     const GROUP: u32 = 7;
 
     fn make(netns: &'a Netns, scene: &Scene, count: usize) -> anyhow::Result<Self> {
@@ -264,17 +267,17 @@ impl Drop for Cables<'_> {
     }
 }
 
-/// An address that only that cable leads to.
+/// An address that is only reached through that pair.
 fn behind(number: usize) -> [u8; 4] {
     let number = number + 1;
     let byte = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
     [10, 210, byte(number / 250), byte(number % 250)]
 }
 
-/// On every cable something that the other end drops, for two reasons.
+/// Sends something through every pair that the other end drops, for two reasons.
 fn drop_everywhere(netns: &Netns, count: usize) -> anyhow::Result<()> {
     let envelope = Envelope {
-        // For whoever gets it: a wrong hardware address is no loss.
+        // To the broadcast address: a wrong hardware address is no loss.
         macs: ([2, 0, 0, 0, 0, 1], [0xff; 6]),
         addresses: (Ipv4Addr::new(10, 220, 0, 1), Ipv4Addr::LOCALHOST),
     };
@@ -283,7 +286,7 @@ fn drop_everywhere(netns: &Netns, count: usize) -> anyhow::Result<()> {
     frames::send_each(netns, &devices, &kinds)
 }
 
-/// A connection through every cable, which nobody answers.
+/// Tries a connection through every pair. No connection is answered.
 fn connect_everywhere(netns: &Netns, count: usize) -> anyhow::Result<()> {
     netns.within(|| {
         for number in 0..count {

@@ -1,4 +1,4 @@
-//! Frames that no kernel would send, and many that any would.
+//! Frames that no kernel would send, and very many ordinary packets.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 
@@ -12,7 +12,7 @@ use netmon_tests::{
 use super::{SHARE, Scene, entries, lost};
 use crate::world::DEVICE;
 
-/// How many of each kind.
+/// How many frames of each kind are sent.
 const EACH: u32 = 20;
 
 #[test]
@@ -33,12 +33,12 @@ fn frames_of_any_shape_are_the_receivers_and_spoil_nobodys_figures() -> anyhow::
         }
         scene.is_unharmed()
     };
-    // The bridge knows then where everybody is, and floods nothing that is for one of them.
+    // After this the bridge knows every container's port, and floods no frame for one of them.
     traffic::ping(&scene.a.netns, scene.b.address, 20)?;
     let before = of_b(&scene.is_unharmed()?);
     let after = of_b(&send(&[target, bridge])?);
     ensure!(after <= before, "what was for others is b's: {} drops", after - before);
-    // What is for everybody may be dropped by everybody.
+    // Every container may drop what is sent to all.
     let page = send(&[[0xff; 6], [0x33, 0x33, 0, 0, 0, 1]])?;
     ensure!(
         entries(&page, "DROPS")? < 3 * SHARE,
@@ -56,14 +56,14 @@ fn frames_of_any_shape_are_the_receivers_and_spoil_nobodys_figures() -> anyhow::
 fn ten_thousand_flows_make_no_series() -> anyhow::Result<()> {
     let scene = Scene::new(&[])?;
     traffic::ping(&scene.a.netns, scene.b.address, 20)?;
-    // One of each kind is on the page before.
+    // The first flows give the page one series of each kind, before series are counted.
     let flows = |count: u32| {
         scene.hostile.within(|| {
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
             for number in 0..count {
                 let [_, _, high, low] = number.to_be_bytes();
                 let port = 10_000 + u16::try_from(number % 50_000)?;
-                // Refused or unreachable: what comes back is an error of the next, and no matter.
+                // The answers "refused" and "unreachable" appear as errors of the next call. They are ignored.
                 drop(socket.send_to(&[0; 32], SocketAddr::from(([127, 1, high, low], port))));
                 if number % 10 == 0 {
                     drop(TcpStream::connect(SocketAddr::from(([127, 2, high, low], port))));

@@ -1,4 +1,4 @@
-//! What a container is called, and what it calls its devices.
+//! Names of containers, labels and devices.
 
 use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
@@ -12,7 +12,7 @@ use netmon_tests::{
 use super::Scene;
 use crate::world::DEVICE;
 
-/// Would end a label's value, a line, the page, or a parser.
+/// Characters that would end a label's value, a line or the page, or confuse a parser.
 const ODD: &str = "q\" b\\ n\n\r\t\0 } 1 # {=,\u{2028}\u{feff}\u{202e}";
 
 #[test]
@@ -33,13 +33,13 @@ fn names_and_labels_of_any_kind_stay_values_and_spoil_nobodys() -> anyhow::Resul
         }],
     };
     scene.world.engine.end_container("hostile");
-    // Each claims the same namespace, as each would like to be another.
+    // All of these containers claim the same namespace, as if each were the hostile one.
     scene.world.engine.start_container(hostile(
         "odd",
         BTreeMap::from([
             label("com.docker.swarm.service.name", ODD),
             label("com.docker.stack.namespace", &long),
-            // Two that mean the same, and some that become one as soon as they are made into label names.
+            // Two labels with the same meaning, and some that become equal when they are converted to label names.
             label("com.docker.compose.service", "compose"),
             label("com.docker.swarm.task.name", &format!("{ODD}.{long}.x")),
             label("a.b", "one"),
@@ -49,7 +49,7 @@ fn names_and_labels_of_any_kind_stay_values_and_spoil_nobodys() -> anyhow::Resul
             label(&long, &long),
         ]),
     ));
-    // The names of the others, as its service and its stack.
+    // The service and the stack of the other containers.
     scene.world.engine.start_container(hostile(
         "b2",
         BTreeMap::from([
@@ -57,7 +57,7 @@ fn names_and_labels_of_any_kind_stay_values_and_spoil_nobodys() -> anyhow::Resul
             label("com.docker.stack.namespace", "shop"),
         ]),
     ));
-    // What is no text at all.
+    // Bytes that are not valid text.
     let invalid = hostile("invalid", BTreeMap::new());
     let path = format!("/containers/{}/json", invalid.id());
     let mut json = br#"{"Id": "ffff", "Name": "/inv"#.to_vec();
@@ -106,14 +106,15 @@ fn devices_with_odd_names_and_others_addresses_spoil_nobodys_figures() -> anyhow
                 .arg("up"),
         )?;
     }
-    // The neighbour's addresses, on a device of its own and on the engine's.
+    // The neighbour's addresses on a device of its own. Further below, its hardware address is also on the engine's
+    // device.
     let mac = scene.a.netns.mac(DEVICE)?;
     let own = scene.hostile.mac(DEVICE)?;
     scene
         .hostile
         .run(&format!("ip link add spoof type veth peer name foops address {mac}"))?;
     scene.hostile.run("ip addr add 10.77.0.1/32 dev foops")?;
-    // And its own once more: whose traffic counts for the network is the engine's device alone.
+    // Its own addresses on a second device: only the traffic of the engine's device counts for the network.
     scene
         .hostile
         .run(&format!("ip link add again type veth peer name niaga address {own}"))?;
@@ -128,7 +129,8 @@ fn devices_with_odd_names_and_others_addresses_spoil_nobodys_figures() -> anyhow
     }
     scene.hostile.run(&format!("ip link set {DEVICE} address {mac}"))?;
     traffic::ping(&scene.a.netns, scene.b.address, 20).or_else(|_| {
-        // The bridge may have learnt the wrong port for a moment: that is the kernel's affair, and not what is asked.
+        // The bridge may have learnt the wrong port for a moment. That is the kernel's behaviour, which this does not
+        // test.
         scene.hostile.run(&format!("ip link set {DEVICE} address {own}"))?;
         traffic::ping(&scene.a.netns, scene.b.address, 20)
     })?;
@@ -140,7 +142,7 @@ fn devices_with_odd_names_and_others_addresses_spoil_nobodys_figures() -> anyhow
     is_read(&scene.netmon)
 }
 
-/// Prometheus' own parser takes the page, and so does ours, in either format.
+/// Checks that Prometheus' own parser accepts the page, and that ours accepts it in both formats.
 fn is_read(netmon: &Netmon) -> anyhow::Result<()> {
     prometheus::check_metrics(&netmon.get("/metrics")?.body)?;
     let open = netmon.request(

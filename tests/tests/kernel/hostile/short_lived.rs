@@ -1,4 +1,5 @@
-//! Containers that come and go faster than anybody can look: a page of one size, exact sums, and nothing left.
+//! Containers that start and end faster than pages are fetched. The page keeps its size, sums are exact, and nothing
+//! stays behind.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -15,12 +16,12 @@ use netmon_tests::{
 use super::{MEMORY, entries};
 use crate::world::{Cable, DEVICE, World, agree, quiet, ready};
 
-/// How many come and go, and how many at a time.
+/// How many batches of containers there are, and how many containers in each.
 const BATCHES: usize = 4;
 const BATCH: usize = 15;
-/// How many series there may be: enough for a few of them.
+/// The limit of series, with room for a few of the containers.
 const SERIES: usize = 1000;
-/// The row that the rest is summed up in.
+/// The row with the sum of the containers over the limit.
 const OVER: &str = "(over the limit)";
 
 #[test]
@@ -33,7 +34,7 @@ fn short_lived_containers_over_the_limit_are_one_sum_that_is_the_kernels() -> an
     let before = netmon.page()?;
     let (descriptors, memory) = (netmon.descriptors()?, netmon.memory()?);
     let (mut counted, mut gone, mut seen) = (0, 0, BTreeMap::new());
-    // What left the page with a series that ended, and what the page has now.
+    // The counts of series that have left the page, plus the counts that the page has now.
     let mut look = |seen: &mut BTreeMap<String, u64>| {
         let page = netmon.page()?;
         let now = of_jobs(&page);
@@ -77,7 +78,8 @@ fn short_lived_containers_over_the_limit_are_one_sum_that_is_the_kernels() -> an
         .filter(|line| line.contains("more than a limit allows"));
     ensure!(warnings.clone().count() == 1, "{:?}", warnings.collect::<Vec<_>>());
     netmon.page_until("everything to be forgotten", |page| {
-        // The bridge's namespace is nobody's here: of what it drops at the devices that they leave behind 2,048 keys stay.
+        // The bridge's namespace belongs to no container here. The containers leave deleted devices behind there, and
+        // up to 2,048 keys may stay for drops on them.
         let dropped = page.all("netmon_unattributed_drops_total", &[("cause", "foreign_namespace")]);
         let foreign = dropped.iter().map(|it| it.value).sum::<f64>();
         for (map, others) in [("TRAFFIC", 0.0), ("DROPS", foreign), ("TCP", 0.0), ("ADDRESSES", 0.0)] {
@@ -101,7 +103,7 @@ fn short_lived_containers_over_the_limit_are_one_sum_that_is_the_kernels() -> an
     Ok(())
 }
 
-/// What is shown of the service's containers.
+/// The rows of the service's containers.
 fn of_jobs(page: &Page) -> BTreeMap<String, u64> {
     let rows = page.all(
         "netmon_container_network_transmit_packets_total",
@@ -117,7 +119,7 @@ fn of_jobs(page: &Page) -> BTreeMap<String, u64> {
     rows.into_iter().map(row).collect()
 }
 
-/// A container that sends a few datagrams and ends. Gives what its device had counted.
+/// A container that sends a few datagrams and ends. Returns the last counters of its device.
 fn live(world: &World, netmon: &Netmon, number: usize, to: SocketAddr) -> anyhow::Result<Figures> {
     let name = format!("jobs.{number}");
     let netns = world.sandbox(&format!("eeeeeeee{number:04}"))?;
@@ -142,7 +144,7 @@ fn live(world: &World, netmon: &Netmon, number: usize, to: SocketAddr) -> anyhow
         }],
     });
     traffic::datagrams(&netns, to, 5, 100)?;
-    // What the engine has forgotten before it was asked is nobody's.
+    // If the engine forgets the container before netmon asks for it, the packets are unattributed.
     netmon.page_until("it to be known", |page| {
         let observed = page.count("netmon_containers", &[("state", "observed")])?;
         ensure!(observed == 3, "{observed} are");

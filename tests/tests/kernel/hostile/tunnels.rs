@@ -1,4 +1,4 @@
-//! Packets that look as if they were another node's: anybody who can send one chooses its addresses and its network.
+//! Packets that look like another node's. Anybody who can send such a packet chooses its addresses and its VNI.
 
 use std::net::Ipv4Addr;
 
@@ -13,7 +13,7 @@ use netmon_tests::{
 use super::{MEMORY, PAGE, entries, lost};
 use crate::world::{Cable, World, agree, quiet, ready};
 
-/// How many nodes that there are not send something.
+/// How many nodes that do not exist send something.
 const FAKES: u32 = 6000;
 
 #[test]
@@ -34,7 +34,7 @@ fn tunnels_that_somebody_made_up_take_no_room_from_those_that_there_are() -> any
     netmon.page()?;
     let memory = netmon.memory()?;
 
-    // Before anything real has passed: of this node's network and of another, in the clear and as if encrypted.
+    // Before any real packet has passed. Some are of this node's network and some of others, in the clear and as ESP.
     let (node, far) = (world.node()?, world.far_node()?);
     let macs = (mac(&far.mac("under0")?)?, mac(&node.mac("under0")?)?);
     let fakes = (0..FAKES)
@@ -71,7 +71,7 @@ fn tunnels_that_somebody_made_up_take_no_room_from_those_that_there_are() -> any
         entries(&page, "OVERLAY")?
     );
     ensure!(lost(&page, "OVERLAY")? > 0, "it is not said that something was lost");
-    // What is shown of those that were made up is decided half a minute later: see the tests of limits.
+    // netmon decides only half a minute later which of the fakes it shows: see the tests of limits.
     let size = netmon.get("/metrics")?.body.len();
     ensure!(size < PAGE, "the page has {size} bytes");
     let grown = netmon.memory()?.saturating_sub(memory);
@@ -79,7 +79,7 @@ fn tunnels_that_somebody_made_up_take_no_room_from_those_that_there_are() -> any
     Ok(())
 }
 
-/// Packets sent to the other node and received from it, on the network.
+/// Packets sent to the other node and received from it, on the network `net`.
 fn shown(netmon: &Netmon) -> anyhow::Result<(u64, u64)> {
     let labels = [("network", "net"), ("peer", "node2")];
     let page = netmon.page()?;

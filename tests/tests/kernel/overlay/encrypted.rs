@@ -1,8 +1,8 @@
 //! A network that is encrypted between nodes, set up as the engine does it: ESP in transport mode around the tunnel's
 //! packets.
 //!
-//! Where the kernel has no ESP the engine can set up only half of that, the policy, and the network fails closed. That is
-//! a state to be seen, too.
+//! On a kernel without ESP the engine can set up only the policy. Then no packet leaves the node, and the page has to
+//! show that too.
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{netmon::Netmon, netns::Netns, patience::until, traffic};
@@ -10,18 +10,19 @@ use netmon_tests::{netmon::Netmon, netns::Netns, patience::until, traffic};
 use super::{PEER, node};
 use crate::world::{World, modes};
 
-/// Both nodes, and what each is to the other.
+/// The addresses of both nodes.
 const ADDRESSES: [&str; 2] = ["10.88.0.1", "10.88.0.2"];
-/// A key of AES with 128 bits and the four bytes of salt that RFC 4106 has behind it.
+/// An AES key of 128 bits, followed by the four bytes of salt of RFC 4106.
 const KEY: &str = "0x0102030405060708090a0b0c0d0e0f1011121314";
-/// Behind the inner IP header and its own, a datagram's bytes.
+/// The payload of a datagram in bytes.
 const CONTENT: usize = 500;
-/// An inner packet of that content, as MTUs count it.
+/// The size of the inner packet with its IP and UDP headers, as MTUs count it.
 const INNER: u64 = 20 + 8 + CONTENT as u64;
-/// What it is between nodes: the outer Ethernet header, and what netmon says a packet of that size grows by.
+/// Its size between nodes: with the outer Ethernet header, and with the overhead that netmon reports for a packet of
+/// that size.
 const OUTER: u64 = 14 + INNER + 50 + 26;
 
-/// Wants what goes to the other node's VXLAN port encrypted.
+/// Adds the policy that packets to the other node's VXLAN port must be encrypted.
 fn policy(netns: &Netns, number: usize) -> anyhow::Result<()> {
     let (own, other) = (ADDRESSES[number], ADDRESSES[1 - number]);
     netns
@@ -32,10 +33,10 @@ fn policy(netns: &Netns, number: usize) -> anyhow::Result<()> {
         .map(drop)
 }
 
-/// Says how, for one direction.
+/// Adds the security association for one direction.
 ///
 /// # Errors
-/// The kernel cannot.
+/// The kernel cannot encrypt.
 fn state(netns: &Netns, [from, to]: [&str; 2]) -> anyhow::Result<()> {
     let line = format!(
         "ip xfrm state add src {from} dst {to} proto esp spi 0x101 reqid 1 mode transport aead rfc4106(gcm(aes)) {KEY} 64"
@@ -43,10 +44,10 @@ fn state(netns: &Netns, [from, to]: [&str; 2]) -> anyhow::Result<()> {
     netns.run(&line).map(drop)
 }
 
-/// What the kernel counted for a direction.
+/// The kernel's count of packets for one direction.
 fn packets(netns: &Netns, [from, to]: [&str; 2]) -> anyhow::Result<u64> {
     let text = netns.run(&format!("ip -s xfrm state list src {from} dst {to}"))?;
-    // `lifetime current:`, and in the next line `12(bytes), 3(packets)`.
+    // The output has `lifetime current:`, and in the next line `12(bytes), 3(packets)`.
     let current = text.split("lifetime current:").nth(1).context("no such state")?;
     let (count, _) = current.split_once("(packets)").context("it counts nothing")?;
     let digits = count.rsplit(|it: char| !it.is_ascii_digit()).next();
@@ -59,7 +60,7 @@ fn errors(netmon: &Netmon, reason: &str) -> anyhow::Result<u64> {
         .count("netmon_node_xfrm_errors_total", &[("reason", reason)])
 }
 
-/// Cleartext that was received and sent.
+/// Cleartext packets received and sent.
 fn cleartext(netmon: &Netmon) -> anyhow::Result<[u64; 2]> {
     let page = netmon.page()?;
     let of = |direction| {
@@ -89,7 +90,7 @@ fn an_encrypted_network_is_seen_encrypted_or_fails_closed() -> anyhow::Result<()
     ensure!(errors(&netmon, "XfrmOutNoStates")? == 0, "nothing was sent yet");
     let labels = [("peer", PEER)];
     if !can {
-        // Nobody receives them.
+        // The other node does not receive them.
         let to = std::net::SocketAddr::new(b.address, 7000);
         let sent = traffic::datagrams(&a.netns, to, 20, CONTENT)?;
         until("the packets without a state to be counted", || {
@@ -125,7 +126,7 @@ fn an_encrypted_network_is_seen_encrypted_or_fails_closed() -> anyhow::Result<()
         Ok(())
     })?;
     ensure!(cleartext(&netmon)? == [0, 0], "something passed in the clear");
-    // The other node knows nothing of it any more: what it sends cannot be read, and what it sends in the clear is seen.
+    // Without this state, the node cannot decrypt what the other node sends.
     nodes[0].run(&format!(
         "ip xfrm state delete src {} dst {} proto esp spi 0x101",
         back[0], back[1]
