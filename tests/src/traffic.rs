@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, ensure};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use crate::{
     netns::Netns,
@@ -164,8 +165,10 @@ pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, bytes: usize) -> anyhow::R
         let receiver = scope.spawn(move || -> anyhow::Result<()> {
             to.enter()?;
             let listener = TcpListener::bind(SocketAddr::new(any(address), PORT))?;
+            // If no connection is made, the sender's error must not wait for this one.
+            set_socket_timeout(&listener, Timeout::Recv, Some(patience()))?;
             ready.send(())?;
-            let (mut stream, _) = listener.accept()?;
+            let (mut stream, _) = listener.accept().context("no connection was made")?;
             stream.set_read_timeout(Some(patience()))?;
             let mut buffer = vec![0; 1 << 18];
             let mut length = 0;
