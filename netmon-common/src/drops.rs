@@ -1,38 +1,40 @@
-//! Packets that the kernel threw away: where, and for which of its reasons.
+//! Packets that the kernel dropped: where, and for which of its reasons.
 
 use crate::kernel::{Field, field};
 
-/// The map that holds the counts: a hash by [`Key`], of `u64` for every CPU.
+/// The map of the counts: a hash map by [`Key`], with a `u64` for every CPU.
 pub const MAP: &str = "DROPS";
-/// What did not fit into the map: an array by the low bits of the reason, of `u64` for every CPU.
+/// The map of packets that found no room in [`MAP`]: an array by the low bits of the reason, with a `u64` for every
+/// CPU.
 pub const MAP_LOST: &str = "DROPS_LOST";
 /// The program.
 pub const PROGRAM: &str = "drops_kfree_skb";
 /// The tracepoint that it is attached to.
 pub const TRACEPOINT: &str = "kfree_skb";
-/// Load-time global: how many arguments that has. The receiving socket is the fourth, from 6.11 on.
+/// Load-time global: the number of arguments of [`TRACEPOINT`]. The receiving socket is the fourth, from 6.11 on.
 pub const GLOBAL_ARGUMENTS: &str = "ARGUMENTS";
-/// Load-time globals: the reasons that are no loss, a bit each, for the numbers from 0, 64, 128 and 192 on.
+/// Load-time globals: the reasons that are no loss, as bit sets of the numbers from 0, 64, 128 and 192 on.
 pub const GLOBALS_HARMLESS: [&str; 4] = ["HARMLESS_0", "HARMLESS_1", "HARMLESS_2", "HARMLESS_3"];
-/// Load-time globals: the reasons that are no loss of a packet that was meant for everybody, likewise.
+/// Load-time globals: the reasons that are no loss of a broadcast or multicast frame, as bit sets like
+/// [`GLOBALS_HARMLESS`].
 pub const GLOBALS_UNWANTED: [&str; 4] = ["UNWANTED_0", "UNWANTED_1", "UNWANTED_2", "UNWANTED_3"];
-/// Load-time global: the number of the reason that says nothing, so that the place in the kernel has to.
+/// Load-time global: the number of the reason `NOT_SPECIFIED`, for which the location in the kernel decides.
 pub const GLOBAL_NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 /// Load-time global: the number of the reason "no socket".
 pub const GLOBAL_NO_SOCKET: &str = "NO_SOCKET";
-/// Load-time global: the number of the reason "a socket's filter does not want it".
+/// Load-time global: the number of the reason "a socket's filter rejected it".
 pub const GLOBAL_SOCKET_FILTER: &str = "SOCKET_FILTER";
-/// Load-time global: the number of the reason "not what a listener, or this connection, waits for".
+/// Load-time global: the number of the reason "a listener, or this connection, does not expect such TCP flags".
 pub const GLOBAL_TCP_FLAGS: &str = "TCP_FLAGS";
 /// Load-time global: the number of the reason "the connection is closed".
 pub const GLOBAL_TCP_CLOSE: &str = "TCP_CLOSE";
 
-/// How many different drops the map has room for.
+/// The maximum number of keys in the map.
 pub const MAX_ENTRIES: u32 = 16_384;
-/// How many reasons [`MAP_LOST`] tells apart.
+/// The number of entries of [`MAP_LOST`].
 pub const LOST_REASONS: u32 = 256;
 
-/// What the program reads, beside [`crate::kernel::NAMESPACE`].
+/// The fields that the program reads, besides [`crate::kernel::NAMESPACE`].
 pub const FIELDS: &[Field] = &[
     field("PACKET_DEVICE", "sk_buff", "dev"),
     field("PACKET_SOCKET", "sk_buff", "sk"),
@@ -48,15 +50,15 @@ pub const FIELDS: &[Field] = &[
     field("SHARED_SEGMENTS", "skb_shared_info", "gso_segs"),
 ];
 
-/// What is told apart.
+/// The key of a count.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// The cookie of the namespace that it happened in; 0 where nothing told.
+    /// The cookie of the namespace in which the packet was dropped; 0 if unknown.
     pub netns: u64,
-    /// The address in the kernel's code, where the reason says nothing; else 0.
+    /// The address of the drop in the kernel's code if the reason is `NOT_SPECIFIED`, otherwise 0.
     pub location: u64,
-    /// The device, by its number in that namespace; 0 where nothing told.
+    /// The device's ifindex in that namespace; 0 if unknown.
     pub ifindex: u32,
     /// The reason, by the running kernel's number (`enum skb_drop_reason`).
     pub reason: u32,
@@ -64,7 +66,7 @@ pub struct Key {
 
 const _: () = assert!(size_of::<Key>() == 24 && align_of::<Key>() == 8);
 
-// SAFETY: `repr(C)`, integers only, no padding (the assertion above): every bit pattern is a value.
+// SAFETY: `repr(C)`, integers only, no padding (the assertion above). So every bit pattern is a value.
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for the promise that any bytes are a valid value")]
 unsafe impl aya::Pod for Key {}

@@ -1,22 +1,24 @@
-//! Where the running kernel keeps what the programs read: fields of its structures, by name.
+//! The fields of kernel structures that the programs read, by name.
 //!
 //! Offsets differ from kernel to kernel, and Rust's compiler emits no relocations for them. So each program has a
-//! load-time global for each field that it reads, and the daemon sets it to what the running kernel's own type
-//! information (BTF) says. The verifier checks each access against that same information: a wrong offset is refused
-//! when the program is loaded, it can never read something else.
+//! load-time global for each field that it reads. The daemon sets it from the running kernel's own type information
+//! (BTF).
+//!
+//! The verifier checks each access against the same information. A program with a wrong offset is refused when it is
+//! loaded, so it can never read another field.
 
 /// A field that programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The load-time global that takes its offset in bytes.
+    /// The load-time global for the offset in bytes.
     pub global: &'static str,
     /// The structure.
     pub structure: &'static str,
-    /// The member, with dots between levels. Members of anonymous members are found by their own name.
+    /// The member, with dots between levels. Members of anonymous members are found by their own names.
     pub member: &'static str,
 }
 
-/// Shorthand for tables.
+/// Creates a [`Field`]; a shorthand for tables.
 #[must_use]
 pub const fn field(global: &'static str, structure: &'static str, member: &'static str) -> Field {
     Field {
@@ -26,7 +28,7 @@ pub const fn field(global: &'static str, structure: &'static str, member: &'stat
     }
 }
 
-/// Where a namespace is found: from a device or a socket to its namespace, and that namespace's cookie.
+/// The fields that lead from a device, a socket or a route to a namespace, and to that namespace's cookie.
 pub const NAMESPACE: &[Field] = &[
     field("DEVICE_NAMESPACE", "net_device", "nd_net.net"),
     field("DEVICE_IFINDEX", "net_device", "ifindex"),

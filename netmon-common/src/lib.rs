@@ -1,7 +1,7 @@
-//! What the kernel programs and the daemon agree on: map layouts, names and sizes, one module a noun.
+//! What the kernel programs and the daemon share: the layouts, names and sizes of maps, with one module per noun.
 //!
-//! Integers and byte arrays only, `repr(C)`, no padding: both sides are compiled by different compilers for different
-//! targets, and what they do not share here they do not share. This crate knows nothing of aya, Docker or metrics.
+//! Only integers and byte arrays, `repr(C)`, without padding, because two compilers compile this for two targets.
+//! Kernel programs and daemon share nothing else. This crate knows nothing of aya, Docker or metrics.
 #![no_std]
 
 pub mod drops;

@@ -1,15 +1,15 @@
-//! What happens to TCP connections: retransmissions, resets, connects and failures, round-trip times.
+//! Events of TCP connections: retransmissions, resets, connects and failures, round-trip times.
 
 use crate::kernel::{Field, field};
 
-/// The map that holds the counts: a hash by [`Key`], of [`Tcp`] for every CPU.
+/// The map of the counts: a hash map by [`Key`], with a [`Tcp`] for every CPU.
 pub const MAP: &str = "TCP";
-/// What did not fit into the map: one `u64` for every CPU.
+/// The map of events that found no room in [`MAP`]: one `u64` for every CPU.
 pub const MAP_LOST: &str = "TCP_LOST";
-/// The map that the daemon fills: the number of the device that has an address, by [`Address`]. For what has an address
-/// and no route: a connection that is only being made.
+/// The map that the daemon fills: the ifindex of the device that has an address, by [`Address`]. It serves sockets
+/// with an address and no route, such as a connection that is still being established.
 pub const MAP_ADDRESSES: &str = "ADDRESSES";
-/// Load-time global: how many arguments `tcp_retransmit_skb` has. The error is the third, from 6.17 on.
+/// Load-time global: the number of arguments of `tcp_retransmit_skb`. The error is the third, from 6.17 on.
 pub const GLOBAL_RETRANSMIT_ARGUMENTS: &str = "RETRANSMIT_ARGUMENTS";
 
 /// A program and the tracepoint that it is attached to.
@@ -21,7 +21,7 @@ pub struct Program {
     pub tracepoint: &'static str,
 }
 
-/// Every program of this noun.
+/// Every program that counts TCP events.
 pub const PROGRAMS: [Program; 6] = [
     Program {
         name: "tcp_retransmit",
@@ -49,12 +49,12 @@ pub const PROGRAMS: [Program; 6] = [
     },
 ];
 
-/// How many interfaces the map has room for.
+/// The maximum number of keys in the map.
 pub const MAX_ENTRIES: u32 = 16_384;
-/// How many addresses the daemon can tell.
+/// The maximum number of addresses in [`MAP_ADDRESSES`].
 pub const MAX_ADDRESSES: u32 = 65_536;
 
-/// What the programs read, beside [`crate::kernel::NAMESPACE`].
+/// The fields that the programs read, besides [`crate::kernel::NAMESPACE`].
 pub const FIELDS: &[Field] = &[
     field("SOCKET_FAMILY", "sock", "__sk_common.skc_family"),
     field("SOCKET_IPV4_ADDRESS", "sock", "__sk_common.skc_rcv_saddr"),
@@ -71,13 +71,13 @@ pub const FIELDS: &[Field] = &[
     field("TCP_ROUND_TRIP", "tcp_sock", "srtt_us"),
 ];
 
-/// What is told apart: an interface. 0 for its number is what no device is known of.
+/// The key of the counts: an interface.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The cookie of the socket's namespace.
     pub netns: u64,
-    /// The device that the connection goes through, by its number in that namespace.
+    /// The ifindex, in that namespace, of the device that the connection goes through; 0 if unknown.
     pub ifindex: u32,
     /// Always 0.
     pub zero: u32,
@@ -89,65 +89,65 @@ pub struct Key {
 pub struct Address {
     /// The cookie of the namespace.
     pub netns: u64,
-    /// The address, an IPv4 one as its IPv6 form (`::ffff:a.b.c.d`).
+    /// The address. An IPv4 address is in its IPv6 form (`::ffff:a.b.c.d`).
     pub address: [u8; 16],
 }
 
-/// How many reasons for a connection that was not made are told apart.
+/// The number of reasons why a connection was not established.
 pub const FAILURES: usize = 6;
-/// The other end said that nobody listens.
+/// The other end reported that no socket listens.
 pub const FAILURE_REFUSED: usize = 0;
-/// Nobody answered.
+/// No answer came.
 pub const FAILURE_TIMEOUT: usize = 1;
-/// A router, or this host, said that there is no way.
+/// A router, or this host, reported that the destination is unreachable.
 pub const FAILURE_UNREACHABLE: usize = 2;
-/// The other end broke it off.
+/// The other end reset the connection.
 pub const FAILURE_RESET: usize = 3;
-/// The program that wanted it gave up first.
+/// The application gave up first.
 pub const FAILURE_ABORTED: usize = 4;
 /// Anything else.
 pub const FAILURE_OTHER: usize = 5;
 
-/// How many numbers there may be for a connection's state (`include/net/tcp_states.h`: 13).
+/// The number of counters for a connection's states. The kernel has fewer states (`include/net/tcp_states.h`: 13).
 pub const STATES: usize = 16;
 
-/// Upper bounds of the round-trip times, in microseconds. One more bucket has what is longer.
+/// Upper bounds of the buckets of round-trip times, in microseconds. One more bucket has all longer times.
 pub const ROUND_TRIP_BOUNDS: [u32; 12] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
 ];
-/// How many buckets that makes.
+/// The number of buckets.
 pub const ROUND_TRIP_BUCKETS: usize = ROUND_TRIP_BOUNDS.len() + 1;
 
-/// One of so many acknowledgements is looked at for its round-trip time: a power of two.
+/// One out of this many acknowledgements is sampled for its round-trip time. A power of two.
 pub const ROUND_TRIP_SAMPLING: u32 = 8;
 
-/// What one CPU saw of an interface's connections.
+/// The counts of one CPU for an interface's connections.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tcp {
-    /// Segments that were sent again, as `TcpRetransSegs` counts them.
+    /// Retransmitted segments, as `TcpRetransSegs` counts them.
     pub retransmitted_segments: u64,
     /// Resets sent.
     pub resets_sent: u64,
-    /// Resets received. Falls again in the moment in which a reset is found to be this end's own; wraps below 0.
+    /// Resets received. Falls again when a reset turns out to be this end's own, and wraps below 0.
     pub resets_received: u64,
-    /// Connections made to others.
+    /// Connections established to others.
     pub connects: u64,
-    /// Connections that others made.
+    /// Connections accepted from others.
     pub accepts: u64,
-    /// Connections to others that were not made, by reason.
+    /// Connections to others that were not established, by reason.
     pub failures: [u64; FAILURES],
-    /// By the kernel's number of the state: sockets that came into it less those that left it. One CPU's share alone
-    /// means nothing: a socket leaves on another CPU than it came on. Wraps below 0.
+    /// Sockets that entered a state less those that left it, by the kernel's number of the state. One CPU's value
+    /// alone means nothing, because a socket may leave a state on another CPU than it entered it on. Wraps below 0.
     pub states: [u64; STATES],
-    /// Smoothed round-trip times, by bucket.
+    /// Counts of smoothed round-trip times, by bucket.
     pub round_trips: [u64; ROUND_TRIP_BUCKETS],
-    /// Their sum, in microseconds.
+    /// The sum of these round-trip times, in microseconds.
     pub round_trip_microseconds: u64,
 }
 
 impl Tcp {
-    /// Nothing yet.
+    /// All counts at 0.
     pub const ZERO: Self = Self {
         retransmitted_segments: 0,
         resets_sent: 0,
@@ -160,7 +160,7 @@ impl Tcp {
         round_trip_microseconds: 0,
     };
 
-    /// Adds what another CPU saw.
+    /// Adds another CPU's counts.
     pub fn accumulate(&mut self, other: &Self) {
         let Self {
             retransmitted_segments,
@@ -205,7 +205,8 @@ const _: () = assert!(size_of::<Tcp>() == 8 * (6 + FAILURES + STATES + ROUND_TRI
 mod user {
     use super::{Address, Key, Tcp};
 
-    // SAFETY: `repr(C)`, integers and arrays of them, no padding (the assertions above): every bit pattern is a value.
+    // SAFETY: `repr(C)`, integers and arrays of them, no padding (the assertions above). So every bit pattern is a
+    // value.
     unsafe impl aya::Pod for Key {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Address {}

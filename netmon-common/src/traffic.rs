@@ -1,47 +1,50 @@
-//! Packets on an interface: one [`Traffic`] a direction, kept by the kernel for every CPU.
+//! Packets on an interface: one [`Traffic`] per direction and CPU.
 
-/// The map that holds every counter: an array that the daemon maps into its memory and reads without a system call.
+/// The map of all counters: an array that the daemon maps into its memory and reads without a system call.
 pub const MAP: &str = "TRAFFIC";
 /// The program on the ingress hook of an interface.
 pub const PROGRAM_INGRESS: &str = "traffic_ingress";
 /// The program on the egress hook of an interface.
 pub const PROGRAM_EGRESS: &str = "traffic_egress";
-/// Load-time global: which slot this copy of the programs counts into.
+/// Load-time global: the slot that this copy of the programs counts into.
 pub const GLOBAL_SLOT: &str = "SLOT";
-/// Load-time global: how many slots each CPU has.
+/// Load-time global: the number of slots of each CPU.
 pub const GLOBAL_SLOTS: &str = "SLOTS";
 
-/// Directions of a slot, as the interface itself sees them.
+/// The number of directions of a slot. A direction is the interface's own.
 pub const DIRECTIONS: u32 = 2;
-/// Index of what the interface received (the ingress hook).
+/// Index of received packets (the ingress hook).
 pub const RECEIVE: u32 = 0;
-/// Index of what the interface sent (the egress hook).
+/// Index of transmitted packets (the egress hook).
 pub const TRANSMIT: u32 = 1;
 
-/// What one CPU saw pass one hook of one interface.
+/// The counts of one CPU at one hook of one interface.
 ///
-/// A socket buffer is what the kernel hands from layer to layer: one packet, or a super-packet of up to 64 KiB that
-/// is cut into segments later (GSO) or was put together from several (GRO). A device's own counters count socket
-/// buffers, unless the device cannot cut and the kernel cuts before it hands over.
+/// A socket buffer is the unit that the kernel's layers pass on: one packet, or a super-packet of up to 64 KiB. A
+/// super-packet is either cut into segments later (GSO) or was assembled from several packets (GRO).
+///
+/// A device's own counters count socket buffers. The exception is a device that cannot cut: the kernel then cuts
+/// before it hands the packets over.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Socket buffers.
     pub packets: u64,
-    /// Bytes of the socket buffers, link-layer header included.
+    /// Bytes of the socket buffers, including the link-layer header.
     pub bytes: u64,
     /// Packets as on a wire: a super-packet counts as its segments.
     pub segments: u64,
-    /// Transmit: bytes as on a wire, the headers of every segment included. Receive: the same as `bytes`, for the
-    /// kernel does not say more there.
+    /// Transmit: bytes as on a wire, including the headers of every segment. Receive: the same as `bytes`, because
+    /// the kernel does not provide more there.
     pub wire_bytes: u64,
-    /// Transmit: the TCP segments among them that sockets here sent, those sent again included. Receive: not counted.
+    /// Transmit: TCP segments that local sockets sent, including retransmitted ones. Receive: not counted.
     pub tcp_segments: u64,
 }
 
 const _: () = assert!(size_of::<Traffic>() == 40 && align_of::<Traffic>() == 8);
 
-/// Where a CPU keeps a slot's direction: CPUs lie apart, so that no two write to one cache line.
+/// The index of a CPU's counters for one direction of a slot. Each CPU has its own range, so that no two CPUs write
+/// to one cache line.
 #[must_use]
 #[inline(always)]
 #[expect(
@@ -52,7 +55,7 @@ pub const fn index(cpu: u32, slots: u32, slot: u32, direction: u32) -> u32 {
     (cpu * slots + slot) * DIRECTIONS + direction
 }
 
-// SAFETY: `repr(C)`, five `u64`, no padding (the assertion above): every bit pattern is a value.
+// SAFETY: `repr(C)`, five `u64`, no padding (the assertion above). So every bit pattern is a value.
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for the promise that any bytes are a valid value")]
 unsafe impl aya::Pod for Traffic {}

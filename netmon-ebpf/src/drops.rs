@@ -1,12 +1,15 @@
-//! Counts the packets that the kernel throws away, by namespace, device and the kernel's own reason.
+//! Counts the packets that the kernel drops, by namespace, device and the kernel's own reason.
 //!
-//! Owns the map of drops. Runs when a packet dies, in whatever namespace, and never otherwise. Knows which reasons are
-//! no loss because it is told; knows no names.
+//! Owns the map of drops. The program runs only when a packet is freed as dropped, in any namespace. The daemon sets
+//! which reasons are no loss. Knows no names.
 //!
-//! Kernel facts relied on: `kfree_skb` has a reason since 5.17; `skb_iif` is the device that the packet arrived on last,
-//! in the namespace that it arrived in; `skb->sk` of a packet that was received is the *sender's* socket, so a socket
-//! counts only where there is no device; a packet for which `protocol` is 0 is none of a network's (Unix and netlink
-//! sockets). A program is not run again within itself on one CPU, so that no other writer is on a CPU's counter.
+//! Kernel facts relied on:
+//!
+//! - `kfree_skb` has a reason since 5.17.
+//! - `skb_iif` is the device that the packet last arrived on, in the namespace that it arrived in.
+//! - `skb->sk` of a received packet is the *sender's* socket. So a socket counts only where there is no device.
+//! - A packet whose `protocol` is 0 belongs to no network protocol (Unix and netlink sockets).
+//! - The kernel does not run a program within itself on one CPU. So a CPU's counter has no other writer.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -86,10 +89,10 @@ mod programs {
     #[unsafe(no_mangle)]
     static SHARED_SEGMENTS: Global<u32> = offset();
 
-    /// How many arguments the tracepoint has here.
+    /// The number of the tracepoint's arguments on this kernel.
     #[unsafe(no_mangle)]
     static ARGUMENTS: Global<u32> = Global::new(3);
-    /// Reasons that are no loss, a bit each.
+    /// The reasons that are no loss, as bit sets.
     #[unsafe(no_mangle)]
     static HARMLESS_0: Global<u64> = Global::new(0);
     #[unsafe(no_mangle)]
@@ -98,7 +101,7 @@ mod programs {
     static HARMLESS_2: Global<u64> = Global::new(0);
     #[unsafe(no_mangle)]
     static HARMLESS_3: Global<u64> = Global::new(0);
-    /// Reasons that are no loss of a packet that was meant for everybody.
+    /// The reasons that are no loss of a broadcast or multicast frame.
     #[unsafe(no_mangle)]
     static UNWANTED_0: Global<u64> = Global::new(0);
     #[unsafe(no_mangle)]
@@ -107,16 +110,16 @@ mod programs {
     static UNWANTED_2: Global<u64> = Global::new(0);
     #[unsafe(no_mangle)]
     static UNWANTED_3: Global<u64> = Global::new(0);
-    /// The reason that says nothing.
+    /// The reason `NOT_SPECIFIED`.
     #[unsafe(no_mangle)]
     static NOT_SPECIFIED: Global<u32> = Global::new(u32::MAX);
     /// The reason "no socket".
     #[unsafe(no_mangle)]
     static NO_SOCKET: Global<u32> = Global::new(u32::MAX);
-    /// The reason "a socket's filter does not want it".
+    /// The reason "a socket's filter rejected it".
     #[unsafe(no_mangle)]
     static SOCKET_FILTER: Global<u32> = Global::new(u32::MAX);
-    /// The reason "not what a listener, or this connection, waits for".
+    /// The reason "a listener, or this connection, does not expect such TCP flags".
     #[unsafe(no_mangle)]
     static TCP_FLAGS: Global<u32> = Global::new(u32::MAX);
     /// The reason "the connection is closed".
@@ -128,10 +131,10 @@ mod programs {
     #[map]
     static DROPS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_REASONS, 0);
 
-    /// `ETH_P_IP` and `ETH_P_IPV6`, as they stand in the packet.
+    /// `ETH_P_IP` and `ETH_P_IPV6`, in the byte order of the packet.
     const IPV4: u16 = 0x0800_u16.to_be();
     const IPV6: u16 = 0x86dd_u16.to_be();
-    /// Where the IP header says what is in the packet.
+    /// The offset of the field in the IP header that names the protocol inside.
     const IPV4_PROTOCOL: u32 = 9;
     const IPV6_NEXT_HEADER: u32 = 6;
     const PACKET_BROADCAST: u8 = 1;
@@ -140,16 +143,17 @@ mod programs {
     const ICMP: u8 = 1;
     const ICMPV6: u8 = 58;
     const TCP: u8 = 6;
-    /// Where a TCP header says how long it is, in its upper four bits and in units of four bytes, and what it is for.
+    /// The offset of the word in a TCP header that has its length and its flags. The length is in the upper four
+    /// bits, in units of four bytes.
     const TCP_LENGTH_AND_FLAGS: u32 = 12;
     const TCP_LENGTH_SHIFT: u32 = 12;
     const TCP_LENGTH_UNIT: u32 = 4;
     const TCP_SYN: u16 = 0x02;
     const TCP_RST: u16 = 0x04;
     const TCP_ACK: u16 = 0x10;
-    /// The lowest bit of a packet's route says that it holds no reference; the rest is the address.
+    /// The lowest bit of a packet's route means that it holds no reference. The other bits are the address.
     const ROUTE_FLAG: u64 = 1;
-    /// Before 6.11 the tracepoint does not say which socket was to receive the packet.
+    /// From this number of arguments on (6.11), the tracepoint reports which socket was to receive the packet.
     const WITH_RECEIVER: u32 = 4;
 
     #[btf_tracepoint(function = "kfree_skb")]
@@ -159,7 +163,7 @@ mod programs {
             return 0;
         }
         let packet: u64 = ctx.arg(0);
-        // SAFETY: the tracepoint's first argument is a `struct sk_buff *`.
+        // SAFETY: the first argument of the tracepoint is a `struct sk_buff *`.
         let protocol: u16 = unsafe { field(packet, &PACKET_PROTOCOL) };
         if protocol == 0 || is_unneeded(packet, protocol, reason) {
             return 0;
@@ -167,7 +171,7 @@ mod programs {
         if is_among(reason, [&UNWANTED_0, &UNWANTED_1, &UNWANTED_2, &UNWANTED_3]) && is_for_everybody(packet) {
             return 0;
         }
-        // Guarded by a constant of the verifier's: where there is no such argument this is never looked at.
+        // The verifier knows this constant. On a kernel without the argument, it never looks at the read.
         let receiver: u64 = if ARGUMENTS.load() >= WITH_RECEIVER {
             ctx.arg(3)
         } else {
@@ -197,7 +201,7 @@ mod programs {
         (reasons >> (reason % u64::BITS)) & 1 == 1
     }
 
-    /// Whether the frame was a broadcast or a multicast when it came in, or is the sender's own copy of such.
+    /// Whether the frame was received as a broadcast or a multicast, or is the sender's own copy of one.
     #[inline(always)]
     fn is_for_everybody(packet: u64) -> bool {
         // SAFETY: `packet` is a `struct sk_buff *`.
@@ -211,12 +215,12 @@ mod programs {
         kind == PACKET_BROADCAST || kind == PACKET_MULTICAST || kind == PACKET_LOOPBACK
     }
 
-    /// Where it happened. The receiving socket knows best; then the device; then, of a packet that has not got as far as
-    /// a device, the sending socket.
+    /// Where the packet was dropped. The receiving socket is the best source, then the device. If the packet has not
+    /// reached a device yet, the sending socket is used.
     #[inline(always)]
     fn place(packet: u64, receiver: u64) -> Interface {
-        // SAFETY: `packet` is a `struct sk_buff *` of the tracepoint's, `receiver` a `struct sock *` or 0, and what is
-        // read from them is followed by its type.
+        // SAFETY: `packet` is the tracepoint's `struct sk_buff *`, and `receiver` is a `struct sock *` or 0. Every
+        // pointer read from them is used with its own type.
         unsafe {
             if receiver != 0 {
                 return Interface {
@@ -240,7 +244,8 @@ mod programs {
         }
     }
 
-    /// The number of the device that a route leads through, if that is in this namespace. The route is a mere number.
+    /// The ifindex of the device that a route leads through, if that device is in this namespace. To the verifier,
+    /// the route is a plain number.
     #[inline(always)]
     fn of_route(route: u64, netns: u64) -> u32 {
         let ifindex = || {
@@ -256,18 +261,19 @@ mod programs {
         if route == 0 { 0 } else { ifindex().unwrap_or(0) }
     }
 
-    /// Reads a field through a number that may be a pointer; nothing if it is not.
+    /// Reads a field through a number that may be a pointer; `None` if it is not.
     #[inline(always)]
     fn probe<T: Copy>(base: u64, offset: u32) -> Option<T> {
-        // SAFETY: the helper checks the address and reads nothing if it is no good. Any bytes are a `T`: only integers are
-        // asked for.
+        // SAFETY: the helper checks the address, and reads nothing if it is invalid. Any bytes are a valid `T`,
+        // because only integers are read.
         unsafe { bpf_probe_read_kernel((base as *const u8).wrapping_add(offset as usize).cast()) }.ok()
     }
 
-    /// How many packets it would have been on the wire.
+    /// The number of packets that this would have been on the wire.
     #[inline(always)]
     fn segments(packet: u64) -> u64 {
-        // SAFETY: `packet` is a `struct sk_buff *`. `skb_shared_info` lies behind the data's end (skb_end_pointer).
+        // SAFETY: `packet` is a `struct sk_buff *`. `skb_shared_info` begins at the end of the data
+        // (skb_end_pointer).
         let shared = unsafe { field::<u64>(packet, &PACKET_HEAD) + u64::from(field::<u32>(packet, &PACKET_END)) };
         match probe::<u16>(shared, SHARED_SEGMENTS.load()) {
             Some(segments) if segments > 1 => u64::from(segments),
@@ -275,13 +281,14 @@ mod programs {
         }
     }
 
-    /// Whether nothing is lost with a packet that no socket wanted.
+    /// Whether a packet that no socket wanted is no loss.
     ///
-    /// Of an answer to a ping every raw socket gets a copy, and its filter throws away what answers another's; the answer
-    /// itself is then thrown away for want of a ping socket (`ping_rcv`), one for each ping. And a segment of TCP that
-    /// brings nothing may come when its connection is over: after a reset the other end's last acknowledgement, or its own
-    /// reset. It finds no socket, or a listener, or one that is just being closed. What opens a connection, or brings data,
-    /// or makes no sense, counts.
+    /// Every raw socket gets a copy of an answer to a ping, and its filter rejects answers to others. The answer
+    /// itself is then dropped because there is no ping socket (`ping_rcv`). That makes one drop per ping.
+    ///
+    /// A TCP segment without data may arrive when its connection is over. After a reset, this is the other end's last
+    /// acknowledgement or its own reset. It finds no socket, or a listener, or a socket that is just being closed. A
+    /// segment that opens a connection, brings data, or makes no sense counts.
     #[inline(always)]
     fn is_unneeded(packet: u64, protocol: u16, reason: u32) -> bool {
         let no_socket = reason == NO_SOCKET.load();
@@ -311,7 +318,7 @@ mod programs {
         if !may_be_over || inside != Some(TCP) {
             return false;
         }
-        // For these reasons a segment is thrown away before its header is taken off.
+        // For these reasons the kernel drops a segment before it removes the TCP header.
         match probe::<u16>(head + u64::from(transport), TCP_LENGTH_AND_FLAGS) {
             Some(word) => {
                 let word = u16::from_be(word);
@@ -323,7 +330,7 @@ mod programs {
         }
     }
 
-    /// A namespace that has had its share of the map goes on without telling its devices apart.
+    /// Adds to a count. If a namespace has used up its share of the map, its new keys do not distinguish devices.
     #[inline(always)]
     #[expect(
         clippy::needless_borrows_for_generic_args,
@@ -337,7 +344,7 @@ mod programs {
                 key.ifindex = 0;
                 found = DROPS.get_ptr_mut(&key);
             }
-            // Of two CPUs that are here for the same key each sets its own counter.
+            // If two CPUs get here for the same key, each sets its own counter.
             if found.is_none() && room != Room::None && DROPS.insert(&key, segments, 0).is_ok() {
                 return;
             }
@@ -349,7 +356,7 @@ mod programs {
                 None => return,
             },
         };
-        // SAFETY: the value stays while the program runs; this CPU's counter has no other writer (see the module).
+        // SAFETY: the value exists while the program runs. This CPU's counter has no other writer (see the module).
         unsafe { *counter += segments };
     }
 
@@ -363,6 +370,6 @@ mod programs {
     static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 }
 
-/// On the host this is an empty program: the crate stays a workspace member that every tool can check.
+/// On the host this is an empty program, so that the crate stays a workspace member that every tool can check.
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -1,12 +1,16 @@
-//! Counts what this node and the others send each other through the tunnels of overlay networks, and lets everything
-//! pass.
+//! Counts the packets that this node and others exchange through the tunnels of overlay networks, and lets every
+//! packet pass.
 //!
-//! Owns the map of tunnels. It sits on the devices that lead to the other nodes, where a tunnel's packet has its outer
-//! headers: there alone both the network (its VNI) and the other node can be told, and whether it is encrypted.
+//! Owns the map of tunnels. The programs are attached to the devices that lead to other nodes, where a packet has its
+//! outer headers. Only there are all three facts visible: the network (its VNI), the remote node, and whether the
+//! packet is encrypted.
 //!
-//! Kernel facts relied on: on ingress and egress alike the network header is set (`__netif_receive_skb_core`,
-//! `ip_finish_output2`), so that devices without a link-layer header do as well. What is encrypted passes here as ESP
-//! only: on egress it has been transformed before, and what is decrypted after ingress does not pass again.
+//! Kernel facts relied on:
+//!
+//! - The network header is set on ingress and egress (`__netif_receive_skb_core`, `ip_finish_output2`). So devices
+//!   without a link-layer header work, too.
+//! - Encrypted packets pass here only as ESP. On egress they were encrypted before. On ingress, a packet decrypted
+//!   afterwards does not pass again.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -52,26 +56,26 @@ mod programs {
     #[map]
     static PORT: Array<u32> = Array::with_max_entries(1, 0);
 
-    /// What a new tunnel's counts begin with. In memory of the program's own, for a structure that is made on the stack
-    /// becomes a call of `memset`.
+    /// The initial counts of a tunnel. They are a static, because a structure built on the stack becomes a call of
+    /// `memset`.
     static ZERO: Outer = Outer::ZERO;
 
-    /// The packet goes on to whatever else is attached: with tcx this is `TCX_NEXT`, with clsact "no verdict".
+    /// The packet goes on to the other attached programs: with tcx this is `TCX_NEXT`, with clsact "no verdict".
     const PASS: i32 = TC_ACT_UNSPEC;
 
-    /// `ETH_P_IP` and `ETH_P_IPV6`, as they stand in the packet.
+    /// `ETH_P_IP` and `ETH_P_IPV6`, in the byte order of the packet.
     const IPV4: u32 = 0x0800_u16.to_be() as u32;
     const IPV6: u32 = 0x86dd_u16.to_be() as u32;
     const UDP_PROTOCOL: u8 = 17;
     const ESP_PROTOCOL: u8 = 50;
     const IPV6_HEADER: u32 = 40;
-    /// All but the flags in the field with the place of a fragment.
+    /// The fragment offset: all bits of its field except the flags.
     const FRAGMENT_PLACE: u16 = 0x1fff;
-    /// In the first byte of a VXLAN header: there is a network identifier.
+    /// A flag in the first byte of a VXLAN header: the header has a VNI.
     const HAS_VNI: u8 = 0x08;
-    /// All but the priority in a VLAN's tag. No number at all is no VLAN.
+    /// The VLAN id: all bits of a VLAN tag except the priority. The id 0 is no VLAN.
     const VLAN_ID: u32 = 0xfff;
-    /// `PACKET_OTHERHOST`: seen only because the device listens to everything.
+    /// `PACKET_OTHERHOST`: the packet is seen only because the device is promiscuous.
     const OTHER_HOST: u32 = 3;
 
     #[classifier]
@@ -88,21 +92,21 @@ mod programs {
 
     #[inline(always)]
     fn count(ctx: &TcContext, direction: u32) {
-        // SAFETY: `skb` is the context the kernel called us with, valid for the call, and the fields read are readable
-        // in this program type.
+        // SAFETY: `skb` is the context that the kernel passed to the program. It is valid for the call, and this
+        // program type may read these fields.
         let (protocol, kind, length, segments, vlan) = unsafe {
             let skb = ctx.skb.skb;
             let vlan = if (*skb).vlan_present == 0 { 0 } else { (*skb).vlan_tci };
             ((*skb).protocol, (*skb).pkt_type, (*skb).len, (*skb).gso_segs, vlan)
         };
-        // With a VLAN's tag it is on its way to or from the device of that VLAN, and passes there too.
+        // A packet with a VLAN tag is on its way to or from the VLAN's device, and passes there, too.
         if vlan & VLAN_ID != 0 || direction == RECEIVE && kind == OTHER_HOST {
             return;
         }
         let (remote, next, header) = match protocol {
             IPV4 => {
                 let Some(ip) = load::<[u8; 20]>(ctx, 0) else { return };
-                // Only the first fragment says what it belongs to.
+                // Only the first fragment has the headers that show the tunnel.
                 if u16::from_be_bytes([ip[6], ip[7]]) & FRAGMENT_PLACE != 0 {
                     return;
                 }
@@ -126,7 +130,7 @@ mod programs {
         };
         let (vni, kind) = match next {
             UDP_PROTOCOL => {
-                // The UDP header, and VXLAN's behind it.
+                // The UDP header, and the VXLAN header behind it.
                 let Some(udp) = load::<[u8; 16]>(ctx, header) else {
                     return;
                 };
@@ -152,8 +156,8 @@ mod programs {
             outer = OVERLAY.get_ptr_mut(&key);
         }
         let packets = if segments > 1 { u64::from(segments) } else { 1 };
-        // SAFETY: a value stays while the program runs; this CPU's has no other writer, for the hooks run with bottom
-        // halves off, and a direction is part of the key.
+        // SAFETY: the value exists while the program runs. This CPU's value has no other writer: the hooks run with
+        // bottom halves off, and the direction is part of the key.
         unsafe {
             if let Some(outer) = outer {
                 (*outer).packets += packets;
@@ -164,14 +168,15 @@ mod programs {
         }
     }
 
-    /// Takes room for one tunnel that the daemon does not know: addresses and identifiers are whatever somebody writes into a
-    /// packet, and those must not take the room of the tunnels that there are. The daemon counts again when it reads.
+    /// Reserves room for one unknown tunnel. Anybody can write any address and VNI into a packet, and such packets
+    /// must not use the room of known tunnels. The daemon corrects the number when it reads.
     #[inline(always)]
     fn has_room() -> bool {
         let Some(strangers) = OVERLAY_STRANGERS.get_ptr_mut(0) else {
             return false;
         };
-        // SAFETY: the map's value lives as long as the map; others may write meanwhile, and then one too many has room.
+        // SAFETY: the map's value lives as long as the map. Others may write meanwhile, and then there is one key too
+        // many.
         unsafe {
             let has_room = *strangers < OF_STRANGERS;
             *strangers += u32::from(has_room);
@@ -179,12 +184,12 @@ mod programs {
         }
     }
 
-    /// Reads so far behind the beginning of the IP header; nothing if the packet ends before.
+    /// Reads at an offset from the beginning of the IP header. `None` if the packet ends before.
     #[inline(always)]
     fn load<T: Copy>(ctx: &TcContext, offset: u32) -> Option<T> {
         let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: the helper writes as many bytes as `value` has, or fails; every caller's type is bytes, of which any
-        // are a value.
+        // SAFETY: the helper writes as many bytes as `value` has, or fails. Every caller's type consists of bytes,
+        // for which any value is valid.
         unsafe {
             let status = bpf_skb_load_bytes_relative(
                 ctx.skb.skb.cast(),
@@ -207,6 +212,6 @@ mod programs {
     static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 }
 
-/// On the host this is an empty program: the crate stays a workspace member that every tool can check.
+/// On the host this is an empty program, so that the crate stays a workspace member that every tool can check.
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -1,8 +1,8 @@
-//! Room in a map that all namespaces share, asked for when a key is not there yet and never else.
+//! Room in a map that all namespaces share. It is checked only before a new key is created.
 //!
-//! Kernel facts relied on: none. Of CPUs that ask at once not all may be counted (this target has no atomic addition in
-//! Rust), so that at the very worst a namespace takes its share once for each CPU. What all others have together the daemon
-//! counts again when it reads.
+//! Kernel facts relied on: none. If several CPUs ask at the same moment, some requests may not be counted, because
+//! this target has no atomic addition in Rust. At worst, a namespace takes its share once per CPU. The daemon
+//! corrects the number of keys of unwatched namespaces when it reads.
 
 use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, macros::map, maps::HashMap};
 use netmon_common::share::{MAX_ENTRIES, OF_NAMESPACE, OF_STRANGERS, STRANGERS};
@@ -10,18 +10,18 @@ use netmon_common::share::{MAX_ENTRIES, OF_NAMESPACE, OF_STRANGERS, STRANGERS};
 #[map]
 static SHARES: HashMap<u64, u32> = HashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
 
-/// What a namespace may do with a key that is not there yet.
+/// What a namespace may do about a missing key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// Make it.
+    /// Create it.
     ForAll,
-    /// Make it without the device: those are as many as it likes, and all else is not.
+    /// Create it without the device. A namespace can have any number of devices, but the rest of a key is limited.
     WithoutDevice,
-    /// Nothing.
+    /// Create no key.
     None,
 }
 
-/// Takes room for one key.
+/// Reserves room for one key.
 #[inline(always)]
 pub(crate) fn take(netns: u64) -> Room {
     let (share, most, over) = match SHARES.get_ptr_mut(netns) {
@@ -31,7 +31,7 @@ pub(crate) fn take(netns: u64) -> Room {
             None => return Room::None,
         },
     };
-    // SAFETY: a value stays while the program runs; others may write meanwhile, see the module.
+    // SAFETY: the value exists while the program runs. Others may write meanwhile, see the module.
     unsafe {
         if *share >= most {
             return over;

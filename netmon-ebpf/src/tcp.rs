@@ -1,11 +1,11 @@
-//! Counts what happens to TCP connections, by namespace and device: retransmissions, resets, connections made and not
-//! made, sockets by state, round-trip times.
+//! Counts events of TCP connections by namespace and device: retransmissions, resets, connections established and
+//! failed, sockets by state, round-trip times.
 //!
-//! Owns the map of TCP counts. Runs on events of the kernel's TCP, not on packets; the one tracepoint that comes with
-//! every segment received (`tcp_probe`) looks closer at one in so many only. Knows no names.
+//! Owns the map of TCP counts. The programs run on events of the kernel's TCP, not on packets. One tracepoint,
+//! `tcp_probe`, fires for every segment received; its program looks closer at only one in several. Knows no names.
 //!
-//! Kernel facts relied on: each is said where it is used. A program is not run again within itself on one CPU, so that
-//! no other writer is on a CPU's counter.
+//! Kernel facts relied on: each is stated where it is used. The kernel does not run a program within itself on one
+//! CPU, so a CPU's counter has no other writer.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -86,7 +86,7 @@ mod programs {
     static TCP_UNACKNOWLEDGED: Global<u32> = offset();
     #[unsafe(no_mangle)]
     static TCP_ROUND_TRIP: Global<u32> = offset();
-    /// How many arguments `tcp_retransmit_skb` has here.
+    /// The number of arguments of `tcp_retransmit_skb` on this kernel.
     #[unsafe(no_mangle)]
     static RETRANSMIT_ARGUMENTS: Global<u32> = Global::new(2);
 
@@ -97,8 +97,8 @@ mod programs {
     #[map]
     static ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(MAX_ADDRESSES, BPF_F_NO_PREALLOC);
 
-    /// What a new interface's counts begin with. In memory of the program's own, for a structure that is made on the
-    /// stack becomes a call of `memset`.
+    /// The initial counts of an interface. They are a static, because a structure built on the stack becomes a call
+    /// of `memset`.
     static ZERO: Tcp = Tcp::ZERO;
 
     const AF_INET: u16 = 2;
@@ -121,18 +121,18 @@ mod programs {
     const ENETDOWN: i32 = 100;
     const ENETUNREACH: i32 = 101;
 
-    /// From this many arguments on `tcp_retransmit_skb` also tells of what failed, and how.
+    /// From this number of arguments on, `tcp_retransmit_skb` also reports failed attempts, with their error.
     const WITH_ERROR: u32 = 3;
 
-    /// Segments sent again. The kernel counts them once it has tried to send; what fails before that it does not count
-    /// (`__tcp_retransmit_skb`). Up to 6.16 the tracepoint comes only with what was sent.
+    /// Retransmitted segments. The kernel counts them after it has tried to send, and does not count an attempt that
+    /// failed earlier (`__tcp_retransmit_skb`). Up to 6.16, the tracepoint fires only for segments that were sent.
     #[btf_tracepoint(function = "tcp_retransmit_skb")]
     pub fn tcp_retransmit(ctx: BtfTracePointContext) -> i32 {
         let (socket, packet): (u64, u64) = (ctx.arg(0), ctx.arg(1));
         if RETRANSMIT_ARGUMENTS.load() >= WITH_ERROR && !was_counted(ctx.arg(2)) {
             return 0;
         }
-        // SAFETY: the second argument is a `struct sk_buff *`, in whose control block TCP keeps a `struct tcp_skb_cb`.
+        // SAFETY: the second argument is a `struct sk_buff *`. TCP keeps a `struct tcp_skb_cb` in its control block.
         let segments: u16 = unsafe { field(packet + u64::from(PACKET_CONTROL.load()), &CONTROL_SEGMENTS) };
         with(of_connection(socket), |tcp| {
             tcp.retransmitted_segments += u64::from(segments);
@@ -140,23 +140,26 @@ mod programs {
         0
     }
 
-    /// Whether the kernel had counted the segments when it failed with this: it did when the packet was lost on the way
-    /// to the device (a positive code, or that a filter or want of memory forbade it).
+    /// Whether the kernel had already counted the segments when it failed with this error. It had if the packet was
+    /// lost on the way to the device: then the code is positive, a filter rejected the packet, or there was no
+    /// memory.
     #[inline(always)]
     fn was_counted(error: i32) -> bool {
         error >= 0 || error == -EPERM || error == -ENOBUFS
     }
 
-    /// An answer to a connection request, sent again. There is no connection yet, and so no route.
+    /// A retransmitted answer to a connection request. There is no connection yet, and so no route.
     #[btf_tracepoint(function = "tcp_retransmit_synack")]
     pub fn tcp_retransmit_syn_ack(ctx: BtfTracePointContext) -> i32 {
         with(of_address(ctx.arg(1)), |tcp| tcp.retransmitted_segments += 1);
         0
     }
 
-    /// A reset sent: in answer to a packet (then the packet's device tells), or because the application closed with data
-    /// unread (then there is a socket and no packet). Before 6.10 the first comes only with a full socket, not for a closed
-    /// port or a connection in `TIME_WAIT`.
+    /// A reset was sent, for one of two reasons. Either it answers a packet, whose device is then counted. Or the
+    /// application closed with unread data, and there is a socket and no packet.
+    ///
+    /// Before 6.10, the tracepoint fires for an answer only with a full socket. It does not fire for a closed port or
+    /// a connection in `TIME_WAIT`.
     #[btf_tracepoint(function = "tcp_send_reset")]
     pub fn tcp_reset_sent(ctx: BtfTracePointContext) -> i32 {
         let (socket, packet): (u64, u64) = (ctx.arg(0), ctx.arg(1));
@@ -178,12 +181,16 @@ mod programs {
         0
     }
 
-    /// Whether this socket, which answers a packet with a reset, was itself reset just now: then none was received. Data
-    /// for an application that has closed ends the connection like a reset that comes in, tracepoint and error included,
-    /// and then answers (`tcp_rcv_state_process`). Nothing else is answered by a socket that was reset: it gets no packets.
+    /// Whether this socket, which answers a packet with a reset, was itself reset just now. Then no reset was
+    /// received.
+    ///
+    /// Data for an application that has closed ends the connection like a received reset, including tracepoint and
+    /// error. After that the kernel answers with a reset (`tcp_rcv_state_process`). In no other case does a socket
+    /// that was reset send an answer, because it gets no packets.
     #[inline(always)]
     fn was_reset(socket: u64) -> bool {
-        // SAFETY: a `struct sock *`, or of what begins like one; those others have no such state.
+        // SAFETY: `socket` is a `struct sock *`, or points to a structure that begins like one. Those others are
+        // never in this state.
         unsafe {
             i32::from(field::<u8>(socket, &SOCKET_STATE)) == CLOSE && field::<i32>(socket, &SOCKET_ERROR) == ECONNRESET
         }
@@ -195,20 +202,20 @@ mod programs {
         0
     }
 
-    /// A socket's state changes: connections are made, or not, and sockets are counted by state.
+    /// A socket's state changes. Counts established and failed connections, and sockets by state.
     #[btf_tracepoint(function = "inet_sock_set_state")]
     pub fn tcp_state(ctx: BtfTracePointContext) -> i32 {
         let socket: u64 = ctx.arg(0);
         let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
-        // SAFETY: the first argument is a `struct sock *`, of any protocol that has such states.
+        // SAFETY: the first argument is a `struct sock *`, of any protocol that has these states.
         if unsafe { field::<u16>(socket, &SOCKET_PROTOCOL) } != IPPROTO_TCP {
             return 0;
         }
         // SAFETY: as above.
         let error: i32 = unsafe { field(socket, &SOCKET_ERROR) };
         with(of_connection(socket), |tcp| {
-            // A connection that somebody else makes is born as a copy of the listening socket, which goes on listening
-            // (inet_csk_clone_lock). A closed socket is no connection.
+            // An incoming connection starts as a copy of the listening socket, which goes on listening
+            // (inet_csk_clone_lock). A closed socket is not counted as a connection.
             if old != CLOSE && !(old == LISTEN && new == SYN_RECEIVED) {
                 let count = &mut tcp.states[old.cast_unsigned() as usize % STATES];
                 *count = count.wrapping_sub(1);
@@ -220,7 +227,7 @@ mod programs {
             match (old, new) {
                 (SYN_SENT, ESTABLISHED) => tcp.connects += 1,
                 (SYN_RECEIVED, ESTABLISHED) => tcp.accepts += 1,
-                // The error is there before the state (tcp_reset, tcp_write_err, tcp_v4_err); none is close().
+                // The error is set before the state (tcp_reset, tcp_write_err, tcp_v4_err). No error means close().
                 (SYN_SENT, CLOSE) => tcp.failures[failure(error)] += 1,
                 _ => {}
             }
@@ -240,19 +247,19 @@ mod programs {
         }
     }
 
-    /// A segment came in on a connection. If it acknowledges something new, the connection sends, and its round-trip
-    /// time is fresh; a mere receiver's is that of the handshake, for ever. The tracepoint comes before the
-    /// acknowledgement is taken in (`tcp_rcv_established`).
+    /// A segment was received on a connection. If it acknowledges something new, the connection sends data, and its
+    /// round-trip time is fresh. A connection that only receives keeps the time of its handshake for ever. The
+    /// tracepoint fires before the acknowledgement is processed (`tcp_rcv_established`).
     #[btf_tracepoint(function = "tcp_probe")]
     pub fn tcp_round_trip(ctx: BtfTracePointContext) -> i32 {
         let (socket, packet): (u64, u64) = (ctx.arg(0), ctx.arg(1));
-        // SAFETY: the second argument is a `struct sk_buff *`, in whose control block TCP keeps a `struct tcp_skb_cb`.
+        // SAFETY: the second argument is a `struct sk_buff *`. TCP keeps a `struct tcp_skb_cb` in its control block.
         let acknowledged: u32 = unsafe { field(packet + u64::from(PACKET_CONTROL.load()), &CONTROL_ACKNOWLEDGED) };
-        // One in so many, without a counter: the top bits of a product are as good as random.
+        // Samples one in several without a counter: the top bits of a product are as good as random.
         if acknowledged.wrapping_mul(0x9e37_79b1) >> (u32::BITS - ROUND_TRIP_SAMPLING.ilog2()) != 0 {
             return 0;
         }
-        // SAFETY: the helper gives null if it is no TCP socket, and what it gives else is a `struct tcp_sock *`.
+        // SAFETY: the helper returns null if this is not a TCP socket. Otherwise it returns a `struct tcp_sock *`.
         let tcp = unsafe { bpf_skc_to_tcp_sock(socket as *mut _) } as u64;
         if tcp == 0 {
             return 0;
@@ -265,7 +272,7 @@ mod programs {
             )
         };
         let is_new = unacknowledged.wrapping_sub(acknowledged).cast_signed() < 0;
-        // The kernel keeps eight times the time.
+        // The kernel stores eight times the round-trip time.
         let microseconds = smoothed >> 3;
         if !is_new || microseconds == 0 {
             return 0;
@@ -281,15 +288,18 @@ mod programs {
         0
     }
 
-    /// Where a connection goes: through the device of its route, or of its address if it has no route yet.
+    /// The interface that a connection goes through: that of its route, or that of its address if there is no route
+    /// yet.
     #[inline(always)]
     fn of_connection(socket: u64) -> Interface {
-        // SAFETY: every caller hands over a `struct sock *` of a tracepoint's; and so on from pointer to pointer.
+        // SAFETY: every caller passes a `struct sock *` from a tracepoint. The other pointers are read from it, one
+        // from the next.
         let route: u64 = unsafe { field(socket, &SOCKET_ROUTE) };
         if route != 0 {
             // SAFETY: as above.
             let device: u64 = unsafe { field(route, &crate::kernel::ROUTE_DEVICE) };
-            // A route that is dead leads to a device of the node's (`blackhole_netdev`) until the socket asks for another.
+            // A dead route leads to a device of the node (`blackhole_netdev`) until the socket looks up another
+            // route.
             if let Some(interface) = of_device(device)
                 // SAFETY: as above.
                 && interface.netns == unsafe { of_socket(socket) }
@@ -300,10 +310,11 @@ mod programs {
         of_address(socket)
     }
 
-    /// The device that has the socket's own address, if the daemon has told; works for sockets of every kind.
+    /// The device that has the socket's own address, if the daemon has written it to the map. Works for sockets of
+    /// every kind.
     #[inline(always)]
     fn of_address(socket: u64) -> Interface {
-        // SAFETY: every caller hands over a `struct sock *`, or a `struct request_sock *`, which begins like one.
+        // SAFETY: every caller passes a `struct sock *`, or a `struct request_sock *`, which begins like one.
         unsafe {
             let netns = of_socket(socket);
             let address = match field::<u16>(socket, &SOCKET_FAMILY) {
@@ -319,8 +330,8 @@ mod programs {
         }
     }
 
-    /// Hands out the interface's counts on this CPU. A namespace that has had its share of the map goes on without telling
-    /// its devices apart.
+    /// Calls `change` with the interface's counts on this CPU. If a namespace has used up its share of the map, its
+    /// new keys do not distinguish devices.
     #[inline(always)]
     #[expect(
         clippy::needless_borrows_for_generic_args,
@@ -340,13 +351,13 @@ mod programs {
                 key.ifindex = 0;
             }
             if room != Room::None {
-                // Another of these programs may have come in between, on this CPU too: what it has counted is not to be
+                // Another of these programs may have run in between, on this CPU, too. Its counts must not be
                 // overwritten.
                 let _ = TCP.insert(&key, &ZERO, u64::from(BPF_NOEXIST));
                 counts = TCP.get_ptr_mut(&key);
             }
         }
-        // SAFETY: a value stays while the program runs, and this CPU's has no other writer (see the module).
+        // SAFETY: the value exists while the program runs. This CPU's value has no other writer (see the module).
         unsafe {
             if let Some(counts) = counts {
                 change(&mut *counts);
@@ -366,6 +377,6 @@ mod programs {
     static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 }
 
-/// On the host this is an empty program: the crate stays a workspace member that every tool can check.
+/// On the host this is an empty program, so that the crate stays a workspace member that every tool can check.
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -1,12 +1,15 @@
-//! Counts what passes an interface, in both directions, and lets everything pass.
+//! Counts the packets of an interface in both directions, and lets every packet pass.
 //!
-//! Owns the map of counters. Knows no addresses, no names and no other interface: the daemon loads one copy for every
-//! interface, with the slot as a constant, because every way to look the interface up at run time costs more than
-//! the counting itself (a hash lookup is about twenty times as dear as the two additions).
+//! Owns the map of counters. Knows no addresses, no names and no other interface. The daemon loads one copy for every
+//! interface, with the slot as a constant. Every way of looking up the interface at run time costs more than the
+//! counting itself: a hash lookup costs about twenty times as much as the two additions.
 //!
-//! Kernel facts relied on: `__sk_buff.gso_segs` (5.1) is 0 for an ordinary packet; `wire_len` is the length after
-//! segmentation on egress only; the hooks run with bottom halves off, so that a CPU is never interrupted between the
-//! load and the store of a counter by another packet of the same interface and direction.
+//! Kernel facts relied on:
+//!
+//! - `__sk_buff.gso_segs` (5.1) is 0 for an ordinary packet.
+//! - `wire_len` is the length after segmentation on egress only.
+//! - The hooks run with bottom halves off. So no other packet of the same interface and direction interrupts a CPU
+//!   between the load and the store of a counter.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -31,10 +34,10 @@ mod programs {
     };
     use netmon_common::traffic::{RECEIVE, TRANSMIT, Traffic, index};
 
-    /// Which slot this copy counts into.
+    /// The slot that this copy counts into.
     #[unsafe(no_mangle)]
     static SLOT: Global<u32> = Global::new(0);
-    /// How many slots a CPU has.
+    /// The number of slots of each CPU.
     #[unsafe(no_mangle)]
     static SLOTS: Global<u32> = Global::new(0);
 
@@ -42,14 +45,14 @@ mod programs {
     #[map]
     static TRAFFIC: Array<Traffic> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-    /// The packet goes on to whatever else is attached: with tcx this is `TCX_NEXT`, with clsact "no verdict".
+    /// The packet goes on to the other attached programs: with tcx this is `TCX_NEXT`, with clsact "no verdict".
     const PASS: i32 = TC_ACT_UNSPEC;
 
-    /// `ETH_P_IP` and `ETH_P_IPV6`, as they stand in the packet.
+    /// `ETH_P_IP` and `ETH_P_IPV6`, in the byte order of the packet.
     const IPV4: u32 = 0x0800_u16.to_be() as u32;
     const IPV6: u32 = 0x86dd_u16.to_be() as u32;
     const ETHERNET_HEADER: usize = 14;
-    /// Where the IP header says what is in the packet.
+    /// The offset of the field in the IP header that names the protocol inside.
     const IPV4_PROTOCOL: usize = 9;
     const IPV6_NEXT_HEADER: usize = 6;
     const TCP: u8 = 6;
@@ -73,9 +76,9 @@ mod programs {
         let Some(counter) = TRAFFIC.get_ptr_mut(index(cpu, SLOTS.load(), SLOT.load(), direction)) else {
             return;
         };
-        // SAFETY: `skb` is the context the kernel called us with, valid for the call, and the fields read are
-        // readable in this program type. `counter` points into the map's value, which lives as long as the map; no
-        // other CPU writes there, for the CPU is part of the index, and the hook is not re-entered on this one.
+        // SAFETY: `skb` is the context that the kernel passed to the program. It is valid for the call, and this
+        // program type may read these fields. `counter` points into the map's value, which lives as long as the map.
+        // No other CPU writes there, because the CPU is part of the index. On this CPU, the hook is not re-entered.
         unsafe {
             let skb = ctx.skb.skb;
             let bytes = u64::from((*skb).len);
@@ -95,11 +98,11 @@ mod programs {
         }
     }
 
-    /// Whether a socket here sends this over TCP. What is only forwarded has no socket any more (`ip_rcv_core`).
+    /// Whether a local socket sends this packet over TCP. A forwarded packet no longer has a socket (`ip_rcv_core`).
     #[inline(always)]
     fn is_own_tcp(ctx: &TcContext) -> bool {
-        // SAFETY: as in `count`; the header is read only where it lies within the packet's linear part, which the
-        // verifier makes sure of. Extension headers of IPv6 are not followed: no TCP of the kernel's sends any.
+        // SAFETY: as in `count`. The header is only read within the packet's linear part, which the verifier
+        // enforces. IPv6 extension headers are not followed, because the kernel's TCP sends none.
         unsafe {
             let skb = ctx.skb.skb;
             let protocol_at = match (*skb).protocol {
@@ -125,6 +128,6 @@ mod programs {
     static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 }
 
-/// On the host this is an empty program: the crate stays a workspace member that every tool can check.
+/// On the host this is an empty program, so that the crate stays a workspace member that every tool can check.
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -1,4 +1,4 @@
-//! What the traffic programs are measured against: a program that does nothing, and one that looks its interface up.
+//! Programs that netmon's are measured against: programs that do nothing, and one that looks its interface up.
 //!
 //! Only the benchmarks load these.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
@@ -22,31 +22,31 @@ mod programs {
     #[map]
     static BY_IFINDEX: PerCpuHashMap<u32, Traffic> = PerCpuHashMap::with_max_entries(4096, 0);
 
-    /// The least that any program costs.
+    /// The least that any program costs per packet.
     #[classifier]
     pub fn empty(_ctx: TcContext) -> i32 {
         TC_ACT_UNSPEC
     }
 
-    /// The least that any program costs for a packet that is thrown away.
+    /// The least that any program costs per dropped packet.
     #[btf_tracepoint(function = "kfree_skb")]
     pub fn empty_drop(_ctx: BtfTracePointContext) -> i32 {
         0
     }
 
-    /// The least that any program costs for a segment received.
+    /// The least that any program costs per received segment.
     #[btf_tracepoint(function = "tcp_probe")]
     pub fn empty_segment(_ctx: BtfTracePointContext) -> i32 {
         0
     }
 
-    /// Packets and bytes by interface number: the way that needs no copies of the program.
+    /// Counts packets and bytes by ifindex. This design needs no copies of the program.
     #[classifier]
     pub fn hashed(ctx: TcContext) -> i32 {
-        // SAFETY: `skb` is the context the kernel called us with; both fields are readable in this program type.
+        // SAFETY: `skb` is the context that the kernel passed to the program. This program type may read both fields.
         let (ifindex, bytes) = unsafe { ((*ctx.skb.skb).ifindex, u64::from((*ctx.skb.skb).len)) };
         if let Some(counter) = BY_IFINDEX.get_ptr_mut(ifindex) {
-            // SAFETY: the value stays while the program runs, and belongs to this CPU alone.
+            // SAFETY: the value exists while the program runs, and belongs to this CPU alone.
             unsafe {
                 (*counter).packets += 1;
                 (*counter).bytes += bytes;
@@ -59,7 +59,7 @@ mod programs {
                 wire_bytes: bytes,
                 tcp_segments: 0,
             };
-            // A full map: this interface is not counted, which a yardstick may.
+            // If the map is full, this interface is not counted, which does not matter for a yardstick.
             let _inserted = BY_IFINDEX.insert(ifindex, first, 0);
         }
         TC_ACT_UNSPEC
@@ -75,6 +75,6 @@ mod programs {
     static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 }
 
-/// On the host this is an empty program: the crate stays a workspace member that every tool can check.
+/// On the host this is an empty program, so that the crate stays a workspace member that every tool can check.
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

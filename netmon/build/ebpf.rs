@@ -1,7 +1,7 @@
-//! Compiles the kernel programs (package `netmon-ebpf`): one object a noun.
+//! Compiles the kernel programs (package `netmon-ebpf`), one object per noun.
 //!
-//! Owns the command line of the nested cargo and its environment. What compiles is found by `toolchain`, what came
-//! out is judged by `object`; where the objects go from here is the build script's business.
+//! Owns the command line and the environment of the nested cargo. `toolchain` finds the compiler, and `object` checks
+//! the result. The build script decides where the objects go from here.
 
 use std::{
     env,
@@ -16,15 +16,15 @@ use super::{
     toolchain::{self, Compiler, CompilerKind, Endian},
 };
 
-/// Environment: a directory of ready objects, to build where there is no toolchain.
+/// Environment: a directory of prebuilt objects, for builds without a toolchain.
 pub(crate) const DIR_VARIABLE: &str = "NETMON_EBPF_DIR";
-/// Environment: `1` puts empty files in the objects' places. The code can then be checked, not run.
+/// Environment: `1` creates empty files instead of the objects. The code can then be checked, but not run.
 pub(crate) const SKIP_VARIABLE: &str = "NETMON_EBPF_SKIP";
 
-/// The profile of the root manifest.
+/// The profile of the kernel programs in the root manifest.
 const PROFILE: &str = "bpf";
 
-/// Settings of the person and the machine, not of the build in progress: they stay.
+/// Settings of the user and the machine, not of the current build. The nested cargo keeps them.
 const INHERITED: [&str; 8] = [
     "CARGO_HOME",
     "CARGO_HTTP_",
@@ -36,12 +36,12 @@ const INHERITED: [&str; 8] = [
     "RUSTUP_HOME",
 ];
 
-/// Why there are no objects, in sentences.
+/// Why there are no objects, in full sentences.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// Nothing was compiled, or the object is no good.
+    /// Nothing was compiled, or the object is unfit.
     Refused(String),
-    /// The compiler failed, and has said on standard error why.
+    /// The compiler failed, and reported why on standard error.
     Compiler(String),
 }
 
@@ -58,7 +58,7 @@ impl From<String> for Error {
     }
 }
 
-/// A way to compile `netmon-ebpf`.
+/// A compiler and a linker for `netmon-ebpf`.
 #[derive(Clone, Debug)]
 pub(crate) struct Toolchain {
     /// The compiler.
@@ -67,12 +67,13 @@ pub(crate) struct Toolchain {
     pub(crate) linker: PathBuf,
     /// The byte order to compile for.
     pub(crate) endian: Endian,
-    /// The machine that the programs will run on, in the compiler's word (`x86_64`): the layout of its registers.
+    /// The machine that the programs will run on, by the compiler's name (`x86_64`). It determines the layout of the
+    /// registers.
     pub(crate) arch: String,
 }
 
 impl Toolchain {
-    /// Looks for one; where there is none, the error says what was tried and what to do.
+    /// Looks for a toolchain. If there is none, the error says what was tried and what to do.
     pub(crate) fn find(tools: &Path, endian: Endian, arch: &str) -> Result<Self, String> {
         let missing = |what: &str, tried: &[String]| {
             let tried = tried.iter().map(|line| format!("\n  tried: {line}"));
@@ -98,10 +99,10 @@ impl Toolchain {
         })
     }
 
-    /// The nested cargo with this subcommand (`build`, `clippy`), ready for more arguments and to run.
+    /// The nested cargo with this subcommand (`build`, `clippy`), ready to get more arguments and to run.
     ///
-    /// It has a target directory of its own, for the calling cargo holds the lock of the other, and an environment
-    /// freed of everything that the calling cargo, clippy or rustup put there for the crate they are busy with.
+    /// It has its own target directory, because the calling cargo holds the lock of the other one. Variables that the
+    /// calling cargo, clippy or rustup set for their current crate are removed from its environment.
     pub(crate) fn cargo(&self, subcommand: &str, workspace: &Path, target_dir: &Path) -> Command {
         let Self {
             compiler,
@@ -134,9 +135,9 @@ impl Toolchain {
         flags.extend(paths::renamed(workspace));
         command
             .current_dir(workspace)
-            // A stable compiler is asked for what only unstable ones give: a target of the third tier.
+            // This lets a stable compiler build for a target of tier 3, which otherwise needs an unstable one.
             .env("RUSTC_BOOTSTRAP", "1")
-            // Empty, not absent: a wrapper in a configuration file is to stay out, too.
+            // Empty, not absent, so that a wrapper in a configuration file is not used either.
             .env("RUSTC_WRAPPER", "")
             .env("RUSTC_WORKSPACE_WRAPPER", "")
             .env(linker_variable, linker)
@@ -154,13 +155,13 @@ impl Toolchain {
         command
     }
 
-    /// Compiles every noun, and gives each object's bytes, found good.
+    /// Compiles every noun, and returns the bytes of each object after checking it.
     ///
-    /// The compiler's own words go to standard error.
+    /// The compiler's messages go to standard error.
     pub(crate) fn build(&self, workspace: &Path, target_dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Error> {
         let nouns = nouns(workspace)?;
         let mut command = self.cargo("build", workspace, target_dir);
-        // In a build script, standard output belongs to cargo.
+        // In a build script, standard output is read by cargo.
         let status = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -183,7 +184,7 @@ impl Toolchain {
     }
 }
 
-/// The objects that somebody else compiled, found good.
+/// Reads and checks the prebuilt objects.
 pub(crate) fn ready_made(workspace: &Path, directory: &Path) -> Result<Vec<(String, Vec<u8>)>, String> {
     nouns(workspace)?
         .into_iter()
@@ -191,7 +192,7 @@ pub(crate) fn ready_made(workspace: &Path, directory: &Path) -> Result<Vec<(Stri
         .collect()
 }
 
-/// The nouns: the binaries that the manifest of `netmon-ebpf` names.
+/// The nouns, which are the binaries in the manifest of `netmon-ebpf`.
 pub(crate) fn nouns(workspace: &Path) -> Result<Vec<String>, String> {
     let path = workspace.join("netmon-ebpf/Cargo.toml");
     let manifest = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -1,8 +1,8 @@
-//! Puts the kernel programs' objects and the revision of the source where the library can include them.
+//! Puts the objects of the kernel programs and the revision of the source where the library can include them.
 //!
-//! - `OUT_DIR/<noun>.o`: what `netmon-ebpf` compiles to (see `ebpf.rs`), one object a noun.
+//! - `OUT_DIR/<noun>.o`: the compiled `netmon-ebpf` (see `ebpf.rs`), one object per noun.
 //! - `NETMON_RUSTC`: the compiler's version.
-//! - `NETMON_REVISION`: what `--version` says; the commit, or `unknown` outside a repository.
+//! - `NETMON_REVISION`: the revision that `--version` prints: the commit, or `unknown` outside a repository.
 #![expect(clippy::print_stdout, reason = "that is how a build script speaks to cargo")]
 
 use std::{
@@ -31,9 +31,9 @@ fn main() -> ExitCode {
         println!("cargo::error={line}");
     }
     match error {
-        // cargo fails because of the lines above, and shows those alone.
+        // cargo fails because of the lines above, and shows only those.
         Error::Refused(_) => ExitCode::SUCCESS,
-        // Only of a script that fails does cargo show the standard error, where the compiler's words are.
+        // The compiler's messages are on standard error, and cargo shows that only if the script fails.
         Error::Compiler(_) => ExitCode::FAILURE,
     }
 }
@@ -74,12 +74,13 @@ fn objects(workspace: &Path, out_dir: &Path) -> Result<Vec<(String, Vec<u8>)>, E
         endian,
         &variable("CARGO_CFG_TARGET_ARCH")?,
     )?;
-    // <target>/<profile>/build/<package>/out: all profiles share one compilation of the kernel programs.
+    // The path is `<target>/<profile>/build/<package>/out`. All profiles share one compilation of the kernel
+    // programs.
     let target_dir = out_dir.ancestors().nth(4).unwrap_or(out_dir).join("ebpf");
     toolchain.build(workspace, &target_dir)
 }
 
-/// What a change of makes cargo run this again.
+/// Lists the files and variables after whose change cargo must run this script again.
 fn watch(workspace: &Path) {
     for path in [
         "netmon-ebpf/src",
@@ -118,9 +119,10 @@ fn revision(manifest_dir: &Path) {
         output.status.success().then(|| text.trim().to_owned())
     };
     let commit = || {
-        // A package unpacked inside somebody else's repository is not at that repository's revision.
+        // A package unpacked inside another repository does not have that repository's revision.
         git(&["ls-files", "--error-unmatch", "Cargo.toml"])?;
-        // A commit, a checkout and a reset all leave a line here. cargo takes a missing file for a changed one.
+        // A commit, a checkout and a reset each add a line to this file. cargo treats a missing file as a changed
+        // one.
         let log = manifest_dir.join(git(&["rev-parse", "--git-path", "logs/HEAD"])?);
         if log.is_file() {
             println!("cargo::rerun-if-changed={}", log.display());

@@ -1,22 +1,25 @@
-//! Checks a compiled kernel program before anybody relies on it. Knows ELF and BPF instructions, not who made them.
+//! Checks a compiled kernel program before it is used. Knows ELF and BPF instructions, but not how the object was
+//! made.
 
 use object::{Architecture, Object as _, ObjectSection as _, SectionFlags, SectionKind, elf::SHF_EXECINSTR};
 
-/// One BPF instruction, in bytes; a 64-bit constant takes two, the second of which has operation code 0.
+/// The size of a BPF instruction in bytes. A 64-bit constant takes two instructions, the second with operation code
+/// 0.
 const INSTRUCTION: usize = 8;
 /// `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
-/// Source register of a call to a function of ours, as opposed to a helper of the kernel.
+/// The source register of a call to another BPF function, as opposed to a helper of the kernel.
 const PSEUDO_CALL: u8 = 1;
-/// What aya wants to see beside the code: types, and the instructions' places in the source.
+/// The sections that aya needs besides the code: types, and the instructions' locations in the source.
 const BTF_SECTIONS: [&str; 2] = [".BTF", ".BTF.ext"];
-/// Where functions stand that no program has been inlined into. Nothing loads it unless a program calls into it.
+/// The section of functions that were not inlined. The kernel loads it only if a program calls into it.
 const LIBRARY_SECTION: &str = ".text";
 
-/// Says what makes the object unfit, if anything does.
+/// Fails with the reason if the object is unfit:
 ///
-/// - It is a BPF object with BTF: without, the daemon can neither relocate nor explain what the verifier says.
-/// - No program calls another function. LLVM makes calls of `memset` out of zeroed structures, and a kernel of the
+/// - It must be a BPF object with BTF. Without BTF, the daemon can neither relocate it nor explain the verifier's
+///   messages.
+/// - No program may call another function. LLVM turns zeroed structures into calls of `memset`, and a kernel of the
 ///   5.10 series has panicked on such a call in a tracing program.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
     let file = object::File::parse(bytes).map_err(|error| format!("it is no ELF object: {error}"))?;
@@ -61,8 +64,8 @@ fn is_code(flags: &SectionFlags, kind: SectionKind) -> bool {
     }
 }
 
-/// The index of the first call to a function of the same object. The two register numbers share a byte, in which
-/// the destination comes first, that is, in the half that the byte order calls first.
+/// The index of the first call to a function of the same object. The two register numbers share a byte. The
+/// destination is in the first half by byte order: the lower half if little-endian, the upper half if big-endian.
 fn first_local_call(code: &[u8], little_endian: bool) -> Option<usize> {
     code.chunks_exact(INSTRUCTION).position(|instruction| {
         let &[operation, registers, ..] = instruction else {

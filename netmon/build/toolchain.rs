@@ -1,7 +1,7 @@
-//! Finds what compiles the kernel programs: a Rust compiler that has a `core` for BPF, and `bpf-linker`.
+//! Finds what is needed to compile the kernel programs: a Rust compiler with a `core` for BPF, and `bpf-linker`.
 //!
-//! Only looks, and says what it saw; it installs and compiles nothing. Shared by the build script, which needs the
-//! answer, and by `cargo xtask`, whose `setup` and `doctor` speak about it.
+//! Only looks, and reports what it found. It installs and compiles nothing. The build script and `cargo xtask` share
+//! this module: `setup` and `doctor` report its result.
 
 use std::{
     env, fmt, fs,
@@ -9,20 +9,21 @@ use std::{
     process::Command,
 };
 
-/// Environment: a rustc to prefer over those on the machine.
+/// Environment: a rustc that is preferred to those on the machine.
 pub(crate) const RUSTC_VARIABLE: &str = "NETMON_EBPF_RUSTC";
-/// Environment: the rustup toolchain to compile `core` with, where no compiler brings one; otherwise `nightly`.
+/// Environment: the rustup toolchain to compile `core` with, if no compiler has one for BPF. The default is
+/// `nightly`.
 pub(crate) const TOOLCHAIN_VARIABLE: &str = "NETMON_EBPF_TOOLCHAIN";
 /// Environment: the `bpf-linker` to use.
 pub(crate) const LINKER_VARIABLE: &str = "NETMON_BPF_LINKER";
-/// Environment: the folder that tools are fetched and compiled into, once for all clones.
+/// Environment: the folder for downloaded and compiled tools, shared by all clones.
 pub(crate) const TOOLS_VARIABLE: &str = "NETMON_TOOLS";
-/// The `bpf-linker` that is known to work; newer ones usually do.
+/// The version of `bpf-linker` that is known to work. Newer ones usually do.
 pub(crate) const LINKER_VERSION: &str = "0.13.0";
 
-/// Where Debian keeps its compiler, whatever comes first in `PATH`.
+/// Debian's compiler, regardless of what comes first in `PATH`.
 const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
-/// The oldest compiler that takes this workspace.
+/// The oldest compiler that can compile this workspace.
 const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// The byte order of the machine that the programs will run on.
@@ -47,11 +48,11 @@ impl Endian {
 /// A Rust compiler for BPF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Compiler {
-    /// How it comes by a `core` for BPF.
+    /// How it gets a `core` for BPF.
     pub(crate) kind: CompilerKind,
     /// Its release, such as `1.96.0`.
     pub(crate) release: String,
-    /// The release of its LLVM, such as `22.1.8`: the linker's has to be as new.
+    /// The release of its LLVM, such as `22.1.8`. The linker's LLVM must be as new.
     pub(crate) llvm: String,
 }
 
@@ -63,7 +64,7 @@ pub(crate) enum CompilerKind {
         /// The compiler.
         rustc: PathBuf,
     },
-    /// It is compiled from source, which takes a nightly with `rust-src`.
+    /// It is compiled from source. This needs a nightly with `rust-src`.
     BuildStd {
         /// rustup's name of the toolchain.
         toolchain: String,
@@ -71,7 +72,7 @@ pub(crate) enum CompilerKind {
 }
 
 impl Compiler {
-    /// The first number of its LLVM's release, as in the names of Debian's packages and of bpf-linker's features.
+    /// The major version of its LLVM, as in the names of Debian's packages and of bpf-linker's features.
     pub(crate) fn llvm_major(&self) -> &str {
         self.llvm.split('.').next().unwrap_or(&self.llvm)
     }
@@ -88,10 +89,10 @@ impl fmt::Display for Compiler {
     }
 }
 
-/// Finds a compiler, or says of every candidate why it will not do.
+/// Finds a compiler, or returns why each candidate is unfit.
 ///
-/// In this order: what the environment names, Debian's, the one in `PATH`; each must have a ready `core`. Then a
-/// rustup toolchain with the source of `core`.
+/// The order is: the one named in the environment, Debian's, and the one in `PATH`, if they have a ready `core`. The
+/// last choice is a rustup toolchain with the source of `core`.
 pub(crate) fn find_compiler(endian: Endian) -> Result<Compiler, Vec<String>> {
     let mut tried = Vec::new();
     let named = env::var_os(RUSTC_VARIABLE).map(PathBuf::from);
@@ -111,21 +112,23 @@ pub(crate) fn find_compiler(endian: Endian) -> Result<Compiler, Vec<String>> {
     })
 }
 
-/// The folder that tools are fetched and compiled into: what the environment names, or `netmon/tools` in the user's cache.
-/// It outlives the clone, so that a fresh one compiles no linker and fetches no engine.
+/// The folder for downloaded and compiled tools: the one named in the environment, or `netmon/tools` in the user's
+/// cache. It outlives the clone. So a fresh clone compiles no linker and downloads no engine.
 ///
-/// Where there is no home there is no cache, and they are in the workspace.
+/// Without a home directory there is no cache, and the folder is in the workspace.
 pub(crate) fn tools_folder(workspace: &Path) -> PathBuf {
     let set = |name: &str| env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
     if let Some(named) = set(TOOLS_VARIABLE) {
-        // The build script and `cargo xtask` run in different folders: a relative one is the workspace's.
+        // The build script and `cargo xtask` run in different folders. So a relative path is relative to the
+        // workspace.
         return workspace.join(named);
     }
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
     cache.map_or_else(|| workspace.join("target/tools"), |cache| cache.join("netmon/tools"))
 }
 
-/// Finds `bpf-linker`, built with that LLVM: what the environment names, the project's own in `tools`, the one in `PATH`.
+/// Finds a `bpf-linker` for that LLVM. The order is: the one named in the environment, the project's own in `tools`,
+/// the one in `PATH`.
 pub(crate) fn find_linker(tools: &Path, llvm_major: &str) -> Result<PathBuf, String> {
     if let Some(named) = env::var_os(LINKER_VARIABLE).map(PathBuf::from) {
         return if named.is_file() {
@@ -141,12 +144,12 @@ pub(crate) fn find_linker(tools: &Path, llvm_major: &str) -> Result<PathBuf, Str
     in_path("bpf-linker").ok_or_else(|| format!("neither {} nor a bpf-linker in PATH exists", own.display()))
 }
 
-/// The folder that the linker is installed into: another version, or another LLVM, is another folder.
+/// The folder that the linker is installed into. Each version and each LLVM has its own.
 pub(crate) fn linker_root(tools: &Path, llvm_major: &str) -> PathBuf {
     tools.join(format!("bpf-linker-{LINKER_VERSION}-llvm-{llvm_major}"))
 }
 
-/// What to do on a machine without the toolchain: one remedy a line.
+/// Advice for a machine without the toolchain, one remedy per line.
 pub(crate) fn remedies() -> [String; 3] {
     [
         "On Debian or Ubuntu: `cargo xtask setup` installs what is missing.".to_owned(),
@@ -163,7 +166,7 @@ pub(crate) fn remedies() -> [String; 3] {
     ]
 }
 
-/// The file of that name in the first directory of `PATH` that has one.
+/// The file with that name in the first directory of `PATH` that has one.
 pub(crate) fn in_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .map(|directory| directory.join(name))
@@ -199,7 +202,7 @@ fn build_std(toolchain: String) -> Result<Compiler, String> {
     }
     let rustc = |arguments: &[&str]| {
         let mut command = Command::new("rustup");
-        // A question is not to download a toolchain.
+        // This only asks, so it must not download a toolchain.
         command
             .args(["run", &toolchain, "rustc"])
             .args(arguments)
@@ -231,7 +234,7 @@ fn has_core(library: &Path) -> bool {
     })
 }
 
-/// Release and LLVM release, out of what `rustc -vV` prints.
+/// The release and the LLVM release from the output of `rustc -vV`.
 fn versions(command: &mut Command) -> Option<(String, String)> {
     let text = output(command)?;
     let field = |key| {
@@ -242,7 +245,8 @@ fn versions(command: &mut Command) -> Option<(String, String)> {
     Some((field("release:")?, field("LLVM version:")?))
 }
 
-/// Whether the release, which may end in `-nightly`, is as new as that one. What is no number counts as 0.
+/// Whether a release, which may end in `-nightly`, is at least as new as another. A part that is not a number counts
+/// as 0.
 fn is_at_least(release: &str, oldest: &str) -> bool {
     let numbers = |text: &str| -> Vec<u32> {
         text.split(['.', '-'])
@@ -253,7 +257,7 @@ fn is_at_least(release: &str, oldest: &str) -> bool {
     numbers(release) >= numbers(oldest)
 }
 
-/// What the command wrote, if it ran and succeeded. The calling cargo's choice of a toolchain is not handed on.
+/// The output of a command, if it succeeded. The command does not inherit the calling cargo's choice of toolchain.
 fn output(command: &mut Command) -> Option<String> {
     let output = command.env_remove("RUSTUP_TOOLCHAIN").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,7 +1,8 @@
-//! The kernel's side of netmon: what this host can do, loading the programs, putting them on devices, reading their maps.
+//! The kernel side of netmon. It detects what this host supports, loads the programs, attaches them to devices, and
+//! reads their maps.
 //!
-//! The only place that names aya. Knows devices by name and number in the namespace the calling thread is in; knows
-//! nothing of containers, networks, or why a device is to be counted.
+//! Only this module and its submodules use aya. They know a device by its name and ifindex in the calling thread's
+//! namespace. They know nothing of containers, of networks, or of why a device is counted.
 
 pub mod attach;
 mod batch;
@@ -45,34 +46,34 @@ use crate::model::{
     snapshot::{MapRow, ProgramRow},
 };
 
-/// Why there is no data path.
+/// Why the data path could not be loaded or used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
-    /// The kernel refused for want of rights.
+    /// The kernel refused because netmon lacks a permission.
     #[error(
         "the kernel does not allow netmon to {what}: {source}; run it as root, or give it CAP_SYS_ADMIN and CAP_NET_ADMIN"
     )]
     NotAllowed {
         /// What was tried.
         what: &'static str,
-        /// The kernel's reason.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The kernel cannot do what is needed.
+    /// The kernel does not support what is needed.
     #[error("this kernel cannot {what}: {source}")]
     Unsupported {
         /// What was tried.
         what: &'static str,
-        /// The kernel's reason.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The programs were not loaded.
+    /// The kernel programs could not be loaded.
     #[error("cannot load the kernel programs: {0}")]
     Load(Box<EbpfError>),
-    /// The kernel does not say where its structures' fields are.
+    /// The kernel's type information (BTF) cannot be read.
     #[error(transparent)]
     Types(#[from] btf::BtfError),
-    /// The kernel's structures are not what the programs expect.
+    /// A kernel structure lacks a member that the programs read.
     #[error("this kernel's `struct {structure}` has no member {member}")]
     NoField {
         /// The structure.
@@ -80,13 +81,13 @@ pub enum DatapathError {
         /// The member.
         member: &'static str,
     },
-    /// The kernel gives no reasons for drops.
+    /// The kernel does not report reasons for drops.
     #[error("this kernel does not say why it drops packets (needs Linux 5.17)")]
     NoReasons,
-    /// A map was not read or written.
+    /// A map could not be read or written.
     #[error("cannot use a map of the kernel programs: {0}")]
     Map(Box<aya::maps::MapError>),
-    /// The programs that were built in are not what the daemon expects.
+    /// The programs built into this binary lack something that the daemon expects.
     #[error("the kernel programs that netmon was built with have no {0}; build netmon again")]
     Incomplete(&'static str),
 }
@@ -104,7 +105,7 @@ impl DatapathError {
         Self::Map(Box::new(error))
     }
 
-    /// Whether more rights would help.
+    /// Whether more permissions would help.
     #[must_use]
     pub fn is_permission(&self) -> bool {
         match self {
@@ -117,41 +118,42 @@ impl DatapathError {
     }
 }
 
-/// An error, what caused it, what caused that.
+/// An error, then its source, then the source of that, and so on.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// What all of them say: aya leaves out of its own sentence what the kernel answered.
+/// The messages of an error and of all its sources. aya's own messages omit the kernel's answer.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut sentences: Vec<String> = chain(error).map(ToString::to_string).collect();
-    // One that only passes its cause on says the same.
+    // An error that only wraps its source has the same message as the source.
     sentences.dedup();
     sentences.join(": ")
 }
 
-/// Whether the kernel's "operation not permitted" is at the root of an error.
+/// Whether one of an error's sources is a refusal by the kernel for lack of permission.
 fn permission(error: &(dyn Error + 'static)) -> bool {
     chain(error)
         .filter_map(|error| error.downcast_ref::<io::Error>())
         .any(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
-/// The programs on tracepoints and their counts: attached once, for all namespaces. Each noun without which this host has
-/// to do is missing.
+/// The programs on tracepoints and their counts. They are attached once, for all namespaces.
+///
+/// A field is `None` if it is not wanted, or if this host does not support it.
 #[derive(Debug, Default)]
 pub struct Tracepoints {
-    /// Packets that the kernel threw away.
+    /// Packets that the kernel dropped.
     pub drops: Option<DropsMap>,
-    /// What happens to TCP connections.
+    /// Events of TCP connections.
     pub tcp: Option<TcpMap>,
 }
 
 impl Tracepoints {
-    /// Loads what is wanted and can be had; of what cannot, one warning says why.
+    /// Loads the wanted programs that this host supports. If it does not support some, a warning says why.
     ///
     /// # Errors
-    /// netmon is not allowed to: that is never the host's fault, and is not degraded silently.
+    /// netmon lacks a permission. That is never the host's fault, so netmon does not continue without the counts.
     pub fn load(wanted: Collectors, cpus: u32) -> Result<Self, DatapathError> {
         if !wanted.drops && !wanted.tcp {
             return Ok(Self::default());
@@ -168,8 +170,10 @@ impl Tracepoints {
         Ok(loaded)
     }
 
-    /// Gives a namespace room of its own in the maps that all share. One that gets none shares with those that are not
-    /// watched: no program of ours is worth a container's start.
+    /// Reserves room for a namespace in the maps that all namespaces share.
+    ///
+    /// If there is no room, the namespace shares that of the unwatched namespaces. This is logged and not returned:
+    /// netmon's programs must never get in the way of a container's start.
     pub fn watch(&mut self, netns: NetnsId) {
         let drops = self.drops.as_mut().map(|drops| drops.watch(netns));
         let tcp = self.tcp.as_mut().map(|tcp| tcp.watch(netns));
@@ -180,7 +184,7 @@ impl Tracepoints {
         }
     }
 
-    /// Forgets what was counted in namespaces that are gone.
+    /// Deletes the counts of the namespaces that are `gone`.
     pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) {
         let drops = self.drops.as_mut().map(|drops| drops.forget(&gone));
         let tcp = self.tcp.as_mut().map(|tcp| tcp.forget(&gone));
@@ -202,24 +206,24 @@ fn or_none<T>(what: &str, loaded: Result<T, DatapathError>) -> Result<Option<T>,
     }
 }
 
-/// The same, shared by the scrapes that read and the loop that forgets.
+/// [`Tracepoints`], shared by the scrapes and the control loop.
 #[derive(Clone, Debug, Default)]
 pub struct SharedTracepoints(Arc<Mutex<Tracepoints>>);
 
 impl SharedTracepoints {
-    /// Shares them.
+    /// Wraps them for sharing.
     #[must_use]
     pub fn new(tracepoints: Tracepoints) -> Self {
         Self(Arc::new(Mutex::new(tracepoints)))
     }
 
-    /// Takes them, for as long as a reading takes.
+    /// Locks them for as long as a reading takes.
     pub fn lock(&self) -> MutexGuard<'_, Tracepoints> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The loaded data path.
+/// The loaded programs on interfaces, and their counters.
 #[derive(Debug)]
 pub struct Datapath {
     host: Host,
@@ -229,10 +233,10 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Loads the programs, with room for so many interfaces.
+    /// Loads the programs, with room for this number of interfaces.
     ///
     /// # Errors
-    /// See [`DatapathError`]. Nothing stays behind in the kernel.
+    /// See [`DatapathError`]. Nothing remains in the kernel.
     pub fn load(host: Host, mode: Mode, interfaces: u32) -> Result<Self, DatapathError> {
         let (attacher, traffic) = Attacher::load(&host, mode, interfaces)?;
         Ok(Self {
@@ -243,7 +247,7 @@ impl Datapath {
         })
     }
 
-    /// What the host was found to offer.
+    /// What the host supports.
     #[must_use]
     pub const fn host(&self) -> &Host {
         &self.host
@@ -270,11 +274,12 @@ impl Datapath {
         self.attacher.attach(slot, name, ifindex)
     }
 
-    /// Loads the programs that count what passes between nodes, which are attached in the same way; nothing, with a
-    /// warning, if this kernel does not take them.
+    /// Loads the programs that count traffic between nodes. They are attached by the same [`Mode`].
+    ///
+    /// Returns `None`, after a warning, if this kernel does not support them.
     ///
     /// # Errors
-    /// More rights are needed.
+    /// netmon lacks a permission.
     pub fn load_overlay(&self) -> Result<Option<OverlayMap>, DatapathError> {
         or_none("packets between nodes", OverlayMap::load(self.mode, self.host.cpus))
     }

@@ -1,7 +1,7 @@
-//! What netmon costs, measured on the machine at hand: each figure beside its bound, as a table for people and as JSON
+//! Measures what netmon costs on this machine. Each figure stands beside its bound, in a table for people and in JSON
 //! lines for machines (`target/bench.jsonl`). Figures that depend on the machine are given as ratios within one run.
 //!
-//! Run with `cargo xtask bench`; needs root. Makes network namespaces of its own and removes them.
+//! Run it with `cargo xtask bench`; it needs root. It creates its own network namespaces and removes them.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod reference;
@@ -39,23 +39,24 @@ use reference::Reference;
 use report::Report;
 use world::World;
 
-/// Rounds of a hundred thousand runs each.
+/// Rounds, each with a hundred thousand runs of every program.
 const PACKET_ROUNDS: usize = 100;
-/// Datagrams to nobody.
+/// Datagrams to a port without a listener.
 const DROPS: usize = 100_000;
 /// Requests over one connection, each with an answer.
 const REQUESTS: usize = 50_000;
-/// Connections made and closed.
+/// Connections that are established and closed.
 const CONNECTIONS: usize = 5_000;
-/// How long either is.
+/// The length of each request and answer.
 const REQUEST_BYTES: usize = 1000;
-/// Scrapes of which the best counts.
+/// Scrapes, of which only the fastest counts.
 const SCRAPES: usize = 15;
-/// Two interfaces each.
+/// Numbers of containers, with two interfaces each.
 const CONTAINERS: [usize; 3] = [10, 100, 1000];
-/// Of those, how many are compared with what is committed: enough to measure, few enough to stay in the caches.
+/// The number of containers for the comparison with the committed ratios. It is large enough to measure, and small
+/// enough to stay in the caches.
 const COMPARED: usize = 100;
-/// Interfaces to measure attaching on.
+/// The number of interfaces for measuring attachment.
 const ATTACHMENTS: usize = 40;
 
 fn main() -> anyhow::Result<()> {
@@ -73,13 +74,13 @@ fn main() -> anyhow::Result<()> {
     attaching(&mut report, &mut datapath)?;
 
     print!("{report}");
-    // cargo runs benchmarks in the package's folder.
+    // cargo runs benchmarks in the folder of the package.
     report.write("../target/bench.jsonl".as_ref())?;
     reference.finish()?;
     report.verdict()
 }
 
-/// A packet, over an empty program on the same hook.
+/// The cost of a packet, less that of an empty program on the same hook.
 fn packets(report: &mut Report, reference: &mut Reference, datapath: &mut Datapath) -> anyhow::Result<()> {
     let runs = yardstick::per_packet(datapath, PACKET_ROUNDS)?;
     let of = |name: &str| {
@@ -111,10 +112,10 @@ fn packets(report: &mut Report, reference: &mut Reference, datapath: &mut Datapa
     Ok(())
 }
 
-/// What happens seldom: a packet that is thrown away, a segment's acknowledgement, a connection made.
+/// The cost of rarer events: a dropped packet, a received acknowledgement, an established connection.
 fn events(report: &mut Report, reference: &mut Reference, cpus: u32) -> anyhow::Result<()> {
     let runs = yardstick::per_event(cpus, || {
-        // In the machine's own namespace, over loopback: the programs do not know the difference.
+        // This runs in the machine's own namespace, over loopback, which makes no difference to the programs.
         let made = workload::drops(DROPS)
             .and_then(|()| workload::requests(REQUESTS, REQUEST_BYTES))
             .and_then(|()| workload::connections(CONNECTIONS));
@@ -158,7 +159,7 @@ fn events(report: &mut Report, reference: &mut Reference, cpus: u32) -> anyhow::
     ] {
         reference.add(report, what, time(program), time(empty));
     }
-    // Both ends are here, as on a node whose containers talk to each other.
+    // Both ends are on this machine, as on a node whose containers talk to each other.
     let segments = of("tcp_round_trip").map_or(f64::NAN, |runs| runs.count as f64) / REQUESTS as f64;
     let requests = 1e9 / 8.0 / (2 * REQUEST_BYTES) as f64;
     report.add(
@@ -170,7 +171,7 @@ fn events(report: &mut Report, reference: &mut Reference, cpus: u32) -> anyhow::
     Ok(())
 }
 
-/// All counters of ten thousand interfaces.
+/// The cost of reading all counters of ten thousand interfaces.
 fn slots(report: &mut Report, reference: &mut Reference, datapath: &Datapath) -> anyhow::Result<()> {
     let map = datapath.traffic();
     let slots: Option<Vec<_>> = (0..10_000).map(|_| map.allocate()).collect();
@@ -186,7 +187,7 @@ fn slots(report: &mut Report, reference: &mut Reference, datapath: &Datapath) ->
         "ms",
         Some(1.0),
     );
-    // As much memory, read the same way.
+    // The yardstick: the same amount of memory, read in the same way.
     let figures = slots.len() * 2 * size_of::<Traffic>() / size_of::<u64>() * datapath.host().cpus as usize;
     let plain: Vec<_> = (0..figures as u64).map(AtomicU64::new).collect();
     let yardstick = best_of(50, || {
@@ -203,7 +204,7 @@ fn slots(report: &mut Report, reference: &mut Reference, datapath: &Datapath) ->
     Ok(())
 }
 
-/// A scrape with many containers, from the kernel to the page.
+/// The cost of a scrape with many containers, from the kernel to the page.
 fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) -> anyhow::Result<()> {
     for containers in CONTAINERS {
         let world = World::new(containers, 2)?;
@@ -227,7 +228,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
             overlay: SharedOverlay::new(datapath.load_overlay()?),
             collectors: Collectors::default(),
             retired: Mutex::default(),
-            // So high that all are shown: who has a thousand containers on a node raises it.
+            // The limit is so high that all series are shown. A user with a thousand containers on a node raises it.
             limits: Mutex::new(Limits::new(Caps {
                 series: 1_000_000,
                 container_series: 400,
@@ -293,7 +294,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
     Ok(())
 }
 
-/// Putting programs on interfaces, and taking them off.
+/// The cost of attaching programs to interfaces and of detaching them.
 fn attaching(report: &mut Report, datapath: &mut Datapath) -> anyhow::Result<()> {
     let world = World::new(ATTACHMENTS / 2, 2)?;
     let mut attachments = Vec::new();
@@ -321,7 +322,7 @@ fn attaching(report: &mut Report, datapath: &mut Datapath) -> anyhow::Result<()>
         "ms",
         None,
     );
-    // The namespace that this benchmark started in is still ours.
+    // The thread of this benchmark is still in the namespace that it started in.
     Client::open()?.netns()?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Ratios within one run, beside those that are committed: what a machine's speed has no part in, a change of the code
-//! shows in.
+//! Compares ratios within one run with the committed ones. The machine's speed does not affect them, but a change of
+//! the code does.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -7,12 +7,12 @@ use anyhow::Context as _;
 
 use crate::report::Report;
 
-/// The committed ratios. `NETMON_BLESS=1` writes those of the run into it.
+/// The file of the committed ratios. `NETMON_BLESS=1` overwrites it with those of the run.
 const FILE: &str = "benches/costs/reference.json";
-/// How much more than the committed ratio is a regression.
+/// A ratio that exceeds the committed one by more than this factor is a regression.
 const ALLOWANCE: f64 = 1.2;
 
-/// The committed ratios, by what they are of.
+/// The committed and the measured ratios, by what they measure.
 #[derive(Debug)]
 pub(crate) struct Reference {
     committed: BTreeMap<String, f64>,
@@ -33,7 +33,7 @@ impl Reference {
         })
     }
 
-    /// Reports how many times `yardstick` something takes, which may be a fifth more than what is committed.
+    /// Reports the ratio of `value` to `yardstick`. It may exceed the committed ratio by a fifth.
     pub(crate) fn add(&mut self, report: &mut Report, what: &str, value: f64, yardstick: f64) {
         let ratio = value / yardstick;
         let bound = self.committed.get(what).map(|committed| committed * ALLOWANCE);
@@ -41,7 +41,8 @@ impl Reference {
         self.measured.insert(what.to_owned(), (ratio * 100.0).round() / 100.0);
     }
 
-    /// Commits what was measured, if that is wanted; else every committed ratio has to have been measured.
+    /// Writes the measured ratios to the file, if that is wanted. Otherwise every committed ratio must have been
+    /// measured.
     pub(crate) fn finish(&self) -> anyhow::Result<()> {
         if Self::blesses() {
             let text = serde_json::to_string_pretty(&self.measured)?;

@@ -1,8 +1,8 @@
-//! Figures and their bounds.
+//! Collects figures and their bounds, prints them and judges them. Does not know how they were measured.
 
 use std::{fmt, io, path::Path};
 
-/// Everything measured in a run.
+/// All figures of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     figures: Vec<Figure>,
@@ -23,7 +23,7 @@ impl Figure {
 }
 
 impl Report {
-    /// Takes a figure in. Smaller is better; over the bound is a failure.
+    /// Adds a figure. Smaller is better, and a figure over its bound is a failure.
     pub(crate) fn add(&mut self, what: &str, value: f64, unit: &'static str, bound: Option<f64>) {
         self.figures.push(Figure {
             what: what.to_owned(),
@@ -33,7 +33,7 @@ impl Report {
         });
     }
 
-    /// Writes the figures as JSON, one a line.
+    /// Writes the figures as JSON, one per line.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let mut lines = String::new();
         for figure in &self.figures {
@@ -50,7 +50,7 @@ impl Report {
         std::fs::write(path, lines)
     }
 
-    /// Whether every bound holds.
+    /// Fails if a figure is over its bound.
     pub(crate) fn verdict(&self) -> anyhow::Result<()> {
         let broken: Vec<_> = self
             .figures

@@ -1,4 +1,4 @@
-//! Events for the programs on tracepoints, over loopback; and what a page is measured by.
+//! Causes events for the programs on tracepoints, over loopback. Also formats lines as a yardstick for the page.
 
 use std::{
     fmt::Write as _,
@@ -7,12 +7,12 @@ use std::{
     thread,
 };
 
-/// A port that nobody listens on.
+/// A port without a listener.
 const NOBODY: u16 = 9;
 
-/// So many datagrams that are thrown away.
+/// Sends this number of datagrams, which are dropped.
 pub(crate) fn drops(count: usize) -> io::Result<()> {
-    // Not connected: the answer that nobody listens reaches nobody.
+    // The socket is not connected, so the answer that there is no listener does not reach it.
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     for _ in 0..count {
         socket.send_to(&[0; 64], (Ipv4Addr::LOCALHOST, NOBODY))?;
@@ -20,7 +20,7 @@ pub(crate) fn drops(count: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// So many requests of that length over one connection, each with an answer as long.
+/// Sends this number of requests of that length over one connection, each with an answer of the same length.
 pub(crate) fn requests(count: usize, bytes: usize) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
@@ -48,7 +48,7 @@ pub(crate) fn requests(count: usize, bytes: usize) -> io::Result<()> {
     })
 }
 
-/// So many connections, each made and closed.
+/// Establishes and closes this number of connections.
 pub(crate) fn connections(count: usize) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
@@ -60,7 +60,7 @@ pub(crate) fn connections(count: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// So many lines as a page has them, by the standard library's formatting alone.
+/// Formats this number of lines like those of a page, with the standard library alone.
 pub(crate) fn lines(count: usize) -> String {
     let (container, service) = ("shop_service1.12.x3kq8v5n1c7d", "shop_service1");
     let (stack, network, interface) = ("shop", "shop_network1", "eth1");

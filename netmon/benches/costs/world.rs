@@ -1,4 +1,4 @@
-//! Many network namespaces with interfaces in them, and an inventory that calls them containers.
+//! Creates many network namespaces with interfaces, and an inventory that has them as containers.
 
 use std::{
     fmt::Write as _,
@@ -25,7 +25,7 @@ use netmon::{
 
 const HUB: &str = "netmon-bench-hub";
 
-/// The namespaces; gone when dropped.
+/// The namespaces, which are deleted when this is dropped.
 #[derive(Debug)]
 pub(crate) struct World {
     names: Vec<String>,
@@ -35,7 +35,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes so many namespaces with so many veths each.
+    /// Creates this number of namespaces, with this number of veths in each.
     pub(crate) fn new(containers: usize, interfaces: usize) -> anyhow::Result<Self> {
         let names: Vec<String> = (0..containers).map(|at| format!("netmon-bench-{at:012x}")).collect();
         let mut world = Self {
@@ -95,7 +95,7 @@ impl World {
         Ok(())
     }
 
-    /// Puts everything into a book, with names.
+    /// Enters all namespaces, devices and names into a registry.
     pub(crate) fn observe(&self, shared: &Shared) -> anyhow::Result<()> {
         for (file, devices) in self.files.iter().zip(&self.devices) {
             let path = &file.path;
@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// The least that a reading takes: enters every namespace, and asks for its devices' counters.
+    /// The minimum work of a reading: enters every namespace, and requests the counters of its devices.
     pub(crate) fn least(&self) -> anyhow::Result<usize> {
         on_netns_thread(|thread| -> anyhow::Result<_> {
             let mut devices = 0;
@@ -167,7 +167,7 @@ impl World {
         })?
     }
 
-    /// The namespaces' files, and name and number of the interfaces in each.
+    /// The file of each namespace, with the name and the ifindex of each of its interfaces.
     pub(crate) fn namespaces(&self) -> impl Iterator<Item = (PathBuf, Vec<(String, u32)>)> {
         self.files.iter().zip(&self.devices).map(|(file, devices)| {
             let veths = devices.iter().filter(|device| device.kind == DeviceKind::Veth);

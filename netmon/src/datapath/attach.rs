@@ -1,7 +1,7 @@
-//! Putting a copy of the programs on a device, and taking it off again.
+//! Attaches a copy of the programs to a device, and detaches it again.
 //!
-//! Every interface gets its own copy with its slot as a constant, because that is the one way to know the interface that
-//! costs nothing for each packet.
+//! Every interface gets its own copy, with its slot as a constant. No other way of identifying the interface is free
+//! of cost per packet.
 
 use std::error::Error;
 
@@ -36,19 +36,19 @@ const HOOKS: [(&str, TcAttachType, &str); 2] = [
     (PROGRAM_EGRESS, TcAttachType::Egress, "transmit"),
 ];
 
-/// Why a device got no programs.
+/// Why programs were not attached to a device.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// No slot is left.
     #[error("no room for another interface; raise --limit.interfaces")]
     Full,
-    /// The device is not there any more, or another one has its name.
+    /// The device was deleted, or another device has its name.
     #[error("the device {name} is gone")]
     Gone {
         /// The device.
         name: String,
     },
-    /// The kernel did not take the programs.
+    /// The kernel did not accept the programs.
     #[error("cannot load programs for {name}: {source}")]
     Load {
         /// The device.
@@ -61,7 +61,7 @@ pub enum AttachError {
     Attach {
         /// The device.
         name: String,
-        /// Which side.
+        /// The side of the device.
         hook: &'static str,
         /// Why.
         source: Box<dyn Error + Send + Sync>,
@@ -69,7 +69,7 @@ pub enum AttachError {
 }
 
 impl AttachError {
-    /// What it is counted as.
+    /// The reason under which the failure is counted.
     #[must_use]
     pub const fn reason(&self) -> AttachFailure {
         match self {
@@ -81,7 +81,7 @@ impl AttachError {
     }
 }
 
-/// What to do about an attachment that the kernel refused.
+/// Advice on an attachment that the kernel refused.
 fn remedy(error: &(dyn Error + 'static)) -> &'static str {
     if permission(error) {
         "; without tcx, which Linux has from 6.6 on, netmon needs CAP_NET_ADMIN"
@@ -93,7 +93,7 @@ fn remedy(error: &(dyn Error + 'static)) -> &'static str {
 /// Loads copies of the programs and attaches them.
 pub(super) struct Attacher {
     loader: EbpfLoader<'static>,
-    /// Numbers for the loader to refer to, which wants them to outlive it.
+    /// Constants that the loader borrows. They must outlive the loader.
     numbers: &'static [u32],
     pins: Pins,
     mode: Mode,
@@ -115,13 +115,14 @@ impl std::fmt::Debug for Attacher {
 }
 
 impl Attacher {
-    /// Creates the map, and loads the programs once to see that the kernel takes them.
+    /// Creates the map, and loads the programs once to check that the kernel accepts them.
     pub(super) fn load(host: &Host, mode: Mode, slots: u32) -> Result<(Self, TrafficMap), DatapathError> {
         let pins = Pins::new()?;
-        // Leaked once a process, 4 bytes an interface: the loader borrows what it sets constants to.
+        // Leaked once per process, 4 bytes for each interface: the loader borrows the values of constants.
         let numbers: &'static [u32] = (0..=slots).collect::<Vec<_>>().leak();
         let mut loader = EbpfLoader::new();
-        // These programs touch no kernel structure. Without this the loader keeps the whole kernel's types in memory.
+        // These programs use no kernel structure. Without this call, the loader keeps all of the kernel's types in
+        // memory.
         loader.btf(None);
         loader.map_pin_path(MAP, pins.path(MAP));
         loader.map_max_entries(MAP, TrafficMap::entries(host.cpus, slots));
@@ -141,7 +142,7 @@ impl Attacher {
         Ok((attacher, traffic))
     }
 
-    /// A copy of the programs, loaded, that counts into a slot.
+    /// Loads a copy of the programs that counts into a slot.
     pub(super) fn copy(&mut self, slot: u32) -> Result<Ebpf, DatapathError> {
         let number = self
             .numbers
@@ -189,12 +190,13 @@ impl Attacher {
             })?);
             Ok(())
         });
-        // Looked up by name twice: the device in between is the one that was meant.
+        // aya attaches by name. The name is checked before and after, so the device in between was the one that was
+        // meant.
         match attached.and_then(|()| check_device(name, ifindex)) {
             Ok(()) => Ok(attachment),
             Err(error) => {
                 attachment.detach_here();
-                // What fails because the device went meanwhile is no failure to attach.
+                // If the device was deleted meanwhile, the error is `Gone` and not a failure to attach.
                 check_device(name, ifindex)?;
                 Err(error)
             }
@@ -209,7 +211,7 @@ fn classifier<'a>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut 
         .map_err(|_: ProgramError| DatapathError::Incomplete(name))
 }
 
-/// Makes sure that the name still belongs to the device that was meant.
+/// Checks that the name still belongs to the device that was meant.
 pub(crate) fn check_device(name: &str, ifindex: u32) -> Result<(), AttachError> {
     let gone = || AttachError::Gone { name: name.to_owned() };
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
@@ -223,20 +225,20 @@ pub(crate) fn check_device(name: &str, ifindex: u32) -> Result<(), AttachError> 
 pub struct Attachment {
     slot: Slot,
     links: Vec<Link>,
-    /// The kernel's numbers of the programs, as [`HOOKS`] has them.
+    /// The kernel's ids of the programs, in the order of [`HOOKS`].
     programs: Vec<u32>,
     mode: Mode,
 }
 
 impl Attachment {
-    /// What was counted.
+    /// The counts since the attachment was made.
     #[must_use]
     pub fn read(&self) -> Directions<Traffic> {
         self.slot.read()
     }
 
-    /// Whether the programs are on that device of the calling thread's namespace, as far as the kernel tells. `filters`
-    /// are the programs that are there by clsact.
+    /// Whether the programs are attached to this device of the calling thread's namespace. `filters` has the ids of
+    /// the clsact programs there. If the kernel does not report its tcx programs, they are assumed to be attached.
     #[must_use]
     pub fn is_on(&self, name: &str, filters: &Directions<Vec<u32>>) -> bool {
         self.programs.iter().zip(HOOKS).all(|(program, (_, hook, _))| {
@@ -251,13 +253,13 @@ impl Attachment {
         })
     }
 
-    /// Whether taking it off needs a thread inside the device's namespace.
+    /// Whether detaching needs a thread in the device's namespace.
     #[must_use]
     pub fn needs_visit(&self) -> bool {
         self.links.iter().any(Link::needs_visit)
     }
 
-    /// Takes the programs off a living device. The calling thread is in the device's namespace.
+    /// Detaches the programs from a device that still exists. The calling thread is in the device's namespace.
     pub fn detach_here(mut self) {
         for link in self.links.drain(..) {
             link.detach_here();
@@ -265,7 +267,7 @@ impl Attachment {
     }
 }
 
-/// What stands in `netmon_bpf_program_info`.
+/// The rows of `netmon_bpf_program_info`.
 pub(super) fn programs(mode: Mode) -> Vec<ProgramRow> {
     HOOKS
         .into_iter()
@@ -274,7 +276,7 @@ pub(super) fn programs(mode: Mode) -> Vec<ProgramRow> {
             kind: "sched_cls",
             attach_point: side,
             mode: mode.as_str(),
-            // This kind may interrupt itself.
+            // A program of this kind may interrupt itself, so it misses no runs.
             missed_runs: None,
         })
         .collect()

@@ -1,6 +1,6 @@
-//! Reading a hash of per-CPU values many entries at a time.
+//! Reads a hash map of per-CPU values, many entries at a time.
 //!
-//! aya reads entry by entry, two system calls each: 22 ms for 10,000 entries, against 2 ms in batches.
+//! aya reads entry by entry, with two system calls each: 22 ms for 10,000 entries, against 2 ms in batches.
 
 use std::{
     io,
@@ -9,12 +9,12 @@ use std::{
 
 use aya::Pod;
 
-/// Entries asked for at once: as many as fit into a few memory pages each way.
+/// How many entries are requested at once. The keys and the values then each take a few memory pages.
 const BATCH: usize = 512;
 /// `BPF_MAP_LOOKUP_BATCH` (`enum bpf_cmd`), since 5.6.
 const LOOKUP_BATCH: libc::c_long = 24;
 
-/// The part of `union bpf_attr` that commands on batches use.
+/// The part of `union bpf_attr` that batch commands use.
 #[repr(C)]
 #[derive(Default)]
 struct Request {
@@ -28,13 +28,13 @@ struct Request {
     flags: u64,
 }
 
-/// Reads a hash of per-CPU values whole, and hands over each key with the values of all CPUs. What comes or goes
-/// meanwhile may be there or not.
+/// Reads a whole hash map of per-CPU values, and calls `each` with every key and the values of all CPUs. An entry
+/// that is created or deleted meanwhile may or may not be included.
 ///
 /// # Errors
 /// The kernel refuses.
 pub(super) fn read<K: Pod, V: Pod>(map: BorrowedFd<'_>, cpus: usize, mut each: impl FnMut(K, &[V])) -> io::Result<()> {
-    // The kernel rounds each CPU's value up to eight bytes.
+    // The kernel rounds the size of each CPU's value up to a multiple of eight bytes.
     const {
         assert!(
             size_of::<V>().is_multiple_of(8),
@@ -42,7 +42,8 @@ pub(super) fn read<K: Pod, V: Pod>(map: BorrowedFd<'_>, cpus: usize, mut each: i
         );
     };
     let mut batch = BATCH;
-    // Where the kernel goes on: for a hash the number of a bucket, but as long as a key for all it says.
+    // Where the next batch starts. For a hash map this is the number of a bucket, but the kernel only promises that
+    // it is no longer than a key.
     let mut position = [0_u64; 4];
     const { assert!(size_of::<K>() <= 32, "the position is as long as a key") };
     let mut begun = false;
@@ -62,9 +63,9 @@ pub(super) fn read<K: Pod, V: Pod>(map: BorrowedFd<'_>, cpus: usize, mut each: i
         let result = command(&mut request);
         let end = match &result {
             Ok(()) => false,
-            // The end; what was left is there.
+            // The end of the map. The remaining entries were returned.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
-            // One bucket has more than there is room for.
+            // One bucket has more entries than the batch has room for.
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
                 batch *= 2;
                 continue;
@@ -85,19 +86,19 @@ pub(super) fn read<K: Pod, V: Pod>(map: BorrowedFd<'_>, cpus: usize, mut each: i
     }
 }
 
-/// Takes in what the kernel wrote behind a vector's back.
+/// Sets the length of a vector that the kernel has written into.
 #[expect(unsafe_code, reason = "memory that the kernel filled")]
 fn fill<T: Pod>(vector: &mut Vec<T>, length: usize) {
     let length = length.min(vector.capacity());
-    // SAFETY: `length` is within the capacity; the kernel has written that many entries (`count` of its answer), and of a
-    // `Pod` any bytes are a value.
+    // SAFETY: `length` is within the capacity. The kernel has written that many entries (`count` in its answer). Any
+    // bytes are a valid value of a `Pod` type.
     unsafe { vector.set_len(length) };
 }
 
 #[expect(unsafe_code, reason = "no library offers this command")]
 fn command(request: &mut Request) -> io::Result<()> {
-    // SAFETY: `request` is what the command takes, of the size that is given. Its pointers are to memory that lives
-    // through the call, with room for `count` keys and as many values of every CPU, and for a position.
+    // SAFETY: `request` has the layout and the size that the command expects. Its pointers refer to memory that lives
+    // through the call. That memory has room for `count` keys, for as many values of every CPU, and for a position.
     let status = unsafe {
         libc::syscall(
             libc::SYS_bpf,

@@ -1,25 +1,25 @@
-//! The running kernel's own description of its types (BTF): where a field lies, what an enumeration's numbers mean, how
-//! many arguments a tracepoint has.
+//! The running kernel's own description of its types (BTF): the offset of a field, the numbers of an enumeration, the
+//! number of a tracepoint's arguments.
 //!
-//! Pure but for [`Types::of_kernel`]. Reads what is asked for and no more; of a format version or a kind of type that it
-//! does not know it says so, for then nothing behind it can be found. The format is the kernel's
-//! (`Documentation/bpf/btf.rst`).
+//! Does no I/O except in [`Types::of_kernel`], and reads only what is asked for. An unknown kind of type is an error,
+//! because the types behind it cannot be found. The format is the kernel's (`Documentation/bpf/btf.rst`).
 
 use std::{collections::HashMap, fs, io};
 
-/// Where the kernel shows it.
+/// The file in which the kernel exposes it.
 pub const PATH: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: usize = 24;
-/// Every type begins with a name, an info word and a size or type.
+/// Every type begins with a name, an info word, and a size or another type.
 const TYPE_BYTES: usize = 12;
-/// Members lie within members; deeper than this nobody nests them.
+/// How deep anonymous members may nest, and how long a chain of typedefs and qualifiers may be. No kernel exceeds
+/// this.
 const DEPTH: usize = 8;
-/// How many members are looked at for one. Members without a name that nest in each other could be walked for ever; the
-/// kernel's largest structures have some hundreds.
+/// How many members one lookup may visit. Anonymous members that contain each other could otherwise be walked for
+/// ever. The kernel's largest structures have some hundreds of members.
 const MEMBERS: usize = 1 << 12;
-/// The kernel takes no longer names (`KSYM_NAME_LEN`).
+/// The kernel accepts no longer names (`KSYM_NAME_LEN`).
 const LONGEST_NAME: usize = 512;
 
 const KIND_INT: u8 = 1;
@@ -42,16 +42,16 @@ const KIND_DECL_TAG: u8 = 17;
 const KIND_TYPE_TAG: u8 = 18;
 const KIND_ENUM64: u8 = 19;
 
-/// What cannot be read.
+/// Why the types cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
-    /// There is none.
+    /// The kernel has no type information, or it cannot be read.
     #[error("cannot read {PATH}: {0}; the kernel has to be built with CONFIG_DEBUG_INFO_BTF")]
     Missing(#[source] io::Error),
-    /// It is none, or cut off.
+    /// The data is not BTF, or it is truncated.
     #[error("the kernel's type information (BTF) is invalid at byte {0}")]
     Malformed(usize),
-    /// A later kernel has kinds of types that netmon does not know.
+    /// The data has a kind of type that netmon does not know. A newer kernel may have such kinds.
     #[error("the kernel's type information (BTF) has a kind ({0}) that this netmon does not know; use a newer netmon")]
     UnknownKind(u8),
 }
@@ -60,14 +60,14 @@ pub enum BtfError {
 #[derive(Debug)]
 pub struct Types {
     bytes: Vec<u8>,
-    /// Where each type begins, by its number less one.
+    /// The byte offset of each type. The index is the type's id minus 1.
     places: Vec<u32>,
-    /// The structures, enumerations and tracepoints, by name.
+    /// The ids of structures, enumerations and tracepoints, by name.
     names: HashMap<(Class, Box<[u8]>), u32>,
     strings: usize,
 }
 
-/// What is found by name.
+/// The types that can be looked up by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Class {
     Structure,
@@ -75,29 +75,29 @@ enum Class {
     Typedef,
 }
 
-/// A member that was found: its offset in bits, and its type.
+/// A member of a structure: its offset in bits, and its type's id.
 #[derive(Clone, Copy)]
 struct Member {
     bits: u32,
     of: u32,
 }
 
-/// A type's fixed part.
+/// The fixed part of a type.
 #[derive(Clone, Copy)]
 struct Head {
-    /// Where it begins.
+    /// The byte offset of the type.
     at: usize,
     kind: u8,
-    /// How many members, values or arguments it has.
+    /// The number of members, values or arguments.
     length: usize,
     /// A flag whose meaning depends on the kind.
     flag: bool,
-    /// A size, or another type.
+    /// A size, or the id of another type.
     of: u32,
 }
 
 impl Types {
-    /// Those of the running kernel.
+    /// Reads the types of the running kernel.
     ///
     /// # Errors
     /// See [`BtfError`].
@@ -105,7 +105,7 @@ impl Types {
         Self::parse(fs::read(PATH).map_err(BtfError::Missing)?)
     }
 
-    /// Reads them.
+    /// Parses types.
     ///
     /// # Errors
     /// See [`BtfError`].
@@ -138,7 +138,7 @@ impl Types {
         Ok(types)
     }
 
-    /// The offset in bytes of a structure's member; dots lead into members' members.
+    /// The offset in bytes of a structure's member. A dotted path leads into the members of a member.
     #[must_use]
     pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
         let mut of = self.find(Class::Structure, structure)?;
@@ -152,7 +152,7 @@ impl Types {
         bits.is_multiple_of(u8::BITS).then_some(bits / u8::BITS)
     }
 
-    /// An enumeration's names and their numbers. Empty if there is no such enumeration.
+    /// The names of an enumeration and their numbers. Empty if there is no such enumeration.
     #[must_use]
     pub fn enumeration(&self, name: &str) -> Vec<(String, u64)> {
         let values = || {
@@ -175,13 +175,13 @@ impl Types {
         values().unwrap_or_default()
     }
 
-    /// How many arguments a tracepoint has; nothing if there is no such tracepoint.
+    /// The number of a tracepoint's arguments. `None` if there is no such tracepoint.
     #[must_use]
     pub fn arguments(&self, tracepoint: &str) -> Option<u32> {
         let pointer = self.find(Class::Typedef, &format!("btf_trace_{tracepoint}"))?;
         let pointer = self.head(self.strip(pointer)?)?;
         let function = self.head(self.strip(pointer.of)?)?;
-        // The first is the tracepoint's own.
+        // The first argument is the tracepoint's own.
         (pointer.kind == KIND_PTR && function.kind == KIND_FUNC_PROTO)
             .then(|| u32::try_from(function.length).ok()?.checked_sub(1))
             .flatten()
@@ -209,7 +209,7 @@ impl Types {
         self.names.get(&(class, Box::from(name.as_bytes()))).copied()
     }
 
-    /// A member by name, also within members that have none.
+    /// Finds a member by name, also inside anonymous members.
     fn member(&self, structure: u32, name: &[u8], depth: usize, budget: &mut usize) -> Option<Member> {
         let head = self.head(self.strip(structure)?)?;
         if !matches!(head.kind, KIND_STRUCT | KIND_UNION) || depth == 0 {
@@ -221,7 +221,7 @@ impl Types {
             let its_name = self.string(u32_at(&self.bytes, at)?)?;
             let of = u32_at(&self.bytes, at + 4)?;
             let offset = u32_at(&self.bytes, at + 8)?;
-            // With the flag, the top byte is the size of a bit field.
+            // If the flag is set, the top byte is the size of a bit field.
             let bits = if head.flag { offset & 0x00ff_ffff } else { offset };
             if its_name == name {
                 return Some(Member { bits, of });
@@ -237,7 +237,7 @@ impl Types {
         })
     }
 
-    /// The type behind names and qualifiers.
+    /// Follows typedefs and qualifiers to the type behind them.
     fn strip(&self, mut id: u32) -> Option<u32> {
         for _ in 0..DEPTH {
             let head = self.head(id)?;
@@ -278,7 +278,7 @@ impl Types {
     }
 }
 
-/// How many bytes follow a type's fixed part.
+/// The number of bytes that follow a type's fixed part.
 fn tail(head: Head) -> Result<usize, BtfError> {
     Ok(match head.kind {
         KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
@@ -333,8 +333,8 @@ mod tests {
             at
         }
 
-        /// A type: its kind, and the flag of the info word, then its length, size or type, and what follows: of each row so
-        /// many words.
+        /// Adds a type: its kind and the flag of the info word, then its length, then its size or another type. Then
+        /// come the rows of `tail`, of which the first `words` words each are used.
         fn add(
             &mut self,
             name: &str,

@@ -1,7 +1,7 @@
-//! The counts of packets that the kernel threw away.
+//! The counts of packets that the kernel dropped.
 //!
-//! Knows the running kernel's reasons by number and by name, and which of them are no loss. Whose a namespace is, it does
-//! not know.
+//! This module knows the running kernel's reasons by number and by name, and which of them are no loss. It does not
+//! know to which container a namespace belongs.
 
 pub(super) mod harmless;
 
@@ -36,13 +36,13 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dr
 
 /// The kernel's enumeration of reasons.
 pub(super) const ENUMERATION: &str = "skb_drop_reason";
-/// What most of its names begin with.
+/// The prefix of most of its names.
 const PREFIX: &str = "SKB_DROP_REASON_";
-/// The reasons of a subsystem have its number in the upper half (6.3).
+/// The upper half of a reason is the number of its subsystem (6.3).
 const SUBSYSTEM_SHIFT: u32 = 16;
 /// The kernel's enumeration of subsystems.
 pub(super) const SUBSYSTEMS: &str = "skb_drop_reason_subsys";
-/// What its names begin with.
+/// The prefix of its names.
 const SUBSYSTEM_PREFIX: &str = "SKB_DROP_REASON_SUBSYS_";
 
 /// The running program and its counts.
@@ -52,9 +52,10 @@ pub struct DropsMap {
     shares: Shares,
     cpus: usize,
     reasons: Reasons,
-    /// The number of the reason that says nothing.
+    /// The number of the reason `NOT_SPECIFIED`.
     not_specified: Option<u32>,
-    /// Where a drop without a reason is no loss; nothing if the kernel does not say where its functions are.
+    /// The functions in which a drop without a reason is no loss. `None` if the kernel hides the addresses of its
+    /// functions.
     harmless: Option<Ranges>,
 }
 
@@ -62,7 +63,7 @@ impl DropsMap {
     /// Loads the program and attaches it.
     ///
     /// # Errors
-    /// The kernel gives no reasons (before 5.17), has no type information, or does not take the program.
+    /// The kernel reports no reasons (before 5.17), has no type information, or does not accept the program.
     pub(super) fn load(kernel: &Kernel, cpus: u32) -> Result<Self, DatapathError> {
         let types = &kernel.types;
         let reasons = Reasons::new(types.enumeration(ENUMERATION), types.enumeration(SUBSYSTEMS));
@@ -111,10 +112,10 @@ impl DropsMap {
         })
     }
 
-    /// How many counts of namespaces that are not watched there may be before they are taken out.
+    /// If unwatched namespaces have more counts than this, those counts are deleted from the map.
     pub const MANY_STRANGERS: u32 = OF_STRANGERS / 2;
 
-    /// Gives a namespace room of its own in the map.
+    /// Reserves room for a namespace in the map.
     ///
     /// # Errors
     /// The kernel refuses, or there are too many.
@@ -122,7 +123,8 @@ impl DropsMap {
         self.shares.watch(&mut self.attached, netns)
     }
 
-    /// Reads every count that is a loss.
+    /// Reads every count that is a loss. Also counts the entries of unwatched namespaces, and writes that number to
+    /// the programs.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -163,7 +165,7 @@ impl DropsMap {
         Ok(drops)
     }
 
-    /// What did not fit, by the low bits of the reason.
+    /// The packets that found no room in the map, by the low bits of the reason.
     fn lost(&self) -> Result<Vec<(u32, u64)>, DatapathError> {
         let array: PerCpuArray<&MapData, u64> = self.attached.map(MAP_LOST)?.try_into().map_err(DatapathError::map)?;
         let mut lost = Vec::new();
@@ -176,13 +178,13 @@ impl DropsMap {
         Ok(lost)
     }
 
-    /// The reason's name, as the running kernel calls it.
+    /// The running kernel's name of a reason.
     #[must_use]
     pub fn reason(&self, number: u32) -> String {
         self.reasons.name(number)
     }
 
-    /// Forgets what was counted for namespaces.
+    /// Deletes the counts of the namespaces that are `gone`.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -191,7 +193,7 @@ impl DropsMap {
         self.shares.forget(&mut self.attached, gone)
     }
 
-    /// Forgets what was counted for devices of watched namespaces, which have their room back.
+    /// Deletes the counts of the devices that are `gone`, and gives their room back to the watched namespaces.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -205,7 +207,7 @@ impl DropsMap {
         Ok(())
     }
 
-    /// Takes counts out, and says how many each namespace has left.
+    /// Deletes counts, and returns how many each namespace has left.
     fn remove(&mut self, gone: impl Fn(InterfaceId) -> bool) -> Result<BTreeMap<NetnsId, u32>, DatapathError> {
         let mut keys: Vec<Key> = Vec::new();
         let mut left: BTreeMap<NetnsId, u32> = BTreeMap::new();
@@ -241,7 +243,7 @@ impl DropsMap {
         }
     }
 
-    /// What is in use.
+    /// The program in use.
     #[must_use]
     pub fn program(&self) -> ProgramRow {
         ProgramRow {
@@ -280,7 +282,8 @@ impl Reasons {
         self.names.iter().find(|(_, it)| *it == name).map(|(number, _)| *number)
     }
 
-    /// A name of the kernel's; of a subsystem's own reasons only the numbers are known here.
+    /// The name of a reason. The names of a subsystem's own reasons are not known here, so the subsystem's name and a
+    /// number are used.
     pub(super) fn name(&self, number: u32) -> String {
         if let Some(name) = self.names.get(&number) {
             return name.clone();
@@ -292,7 +295,7 @@ impl Reasons {
         }
     }
 
-    /// Those names as bits by number. A kernel that has no such reason has no such bit.
+    /// A bit set of these reasons, by number. A reason that this kernel lacks has no bit.
     pub(super) fn bits(&self, names: &[&str]) -> [u64; 4] {
         let mut bits = [0_u64; 4];
         for number in names.iter().filter_map(|name| self.number(name)) {

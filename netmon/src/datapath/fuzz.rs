@@ -1,4 +1,5 @@
-//! What fuzzing holds against the reading of the kernel's descriptions of itself; see [`crate::fuzzing`].
+//! Fuzz targets for the parsers of the kernel's descriptions of itself: its types (BTF) and its symbols. See
+//! [`crate::fuzzing`].
 
 use netmon_common::{drops, kernel::NAMESPACE, tcp};
 
@@ -8,10 +9,10 @@ use super::{
     symbols::Ranges,
 };
 
-/// What a structure's offsets cannot reach: they are in bits, in 32 of them.
+/// The largest offset in bytes that a structure can have. Offsets are stored in bits, as 32-bit numbers.
 const FARTHEST: u32 = u32::MAX / 8;
 
-/// The kernel's types.
+/// Parses `data` as the kernel's types, and checks what is read from them.
 pub(crate) fn types(data: &[u8]) {
     let Ok(types) = Types::parse(data.to_vec()) else { return };
     for field in NAMESPACE.iter().chain(drops::FIELDS).chain(tcp::FIELDS) {
@@ -53,7 +54,7 @@ pub(crate) fn types(data: &[u8]) {
     assert!(usize::try_from(set).is_ok_and(|set| set <= harmless::REASONS.len()));
 }
 
-/// The kernel's symbols.
+/// Parses `data` as the kernel's list of symbols, and checks the ranges.
 pub(crate) fn symbols(data: &[u8]) {
     let ranges = Ranges::read(data, harmless::FUNCTIONS).expect("memory can be read");
     if let Some(ranges) = ranges {

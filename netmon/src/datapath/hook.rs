@@ -1,6 +1,7 @@
-//! A program on one side of a device, by either mechanism; and taking it off again.
+//! Attaches a program to one side of a device by either mechanism, and detaches it again.
 //!
-//! Both mechanisms put us before whoever was there: a program that ends the packet's way in front of ours would hide it.
+//! Both mechanisms put netmon's program before all others. A program in front of it that ends a packet's path would
+//! hide the packet.
 
 use std::{
     io,
@@ -17,24 +18,24 @@ use tracing::debug;
 
 use super::{host::Mode, pins::unpin};
 
-/// Before every other filter. Within one priority the newest filter comes first (`cls_bpf_change`).
+/// The priority before every other filter. Within one priority the newest filter comes first (`cls_bpf_change`).
 const CLSACT_PRIORITY: u16 = 1;
 
-/// A program that is attached.
+/// An attached program.
 #[derive(Debug)]
 pub(super) enum Link {
     /// A tcx link, held by its pin.
     Pinned(#[expect(dead_code, reason = "it is what holds the link")] Pin),
     /// A tcx link, held by its descriptor.
     Held(#[expect(dead_code, reason = "it is what holds the link")] FdLink),
-    /// A clsact filter. aya would remove it when dropped, from whatever device has its number in whatever namespace
-    /// the dropping thread happens to be in: somebody else's. So it is only ever removed on purpose.
+    /// A clsact filter, which is only removed on purpose. When dropped, aya would remove it from the device with its
+    /// ifindex in the namespace of the dropping thread. That may be another device.
     Filter(ManuallyDrop<SchedClassifierLink>),
 }
 
 impl Link {
-    /// Attaches a loaded program to a device of the calling thread's namespace. With `pin` a tcx link is held there, and
-    /// costs no descriptor.
+    /// Attaches a loaded program to a device of the calling thread's namespace. With `pin`, a tcx link is held by
+    /// that pin and needs no descriptor.
     pub(super) fn make(
         (program, classifier): (&str, &mut SchedClassifier),
         hook: TcAttachType,
@@ -48,7 +49,7 @@ impl Link {
                 let link = classifier.attach_with_options(device, hook, options)?;
                 let link: FdLink = classifier.take_link(link)?.try_into()?;
                 let Some(path) = pin else { return Ok(Self::Held(link)) };
-                // From here on the pin holds the link; the descriptor is closed.
+                // From here on the pin holds the link, and the descriptor is closed.
                 link.pin(path)?;
                 Ok(Self::Pinned(Pin(path.to_owned())))
             }
@@ -64,28 +65,28 @@ impl Link {
         }
     }
 
-    /// Whether taking it off needs a thread inside the device's namespace.
+    /// Whether detaching needs a thread in the device's namespace.
     pub(super) const fn needs_visit(&self) -> bool {
         matches!(self, Self::Filter(_))
     }
 
-    /// Takes the program off a living device. The calling thread is in the device's namespace.
+    /// Detaches the program from a device that still exists. The calling thread is in the device's namespace.
     pub(super) fn detach_here(self) {
         match self {
-            // The kernel takes tcx links off by itself once they are let go of.
+            // The kernel detaches a tcx link by itself when its pin or descriptor is dropped.
             Self::Pinned(_) | Self::Held(_) => {}
             Self::Filter(link) => drop(ManuallyDrop::into_inner(link)),
         }
     }
 }
 
-/// The kernel's numbers of the programs on one side of a device of the calling thread's namespace, by tcx.
+/// The ids of the tcx programs on one side of a device of the calling thread's namespace.
 pub(super) fn programs(device: &str, hook: TcAttachType) -> Result<Vec<u32>, ProgramError> {
     let (_revision, programs) = SchedClassifier::query_tcx(device, hook)?;
     Ok(programs.iter().map(ProgramInfo::id).collect())
 }
 
-/// A pin, let go of when dropped.
+/// A pin, removed when dropped.
 #[derive(Debug)]
 pub(super) struct Pin(PathBuf);
 
@@ -98,9 +99,9 @@ impl Drop for Pin {
     }
 }
 
-/// Makes the queueing discipline, and takes off what a netmon that was killed left behind.
+/// Creates the clsact queueing discipline, and removes a filter that a killed netmon left behind.
 fn prepare_clsact(device: &str, hook: TcAttachType, program: &str) -> Result<(), TcError> {
-    // There already: fine. Any other failure shows when the filter is attached.
+    // It may already exist. Any other failure shows when the filter is attached.
     if let Err(error) = tc::qdisc_add_clsact(device) {
         debug!(device, error = %error, "clsact was not added");
     }

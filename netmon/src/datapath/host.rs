@@ -1,35 +1,36 @@
-//! What this host offers, found out by asking the kernel and not by its version: distributions backport.
+//! What this host supports. This is detected by asking the kernel, not from its version, because distributions
+//! backport.
 //!
-//! Facts first ([`Host::detect`]), then the decision ([`Host::mode`]), so that every decision can be tested with one fact
-//! taken away.
+//! Facts come first ([`Host::detect`]), then the decision ([`Host::mode`]). So a test can take one fact away and
+//! check the decision.
 
 use aya::programs::{SchedClassifier, TcAttachType};
 
 use super::DatapathError;
 
-/// Every namespace has it, whatever else is missing.
+/// A device that every namespace has.
 const LOOPBACK: &str = "lo";
 
-/// What the host offers.
+/// What the host supports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Programs can be attached by tcx links (6.6).
+    /// Programs can be attached by tcx links (Linux 6.6).
     pub tcx: bool,
-    /// CPUs that there may ever be: per-CPU counters need a place for each.
+    /// The number of possible CPUs. Per-CPU counters need room for each.
     pub cpus: u32,
 }
 
-/// How programs are put on an interface.
+/// How programs are attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// By a link of their own, first in line: ends with the device, and with us.
+    /// By a tcx link, before all other programs. It ends with the device, and with netmon.
     Tcx,
-    /// By a filter on the clsact queueing discipline: stays when we are killed, and must be swept.
+    /// By a filter on the clsact queueing discipline. It remains if netmon is killed, so it must be removed later.
     Clsact,
 }
 
 impl Mode {
-    /// The label value.
+    /// The value of the label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,10 +41,10 @@ impl Mode {
 }
 
 impl Host {
-    /// Asks the kernel.
+    /// Detects what the kernel supports.
     ///
     /// # Errors
-    /// The number of CPUs cannot be found out: there is no sysfs.
+    /// The number of CPUs cannot be determined, because there is no sysfs.
     pub fn detect() -> Result<Self, DatapathError> {
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| {
             DatapathError::of(
@@ -58,7 +59,7 @@ impl Host {
         })
     }
 
-    /// The best way to attach that this host has.
+    /// The best way to attach programs on this host.
     #[must_use]
     pub const fn mode(&self) -> Mode {
         if self.tcx { Mode::Tcx } else { Mode::Clsact }

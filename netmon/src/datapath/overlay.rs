@@ -1,6 +1,7 @@
-//! The counts of what passes between nodes, and the programs that count it, on the devices that lead to other nodes.
+//! The programs that count traffic between nodes, and their counts. They are attached to the devices that lead to
+//! other nodes.
 //!
-//! Which devices those are, and whose a tunnel is, it does not know.
+//! This module does not know which devices those are, or to which network a tunnel belongs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,9 +49,9 @@ pub struct OverlayMap {
     cpus: usize,
     mode: Mode,
     port: Option<u16>,
-    /// Tunnels that have their room.
+    /// The known tunnels, which have their own entries in the map.
     known: BTreeSet<Tunnel>,
-    /// By the device's number.
+    /// The links, by ifindex.
     devices: BTreeMap<u32, Vec<Link>>,
 }
 
@@ -75,13 +76,14 @@ impl std::fmt::Debug for OverlayMap {
 }
 
 impl OverlayMap {
-    /// Loads the programs. They count nothing before they are told the port, and are put on a device.
+    /// Loads the programs. They count nothing until the port is set and they are attached to a device.
     ///
     /// # Errors
-    /// The kernel does not take them.
+    /// The kernel does not accept them.
     pub fn load(mode: Mode, cpus: u32) -> Result<Self, DatapathError> {
         let failed = |error: aya::EbpfError| DatapathError::Load(Box::new(error));
-        // These programs touch no kernel structure. Without this the loader keeps the whole kernel's types in memory.
+        // These programs use no kernel structure. Without this call, the loader keeps all of the kernel's types in
+        // memory.
         let mut object = EbpfLoader::new().btf(None).load(OBJECT).map_err(failed)?;
         for (name, _, _) in HOOKS {
             classifier(&mut object, name)?
@@ -101,7 +103,7 @@ impl OverlayMap {
         Ok(map)
     }
 
-    /// Tells the programs the UDP port of this Swarm's tunnels.
+    /// Sets the UDP port of this Swarm's tunnels in the programs' map.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -119,7 +121,8 @@ impl OverlayMap {
         Ok(())
     }
 
-    /// Puts the programs on a device of the namespace that the calling thread is in, which is the same at every call.
+    /// Attaches the programs to a device of the calling thread's namespace. Every call must come from the same
+    /// namespace.
     ///
     /// # Errors
     /// See [`AttachError`]. Nothing stays attached.
@@ -146,29 +149,32 @@ impl OverlayMap {
             }
         }
         self.devices.insert(ifindex, links);
-        // Looked up by name before: the device is the one that was meant.
+        // aya attached by name. This second check makes sure that the name still belongs to the device that was
+        // meant.
         check_device(name, ifindex).inspect_err(|_| self.unwatch(ifindex))
     }
 
-    /// Takes the programs off a device; the calling thread is in its namespace. Of a device that is gone nothing is left.
+    /// Detaches the programs from a device. The calling thread is in the device's namespace. If the device was
+    /// deleted, nothing remains to be detached.
     pub fn unwatch(&mut self, ifindex: u32) {
         for link in self.devices.remove(&ifindex).unwrap_or_default() {
             link.detach_here();
         }
     }
 
-    /// The devices that have programs.
+    /// The ifindexes of the devices that have programs.
     pub fn devices(&self) -> impl Iterator<Item = u32> {
         self.devices.keys().copied()
     }
 
-    /// Whether taking everything off needs a thread in the devices' namespace.
+    /// Whether detaching all programs needs a thread in the devices' namespace.
     #[must_use]
     pub fn needs_visit(&self) -> bool {
         self.devices.values().flatten().any(Link::needs_visit)
     }
 
-    /// Reads every tunnel's counts.
+    /// Reads the counts of every tunnel. Also counts the entries of unknown tunnels, and writes that number to the
+    /// programs.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -199,8 +205,8 @@ impl OverlayMap {
         Ok(all)
     }
 
-    /// Makes room for the tunnels that there are, which no others can take. Those that are gone are forgotten like any
-    /// other.
+    /// Creates entries for the known tunnels, so that unknown tunnels cannot take their room. The entries of tunnels
+    /// that are no longer known stay until [`Self::forget`] deletes them.
     ///
     /// # Errors
     /// The kernel refuses, or there are too many.
@@ -222,7 +228,7 @@ impl OverlayMap {
         Ok(())
     }
 
-    /// Packets that there was no room for.
+    /// The number of packets that were not counted because the map had no room.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -232,7 +238,7 @@ impl OverlayMap {
         Ok(array.get(&0, 0).map_err(DatapathError::map)?.iter().sum())
     }
 
-    /// Forgets what was counted for tunnels.
+    /// Deletes the counts of the tunnels that are `gone`.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -253,7 +259,7 @@ impl OverlayMap {
         Ok(())
     }
 
-    /// How full the map is, with so many entries and so many packets lost.
+    /// How full the map is, given its number of entries and of lost packets.
     #[must_use]
     pub fn row(entries: u64, lost: u64) -> MapRow {
         MapRow {
@@ -264,7 +270,7 @@ impl OverlayMap {
         }
     }
 
-    /// What is in use.
+    /// The programs in use.
     pub fn programs(&self) -> impl Iterator<Item = ProgramRow> {
         HOOKS.into_iter().map(|(program, _, side)| ProgramRow {
             program,
@@ -283,19 +289,19 @@ impl OverlayMap {
     }
 }
 
-/// The same, shared by the scrapes that read and the loop that puts them on devices; nothing where they are not wanted, or
-/// this kernel does not take them.
+/// [`OverlayMap`], shared by the scrapes and the loop that attaches the programs. `None` if the programs are not
+/// wanted, or this kernel does not support them.
 #[derive(Clone, Debug, Default)]
 pub struct SharedOverlay(Arc<Mutex<Option<OverlayMap>>>);
 
 impl SharedOverlay {
-    /// Shares them.
+    /// Wraps them for sharing.
     #[must_use]
     pub fn new(overlay: Option<OverlayMap>) -> Self {
         Self(Arc::new(Mutex::new(overlay)))
     }
 
-    /// Takes them, for as long as a reading takes.
+    /// Locks them for as long as a reading takes.
     pub fn lock(&self) -> MutexGuard<'_, Option<OverlayMap>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

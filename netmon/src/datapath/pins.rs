@@ -1,10 +1,12 @@
-//! A BPF file system of our own, mounted nowhere: what is pinned there lives exactly as long as netmon does.
+//! A private BPF file system that is mounted nowhere. Whatever is pinned there lives exactly as long as netmon does.
 //!
-//! Two things need pins. Program copies share one map only by its pinned name (aya opens a map by name or creates it).
-//! And a link that is held by a pin instead of a descriptor is let go by the kernel's workqueue when it is unpinned,
-//! or when we are gone; closing a tcx link's descriptor instead waits for a grace period with the networking lock
-//! held, for every link, also on the way out of the process: a thousand interfaces would keep a killed netmon, and
-//! everybody else's network changes, for half a minute.
+//! Two things need pins:
+//!
+//! - Copies of the programs can share a map only by its pinned name: aya opens a map by name or creates it.
+//! - A pin can hold a link instead of a descriptor. When the pin is removed, or netmon ends, a kernel workqueue
+//!   releases the link. When the descriptor of a tcx link is closed, the kernel instead waits for a grace period
+//!   under RTNL. It does so for every link, also while the process exits. With a thousand interfaces, a killed netmon
+//!   and every other change to the network would wait half a minute.
 
 use std::{
     fs, io,
@@ -16,23 +18,23 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 
 use super::DatapathError;
 
-/// The file system. Everything pinned in it is let go when it is dropped, or the process ends in whatever way.
+/// The file system. Everything pinned in it is released when it is dropped, or when the process ends in any way.
 #[derive(Debug)]
 pub struct Pins {
-    /// Keeps the mount alive; only the path refers to it.
+    /// Keeps the mount alive. Only the path refers to it.
     _mount: OwnedFd,
     directory: PathBuf,
 }
 
 impl Pins {
-    /// Makes an empty one.
+    /// Creates an empty file system.
     ///
     /// # Errors
     /// Needs `CAP_SYS_ADMIN` and Linux 5.2.
     pub fn new() -> Result<Self, DatapathError> {
         let mount = mount().map_err(|error| DatapathError::of("mount a private BPF file system", error))?;
-        // The only name that a mount without a mount point has. Relative to the process, so no thread or namespace
-        // change can break it.
+        // A mount without a mount point has no other name. The path is relative to the process, so a change of thread
+        // or namespace cannot break it.
         let directory = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
         Ok(Self {
             _mount: mount,
@@ -47,10 +49,10 @@ impl Pins {
     }
 }
 
-/// Lets go of what is pinned there. What is not there is not pinned.
+/// Removes a pin. If there is no such pin, this does nothing.
 ///
 /// # Errors
-/// The file system does not let it go.
+/// The file system does not remove it.
 pub fn unpin(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,5 +1,5 @@
-//! Who has how much room in the maps that all namespaces share: tells the programs which namespaces are watched, and counts
-//! anew what the others have.
+//! Room in the maps that all namespaces share. This module writes to the programs which namespaces are watched, and
+//! corrects their numbers of keys after a reading.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,14 @@ use netmon_common::share::{MAP, STRANGERS};
 use super::{DatapathError, tracepoint::Attached};
 use crate::model::interface::NetnsId;
 
-/// What the programs were told.
+/// The namespaces that are watched, as the programs know them.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     watched: BTreeSet<NetnsId>,
 }
 
 impl Shares {
-    /// Gives a namespace a share of its own from now on. One for which there is no room stays among the others.
+    /// Gives a namespace a share of its own from now on. If there is no room, it stays among the unwatched ones.
     pub(super) fn watch(&mut self, programs: &mut Attached, netns: NetnsId) -> Result<(), DatapathError> {
         if self.watched.contains(&netns) {
             return Ok(());
@@ -31,12 +31,12 @@ impl Shares {
         self.watched.contains(&netns)
     }
 
-    /// Says how many keys all the others have.
+    /// Sets the number of keys of all unwatched namespaces together.
     pub(super) fn settle(programs: &mut Attached, strangers: u32) -> Result<(), DatapathError> {
         write(programs.map_mut(MAP)?, STRANGERS, strangers)
     }
 
-    /// Says how many keys a watched namespace has by now.
+    /// Sets the number of keys that a watched namespace has now.
     pub(super) fn recount(&self, programs: &mut Attached, netns: NetnsId, keys: u32) -> Result<(), DatapathError> {
         if self.has(netns) {
             write(programs.map_mut(MAP)?, netns.0, keys)?;
@@ -44,7 +44,7 @@ impl Shares {
         Ok(())
     }
 
-    /// Takes back the shares of namespaces that are gone.
+    /// Removes the shares of the namespaces that are `gone`.
     pub(super) fn forget(
         &mut self,
         programs: &mut Attached,
@@ -64,7 +64,7 @@ impl Shares {
     }
 }
 
-/// Lets the programs make keys: before they are told, they make none.
+/// Lets the programs create keys. Before this they create none.
 pub(super) fn begin(map: &mut Map) -> Result<(), DatapathError> {
     write(map, STRANGERS, 0)
 }

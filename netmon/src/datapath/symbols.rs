@@ -1,7 +1,7 @@
-//! Where the kernel's functions lie, for judging drops that have no reason but a place.
+//! The addresses of kernel functions, which decide about drops that have a location but no reason.
 //!
-//! Read once at the start, and only the ranges of the functions that are asked for are kept: the whole list has some
-//! 200,000 names.
+//! The list of symbols is read once at start-up. It has some 200,000 names, so only the ranges of the requested
+//! functions are kept.
 
 use std::{
     collections::BTreeSet,
@@ -10,16 +10,16 @@ use std::{
     ops::Range,
 };
 
-/// Where the kernel shows them.
+/// The file in which the kernel exposes them.
 pub const PATH: &str = "/proc/kallsyms";
 
-/// Places of functions in the kernel's code.
+/// Address ranges of kernel functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ranges(Vec<Range<u64>>);
 
 impl Ranges {
-    /// Finds functions in the running kernel. One that is not there has no place; nothing at all if the kernel hides its
-    /// addresses.
+    /// Finds functions in the running kernel. A function that the kernel lacks has no range. Returns `None` if the
+    /// kernel hides its addresses.
     ///
     /// # Errors
     /// The list cannot be read.
@@ -41,7 +41,7 @@ impl Ranges {
         }
         all.sort_unstable();
         all.dedup();
-        // Without the right to see them every address is 0.
+        // Without permission to see the addresses, every address is 0.
         if all.len() < 2 {
             return Ok(None);
         }
@@ -52,14 +52,15 @@ impl Ranges {
         Ok(Some(Self(wanted.into_iter().filter_map(range).collect())))
     }
 
-    /// Whether a place is in one of the functions.
+    /// Whether an address is in one of the functions.
     #[must_use]
     pub fn contain(&self, place: u64) -> bool {
         self.0.iter().any(|range| range.contains(&place))
     }
 }
 
-/// Address and name of a function. The compiler's variants of a function (`name.isra.0`) have its name.
+/// The address and the name of a function. A variant made by the compiler (`name.isra.0`) gets the name of its
+/// function.
 fn symbol(line: &[u8]) -> Option<(u64, &str)> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split_ascii_whitespace();

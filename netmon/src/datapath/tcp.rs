@@ -1,7 +1,7 @@
-//! The counts of what happens to TCP connections.
+//! The counts of TCP events.
 //!
-//! Also tells the programs which device has which address, for what has an address and no route yet. Whose a namespace
-//! is, it does not know.
+//! This module also gives the programs the addresses of devices. They need these for connections that have an address
+//! and no route yet. It does not know to which container a namespace belongs.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -29,7 +29,7 @@ use crate::model::{
 /// The programs, as built with this daemon.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcp.o"));
 
-/// How many addresses of one namespace are told: Docker gives a container two a network.
+/// How many addresses of one namespace the programs get. Docker gives a container two for each network.
 const ADDRESSES_PER_NAMESPACE: usize = 128;
 
 /// The running programs and their counts.
@@ -38,19 +38,20 @@ pub struct TcpMap {
     attached: Attached,
     shares: Shares,
     cpus: usize,
-    /// Programs that count.
+    /// The attached programs.
     programs: Vec<Program>,
-    /// What was told, by namespace.
+    /// The ifindex of each address that the programs know, by namespace.
     addresses: BTreeMap<NetnsId, BTreeMap<[u8; 16], u32>>,
     told: u64,
     refused: u64,
 }
 
 impl TcpMap {
-    /// Loads the programs and attaches them. One that this kernel has no tracepoint for is left out, with a warning.
+    /// Loads the programs and attaches them. A program whose tracepoint this kernel lacks is left out, with a
+    /// warning.
     ///
     /// # Errors
-    /// The kernel has no type information, or takes none of the programs.
+    /// The kernel has no type information, or accepts none of the programs.
     pub(super) fn load(kernel: &Kernel, cpus: u32) -> Result<Self, DatapathError> {
         let mut globals = Globals::offsets(&kernel.types, FIELDS)?;
         let arguments = kernel.types.arguments("tcp_retransmit_skb").unwrap_or(0);
@@ -86,16 +87,16 @@ impl TcpMap {
         })
     }
 
-    /// Whether every program counts.
+    /// Whether every program is attached.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.programs.len() == PROGRAMS.len()
     }
 
-    /// How many interfaces of namespaces that are not watched there may be before they are taken out.
+    /// If more interfaces of unwatched namespaces than this have counts, those counts are deleted from the map.
     pub const MANY_STRANGERS: u32 = OF_STRANGERS / 2;
 
-    /// Gives a namespace room of its own in the map.
+    /// Reserves room for a namespace in the map.
     ///
     /// # Errors
     /// The kernel refuses, or there are too many.
@@ -103,7 +104,8 @@ impl TcpMap {
         self.shares.watch(&mut self.attached, netns)
     }
 
-    /// Takes in how many interfaces of namespaces that are not watched there are, of those that were read.
+    /// Counts the interfaces of unwatched namespaces in a reading. Returns that number, and writes it to the
+    /// programs.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -114,7 +116,7 @@ impl TcpMap {
         Ok(strangers)
     }
 
-    /// Reads every interface's counts.
+    /// Reads the counts of every interface.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -132,7 +134,7 @@ impl TcpMap {
         Ok(all)
     }
 
-    /// Reads the counts of one namespace, all interfaces together.
+    /// Reads the counts of one namespace, summed over its interfaces.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -146,7 +148,7 @@ impl TcpMap {
         Ok(all)
     }
 
-    /// Events that there was no room for.
+    /// The number of events that were not counted because the map had no room.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -155,8 +157,8 @@ impl TcpMap {
         Ok(array.get(&0, 0).map_err(DatapathError::map)?.iter().sum())
     }
 
-    /// Tells the programs which addresses a namespace's devices have now. What does not fit is counted, and not told:
-    /// its events belong to no network then.
+    /// Gives the programs the addresses that a namespace's devices have now. If they do not all fit, this is counted.
+    /// Events of a missing address then belong to no network.
     pub fn tell(&mut self, netns: NetnsId, addresses: impl IntoIterator<Item = (IpAddr, u32)>) {
         let wanted: BTreeMap<[u8; 16], u32> = addresses
             .into_iter()
@@ -197,7 +199,7 @@ impl TcpMap {
         Ok(())
     }
 
-    /// Forgets what was counted and told for namespaces.
+    /// Deletes the counts and the addresses of the namespaces that are `gone`.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -222,7 +224,7 @@ impl TcpMap {
         self.shares.forget(&mut self.attached, gone)
     }
 
-    /// How full the maps are, with so many interfaces and so many events lost.
+    /// How full the maps are, given the number of interfaces and of lost events.
     #[must_use]
     pub fn rows(&self, interfaces: u64, lost: u64) -> [MapRow; 2] {
         [
@@ -241,7 +243,7 @@ impl TcpMap {
         ]
     }
 
-    /// What is in use.
+    /// The programs in use.
     pub fn programs(&self) -> impl Iterator<Item = ProgramRow> {
         self.programs.iter().map(|program| ProgramRow {
             program: program.name,

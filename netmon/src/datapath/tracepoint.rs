@@ -1,7 +1,8 @@
-//! Programs on the kernel's tracepoints: attached once, for all namespaces, from the first packet on.
+//! Programs on the kernel's tracepoints. They are attached once, for all namespaces, and see every namespace from its
+//! first packet on.
 //!
-//! What differs between kernels is looked up in the running kernel's types, and given to the programs as constants
-//! before they are loaded; the verifier holds them against those same types.
+//! Differences between kernels are looked up in the running kernel's types. They are set as constants in the programs
+//! before those are loaded. The verifier checks the programs against the same types.
 
 use std::{
     fs,
@@ -17,19 +18,19 @@ use netmon_common::kernel::{Field, NAMESPACE};
 
 use super::{DatapathError, btf::Types, share};
 
-/// What the running kernel says of itself, for loading programs with. Large: not to be kept.
+/// The running kernel's types, which are needed to load programs. They are large and must not be kept.
 pub(super) struct Kernel {
-    /// Its types, for offsets and numbers.
+    /// The types, for offsets and numbers.
     pub(super) types: Types,
-    /// The same once more, as the loader wants them.
+    /// The same types, in the form that the loader needs.
     btf: Btf,
 }
 
 impl Kernel {
-    /// Asks it.
+    /// Reads the kernel's types.
     ///
     /// # Errors
-    /// It has no type information.
+    /// The kernel has no type information.
     pub(super) fn detect() -> Result<Self, DatapathError> {
         let types = Types::of_kernel()?;
         let btf = Btf::from_sys_fs().map_err(|error| DatapathError::Load(Box::new(error.into())))?;
@@ -37,16 +38,16 @@ impl Kernel {
     }
 }
 
-/// Constants for programs, by the name of the global.
+/// Constants for programs, by the name of the global variable.
 #[derive(Default)]
 pub(super) struct Globals {
     words: Vec<(&'static str, u32)>,
-    /// Longer ones.
+    /// Constants of 64 bits.
     pub(super) long: Vec<(&'static str, u64)>,
 }
 
 impl Globals {
-    /// The offsets of these fields, and of those that lead to a namespace.
+    /// The offsets of these fields, and of [`NAMESPACE`].
     ///
     /// # Errors
     /// The kernel has no such field.
@@ -74,20 +75,20 @@ impl Globals {
     }
 }
 
-/// An object with such programs, which stay attached while it lives.
+/// A loaded object with programs on tracepoints. They stay attached as long as it lives.
 pub(super) struct Programs<'k> {
     object: Ebpf,
     btf: &'k Btf,
 }
 
 impl<'k> Programs<'k> {
-    /// Loads the object, but no program yet.
+    /// Loads the object and creates its maps, but loads no program yet.
     ///
     /// # Errors
-    /// The kernel does not take its maps.
+    /// The kernel does not accept its maps.
     pub(super) fn open(object: &[u8], globals: &Globals, kernel: &'k Kernel) -> Result<Self, DatapathError> {
         let mut loader = EbpfLoader::new();
-        // The programs carry no relocations. Without this the loader reads the kernel's types once more.
+        // The programs have no relocations. Without this call, the loader reads the kernel's types once more.
         loader.btf(None);
         for (name, value) in &globals.words {
             loader.override_global(name, value, true);
@@ -98,7 +99,7 @@ impl<'k> Programs<'k> {
         let mut object = loader
             .load(object)
             .map_err(|error| DatapathError::Load(Box::new(error)))?;
-        // Programs that keep nothing have none.
+        // Programs without counts do not have this map.
         if let Some(shares) = object.map_mut(netmon_common::share::MAP) {
             share::begin(shares)?;
         }
@@ -111,7 +112,7 @@ impl<'k> Programs<'k> {
     /// Loads one program and attaches it to its tracepoint.
     ///
     /// # Errors
-    /// The kernel has no such tracepoint, or does not take the program.
+    /// The kernel has no such tracepoint, or does not accept the program.
     pub(super) fn attach(&mut self, program: &'static str, tracepoint: &str) -> Result<(), DatapathError> {
         let failed = |error: ProgramError| DatapathError::Load(Box::new(error.into()));
         let loaded = self
@@ -126,7 +127,7 @@ impl<'k> Programs<'k> {
         Ok(())
     }
 
-    /// Lets go of what was only needed to load programs.
+    /// Drops everything that was only needed to load programs.
     pub(super) fn ready(self) -> Attached {
         Attached(self.object)
     }
@@ -136,7 +137,7 @@ impl<'k> Programs<'k> {
 pub(super) struct Attached(Ebpf);
 
 impl Attached {
-    /// A hash of per-CPU values, for [`super::batch`].
+    /// A hash map of per-CPU values, for [`super::batch`].
     pub(super) fn per_cpu_hash(&self, name: &'static str) -> Result<&MapData, DatapathError> {
         match self.0.map(name) {
             Some(Map::PerCpuHashMap(map)) => Ok(map),
@@ -144,8 +145,8 @@ impl Attached {
         }
     }
 
-    /// How often the kernel did not run a program because it was running on that CPU already: an interrupt came in
-    /// between (`bpf_prog_show_fdinfo`, since 5.12).
+    /// How often the kernel skipped a program because an interrupt came while it was running on that CPU
+    /// (`bpf_prog_show_fdinfo`, since 5.12).
     pub(super) fn missed_runs(&self, program: &str) -> Option<u64> {
         let Some(Program::BtfTracePoint(program)) = self.0.program(program) else {
             return None;
@@ -161,7 +162,7 @@ impl Attached {
         self.0.map(name).ok_or(DatapathError::Incomplete(name))
     }
 
-    /// The same, to be changed.
+    /// Any other map, mutably.
     pub(super) fn map_mut(&mut self, name: &'static str) -> Result<&mut Map, DatapathError> {
         self.0.map_mut(name).ok_or(DatapathError::Incomplete(name))
     }

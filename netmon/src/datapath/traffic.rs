@@ -1,6 +1,6 @@
-//! The counters of packets: an array in the kernel, mapped into our memory, one slot an interface.
+//! The counters of packets: an array in the kernel that is mapped into netmon's memory, with one slot per interface.
 //!
-//! Reading is a load per CPU and no system call. Slots are given out and taken back here and nowhere else.
+//! A read is one load per counter and CPU, without a system call. Only this module allocates and frees slots.
 
 use std::{
     os::fd::AsFd,
@@ -20,7 +20,7 @@ use crate::model::{
     snapshot::MapRow,
 };
 
-/// One figure of a [`Traffic`] in the map: the kernel writes it while we read.
+/// A [`Traffic`] in the map. The kernel writes to it while netmon reads.
 #[repr(C)]
 struct Shared {
     packets: AtomicU64,
@@ -32,7 +32,7 @@ struct Shared {
 
 const _: () = assert!(size_of::<Shared>() == size_of::<Traffic>() && align_of::<Shared>() == align_of::<Traffic>());
 
-/// The map.
+/// The map, in netmon's memory.
 #[derive(Debug)]
 pub struct TrafficMap {
     memory: NonNull<Shared>,
@@ -41,34 +41,34 @@ pub struct TrafficMap {
     free: Mutex<Free>,
 }
 
-// SAFETY: the memory is only ever read, through atomics, and stays mapped until the last owner drops the map.
+// SAFETY: the memory is only ever read, through atomics. It stays mapped until the last owner drops the map.
 #[expect(unsafe_code, reason = "a raw pointer is neither by itself")]
 unsafe impl Send for TrafficMap {}
-// SAFETY: as above: shared readers of atomics.
+// SAFETY: as above. Shared readers use atomics.
 #[expect(unsafe_code, reason = "a raw pointer is neither by itself")]
 unsafe impl Sync for TrafficMap {}
 
 #[derive(Debug)]
 struct Free {
-    /// Slots given back, to be used again before fresh ones: the memory in use stays small.
+    /// Slots that were freed. They are used again before fresh ones, so that the memory in use stays small.
     returned: Vec<u32>,
-    /// The first slot never used.
+    /// The first slot that was never used.
     fresh: u32,
-    /// How often there was none.
+    /// How often an allocation failed because all slots were taken.
     refused: u64,
 }
 
-/// A place in the map. Given back when dropped.
+/// A slot of the map, freed when dropped.
 #[derive(Debug)]
 pub struct Slot {
     map: Arc<TrafficMap>,
     number: u32,
-    /// What the slot's last user left.
+    /// The counters at the time of allocation: the slot's previous user left them there.
     zero: Directions<Traffic>,
 }
 
 impl TrafficMap {
-    /// How many entries the array needs.
+    /// The number of entries that the array needs.
     #[must_use]
     pub const fn entries(cpus: u32, slots: u32) -> u32 {
         cpus.saturating_mul(slots).saturating_mul(DIRECTIONS)
@@ -82,7 +82,7 @@ impl TrafficMap {
     pub(super) fn map(array: impl AsFd, cpus: u32, slots: u32) -> Result<Self, DatapathError> {
         let failed = |error: rustix::io::Errno| DatapathError::of("map the counters into memory", error.into());
         let length = Self::bytes(cpus, slots);
-        // SAFETY: no address is asked for, so that no mapping of ours is replaced.
+        // SAFETY: no address is requested, so no existing mapping is replaced.
         let memory = unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::SHARED, array, 0) };
         let memory = NonNull::new(memory.map_err(failed)?.cast()).ok_or_else(|| failed(rustix::io::Errno::NOMEM))?;
         let free = Mutex::new(Free {
@@ -102,7 +102,7 @@ impl TrafficMap {
         Self::entries(cpus, slots) as usize * size_of::<Traffic>()
     }
 
-    /// Gives out a slot; none when all are taken, which is counted.
+    /// Allocates a slot. Returns `None` if all are taken, and counts that failure.
     #[must_use]
     pub fn allocate(self: &Arc<Self>) -> Option<Slot> {
         let number = {
@@ -124,7 +124,7 @@ impl TrafficMap {
         })
     }
 
-    /// How full it is.
+    /// How full the map is.
     #[must_use]
     pub fn row(&self) -> MapRow {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,7 +137,7 @@ impl TrafficMap {
         }
     }
 
-    /// The sum over all CPUs.
+    /// Sums a slot's counters over all CPUs.
     fn read(&self, slot: u32) -> Directions<Traffic> {
         Directions {
             receive: self.sum(slot, RECEIVE),
@@ -150,9 +150,9 @@ impl TrafficMap {
         (0..self.cpus).fold(Traffic::default(), |sum, cpu| {
             let at = index(cpu, self.slots, slot, direction) as usize;
             debug_assert!(at < Self::entries(self.cpus, self.slots) as usize);
-            // SAFETY: slots come from `allocate` and are below `slots`, CPUs are below `cpus`, directions below
-            // DIRECTIONS: `at` is below `entries`, for which the memory was mapped. It stays mapped until `self` is
-            // dropped, is aligned to a page, and is read through atomics only.
+            // SAFETY: slots come from `allocate` and are below `slots`. CPUs are below `cpus`, and directions below
+            // DIRECTIONS. So `at` is below `entries`, for which the memory was mapped. The memory stays mapped until
+            // `self` is dropped, is aligned to a page, and is read through atomics only.
             let shared = unsafe { self.memory.add(at).as_ref() };
             let Shared {
                 packets,
@@ -175,19 +175,19 @@ impl TrafficMap {
 impl Drop for TrafficMap {
     #[expect(unsafe_code, reason = "unmapping memory")]
     fn drop(&mut self) {
-        // SAFETY: mapped by `map` with this length, and nobody can read it any more: slots own the map.
+        // SAFETY: `map` mapped the memory with this length. Nothing can read it any more, because slots own the map.
         let _unmapped = unsafe { munmap(self.memory.as_ptr().cast(), Self::bytes(self.cpus, self.slots)) };
     }
 }
 
 impl Slot {
-    /// Which place it is: what the programs' copy is told.
+    /// The slot's number, which is a constant in the interface's copy of the programs.
     #[must_use]
     pub(super) const fn number(&self) -> u32 {
         self.number
     }
 
-    /// What was counted since the slot was given out.
+    /// The counts since the slot was allocated.
     #[must_use]
     pub fn read(&self) -> Directions<Traffic> {
         self.map.read(self.number).zip(self.zero, since)

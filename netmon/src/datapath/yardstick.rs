@@ -1,5 +1,6 @@
-//! For the benchmarks: what one run of the traffic programs takes, beside a program that does nothing and one that looks
-//! its interface up. The kernel runs them itself (`BPF_PROG_TEST_RUN`), so no network is involved.
+//! Measures the cost of the kernel programs, for the benchmarks. The traffic programs are compared with a program
+//! that does nothing, and with one that looks its interface up. The kernel itself runs these (`BPF_PROG_TEST_RUN`),
+//! so no network is involved.
 
 use std::time::Duration;
 
@@ -17,42 +18,43 @@ use crate::model::collector::Collectors;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/yardstick.o"));
 
-/// The frame the programs are run on: as much of a TCP segment over IPv4 as they look at.
+/// The frame that the programs are run on: the part of a TCP segment over IPv4 that they look at.
 const FRAME: [u8; 64] = {
     let mut frame = [0; 64];
-    // Ethernet says IPv4, and IPv4 says TCP.
+    // The type in the Ethernet header is IPv4, and the protocol in the IPv4 header is TCP.
     frame[12] = 0x08;
     frame[14] = 0x45;
     frame[23] = 6;
     frame
 };
-/// Runs in one system call: long enough to make the call itself vanish, short enough not to be preempted often.
+/// The number of runs in one system call. It is large enough to make the cost of the call itself vanish, and small
+/// enough that the kernel seldom preempts them.
 const REPEAT: u32 = 100_000;
 
-/// A program, and what one run of it takes at best.
+/// A program, and how long one run takes at best.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The program's name.
     pub program: &'static str,
-    /// The shortest time per run over all rounds: what noise there is only adds.
+    /// The shortest time per run over all rounds. Noise only adds to the time.
     pub best: Duration,
-    /// In nanoseconds, with the fraction that the kernel's whole nanoseconds lack: the mean of the best tenth.
+    /// The mean of the best tenth, in nanoseconds. It has the fraction that the kernel's whole nanoseconds lack.
     pub nanoseconds: f64,
 }
 
-/// A program on a tracepoint, and what its runs took.
+/// A program on a tracepoint, and how long its runs took.
 #[derive(Clone, Debug)]
 pub struct Runs {
-    /// The program's name, as far as the kernel keeps it (15 bytes).
+    /// The first 15 bytes of the program's name: the kernel keeps no more.
     pub program: String,
     /// How often it ran.
     pub count: u64,
-    /// What a run took on average, in nanoseconds, the kernel's own clock included.
+    /// The average time of a run in nanoseconds, including the kernel's own clock.
     pub nanoseconds: f64,
 }
 
-/// Lets `work` happen with the programs on tracepoints attached, beside ones that do nothing, while the kernel measures
-/// them (`BPF_ENABLE_STATS`).
+/// Runs `work` while the programs on tracepoints are attached, together with empty programs. Meanwhile the kernel
+/// measures them (`BPF_ENABLE_STATS`).
 ///
 /// # Errors
 /// The kernel does not load, attach or measure them.
@@ -89,7 +91,7 @@ pub fn per_event(cpus: u32, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathEr
     Ok(runs)
 }
 
-/// Measures all programs in turn, so that whatever else the machine does hits them alike.
+/// Measures all programs in turn, so that other work on the machine affects them equally.
 ///
 /// # Errors
 /// The kernel does not load or run them.
