@@ -1,6 +1,6 @@
 //! Packet filters (nftables) that drop or corrupt packets on purpose. They are removed when the test ends.
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use crate::{netns::Netns, patience::at_rest};
 
@@ -34,27 +34,17 @@ impl<'a> Filter<'a> {
         Self::chain(netns, "netdev", &hook, rule)
     }
 
-    /// Drops this percentage of the received TCP packets: of each hundred those at fixed, uneven places, no more than
-    /// two in a row.
+    /// Drops this percentage of the received TCP packets at random, but never two in a row.
     ///
-    /// Losses at random would now and then drop all retransmits of a segment. The time until the next one doubles each
+    /// Otherwise all retransmits of a segment would be lost now and then. The time until the next one doubles each
     /// time, and before Linux 6.15 it has no limit but two minutes.
     ///
     /// # Errors
     /// The kernel or `nft` refuses.
     pub fn lossy(netns: &'a Netns, percent: u32) -> anyhow::Result<Self> {
-        let places = losses(percent);
-        let drops = |place: u32| places.contains(&(place % 100));
-        let is_row = (0..100).any(|place| (0..3).all(|next| drops(place + next)));
-        ensure!(
-            places.len() == percent as usize && !is_row,
-            "{percent} % are {places:?}"
-        );
-        let places: Vec<String> = places.iter().map(u32::to_string).collect();
-        let rule = format!(
-            "meta l4proto tcp numgen inc mod 100 {{ {} }} counter drop",
-            places.join(", ")
-        );
+        let of_every_other = 2 * percent;
+        let rule =
+            format!("meta l4proto tcp numgen inc mod 2 == 0 numgen random mod 100 < {of_every_other} counter drop");
         Self::new(netns, "prerouting", &rule)
     }
 
@@ -97,18 +87,4 @@ impl Drop for Filter<'_> {
         let Self { netns, family, name } = self;
         drop(netns.run(&format!("nft delete table {family} {name}")));
     }
-}
-
-/// So many places of a hundred.
-fn losses(percent: u32) -> Vec<u32> {
-    // From one in ten on they come in pairs: then a retransmit is lost, too.
-    let at_once = if percent < 10 { 1 } else { 2 };
-    let groups = percent / at_once;
-    let width = 100 / groups.max(1);
-    // Never the last place of a group's part: no two groups touch.
-    let uneven = |group: u32| group * 7 % (width - at_once);
-    (0..groups)
-        .flat_map(|group| (0..at_once).map(move |place| (group, place)))
-        .map(|(group, place)| group * width + uneven(group) + place)
-        .collect()
 }
