@@ -1,9 +1,9 @@
-//! Checks `.config/nextest.toml` against the tests. cargo-nextest reports no error for a filter that matches nothing.
-//! After a rename, a test that has to run alone would run beside others.
+//! Checks the names in `.config/nextest.toml` and in the schedule of `ci` against the tests. cargo-nextest reports no
+//! error for a filter that matches nothing. After a rename, a test that has to run alone would run beside others.
 
 use std::fs;
 
-use crate::sh;
+use crate::{ci, sh};
 
 /// The names in a profile's filters, such as `drops::lifetimes::` or `tcp::round_trip`.
 fn filtered(config: &str, profile: &str) -> Vec<String> {
@@ -56,6 +56,13 @@ fn every_filter_of_a_profile_matches_a_test() {
         for name in names {
             assert!(exists(tier, &name), "{tier}: no test's name begins with {name}");
         }
+    }
+}
+
+#[test]
+fn what_runs_on_another_kernel_matches_tests() {
+    for name in ci::DEPENDS_ON_THE_KERNEL {
+        assert!(exists("kernel", name), "no test's name begins with {name}");
     }
 }
 
