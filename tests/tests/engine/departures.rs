@@ -56,6 +56,7 @@ fn a_node_without_power_is_no_longer_shown_as_a_peer_and_is_again_when_it_is_bac
         ensure!(more.is_none(), "another node's container is shown: {more:?}");
     }
 
+    nodes.until_manager_says(3, "down")?;
     nodes.node(3).boot()?;
     nodes.watch_again(3)?;
     // Not before the node is in the Swarm again. The engine asks its manager for an address, gives up after 20 s, and
@@ -164,6 +165,7 @@ fn engine_crashes(engine: Engine) -> anyhow::Result<()> {
             ensure!(shown.receive_packets >= enough, "{shown:?} is shown, {before:?} before");
             Ok(())
         })?;
+    nodes.until_manager_says(2, "down")?;
     nodes.node(2).start_engine()?;
     up(1)?;
     // The engine kills the task, and its last values linger.
@@ -190,6 +192,7 @@ fn engine_crashes(engine: Engine) -> anyhow::Result<()> {
         "{answered} pings were answered, and the sender is charged with {got:?}"
     );
     ends(nodes.netmon(2), 1, CONTAINER, &[("container", &name)])?;
+    nodes.until_manager_says(2, "ready")?;
     let new = nodes.another_task(2, "web", &name)?;
     let new = nodes.member(2, &new, NETWORK)?;
     traffic::reach(&one.netns, new.address)?;

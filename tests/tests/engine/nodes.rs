@@ -115,23 +115,11 @@ impl Nodes {
 
     /// The name of a service's only task on a node, once it runs.
     pub(crate) fn task(&self, number: u8, service: &str) -> anyhow::Result<String> {
-        self.task_but(number, service, "")
+        self.another_task(number, service, "")
     }
 
     /// The same, once the task is another than the one of that name.
-    ///
-    /// An old engine was seen to crash on a node and to restart. Its Swarm prepared a task in place of the one that
-    /// was killed, and never started it. So after a while the manager is asked for another task.
     pub(crate) fn another_task(&self, number: u8, service: &str, than: &str) -> anyhow::Result<String> {
-        self.task_but(number, service, than).or_else(|overdue| {
-            self.node(1)
-                .docker(&format!("service update --detach --force --no-resolve-image {service}"))?;
-            self.task_but(number, service, than)
-                .with_context(|| format!("before another was asked for: {overdue:#}"))
-        })
-    }
-
-    fn task_but(&self, number: u8, service: &str, than: &str) -> anyhow::Result<String> {
         within(TASKS, "the task to run", || {
             match &tasks(self.node(number), service)?[..] {
                 [name] if name != than => Ok(name.clone()),
@@ -139,6 +127,21 @@ impl Nodes {
             }
         })
         .with_context(|| self.of_service(number, service))
+    }
+
+    /// Waits until the manager calls a node `Ready` or `Down`.
+    ///
+    /// Before an engine that crashed is started again, the manager has to have missed it. If the node registers anew
+    /// in the very moment in which its old session expires, the manager may take note of the expiry last. The node
+    /// then stays down for the manager, although its engine runs, and gets no task.
+    pub(crate) fn until_manager_says(&self, number: u8, status: &str) -> anyhow::Result<()> {
+        within(TASKS, &format!("node {number} to be {status} for the manager"), || {
+            let said = self
+                .node(1)
+                .docker(&format!("node inspect -f {{{{.Status.State}}}} n{number}"))?;
+            ensure!(said.trim().eq_ignore_ascii_case(status), "it is {said}");
+            Ok(())
+        })
     }
 
     /// For error messages: the manager's report of a service, and the logs of the manager's engine and of the node's.
