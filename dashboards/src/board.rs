@@ -2,7 +2,13 @@
 //!
 //! Knows what all dashboards have in common. [`super::boards`] defines what each shows.
 
-use netmon::metrics::{catalog, family::Family, labels::LabelSet};
+use netmon::{
+    collectors::catalog,
+    page::{
+        family::{Family, Shape},
+        labels::LabelSet,
+    },
+};
 
 use crate::{
     grafana::{
@@ -182,7 +188,7 @@ fn instance() -> Variable {
 )]
 pub fn values<K, L, A>(family: Family<K, L>, _: A, label: &'static str) -> Variable
 where
-    K: netmon::metrics::value::Shape,
+    K: Shape,
     L: LabelSet,
     A: Label,
 {

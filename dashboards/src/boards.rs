@@ -7,13 +7,12 @@ mod network;
 mod overview;
 mod service;
 
-use ::netmon::metrics::{
-    catalog::{
+use ::netmon::{
+    collectors::catalog::{
         CONTAINER_TCP_RETRANSMITTED_SEGMENTS, CONTAINER_TCP_ROUND_TRIP_TIME, CONTAINER_TCP_SENT_SEGMENTS,
-        EXPOSED_SERIES, SCRAPE_COLLECTOR_SUCCESS,
+        ContainerNetwork, EXPOSED_SERIES, SCRAPE_COLLECTOR_SUCCESS,
     },
-    labels::ContainerNetwork,
-    value::{Counter, Histogram},
+    page::family::{Counter, Histogram},
 };
 
 use crate::{
@@ -48,7 +47,7 @@ const RETRANSMITS: (f64, f64) = (0.01, 0.05);
 
 /// The share of retransmitted segments. No result if no segment was sent.
 fn retransmitted<P: Labels + Copy>(
-    narrow: impl Fn(Selection<Counter, ContainerNetwork<'static>>) -> Selection<Counter, ContainerNetwork<'static>>,
+    narrow: impl Fn(Selection<Counter, ContainerNetwork>) -> Selection<Counter, ContainerNetwork>,
     by: P,
 ) -> Vector<P> {
     let again = narrow(of(CONTAINER_TCP_RETRANSMITTED_SEGMENTS)).rate().sum(by);
@@ -63,7 +62,7 @@ fn again_of_all<P: Labels>(again: Vector<P>, first: Vector<P>) -> Vector<P> {
 
 /// The round-trip times that 50 %, 95 % and 99 % of all observations are below.
 fn round_trip_times<P: Labels + Copy>(
-    narrow: impl Fn(Selection<Histogram, ContainerNetwork<'static>>) -> Selection<Histogram, ContainerNetwork<'static>>,
+    narrow: impl Fn(Selection<Histogram, ContainerNetwork>) -> Selection<Histogram, ContainerNetwork>,
     by: P,
 ) -> Vec<Query> {
     let quantile = |quantile, word: &str| {

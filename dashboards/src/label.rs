@@ -4,7 +4,7 @@
 
 use std::marker::PhantomData;
 
-use netmon::metrics::labels::LabelSet;
+use netmon::page::labels::LabelSet;
 
 /// More labels than any set has: those of the widest family, two of the target, and those that a join adds.
 const MOST: usize = 24;
@@ -262,14 +262,14 @@ tuples! {
 
 #[cfg(test)]
 mod tests {
-    use netmon::metrics::catalog;
+    use netmon::collectors;
 
     use super::{ALL, Names};
 
     #[test]
     fn every_label_is_one_of_the_catalogs_or_of_the_targets() {
         for label in ALL {
-            let known = catalog::ALL.iter().any(|family| family.labels.contains(label));
+            let known = collectors::families().any(|family| family.labels.contains(label));
             assert!(
                 known || ["job", "instance"].contains(label),
                 "no family has a label {label}"

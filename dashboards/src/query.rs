@@ -2,7 +2,7 @@
 //! its series do not have. A counter has only rates and increases, and a gauge only values.
 //!
 //! ```
-//! use netmon::metrics::catalog::CONTAINER_PACKET_DROPS;
+//! use netmon::collectors::catalog::CONTAINER_PACKET_DROPS;
 //! use netmon_dashboards::{label::{Network, Reason}, query::{of, Place}};
 //!
 //! let drops = of(CONTAINER_PACKET_DROPS).rate().sum((Network, Reason));
@@ -10,21 +10,21 @@
 //! ```
 //!
 //! ```compile_fail
-//! use netmon::metrics::catalog::CONTAINER_PACKET_DROPS;
+//! use netmon::collectors::catalog::CONTAINER_PACKET_DROPS;
 //! use netmon_dashboards::{label::{Network, Peer}, query::of};
 //!
 //! let drops = of(CONTAINER_PACKET_DROPS).rate().sum((Network, Peer)); // drops have no peer
 //! ```
 //!
 //! ```compile_fail
-//! use netmon::metrics::catalog::CONTAINER_PACKET_DROPS;
+//! use netmon::collectors::catalog::CONTAINER_PACKET_DROPS;
 //! use netmon_dashboards::{label::{Network, Reason}, query::of};
 //!
 //! let target = of(CONTAINER_PACKET_DROPS).rate().sum(Network).legend(Reason); // the reason was summed away
 //! ```
 //!
 //! ```compile_fail
-//! use netmon::metrics::catalog::CONTAINER_PACKET_DROPS;
+//! use netmon::collectors::catalog::CONTAINER_PACKET_DROPS;
 //! use netmon_dashboards::query::of;
 //!
 //! let drops = of(CONTAINER_PACKET_DROPS).now(); // the bare value of a counter says nothing
@@ -36,11 +36,12 @@ mod expression;
 
 use std::marker::PhantomData;
 
-use netmon::metrics::{
-    catalog,
-    family::Family,
-    labels::{LabelSet, Unlabelled},
-    value::{Counter, Gauge, Histogram, Info, Shape},
+use netmon::{
+    collectors::catalog,
+    page::{
+        family::{Counter, Family, Gauge, Histogram, Info, Shape},
+        labels::{LabelSet, Unlabelled},
+    },
 };
 
 use self::expression::{Expression, Matcher};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netmon::metrics::catalog;
+use netmon::collectors;
 use netmon_dashboards::{
     boards,
     rules::{self, Rule},
@@ -81,7 +81,7 @@ const UNSHOWN: &[(&str, &str)] = &[
 #[test]
 fn every_family_is_in_a_panel_or_a_rule_or_somebody_said_why_not() {
     let asked = asked();
-    for family in catalog::ALL {
+    for family in collectors::families() {
         let name = family.name();
         // The series of a histogram have the names of its parts.
         let names = ["", "_bucket", "_sum", "_count"].map(|part| format!("{name}{part}"));
@@ -97,7 +97,7 @@ fn every_family_is_in_a_panel_or_a_rule_or_somebody_said_why_not() {
     }
     for (unshown, _) in UNSHOWN {
         assert!(
-            catalog::ALL.iter().any(|family| family.name() == *unshown),
+            collectors::families().any(|family| family.name() == *unshown),
             "there is no family {unshown}"
         );
     }

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::{
+    collectors,
     config::{Attach, Config},
     datapath::{
         Datapath, DatapathError, SharedTracepoints, Tracepoints,
@@ -22,11 +23,8 @@ use crate::{
     },
     docker,
     http::{self, Access, AccessError, HttpError, Pages, Server},
-    metrics::{self, ExpositionOptions},
-    model::{
-        collector::Collectors,
-        limits::{Caps, Limits},
-    },
+    metrics,
+    model::collector::Collectors,
     netns::{
         enter::{EnterError, inside},
         rtnetlink::{Client, NetlinkError},
@@ -37,10 +35,11 @@ use crate::{
         control::{Control, Places, Signal, Tools},
         state::{Scope, State},
     },
+    page::limits::{Caps, Limits},
     privilege::{self, ThreadRole},
     process,
     reader::Reader,
-    scrape::{Counting, Sources},
+    scrape::{Counting, Scraped, Sources},
     systemd, version,
     workers::{Clocks, Ended, Worker, Workers},
 };
@@ -100,14 +99,14 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let home = inside(&config.node_netns, Client::open)??;
     home.netns()?;
     let datapath = datapath(&config)?;
-    let collectors = config.collectors();
+    let wanted = config.collectors();
     let counting = datapath.as_ref().map(|datapath| Counting {
         traffic: datapath.traffic(),
         programs: datapath.programs(),
     });
 
-    let (tracepoints, overlay) = other_programs(datapath.as_ref(), collectors)?;
-    let shared = Shared::new(State::new(scope(collectors), config.linger).with_times(config.times));
+    let (tracepoints, overlay) = other_programs(datapath.as_ref(), &wanted)?;
+    let shared = Shared::new(State::new(scope(&wanted), config.linger).with_times(config.times));
     let waker = Waker::new()?;
     let mut workers = Workers::new(config.times.worker_patience, config.fault);
     let tools = Tools {
@@ -141,7 +140,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         counting_wanted: config.attach != Attach::Off,
         tracepoints,
         overlay,
-        collectors,
+        collectors: wanted.clone(),
         retired: Mutex::default(),
         limits: Mutex::new(limits(&config)),
         published,
@@ -153,11 +152,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         clocks: workers.clocks(),
         engine,
         access,
-        options: ExpositionOptions {
-            exporter_metrics: !config.disable_exporter_metrics,
-            collectors,
-            series_limit: config.series,
-        },
+        collectors: wanted,
+        shows_exporter: !config.disable_exporter_metrics,
         monitor: server.monitor(),
         was_ready: AtomicBool::new(false),
     });
@@ -196,7 +192,7 @@ fn watch_engine(
     let options = docker::Options {
         host: config.docker_host.clone(),
         linger: config.linger,
-        members: config.collectors().members,
+        members: config.collectors().has(collectors::members::NAME),
         sync: config.times.sync,
     };
     docker::spawn(options, workers.shift(Worker::Engine), move |inventory| {
@@ -255,23 +251,27 @@ fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
 /// Loads the programs that are not attached to containers' interfaces.
 fn other_programs(
     datapath: Option<&Datapath>,
-    collectors: Collectors,
+    wanted: &Collectors,
 ) -> Result<(SharedTracepoints, SharedOverlay), DatapathError> {
     let tracepoints = match datapath {
-        Some(datapath) => Tracepoints::load(collectors, datapath.host().cpus)?,
+        Some(datapath) => Tracepoints::load(
+            wanted.has(collectors::drops::NAME),
+            wanted.has(collectors::tcp::NAME),
+            datapath.host().cpus,
+        )?,
         None => Tracepoints::default(),
     };
     let overlay = match datapath {
-        Some(datapath) if collectors.overlay => datapath.load_overlay()?,
+        Some(datapath) if wanted.has(collectors::overlay::NAME) => datapath.load_overlay()?,
         Some(_) | None => None,
     };
     Ok((SharedTracepoints::new(tracepoints), SharedOverlay::new(overlay)))
 }
 
-const fn scope(collectors: Collectors) -> Scope {
+fn scope(wanted: &Collectors) -> Scope {
     Scope {
-        containers: collectors.traffic,
-        vxlan: collectors.vxlan,
+        containers: wanted.has(collectors::traffic::NAME),
+        vxlan: wanted.has(collectors::vxlan::NAME),
     }
 }
 
@@ -295,7 +295,8 @@ struct Page {
     reader: Reader,
     engine: docker::Watch,
     access: Arc<Access>,
-    options: ExpositionOptions,
+    collectors: Collectors,
+    shows_exporter: bool,
     monitor: http::Monitor,
     clocks: Clocks,
     was_ready: AtomicBool,
@@ -303,18 +304,19 @@ struct Page {
 
 impl Pages for Page {
     fn scrape(&self) -> Result<String, String> {
-        let mut snapshot = self
+        let Scraped { rows, mut health } = self
             .reader
-            .snapshot(self.engine.health())
+            .scrape(self.engine.health())
             .map_err(|error| error.to_string())?;
         let ages = self.clocks.ages(Instant::now());
-        snapshot.health.workers = ages.map(|(worker, age)| (worker.as_str(), age)).collect();
-        snapshot.health.web_config = self.access.is_current();
-        snapshot.health.http = self.monitor.health();
-        if self.options.exporter_metrics {
-            snapshot.health.process = process::read().ok();
+        health.workers = ages.map(|(worker, age)| (worker.as_str(), age)).collect();
+        health.web_config = self.access.is_current();
+        health.http = self.monitor.health();
+        health.shows_exporter = self.shows_exporter;
+        if self.shows_exporter {
+            health.process = process::read().ok();
         }
-        metrics::encode(&snapshot, &self.options).map_err(|error| error.to_string())
+        collectors::page(rows, &health, &self.collectors).map_err(|error| error.to_string())
     }
 
     fn text(&self, open_metrics: &str) -> String {

@@ -8,9 +8,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    collectors::{self, Definition},
     model::{collector::Collectors, times::Times},
     netns::discover,
     version,
@@ -22,10 +23,6 @@ use crate::{
 /// Without a command netmon runs, and serves what it counts on --web.listen-address until it is told to end.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "netmon", version = version::LONG, max_term_width = 100)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of its own on the command line"
-)]
 pub struct Config {
     /// What to do instead of running.
     #[command(subcommand)]
@@ -68,149 +65,8 @@ pub struct Config {
     #[arg(long = "web.config.file", env = "NETMON_WEB_CONFIG_FILE", value_name = "FILE")]
     pub web_config: Option<PathBuf>,
 
-    /// The interfaces of containers.
-    #[arg(
-        long = "collector.traffic",
-        env = "NETMON_COLLECTOR_TRAFFIC",
-        overrides_with = "no_traffic",
-        default_value_t = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    traffic: bool,
-
-    #[arg(long = "no-collector.traffic", overrides_with = "traffic", hide = true)]
-    no_traffic: bool,
-
-    /// Packets that the kernel threw away, and why.
-    #[arg(
-        long = "collector.drops",
-        env = "NETMON_COLLECTOR_DROPS",
-        overrides_with = "no_drops",
-        default_value_t = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    drops: bool,
-
-    #[arg(long = "no-collector.drops", overrides_with = "drops", hide = true)]
-    no_drops: bool,
-
-    /// What happens to TCP connections.
-    #[arg(
-        long = "collector.tcp",
-        env = "NETMON_COLLECTOR_TCP",
-        overrides_with = "no_tcp",
-        default_value_t = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    tcp: bool,
-
-    #[arg(long = "no-collector.tcp", overrides_with = "tcp", hide = true)]
-    no_tcp: bool,
-
-    /// What sockets and their buffers lost.
-    #[arg(
-        long = "collector.sockets",
-        env = "NETMON_COLLECTOR_SOCKETS",
-        overrides_with = "no_sockets",
-        default_value_t = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    sockets: bool,
-
-    #[arg(long = "no-collector.sockets", overrides_with = "sockets", hide = true)]
-    no_sockets: bool,
-
-    /// Queues and tables, and what bounds them.
-    #[arg(
-        long = "collector.buffers",
-        env = "NETMON_COLLECTOR_BUFFERS",
-        overrides_with = "no_buffers",
-        default_value_t = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    buffers: bool,
-
-    #[arg(long = "no-collector.buffers", overrides_with = "buffers", hide = true)]
-    no_buffers: bool,
-
-    /// The VXLAN devices of overlay networks.
-    #[arg(
-        long = "collector.vxlan",
-        env = "NETMON_COLLECTOR_VXLAN",
-        overrides_with = "no_vxlan",
-        default_value_t = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    vxlan: bool,
-
-    #[arg(long = "no-collector.vxlan", overrides_with = "vxlan", hide = true)]
-    no_vxlan: bool,
-
-    /// What passes between nodes, by overlay network and remote node.
-    #[arg(
-        long = "collector.overlay",
-        env = "NETMON_COLLECTOR_OVERLAY",
-        overrides_with = "no_overlay",
-        default_value_t = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    overlay: bool,
-
-    #[arg(long = "no-collector.overlay", overrides_with = "overlay", hide = true)]
-    no_overlay: bool,
-
-    /// Who is on the overlay networks, on any node: asked of the engine.
-    #[arg(
-        long = "collector.members",
-        env = "NETMON_COLLECTOR_MEMBERS",
-        overrides_with = "no_members",
-        default_value_t = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    members: bool,
-
-    #[arg(long = "no-collector.members", overrides_with = "members", hide = true)]
-    no_members: bool,
-
-    /// Sums over the containers of each service.
-    #[arg(
-        long = "collector.service",
-        env = "NETMON_COLLECTOR_SERVICE",
-        overrides_with = "no_service",
-        default_value_t = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    service: bool,
-
-    #[arg(long = "no-collector.service", overrides_with = "service", hide = true)]
-    no_service: bool,
+    #[command(flatten)]
+    switches: Switches,
 
     /// The engine's socket: unix:///PATH or tcp://HOST:PORT. Else DOCKER_HOST, else the usual one.
     #[arg(long = "docker.host", env = "NETMON_DOCKER_HOST", value_name = "ADDRESS")]
@@ -375,18 +231,68 @@ pub enum LogFormat {
 impl Config {
     /// The collectors that are switched on.
     #[must_use]
-    pub const fn collectors(&self) -> Collectors {
-        Collectors {
-            traffic: self.traffic && !self.no_traffic,
-            drops: self.drops && !self.no_drops,
-            tcp: self.tcp && !self.no_tcp,
-            sockets: self.sockets && !self.no_sockets,
-            buffers: self.buffers && !self.no_buffers,
-            service: self.service && !self.no_service,
-            vxlan: self.vxlan && !self.no_vxlan,
-            overlay: self.overlay && !self.no_overlay,
-            members: self.members && !self.no_members,
+    pub fn collectors(&self) -> Collectors {
+        self.switches.0.clone()
+    }
+}
+
+/// A pair of flags for each optional collector in the table: `--collector.NAME` and `--no-collector.NAME`. The last
+/// one counts.
+#[derive(Clone, Debug)]
+struct Switches(Collectors);
+
+impl Switches {
+    fn all() -> impl Iterator<Item = (&'static Definition, String)> {
+        let optional = collectors::ALL.iter().filter(|collector| collector.is_optional);
+        optional.map(|collector| (collector, format!("no_{}", collector.name.as_str())))
+    }
+}
+
+impl Args for Switches {
+    fn augment_args(mut command: clap::Command) -> clap::Command {
+        for (collector, no) in Self::all() {
+            let name = collector.name.as_str();
+            let upper = name.to_ascii_uppercase();
+            let on = Arg::new(name)
+                .long(format!("collector.{name}"))
+                .env(format!("NETMON_COLLECTOR_{upper}"))
+                .value_name(upper)
+                .help(collector.summary.trim_end_matches('.'))
+                .overrides_with(&no)
+                .default_value("true")
+                .action(ArgAction::Set)
+                .value_parser(clap::value_parser!(bool))
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true");
+            let off = Arg::new(&no)
+                .long(format!("no-collector.{name}"))
+                .overrides_with(name)
+                .action(ArgAction::SetTrue)
+                .hide(true);
+            command = command.arg(on).arg(off);
         }
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Switches {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let is_off = |(collector, no): &(&Definition, String)| {
+            let is_on = matches.get_one::<bool>(collector.name.as_str());
+            is_on == Some(&false) || matches.get_flag(no)
+        };
+        let off = Self::all().filter(is_off).map(|(collector, _)| collector.name);
+        Ok(Self(Collectors::all_but(off)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
@@ -466,7 +372,10 @@ mod tests {
     use clap::{CommandFactory as _, Parser as _};
 
     use super::{Attach, Config, duration};
-    use crate::model::{collector::Collectors, times::Times};
+    use crate::{
+        collectors::{traffic, vxlan},
+        model::{collector::Collectors, times::Times},
+    };
 
     fn config(arguments: &[&str]) -> Config {
         Config::try_parse_from([&["netmon"], arguments].concat()).expect("a configuration")
@@ -543,18 +452,13 @@ mod tests {
 
     #[test]
     fn a_collector_can_be_switched_off_and_the_last_word_counts() {
-        assert!(!config(&["--no-collector.vxlan"]).collectors().vxlan);
-        assert!(
-            config(&["--no-collector.vxlan", "--collector.vxlan"])
-                .collectors()
-                .vxlan
-        );
-        assert!(
-            !config(&["--collector.vxlan", "--no-collector.vxlan"])
-                .collectors()
-                .vxlan
-        );
-        assert!(!config(&["--collector.vxlan=false"]).collectors().vxlan);
+        let has = |arguments: &[&str]| config(arguments).collectors().has(vxlan::NAME);
+        assert!(has(&[]));
+        assert!(!has(&["--no-collector.vxlan"]));
+        assert!(has(&["--no-collector.vxlan", "--collector.vxlan"]));
+        assert!(!has(&["--collector.vxlan", "--no-collector.vxlan"]));
+        assert!(!has(&["--collector.vxlan=false"]));
+        assert!(config(&["--no-collector.vxlan"]).collectors().has(traffic::NAME));
     }
 
     #[test]

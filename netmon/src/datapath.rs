@@ -41,7 +41,6 @@ use self::{
     traffic::TrafficMap,
 };
 use crate::model::{
-    collector::Collectors,
     interface::NetnsId,
     snapshot::{MapRow, ProgramRow},
 };
@@ -150,12 +149,13 @@ pub struct Tracepoints {
 }
 
 impl Tracepoints {
-    /// Loads the wanted programs that this host supports. If it does not support some, a warning says why.
+    /// Loads the programs for drops and for TCP, if they are wanted and this host supports them. If it does not
+    /// support some, a warning says why.
     ///
     /// # Errors
     /// netmon lacks a permission. That is never the host's fault, so netmon does not continue without the counts.
-    pub fn load(wanted: Collectors, cpus: u32) -> Result<Self, DatapathError> {
-        if !wanted.drops && !wanted.tcp {
+    pub fn load(wants_drops: bool, wants_tcp: bool, cpus: u32) -> Result<Self, DatapathError> {
+        if !wants_drops && !wants_tcp {
             return Ok(Self::default());
         }
         let Some(kernel) = or_none("neither drops nor TCP events", Kernel::detect())? else {
@@ -164,8 +164,8 @@ impl Tracepoints {
         let drops = || or_none("drops", DropsMap::load(&kernel, cpus));
         let tcp = || or_none("TCP events", TcpMap::load(&kernel, cpus));
         let loaded = Self {
-            drops: if wanted.drops { drops()? } else { None },
-            tcp: if wanted.tcp { tcp()? } else { None },
+            drops: if wants_drops { drops()? } else { None },
+            tcp: if wants_tcp { tcp()? } else { None },
         };
         Ok(loaded)
     }

@@ -5,11 +5,11 @@
 //! The tests here run every input that was kept, and some that are derived from them. None of this is in the daemon.
 
 use crate::{
+    collectors::fuzz::page,
     config,
     datapath::fuzz::types,
     docker::fuzz::{answers, events, host},
     http::fuzz::{addresses, certificate, headers, request, web_config},
-    metrics::fuzz::page,
     model::{interface::MacAddress, inventory::Subnet},
     netns::{
         discover::Role,

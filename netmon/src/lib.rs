@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` has the map; [`scrape`] is the file to read first.
 
 pub mod app;
+pub mod collectors;
 pub mod config;
 pub mod datapath;
 pub mod docker;
@@ -16,6 +17,7 @@ pub mod model;
 pub mod netns;
 pub mod network;
 pub mod observe;
+pub mod page;
 pub mod privilege;
 pub mod process;
 pub mod reader;

@@ -5,10 +5,10 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 use netmon::{
-    app,
+    app, collectors,
     config::{Command, Config},
     http::healthcheck,
-    logging, metrics,
+    logging,
     privilege::{self, ThreadRole},
     process,
 };
@@ -20,9 +20,9 @@ fn main() -> ExitCode {
     let config = Config::parse();
     let outcome = match config.command {
         Some(Command::Metrics { markdown }) => print(&if markdown {
-            metrics::markdown()
+            collectors::markdown()
         } else {
-            metrics::table()
+            collectors::table()
         }),
         Some(Command::Healthcheck) => healthcheck::ask(&config.listen).map_err(Into::into),
         None => run(config),

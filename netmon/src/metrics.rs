@@ -1,175 +1,155 @@
-//! The metrics page: one snapshot in, text out.
+//! The text of a page: rows in, text out.
 //!
-//! Only this module names the metrics library. [`catalog`] lists every family once, and one file per noun writes
-//! them. The kernel's counters are exposed as they were read. They are not copied into counters of the library, so no
-//! series can drift or outlive its subject. Does no I/O, and does not know how a page is requested.
+//! Only this module names the metrics library. The kernel's counters are exposed as they were read. They are not
+//! copied into counters of the library, so no series can drift or outlive its subject. Does no I/O. Does not know
+//! which families there are, or how a page is requested.
 
-use std::{fmt, sync::Arc};
+mod text;
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use prometheus_client::{
     collector::Collector as PageCollector,
-    encoding::{DescriptorEncoder, text as open_metrics},
-    registry::Registry,
+    encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet, text as open_metrics},
+    metrics::MetricType,
+    registry::{self, Registry},
 };
 
-use crate::model::{
-    collector::{Collector, Collectors},
-    snapshot::Snapshot,
+pub use self::text::to_text;
+use crate::{
+    model::collector::Collector,
+    page::{
+        family::{About, Kind, Unit},
+        rows::Rows,
+        value::Value,
+    },
 };
-
-mod buffers;
-pub mod catalog;
-mod container;
-mod document;
-mod drops;
-pub mod family;
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) mod fuzz;
-#[cfg(test)]
-mod golden;
-mod health;
-mod info;
-pub mod labels;
-mod members;
-mod overlay;
-mod process;
-mod service;
-mod sockets;
-mod tcp;
-mod text;
-pub mod value;
-mod vxlan;
-
-pub use document::{markdown, table};
-pub use text::to_text;
-
-/// The default limit on the series of a page. Above it, series are summed up.
-pub const DEFAULT_SERIES_LIMIT: usize = 50_000;
-
-/// What the operator wants on the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExpositionOptions {
-    /// Whether to expose the build of netmon and its own resource use (`process_*`).
-    pub exporter_metrics: bool,
-    /// The wanted collectors.
-    pub collectors: Collectors,
-    /// The maximum number of series; 0 is no limit. Only the members of the overlay networks are limited here. They
-    /// get the room that the rest of the page leaves. Containers over the limit were summed up before: see
-    /// [`crate::model::limits`].
-    pub series_limit: usize,
-}
-
-impl Default for ExpositionOptions {
-    fn default() -> Self {
-        Self {
-            exporter_metrics: true,
-            collectors: Collectors::default(),
-            series_limit: DEFAULT_SERIES_LIMIT,
-        }
-    }
-}
 
 /// The page could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the metrics page could not be written: the encoder refused a value, which is a fault of netmon's own")]
 pub struct EncodeError(#[from] fmt::Error);
 
-/// Writes the page, as OpenMetrics 1.0 text.
-pub fn encode(snapshot: &Snapshot, options: &ExpositionOptions) -> Result<String, EncodeError> {
-    // The library owns its collectors and wants them without borrows. Cloning the snapshot only increments a few
-    // reference counts for each row.
-    let exposition = Exposition {
-        snapshot: Arc::new(snapshot.clone()),
-        options: *options,
-    };
-    let mut page = String::with_capacity(size_hint(snapshot));
+/// Writes these rows as OpenMetrics 1.0 text, and then the rows that `last` makes of the number of series of each
+/// collector.
+///
+/// # Errors
+/// The library refused a value.
+pub fn encode(
+    rows: Vec<Rows>,
+    last: impl Fn(&BTreeMap<Collector, usize>) -> Rows + Send + Sync + 'static,
+) -> Result<String, EncodeError> {
+    let mut page = String::with_capacity(size_hint(&rows));
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(exposition));
+    registry.register_collector(Box::new(Page { rows, last }));
     open_metrics::encode(&mut page, &registry)?;
     Ok(page)
 }
 
 /// The approximate size of the page in bytes. Growing a string of megabytes step by step copies it again and again.
-fn size_hint(snapshot: &Snapshot) -> usize {
+fn size_hint(rows: &[Rows]) -> usize {
     const LINE: usize = 200;
-    const LINES_OF_AN_INTERFACE: usize = 12;
-    const OVERHEAD: usize = 32 * 1024;
-    let rows = snapshot.interfaces.len() + 2 * snapshot.tcp.len() + snapshot.services.len() + snapshot.vxlans.len();
-    OVERHEAD + LINE * (rows * LINES_OF_AN_INTERFACE + snapshot.containers.len() + snapshot.networks.len())
+    const OVERHEAD: usize = 64 * 1024;
+    OVERHEAD + LINE * rows.iter().map(Rows::lines).sum::<usize>()
 }
 
-#[derive(Debug)]
-struct Exposition {
-    snapshot: Arc<Snapshot>,
-    options: ExpositionOptions,
+/// A page for the library, which wants to own what it writes.
+struct Page<F> {
+    rows: Vec<Rows>,
+    last: F,
 }
 
-impl PageCollector for Exposition {
-    /// The members of the overlay networks get the room that everything else leaves. So they come last, followed only
-    /// by the number of series.
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Self { snapshot, options } = self;
-        let ExpositionOptions {
-            exporter_metrics,
-            collectors,
-            series_limit,
-        } = *options;
-        let page = &mut family::Page::new(encoder);
-        if exporter_metrics {
-            info::encode_build(page)?;
-            process::encode(page, snapshot.health.process.as_ref())?;
-        }
-        health::encode(page, &snapshot.health)?;
-        info::encode(page, snapshot)?;
-        container::encode_containers(page, &snapshot.containers)?;
-        if collectors.service {
-            service::encode(page, &snapshot.services)?;
-        }
-        if collectors.vxlan {
-            vxlan::encode(page, &snapshot.vxlans)?;
-        }
-        if collectors.overlay {
-            overlay::encode(page, &snapshot.overlay)?;
-        }
-        if collectors.traffic {
-            container::encode_interfaces(page, &snapshot.interfaces)?;
-            container::encode_unattributed(page, snapshot.unattributed)?;
-        }
-        if collectors.drops {
-            drops::encode(page, &snapshot.drops)?;
-        }
-        if collectors.tcp {
-            tcp::encode(page, &snapshot.tcp, &snapshot.connections)?;
-        }
-        if collectors.sockets {
-            sockets::encode(page, &snapshot.sockets)?;
-        }
-        if collectors.buffers {
-            buffers::encode(page, &snapshot.buffers)?;
-        }
-        let room = |page: &family::Page<'_>| {
-            (series_limit > 0).then(|| {
-                series_limit
-                    .saturating_sub(page.series())
-                    .saturating_sub(health::series_of_series(collectors))
-            })
-        };
-        let limited = snapshot.health.limits.limited;
-        let mut limited: Vec<_> = limited
-            .into_iter()
-            .filter(|(collector, _)| collectors.has(*collector))
-            .collect();
-        if collectors.members {
-            let left_out = members::encode(page, &snapshot.members, room(page))?;
-            limited.push((Collector::Members, left_out));
-        }
-        health::encode_series(page, collectors, &limited)
+impl<F> fmt::Debug for Page<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").field("rows", &self.rows).finish_non_exhaustive()
     }
 }
 
-/// The wanted collectors.
-fn wanted(collectors: Collectors) -> impl Iterator<Item = Collector> {
-    Collector::ALL
-        .into_iter()
-        .filter(move |collector| collectors.has(*collector))
+impl<F: Fn(&BTreeMap<Collector, usize>) -> Rows + Send + Sync + 'static> PageCollector for Page<F> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut series = BTreeMap::new();
+        for rows in &self.rows {
+            write(&mut encoder, rows, &mut series)?;
+        }
+        let last = (self.last)(&series);
+        write(&mut encoder, &last, &mut series)
+    }
+}
+
+/// Writes the families of these rows, and adds their numbers of series. A family without series is left out.
+fn write(encoder: &mut DescriptorEncoder<'_>, rows: &Rows, counts: &mut BTreeMap<Collector, usize>) -> fmt::Result {
+    let sorted = rows.sorted();
+    for (at, family) in rows.group().families.iter().enumerate() {
+        let values = sorted.iter().map(|(labels, values)| (labels.as_str(), &values[at]));
+        let mut series = values.filter(|(_, value)| **value != Value::Absent).peekable();
+        if series.peek().is_none() {
+            continue;
+        }
+        let unit = family.unit.map(unit);
+        let mut encoder = encoder.encode_descriptor(family.base, family.help, unit, metric_type(family.kind))?;
+        let count = counts.entry(family.collector).or_default();
+        for (labels, value) in series {
+            *count += value.lines();
+            write_series(&mut encoder, family, labels, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_series(encoder: &mut MetricEncoder<'_>, family: &About, labels: &str, value: &Value) -> fmt::Result {
+    if family.kind == Kind::Info {
+        return encoder.encode_info(&Labels(labels));
+    }
+    if labels.is_empty() {
+        write_value(encoder, family.kind, value)
+    } else {
+        write_value(&mut encoder.encode_family(&Labels(labels))?, family.kind, value)
+    }
+}
+
+fn write_value(encoder: &mut MetricEncoder<'_>, kind: Kind, value: &Value) -> fmt::Result {
+    match (kind, value) {
+        (Kind::Counter, Value::Whole(value)) => encoder.encode_counter::<NoLabelSet, _, f64>(value, None),
+        (Kind::Counter, Value::Real(value)) => encoder.encode_counter::<NoLabelSet, _, f64>(value, None),
+        (_, Value::Whole(value)) => encoder.encode_gauge(value),
+        (_, Value::Real(value)) => encoder.encode_gauge(value),
+        (_, Value::Observed(histogram)) => {
+            let sum = histogram.sum_microseconds as f64 / 1e6;
+            encoder.encode_histogram::<NoLabelSet>(sum, histogram.count(), &histogram.buckets, None)
+        }
+        (_, Value::Absent) => Ok(()),
+    }
+}
+
+/// Rendered labels. The library takes labels apart and escapes values, but copies names. So the labels are written in
+/// place of a name.
+#[derive(Debug)]
+struct Labels<'a>(&'a str);
+
+impl EncodeLabelSet for Labels<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        encoder.encode_label().encode_label_key()?.write_str(self.0)
+    }
+}
+
+const fn metric_type(kind: Kind) -> MetricType {
+    match kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Histogram => MetricType::Histogram,
+        Kind::Info => MetricType::Info,
+    }
+}
+
+const fn unit(unit: Unit) -> &'static registry::Unit {
+    match unit {
+        Unit::Bytes => &registry::Unit::Bytes,
+        Unit::Seconds => &registry::Unit::Seconds,
+    }
 }

@@ -10,7 +10,6 @@ pub mod drops;
 pub mod interface;
 pub mod inventory;
 pub mod ledger;
-pub mod limits;
 pub mod overlay;
 pub mod peers;
 pub mod place;

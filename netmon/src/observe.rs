@@ -6,13 +6,8 @@
 //! HTTP. Of the engine it knows only the inventory.
 
 pub mod control;
-pub mod drops;
-pub mod members;
-pub mod mtu;
-pub mod overlay;
 pub mod read;
 pub mod state;
-pub mod tcp;
 mod underlay;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

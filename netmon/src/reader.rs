@@ -12,20 +12,20 @@ use std::{
 };
 
 use crate::{
-    model::snapshot::{DockerHealth, Snapshot},
+    model::snapshot::DockerHealth,
     privilege::{self, ThreadRole},
-    scrape::Sources,
+    scrape::{Scraped, Sources},
     workers::Shift,
 };
 
-/// Why there is no snapshot.
+/// Why there is no reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the worker `reader` has ended, and netmon exits; its log says why")]
 pub struct ReadingFailed;
 
 struct Request {
     docker: DockerHealth,
-    answer: SyncSender<Snapshot>,
+    answer: SyncSender<Scraped>,
 }
 
 /// The running thread. It ends after the current reading, once this is dropped.
@@ -45,19 +45,19 @@ impl Reader {
         let work = move || {
             for Request { docker, answer } in inbox {
                 let _turn = turns.turn();
-                // Fails if nobody waits for the snapshot any more.
-                let _told = answer.send(sources.snapshot(docker));
+                // Fails if nobody waits for it any more.
+                let _told = answer.send(sources.scrape(docker));
             }
         };
         privilege::spawn("reader", ThreadRole::Read, shift.watched(work))?;
         Ok(Self { requests })
     }
 
-    /// Requests a snapshot, and waits for it.
+    /// Requests a scrape, and waits for it.
     ///
     /// # Errors
     /// The reading failed.
-    pub fn snapshot(&self, docker: DockerHealth) -> Result<Snapshot, ReadingFailed> {
+    pub fn scrape(&self, docker: DockerHealth) -> Result<Scraped, ReadingFailed> {
         let (answer, answered) = sync_channel(1);
         self.requests
             .send(Request { docker, answer })

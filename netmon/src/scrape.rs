@@ -5,7 +5,6 @@
 //! these are carried over to the next scrape: ledgers, limits, decided owners and names, and sums of what was deleted.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -16,6 +15,7 @@ use std::{
 use tracing::warn;
 
 use crate::{
+    collectors,
     datapath::{
         SharedTracepoints,
         drops::DropsMap,
@@ -25,27 +25,21 @@ use crate::{
     },
     model::{
         collector::{Collector, Collectors},
-        counters::{Directions, Totals},
-        interface::Device,
-        inventory::{Container, ContainerId, Inventory, Sandbox},
-        limits::{Limits, OVER},
-        place::Place,
         snapshot::{
-            AttachHealth, BufferRows, CollectorRow, ConnectionsRow, ContainerRow, ContainerState, DockerHealth,
-            DropRows, Health, HttpHealth, InterfaceRow, LimitHealth, MapRow, MemberRows, OverlayRows, ProgramRow,
-            QueueRow, ServiceRow, Snapshot, SocketRows, TcpRow, VxlanRow,
+            AttachHealth, BufferRows, CollectorRow, ConnectionsRow, DockerHealth, DropRows, Health, HttpHealth,
+            LimitHealth, MapRow, MemberRows, OverlayRows, ProgramRow, Snapshot, TcpRow,
         },
     },
     observe::{
-        Shared, drops, members, mtu, overlay,
-        read::read_all,
-        state::{Owner, State},
-        tcp,
+        Shared,
+        read::{Wanted, read_all},
+        state::State,
+    },
+    page::{
+        limits::{Limits, OVER},
+        rows::Rows,
     },
 };
-
-/// How many containers may each share the next one's namespace before netmon stops following them.
-const SHARING_DEPTH: usize = 8;
 
 /// The part of the data path that a scrape reads.
 #[derive(Debug)]
@@ -54,6 +48,15 @@ pub struct Counting {
     pub traffic: Arc<TrafficMap>,
     /// The programs that write them.
     pub programs: Vec<ProgramRow>,
+}
+
+/// What a scrape found.
+#[derive(Debug)]
+pub struct Scraped {
+    /// The rows of all collectors but netmon's own.
+    pub rows: Vec<Rows>,
+    /// The state of netmon itself.
+    pub health: Health,
 }
 
 /// What a scrape is made from.
@@ -72,7 +75,7 @@ pub struct Sources {
     /// The collectors that are switched on.
     pub collectors: Collectors,
     /// Drop counts that the kernel's map no longer holds.
-    pub retired: Mutex<drops::Retired>,
+    pub retired: Mutex<collectors::drops::facts::Retired>,
     /// Which series are shown by themselves, and which are summed up.
     pub limits: Mutex<Limits>,
     /// How many inventories the engine has published.
@@ -82,12 +85,47 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Takes a snapshot: reads every device and lays out the rows. Blocks until the kernel has answered, which takes
+    /// Reads everything, lays out the rows and applies the limits. Blocks until the kernel has answered, which takes
     /// some ten microseconds for each namespace.
     #[must_use]
-    pub fn snapshot(&self, docker: DockerHealth) -> Snapshot {
+    pub fn scrape(&self, docker: DockerHealth) -> Scraped {
+        let mut snapshot = self.snapshot(docker);
+        let mut rows = collectors::rows(&snapshot, &self.collectors);
+        let running = collectors::running(&snapshot);
+        let now = Instant::now();
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let health = limits.apply(&mut rows, &running, snapshot.is_partial, now);
+        for (limit, over) in limits.news(&health, now) {
+            warn!(
+                limit,
+                over,
+                "more than a limit allows: what is over it is summed up as \"{OVER}\"; netmon_over_limit says how much \
+                 that is, and docs/settings.md (--limit.*) how to allow more"
+            );
+        }
+        snapshot.health.limits = health;
+        Scraped {
+            rows,
+            health: snapshot.health,
+        }
+    }
+
+    /// Whether this collector is wanted.
+    fn wants(&self, collector: Collector) -> bool {
+        self.collectors.has(collector)
+    }
+
+    /// Reads every device and joins the readings with who they belong to.
+    fn snapshot(&self, docker: DockerHealth) -> Snapshot {
         let begin = Instant::now();
-        let read = read_all(&self.shared, self.collectors);
+        let wanted = Wanted {
+            drops: self.wants(collectors::drops::NAME),
+            tcp: self.wants(collectors::tcp::NAME),
+            sockets: self.wants(collectors::sockets::NAME),
+            buffers: self.wants(collectors::buffers::NAME),
+            overlay: self.wants(collectors::overlay::NAME),
+        };
+        let read = read_all(&self.shared, wanted);
         if let Err(error) = &read {
             warn!(%error, "cannot read devices; this scrape repeats the last reading");
         }
@@ -100,35 +138,35 @@ impl Sources {
 
         let mut state = self.shared.lock();
         let is_partial = docker.last_sync.is_none() || !self.is_whole(&state);
-        let mut collectors = vec![device];
+        let mut parts = vec![device];
         let mut maps = Vec::new();
         let mut programs = Vec::new();
-        let drops = self.drops(&mut state, &mut collectors, &mut maps, &mut programs);
-        let (tcp, connections) = self.tcp(&mut state, &mut collectors, &mut maps, &mut programs);
+        let drops = self.drops(&mut state, &mut parts, &mut maps, &mut programs);
+        let (tcp, connections) = self.tcp(&mut state, &mut parts, &mut maps, &mut programs);
 
-        let mut overlay = self.overlay(&mut state, &mut collectors, &mut maps, &mut programs);
-        let members = self.members(&mut state, &mut collectors);
-        let peers = overlay::peers(&mut state);
-        if self.collectors.overlay {
+        let mut overlay = self.overlay(&mut state, &mut parts, &mut maps, &mut programs);
+        let members = self.members(&mut state, &mut parts);
+        let peers = collectors::overlay::facts::peers(&mut state);
+        if self.wants(collectors::overlay::NAME) {
             overlay.peers = peers;
         }
 
-        let sockets = sockets(&state);
-        let buffers = if self.collectors.buffers {
-            buffers(&state)
+        let sockets = collectors::sockets::facts::rows(&state);
+        let buffers = if self.wants(collectors::buffers::NAME) {
+            collectors::buffers::facts::rows(&state)
         } else {
             BufferRows::default()
         };
-        if self.collectors.sockets {
-            collectors.push(CollectorRow {
-                collector: Collector::Sockets.as_str(),
+        if self.wants(collectors::sockets::NAME) {
+            parts.push(CollectorRow {
+                collector: collectors::sockets::NAME.as_str(),
                 duration: reading.protocols,
                 success: sockets.node.is_some() || !sockets.containers.is_empty(),
             });
         }
-        if self.collectors.buffers {
-            collectors.push(CollectorRow {
-                collector: Collector::Buffers.as_str(),
+        if self.wants(collectors::buffers::NAME) {
+            parts.push(CollectorRow {
+                collector: collectors::buffers::NAME.as_str(),
                 duration: reading.buffers,
                 success: buffers.node.is_some(),
             });
@@ -136,23 +174,23 @@ impl Sources {
 
         let begin = Instant::now();
         let inventory = Arc::clone(state.inventory());
-        let (interfaces, vxlans) = rows(&state);
-        let services = services(&state);
+        let (interfaces, vxlans) = collectors::traffic::facts::rows(&state);
+        let services = collectors::service::facts::rows(&state);
         let unattributed = state.unattributed();
-        let containers = containers(&inventory, &state);
-        let networks = mtu::networks(&state, &mtu::overlays(&state));
+        let containers = collectors::docker::facts::rows(&inventory, &state);
+        let networks = collectors::overlay::mtu::networks(&state, &collectors::overlay::mtu::overlays(&state));
         let attach = state.attach_health(begin);
         drop(state);
         if self.counting_wanted {
             let success = self.counting.is_some();
-            collectors.push(CollectorRow {
+            parts.push(CollectorRow {
                 collector: "traffic",
                 duration: begin.elapsed(),
                 success,
             });
         }
-        let health = self.health(docker, attach, collectors, maps, programs);
-        let mut snapshot = Snapshot {
+        let health = self.health(docker, attach, parts, maps, programs);
+        Snapshot {
             node: inventory.node.clone(),
             is_partial,
             containers,
@@ -169,21 +207,6 @@ impl Sources {
             buffers,
             networks,
             health,
-        };
-        self.limit(&mut snapshot);
-        snapshot
-    }
-
-    /// Sums up what is over the limits, and logs when that begins.
-    fn limit(&self, snapshot: &mut Snapshot) {
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        for (limit, over) in limits.apply(snapshot, Instant::now()) {
-            warn!(
-                limit,
-                over,
-                "more than a limit allows: what is over it is summed up as \"{OVER}\"; netmon_over_limit says how much \
-                 that is, and docs/settings.md (--limit.*) how to allow more"
-            );
         }
     }
 
@@ -213,11 +236,11 @@ impl Sources {
     fn drops(
         &self,
         state: &mut State,
-        collectors: &mut Vec<CollectorRow>,
+        parts: &mut Vec<CollectorRow>,
         maps: &mut Vec<MapRow>,
         programs: &mut Vec<ProgramRow>,
     ) -> DropRows {
-        if !self.collectors.drops || !self.counting_wanted {
+        if !self.wants(collectors::drops::NAME) || !self.counting_wanted {
             return DropRows::default();
         }
         let begin = Instant::now();
@@ -228,9 +251,13 @@ impl Sources {
             match map.read() {
                 Ok(drops) => {
                     let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-                    rows = Some(drops::rows(&drops, &mut retired, state, begin, |reason| {
-                        map.reason(reason)
-                    }));
+                    rows = Some(collectors::drops::facts::rows(
+                        &drops,
+                        &mut retired,
+                        state,
+                        begin,
+                        |reason| map.reason(reason),
+                    ));
                     maps.push(DropsMap::row(
                         drops.entries,
                         drops.lost.iter().map(|(_, packets)| packets).sum(),
@@ -251,8 +278,8 @@ impl Sources {
                 Err(error) => warn!(%error, "cannot read drops; this scrape is without them"),
             }
         }
-        collectors.push(CollectorRow {
-            collector: Collector::Drops.as_str(),
+        parts.push(CollectorRow {
+            collector: collectors::drops::NAME.as_str(),
             duration: begin.elapsed(),
             success: rows.is_some(),
         });
@@ -263,11 +290,11 @@ impl Sources {
     fn tcp(
         &self,
         state: &mut State,
-        collectors: &mut Vec<CollectorRow>,
+        parts: &mut Vec<CollectorRow>,
         maps: &mut Vec<MapRow>,
         programs: &mut Vec<ProgramRow>,
     ) -> (Vec<TcpRow>, Vec<ConnectionsRow>) {
-        if !self.collectors.tcp {
+        if !self.wants(collectors::tcp::NAME) {
             return (Vec::new(), Vec::new());
         }
         let begin = Instant::now();
@@ -288,17 +315,17 @@ impl Sources {
                 Err(error) => warn!(%error, "cannot read TCP events; this scrape is without them"),
             }
         }
-        let rows = tcp::rows(events.as_ref(), state, begin);
+        let rows = collectors::tcp::facts::rows(events.as_ref(), state, begin);
         if let (Some(map), Some(events)) = (&mut tracepoints.tcp, &events)
             && strangers > TcpMap::MANY_STRANGERS
         {
-            let foreign = tcp::foreign(events, state, begin);
+            let foreign = collectors::tcp::facts::foreign(events, state, begin);
             if let Err(error) = map.forget(|netns| foreign.contains(&netns)) {
                 warn!(%error, "cannot delete TCP events of unknown namespaces from the kernel map");
             }
         }
-        collectors.push(CollectorRow {
-            collector: Collector::Tcp.as_str(),
+        parts.push(CollectorRow {
+            collector: collectors::tcp::NAME.as_str(),
             duration: begin.elapsed(),
             success: is_whole || !self.counting_wanted,
         });
@@ -309,11 +336,11 @@ impl Sources {
     fn overlay(
         &self,
         state: &mut State,
-        collectors: &mut Vec<CollectorRow>,
+        parts: &mut Vec<CollectorRow>,
         maps: &mut Vec<MapRow>,
         programs: &mut Vec<ProgramRow>,
     ) -> OverlayRows {
-        if !self.collectors.overlay {
+        if !self.wants(collectors::overlay::NAME) {
             return OverlayRows::default();
         }
         let begin = Instant::now();
@@ -321,7 +348,7 @@ impl Sources {
         let mut tunnels = None;
         if let Some(map) = &mut *map {
             programs.extend(map.programs());
-            if let Err(error) = map.know(overlay::known(state)) {
+            if let Err(error) = map.know(collectors::overlay::facts::known(state)) {
                 warn!(%error, "cannot reserve map entries for tunnels; they share those of unknown tunnels");
             }
             let read = map.read();
@@ -333,9 +360,9 @@ impl Sources {
                 Err(error) => warn!(%error, "cannot read traffic between nodes; this scrape is without it"),
             }
         }
-        let rows = overlay::rows(tunnels.as_ref(), state, begin);
+        let rows = collectors::overlay::facts::rows(tunnels.as_ref(), state, begin);
         if let (Some(map), Some(_)) = (&mut *map, &tunnels) {
-            let idle = overlay::forgettable(state, begin);
+            let idle = collectors::overlay::facts::forgettable(state, begin);
             if !idle.is_empty()
                 && let Err(error) = map.forget(|tunnel| idle.contains(tunnel))
             {
@@ -343,9 +370,9 @@ impl Sources {
             }
         }
         // If nothing is encrypted, no figure is missing when the kernel does not report encryption errors.
-        let is_told = rows.xfrm_errors.is_some() || !overlay::has_encryption(state);
-        collectors.push(CollectorRow {
-            collector: Collector::Overlay.as_str(),
+        let is_told = rows.xfrm_errors.is_some() || !collectors::overlay::facts::has_encryption(state);
+        parts.push(CollectorRow {
+            collector: collectors::overlay::NAME.as_str(),
             duration: begin.elapsed(),
             success: is_told && (tunnels.is_some() || !self.counting_wanted),
         });
@@ -353,14 +380,14 @@ impl Sources {
     }
 
     /// The members of the overlay networks, on any node.
-    fn members(&self, state: &mut State, collectors: &mut Vec<CollectorRow>) -> MemberRows {
-        if !self.collectors.members {
+    fn members(&self, state: &mut State, parts: &mut Vec<CollectorRow>) -> MemberRows {
+        if !self.wants(collectors::members::NAME) {
             return MemberRows::default();
         }
         let begin = Instant::now();
-        let rows = members::rows(state, begin);
-        collectors.push(CollectorRow {
-            collector: Collector::Members.as_str(),
+        let rows = collectors::members::facts::rows(state, begin);
+        parts.push(CollectorRow {
+            collector: collectors::members::NAME.as_str(),
             duration: begin.elapsed(),
             success: rows.is_whole,
         });
@@ -397,157 +424,8 @@ impl Sources {
             collectors,
             workers: Vec::new(),
             web_config: None,
+            shows_exporter: false,
             process: None,
         }
     }
-}
-
-/// What the protocols of each namespace lost.
-fn sockets(state: &State) -> SocketRows {
-    let mut rows = SocketRows::default();
-    for (place, netns) in state.standing() {
-        let Some(protocols) = state.namespace(netns).and_then(|namespace| namespace.protocols) else {
-            continue;
-        };
-        match place {
-            Place::Container { identity } => rows.containers.push((Arc::clone(identity), protocols.losses)),
-            Place::Node => rows.node = Some(protocols.losses),
-            Place::Overlay { .. } | Place::LoadBalancer { .. } => {}
-        }
-    }
-    rows
-}
-
-/// Queues and tables of the containers' namespaces and of the node's namespace.
-fn buffers(state: &State) -> BufferRows {
-    let mut rows = BufferRows::default();
-    for (place, netns) in state.standing() {
-        let Some(namespace) = state.namespace(netns) else {
-            continue;
-        };
-        match place {
-            Place::Container { identity } => rows.containers.push((Arc::clone(identity), namespace.buffers)),
-            Place::Node => rows.node.clone_from(&namespace.node_buffers),
-            Place::Overlay { .. } | Place::LoadBalancer { .. } => {}
-        }
-    }
-    rows.queues = state
-        .interfaces()
-        .filter_map(|interface| match (&interface.owner, &interface.queue) {
-            (Some(Owner::Container { identity, network, .. }), Some(queue)) => Some(QueueRow {
-                identity: Arc::clone(identity),
-                network: Arc::clone(network),
-                interface: interface.device.name.clone(),
-                queue: queue.clone(),
-            }),
-            _ => None,
-        })
-        .collect();
-    rows
-}
-
-/// Every interface with an owner: those that exist, then those that linger, the latest first. If two have the same
-/// labels, the first one is shown: a new container replaces a lingering one of the same name.
-fn rows(state: &State) -> (Vec<InterfaceRow>, Vec<VxlanRow>) {
-    let living = state
-        .interfaces()
-        .map(|interface| (interface.owner.as_ref(), &interface.device, interface.ledger.totals()));
-    let lingering = state
-        .ended()
-        .map(|ended| (ended.owner.as_ref(), &ended.device, ended.totals));
-    let mut taken = BTreeSet::new();
-    let (mut interfaces, mut vxlans) = (Vec::new(), Vec::new());
-    for (owner, device, totals) in living.chain(lingering) {
-        let Some(owner) = owner else { continue };
-        let container = match owner {
-            Owner::Container { identity, .. } => identity.container.as_str(),
-            Owner::Overlay { .. } => "",
-        };
-        let (Owner::Container { network, .. } | Owner::Overlay { network }) = owner;
-        if taken.insert((container, network.as_ref(), device.name.as_str())) {
-            lay_out(owner, device, totals, &mut interfaces, &mut vxlans);
-        }
-    }
-    (interfaces, vxlans)
-}
-
-fn lay_out(
-    owner: &Owner,
-    device: &Arc<Device>,
-    totals: Directions<Totals>,
-    interfaces: &mut Vec<InterfaceRow>,
-    vxlans: &mut Vec<VxlanRow>,
-) {
-    let device = Arc::clone(device);
-    match owner {
-        Owner::Container { identity, network, .. } => {
-            let (identity, network) = (Arc::clone(identity), Arc::clone(network));
-            interfaces.push(InterfaceRow {
-                identity,
-                network,
-                device,
-                totals,
-            });
-        }
-        Owner::Overlay { network } => vxlans.push(VxlanRow {
-            network: Arc::clone(network),
-            device,
-            totals,
-        }),
-    }
-}
-
-fn services(state: &State) -> Vec<ServiceRow> {
-    state
-        .services()
-        .into_iter()
-        .map(|(key, totals)| ServiceRow {
-            service: key.service,
-            stack: key.stack,
-            network: key.network,
-            totals,
-        })
-        .collect()
-}
-
-/// Every container, and how netmon observes it.
-fn containers(inventory: &Inventory, state: &State) -> Vec<ContainerRow> {
-    let observed: BTreeSet<_> = state
-        .interfaces()
-        .filter_map(|interface| match interface.owner.as_ref()? {
-            Owner::Container { id, .. } => Some(Arc::clone(id)),
-            Owner::Overlay { .. } => None,
-        })
-        .collect();
-    let row = |container: &Arc<Container>| {
-        let state = match &container.sandbox {
-            _ if !container.running => ContainerState::Ended,
-            Sandbox::Own(_) if observed.contains(&container.id) => ContainerState::Observed,
-            Sandbox::Own(_) | Sandbox::Absent => ContainerState::Pending,
-            Sandbox::Shared(_) => ContainerState::Shared,
-            Sandbox::Host => ContainerState::Host,
-            Sandbox::Isolated => ContainerState::Isolated,
-        };
-        let shares_with = sharer(&container.sandbox, &inventory.containers);
-        ContainerRow {
-            container: Arc::clone(container),
-            state,
-            shares_with,
-            is_shown: true,
-        }
-    };
-    inventory.containers.values().map(row).collect()
-}
-
-/// The container at the end of a chain of `--network container:X`.
-fn sharer(sandbox: &Sandbox, containers: &BTreeMap<ContainerId, Arc<Container>>) -> Option<String> {
-    let mut sandbox = sandbox;
-    let mut name = None;
-    for _ in 0..SHARING_DEPTH {
-        let Sandbox::Shared(id) = sandbox else { break };
-        let container = containers.get(id)?;
-        name = Some(container.identity.container.clone());
-        sandbox = &container.sandbox;
-    }
-    name
 }

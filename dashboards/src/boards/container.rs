@@ -3,7 +3,7 @@
 //! Series by container are not aggregated, because each already belongs to one container. Grouping hundreds of them
 //! at every step would take most of a query's time.
 
-use netmon::metrics::catalog::{
+use netmon::collectors::catalog::{
     CONTAINER_CONNTRACK_ENTRIES, CONTAINER_INFO, CONTAINER_INTERFACE_INFO, CONTAINER_IP_NO_ROUTES,
     CONTAINER_IP_REASSEMBLY_FAILURES, CONTAINER_PACKET_DROPS, CONTAINER_RECEIVE_BYTES, CONTAINER_RECEIVE_ERRORS,
     CONTAINER_RECEIVE_PACKETS, CONTAINER_RECEIVE_PACKETS_DROPPED, CONTAINER_TCP_ACCEPTS, CONTAINER_TCP_BACKLOG_DROPS,

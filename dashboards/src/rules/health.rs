@@ -1,6 +1,6 @@
 //! Alerts on whether netmon sees everything. An exporter that sees nothing silences all other alerts.
 
-use netmon::metrics::catalog::{
+use netmon::collectors::catalog::{
     ATTACH_FAILURES, BPF_MAP_ENTRIES, BPF_MAP_MAX_ENTRIES, BPF_MAP_UPDATE_FAILURES, CONTAINERS, DOCKER_UP,
     SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS, WORKER_LAST_TURN_AGE,
 };

@@ -1,6 +1,6 @@
 //! Alerts on losses of containers: packets, segments, connections, time, and room in buffers.
 
-use netmon::metrics::catalog::{
+use netmon::collectors::catalog::{
     CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTS,
     CONTAINER_TCP_LISTEN_OVERFLOWS, CONTAINER_TCP_PRUNES, CONTAINER_TCP_RECEIVE_QUEUE_DROPS,
     CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, CONTAINER_UDP_SEND_BUFFER_ERRORS, NODE_SOFTNET_DROPPED,

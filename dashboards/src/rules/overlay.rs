@@ -1,13 +1,12 @@
 //! Alerts on traffic between nodes.
 
-use netmon::metrics::{
-    catalog::{
+use netmon::{
+    collectors::catalog::{
         LOAD_BALANCER_PACKET_DROPS, NETWORK_INFO, NODE_XFRM_ERRORS, OVERLAY_CLEARTEXT_PACKETS,
         OVERLAY_ESP_RECEIVE_PACKETS, OVERLAY_ESP_TRANSMIT_PACKETS, OVERLAY_MTU, OVERLAY_OVERHEAD, OVERLAY_PACKET_DROPS,
         OVERLAY_RECEIVE_PACKETS, OVERLAY_TRANSMIT_PACKETS, UNDERLAY_MTU,
     },
-    labels::LabelSet,
-    value::Counter,
+    page::{family::Counter, labels::LabelSet},
 };
 
 use super::{

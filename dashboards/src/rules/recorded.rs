@@ -2,7 +2,7 @@
 //!
 //! Their names follow Prometheus' `level:metric:operations`.
 
-use netmon::metrics::catalog::{
+use netmon::collectors::catalog::{
     CONTAINER_PACKET_DROPS, CONTAINER_TCP_RETRANSMITTED_SEGMENTS, CONTAINER_TCP_ROUND_TRIP_TIME,
     CONTAINER_TCP_SENT_SEGMENTS, SERVICE_RECEIVE_BYTES, SERVICE_TRANSMIT_BYTES,
 };

@@ -1,6 +1,6 @@
 //! Alerts on kernel tables that are forgotten until they are full.
 
-use netmon::metrics::catalog::{
+use netmon::collectors::catalog::{
     CONTAINER_CONNTRACK_ENTRIES, NODE_CONNTRACK_DROPS, NODE_CONNTRACK_EARLY_DROPS, NODE_CONNTRACK_ENTRIES,
     NODE_CONNTRACK_LIMIT, NODE_NEIGHBOUR_ENTRIES, NODE_NEIGHBOUR_LIMIT, NODE_NEIGHBOUR_TABLE_FULL,
 };

@@ -18,19 +18,15 @@ use std::{
 };
 
 use netmon::{
+    collectors,
     datapath::{Datapath, SharedTracepoints, Tracepoints, host::Host, overlay::SharedOverlay, yardstick},
-    metrics::{self, ExpositionOptions},
-    model::{
-        collector::Collectors,
-        counters::Traffic,
-        limits::{Caps, Limits},
-        snapshot::DockerHealth,
-    },
+    model::{collector::Collectors, counters::Traffic, snapshot::DockerHealth},
     netns::{enter::on_netns_thread, rtnetlink::Client},
     observe::{
         Shared,
         state::{Scope, State},
     },
+    page::limits::{Caps, Limits},
     process,
     scrape::{Counting, Sources},
 };
@@ -224,7 +220,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
             shared,
             counting: Some(counting),
             counting_wanted: true,
-            tracepoints: SharedTracepoints::new(Tracepoints::load(Collectors::default(), datapath.host().cpus)?),
+            tracepoints: SharedTracepoints::new(Tracepoints::load(true, true, datapath.host().cpus)?),
             overlay: SharedOverlay::new(datapath.load_overlay()?),
             collectors: Collectors::default(),
             retired: Mutex::default(),
@@ -236,19 +232,23 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
             published: Arc::default(),
             first_whole: OnceLock::new(),
         };
-        let options = ExpositionOptions::default();
+        let wanted = Collectors::default();
 
         let before = process::read()?.cpu_seconds;
-        let reading = best_of(SCRAPES, || sources.snapshot(DockerHealth::default()));
-        let snapshot = sources.snapshot(DockerHealth::default());
-        anyhow::ensure!(
-            snapshot.interfaces.len() == containers * 2,
-            "{} interfaces",
-            snapshot.interfaces.len()
-        );
-        let encoding = best_of(SCRAPES, || metrics::encode(&snapshot, &options));
+        let reading = best_of(SCRAPES, || sources.scrape(DockerHealth::default()));
+        let scraped = sources.scrape(DockerHealth::default());
+        let write = || collectors::page(scraped.rows.clone(), &scraped.health, &wanted);
+        let encoding = best_of(SCRAPES, write);
         let cpu = (process::read()?.cpu_seconds - before) / (2 * SCRAPES + 1) as f64 * 2.0;
-        let page = metrics::encode(&snapshot, &options)?;
+        let page = write()?;
+        let interfaces = page
+            .lines()
+            .filter(|line| line.starts_with("netmon_container_interface_info{"));
+        anyhow::ensure!(
+            interfaces.clone().count() == containers * 2,
+            "{} interfaces",
+            interfaces.count()
+        );
         let series = page.lines().filter(|line| !line.starts_with('#')).count();
 
         let name = |what: &str| format!("{what}, {containers} containers");

@@ -14,7 +14,6 @@ use super::{
     Datapath, DatapathError, Tracepoints,
     tracepoint::{Globals, Kernel, Programs},
 };
-use crate::model::collector::Collectors;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/yardstick.o"));
 
@@ -61,8 +60,7 @@ pub struct Runs {
 pub fn per_event(cpus: u32, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
     let failed = |error: aya::EbpfError| DatapathError::Load(Box::new(error));
     let kernel = Kernel::detect()?;
-    let wanted = Collectors::default();
-    let tracepoints = Tracepoints::load(wanted, cpus)?;
+    let tracepoints = Tracepoints::load(true, true, cpus)?;
     let globals = Globals::default();
     let mut yardstick = Programs::open(OBJECT, &globals, &kernel)?;
     yardstick.attach("empty_drop", "kfree_skb")?;

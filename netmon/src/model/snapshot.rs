@@ -175,8 +175,6 @@ pub struct ContainerRow {
     pub state: ContainerState,
     /// The container whose interfaces it uses, by name; `None` if it uses its own.
     pub shares_with: Option<String>,
-    /// It is within the limits, and has its own series.
-    pub is_shown: bool,
 }
 
 /// What netmon does for a container.
@@ -371,7 +369,9 @@ pub struct Health {
     pub workers: Vec<(&'static str, Duration)>,
     /// Whether the web configuration in force is the one in the file; `None` without a file.
     pub web_config: Option<bool>,
-    /// The process, as the kernel reports it; `None` if it could not be read.
+    /// The operator wants the build and the process on the page.
+    pub shows_exporter: bool,
+    /// The process, as the kernel reports it; `None` if it is not wanted or could not be read.
     pub process: Option<ProcessHealth>,
 }
 
@@ -453,43 +453,27 @@ pub struct HttpHealth {
 }
 
 /// What is over a limit, and therefore summed up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitHealth {
-    /// How many are over each limit. In this order: containers over the limit of series, interfaces and drop reasons
-    /// over the limit of a container, services, and nodes that nothing here sends to.
-    pub over: [(&'static str, usize); 4],
-    /// For each collector, whether any of its rows are summed up.
-    pub limited: [(Collector, bool); 8],
+    /// How many are over each limit.
+    pub over: Vec<(&'static str, usize)>,
+    /// For each collector with a limit, whether any of its rows are summed up or left out.
+    pub limited: Vec<(Collector, bool)>,
 }
 
-impl Default for LimitHealth {
-    fn default() -> Self {
-        Self {
-            over: ["series", "container_series", "services", "peers"].map(|limit| (limit, 0)),
-            limited: [
-                Collector::Traffic,
-                Collector::Drops,
-                Collector::Tcp,
-                Collector::Sockets,
-                Collector::Buffers,
-                Collector::Service,
-                Collector::Overlay,
-                Collector::Docker,
-            ]
-            .map(|collector| (collector, false)),
-        }
-    }
-}
-
-/// Observations in buckets. The bounds are upper bounds, in the metric's unit. The last one is infinity.
-#[derive(Clone, Debug, Default)]
+/// Observations in buckets. The bounds are upper bounds, in seconds. The last one is infinity.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     /// Upper bound and number of observations in the bucket (not cumulative).
     pub buckets: Vec<(f64, u64)>,
-    /// Sum of the observations.
-    pub sum: f64,
-    /// Number of the observations.
-    pub count: u64,
+    /// Sum of the observations, in microseconds.
+    pub sum_microseconds: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new(&[])
+    }
 }
 
 impl Histogram {
@@ -499,18 +483,38 @@ impl Histogram {
         let bounds = bounds.iter().copied().chain([f64::INFINITY]);
         Self {
             buckets: bounds.map(|bound| (bound, 0)).collect(),
-            sum: 0.0,
-            count: 0,
+            sum_microseconds: 0,
         }
     }
 
     /// Adds an observation.
-    pub fn observe(&mut self, value: f64) {
-        if let Some((_, count)) = self.buckets.iter_mut().find(|(bound, _)| value <= *bound) {
+    pub fn observe(&mut self, value: Duration) {
+        let seconds = value.as_secs_f64();
+        if let Some((_, count)) = self.buckets.iter_mut().find(|(bound, _)| seconds <= *bound) {
             *count += 1;
         }
-        self.sum += value;
-        self.count += 1;
+        self.sum_microseconds += u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+    }
+
+    /// The number of observations.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Combines each figure with the other's by `f`. Both have the same bounds.
+    pub fn combine(&mut self, other: &Self, f: impl Fn(u64, u64) -> u64) {
+        for ((_, one), (_, other)) in self.buckets.iter_mut().zip(&other.buckets) {
+            *one = f(*one, *other);
+        }
+        self.sum_microseconds = f(self.sum_microseconds, other.sum_microseconds);
+    }
+
+    /// Whether no figure is smaller than in `earlier`.
+    #[must_use]
+    pub fn follows(&self, earlier: &Self) -> bool {
+        let mut buckets = self.buckets.iter().zip(&earlier.buckets);
+        buckets.all(|((_, now), (_, before))| now >= before) && self.sum_microseconds >= earlier.sum_microseconds
     }
 }
 

@@ -50,23 +50,6 @@ impl Events {
         self.0.accumulate(&other.0);
     }
 
-    /// Combines each count with the other's by `f`. Sockets by state are left out, because they are not counters.
-    pub(super) fn combine(&self, other: &Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
-        let (one, other) = (&self.0, &other.0);
-        Self(Tcp {
-            retransmitted_segments: f(one.retransmitted_segments, other.retransmitted_segments),
-            resets_sent: f(one.resets_sent, other.resets_sent),
-            // These are shown as the highest value so far: see [`Shares`].
-            resets_received: 0,
-            connects: f(one.connects, other.connects),
-            accepts: f(one.accepts, other.accepts),
-            failures: std::array::from_fn(|at| f(one.failures[at], other.failures[at])),
-            states: [0; STATES],
-            round_trips: std::array::from_fn(|at| f(one.round_trips[at], other.round_trips[at])),
-            round_trip_microseconds: f(one.round_trip_microseconds, other.round_trip_microseconds),
-        })
-    }
-
     /// The counts.
     #[must_use]
     pub const fn counts(&self) -> &Tcp {
@@ -102,15 +85,14 @@ impl Events {
         }))
     }
 
-    /// Smoothed round-trip times, in seconds.
+    /// Smoothed round-trip times.
     #[must_use]
     pub fn round_trips(&self) -> Histogram {
         let bounds = ROUND_TRIP_BOUNDS.iter().map(|bound| f64::from(*bound) / 1e6);
         let buckets: Vec<_> = bounds.chain([f64::INFINITY]).zip(self.0.round_trips).collect();
         Histogram {
-            count: buckets.iter().map(|(_, count)| count).sum(),
-            sum: self.0.round_trip_microseconds as f64 / 1e6,
             buckets,
+            sum_microseconds: self.0.round_trip_microseconds,
         }
     }
 }
@@ -399,7 +381,7 @@ mod tests {
         let histogram = Events::from(counts).round_trips();
         assert_eq!(histogram.buckets.first(), Some(&(0.0001, 2)));
         assert_eq!(histogram.buckets.last(), Some(&(f64::INFINITY, 1)));
-        assert_eq!(histogram.count, 3);
-        assert!((histogram.sum - 0.700_15).abs() < 1e-9);
+        assert_eq!(histogram.count(), 3);
+        assert_eq!(histogram.sum_microseconds, 700_150);
     }
 }

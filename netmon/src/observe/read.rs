@@ -14,7 +14,7 @@ use super::{
     state::{Namespace, State},
 };
 use crate::{
-    model::{collector::Collectors, interface::NetnsId},
+    model::interface::NetnsId,
     netns::{
         buffers,
         discover::{NetnsFile, Role},
@@ -73,12 +73,31 @@ pub struct Reading {
     pub buffers: Duration,
 }
 
+/// What is wanted beside the devices' counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is wanted or not, whatever the others are"
+)]
+pub struct Wanted {
+    /// What tells whose dropped packets are.
+    pub drops: bool,
+    /// The protocols' counters, for TCP.
+    pub tcp: bool,
+    /// The protocols' counters, for losses.
+    pub sockets: bool,
+    /// Queues and tables, and their limits.
+    pub buffers: bool,
+    /// Tunnels, and errors of encryption.
+    pub overlay: bool,
+}
+
 /// Reads every device, and the wanted counters of the namespaces. The registry is locked for one namespace at a time.
 /// On a node with a thousand containers the whole reading takes so long that a container may start and end meanwhile.
 ///
 /// # Errors
 /// No thread could be started.
-pub fn read_all(shared: &Shared, wanted: Collectors) -> Result<Reading, EnterError> {
+pub fn read_all(shared: &Shared, wanted: Wanted) -> Result<Reading, EnterError> {
     on_netns_thread(|thread| {
         let namespaces = to_read(&shared.lock(), wanted);
         let mut reader = Reader::default();
@@ -97,7 +116,7 @@ pub fn read_all(shared: &Shared, wanted: Collectors) -> Result<Reading, EnterErr
 }
 
 /// The namespaces that have something to read.
-fn to_read(state: &State, wanted: Collectors) -> Vec<(NetnsId, NetnsFile)> {
+fn to_read(state: &State, wanted: Wanted) -> Vec<(NetnsId, NetnsFile)> {
     let with_interfaces: BTreeSet<_> = state.interface_ids().map(|id| id.netns).collect();
     let has_any = |(netns, namespace): &(&NetnsId, &Namespace)| {
         with_interfaces.contains(netns)
@@ -116,7 +135,7 @@ fn read_counters(
     netns: NetnsId,
     role: &Role,
     client: &mut Client,
-    wanted: Collectors,
+    wanted: Wanted,
     reader: &mut Reader,
     reading: &mut Reading,
 ) -> Result<(), ReadError> {

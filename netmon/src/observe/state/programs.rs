@@ -82,7 +82,7 @@ impl State {
                 if !interface.was_detached() {
                     self.attach
                         .delay
-                        .observe(now.saturating_duration_since(interface.first_seen).as_secs_f64());
+                        .observe(now.saturating_duration_since(interface.first_seen));
                 }
                 interface.programs = Programs::Attached(attachment);
             }

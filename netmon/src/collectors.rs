@@ -1,0 +1,129 @@
+//! The collectors: each is one folder here, and one line in the table [`ALL`].
+//!
+//! A collector has a name, families, and a function that turns what a scrape found into rows. From the table follow
+//! the flags and their help, the page, the limits, METRICS.md, and the tables of the documentation.
+
+pub mod buffers;
+pub mod docker;
+mod document;
+pub mod drops;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+#[cfg(test)]
+mod golden;
+pub mod labels;
+pub mod members;
+pub mod netmon;
+pub mod overlay;
+pub mod service;
+pub mod sockets;
+pub mod tcp;
+#[cfg(test)]
+mod tests;
+mod text;
+pub mod traffic;
+pub mod vxlan;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+pub use self::document::{markdown, table};
+use crate::{
+    metrics::{self, EncodeError},
+    model::{
+        collector::{Collector, Collectors},
+        inventory::Identity,
+        snapshot::{ContainerState, Health, Snapshot},
+    },
+    page::{
+        family::About,
+        rows::{Group, Rows},
+    },
+};
+
+/// Every collector, in the order of the documentation.
+pub const ALL: &[Definition] = &[
+    traffic::DEFINITION,
+    drops::DEFINITION,
+    tcp::DEFINITION,
+    sockets::DEFINITION,
+    buffers::DEFINITION,
+    service::DEFINITION,
+    vxlan::DEFINITION,
+    overlay::DEFINITION,
+    members::DEFINITION,
+    docker::DEFINITION,
+    netmon::DEFINITION,
+];
+
+/// A collector.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    /// Its name. It is the value of the label `collector`, and the end of its flag.
+    pub name: Collector,
+    /// What it is about: the help of its flag.
+    pub summary: &'static str,
+    /// It can be switched off.
+    pub is_optional: bool,
+    /// If it can be incomplete: what is missing then, and what to do. For the runbook.
+    pub incomplete: Option<(&'static str, &'static str)>,
+    /// Its families, by the labels that they share.
+    pub groups: &'static [&'static Group],
+    /// Makes its rows of what a scrape found.
+    rows: fn(&Snapshot) -> Vec<Rows>,
+}
+
+/// Every family of every collector, by the constants that the dashboards use.
+pub mod catalog {
+    pub use super::{
+        buffers::families::*, docker::families::*, drops::families::*, members::families::*, netmon::families::*,
+        overlay::families::*, service::families::*, sockets::families::*, tcp::families::*, traffic::families::*,
+        vxlan::families::*,
+    };
+}
+
+/// Every family, in the order of the documentation.
+pub fn families() -> impl Iterator<Item = &'static About> {
+    ALL.iter()
+        .flat_map(|collector| collector.groups)
+        .flat_map(|group| group.families)
+        .copied()
+}
+
+/// The rows of the wanted collectors, except those of netmon itself.
+#[must_use]
+pub fn rows(snapshot: &Snapshot, wanted: &Collectors) -> Vec<Rows> {
+    let wanted = ALL.iter().filter(|it| wanted.has(it.name) && it.name != netmon::NAME);
+    wanted.flat_map(|collector| (collector.rows)(snapshot)).collect()
+}
+
+/// For each container whether it runs.
+#[must_use]
+pub fn running(snapshot: &Snapshot) -> HashMap<Arc<Identity>, bool> {
+    let mut running: HashMap<Arc<Identity>, bool> = HashMap::with_capacity(snapshot.containers.len());
+    for row in &snapshot.containers {
+        let identity = Arc::clone(&row.container.identity);
+        *running.entry(identity).or_default() |= row.state != ContainerState::Ended;
+    }
+    running
+}
+
+/// Writes the page, as OpenMetrics 1.0 text: these rows, and those of netmon itself.
+///
+/// # Errors
+/// The page could not be written.
+pub fn page(mut rows: Vec<Rows>, health: &Health, wanted: &Collectors) -> Result<String, EncodeError> {
+    rows.extend(netmon::families::rows(health));
+    let wanted = wanted.clone();
+    metrics::encode(rows, move |written| netmon::families::series(series(written, &wanted)))
+}
+
+/// The number of series of each wanted collector, with those that tell these numbers.
+fn series(written: &BTreeMap<Collector, usize>, wanted: &Collectors) -> Vec<(Collector, usize)> {
+    let wanted: Vec<_> = ALL.iter().map(|it| it.name).filter(|name| wanted.has(*name)).collect();
+    let own = |name| if name == netmon::NAME { wanted.len() } else { 0 };
+    let count = |name| written.get(&name).copied().unwrap_or(0) + own(name);
+    wanted.iter().map(|name| (*name, count(*name))).collect()
+}

@@ -1,0 +1,22 @@
+//! Packets that the kernel dropped, and why.
+
+pub mod facts;
+pub mod families;
+
+use crate::{collectors::Definition, model::collector::Collector};
+
+/// Its name.
+pub const NAME: Collector = Collector("drops");
+
+/// What the table of collectors needs.
+pub(super) const DEFINITION: Definition = Definition {
+    name: NAME,
+    summary: "Packets that the kernel dropped, and why.",
+    is_optional: true,
+    incomplete: Some((
+        "the kernel's type information (BTF), or drop reasons (before Linux 5.17)",
+        "a newer kernel; else `--no-collector.drops`",
+    )),
+    groups: families::GROUPS,
+    rows: families::rows,
+};

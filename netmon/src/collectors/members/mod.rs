@@ -1,0 +1,22 @@
+//! The members of the overlay networks, on any node. Read from the engine.
+
+pub mod facts;
+pub mod families;
+
+use crate::{collectors::Definition, model::collector::Collector};
+
+/// Its name.
+pub const NAME: Collector = Collector("members");
+
+/// What the table of collectors needs.
+pub(super) const DEFINITION: Definition = Definition {
+    name: NAME,
+    summary: "The endpoints of overlay networks on any node, asked of the engine; at most 10,000 series.",
+    is_optional: true,
+    incomplete: Some((
+        "the engine, or a proxy before it, does not answer `/networks/{id}?verbose=true`",
+        "allow it; else `--no-collector.members`",
+    )),
+    groups: families::GROUPS,
+    rows: families::rows,
+};

@@ -1,0 +1,23 @@
+//! Traffic between nodes, by overlay network and remote node.
+
+pub mod facts;
+pub mod families;
+pub mod mtu;
+
+use crate::{collectors::Definition, model::collector::Collector};
+
+/// Its name.
+pub const NAME: Collector = Collector("overlay");
+
+/// What the table of collectors needs.
+pub(super) const DEFINITION: Definition = Definition {
+    name: NAME,
+    summary: "Traffic between nodes, by overlay network and remote node; how large packets may be.",
+    is_optional: true,
+    incomplete: Some((
+        "kernel programs on the node's devices; or counters of encryption errors (a kernel without `CONFIG_XFRM_STATISTICS`) where a network is encrypted",
+        "another kernel; else `--no-collector.overlay`",
+    )),
+    groups: families::GROUPS,
+    rows: families::rows,
+};

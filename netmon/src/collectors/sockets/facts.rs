@@ -1,0 +1,25 @@
+//! Losses of sockets and their buffers, by whose namespace they happened in. Pure.
+
+use std::sync::Arc;
+
+use crate::{
+    model::{place::Place, snapshot::SocketRows},
+    observe::state::State,
+};
+
+/// What the protocols of each namespace lost.
+#[must_use]
+pub fn rows(state: &State) -> SocketRows {
+    let mut rows = SocketRows::default();
+    for (place, netns) in state.standing() {
+        let Some(protocols) = state.namespace(netns).and_then(|namespace| namespace.protocols) else {
+            continue;
+        };
+        match place {
+            Place::Container { identity } => rows.containers.push((Arc::clone(identity), protocols.losses)),
+            Place::Node => rows.node = Some(protocols.losses),
+            Place::Overlay { .. } | Place::LoadBalancer { .. } => {}
+        }
+    }
+    rows
+}

@@ -1,0 +1,163 @@
+//! Finds the owners of TCP connections: joins the programs' counts and the kernel's own with the registry.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use crate::{
+    model::{
+        interface::{InterfaceId, NetnsId},
+        inventory::Identity,
+        place::{Cause, Place, Site},
+        snapshot::{ConnectionsRow, TcpRow},
+        tcp::{CONNECTION_STATES, Events, NO_NETWORK, Segments},
+    },
+    observe::state::{Owner, State},
+};
+
+/// One namespace's counts, by network.
+type Networks = BTreeMap<Arc<str>, Share>;
+
+#[derive(Clone, Copy, Default)]
+struct Share {
+    /// Segments sent through the network's devices, including retransmitted ones.
+    passed: u64,
+    events: Events,
+}
+
+/// Makes the rows, by container and network. Without programs (`events` is `None`) there are only the kernel's own
+/// counts, which belong to no network.
+pub fn rows(
+    events: Option<&BTreeMap<InterfaceId, Events>>,
+    state: &mut State,
+    now: Instant,
+) -> (Vec<TcpRow>, Vec<ConnectionsRow>) {
+    let mut namespaces = known_networks(state);
+    for (id, events) in events.into_iter().flatten() {
+        if let Some(Site::In {
+            place: Place::Container { .. },
+            network,
+        }) = state.site(*id, now)
+        {
+            let share = namespaces.entry(id.netns).or_default().entry(network).or_default();
+            share.events.accumulate(events);
+        }
+    }
+    for (netns, networks) in &namespaces {
+        state.set_segment_shares(*netns, &segments(networks, events.is_some()));
+    }
+    let (mut rows, mut connections) = (Vec::new(), Vec::new());
+    for (place, netns) in state.standing() {
+        let (Place::Container { identity }, Some(networks)) = (place, namespaces.get(&netns)) else {
+            continue;
+        };
+        rows.extend(network_rows(identity, netns, networks, state, events.is_some()));
+        if events.is_some() {
+            connections.push(connections_row(identity, netns, networks, state));
+        }
+    }
+    (rows, connections)
+}
+
+/// Foreign namespaces: what happens there is unattributed, and their counts can be deleted.
+pub fn foreign(events: &BTreeMap<InterfaceId, Events>, state: &mut State, now: Instant) -> BTreeSet<NetnsId> {
+    let mut foreign = BTreeSet::new();
+    for id in events.keys() {
+        if let Some(Site::Nowhere(Cause::ForeignNamespace)) = state.site(*id, now) {
+            foreign.insert(id.netns);
+        }
+    }
+    foreign
+}
+
+/// Every container's networks, with what passed their devices. An event that never happened is then 0 instead of
+/// missing.
+fn known_networks(state: &State) -> BTreeMap<NetnsId, Networks> {
+    let mut namespaces: BTreeMap<NetnsId, Networks> = BTreeMap::new();
+    for netns in state.containers() {
+        let networks = namespaces.entry(netns).or_default();
+        networks.entry(Arc::from(NO_NETWORK)).or_default();
+        let before = state.namespace(netns).map(|namespace| &namespace.passed_before);
+        for (network, passed) in before.into_iter().flatten() {
+            networks.entry(Arc::clone(network)).or_default().passed += passed;
+        }
+    }
+    let living = state
+        .interfaces_with_ids()
+        .map(|(id, interface)| (id, interface.owner.as_ref(), interface.ledger.totals()));
+    let gone = state
+        .ended()
+        .map(|ended| (ended.id, ended.owner.as_ref(), ended.totals));
+    for (id, owner, totals) in living.chain(gone) {
+        let (Some(Owner::Container { network, .. }), Some(networks)) = (owner, namespaces.get_mut(&id.netns)) else {
+            continue;
+        };
+        networks.entry(Arc::clone(network)).or_default().passed += totals.transmit.tcp_segments;
+    }
+    namespaces
+}
+
+/// Each network's share of the kernel's counts, as the programs counted it.
+fn segments(networks: &Networks, has_events: bool) -> BTreeMap<Arc<str>, Segments> {
+    let share = |share: &Share| {
+        let counts = share.events.counts();
+        Segments {
+            // Without the programs that count retransmitted segments, the number of first transmissions is unknown.
+            sent: if has_events {
+                share.passed.saturating_sub(counts.retransmitted_segments)
+            } else {
+                0
+            },
+            retransmitted: counts.retransmitted_segments,
+            resets_sent: counts.resets_sent,
+            resets_received: share.events.resets_received(),
+        }
+    };
+    networks
+        .iter()
+        .map(|(network, its)| (Arc::clone(network), share(its)))
+        .collect()
+}
+
+fn network_rows(
+    identity: &Arc<Identity>,
+    netns: NetnsId,
+    networks: &Networks,
+    state: &State,
+    has_events: bool,
+) -> Vec<TcpRow> {
+    let namespace = state.namespace(netns);
+    let shares: BTreeMap<_, _> = namespace
+        .into_iter()
+        .flat_map(|namespace| namespace.tcp.iter())
+        .collect();
+    networks
+        .iter()
+        .map(|(network, share)| TcpRow {
+            identity: Arc::clone(identity),
+            network: Arc::clone(network),
+            segments: shares.get(network).copied().unwrap_or_default(),
+            events: has_events.then_some(share.events),
+        })
+        .collect()
+}
+
+fn connections_row(identity: &Arc<Identity>, netns: NetnsId, networks: &Networks, state: &State) -> ConnectionsRow {
+    let mut all = Events::default();
+    for share in networks.values() {
+        all.accumulate(&share.events);
+    }
+    let before = state
+        .namespace(netns)
+        .map(|namespace| namespace.connections_before)
+        .unwrap_or_default();
+    let states = CONNECTION_STATES.map(|(name, number)| (name, all.connections(number, &before)));
+    let protocols = state.namespace(netns).and_then(|namespace| namespace.protocols);
+    let time_wait = protocols.map(|protocols| ("time_wait", protocols.time_wait));
+    ConnectionsRow {
+        identity: Arc::clone(identity),
+        states: states.into_iter().chain(time_wait).collect(),
+    }
+}

@@ -1,0 +1,22 @@
+//! TCP connections.
+
+pub mod facts;
+pub mod families;
+
+use crate::{collectors::Definition, model::collector::Collector};
+
+/// Its name.
+pub const NAME: Collector = Collector("tcp");
+
+/// What the table of collectors needs.
+pub(super) const DEFINITION: Definition = Definition {
+    name: NAME,
+    summary: "TCP connections: retransmits, resets, failures, round-trip times.",
+    is_optional: true,
+    incomplete: Some((
+        "the kernel's type information (BTF)",
+        "a newer kernel; else `--no-collector.tcp`",
+    )),
+    groups: families::GROUPS,
+    rows: families::rows,
+};

@@ -1,0 +1,127 @@
+//! What must hold of all collectors.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::{ALL, families};
+use crate::{
+    model::collector::Collector,
+    page::family::{About, Kind},
+};
+
+#[test]
+fn every_family_has_a_name_of_its_own() {
+    let names: BTreeSet<_> = families().map(About::name).collect();
+    assert_eq!(names.len(), families().count());
+}
+
+#[test]
+fn names_follow_the_conventions() {
+    for family in families() {
+        let name = family.name();
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        assert!(name.bytes().all(allowed), "{name} has other characters");
+        assert!(
+            name.starts_with("netmon_") || name.starts_with("process_"),
+            "{name} has no prefix"
+        );
+        for doubled in ["_total_total", "_info_info", "_bytes_bytes", "_seconds_seconds"] {
+            assert!(!name.contains(doubled), "{name} has {doubled}");
+        }
+        assert!(
+            family.kind == Kind::Counter || !name.ends_with("_total"),
+            "{name} is no counter"
+        );
+    }
+}
+
+#[test]
+fn a_help_is_one_plain_sentence_or_more() {
+    for family in families() {
+        let (name, help) = (family.name(), family.help);
+        assert!(
+            !help.contains(['\n', '\\', '"']),
+            "the help of {name} would need escaping"
+        );
+        assert!(help.ends_with('.'), "the help of {name} has no full stop");
+        for sentence in help.split(". ") {
+            let words = sentence.split_whitespace().count();
+            assert!(
+                words <= 30,
+                "the help of {name} has a sentence of {words} words: {sentence}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_label_is_never_called_what_prometheus_uses_itself() {
+    for family in families() {
+        for label in family.labels {
+            assert!(
+                !["le", "quantile", "job", "instance"].contains(label),
+                "{} has the label {label}",
+                family.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_family_of_a_collector_says_which_collector_that_is() {
+    for collector in ALL {
+        let families = collector.groups.iter().flat_map(|group| group.families);
+        for family in families {
+            assert_eq!(family.collector, collector.name, "{}", family.name());
+        }
+    }
+    let names: BTreeSet<Collector> = ALL.iter().map(|collector| collector.name).collect();
+    assert_eq!(names.len(), ALL.len(), "two collectors have one name");
+}
+
+/// A group that its collector's definition does not list would be on pages, and in no document.
+#[test]
+fn every_schema_is_in_its_collectors_definition() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/collectors");
+    for collector in ALL {
+        let file = source.join(collector.name.as_str()).join("families.rs");
+        let text = fs::read_to_string(&file).expect("a collector's families");
+        let schemas = text
+            .lines()
+            .filter(|line| line.contains(" in ") && line.contains(") by "));
+        assert_eq!(schemas.count(), collector.groups.len(), "{}", file.display());
+    }
+}
+
+#[test]
+fn the_settings_say_what_each_optional_collector_is_about() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
+    let document = fs::read_to_string(file).expect("the settings");
+    for collector in ALL.iter().filter(|collector| collector.is_optional) {
+        let name = collector.name.as_str();
+        let row = format!("| `--[no-]collector.{name}` | on | {} |", in_a_table(collector.summary));
+        assert!(document.contains(&row), "docs/settings.md has no row\n{row}");
+    }
+}
+
+/// A sentence as a cell: no full stop, and no capital letter unless it is an abbreviation.
+fn in_a_table(sentence: &str) -> String {
+    let sentence = sentence.trim_end_matches('.');
+    let mut letters = sentence.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
+        _ => sentence.to_owned(),
+    }
+}
+
+#[test]
+fn the_runbook_says_what_to_do_about_each_incomplete_collector() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards/runbooks/health.md");
+    let document = fs::read_to_string(file).expect("the runbook");
+    for collector in ALL {
+        let Some((missing, remedy)) = collector.incomplete else {
+            continue;
+        };
+        let row = format!("| `{}` | {missing} | {remedy} |", collector.name.as_str());
+        assert!(document.contains(&row), "the runbook has no row\n{row}");
+    }
+}

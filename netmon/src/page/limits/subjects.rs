@@ -1,0 +1,265 @@
+//! What rows belong to, and which of it is shown.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Instant,
+};
+
+use super::{
+    Cause, Limit,
+    placement::{Groups, Placement},
+};
+use crate::{
+    model::inventory::Identity,
+    page::{key::Key, rows::Rows},
+};
+
+/// The kinds of subjects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A container.
+    Container,
+    /// A service on a network.
+    Service,
+    /// Another node.
+    Peer,
+}
+
+/// What identifies a subject.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Name {
+    identity: Arc<Identity>,
+    network: Arc<str>,
+    what: Arc<str>,
+}
+
+/// What is known of a subject.
+#[derive(Debug)]
+pub(super) struct Subject {
+    since: Instant,
+    round: u64,
+    is_shown: bool,
+    /// It still runs.
+    is_alive: bool,
+    /// The number of series that it has in any case.
+    series: usize,
+    /// The rows that it causes itself.
+    caused: BTreeMap<Caused, Rank>,
+    /// The labels of the sum that it is part of.
+    group: Option<Arc<Identity>>,
+}
+
+/// The network, and the interface or reason, of a row that a container causes itself.
+type Caused = (Arc<str>, Arc<str>);
+
+#[derive(Debug, Default)]
+struct Rank {
+    series: usize,
+    round: u64,
+    is_shown: bool,
+}
+
+impl Subject {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            round: 0,
+            is_shown: false,
+            is_alive: false,
+            series: 0,
+            caused: BTreeMap::new(),
+            group: None,
+        }
+    }
+
+    /// The number of series that it has in any case.
+    pub(super) const fn series(&self) -> usize {
+        self.series
+    }
+
+    /// The number of shown series that it causes itself.
+    fn extra(&self) -> usize {
+        let shown = self.caused.values().filter(|rank| rank.is_shown);
+        shown.map(|rank| rank.series).sum()
+    }
+
+    /// How many of the rows that it causes itself are not shown.
+    fn hidden(&self) -> usize {
+        self.caused.values().filter(|rank| !rank.is_shown).count()
+    }
+}
+
+/// The subjects of one class.
+#[derive(Debug)]
+pub(super) struct Subjects {
+    class: Class,
+    round: u64,
+    now: Option<Instant>,
+    known: HashMap<Name, Subject>,
+}
+
+impl Subjects {
+    /// No subjects yet.
+    pub(super) fn new(class: Class) -> Self {
+        Self {
+            class,
+            round: 0,
+            now: None,
+            known: HashMap::new(),
+        }
+    }
+
+    /// Counts the series of each subject on a page. Removes the subjects that are not on it.
+    pub(super) fn count(&mut self, page: &[Rows], is_running: &HashMap<Arc<Identity>, bool>, now: Instant) {
+        self.round += 1;
+        self.now = Some(now);
+        let round = self.round;
+        for rows in page.iter().filter(|rows| rows.group.limit.class() == Some(self.class)) {
+            for (at, row) in rows.entries.iter().enumerate().filter(|(_, row)| !row.is_exempt) {
+                let name = name(self.class, &row.key);
+                let subject = match self.known.get_mut(&name) {
+                    Some(subject) => subject,
+                    None => self.known.entry(name).or_insert_with(|| Subject::new(now)),
+                };
+                if subject.round != round {
+                    subject.round = round;
+                    subject.series = 0;
+                    subject.is_alive = match self.class {
+                        Class::Container => is_running.get(&row.key.identity).copied().unwrap_or(false),
+                        Class::Service | Class::Peer => true,
+                    };
+                }
+                let lines = rows.lines_of(at);
+                if is_caused(rows.group.limit, &row.key) {
+                    let caused = (Arc::clone(&row.key.network), Arc::clone(&row.key.what));
+                    let rank = subject.caused.entry(caused).or_default();
+                    if rank.round != round {
+                        rank.round = round;
+                        rank.series = 0;
+                    }
+                    rank.series += lines;
+                } else {
+                    subject.series += lines;
+                }
+            }
+        }
+        self.known.retain(|_, subject| subject.round == round);
+        for subject in self.known.values_mut() {
+            subject.caused.retain(|_, rank| rank.round == round);
+        }
+    }
+
+    /// Decides what is shown. What was shown before stays. The rest is added as long as there is room, the oldest
+    /// first. `cost` is a subject's part of the room. `most` is the maximum number of series of one subject.
+    pub(super) fn admit(&mut self, room: usize, most: usize, cost: fn(&Subject) -> usize) {
+        let now = self.now;
+        let shown = self.known.values().filter(|subject| subject.is_shown);
+        let mut used = shown.fold(0, |sum: usize, subject| {
+            sum.saturating_add(cost(subject) + subject.extra())
+        });
+        // What has ended has no new counts, so it is not added later. An exception is what ended before its first
+        // reading.
+        let waits = |subject: &Subject| !subject.is_shown && (subject.is_alive || Some(subject.since) == now);
+        for subject in self.by_age(waits) {
+            let cost = cost(subject);
+            if used.saturating_add(cost) <= room {
+                subject.is_shown = true;
+                used += cost;
+            }
+        }
+        let mut left = room.saturating_sub(used);
+        for subject in self.by_age(|subject| subject.is_shown && subject.hidden() > 0) {
+            let mut series = subject.series + subject.extra();
+            for rank in subject.caused.values_mut().filter(|rank| !rank.is_shown) {
+                if series + rank.series <= most && rank.series <= left {
+                    rank.is_shown = true;
+                    series += rank.series;
+                    left -= rank.series;
+                }
+            }
+        }
+    }
+
+    fn by_age(&mut self, wanted: impl Fn(&Subject) -> bool) -> impl Iterator<Item = &mut Subject> {
+        let mut wanted: Vec<_> = self.known.iter_mut().filter(|(_, subject)| wanted(subject)).collect();
+        wanted.sort_by(|(one, its), (other, others)| (its.since, one).cmp(&(others.since, other)));
+        wanted.into_iter().map(|(_, subject)| subject)
+    }
+
+    /// Whether nothing is over a limit.
+    pub(super) fn are_all_shown(&self) -> bool {
+        self.known
+            .values()
+            .all(|subject| subject.is_shown && subject.hidden() == 0)
+    }
+
+    /// How many are not shown.
+    pub(super) fn over(&self) -> usize {
+        self.known.values().filter(|subject| !subject.is_shown).count()
+    }
+
+    /// How many rows of shown subjects are not shown.
+    pub(super) fn over_in_shown(&self) -> usize {
+        let shown = self.known.values().filter(|subject| subject.is_shown);
+        shown.map(Subject::hidden).sum()
+    }
+
+    /// The labels of the sums that subjects are part of.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &Identity> {
+        let hidden = self.known.values().filter(|subject| !subject.is_shown);
+        hidden.filter_map(|subject| subject.group.as_deref())
+    }
+
+    /// Where a row goes.
+    pub(super) fn placement(&mut self, limit: Limit, key: &Key, groups: &mut Groups, now: Instant) -> Placement {
+        let Some(subject) = self.known.get_mut(&name(self.class, key)) else {
+            return Placement::Shown;
+        };
+        if subject.is_shown {
+            let caused = || (Arc::clone(&key.network), Arc::clone(&key.what));
+            let is_hidden = is_caused(limit, key) && subject.caused.get(&caused()).is_some_and(|rank| !rank.is_shown);
+            return if is_hidden {
+                Placement::InSubject
+            } else {
+                Placement::Shown
+            };
+        }
+        match self.class {
+            Class::Container => {
+                let group = subject.group.get_or_insert_with(|| groups.group(&key.identity, now));
+                Placement::InGroup(Arc::clone(group))
+            }
+            Class::Service => Placement::InServices,
+            Class::Peer => Placement::InPeers,
+        }
+    }
+
+    /// The number of entries that it holds.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+}
+
+fn name(class: Class, key: &Key) -> Name {
+    let (identity, network, what) = match class {
+        Class::Container => (Some(&key.identity), None, None),
+        Class::Service => (Some(&key.identity), Some(&key.network), None),
+        Class::Peer => (None, None, Some(&key.what)),
+    };
+    Name {
+        identity: identity.cloned().unwrap_or_default(),
+        network: network.cloned().unwrap_or_default(),
+        what: what.cloned().unwrap_or_default(),
+    }
+}
+
+/// Whether a row is one that its container causes itself.
+fn is_caused(limit: Limit, key: &Key) -> bool {
+    match limit {
+        Limit::Container(Cause::Container, _) => true,
+        Limit::Container(Cause::ContainerUnlessNetwork, _) => key.network.is_empty(),
+        Limit::Container(Cause::Engine, _) | Limit::None | Limit::Service | Limit::Peer(_) | Limit::Rest => false,
+    }
+}
