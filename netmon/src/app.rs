@@ -14,7 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::{
-    collectors,
+    collectors::{
+        self, Running,
+        visit::{Counting, Tools as CollectorTools},
+    },
     config::{Attach, Config},
     datapath::{
         Datapath, DatapathError, SharedTracepoints, Tracepoints,
@@ -39,7 +42,7 @@ use crate::{
     privilege::{self, ThreadRole},
     process,
     reader::Reader,
-    scrape::{Counting, Scraped, Sources},
+    scrape::{Scraped, Sources},
     systemd, version,
     workers::{Clocks, Ended, Worker, Workers},
 };
@@ -136,12 +139,14 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 
     let sources = Arc::new(Sources {
         shared,
-        counting,
-        counting_wanted: config.attach != Attach::Off,
-        tracepoints,
-        overlay,
-        collectors: wanted.clone(),
-        retired: Mutex::default(),
+        tools: CollectorTools {
+            counting,
+            counting_wanted: config.attach != Attach::Off,
+            tracepoints,
+            overlay,
+        },
+        running: Mutex::new(Running::start(&wanted)),
+        wanted: wanted.clone(),
         limits: Mutex::new(limits(&config)),
         published,
         first_whole: OnceLock::new(),

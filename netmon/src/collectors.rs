@@ -1,6 +1,6 @@
 //! The collectors: each is one folder here, and one line in the table [`ALL`].
 //!
-//! A collector has a name, families, and a function that turns what a scrape found into rows. From the table follow
+//! A collector has a name, families, and a function that makes its rows in each scrape. From the table follow
 //! the flags and their help, the page, the limits, METRICS.md, and the tables of the documentation.
 
 pub mod buffers;
@@ -15,6 +15,8 @@ pub mod labels;
 pub mod members;
 pub mod netmon;
 pub mod overlay;
+#[cfg(test)]
+mod sample;
 pub mod service;
 pub mod sockets;
 pub mod tcp;
@@ -22,20 +24,18 @@ pub mod tcp;
 mod tests;
 mod text;
 pub mod traffic;
+pub mod visit;
 pub mod vxlan;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, time::Instant};
 
 pub use self::document::{markdown, table};
+use self::visit::{Collect, Collected, Visit};
 use crate::{
     metrics::{self, EncodeError},
     model::{
         collector::{Collector, Collectors},
-        inventory::Identity,
-        snapshot::{ContainerState, Health, Snapshot},
+        health::{CollectorRow, Health},
     },
     page::{
         family::About,
@@ -52,8 +52,9 @@ pub const ALL: &[Definition] = &[
     buffers::DEFINITION,
     service::DEFINITION,
     vxlan::DEFINITION,
-    overlay::DEFINITION,
     members::DEFINITION,
+    // After the members: it lists the nodes that both name.
+    overlay::DEFINITION,
     docker::DEFINITION,
     netmon::DEFINITION,
 ];
@@ -71,8 +72,11 @@ pub struct Definition {
     pub incomplete: Option<(&'static str, &'static str)>,
     /// Its families, by the labels that they share.
     pub groups: &'static [&'static Group],
-    /// Makes its rows of what a scrape found.
-    rows: fn(&Snapshot) -> Vec<Rows>,
+    /// Begins to collect.
+    pub start: fn() -> Collect,
+    /// Rows with a bit of everything, for the golden page.
+    #[cfg(test)]
+    sample: fn() -> Vec<Rows>,
 }
 
 /// Every family of every collector, by the constants that the dashboards use.
@@ -92,22 +96,38 @@ pub fn families() -> impl Iterator<Item = &'static About> {
         .copied()
 }
 
-/// The rows of the wanted collectors, except those of netmon itself.
-#[must_use]
-pub fn rows(snapshot: &Snapshot, wanted: &Collectors) -> Vec<Rows> {
-    let wanted = ALL.iter().filter(|it| wanted.has(it.name) && it.name != netmon::NAME);
-    wanted.flat_map(|collector| (collector.rows)(snapshot)).collect()
+/// The wanted collectors, at work.
+pub struct Running(Vec<(Collector, Collect)>);
+
+impl Running {
+    /// Starts the wanted collectors.
+    #[must_use]
+    pub fn start(wanted: &Collectors) -> Self {
+        let wanted = ALL.iter().filter(|it| wanted.has(it.name) && it.name != netmon::NAME);
+        Self(wanted.map(|it| (it.name, (it.start)())).collect())
+    }
+
+    /// Has each collector make its rows. Returns them, and each one's duration and success.
+    pub fn collect(&mut self, visit: &mut Visit<'_>) -> (Vec<Rows>, Vec<CollectorRow>) {
+        let (mut page, mut parts) = (Vec::new(), Vec::with_capacity(self.0.len()));
+        for (name, collect) in &mut self.0 {
+            visit.now = Instant::now();
+            let Collected { rows, is_whole } = collect(visit);
+            page.extend(rows);
+            parts.push(CollectorRow {
+                collector: name.as_str(),
+                duration: visit.now.elapsed(),
+                success: is_whole,
+            });
+        }
+        (page, parts)
+    }
 }
 
-/// For each container whether it runs.
-#[must_use]
-pub fn running(snapshot: &Snapshot) -> HashMap<Arc<Identity>, bool> {
-    let mut running: HashMap<Arc<Identity>, bool> = HashMap::with_capacity(snapshot.containers.len());
-    for row in &snapshot.containers {
-        let identity = Arc::clone(&row.container.identity);
-        *running.entry(identity).or_default() |= row.state != ContainerState::Ended;
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
-    running
 }
 
 /// Writes the page, as OpenMetrics 1.0 text: these rows, and those of netmon itself.

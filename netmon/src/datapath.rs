@@ -41,8 +41,8 @@ use self::{
     traffic::TrafficMap,
 };
 use crate::model::{
+    health::{MapRow, ProgramRow},
     interface::NetnsId,
-    snapshot::{MapRow, ProgramRow},
 };
 
 /// Why the data path could not be loaded or used.

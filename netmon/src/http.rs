@@ -42,7 +42,7 @@ use self::{
     respond::{Request, Site},
     stream::Guarded,
 };
-use crate::model::snapshot::HttpHealth;
+use crate::model::health::HttpHealth;
 
 /// Maximum number of connections. Prometheus keeps one, and a person's browser a few.
 const MAX_CONNECTIONS: usize = 256;

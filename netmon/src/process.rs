@@ -5,7 +5,7 @@ use procfs::{
     process::{LimitValue, Process},
 };
 
-use crate::{model::snapshot::ProcessHealth, privilege};
+use crate::{model::health::ProcessHealth, privilege};
 
 /// The process could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    model::snapshot::DockerHealth,
+    model::health::DockerHealth,
     privilege::{self, ThreadRole},
     scrape::{Scraped, Sources},
     workers::Shift,
@@ -46,7 +46,7 @@ impl Reader {
             for Request { docker, answer } in inbox {
                 let _turn = turns.turn();
                 // Fails if nobody waits for it any more.
-                let _told = answer.send(sources.scrape(docker));
+                let _told = answer.send(sources.scrape(&docker));
             }
         };
         privilege::spawn("reader", ThreadRole::Read, shift.watched(work))?;

@@ -21,7 +21,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("bcrypt", &["http"]),
     ("bollard", &["docker"]),
     ("CapabilitySet", &["privilege.rs"]),
-    ("clap", &["config.rs", "main.rs"]),
+    ("clap", &["config", "main.rs"]),
     ("flate2", &["http"]),
     ("hyper", &["http", "docker"]),
     ("hyper_util", &["http", "docker"]),
@@ -97,8 +97,7 @@ fn source(path: &Path, text: &str, breaches: &mut Vec<String>) {
     let Ok(inner) = path.strip_prefix("netmon/src") else {
         return;
     };
-    // A folder's own file (`docker.rs`) belongs to the folder.
-    let at_home = |home: &&str| inner.starts_with(home) || inner == Path::new(&format!("{home}.rs"));
+    let at_home = |home: &&str| is_at(inner, home);
     for (library, homes) in HOMES {
         if names(text, library) && !homes.iter().any(at_home) {
             breaches.push(format!(
@@ -122,6 +121,16 @@ fn source(path: &Path, text: &str, breaches: &mut Vec<String>) {
             breaches.push(format!("{name}: does I/O ({import}) in a layer that is to be pure"));
         }
     }
+}
+
+/// Whether a file is in that folder. `*` stands for one folder's name. A folder's own file (`docker.rs`) belongs to it.
+fn is_at(file: &Path, home: &str) -> bool {
+    let own = file.with_extension("");
+    let parts = home.trim_end_matches(".rs").split('/');
+    let mut names = own.iter().map(|name| name.to_string_lossy());
+    parts
+        .into_iter()
+        .all(|part| names.next().is_some_and(|name| part == "*" || name == part))
 }
 
 /// Whether the code uses that crate. Comments are ignored.
@@ -148,7 +157,7 @@ fn is_test(path: &Path) -> bool {
 mod tests {
     use std::path::Path;
 
-    use super::{names, source};
+    use super::{is_at, names, source};
 
     #[test]
     fn a_library_is_named_by_its_path_and_not_by_a_word_that_ends_like_it() {
@@ -157,6 +166,18 @@ mod tests {
         assert!(!names("use papaya::Map;", "aya"));
         assert!(!names("// aya::Ebpf is not used", "aya"));
         assert!(!names("crate::aya::x", "aya"));
+    }
+
+    #[test]
+    fn a_folder_has_its_own_file_and_a_star_is_any_folder() {
+        let at = |file: &str, home: &str| is_at(Path::new(file), home);
+        assert!(at("docker.rs", "docker") && at("docker/watch.rs", "docker") && at("config.rs", "config.rs"));
+        assert!(!at("docker_hub.rs", "docker") && !at("http.rs", "docker"));
+        assert!(at("collectors/tcp/facts.rs", "collectors/*/facts"));
+        assert!(at("collectors/overlay/facts/more.rs", "collectors/*/facts"));
+        assert!(
+            !at("collectors/tcp/kernel.rs", "collectors/*/facts") && !at("collectors/facts.rs", "collectors/*/facts")
+        );
     }
 
     #[test]

@@ -18,9 +18,12 @@ use std::{
 };
 
 use netmon::{
-    collectors,
+    collectors::{
+        self, Running,
+        visit::{Counting, Tools},
+    },
     datapath::{Datapath, SharedTracepoints, Tracepoints, host::Host, overlay::SharedOverlay, yardstick},
-    model::{collector::Collectors, counters::Traffic, snapshot::DockerHealth},
+    model::{collector::Collectors, counters::Traffic, health::DockerHealth},
     netns::{enter::on_netns_thread, rtnetlink::Client},
     observe::{
         Shared,
@@ -28,7 +31,7 @@ use netmon::{
     },
     page::limits::{Caps, Limits},
     process,
-    scrape::{Counting, Sources},
+    scrape::Sources,
 };
 
 use reference::Reference;
@@ -216,14 +219,17 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
             traffic: datapath.traffic(),
             programs: datapath.programs(),
         };
+        let wanted = Collectors::default();
         let sources = Sources {
             shared,
-            counting: Some(counting),
-            counting_wanted: true,
-            tracepoints: SharedTracepoints::new(Tracepoints::load(true, true, datapath.host().cpus)?),
-            overlay: SharedOverlay::new(datapath.load_overlay()?),
-            collectors: Collectors::default(),
-            retired: Mutex::default(),
+            tools: Tools {
+                counting: Some(counting),
+                counting_wanted: true,
+                tracepoints: SharedTracepoints::new(Tracepoints::load(true, true, datapath.host().cpus)?),
+                overlay: SharedOverlay::new(datapath.load_overlay()?),
+            },
+            wanted: wanted.clone(),
+            running: Mutex::new(Running::start(&wanted)),
             // The limit is so high that all series are shown. A user with a thousand containers on a node raises it.
             limits: Mutex::new(Limits::new(Caps {
                 series: 1_000_000,
@@ -232,11 +238,9 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
             published: Arc::default(),
             first_whole: OnceLock::new(),
         };
-        let wanted = Collectors::default();
-
         let before = process::read()?.cpu_seconds;
-        let reading = best_of(SCRAPES, || sources.scrape(DockerHealth::default()));
-        let scraped = sources.scrape(DockerHealth::default());
+        let reading = best_of(SCRAPES, || sources.scrape(&DockerHealth::default()));
+        let scraped = sources.scrape(&DockerHealth::default());
         let write = || collectors::page(scraped.rows.clone(), &scraped.health, &wanted);
         let encoding = best_of(SCRAPES, write);
         let cpu = (process::read()?.cpu_seconds - before) / (2 * SCRAPES + 1) as f64 * 2.0;

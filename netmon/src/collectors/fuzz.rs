@@ -3,23 +3,36 @@
 //! Names come from outside, so the input is names. [`read`] parses the page. It knows the format, and not how the
 //! page is written.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Instant,
+};
 
-use super::{page as write, rows, running};
+use super::{
+    docker::facts::{ContainerRow, ContainerState, Facts},
+    drops::facts::{DropRow, DropRows, UnattributedRow},
+    members::facts::{MemberRow, MemberRows},
+    overlay::facts::{OverlayRows, PeerRow},
+    page as write,
+    service::facts::ServiceRow,
+    traffic::facts::InterfaceRow,
+    vxlan::facts::VxlanRow,
+};
 use crate::{
     metrics::to_text,
     model::{
         collector::Collectors,
         counters::Directions,
+        health::Health,
         interface::{Device, DeviceKind},
         inventory::{Container, Identity, Network, Node, Sandbox},
         place::Cause,
-        snapshot::{
-            ContainerRow, ContainerState, DropRow, InterfaceRow, MemberRow, PeerRow, ServiceRow, Snapshot,
-            UnattributedRow, VxlanRow,
-        },
     },
-    page::limits::{Caps, Limits},
+    page::{
+        limits::{Caps, Limits},
+        rows::Rows,
+    },
 };
 
 /// Separates the names in the input.
@@ -36,18 +49,18 @@ pub(crate) fn page(data: &[u8]) {
     let _: String = to_text(&text);
 
     let names: Vec<&str> = text.split(BETWEEN).collect();
-    let mut snapshot = snapshot(&names);
-    let (wanted, caps) = (
-        Collectors::default(),
-        Caps {
-            series: data.len() % 3 * 200,
-            container_series: 0,
-        },
-    );
-    let mut rows = rows(&snapshot, &wanted);
-    let running = running(&snapshot);
-    snapshot.health.limits = Limits::new(caps).apply(&mut rows, &running, false, Instant::now());
-    let page = write(rows, &snapshot.health, &wanted).expect("a page");
+    let facts = found(&names);
+    let caps = Caps {
+        series: data.len() % 3 * 200,
+        container_series: 0,
+    };
+    let mut rows = facts.rows();
+    let limits = Limits::new(caps).apply(&mut rows, &HashMap::new(), false, Instant::now());
+    let health = Health {
+        limits,
+        ..Health::default()
+    };
+    let page = write(rows, &health, &Collectors::default()).expect("a page");
     let samples = read(&page, true);
     let older = to_text(&page);
     assert!(
@@ -74,7 +87,7 @@ pub(crate) fn page(data: &[u8]) {
         .filter(|sample| sample.name == FAMILY)
         .map(|sample| sample.labels.into_iter().map(|(_, value)| value).collect::<Vec<_>>())
         .collect();
-    let expected: BTreeSet<_> = snapshot
+    let expected: BTreeSet<_> = facts
         .interfaces
         .iter()
         .map(|row| {
@@ -97,18 +110,45 @@ pub(crate) fn page(data: &[u8]) {
     }
 }
 
+/// What collectors found.
+#[derive(Default)]
+struct Found {
+    docker: Facts,
+    interfaces: Vec<InterfaceRow>,
+    services: Vec<ServiceRow>,
+    vxlans: Vec<VxlanRow>,
+    drops: DropRows,
+    overlay: OverlayRows,
+    members: MemberRows,
+}
+
+impl Found {
+    fn rows(&self) -> Vec<Rows> {
+        [
+            super::docker::families::rows(&self.docker),
+            super::traffic::families::rows(&self.interfaces, &Directions::default()),
+            super::service::families::rows(&self.services),
+            super::vxlan::families::rows(&self.vxlans),
+            super::drops::families::rows(&self.drops),
+            super::overlay::families::rows(&self.overlay),
+            super::members::families::rows(&self.members),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
 /// A node that uses these names for everything.
-fn snapshot(names: &[&str]) -> Snapshot {
+fn found(names: &[&str]) -> Found {
     let mut names = names.iter().copied().cycle();
     let mut name = || names.next().unwrap_or_default();
-    let mut snapshot = Snapshot {
-        node: Some(Arc::new(Node {
-            hostname: name().to_owned(),
-            engine_version: name().to_owned(),
-            ..Node::default()
-        })),
-        ..Snapshot::default()
-    };
+    let mut found = Found::default();
+    found.docker.node = Some(Arc::new(Node {
+        hostname: name().to_owned(),
+        engine_version: name().to_owned(),
+        ..Node::default()
+    }));
     for id in ["a", "b", "c"] {
         let identity = Arc::new(Identity {
             container: name().to_owned(),
@@ -116,21 +156,21 @@ fn snapshot(names: &[&str]) -> Snapshot {
             stack: name().to_owned(),
         });
         let network: Arc<str> = name().into();
-        add_container(&mut snapshot, id, &identity, &network, &mut name);
-        add_network(&mut snapshot, id, &identity, &network, &mut name);
+        add_container(&mut found, id, &identity, &network, &mut name);
+        add_network(&mut found, id, &identity, &network, &mut name);
     }
-    snapshot
+    found
 }
 
 /// Adds a container on a network, with an interface there.
 fn add_container<'a>(
-    snapshot: &mut Snapshot,
+    found: &mut Found,
     id: &str,
     identity: &Arc<Identity>,
     network: &Arc<str>,
     name: &mut impl FnMut() -> &'a str,
 ) {
-    snapshot.containers.push(ContainerRow {
+    found.docker.containers.push(ContainerRow {
         container: Arc::new(Container {
             id: id.into(),
             identity: Arc::clone(identity),
@@ -145,13 +185,13 @@ fn add_container<'a>(
         state: ContainerState::Observed,
         shares_with: Some(name().to_owned()),
     });
-    snapshot.interfaces.push(InterfaceRow {
+    found.interfaces.push(InterfaceRow {
         identity: Arc::clone(identity),
         network: Arc::clone(network),
         device: device(name()),
         totals: Directions::default(),
     });
-    snapshot.services.push(ServiceRow {
+    found.services.push(ServiceRow {
         service: identity.service.clone(),
         stack: identity.stack.clone(),
         network: Arc::clone(network),
@@ -162,46 +202,46 @@ fn add_container<'a>(
         reason: name().into(),
         packets: 1,
     };
-    snapshot.drops.containers.push((Arc::clone(identity), drops));
+    found.drops.containers.push((Arc::clone(identity), drops));
 }
 
 /// Adds a network, and other rows that belong to it.
 fn add_network<'a>(
-    snapshot: &mut Snapshot,
+    found: &mut Found,
     id: &str,
     identity: &Arc<Identity>,
     network: &Arc<str>,
     name: &mut impl FnMut() -> &'a str,
 ) {
-    snapshot.networks.push(Arc::new(Network {
+    found.docker.networks.push(Arc::new(Network {
         id: id.into(),
         name: network.to_string(),
         driver: name().to_owned(),
         ..Network::default()
     }));
-    snapshot.vxlans.push(VxlanRow {
+    found.vxlans.push(VxlanRow {
         network: Arc::clone(network),
         device: device(name()),
         totals: Directions::default(),
     });
     let reason: Arc<str> = name().into();
-    snapshot.drops.overlays.push(DropRow {
+    found.drops.overlays.push(DropRow {
         network: Arc::clone(network),
         reason: Arc::clone(&reason),
         packets: 1,
     });
-    snapshot.drops.unattributed.push(UnattributedRow {
+    found.drops.unattributed.push(UnattributedRow {
         reason,
         cause: Cause::NoNamespace,
         packets: 1,
     });
-    snapshot.overlay.peers.push(PeerRow {
+    found.overlay.peers.push(PeerRow {
         peer: name().into(),
         address: [192, 0, 2, 1].into(),
         hostname: name().into(),
         node_id: name().into(),
     });
-    snapshot.members.endpoints.push(MemberRow {
+    found.members.endpoints.push(MemberRow {
         network: Arc::clone(network),
         address: [10, 0, 0, 1].into(),
         container: name().to_owned(),

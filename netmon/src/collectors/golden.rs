@@ -1,16 +1,16 @@
-//! Whole pages: a snapshot with a bit of everything, compared with pages that a person has read.
+//! Whole pages: the samples of all collectors, compared with pages that a person has read.
 
-use std::{fs, path::Path, time::Instant};
+use std::{collections::HashMap, fs, path::Path, time::Instant};
 
-use self::sample::{crowd, snapshot};
-use super::{ALL, families, page, rows, running};
+use super::{ALL, families, netmon, page, traffic};
 use crate::{
     metrics::to_text,
-    model::{collector::Collectors, snapshot::Snapshot},
-    page::limits::{Caps, Limits},
+    model::{collector::Collectors, health::Health},
+    page::{
+        limits::{Caps, Limits},
+        rows::Rows,
+    },
 };
-
-mod sample;
 
 /// Compares with a file of this package. With `NETMON_BLESS` set, it first writes the file.
 pub(super) fn check(file: &str, actual: &str) {
@@ -45,11 +45,25 @@ const NO_LIMITS: Caps = Caps {
 };
 
 /// The page of a first scrape.
-fn first(mut snapshot: Snapshot, wanted: &Collectors, caps: Caps) -> String {
-    let mut rows = rows(&snapshot, wanted);
-    let running = running(&snapshot);
-    snapshot.health.limits = Limits::new(caps).apply(&mut rows, &running, false, Instant::now());
-    page(rows, &snapshot.health, wanted).expect("a page")
+fn first(mut rows: Vec<Rows>, mut health: Health, wanted: &Collectors, caps: Caps) -> String {
+    health.limits = Limits::new(caps).apply(&mut rows, &HashMap::new(), false, Instant::now());
+    page(rows, &health, wanted).expect("a page")
+}
+
+/// The samples of these collectors.
+fn sample(wanted: &Collectors) -> Vec<Rows> {
+    let wanted = ALL.iter().filter(|collector| wanted.has(collector.name));
+    wanted.flat_map(|collector| (collector.sample)()).collect()
+}
+
+/// A page with a bit of everything.
+fn whole() -> String {
+    first(
+        sample(&everything()),
+        netmon::sample::health(),
+        &everything(),
+        NO_LIMITS,
+    )
 }
 
 fn everything() -> Collectors {
@@ -64,7 +78,7 @@ fn nothing() -> Collectors {
 /// The page, with a fixed line for the build.
 fn golden() -> String {
     let build = |line: &&str| line.starts_with("netmon_build_info{");
-    let page = first(snapshot(), &everything(), NO_LIMITS);
+    let page = whole();
     let lines = page.lines().map(|line| {
         if build(&line) {
             "netmon_build_info{version=\"0.1.0\",revision=\"0123456\",rustc=\"1.95.0\"} 1"
@@ -127,8 +141,11 @@ fn value_of(page: &str, series: &str) -> Option<f64> {
 #[test]
 fn the_series_a_page_says_it_has_are_the_series_it_has() {
     for wanted in [everything(), nothing()] {
-        for snapshot in [snapshot(), Snapshot::default()] {
-            let page = first(snapshot, &wanted, NO_LIMITS);
+        for (rows, health) in [
+            (sample(&wanted), netmon::sample::health()),
+            (Vec::new(), Health::default()),
+        ] {
+            let page = first(rows, health, &wanted, NO_LIMITS);
             let said = samples(&page).filter(|(series, _)| series.starts_with("netmon_exposed_series{"));
             let said: f64 = said.map(|(_, series)| series).sum();
             let difference = samples(&page).count() as f64 - said;
@@ -139,7 +156,7 @@ fn the_series_a_page_says_it_has_are_the_series_it_has() {
 
 #[test]
 fn no_page_says_anything_twice() {
-    let page = first(snapshot(), &everything(), NO_LIMITS);
+    let page = whole();
     let mut series: Vec<_> = samples(&page).map(|(series, _)| series).collect();
     series.sort_unstable();
     assert!(series.windows(2).all(|pair| pair[0] != pair[1]));
@@ -147,10 +164,10 @@ fn no_page_says_anything_twice() {
 
 #[test]
 fn what_is_switched_off_is_not_there() {
-    let mut snapshot = snapshot();
-    snapshot.health.shows_exporter = false;
-    snapshot.health.process = None;
-    let page = first(snapshot, &nothing(), NO_LIMITS);
+    let mut health = netmon::sample::health();
+    health.shows_exporter = false;
+    health.process = None;
+    let page = first(sample(&nothing()), health, &nothing(), NO_LIMITS);
     for absent in [
         "process_",
         "netmon_build",
@@ -182,7 +199,9 @@ fn over_the_limit_containers_are_one_row_a_network_and_the_page_says_so() {
             series,
             container_series: 0,
         };
-        first(crowd(1000), &everything(), caps)
+        let without = Collectors::all_but([traffic::NAME]);
+        let rows = sample(&without).into_iter().chain(traffic::sample::crowd(1000));
+        first(rows.collect(), netmon::sample::health(), &everything(), caps)
     };
     let unlimited = limited(0);
     assert_eq!(value_of(&unlimited, LIMITED), Some(0.0));
@@ -209,7 +228,7 @@ fn over_the_limit_containers_are_one_row_a_network_and_the_page_says_so() {
 
 #[test]
 fn a_histogram_nobody_filled_still_has_the_bucket_for_everything() {
-    let page = first(Snapshot::default(), &everything(), NO_LIMITS);
+    let page = first(Vec::new(), Health::default(), &everything(), NO_LIMITS);
     assert_eq!(
         value_of(&page, "netmon_attach_delay_seconds_bucket{le=\"+Inf\"}"),
         Some(0.0)

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::model::{
     counters::{Directions, Traffic},
-    snapshot::{AttachFailure, ProgramRow},
+    health::{AttachFailure, ProgramRow},
 };
 
 /// The programs, as built with this daemon.

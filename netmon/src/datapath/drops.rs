@@ -27,8 +27,8 @@ use super::{
 };
 use crate::model::{
     drops::{Drop, Drops},
+    health::{MapRow, ProgramRow},
     interface::{InterfaceId, NetnsId},
-    snapshot::{MapRow, ProgramRow},
 };
 
 /// The program, as built with this daemon.

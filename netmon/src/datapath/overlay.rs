@@ -30,8 +30,8 @@ use super::{
     tracepoint::descriptor,
 };
 use crate::model::{
+    health::{MapRow, ProgramRow},
     overlay::{Tunnel, TunnelKind, Tunnels},
-    snapshot::{MapRow, ProgramRow},
 };
 
 /// The programs, as built with this daemon.

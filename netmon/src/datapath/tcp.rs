@@ -21,8 +21,8 @@ use super::{
     tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
 };
 use crate::model::{
+    health::{MapRow, ProgramRow},
     interface::{InterfaceId, NetnsId},
-    snapshot::{MapRow, ProgramRow},
     tcp::Events,
 };
 

@@ -17,7 +17,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use super::DatapathError;
 use crate::model::{
     counters::{Directions, since},
-    snapshot::MapRow,
+    health::MapRow,
 };
 
 /// A [`Traffic`] in the map. The kernel writes to it while netmon reads.

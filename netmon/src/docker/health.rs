@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{client::RequestError, convert::EVENT_KINDS};
-use crate::model::snapshot::DockerHealth;
+use crate::model::health::DockerHealth;
 
 /// The longest reason that is logged. A reason may quote input of any length.
 const LONGEST_REASON: usize = 4096;

@@ -28,7 +28,7 @@ use super::{
     wire,
 };
 use crate::{
-    model::{inventory::Inventory, snapshot::DockerHealth},
+    model::{health::DockerHealth, inventory::Inventory},
     privilege::{self, ThreadRole},
     workers::{HEARTBEAT, Shift},
 };

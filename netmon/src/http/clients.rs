@@ -18,7 +18,7 @@ use std::{
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use crate::model::snapshot::HttpHealth;
+use crate::model::health::HttpHealth;
 
 /// How long a client may take to receive a page before other clients may take its slot. A page has some megabytes at
 /// most, and crosses one network.

@@ -7,7 +7,7 @@ use netmon_common::tcp::{
     ROUND_TRIP_BOUNDS, STATES, Tcp,
 };
 
-use super::snapshot::Histogram;
+use super::histogram::Histogram;
 
 /// Why a connection to another host failed: the label value, and the programs' index of the count.
 pub const FAILURE_REASONS: [(&str, usize); FAILURES] = [

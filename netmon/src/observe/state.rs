@@ -32,10 +32,11 @@ pub use self::{
 use crate::{
     model::{
         counters::{Directions, Totals},
+        health::{AttachFailure, AttachHealth},
+        histogram::Histogram,
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{ContainerId, Inventory},
         ledger::Ledger,
-        snapshot::{AttachFailure, AttachHealth, Histogram},
         times::Times,
     },
     netns::{

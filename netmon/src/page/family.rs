@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 
 use super::{labels::LabelSet, value::Value};
-use crate::model::{collector::Collector, snapshot};
+use crate::model::{collector::Collector, histogram};
 
 /// The description of a family. Everything that lists families reads this.
 #[derive(Clone, Copy, Debug)]
@@ -173,7 +173,7 @@ impl Shape for Histogram {
 
 impl Histogram {
     /// The value of a series; none without an observation to show.
-    pub(crate) fn value(value: Option<snapshot::Histogram>) -> Value {
+    pub(crate) fn value(value: Option<histogram::Histogram>) -> Value {
         value.into()
     }
 }

@@ -29,7 +29,7 @@ use self::{
     subjects::{Class, Subject, Subjects},
 };
 use super::{key::Key, rows::Rows, value::Value};
-use crate::model::{collector::Collector, inventory::Identity, snapshot::LimitHealth};
+use crate::model::{collector::Collector, health::LimitHealth, inventory::Identity};
 
 /// The name of what is summed up: containers, interfaces, reasons, or services. No engine gives this name to a
 /// container, and no kernel gives it to an interface.

@@ -1,6 +1,6 @@
 //! The value of a series.
 
-use crate::model::snapshot::Histogram;
+use crate::model::histogram::Histogram;
 
 /// The value of a series.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +112,7 @@ mod tests {
     use std::time::Duration;
 
     use super::Value;
-    use crate::model::snapshot::Histogram;
+    use crate::model::histogram::Histogram;
 
     fn observed(seconds: &[f64]) -> Value {
         let mut histogram = Histogram::new(&[0.1, 1.0]);

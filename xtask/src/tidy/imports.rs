@@ -7,13 +7,15 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// Which other folders of `netmon/src` a folder may import.
+/// Which other folders of `netmon/src` a folder may import. The first line that fits counts.
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("network", &["model"]),
     ("page", &["model"]),
     ("metrics", &["model", "page"]),
-    ("collectors", &["metrics", "model", "observe", "page", "version"]),
+    ("collectors/*/facts", &["collectors", "model", "observe"]),
+    ("collectors/*/families", &["collectors", "model", "page", "version"]),
+    ("collectors", &["datapath", "metrics", "model", "observe", "page"]),
 ];
 
 /// Imports that mean I/O, waiting or other threads.

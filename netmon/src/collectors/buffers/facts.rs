@@ -4,11 +4,36 @@ use std::sync::Arc;
 
 use crate::{
     model::{
+        buffers::{ContainerBuffers, NodeBuffers, Queue},
+        inventory::Identity,
         place::Place,
-        snapshot::{BufferRows, QueueRow},
     },
     observe::state::{Owner, State},
 };
+
+/// Queues and tables, and their limits.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BufferRows {
+    /// Of containers.
+    pub containers: Vec<(Arc<Identity>, ContainerBuffers)>,
+    /// The queues of containers' interfaces.
+    pub queues: Vec<QueueRow>,
+    /// Of the node; `None` if its namespace is unknown or could not be read.
+    pub node: Option<Arc<NodeBuffers>>,
+}
+
+/// The queue of a container's interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueRow {
+    /// The labels of its container.
+    pub identity: Arc<Identity>,
+    /// The network that the interface is on.
+    pub network: Arc<str>,
+    /// The interface's name.
+    pub interface: String,
+    /// The queue.
+    pub queue: Queue,
+}
 
 /// Queues and tables of the containers' namespaces and of the node's namespace.
 #[must_use]

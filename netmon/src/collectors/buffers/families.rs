@@ -1,11 +1,11 @@
 //! The families of queues and tables, and of their limits.
 
 use crate::{
-    collectors::labels::Container,
-    model::{
-        buffers::{Conntrack, Neighbours, NodeBuffers, Queue},
-        snapshot::{BufferRows, QueueRow, Snapshot},
+    collectors::{
+        buffers::facts::{BufferRows, QueueRow},
+        labels::Container,
     },
+    model::buffers::{Conntrack, Neighbours, NodeBuffers, Queue},
     page::{
         key::Key,
         labels::{Unlabelled, key_labels},
@@ -139,12 +139,12 @@ pub(super) const GROUPS: &[&Group] = &[
 ];
 
 /// The rows of a scrape.
-pub(super) fn rows(snapshot: &Snapshot) -> Vec<Rows> {
+pub(crate) fn rows(buffers: &BufferRows) -> Vec<Rows> {
     let BufferRows {
         containers,
         queues,
         node,
-    } = &snapshot.buffers;
+    } = buffers;
     let entries = containers
         .iter()
         .filter_map(|(identity, its)| Some((Key::of(identity), its.conntrack_entries?)));

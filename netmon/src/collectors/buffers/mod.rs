@@ -2,8 +2,16 @@
 
 pub mod facts;
 pub mod families;
+#[cfg(test)]
+mod sample;
 
-use crate::{collectors::Definition, model::collector::Collector};
+use crate::{
+    collectors::{
+        Definition,
+        visit::{Collected, Visit},
+    },
+    model::collector::Collector,
+};
 
 /// Its name.
 pub const NAME: Collector = Collector("buffers");
@@ -18,5 +26,15 @@ pub(super) const DEFINITION: Definition = Definition {
         "the log says which file",
     )),
     groups: families::GROUPS,
-    rows: families::rows,
+    #[cfg(test)]
+    sample: sample::rows,
+    start: || Box::new(collect),
 };
+
+fn collect(visit: &mut Visit<'_>) -> Collected {
+    let buffers = facts::rows(visit.state);
+    Collected {
+        is_whole: buffers.node.is_some(),
+        rows: families::rows(&buffers),
+    }
+}

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    collectors::text::join,
+    collectors::{
+        docker::facts::{ContainerRow, ContainerState, Facts},
+        text::join,
+    },
     model::{
+        health::DockerHealth,
         inventory::{Network, Node},
-        snapshot::{ContainerRow, ContainerState, DockerHealth, Snapshot},
     },
     page::{
         key::Key,
@@ -104,24 +107,23 @@ pub(super) const GROUPS: &[&Group] = &[
 ];
 
 /// The rows of a scrape.
-pub(super) fn rows(snapshot: &Snapshot) -> Vec<Rows> {
-    let Snapshot {
+pub(crate) fn rows(facts: &Facts) -> Vec<Rows> {
+    let Facts {
         containers,
         networks,
         node,
-        health,
-        ..
-    } = snapshot;
+        engine,
+    } = facts;
     let count = |state| containers.iter().filter(|row| row.state == state).count();
     let states = ContainerState::ALL.map(|state| (Key::default().what(state.as_str()), count(state)));
-    let facts = one_of_each_name(containers).map(|row| (Key::of(&row.container.identity), container_info(row), ()));
-    let events = health.docker.events.iter();
+    let shown = one_of_each_name(containers).map(|row| (Key::of(&row.container.identity), container_info(row), ()));
+    let events = engine.events.iter();
     vec![
-        CONTAINER_FACTS_OF.labelled_of(facts),
+        CONTAINER_FACTS_OF.labelled_of(shown),
         STATES.rows(states),
         NETWORKS.labelled(networks.iter().map(|network| (network_info(network), ()))),
         NODE.labelled(node.iter().map(|node| (node_info(node), ()))),
-        ENGINE.row(&health.docker),
+        ENGINE.row(engine),
         EVENTS.rows(events.map(|(r#type, count)| (Key::default().what(r#type.as_str()), *count))),
     ]
 }

@@ -2,8 +2,16 @@
 
 pub mod facts;
 pub mod families;
+#[cfg(test)]
+mod sample;
 
-use crate::{collectors::Definition, model::collector::Collector};
+use crate::{
+    collectors::{
+        Definition,
+        visit::{Collected, Visit},
+    },
+    model::collector::Collector,
+};
 
 /// Its name.
 pub const NAME: Collector = Collector("docker");
@@ -15,5 +23,12 @@ pub(super) const DEFINITION: Definition = Definition {
     is_optional: false,
     incomplete: None,
     groups: families::GROUPS,
-    rows: families::rows,
+    #[cfg(test)]
+    sample: sample::rows,
+    start: || Box::new(collect),
 };
+
+fn collect(visit: &mut Visit<'_>) -> Collected {
+    let facts = facts::of(visit.state, visit.engine);
+    Collected::whole(families::rows(&facts))
+}

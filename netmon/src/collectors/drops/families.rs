@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    model::snapshot::{DropRow, DropRows, Snapshot},
+    collectors::drops::facts::{DropRow, DropRows},
     page::{
         key::Key,
         labels::key_labels,
@@ -65,14 +65,14 @@ pub(super) const GROUPS: &[&Group] = &[
 ];
 
 /// The rows of a scrape.
-pub(super) fn rows(snapshot: &Snapshot) -> Vec<Rows> {
+pub(crate) fn rows(drops: &DropRows) -> Vec<Rows> {
     let DropRows {
         containers,
         overlays,
         load_balancers,
         node,
         unattributed,
-    } = &snapshot.drops;
+    } = drops;
     let row = |row: &DropRow| {
         let key = Key::default().on(&row.network).what(Arc::clone(&row.reason));
         (key, row.packets)

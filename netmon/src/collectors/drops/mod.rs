@@ -2,7 +2,11 @@
 
 pub mod facts;
 pub mod families;
+mod kernel;
+#[cfg(test)]
+mod sample;
 
+use self::facts::Retired;
 use crate::{collectors::Definition, model::collector::Collector};
 
 /// Its name.
@@ -18,5 +22,10 @@ pub(super) const DEFINITION: Definition = Definition {
         "a newer kernel; else `--no-collector.drops`",
     )),
     groups: families::GROUPS,
-    rows: families::rows,
+    #[cfg(test)]
+    sample: sample::rows,
+    start: || {
+        let mut retired = Retired::default();
+        Box::new(move |visit| kernel::collect(visit, &mut retired))
+    },
 };

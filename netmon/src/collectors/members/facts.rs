@@ -2,10 +2,46 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use crate::{
-    model::snapshot::{MemberRow, MemberRows, VirtualAddressRow},
-    observe::state::State,
-};
+use crate::observe::state::State;
+
+/// The members of the overlay networks that this node takes part in, on all nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberRows {
+    /// The containers.
+    pub endpoints: Vec<MemberRow>,
+    /// The virtual addresses of services.
+    pub services: Vec<VirtualAddressRow>,
+    /// There was an answer for every network.
+    pub is_whole: bool,
+    /// netmon left out some members, because there were too many.
+    pub is_cut: bool,
+}
+
+/// A container on an overlay network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRow {
+    /// The network.
+    pub network: Arc<str>,
+    /// Its address there.
+    pub address: IpAddr,
+    /// Its name.
+    pub container: String,
+    /// Its service; empty if it belongs to none.
+    pub service: String,
+    /// Its node, by the node's name in labels; empty if the node is unknown.
+    pub peer: Arc<str>,
+}
+
+/// A service's virtual address on an overlay network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualAddressRow {
+    /// The network.
+    pub network: Arc<str>,
+    /// The service.
+    pub service: String,
+    /// The address.
+    pub address: IpAddr,
+}
 
 /// Makes the rows of the networks that this node takes part in. An endpoint is held back while its node's name is not
 /// decided.

@@ -1,7 +1,7 @@
 //! The families of the members of the overlay networks. They show what an address in a log belongs to.
 
 use crate::{
-    model::snapshot::{MemberRow, MemberRows, Snapshot, VirtualAddressRow},
+    collectors::members::facts::{MemberRow, MemberRows, VirtualAddressRow},
     page::{
         labels::{Block, label_sets},
         limits::REST,
@@ -36,13 +36,13 @@ schemas! {
 pub(super) const GROUPS: &[&Group] = &[SERVICES.group(), ENDPOINTS.group()];
 
 /// The rows of a scrape.
-pub(super) fn rows(snapshot: &Snapshot) -> Vec<Rows> {
+pub(crate) fn rows(members: &MemberRows) -> Vec<Rows> {
     let MemberRows {
         endpoints,
         services,
         is_whole: _,
         is_cut,
-    } = &snapshot.members;
+    } = members;
     vec![
         SERVICES.labelled(services.iter().map(|row| (service(row), ()))),
         ENDPOINTS

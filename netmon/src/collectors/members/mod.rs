@@ -2,8 +2,16 @@
 
 pub mod facts;
 pub mod families;
+#[cfg(test)]
+mod sample;
 
-use crate::{collectors::Definition, model::collector::Collector};
+use crate::{
+    collectors::{
+        Definition,
+        visit::{Collected, Visit},
+    },
+    model::collector::Collector,
+};
 
 /// Its name.
 pub const NAME: Collector = Collector("members");
@@ -18,5 +26,15 @@ pub(super) const DEFINITION: Definition = Definition {
         "allow it; else `--no-collector.members`",
     )),
     groups: families::GROUPS,
-    rows: families::rows,
+    #[cfg(test)]
+    sample: sample::rows,
+    start: || Box::new(collect),
 };
+
+fn collect(visit: &mut Visit<'_>) -> Collected {
+    let members = facts::rows(visit.state, visit.now);
+    Collected {
+        is_whole: members.is_whole,
+        rows: families::rows(&members),
+    }
+}

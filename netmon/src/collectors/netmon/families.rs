@@ -4,7 +4,7 @@ use crate::{
     collectors::labels::Reason,
     model::{
         collector::Collector,
-        snapshot::{AttachHealth, CollectorRow, Health, HttpHealth, MapRow, ProcessHealth, ProgramRow},
+        health::{AttachHealth, CollectorRow, Health, HttpHealth, MapRow, ProcessHealth, ProgramRow},
     },
     page::{
         key::Key,
@@ -198,7 +198,6 @@ pub(super) const GROUPS: &[&Group] = &[
 /// The rows of a scrape, except the numbers of series.
 pub(crate) fn rows(health: &Health) -> Vec<Rows> {
     let Health {
-        docker: _,
         attach,
         programs,
         maps,

@@ -14,10 +14,85 @@ use crate::{
         counters::Directions,
         overlay::{OuterCounts, Tunnel, TunnelKind, Tunnels, XfrmErrors},
         place::Place,
-        snapshot::{EncryptedRow, OverlayRow, OverlayRows, PeerRow},
     },
     observe::state::{Namespace, State},
 };
+
+/// Traffic between this node and others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverlayRows {
+    /// Unencrypted traffic, by network and node.
+    pub clear: Vec<OverlayRow>,
+    /// Encrypted traffic, by node.
+    pub encrypted: Vec<EncryptedRow>,
+    /// The networks themselves.
+    pub networks: Vec<OverlayNetworkRow>,
+    /// The devices that lead to other nodes.
+    pub underlay: Vec<UnderlayRow>,
+    /// The other nodes.
+    pub peers: Vec<PeerRow>,
+    /// Encryption errors on the node; `None` if the kernel does not report them.
+    pub xfrm_errors: Option<Arc<XfrmErrors>>,
+}
+
+/// An overlay network on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverlayNetworkRow {
+    /// The network.
+    pub network: Arc<str>,
+    /// The largest packet that its containers may send, in bytes.
+    pub mtu_bytes: u32,
+    /// How many bytes such a packet grows between nodes.
+    pub overhead_bytes: u32,
+}
+
+/// A device of the node that leads to other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderlayRow {
+    /// Its name.
+    pub interface: String,
+    /// The largest packet on it, in bytes.
+    pub mtu_bytes: u32,
+}
+
+/// Another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerRow {
+    /// Its name in labels.
+    pub peer: Arc<str>,
+    /// The address that it sends from.
+    pub address: IpAddr,
+    /// Its hostname; empty if the engine does not report it.
+    pub hostname: Arc<str>,
+    /// Its node id; empty if it is unknown.
+    pub node_id: Arc<str>,
+}
+
+/// The packets of a network to and from another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverlayRow {
+    /// The network.
+    pub network: Arc<str>,
+    /// The other node: its name, or its address if the name is unknown.
+    pub peer: Arc<str>,
+    /// The network is configured to encrypt its traffic, so there should be no such packets.
+    pub must_be_encrypted: bool,
+    /// No network on this node sends to that node. Anyone may have put its address into a packet.
+    pub is_stranger: bool,
+    /// The counts.
+    pub counts: Directions<OuterCounts>,
+}
+
+/// Encrypted packets to and from another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncryptedRow {
+    /// The other node, as in [`OverlayRow`].
+    pub peer: Arc<str>,
+    /// As in [`OverlayRow`].
+    pub is_stranger: bool,
+    /// The counts.
+    pub counts: Directions<OuterCounts>,
+}
 
 /// A network's VNIs, and the nodes that it sends to.
 #[derive(Default)]

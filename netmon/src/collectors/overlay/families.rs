@@ -3,12 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    collectors::labels::Reason,
-    model::{
-        counters::Directions,
-        overlay::OuterCounts,
-        snapshot::{OverlayNetworkRow, OverlayRow, OverlayRows, PeerRow, Snapshot},
+    collectors::{
+        labels::Reason,
+        overlay::facts::{OverlayNetworkRow, OverlayRow, OverlayRows, PeerRow},
     },
+    model::{counters::Directions, overlay::OuterCounts},
     page::{
         key::Key,
         labels::{Block, key_labels, label_sets},
@@ -118,7 +117,7 @@ pub(super) const GROUPS: &[&Group] = &[
 ];
 
 /// The rows of a scrape.
-pub(super) fn rows(snapshot: &Snapshot) -> Vec<Rows> {
+pub(crate) fn rows(overlay: &OverlayRows) -> Vec<Rows> {
     let OverlayRows {
         clear,
         encrypted,
@@ -126,7 +125,7 @@ pub(super) fn rows(snapshot: &Snapshot) -> Vec<Rows> {
         underlay,
         peers,
         xfrm_errors,
-    } = &snapshot.overlay;
+    } = overlay;
     let strangers = clear.iter().filter(|row| row.is_stranger).map(|row| &row.peer);
     let strangers = strangers.chain(encrypted.iter().filter(|row| row.is_stranger).map(|row| &row.peer));
     let strangers: BTreeSet<&Arc<str>> = strangers.collect();

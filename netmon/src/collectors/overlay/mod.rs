@@ -2,7 +2,10 @@
 
 pub mod facts;
 pub mod families;
+mod kernel;
 pub mod mtu;
+#[cfg(test)]
+mod sample;
 
 use crate::{collectors::Definition, model::collector::Collector};
 
@@ -19,5 +22,7 @@ pub(super) const DEFINITION: Definition = Definition {
         "another kernel; else `--no-collector.overlay`",
     )),
     groups: families::GROUPS,
-    rows: families::rows,
+    #[cfg(test)]
+    sample: sample::rows,
+    start: || Box::new(kernel::collect),
 };

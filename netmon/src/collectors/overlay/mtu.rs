@@ -6,12 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use super::facts::{OverlayNetworkRow, UnderlayRow};
 use crate::{
     model::{
         interface::Device,
         inventory::{Inventory, Network},
         place::Place,
-        snapshot::{OverlayNetworkRow, UnderlayRow},
     },
     observe::state::State,
 };
@@ -122,12 +122,9 @@ fn node_devices(state: &State) -> impl Iterator<Item = &Arc<Device>> {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use super::{networks, overhead};
+    use super::{OverlayNetworkRow, networks, overhead};
     use crate::{
-        model::{
-            inventory::{Inventory, Network},
-            snapshot::OverlayNetworkRow,
-        },
+        model::inventory::{Inventory, Network},
         observe::state::{Scope, State},
     };
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
+    collectors::service::facts::ServiceRow,
     model::{
         counters::{Directions, Totals},
         inventory::Identity,
-        snapshot::Snapshot,
     },
     page::{
         key::Key,
@@ -44,8 +44,8 @@ schemas! {
 pub(super) const GROUPS: &[&Group] = &[SERVICES.group()];
 
 /// The rows of a scrape.
-pub(super) fn rows(snapshot: &Snapshot) -> Vec<Rows> {
-    vec![SERVICES.rows(snapshot.services.iter().map(|row| {
+pub(crate) fn rows(services: &[ServiceRow]) -> Vec<Rows> {
+    vec![SERVICES.rows(services.iter().map(|row| {
         let identity = Identity {
             container: String::new(),
             service: row.service.clone(),

@@ -3,9 +3,18 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{place::Place, snapshot::SocketRows},
+    model::{inventory::Identity, place::Place, protocols::Losses},
     observe::state::State,
 };
+
+/// Losses of sockets and their buffers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SocketRows {
+    /// Of containers.
+    pub containers: Vec<(Arc<Identity>, Losses)>,
+    /// Of the node; `None` while its namespace is unknown.
+    pub node: Option<Losses>,
+}
 
 /// What the protocols of each namespace lost.
 #[must_use]

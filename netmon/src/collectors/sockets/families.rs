@@ -1,11 +1,8 @@
 //! The families of losses that no tracepoint reports per packet.
 
 use crate::{
-    collectors::labels::Container,
-    model::{
-        protocols::Losses,
-        snapshot::{Snapshot, SocketRows},
-    },
+    collectors::{labels::Container, sockets::facts::SocketRows},
+    model::protocols::Losses,
     page::{
         key::Key,
         labels::Unlabelled,
@@ -94,8 +91,8 @@ schemas! {
 pub(super) const GROUPS: &[&Group] = &[CONTAINERS.group(), NODE.group()];
 
 /// The rows of a scrape.
-pub(super) fn rows(snapshot: &Snapshot) -> Vec<Rows> {
-    let SocketRows { containers, node } = &snapshot.sockets;
+pub(crate) fn rows(sockets: &SocketRows) -> Vec<Rows> {
+    let SocketRows { containers, node } = sockets;
     let containers = containers.iter().map(|(identity, losses)| (Key::of(identity), losses));
     let mut rows = vec![CONTAINERS.rows(containers)];
     rows.extend(node.as_ref().map(|losses| NODE.row(losses)));

@@ -11,11 +11,32 @@ use crate::{
         interface::{InterfaceId, NetnsId},
         inventory::Identity,
         place::{Cause, Place, Site},
-        snapshot::{ConnectionsRow, TcpRow},
         tcp::{CONNECTION_STATES, Events, NO_NETWORK, Segments},
     },
     observe::state::{Owner, State},
 };
+
+/// A container's TCP connections on a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpRow {
+    /// The labels of the container.
+    pub identity: Arc<Identity>,
+    /// The network. Empty for loopback, and for traffic whose network is unknown.
+    pub network: Arc<str>,
+    /// This network's share of the kernel's counts.
+    pub segments: Segments,
+    /// The programs' counts; `None` without programs.
+    pub events: Option<Events>,
+}
+
+/// A container's TCP connections, by state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionsRow {
+    /// The labels of the container.
+    pub identity: Arc<Identity>,
+    /// The number of connections in each state.
+    pub states: Vec<(&'static str, u64)>,
+}
 
 /// One namespace's counts, by network.
 type Networks = BTreeMap<Arc<str>, Share>;

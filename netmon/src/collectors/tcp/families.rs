@@ -1,10 +1,8 @@
 //! The families of TCP connections.
 
 use crate::{
-    model::{
-        snapshot::{Snapshot, TcpRow},
-        tcp::{FAILURE_REASONS, NO_NETWORK},
-    },
+    collectors::tcp::facts::{ConnectionsRow, TcpRow},
+    model::tcp::{FAILURE_REASONS, NO_NETWORK},
     page::{
         key::Key,
         labels::key_labels,
@@ -69,15 +67,15 @@ schemas! {
 pub(super) const GROUPS: &[&Group] = &[NETWORKS.group(), FAILURES.group(), ROUND_TRIPS.group(), SOCKETS.group()];
 
 /// The rows of a scrape.
-pub(super) fn rows(snapshot: &Snapshot) -> Vec<Rows> {
-    let rows = || snapshot.tcp.iter().map(|row| (key(row), row));
-    let states = snapshot.connections.iter().flat_map(|row| {
+pub(crate) fn rows(tcp: &[TcpRow], connections: &[ConnectionsRow]) -> Vec<Rows> {
+    let rows = || tcp.iter().map(|row| (key(row), row));
+    let states = connections.iter().flat_map(|row| {
         let states = row.states.iter();
         states.map(|(state, count)| (Key::of(&row.identity).what(*state), *count))
     });
     vec![
         NETWORKS.rows(rows()),
-        FAILURES.rows(snapshot.tcp.iter().flat_map(failures)),
+        FAILURES.rows(tcp.iter().flat_map(failures)),
         ROUND_TRIPS.rows(rows()),
         SOCKETS.rows(states),
     ]

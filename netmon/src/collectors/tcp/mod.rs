@@ -2,6 +2,9 @@
 
 pub mod facts;
 pub mod families;
+mod kernel;
+#[cfg(test)]
+mod sample;
 
 use crate::{collectors::Definition, model::collector::Collector};
 
@@ -18,5 +21,7 @@ pub(super) const DEFINITION: Definition = Definition {
         "a newer kernel; else `--no-collector.tcp`",
     )),
     groups: families::GROUPS,
-    rows: families::rows,
+    #[cfg(test)]
+    sample: sample::rows,
+    start: || Box::new(kernel::collect),
 };

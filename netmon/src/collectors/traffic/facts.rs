@@ -1,4 +1,4 @@
-//! The counts of containers' interfaces and of the VXLAN devices of overlay networks. Pure.
+//! The counts of containers' interfaces. Pure.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -6,15 +6,28 @@ use crate::{
     model::{
         counters::{Directions, Totals},
         interface::Device,
-        snapshot::{InterfaceRow, VxlanRow},
+        inventory::Identity,
     },
     observe::state::{Owner, State},
 };
 
-/// Every interface with an owner: those that exist, then those that linger, the latest first. If two have the same
+/// An interface of a container.
+#[derive(Clone, Debug)]
+pub struct InterfaceRow {
+    /// The labels of its container.
+    pub identity: Arc<Identity>,
+    /// Its Docker network. Empty for a device that belongs to none of the container's networks.
+    pub network: Arc<str>,
+    /// The device.
+    pub device: Arc<Device>,
+    /// Its counts.
+    pub totals: Directions<Totals>,
+}
+
+/// Every interface of a container: those that exist, then those that linger, the latest first. If two have the same
 /// labels, the first one is shown: a new container replaces a lingering one of the same name.
 #[must_use]
-pub fn rows(state: &State) -> (Vec<InterfaceRow>, Vec<VxlanRow>) {
+pub fn rows(state: &State) -> Vec<InterfaceRow> {
     let living = state
         .interfaces()
         .map(|interface| (interface.owner.as_ref(), &interface.device, interface.ledger.totals()));
@@ -22,43 +35,19 @@ pub fn rows(state: &State) -> (Vec<InterfaceRow>, Vec<VxlanRow>) {
         .ended()
         .map(|ended| (ended.owner.as_ref(), &ended.device, ended.totals));
     let mut taken = BTreeSet::new();
-    let (mut interfaces, mut vxlans) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for (owner, device, totals) in living.chain(lingering) {
-        let Some(owner) = owner else { continue };
-        let container = match owner {
-            Owner::Container { identity, .. } => identity.container.as_str(),
-            Owner::Overlay { .. } => "",
+        let Some(Owner::Container { identity, network, .. }) = owner else {
+            continue;
         };
-        let (Owner::Container { network, .. } | Owner::Overlay { network }) = owner;
-        if taken.insert((container, network.as_ref(), device.name.as_str())) {
-            lay_out(owner, device, totals, &mut interfaces, &mut vxlans);
-        }
-    }
-    (interfaces, vxlans)
-}
-
-fn lay_out(
-    owner: &Owner,
-    device: &Arc<Device>,
-    totals: Directions<Totals>,
-    interfaces: &mut Vec<InterfaceRow>,
-    vxlans: &mut Vec<VxlanRow>,
-) {
-    let device = Arc::clone(device);
-    match owner {
-        Owner::Container { identity, network, .. } => {
-            let (identity, network) = (Arc::clone(identity), Arc::clone(network));
-            interfaces.push(InterfaceRow {
-                identity,
-                network,
-                device,
+        if taken.insert((identity.container.as_str(), network.as_ref(), device.name.as_str())) {
+            rows.push(InterfaceRow {
+                identity: Arc::clone(identity),
+                network: Arc::clone(network),
+                device: Arc::clone(device),
                 totals,
             });
         }
-        Owner::Overlay { network } => vxlans.push(VxlanRow {
-            network: Arc::clone(network),
-            device,
-            totals,
-        }),
     }
+    rows
 }

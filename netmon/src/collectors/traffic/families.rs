@@ -1,11 +1,10 @@
 //! The families of containers' interfaces.
 
 use crate::{
-    collectors::text::join,
+    collectors::{text::join, traffic::facts::InterfaceRow},
     model::{
         counters::{Directions, Totals},
         interface::{Device, DeviceKind},
-        snapshot::{InterfaceRow, Snapshot},
     },
     page::{
         key::Key,
@@ -83,11 +82,10 @@ schemas! {
 pub(super) const GROUPS: &[&Group] = &[INTERFACES.group(), UNATTRIBUTED.group(), INTERFACE_FACTS_OF.group()];
 
 /// The rows of a scrape.
-pub(super) fn rows(snapshot: &Snapshot) -> Vec<Rows> {
-    let interfaces = &snapshot.interfaces;
+pub(crate) fn rows(interfaces: &[InterfaceRow], unattributed: &Directions<Totals>) -> Vec<Rows> {
     vec![
         INTERFACES.rows(interfaces.iter().map(|row| (key(row), &row.totals))),
-        UNATTRIBUTED.row(&snapshot.unattributed),
+        UNATTRIBUTED.row(unattributed),
         INTERFACE_FACTS_OF.labelled_of(interfaces.iter().map(|row| (key(row), interface_info(row), ()))),
     ]
 }

@@ -2,8 +2,16 @@
 
 pub mod facts;
 pub mod families;
+#[cfg(test)]
+pub(super) mod sample;
 
-use crate::{collectors::Definition, model::collector::Collector};
+use crate::{
+    collectors::{
+        Definition,
+        visit::{Collected, Visit},
+    },
+    model::collector::Collector,
+};
 
 /// Its name.
 pub const NAME: Collector = Collector("traffic");
@@ -18,5 +26,15 @@ pub(super) const DEFINITION: Definition = Definition {
         "a newer kernel, or `--bpf.attach=off`; packets and bytes are counted without them, too",
     )),
     groups: families::GROUPS,
-    rows: families::rows,
+    #[cfg(test)]
+    sample: sample::rows,
+    start: || Box::new(collect),
 };
+
+fn collect(visit: &mut Visit<'_>) -> Collected {
+    let interfaces = facts::rows(visit.state);
+    Collected {
+        rows: families::rows(&interfaces, &visit.state.unattributed()),
+        is_whole: visit.tools.counting.is_some() || !visit.tools.counting_wanted,
+    }
+}

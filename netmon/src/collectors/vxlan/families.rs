@@ -1,10 +1,8 @@
 //! The families of the VXLAN devices of overlay networks.
 
 use crate::{
-    model::{
-        counters::{Directions, Totals},
-        snapshot::Snapshot,
-    },
+    collectors::vxlan::facts::VxlanRow,
+    model::counters::{Directions, Totals},
     page::{
         key::Key,
         labels::key_labels,
@@ -59,8 +57,8 @@ schemas! {
 pub(super) const GROUPS: &[&Group] = &[DEVICES.group()];
 
 /// The rows of a scrape.
-pub(super) fn rows(snapshot: &Snapshot) -> Vec<Rows> {
-    vec![DEVICES.rows(snapshot.vxlans.iter().map(|row| {
+pub(crate) fn rows(devices: &[VxlanRow]) -> Vec<Rows> {
+    vec![DEVICES.rows(devices.iter().map(|row| {
         let key = Key::default().on(&row.network).what(row.device.name.as_str());
         (key, &row.totals)
     }))]

@@ -1,8 +1,17 @@
 //! The VXLAN devices of overlay networks.
 
+pub mod facts;
 pub mod families;
+#[cfg(test)]
+mod sample;
 
-use crate::{collectors::Definition, model::collector::Collector};
+use crate::{
+    collectors::{
+        Definition,
+        visit::{Collected, Visit},
+    },
+    model::collector::Collector,
+};
 
 /// Its name.
 pub const NAME: Collector = Collector("vxlan");
@@ -14,5 +23,11 @@ pub(super) const DEFINITION: Definition = Definition {
     is_optional: true,
     incomplete: None,
     groups: families::GROUPS,
-    rows: families::rows,
+    #[cfg(test)]
+    sample: sample::rows,
+    start: || Box::new(collect),
 };
+
+fn collect(visit: &mut Visit<'_>) -> Collected {
+    Collected::whole(families::rows(&facts::rows(visit.state)))
+}

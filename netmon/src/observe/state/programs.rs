@@ -8,7 +8,7 @@ use std::{
 use super::{Interface, Programs, State};
 use crate::{
     datapath::attach::{AttachError, Attachment},
-    model::{interface::InterfaceId, snapshot::AttachFailure},
+    model::{health::AttachFailure, interface::InterfaceId},
 };
 
 /// A device that programs are attached to next, or whose programs are checked.

@@ -12,9 +12,9 @@ use super::{DEVICES_PER_NAMESPACE, Number, Owner, Scope, State};
 use crate::{
     model::{
         counters::{DeviceCounters, Directions},
+        health::AttachFailure,
         interface::{Device, DeviceKind, InterfaceId, MacAddress, NetnsId},
         inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
-        snapshot::AttachFailure,
     },
     netns::{
         discover::{Listing, NetnsFile, Role},

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
 
-use super::{forgettable, peers, rows};
+use super::{OverlayNetworkRow, OverlayRow, PeerRow, forgettable, peers, rows};
 use crate::{
     model::{
         counters::Directions,
@@ -10,7 +10,6 @@ use crate::{
         inventory::{Inventory, Network},
         overlay::{OuterCounts, Tunnel, TunnelKind, Tunnels},
         peers::{Peer, PeerSource, Peers},
-        snapshot::{OverlayNetworkRow, OverlayRow, PeerRow},
     },
     netns::discover::{Listing, NetnsFile, Role},
     observe::state::{Scope, State},

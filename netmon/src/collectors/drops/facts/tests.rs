@@ -1,0 +1,254 @@
+//! Drops over time: whose they are, and what is kept when the kernel forgets.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Retired, rows};
+use crate::{
+    model::{
+        drops::{Drop, Drops},
+        interface::{Device, DeviceKind, InterfaceId, NetnsId},
+        inventory::{Inventory, Network, NetworkId},
+    },
+    netns::discover::{Listing, NetnsFile, Role},
+    observe::state::{Scope, State},
+};
+
+const REST: Duration = Duration::from_secs(30);
+const NODE: NetnsId = NetnsId(1);
+const OVERLAY: NetnsId = NetnsId(2);
+/// Longer than a deleted device of the node stays known.
+const LONG: Duration = Duration::from_mins(2);
+
+fn device(ifindex: u32) -> Device {
+    Device::new(ifindex, format!("veth{ifindex}"), DeviceKind::Veth)
+}
+
+fn on(ifindex: u32) -> InterfaceId {
+    InterfaceId { netns: NODE, ifindex }
+}
+
+fn node(now: Instant) -> State {
+    let scope = Scope {
+        containers: true,
+        vxlan: true,
+    };
+    let mut state = State::new(scope, Duration::ZERO);
+    let file = NetnsFile {
+        path: PathBuf::from("/netns/default"),
+        inode: 1,
+        role: Role::Node,
+    };
+    let listing = Listing {
+        files: vec![file.clone()],
+        strays: 0,
+    };
+    state.listed(listing, now);
+    state.looked(&file, NODE, vec![device(2), device(3)], now);
+    state.set_inventory(Arc::new(Inventory::default()));
+    state
+}
+
+fn drops<const N: usize>(counts: [(u32, u64); N]) -> Drops {
+    let drop = |(ifindex, packets)| Drop {
+        interface: on(ifindex),
+        reason: 5,
+        unplaced: false,
+        packets,
+    };
+    Drops {
+        counted: counts.map(drop).into(),
+        ..Drops::default()
+    }
+}
+
+fn shown(drops: &Drops, retired: &mut Retired, state: &mut State, now: Instant) -> u64 {
+    let rows = rows(drops, retired, state, now, |reason| format!("reason {reason}"));
+    rows.node.iter().map(|row| row.packets).sum()
+}
+
+#[test]
+fn what_was_dropped_on_a_device_of_the_nodes_stays_counted_when_the_kernel_forgets_it() {
+    let begin = Instant::now();
+    let (mut state, mut retired) = (node(begin), Retired::default());
+    let counted = drops([(2, 4), (3, 12)]);
+    assert_eq!(shown(&counted, &mut retired, &mut state, begin), 16);
+    assert!(retired.take_devices(&counted, &mut state, begin).is_empty());
+
+    // The device is deleted and stays known for a while. After that its counts must not change for a while.
+    state.node_has(NODE, vec![device(2)], begin);
+    assert!(retired.take_devices(&counted, &mut state, begin + REST).is_empty());
+    let now = begin + LONG;
+    state.node_has(NODE, vec![device(2)], now);
+    assert!(retired.take_devices(&counted, &mut state, now).is_empty());
+    let now = now + REST;
+    // One packet was counted late.
+    let counted = drops([(2, 4), (3, 13)]);
+    assert!(retired.take_devices(&counted, &mut state, now).is_empty());
+    let now = now + REST;
+    assert_eq!(retired.take_devices(&counted, &mut state, now), BTreeSet::from([on(3)]));
+    assert_eq!(shown(&drops([(2, 4)]), &mut retired, &mut state, now), 17);
+
+    // Another device has the ifindex now.
+    state.node_has(NODE, vec![device(2), device(3)], now);
+    assert_eq!(shown(&drops([(2, 4), (3, 1)]), &mut retired, &mut state, now), 18);
+}
+
+#[test]
+fn devices_that_only_had_what_is_no_loss_are_forgotten_too() {
+    let begin = Instant::now();
+    let (mut state, mut retired) = (node(begin), Retired::default());
+    let counted = Drops {
+        harmless: [on(1), on(2), on(9)].into(),
+        ..Drops::default()
+    };
+    assert!(retired.take_devices(&counted, &mut state, begin).is_empty());
+    assert_eq!(
+        retired.take_devices(&counted, &mut state, begin + REST),
+        BTreeSet::from([on(9)])
+    );
+}
+
+fn inventory(networks: &[(&str, &str)]) -> Arc<Inventory> {
+    let network = |(id, name): &(&str, &str)| {
+        let id: NetworkId = Arc::from(*id);
+        let network = Network {
+            id: Arc::clone(&id),
+            name: (*name).into(),
+            driver: "bridge".into(),
+            ..Network::default()
+        };
+        (id, Arc::new(network))
+    };
+    Arc::new(Inventory {
+        networks: networks.iter().map(network).collect(),
+        ..Inventory::default()
+    })
+}
+
+/// The unattributed packets, and those of a network.
+fn of_network(drops: &Drops, retired: &mut Retired, state: &mut State, now: Instant) -> (u64, u64) {
+    let rows = rows(drops, retired, state, now, |reason| format!("reason {reason}"));
+    (
+        rows.unattributed.iter().map(|row| row.packets).sum(),
+        rows.overlays.iter().map(|row| row.packets).sum(),
+    )
+}
+
+#[test]
+fn what_was_shown_as_nobodys_stays_so_when_the_rest_has_an_owner_and_when_the_kernel_forgets_it() {
+    let begin = Instant::now();
+    let (mut state, mut retired) = (node(begin), Retired::default());
+    let file = NetnsFile {
+        path: PathBuf::from("/netns/1-abcdefghij"),
+        inode: 2,
+        role: Role::Overlay {
+            network: "abcdefghij".to_owned(),
+        },
+    };
+    state.looked(&file, OVERLAY, vec![device(2)], begin);
+    let drops = |packets| Drops {
+        counted: vec![Drop {
+            interface: InterfaceId {
+                netns: OVERLAY,
+                ifindex: 2,
+            },
+            reason: 5,
+            unplaced: false,
+            packets,
+        }],
+        ..Drops::default()
+    };
+    assert_eq!(of_network(&drops(3), &mut retired, &mut state, begin), (0, 0));
+    let now = begin + LONG;
+    assert_eq!(of_network(&drops(4), &mut retired, &mut state, now), (4, 0));
+    assert_eq!(of_network(&drops(6), &mut retired, &mut state, now), (6, 0));
+    // The engine reports the network.
+    state.set_inventory(inventory(&[("abcdefghijklm", "wide")]));
+    assert_eq!(of_network(&drops(6), &mut retired, &mut state, now), (6, 0));
+    assert_eq!(of_network(&drops(9), &mut retired, &mut state, now), (6, 3));
+    assert!(retired.take_devices(&drops(9), &mut state, now).is_empty());
+
+    // The device is deleted with its container: its counts are taken over and deleted in the kernel.
+    state.looked(&file, OVERLAY, vec![device(3)], now);
+    let now = now + LONG;
+    state.looked(&file, OVERLAY, vec![device(3)], now);
+    assert!(retired.take_devices(&drops(9), &mut state, now).is_empty());
+    let now = now + REST;
+    assert_eq!(retired.take_devices(&drops(9), &mut state, now).len(), 1);
+    assert_eq!(of_network(&Drops::default(), &mut retired, &mut state, now), (6, 3));
+    assert_eq!(of_network(&drops(1), &mut retired, &mut state, now), (6, 4));
+
+    // The network's namespace is deleted: its series end, and the unattributed part stays.
+    state.listed(Listing::default(), now);
+    state.expire(now);
+    state.expire(now + LONG);
+    assert!(retired.take_devices(&Drops::default(), &mut state, now).is_empty());
+    assert_eq!(of_network(&Drops::default(), &mut retired, &mut state, now), (6, 0));
+}
+
+#[test]
+fn a_namespace_that_never_had_a_name_leaves_what_was_nobodys_when_it_goes() {
+    let begin = Instant::now();
+    let (mut state, mut retired) = (node(begin), Retired::default());
+    let counted = |netns, unplaced| Drops {
+        counted: vec![Drop {
+            interface: InterfaceId { netns, ifindex: 2 },
+            reason: 5,
+            unplaced,
+            packets: 8,
+        }],
+        ..Drops::default()
+    };
+    let nobodys = |drops: &Drops, retired: &mut Retired, state: &mut State, now| {
+        let rows = rows(drops, retired, state, now, |reason| format!("reason {reason}"));
+        let causes = rows.unattributed.iter().map(|row| (row.cause.as_str(), row.packets));
+        causes.collect::<Vec<_>>()
+    };
+    let foreign = counted(NetnsId(9), false);
+    assert_eq!(nobodys(&foreign, &mut retired, &mut state, begin), []);
+    let now = begin + LONG;
+    assert_eq!(
+        nobodys(&foreign, &mut retired, &mut state, now),
+        [("foreign_namespace", 8)]
+    );
+    let none = Drops::default();
+    assert_eq!(
+        nobodys(&none, &mut retired, &mut state, now),
+        [("foreign_namespace", 8)]
+    );
+    // The same when the count is taken over: it keeps the cause that it was shown with.
+    let unplaced = counted(NetnsId(10), true);
+    nobodys(&unplaced, &mut retired, &mut state, now);
+    let now = now + LONG;
+    let both = [("foreign_namespace", 8), ("no_place", 8)];
+    assert_eq!(nobodys(&unplaced, &mut retired, &mut state, now), both);
+    assert_eq!(retired.take_over(&unplaced, &mut state, now), [NetnsId(10)]);
+    assert_eq!(nobodys(&none, &mut retired, &mut state, now), both);
+}
+
+#[test]
+fn of_a_bridge_network_that_is_gone_nothing_is_kept() {
+    let begin = Instant::now();
+    let (mut state, mut retired) = (node(begin), Retired::default());
+    let bridge = Device::new(3, "br-abcdefghijkl".to_owned(), DeviceKind::Bridge);
+    state.node_has(NODE, vec![device(2), bridge], begin);
+    state.set_inventory(inventory(&[("abcdefghijklm", "ci_1")]));
+    let counted = drops([(3, 5)]);
+    assert_eq!(shown(&counted, &mut retired, &mut state, begin), 5);
+    let mut now = begin;
+    for _ in 0..2 {
+        state.node_has(NODE, vec![device(2)], now);
+        retired.take_devices(&counted, &mut state, now);
+        now += LONG;
+    }
+    assert_eq!(retired.take_devices(&counted, &mut state, now), BTreeSet::from([on(3)]));
+    assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 5, "it is there");
+    state.set_inventory(inventory(&[("nopqrstuvwxyz", "ci_2")]));
+    retired.take_devices(&drops([]), &mut state, now);
+    assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 0);
+}

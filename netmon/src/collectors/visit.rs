@@ -1,0 +1,69 @@
+//! What a collector works with in one scrape, and what it returns.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    datapath::{SharedTracepoints, overlay::SharedOverlay, traffic::TrafficMap},
+    model::health::{DockerHealth, MapRow, ProgramRow},
+    observe::state::State,
+    page::rows::Rows,
+};
+
+/// A collector at work: it makes its rows in each scrape. It may keep something from scrape to scrape.
+pub type Collect = Box<dyn FnMut(&mut Visit<'_>) -> Collected + Send>;
+
+/// What a collector returns.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Its rows.
+    pub rows: Vec<Rows>,
+    /// It read everything it should.
+    pub is_whole: bool,
+}
+
+impl Collected {
+    /// These rows, and nothing is missing.
+    #[must_use]
+    pub const fn whole(rows: Vec<Rows>) -> Self {
+        Self { rows, is_whole: true }
+    }
+}
+
+/// The part of the data path that a scrape reads.
+#[derive(Debug)]
+pub struct Counting {
+    /// The counters.
+    pub traffic: Arc<TrafficMap>,
+    /// The programs that write them.
+    pub programs: Vec<ProgramRow>,
+}
+
+/// The kernel programs that collectors read.
+#[derive(Debug)]
+pub struct Tools {
+    /// The data path; `None` if the host has none, or it is switched off.
+    pub counting: Option<Counting>,
+    /// The configuration asks for programs. Without them nothing is missing if it does not.
+    pub counting_wanted: bool,
+    /// The programs on tracepoints.
+    pub tracepoints: SharedTracepoints,
+    /// The programs that count traffic between nodes.
+    pub overlay: SharedOverlay,
+}
+
+/// What a collector works with in one scrape.
+#[derive(Debug)]
+pub struct Visit<'a> {
+    /// The registry, with what was read a moment ago.
+    pub state: &'a mut State,
+    /// The kernel programs.
+    pub tools: &'a Tools,
+    /// The connection to the engine.
+    pub engine: &'a DockerHealth,
+    /// When the collector began.
+    pub now: Instant,
+    /// The kernel programs in use, which collectors add theirs to.
+    pub programs: Vec<ProgramRow>,
+    /// The kernel maps in use, which collectors add theirs to.
+    pub maps: Vec<MapRow>,
+}
