@@ -75,6 +75,10 @@ const UNSHOWN: &[(&str, &str)] = &[
         "process_virtual_memory_bytes",
         "address space costs nothing; panels have the resident memory",
     ),
+    (
+        "netmon_scrapes_total",
+        "Prometheus knows how often it asks; this is for finding out that somebody else does, too",
+    ),
     ("process_threads", "does not change while netmon runs"),
 ];
 

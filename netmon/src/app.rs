@@ -25,7 +25,7 @@ use crate::{
         overlay::SharedOverlay,
     },
     docker,
-    http::{self, Access, AccessError, HttpError, Pages, Server},
+    http::{self, Access, AccessError, HttpError, Pages, Rendered, Server},
     metrics,
     model::collector::Collectors,
     netns::{
@@ -43,6 +43,7 @@ use crate::{
     process,
     reader::Reader,
     scrape::{Scraped, Sources},
+    single_flight::SingleFlight,
     systemd, version,
     workers::{Clocks, Ended, Worker, Workers},
 };
@@ -148,10 +149,12 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         running: Mutex::new(Running::start(&wanted)),
         wanted: wanted.clone(),
         limits: Mutex::new(limits(&config)),
+        scrapes: AtomicU64::new(0),
         published,
         first_whole: OnceLock::new(),
     });
     let page = Arc::new(Page {
+        flight: SingleFlight::new(config.times.page_age),
         reader: Reader::start(Arc::clone(&sources), workers.shift(Worker::Reader)).map_err(no_thread)?,
         sources,
         clocks: workers.clocks(),
@@ -296,6 +299,7 @@ fn no_thread(source: io::Error) -> AppError {
 
 /// The pages that are served.
 struct Page {
+    flight: SingleFlight<Result<Arc<Rendered>, String>>,
     sources: Arc<Sources>,
     reader: Reader,
     engine: docker::Watch,
@@ -307,8 +311,9 @@ struct Page {
     was_ready: AtomicBool,
 }
 
-impl Pages for Page {
-    fn scrape(&self) -> Result<String, String> {
+impl Page {
+    /// Makes a page from a scrape.
+    fn make(&self) -> Result<Arc<Rendered>, String> {
         let Scraped { rows, mut health } = self
             .reader
             .scrape(self.engine.health())
@@ -321,11 +326,14 @@ impl Pages for Page {
         if self.shows_exporter {
             health.process = process::read().ok();
         }
-        collectors::page(rows, &health, &self.collectors).map_err(|error| error.to_string())
+        let page = collectors::page(rows, &health, &self.collectors).map_err(|error| error.to_string())?;
+        Ok(Arc::new(Rendered::new(page, metrics::to_text)))
     }
+}
 
-    fn text(&self, open_metrics: &str) -> String {
-        metrics::to_text(open_metrics)
+impl Pages for Page {
+    fn scrape(&self) -> Result<Arc<Rendered>, String> {
+        (*self.flight.get(|| self.make())).clone()
     }
 
     fn healthy(&self) -> Result<(), String> {

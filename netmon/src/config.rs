@@ -56,7 +56,7 @@ pub struct Config {
     #[arg(long = "web.disable-exporter-metrics", env = "NETMON_WEB_DISABLE_EXPORTER_METRICS")]
     pub disable_exporter_metrics: bool,
 
-    /// How many scrapes may run at the same time, each with a page of its own in memory; 0 is no limit.
+    /// How many clients may wait for a page, or take one, at the same time; 0 is no limit.
     #[arg(
         long = "web.max-requests",
         env = "NETMON_WEB_MAX_REQUESTS",

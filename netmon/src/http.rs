@@ -10,6 +10,7 @@ mod clients;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 pub mod healthcheck;
+mod rendered;
 mod respond;
 mod stream;
 #[cfg(test)]
@@ -34,13 +35,16 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-pub use self::access::{Access, AccessError};
 use self::{
     access::Conversation,
     address::Listen,
     clients::{Clients, Connection},
     respond::{Request, Site},
     stream::Guarded,
+};
+pub use self::{
+    access::{Access, AccessError},
+    rendered::Rendered,
 };
 use crate::model::health::HttpHealth;
 
@@ -57,14 +61,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The content to serve.
 pub trait Pages: Send + Sync + 'static {
-    /// A fresh page of metrics, as `OpenMetrics`. May block for as long as a scrape takes.
+    /// A page of metrics. May block for as long as a scrape takes. Several requests may get the same page.
     ///
     /// # Errors
-    /// A sentence that is shown in place of the page.
-    fn scrape(&self) -> Result<String, String>;
-
-    /// The same page as Prometheus' text format 0.0.4.
-    fn text(&self, open_metrics: &str) -> String;
+    /// The reason why there is none.
+    fn scrape(&self) -> Result<Arc<Rendered>, String>;
 
     /// Whether all of netmon's workers are running. Must not wait for any of them.
     ///

@@ -22,6 +22,7 @@ pub mod privilege;
 pub mod process;
 pub mod reader;
 pub mod scrape;
+pub mod single_flight;
 pub mod systemd;
 pub mod version;
 pub mod workers;

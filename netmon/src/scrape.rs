@@ -58,6 +58,8 @@ pub struct Sources {
     pub running: Mutex<Running>,
     /// Which series are shown by themselves, and which are summed up.
     pub limits: Mutex<Limits>,
+    /// How often everything was read.
+    pub scrapes: AtomicU64,
     /// How many inventories the engine has published.
     pub published: Arc<AtomicU64>,
     /// The value of `published` when the engine had reported everything that ran at start-up.
@@ -99,6 +101,7 @@ impl Sources {
             attach,
             programs,
             maps,
+            scrapes: self.scrapes.fetch_add(1, Ordering::Relaxed) + 1,
             collectors: parts,
             ..Health::default()
         });

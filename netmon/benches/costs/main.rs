@@ -235,6 +235,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
                 series: 1_000_000,
                 container_series: 400,
             })),
+            scrapes: AtomicU64::new(0),
             published: Arc::default(),
             first_whole: OnceLock::new(),
         };

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::model::health::HttpHealth;
@@ -89,7 +90,7 @@ pub(super) struct Connection {
 /// A page that is being sent to a client. It holds a scrape slot until the client has received it.
 #[derive(Debug)]
 pub(super) struct PageBody {
-    page: Vec<u8>,
+    page: Bytes,
     connection: Arc<Connection>,
     _permit: OwnedSemaphorePermit,
 }
@@ -213,7 +214,7 @@ impl Connection {
     }
 
     /// Wraps a page to be sent to this client.
-    pub(super) fn body(self: &Arc<Self>, page: Vec<u8>, permit: OwnedSemaphorePermit) -> PageBody {
+    pub(super) fn body(self: &Arc<Self>, page: Bytes, permit: OwnedSemaphorePermit) -> PageBody {
         self.change(|taken| taken.takes_since = Some(Instant::now()));
         PageBody {
             page,
@@ -279,7 +280,7 @@ mod tests {
 
     use tokio::sync::Semaphore;
 
-    use super::{Clients, Connection, SLOW};
+    use super::{Bytes, Clients, Connection, SLOW};
 
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const MANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
@@ -324,7 +325,7 @@ mod tests {
         let scrapes = Arc::new(Semaphore::new(1));
         let connection = Arc::new(clients.connection(ONE, Instant::now()).expect("a connection"));
         let permit = Arc::clone(&scrapes).try_acquire_owned().expect("a place");
-        let body = connection.body(Vec::new(), permit);
+        let body = connection.body(Bytes::new(), permit);
         assert!(!clients.dismiss_slowest(Instant::now()), "it has time");
         assert!(clients.dismiss_slowest(Instant::now() + SLOW));
         connection.has_to_leave().await;

@@ -17,7 +17,7 @@ use tokio::{
 
 pub(crate) use super::access::fuzz::{certificate, web_config};
 use super::{
-    Access, Options, Pages,
+    Access, Options, Pages, Rendered,
     accept::{self, Format},
     access::fuzz::authorization,
     address::{Listen, reachable},
@@ -41,12 +41,8 @@ const OPEN_METRICS: &str = "# TYPE a gauge\na 1\n# EOF\n";
 const TEXT: &str = "# TYPE a gauge\na 1\n";
 
 impl Pages for Page {
-    fn scrape(&self) -> Result<String, String> {
-        Ok(OPEN_METRICS.to_owned())
-    }
-
-    fn text(&self, _open_metrics: &str) -> String {
-        TEXT.to_owned()
+    fn scrape(&self) -> Result<Arc<Rendered>, String> {
+        Ok(Arc::new(Rendered::new(OPEN_METRICS.to_owned(), |_| TEXT.to_owned())))
     }
 
     fn healthy(&self) -> Result<(), String> {

@@ -1,13 +1,11 @@
 //! Turns a request into an answer.
 
 use std::{
-    io::Write as _,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
 use http_body_util::Full;
 use hyper::{
     Method, Response, StatusCode,
@@ -22,7 +20,6 @@ use tracing::error;
 
 use super::{
     Access, Options, Pages, accept,
-    accept::Format,
     access::{Rules, Verdict},
     clients::{Clients, Connection, Reason},
 };
@@ -34,8 +31,6 @@ pub(super) type Request = hyper::Request<Incoming>;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long to wait for the slot of a client that was just disconnected.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
-/// More compression costs more time than it saves, because the page crosses only one network.
-const COMPRESSION: Compression = Compression::fast();
 
 const HEALTHY: &str = "/-/healthy";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -185,16 +180,8 @@ impl Site {
         let pages = Arc::clone(pages);
         let connection = Arc::clone(connection);
         let page = tokio::task::spawn_blocking(move || {
-            let open_metrics = pages.scrape()?;
-            let page = match format {
-                Format::OpenMetrics => open_metrics,
-                Format::Text => pages.text(&open_metrics),
-            };
-            let page = if gzip {
-                compress(&page).map_err(|error| error.to_string())?
-            } else {
-                page.into_bytes()
-            };
+            let page = pages.scrape()?;
+            let page = page.get(format, gzip).map_err(|error| error.to_string())?;
             Ok(Bytes::from_owner(connection.body(page, permit)))
         });
         let page = page.await.unwrap_or_else(|panic| Err(panic.to_string()));
@@ -243,13 +230,6 @@ fn values<'a>(request: &'a Request, name: &HeaderName) -> impl Iterator<Item = &
         .get_all(name)
         .into_iter()
         .filter_map(|value| value.to_str().ok())
-}
-
-fn compress(page: &str) -> std::io::Result<Vec<u8>> {
-    // Metrics shrink to about a twentieth.
-    let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 16), COMPRESSION);
-    encoder.write_all(page.as_bytes())?;
-    encoder.finish()
 }
 
 /// The answer about one of netmon's states.

@@ -20,7 +20,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Access, HttpError, Options, Pages, Server};
+use super::{Access, HttpError, Options, Pages, Rendered, Server};
 
 /// Pages that a test controls.
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct Fake {
 }
 
 impl Pages for Fake {
-    fn scrape(&self) -> Result<String, String> {
+    fn scrape(&self) -> Result<Arc<Rendered>, String> {
         if let Ok(gate) = self.gate.lock()
             && let Some(gate) = gate.as_ref()
         {
@@ -43,12 +43,9 @@ impl Pages for Fake {
         if self.fails {
             Err("the kernel is away".to_owned())
         } else {
-            Ok("a 1\n# EOF\n".to_owned())
+            let to_text = |page: &str| page.replace("# EOF\n", "");
+            Ok(Arc::new(Rendered::new("a 1\n# EOF\n".to_owned(), to_text)))
         }
-    }
-
-    fn text(&self, open_metrics: &str) -> String {
-        open_metrics.replace("# EOF\n", "")
     }
 
     fn healthy(&self) -> Result<(), String> {

@@ -17,6 +17,8 @@ pub struct Health {
     pub limits: LimitHealth,
     /// The HTTP server's clients.
     pub http: HttpHealth,
+    /// How often netmon read everything for a page.
+    pub scrapes: u64,
     /// Each collector's duration and success.
     pub collectors: Vec<CollectorRow>,
     /// netmon's workers, and how long ago each one's last turn ended.

@@ -28,6 +28,8 @@ pub struct Times {
     pub sync: Duration,
     /// How long one turn of a worker may take before netmon is unhealthy. A supervisor then restarts netmon.
     pub worker_patience: Duration,
+    /// How old a page may be. Clients that ask within this time share a page, so their number does not matter.
+    pub page_age: Duration,
 }
 
 impl Default for Times {
@@ -41,6 +43,7 @@ impl Default for Times {
             device_rest: Duration::from_secs(30),
             sync: Duration::from_mins(1),
             worker_patience: Duration::from_secs(30),
+            page_age: Duration::from_millis(500),
         }
     }
 }
@@ -57,6 +60,7 @@ impl Times {
             "device-rest" => &mut self.device_rest,
             "sync" => &mut self.sync,
             "worker-patience" => &mut self.worker_patience,
+            "page-age" => &mut self.page_age,
             _ => return None,
         })
     }

@@ -1,11 +1,11 @@
 //! What a row is about.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::model::inventory::Identity;
 
 /// What a row is about. Rows of one schema with the same key are one series of each family.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The container; or, for sums of a service, the service and its stack. Empty if neither.
     pub identity: Arc<Identity>,
@@ -17,13 +17,24 @@ pub struct Key {
     pub detail: Arc<str>,
 }
 
+/// No container and no service. Shared, because most keys of the node have it.
+static NOBODY: LazyLock<Arc<Identity>> = LazyLock::new(Arc::default);
+
+impl Default for Key {
+    fn default() -> Self {
+        Self::of(&NOBODY)
+    }
+}
+
 impl Key {
     /// A container.
     #[must_use]
     pub fn of(identity: &Arc<Identity>) -> Self {
         Self {
             identity: Arc::clone(identity),
-            ..Self::default()
+            network: Arc::default(),
+            what: Arc::default(),
+            detail: Arc::default(),
         }
     }
 

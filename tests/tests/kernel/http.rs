@@ -3,7 +3,8 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     process::Command,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{bail, ensure};
@@ -63,6 +64,42 @@ fn a_page_is_in_the_format_that_the_client_asks_for() -> anyhow::Result<()> {
     }
     let post = netmon.request("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     ensure!(post.status == 405, "{post:?}");
+    Ok(())
+}
+
+/// Reading asks the kernel for everything, so it must not depend on how many ask, and how often.
+#[test]
+fn clients_that_ask_at_the_same_time_share_a_page() -> anyhow::Result<()> {
+    const CLIENTS: usize = 8;
+    const AGE: Duration = Duration::from_millis(500);
+    let mut world = World::new()?;
+    world.shares_pages = true;
+    let netmon = world.netmon(&[])?;
+    let scrapes = |page: &Page| page.count("netmon_scrapes_total", &[]);
+    let begin = Instant::now();
+    let first = scrapes(&netmon.page()?)?;
+    let pages = thread::scope(|scope| {
+        let ask = || -> anyhow::Result<usize> {
+            let mut pages = 0;
+            while begin.elapsed() < 6 * AGE {
+                scrapes(&netmon.page()?)?;
+                pages += 1;
+            }
+            Ok(pages)
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(ask)).collect();
+        let pages = clients.into_iter().map(|client| client.join().expect("no panic"));
+        pages.sum::<anyhow::Result<usize>>()
+    })?;
+    let last = scrapes(&netmon.page()?)?;
+    // Two beginnings are at least that long apart.
+    let most = u64::try_from(begin.elapsed().as_millis().div_ceil(AGE.as_millis()))?;
+    ensure!(
+        last > first && last - first <= most,
+        "{pages} pages came from {} scrapes, at most {most} were expected",
+        last - first
+    );
+    ensure!(pages as u64 > 2 * most, "the clients asked only {pages} times");
     Ok(())
 }
 
@@ -213,7 +250,7 @@ fn many_scrapes_at_once_are_each_whole_or_turned_away() -> anyhow::Result<()> {
     let netmon = world.netmon(&["--web.max-requests=8"])?;
     ready(&netmon, 2)?;
     traffic::ping(&a.netns, b.address, 5)?;
-    let statuses: Vec<u16> = std::thread::scope(|scope| {
+    let statuses: Vec<u16> = thread::scope(|scope| {
         let ask = || {
             (0..10)
                 .map(|_| {

@@ -99,6 +99,8 @@ pub(crate) struct World {
     port: AtomicU16,
     /// netmon's waiting times that differ from the usual ones: `--debug.times`.
     pub(crate) times: String,
+    /// Whether a page is shared by all who ask within the usual time. Otherwise each request gets a new one.
+    pub(crate) shares_pages: bool,
     /// Whether netmon takes the bridge's namespace, or the first node's, for the node's.
     pub(crate) sees_node: bool,
     /// Whether the engine describes overlay networks as encrypted.
@@ -120,6 +122,7 @@ impl World {
             home,
             port: AtomicU16::new(PORT),
             times: SHORT_TIMES.to_owned(),
+            shares_pages: false,
             sees_node: false,
             encrypted: false,
             scratch,
@@ -139,10 +142,11 @@ impl World {
 
     /// netmon's flags.
     pub(crate) fn flags(&self, more: &[&str]) -> Vec<String> {
+        let page_age = if self.shares_pages { "" } else { ",page-age=0ms" };
         [
             self.engine.flag(),
             format!("--docker.netns-dir={}", self.netns_dir().display()),
-            format!("--debug.times={}", self.times),
+            format!("--debug.times={}{page_age}", self.times),
         ]
         .into_iter()
         .chain(more.iter().map(ToString::to_string))

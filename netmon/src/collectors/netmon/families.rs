@@ -88,6 +88,12 @@ schemas! {
             (),
             "This build of netmon.";
     }
+    /// Scrapes.
+    SCRAPES(it in u64) by Unlabelled, SHOWN {
+        SCRAPE_COUNT: Counter, "netmon_scrapes",
+            *it,
+            "How often netmon read everything for a page. Clients that ask within half a second share a page.";
+    }
     /// A collector's part of a scrape.
     COLLECTORS(it in CollectorRow) by ByCollector, SHOWN {
         SCRAPE_COLLECTOR_DURATION: Gauge, "netmon_scrape_collector_duration" in Seconds,
@@ -183,6 +189,7 @@ pub(super) const GROUPS: &[&Group] = &[
     PROGRAMS.group(),
     MAPS.group(),
     BUILD.group(),
+    SCRAPES.group(),
     COLLECTORS.group(),
     SERIES.group(),
     LIMITED.group(),
@@ -203,6 +210,7 @@ pub(crate) fn rows(health: &Health) -> Vec<Rows> {
         maps,
         limits,
         http,
+        scrapes,
         collectors,
         workers,
         web_config,
@@ -219,6 +227,7 @@ pub(crate) fn rows(health: &Health) -> Vec<Rows> {
         PROGRAM_FACTS.labelled(programs.iter().map(|row| (program_info(row), ()))),
         PROGRAMS.rows(programs.iter().map(|row| (named(row.program), row))),
         MAPS.rows(maps.iter().map(|row| (named(row.map), row))),
+        SCRAPES.row(scrapes),
         COLLECTORS.rows(collectors.iter().map(|row| (named(row.collector), row))),
         LIMITED.rows(limited.map(|(collector, is_limited)| (named(collector.as_str()), *is_limited))),
         OVER.rows(limits.over.iter().map(|(limit, over)| (named(limit), *over))),

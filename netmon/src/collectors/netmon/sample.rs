@@ -56,6 +56,7 @@ pub(in crate::collectors) fn health() -> Health {
             connections: 1,
             turned_away: vec![("connections", 0), ("scrapes", 2)],
         },
+        scrapes: 17,
         collectors: vec![collector("traffic", 1500, true), collector("vxlan", 20, false)],
         workers: vec![
             ("control", Duration::from_millis(1500)),
