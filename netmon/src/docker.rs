@@ -10,6 +10,7 @@
 //! | `lines` | splits an endless answer into lines |
 //! | `wire` | the parts of the engine's JSON that netmon reads |
 //! | `convert` | converts the engine's types to the model's; pure |
+//! | `question` | the questions to the engine, and the types of their answers |
 //! | `ask` | one question, from the request to the answer in the model's types |
 //! | `roster` | takes events and answers, returns the inventory; pure |
 //! | `roster/member_poll` | decides which networks to ask for their members, and when |
@@ -24,6 +25,7 @@ pub(crate) mod fuzz;
 mod health;
 mod host;
 mod lines;
+mod question;
 mod roster;
 mod watch;
 mod wire;

@@ -83,7 +83,7 @@ impl<F: Fn(&BTreeMap<Collector, usize>) -> Rows + Send + Sync + 'static> PageCol
 fn write(encoder: &mut DescriptorEncoder<'_>, rows: &Rows, counts: &mut BTreeMap<Collector, usize>) -> fmt::Result {
     let sorted = rows.sorted();
     for (at, family) in rows.group().families.iter().enumerate() {
-        let values = sorted.iter().map(|(labels, values)| (labels.as_str(), &values[at]));
+        let values = sorted.iter().map(|(labels, values)| (labels.as_ref(), &values[at]));
         let mut series = values.filter(|(_, value)| **value != Value::Absent).peekable();
         if series.peek().is_none() {
             continue;

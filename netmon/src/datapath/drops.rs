@@ -14,7 +14,7 @@ use netmon_common::{
         GLOBAL_TCP_FLAGS, GLOBALS_HARMLESS, GLOBALS_UNWANTED, Key, LOST_REASONS, MAP, MAP_LOST, MAX_ENTRIES, PROGRAM,
         TRACEPOINT,
     },
-    share::OF_STRANGERS,
+    share::{MAP as MAP_SHARES, OF_STRANGERS},
 };
 use tracing::warn;
 
@@ -120,7 +120,7 @@ impl DropsMap {
     /// # Errors
     /// The kernel refuses, or there are too many.
     pub fn watch(&mut self, netns: NetnsId) -> Result<(), DatapathError> {
-        self.shares.watch(&mut self.attached, netns)
+        self.shares.watch(self.attached.map_mut(MAP_SHARES)?, netns)
     }
 
     /// Reads every count that is a loss. Also counts the entries of unwatched namespaces, and writes that number to
@@ -161,7 +161,7 @@ impl DropsMap {
         .map_err(failed)?;
         drops.merge();
         drops.lost = self.lost()?;
-        Shares::settle(&mut self.attached, drops.strangers)?;
+        Shares::settle(self.attached.map_mut(MAP_SHARES)?, drops.strangers)?;
         Ok(drops)
     }
 
@@ -190,7 +190,7 @@ impl DropsMap {
     /// The kernel refuses.
     pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
         self.remove(|interface| gone(interface.netns))?;
-        self.shares.forget(&mut self.attached, gone)
+        self.shares.forget(self.attached.map_mut(MAP_SHARES)?, gone)
     }
 
     /// Deletes the counts of the devices that are `gone`, and gives their room back to the watched namespaces.
@@ -202,7 +202,7 @@ impl DropsMap {
         let namespaces: BTreeSet<NetnsId> = gone.iter().map(|interface| interface.netns).collect();
         for netns in namespaces {
             let keys = left.get(&netns).copied().unwrap_or(0);
-            self.shares.recount(&mut self.attached, netns, keys)?;
+            self.shares.recount(self.attached.map_mut(MAP_SHARES)?, netns, keys)?;
         }
         Ok(())
     }

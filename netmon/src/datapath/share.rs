@@ -1,12 +1,12 @@
 //! Room in the maps that all namespaces share. This module writes to the programs which namespaces are watched, and
-//! corrects their numbers of keys after a reading.
+//! corrects their numbers of keys after a reading. The map is [`netmon_common::share::MAP`].
 
 use std::collections::BTreeSet;
 
 use aya::maps::{HashMap, Map, MapData, MapError};
-use netmon_common::share::{MAP, STRANGERS};
+use netmon_common::share::STRANGERS;
 
-use super::{DatapathError, tracepoint::Attached};
+use super::DatapathError;
 use crate::model::interface::NetnsId;
 
 /// The namespaces that are watched, as the programs know them.
@@ -17,11 +17,11 @@ pub(super) struct Shares {
 
 impl Shares {
     /// Gives a namespace a share of its own from now on. If there is no room, it stays among the unwatched ones.
-    pub(super) fn watch(&mut self, programs: &mut Attached, netns: NetnsId) -> Result<(), DatapathError> {
+    pub(super) fn watch(&mut self, map: &mut Map, netns: NetnsId) -> Result<(), DatapathError> {
         if self.watched.contains(&netns) {
             return Ok(());
         }
-        write(programs.map_mut(MAP)?, netns.0, 0)?;
+        write(map, netns.0, 0)?;
         self.watched.insert(netns);
         Ok(())
     }
@@ -32,26 +32,21 @@ impl Shares {
     }
 
     /// Sets the number of keys of all unwatched namespaces together.
-    pub(super) fn settle(programs: &mut Attached, strangers: u32) -> Result<(), DatapathError> {
-        write(programs.map_mut(MAP)?, STRANGERS, strangers)
+    pub(super) fn settle(map: &mut Map, strangers: u32) -> Result<(), DatapathError> {
+        write(map, STRANGERS, strangers)
     }
 
     /// Sets the number of keys that a watched namespace has now.
-    pub(super) fn recount(&self, programs: &mut Attached, netns: NetnsId, keys: u32) -> Result<(), DatapathError> {
+    pub(super) fn recount(&self, map: &mut Map, netns: NetnsId, keys: u32) -> Result<(), DatapathError> {
         if self.has(netns) {
-            write(programs.map_mut(MAP)?, netns.0, keys)?;
+            write(map, netns.0, keys)?;
         }
         Ok(())
     }
 
     /// Removes the shares of the namespaces that are `gone`.
-    pub(super) fn forget(
-        &mut self,
-        programs: &mut Attached,
-        gone: impl Fn(NetnsId) -> bool,
-    ) -> Result<(), DatapathError> {
+    pub(super) fn forget(&mut self, map: &mut Map, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
         let gone: Vec<NetnsId> = self.watched.iter().copied().filter(|netns| gone(*netns)).collect();
-        let map = programs.map_mut(MAP)?;
         let mut map: HashMap<&mut MapData, u64, u32> = map.try_into().map_err(DatapathError::map)?;
         for netns in gone {
             self.watched.remove(&netns);

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap};
 use netmon_common::{
-    share::OF_STRANGERS,
+    share::{MAP as MAP_SHARES, OF_STRANGERS},
     tcp::{
         Address, FIELDS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_ADDRESSES, MAP_LOST, MAX_ADDRESSES, MAX_ENTRIES,
         PROGRAMS, Program, Tcp,
@@ -101,7 +101,7 @@ impl TcpMap {
     /// # Errors
     /// The kernel refuses, or there are too many.
     pub fn watch(&mut self, netns: NetnsId) -> Result<(), DatapathError> {
-        self.shares.watch(&mut self.attached, netns)
+        self.shares.watch(self.attached.map_mut(MAP_SHARES)?, netns)
     }
 
     /// Counts the interfaces of unwatched namespaces in a reading. Returns that number, and writes it to the
@@ -112,7 +112,7 @@ impl TcpMap {
     pub fn settle(&mut self, events: &BTreeMap<InterfaceId, Events>) -> Result<u32, DatapathError> {
         let is_strangers = |id: &&InterfaceId| !self.shares.has(id.netns);
         let strangers = u32::try_from(events.keys().filter(is_strangers).count()).unwrap_or(u32::MAX);
-        Shares::settle(&mut self.attached, strangers)?;
+        Shares::settle(self.attached.map_mut(MAP_SHARES)?, strangers)?;
         Ok(strangers)
     }
 
@@ -221,7 +221,7 @@ impl TcpMap {
         for netns in told {
             self.tell(netns, []);
         }
-        self.shares.forget(&mut self.attached, gone)
+        self.shares.forget(self.attached.map_mut(MAP_SHARES)?, gone)
     }
 
     /// How full the maps are, given the number of interfaces and of lost events.

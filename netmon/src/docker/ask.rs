@@ -8,39 +8,16 @@ use super::{
     client::{Client, RequestError},
     convert::{self, Described, SwarmNode},
     health::Health,
-    roster::{Answer, Question, Surveyed},
+    question::{Answer, MembersAnswer, Networks, Outcome, Question},
     wire::{self, List},
 };
-use crate::model::inventory::{ContainerId, Endpoint, Network, NetworkId, Node};
+use crate::model::inventory::{ContainerId, Endpoint, NetworkId, Node};
 
 /// How long a container's description may take before the container's endpoints are looked up in a list. On an idle
 /// node it takes a few milliseconds. A container with a single task may end within fifty.
 const HELD_BACK: Duration = Duration::from_millis(10);
 /// The longest pause between two lookups in a list. Each pause is twice as long as the one before.
 const BETWEEN_LISTS: Duration = Duration::from_millis(100);
-
-/// The answer to a question. Parts that could not be decoded were counted and left out.
-pub(super) enum Outcome {
-    /// The node. `None` if it could not be read.
-    Node(Option<Node>),
-    /// The networks. `None` if they could not be read.
-    Networks(Option<Networks>),
-    /// The running containers. Without them there is nothing to watch, so an error ends the session.
-    Containers(Result<Vec<ContainerId>, RequestError>),
-    /// The Swarm's nodes. `None` if they could not be read.
-    Nodes(Option<Vec<SwarmNode>>),
-    /// The result of the question about this container.
-    Container(ContainerId, Answer),
-    /// The result of the question about this network's members.
-    Members(NetworkId, Surveyed),
-}
-
-/// A list of networks.
-pub(super) struct Networks {
-    pub(super) networks: Vec<Network>,
-    /// Whether all networks could be decoded.
-    pub(super) complete: bool,
-}
 
 pub(super) async fn ask(client: &Client, question: Question, health: &Health) -> Outcome {
     match question {
@@ -85,7 +62,7 @@ async fn nodes(client: &Client, health: &Health) -> Option<Vec<SwarmNode>> {
     Some(nodes)
 }
 
-async fn members(client: &Client, network: &NetworkId, health: &Health) -> Surveyed {
+async fn members(client: &Client, network: &NetworkId, health: &Health) -> MembersAnswer {
     let about = "a description of who is on a network";
     let path = format!("/networks/{network}?verbose=true");
     match client.get::<wire::VerboseNetwork>(&path).await {
@@ -94,20 +71,20 @@ async fn members(client: &Client, network: &NetworkId, health: &Health) -> Surve
             for reason in &nonsense {
                 health.nonsense("a container on another node", reason);
             }
-            Surveyed::Members(members)
+            MembersAnswer::Members(members)
         }
         Ok(described) => {
             health.nonsense(
                 about,
                 &format_args!("asked for {network} it describes {}", described.id),
             );
-            Surveyed::Nothing
+            MembersAnswer::Nothing
         }
         // This node's last container has just left the network.
-        Err(RequestError::Refused { status: 404, .. }) => Surveyed::NotHere,
+        Err(RequestError::Refused { status: 404, .. }) => MembersAnswer::NotHere,
         Err(error) => {
             health.failed(about, &error);
-            Surveyed::Nothing
+            MembersAnswer::Nothing
         }
     }
 }

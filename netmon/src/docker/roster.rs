@@ -16,10 +16,9 @@ use std::{
 };
 
 use self::member_poll::MemberPoll;
-pub(super) use self::member_poll::Surveyed;
 use super::{
-    ask::Networks,
     convert::{self, Change, Described, Stage, SwarmNode},
+    question::{Answer, MembersAnswer, Networks, Question},
 };
 use crate::model::{
     inventory::{Container, ContainerId, Inventory, Network, NetworkId, Node, Sandbox},
@@ -37,34 +36,6 @@ const ROUTINE_AT_ONCE: usize = 8;
 /// How many containers are asked for at the same time because of an event. The limit is higher because the engine
 /// holds the answer back while a container starts. Other containers must not wait for that.
 const URGENT_AT_ONCE: usize = 32;
-
-/// A question to the engine.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Question {
-    /// The description of the node.
-    Node,
-    /// The list of networks.
-    Networks,
-    /// The list of running containers.
-    Containers,
-    /// The Swarm's nodes. Only a manager can answer this.
-    Nodes,
-    /// The description of this container.
-    Container(ContainerId),
-    /// The members of this network, on all nodes.
-    Members(NetworkId),
-}
-
-/// The result of a question about a container.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// Its description.
-    Described(Described),
-    /// The engine has no such container.
-    NotFound,
-    /// There was no answer, or it could not be decoded.
-    Nothing,
-}
 
 /// Everything known about the engine's node, networks and containers.
 #[derive(Debug)]
@@ -254,7 +225,7 @@ impl Roster {
     }
 
     /// Takes in the members of a network.
-    pub(super) fn members(&mut self, network: &NetworkId, answer: Surveyed) {
+    pub(super) fn members(&mut self, network: &NetworkId, answer: MembersAnswer) {
         self.changed |= self.member_poll.answer(network, answer);
     }
 

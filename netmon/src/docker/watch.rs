@@ -19,11 +19,12 @@ use tokio::{
 
 use super::{
     DockerError, Options,
-    ask::{Outcome, ask},
+    ask::ask,
     client::{Client, RequestError},
     convert,
     health::Health,
     host::Host,
+    question::Outcome,
     roster::Roster,
     wire,
 };

@@ -3,7 +3,10 @@
 //! A [`Schema`] declares families that share their labels, and how each one's value is taken from a fact. [`Rows`] are
 //! facts turned into values. From here on nothing knows what a row says.
 
-use std::{borrow::Borrow, marker::PhantomData};
+use std::{
+    borrow::{Borrow, Cow},
+    marker::PhantomData,
+};
 
 use super::{
     family::About,
@@ -208,7 +211,7 @@ impl Rows {
             return true;
         }
         let mut rows: Vec<_> = self.drain().collect();
-        rows.sort_by_cached_key(|(row, _)| self.labels(row));
+        rows.sort_by_cached_key(|(row, _)| self.labels(row).into_owned());
         rows.truncate(max);
         for (row, values) in rows {
             self.put(row, values);
@@ -228,7 +231,7 @@ impl Rows {
     /// Of several rows with the same labels the first stays. Prometheus rejects a whole page if a series occurs
     /// twice.
     #[must_use]
-    pub fn sorted(&self) -> Vec<(String, &[Value])> {
+    pub fn sorted(&self) -> Vec<(Cow<'_, str>, &[Value])> {
         let rows = self.entries.iter().enumerate();
         let mut sorted: Vec<_> = rows.map(|(at, row)| (self.labels(row), self.values(at))).collect();
         sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -236,11 +239,11 @@ impl Rows {
         sorted
     }
 
-    fn labels(&self, row: &Row) -> String {
+    fn labels<'a>(&self, row: &'a Row) -> Cow<'a, str> {
         match (&row.labels, self.group.of_key) {
-            (Some(labels), _) => labels.clone(),
-            (None, Some(render)) => render(&row.key),
-            (None, None) => String::new(),
+            (Some(labels), _) => Cow::Borrowed(labels),
+            (None, Some(render)) => Cow::Owned(render(&row.key)),
+            (None, None) => Cow::Borrowed(""),
         }
     }
 }
@@ -318,8 +321,8 @@ mod tests {
         );
         let sorted = rows.sorted();
         let expected: [(_, &[Value]); 2] = [
-            (r#"interface="a""#.to_owned(), &[Value::Whole(2), Value::Absent]),
-            (r#"interface="b""#.to_owned(), &[Value::Whole(1), Value::Whole(4)]),
+            (r#"interface="a""#.into(), &[Value::Whole(2), Value::Absent]),
+            (r#"interface="b""#.into(), &[Value::Whole(1), Value::Whole(4)]),
         ];
         assert_eq!(sorted, expected);
         assert_eq!(rows.lines(), 4);

@@ -43,6 +43,11 @@ const ATTACHING: Duration = Duration::from_mins(8);
 /// What a scrape of a thousand containers may cost, in milliseconds of CPU.
 const SCRAPE_BOUND: f64 = 30.0;
 
+/// How many clients take a page each, in plain text, and read only its beginning. No more may take one at a time.
+const SLOW_READERS: usize = 8;
+/// The most memory that netmon may have used beside them, in megabytes: the limit in the stack's file.
+const SLOW_READERS_BOUND: f64 = 256.0;
+
 /// How long netmon may take to end after the signal, in seconds. It would be killed after ten.
 const END_BOUND: f64 = 1.0;
 /// How many clients connect and send no request, and how many send a request that never ends.
@@ -65,6 +70,8 @@ pub(crate) struct Row {
     ended: Duration,
     netmon: Costs,
     node_exporter: Costs,
+    /// The most memory that netmon used, with slow readers at last, in megabytes.
+    slow_readers: f64,
 }
 
 /// What an exporter costs.
@@ -88,6 +95,7 @@ fn main() -> anyhow::Result<()> {
         ended,
         netmon,
         node_exporter,
+        slow_readers,
     } in &rows
     {
         let mut add = |what: &str, value, unit, bound| {
@@ -100,6 +108,12 @@ fn main() -> anyhow::Result<()> {
             None,
         );
         add("told to end, ended after", ended.as_secs_f64(), "s", Some(END_BOUND));
+        add(
+            &format!("netmon: peak memory beside {SLOW_READERS} clients that do not read their pages"),
+            *slow_readers,
+            "MB",
+            Some(SLOW_READERS_BOUND),
+        );
         for (who, costs) in [("netmon", netmon), ("node exporter", node_exporter)] {
             let of_ours = |bound, at| (who == "netmon" && *containers == at).then_some(bound);
             add(
@@ -150,6 +164,7 @@ fn measure(containers: usize) -> anyhow::Result<Row> {
     let exporter = Exporter::start(world.hub())?;
     let costs_of_netmon = costs(&Process::of(netmon.pid()), || Ok(netmon.get("/metrics")?.text()))?;
     let node_exporter = costs(&exporter.process(), || exporter.page())?;
+    let slow_readers = slow_readers(&netmon)?;
     let (status, ended) = netmon.terminate()?;
     ensure!(status.success(), "netmon ended with {status}");
     let row = Row {
@@ -158,6 +173,7 @@ fn measure(containers: usize) -> anyhow::Result<Row> {
         ended,
         netmon: costs_of_netmon,
         node_exporter,
+        slow_readers,
     };
     ensure!(
         row.netmon.series > 10 * interfaces,
@@ -170,6 +186,21 @@ fn measure(containers: usize) -> anyhow::Result<Row> {
         row.node_exporter.series
     );
     Ok(row)
+}
+
+/// The most memory that netmon used, in megabytes, with clients that do not read their pages. Each has a page of its
+/// own, because tests and benchmarks share none.
+fn slow_readers(netmon: &Netmon) -> anyhow::Result<f64> {
+    let mut readers = Vec::with_capacity(SLOW_READERS);
+    for _ in 0..SLOW_READERS {
+        let mut stream = netmon.connect()?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin)?;
+        ensure!(begin.ends_with(b"200"), "the answer begins with {begin:?}");
+        readers.push(stream);
+    }
+    Ok(Process::of(netmon.pid()).peak_memory_bytes()? / 1e6)
 }
 
 /// How long a page takes, in milliseconds.

@@ -28,8 +28,17 @@ impl Process {
     }
 
     pub(crate) fn memory_bytes(&self) -> anyhow::Result<f64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that was resident at any time.
+    pub(crate) fn peak_memory_bytes(&self) -> anyhow::Result<f64> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kilobytes: f64 = line
             .and_then(|line| line.split_whitespace().next())
             .context("no resident memory")?

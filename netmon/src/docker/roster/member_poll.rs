@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{inventory::NetworkId, peers::Members};
+use crate::{
+    docker::question::MembersAnswer,
+    model::{inventory::NetworkId, peers::Members},
+};
 
 /// How many networks are asked at the same time. For each answer the engine walks all entries of the network's
 /// gossip.
@@ -17,17 +20,6 @@ pub(super) const AT_ONCE: usize = 2;
 
 /// How long a network is not asked again after a question, however much changes on it.
 pub(super) const PACE: Duration = Duration::from_secs(5);
-
-/// The result of a question about a network.
-#[derive(Debug)]
-pub(in crate::docker) enum Surveyed {
-    /// The network's members.
-    Members(Members),
-    /// This node has no container on the network any more.
-    NotHere,
-    /// There was no answer, or it could not be decoded. The known members stay.
-    Nothing,
-}
 
 /// The networks that this node has containers on, and their members.
 #[derive(Debug)]
@@ -121,15 +113,15 @@ impl MemberPoll {
     }
 
     /// Takes in the result of a question. Returns whether that changed anything.
-    pub(super) fn answer(&mut self, network: &NetworkId, answer: Surveyed) -> bool {
+    pub(super) fn answer(&mut self, network: &NetworkId, answer: MembersAnswer) -> bool {
         self.open.remove(network);
         let Some(entry) = self.networks.get_mut(network) else {
             return false;
         };
         let members = match answer {
-            Surveyed::Members(members) => Some(Arc::new(members)),
-            Surveyed::NotHere => None,
-            Surveyed::Nothing => return false,
+            MembersAnswer::Members(members) => Some(Arc::new(members)),
+            MembersAnswer::NotHere => None,
+            MembersAnswer::Nothing => return false,
         };
         let is_news = entry.members != members;
         if is_news {

@@ -16,8 +16,8 @@ use std::{
 use super::{Answer, Question, Roster};
 use crate::{
     docker::{
-        ask::Networks,
         convert::{Change, Described, Stage},
+        question::Networks,
     },
     model::inventory::{Container, ContainerId, Endpoint, Identity, Inventory, Network, Sandbox},
 };

@@ -6,7 +6,8 @@ use super::{LINGER, Stage, World, container, ended, network};
 use crate::{
     docker::{
         convert::Change,
-        roster::{Answer, Question, ROUTINE_AT_ONCE, URGENT_AT_ONCE},
+        question::{Answer, Question},
+        roster::{ROUTINE_AT_ONCE, URGENT_AT_ONCE},
     },
     model::inventory::{ContainerId, Node},
 };

@@ -5,12 +5,9 @@ use std::{sync::Arc, time::Duration};
 use super::{Stage, World, container, network};
 use crate::{
     docker::{
-        ask::Networks,
         convert::{Change, SwarmNode},
-        roster::{
-            Answer, Question, Surveyed,
-            member_poll::{AT_ONCE, PACE},
-        },
+        question::{Answer, MembersAnswer, Networks, Question},
+        roster::member_poll::{AT_ONCE, PACE},
     },
     model::{
         inventory::{Network, Node},
@@ -133,13 +130,13 @@ fn who_is_on_a_network_is_told_and_ends_with_this_nodes_part_in_it() {
     let mut world = on_an_overlay();
     world.news();
     assert_eq!(world.inventory.members["net"], None, "it has not answered yet");
-    world.roster.members(&"net".into(), Surveyed::Members(members(7)));
+    world.roster.members(&"net".into(), MembersAnswer::Members(members(7)));
     assert!(world.news());
     assert_eq!(world.inventory.members["net"].as_deref(), Some(&members(7)));
     // The same answer again changes nothing.
-    world.roster.members(&"net".into(), Surveyed::Members(members(7)));
+    world.roster.members(&"net".into(), MembersAnswer::Members(members(7)));
     assert!(!world.news());
-    world.roster.members(&"net".into(), Surveyed::Nothing);
+    world.roster.members(&"net".into(), MembersAnswer::Nothing);
     assert!(!world.news());
     world.event(Change::Died, "c1", 20);
     assert!(world.news());
@@ -150,8 +147,8 @@ fn who_is_on_a_network_is_told_and_ends_with_this_nodes_part_in_it() {
 #[test]
 fn a_network_that_the_engine_has_no_part_in_is_forgotten() {
     let mut world = on_an_overlay();
-    world.roster.members(&"net".into(), Surveyed::Members(members(7)));
-    world.roster.members(&"net".into(), Surveyed::NotHere);
+    world.roster.members(&"net".into(), MembersAnswer::Members(members(7)));
+    world.roster.members(&"net".into(), MembersAnswer::NotHere);
     world.news();
     assert_eq!(world.inventory.members["net"], None);
 }
@@ -159,7 +156,7 @@ fn a_network_that_the_engine_has_no_part_in_is_forgotten() {
 #[test]
 fn a_busy_network_is_not_asked_for_all_the_time() {
     let mut world = on_an_overlay();
-    world.roster.members(&"net".into(), Surveyed::Members(members(7)));
+    world.roster.members(&"net".into(), MembersAnswer::Members(members(7)));
     assert_eq!(world.roster.next_survey(), None);
     world.runs(&container("c2", "b", 2), 20);
     assert_eq!(world.surveys(), [], "it was asked for just now");
@@ -171,7 +168,7 @@ fn a_busy_network_is_not_asked_for_all_the_time() {
     world.event(Change::Died, "c2", 40);
     world.wait(PACE);
     assert_eq!(world.surveys(), []);
-    world.roster.members(&"net".into(), Surveyed::Members(members(8)));
+    world.roster.members(&"net".into(), MembersAnswer::Members(members(8)));
     assert_eq!(world.surveys(), asked(&["net"]));
 }
 
@@ -198,7 +195,7 @@ fn every_network_is_asked_for_at_a_sync_a_few_at_a_time() {
                 let Question::Members(network) = &question else {
                     panic!("{question:?}")
                 };
-                world.roster.members(network, Surveyed::Nothing);
+                world.roster.members(network, MembersAnswer::Nothing);
                 all.push(question);
             }
         }
@@ -211,7 +208,7 @@ fn every_network_is_asked_for_at_a_sync_a_few_at_a_time() {
 #[test]
 fn hanging_up_forgets_that_a_network_was_asked_for() {
     let mut world = on_an_overlay();
-    world.roster.members(&"net".into(), Surveyed::Members(members(7)));
+    world.roster.members(&"net".into(), MembersAnswer::Members(members(7)));
     world.wait(PACE);
     world.roster.sync();
     assert_eq!(world.surveys(), asked(&["net"]));
@@ -232,7 +229,7 @@ fn a_node_id_that_a_task_gives_away_is_joined_with_the_nodes_name() {
         nodes: [([10, 95, 0, 12].into(), "id of n2".into())].into(),
         ..members(7)
     };
-    world.roster.members(&"net".into(), Surveyed::Members(gossip));
+    world.roster.members(&"net".into(), MembersAnswer::Members(gossip));
     assert_eq!(world.hostnames(), ["n2", "n2"]);
 }
 

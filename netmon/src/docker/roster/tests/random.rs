@@ -11,7 +11,8 @@ use super::{LINGER, Networks, Stage, World, after_its_end, container, network};
 use crate::{
     docker::{
         convert::Change,
-        roster::{Answer, Inspect, Question, ROUTINE_AT_ONCE, Surveyed, Track, URGENT_AT_ONCE, member_poll},
+        question::{Answer, MembersAnswer, Question},
+        roster::{Inspect, ROUTINE_AT_ONCE, Track, URGENT_AT_ONCE, member_poll},
     },
     model::{
         inventory::{Container, ContainerId, Network, Node},
@@ -132,12 +133,12 @@ impl Run {
             Question::Nodes => world.roster.nodes((how < 4).then(Vec::new)),
             Question::Members(network) => {
                 let answer = match how {
-                    0..=3 => Surveyed::Members(Members {
+                    0..=3 => MembersAnswer::Members(Members {
                         is_cut: how == 0,
                         ..Members::default()
                     }),
-                    4 => Surveyed::NotHere,
-                    _ => Surveyed::Nothing,
+                    4 => MembersAnswer::NotHere,
+                    _ => MembersAnswer::Nothing,
                 };
                 world.roster.members(network, answer);
             }

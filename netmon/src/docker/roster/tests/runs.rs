@@ -2,7 +2,7 @@
 
 use super::{Container, LINGER, Stage, World, after_its_end, container, ended, own, place};
 use crate::{
-    docker::{convert::Change, roster::Answer},
+    docker::{convert::Change, question::Answer},
     model::inventory::Sandbox,
 };
 
