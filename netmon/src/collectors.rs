@@ -96,6 +96,13 @@ pub fn families() -> impl Iterator<Item = &'static About> {
         .copied()
 }
 
+/// The wanted collectors whose rows have a limit.
+pub fn with_limits(wanted: &Collectors) -> impl Iterator<Item = Collector> {
+    let wanted = ALL.iter().filter(|collector| wanted.has(collector.name));
+    let limited = wanted.filter(|collector| collector.groups.iter().any(|group| group.has_limit()));
+    limited.map(|collector| collector.name)
+}
+
 /// The wanted collectors, at work.
 pub struct Running(Vec<(Collector, Collect)>);
 
@@ -114,11 +121,11 @@ impl Running {
             visit.now = Instant::now();
             let Collected { rows, is_whole } = collect(visit);
             page.extend(rows);
-            parts.push(CollectorRow {
+            parts.extend(is_whole.map(|success| CollectorRow {
                 collector: name.as_str(),
                 duration: visit.now.elapsed(),
-                success: is_whole,
-            });
+                success,
+            }));
         }
         (page, parts)
     }

@@ -10,11 +10,8 @@ use crate::{
     datapath::fuzz::types,
     docker::fuzz::{answers, events, host},
     http::fuzz::{addresses, certificate, headers, request, web_config},
-    model::{interface::MacAddress, inventory::Subnet},
-    netns::{
-        discover::Role,
-        fuzz::{netlink, procfs},
-    },
+    model::{interface::MacAddress, inventory::Subnet, netns::Role},
+    netns::fuzz::{netlink, procfs},
 };
 
 /// A target's name, which is also that of its program and of its folder of inputs, and what it runs.

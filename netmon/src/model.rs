@@ -12,6 +12,7 @@ pub mod histogram;
 pub mod interface;
 pub mod inventory;
 pub mod ledger;
+pub mod netns;
 pub mod overlay;
 pub mod peers;
 pub mod place;

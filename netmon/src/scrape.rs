@@ -136,6 +136,9 @@ impl Sources {
         let now = Instant::now();
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         health.limits = limits.apply(rows, &running_containers(inventory), is_partial, now);
+        for collector in collectors::with_limits(&self.wanted) {
+            health.limits.limited.entry(collector).or_default();
+        }
         for (limit, over) in limits.news(&health.limits, now) {
             warn!(
                 limit,

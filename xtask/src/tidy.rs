@@ -109,7 +109,7 @@ fn source(path: &Path, text: &str, breaches: &mut Vec<String>) {
     if is_test(inner) {
         return;
     }
-    let imports = match imports::of(text) {
+    let imports = match imports::of(inner, text) {
         Ok(imports) => imports,
         Err(error) => return breaches.push(format!("{name}: cannot be parsed: {error}")),
     };

@@ -14,12 +14,9 @@ use netmon::{
     model::{
         interface::{Device, DeviceKind, MacAddress},
         inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
+        netns::{NetnsFile, Role},
     },
-    netns::{
-        discover::{NetnsFile, Role},
-        enter::on_netns_thread,
-        rtnetlink::Client,
-    },
+    netns::{enter::on_netns_thread, rtnetlink::Client},
     observe::Shared,
 };
 

@@ -13,19 +13,32 @@ use crate::{
 pub type Collect = Box<dyn FnMut(&mut Visit<'_>) -> Collected + Send>;
 
 /// What a collector returns.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Collected {
     /// Its rows.
     pub rows: Vec<Rows>,
-    /// It read everything it should.
-    pub is_whole: bool,
+    /// Whether it read everything it should. `None` if it had nothing to read: the operator wants no programs, or
+    /// another family says it.
+    pub is_whole: Option<bool>,
 }
 
 impl Collected {
+    /// No rows: the collector could not read what it needs.
+    #[must_use]
+    pub const fn failed() -> Self {
+        Self {
+            rows: Vec::new(),
+            is_whole: Some(false),
+        }
+    }
+
     /// These rows, and nothing is missing.
     #[must_use]
     pub const fn whole(rows: Vec<Rows>) -> Self {
-        Self { rows, is_whole: true }
+        Self {
+            rows,
+            is_whole: Some(true),
+        }
     }
 }
 

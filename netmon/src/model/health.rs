@@ -114,7 +114,7 @@ pub struct LimitHealth {
     /// How many are over each limit.
     pub over: Vec<(&'static str, usize)>,
     /// For each collector with a limit, whether any of its rows are summed up or left out.
-    pub limited: Vec<(Collector, bool)>,
+    pub limited: BTreeMap<Collector, bool>,
 }
 
 /// A kernel program in use.

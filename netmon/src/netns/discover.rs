@@ -4,11 +4,9 @@
 //! failure plain files stay behind. Without `rslave` propagation a container sees plain files where the host has
 //! mounts.
 
-use std::{
-    fs, io,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
+
+use crate::model::netns::{Listing, NetnsFile, Role};
 
 /// `f_type` of the namespaces' file system (`NSFS_MAGIC`, linux/magic.h).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
@@ -16,73 +14,6 @@ const NSFS_MAGIC: i64 = 0x6e73_6673;
 /// The namespace that netmon runs in. It is the node's if netmon runs outside a container or in one on the host's
 /// network. This is the process's namespace: a thread may be in another one.
 pub const OWN: &str = "/proc/self/ns/net";
-
-/// A file that is a mounted network namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct NetnsFile {
-    /// The file's path.
-    pub path: PathBuf,
-    /// The namespace's inode. It usually differs if another namespace was mounted over the same file.
-    pub inode: u64,
-    /// The namespace's role, from the file name.
-    pub role: Role,
-}
-
-/// The use that the engine makes of a namespace, from the file name (libnetwork's sandbox keys, 20.10 to 29).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// A container's sandbox. The file name is the sandbox's id.
-    Sandbox,
-    /// An overlay network on this node, with its bridge, VXLAN devices and the far ends of the containers' veths.
-    Overlay {
-        /// The first characters of the network's id.
-        network: String,
-    },
-    /// The load balancer of a network's virtual IPs on this node.
-    LoadBalancer {
-        /// The first characters of the network's id.
-        network: String,
-    },
-    /// The routing mesh's load balancer.
-    Ingress,
-    /// The node's own namespace.
-    Node,
-}
-
-impl Role {
-    /// Reads the role from a file name.
-    #[must_use]
-    pub fn of(name: &str) -> Self {
-        if name == "default" {
-            Self::Node
-        } else if name == "ingress_sbox" {
-            Self::Ingress
-        } else if let Some(network) = name.strip_prefix("lb_") {
-            Self::LoadBalancer {
-                network: network.to_owned(),
-            }
-        } else if let Some((_, network)) = name.split_once('-').filter(|(index, _)| is_number(index)) {
-            Self::Overlay {
-                network: network.to_owned(),
-            }
-        } else {
-            Self::Sandbox
-        }
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// The contents of the directory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// The namespaces, sorted by path.
-    pub files: Vec<NetnsFile>,
-    /// How many files are not mounted namespaces.
-    pub strays: usize,
-}
 
 /// Lists the engine's namespaces.
 ///

@@ -32,10 +32,7 @@ use super::{
     rtnetlink::{LinkEvent, Message, link_event, messages},
 };
 use crate::{
-    model::{
-        counters::{DeviceCounters, Directions},
-        interface::Device,
-    },
+    model::netns::DeviceChange,
     privilege::{self, ThreadRole},
     workers::{HEARTBEAT, Shift},
 };
@@ -64,30 +61,6 @@ pub enum Change {
     Device(DeviceChange),
     /// Messages were lost because too many arrived at once. Everything has to be read again.
     Overrun,
-}
-
-/// A change of one device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceChange {
-    /// The nsid of the device's namespace in ours. `None` for our own.
-    pub nsid: Option<i32>,
-    /// A lower bound of the time of the change. The kernel may reuse an nsid as soon as it is free. So a message from
-    /// before a namespace got its nsid is about another namespace.
-    pub after: Instant,
-    /// The device, without its addresses: these messages do not contain them.
-    pub device: Device,
-    /// The device was deleted, or moved to another namespace.
-    pub gone: bool,
-    /// The counters in the message. A direction is `None` if the driver could no longer read it.
-    pub counters: Directions<Option<DeviceCounters>>,
-}
-
-impl DeviceChange {
-    /// Whether these counters are final: the device was deleted, or set down until it is up again.
-    #[must_use]
-    pub const fn is_last_word(&self) -> bool {
-        self.gone || !self.device.up
-    }
 }
 
 /// Why changes cannot be received.

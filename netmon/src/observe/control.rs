@@ -26,13 +26,17 @@ use super::{
 };
 use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
-    model::{interface::NetnsId, inventory::Inventory, times::Times},
+    model::{
+        interface::NetnsId,
+        inventory::Inventory,
+        netns::{DeviceChange, Listing, NetnsFile, Role},
+        times::Times,
+    },
     netns::{
-        buffers, connections,
-        discover::{self, Listing, NetnsFile, Role},
+        buffers, connections, discover,
         enter::{NetnsThread, on_netns_thread},
         rtnetlink::Client,
-        watch::{Change, DeviceChange, Waker},
+        watch::{Change, Waker},
     },
     privilege::{self, ThreadRole},
     process,

@@ -14,10 +14,12 @@ use super::{
     state::{Namespace, State},
 };
 use crate::{
-    model::interface::NetnsId,
+    model::{
+        interface::NetnsId,
+        netns::{NetnsFile, Role},
+    },
     netns::{
         buffers,
-        discover::{NetnsFile, Role},
         enter::{EnterError, NetnsThread, on_netns_thread},
         protocols::Reader,
         rtnetlink::{Client, NetlinkError},

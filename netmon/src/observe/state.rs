@@ -29,20 +29,15 @@ pub use self::{
     sites::Sites,
     tunnels::Outers,
 };
-use crate::{
-    model::{
-        counters::{Directions, Totals},
-        health::{AttachFailure, AttachHealth},
-        histogram::Histogram,
-        interface::{Device, DeviceKind, InterfaceId, NetnsId},
-        inventory::{ContainerId, Inventory},
-        ledger::Ledger,
-        times::Times,
-    },
-    netns::{
-        discover::{Listing, NetnsFile, Role},
-        watch::DeviceChange,
-    },
+use crate::model::{
+    counters::{Directions, Totals},
+    health::{AttachFailure, AttachHealth},
+    histogram::Histogram,
+    interface::{Device, DeviceKind, InterfaceId, NetnsId},
+    inventory::{ContainerId, Inventory},
+    ledger::Ledger,
+    netns::{DeviceChange, Listing, NetnsFile, Role},
+    times::Times,
 };
 
 /// How many devices of one container are watched. Docker creates one for each network; a container with more creates

@@ -19,9 +19,11 @@ use tracing::{debug, info, warn};
 use super::{Shared, state::State};
 use crate::{
     datapath::overlay::{OverlayMap, SharedOverlay},
-    model::interface::{Device, DeviceKind},
+    model::{
+        interface::{Device, DeviceKind},
+        netns::Role,
+    },
     netns::{
-        discover::Role,
         enter::{EnterError, on_netns_thread},
         rtnetlink::{Client, NetlinkError},
     },

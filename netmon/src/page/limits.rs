@@ -2,7 +2,8 @@
 //!
 //! There is one algorithm. Rows belong to subjects: a container, a service on a network, a node that nothing here
 //! sends to. A subject that was shown before stays. Others are shown as long as there is room, the oldest first. A
-//! container also has a limit of its own, for the rows that it causes itself: interfaces and drop reasons.
+//! container also has a limit of its own, for the rows that it causes itself: interfaces and drop reasons. What comes
+//! with traffic, such as histograms, is shown if there is room.
 //!
 //! Containers over the limit are summed up by service and network, with [`OVER`] as their names. Rows over a
 //! container's own limit are summed up by network.
@@ -42,7 +43,7 @@ const SHARE: usize = 10;
 const MOST_STRANGERS: usize = 64;
 /// The maximum number of rows that get the room that the rest of the page leaves.
 const MOST_OF_REST: usize = 10_000;
-/// Room for netmon's own series, which are counted last. There are about 130, and some more on odd machines.
+/// Room for netmon's own series, which are counted last. There are 60 to 100, and more with many kernel programs.
 const OF_NETMON: usize = 250;
 /// After this time with nothing over a limit, netmon logs again when something is.
 const QUIET: Duration = Duration::from_hours(1);
@@ -63,7 +64,7 @@ pub enum Limit {
 }
 
 /// Which of a container's rows it causes itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// None.
     Engine,
@@ -71,6 +72,9 @@ pub enum Cause {
     Container,
     /// Those without a network. The engine creates an interface for each network, and the container all others.
     ContainerUnlessNetwork,
+    /// None. But they come with traffic, after the container was found room. They are shown if there is room left, and
+    /// else left out. A container's own limit does not apply.
+    Traffic,
 }
 
 /// What becomes of the rows over a limit.
@@ -91,6 +95,8 @@ pub enum Over {
 pub const SHOWN: Limit = Limit::None;
 /// Counters of a container.
 pub const CONTAINER: Limit = Limit::Container(Cause::Engine, Over::SumByWhat);
+/// Counters of a container that come with traffic.
+pub const CONTAINER_TRAFFIC: Limit = Limit::Container(Cause::Traffic, Over::SumByWhat);
 /// Current values of a container.
 pub const CONTAINER_NOW: Limit = Limit::Container(Cause::Engine, Over::Add);
 /// Facts of a container.
@@ -143,6 +149,10 @@ pub struct Limits {
     groups: Groups,
     /// The sums, by the name of their [`Group`](super::rows::Group).
     sums: BTreeMap<&'static str, Remainder>,
+    /// When a group with a limit was last on a page.
+    groups_seen: BTreeMap<&'static str, Instant>,
+    /// The number of series of containers' sums on the last page.
+    sum_series: usize,
     /// New rows may be older than netmon.
     is_beginning: bool,
     /// When something was last over each limit.
@@ -164,6 +174,8 @@ impl Limits {
             peers: Subjects::new(Class::Peer),
             groups: Groups::default(),
             sums: BTreeMap::new(),
+            groups_seen: BTreeMap::new(),
+            sum_series: 0,
             is_beginning: true,
             said: BTreeMap::new(),
         }
@@ -183,11 +195,12 @@ impl Limits {
             rows.map(Rows::lines).sum::<usize>()
         };
         let mut limited = BTreeMap::new();
+        let is_missing = self.is_missing(page, now);
 
         let share = self.caps.series / SHARE;
-        self.services.count(page, is_running, now);
+        self.services.count(page, is_running, is_missing, now);
         self.services.admit(share, usize::MAX, Subject::series);
-        self.peers.count(page, is_running, now);
+        self.peers.count(page, is_running, is_missing, now);
         self.peers.admit(MOST_STRANGERS, usize::MAX, |_| 1);
         for rows in &mut *page {
             if let Some(Class::Service | Class::Peer) = rows.group.limit.class() {
@@ -196,10 +209,13 @@ impl Limits {
         }
 
         let has_room = |limit: Limit| limit.class() != Some(Class::Container) && limit != Limit::Rest;
-        let room = (self.caps.series - share).saturating_sub(lines(page, has_room) + OF_NETMON);
-        self.containers.count(page, is_running, now);
+        let others = lines(page, has_room) + OF_NETMON + share.max(self.sum_series);
+        let room = self.caps.series.saturating_sub(others);
+        self.containers.count(page, is_running, is_missing, now);
         self.containers.admit(room, self.caps.container_series, Subject::series);
-        self.groups.keep(self.containers.groups(), now);
+        self.groups
+            .keep(share, self.containers.mean(), self.containers.groups(), now);
+        self.sum_series = 0;
         for rows in &mut *page {
             if rows.group.limit.class() == Some(Class::Container) {
                 self.place(rows, &mut limited, now);
@@ -222,7 +238,7 @@ impl Limits {
                 ("services", self.services.over()),
                 ("peers", self.peers.over()),
             ],
-            limited: limited.into_iter().collect(),
+            limited,
         }
     }
 
@@ -232,6 +248,16 @@ impl Limits {
         let is_news = |said: Option<Instant>| said.is_none_or(|at| now.saturating_duration_since(at) >= QUIET);
         over.filter(|(limit, _)| is_news(self.said.insert(limit, now)))
             .collect()
+    }
+
+    /// Whether a group is not on the page that was on one a while ago. Its collector could not read what it needs.
+    fn is_missing(&mut self, page: &[Rows], now: Instant) -> bool {
+        for rows in page.iter().filter(|rows| rows.group.limit.class().is_some()) {
+            self.groups_seen.insert(rows.group.name(), now);
+        }
+        self.groups_seen
+            .retain(|_, seen| now.saturating_duration_since(*seen) < remainder::KEPT);
+        self.groups_seen.values().any(|seen| *seen != now)
     }
 
     /// Leaves the rows that are shown, and puts sums in the place of the others.
@@ -257,6 +283,10 @@ impl Limits {
             } else {
                 subjects.placement(limit, &row.key, &mut self.groups, now)
             };
+            if let Placement::LeftOut = placement {
+                is_limited = true;
+                continue;
+            }
             let Some(sum) = placement.sum(&row.key, over) else {
                 if over != Over::LeaveOut && over != Over::Add {
                     sums.shown(&row.key, &mut values);
@@ -275,6 +305,9 @@ impl Limits {
             }
         }
         for (key, values) in sums.finish(now).into_iter().chain(added) {
+            if limit.class() == Some(Class::Container) {
+                self.sum_series += values.iter().map(Value::lines).sum::<usize>();
+            }
             rows.push(key, values);
         }
         note(limited, rows, is_limited);

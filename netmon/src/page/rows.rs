@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    family::About,
+    family::{About, Kind},
     key::Key,
     labels::{Block, LabelSet, Unlabelled},
     limits::Limit,
@@ -27,6 +27,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// Whether its rows have a limit.
+    #[must_use]
+    pub fn has_limit(&self) -> bool {
+        self.limit != Limit::None
+    }
+
     /// What identifies it: the name of its first family.
     pub(super) fn name(&self) -> &'static str {
         self.families.first().map_or("", |family| family.base)
@@ -182,9 +188,16 @@ impl Rows {
         &self.values[row * self.width()..(row + 1) * self.width()]
     }
 
-    /// The number of lines that a row takes on a page.
-    pub(super) fn lines_of(&self, row: usize) -> usize {
-        self.values(row).iter().map(Value::lines).sum()
+    /// The number of lines that a row may take on a page. A value that is absent now may come, except for a histogram:
+    /// most rows never have one.
+    pub(super) fn most_lines_of(&self, row: usize) -> usize {
+        let families = self.group.families.iter().zip(self.values(row));
+        families
+            .map(|(family, value)| match family.kind {
+                Kind::Histogram => value.lines(),
+                Kind::Counter | Kind::Gauge | Kind::Info => 1,
+            })
+            .sum()
     }
 
     /// The number of lines that all rows take on a page.
@@ -210,13 +223,18 @@ impl Rows {
         if self.entries.len() <= max {
             return true;
         }
-        let mut rows: Vec<_> = self.drain().collect();
-        rows.sort_by_cached_key(|(row, _)| self.labels(row).into_owned());
+        let rows = self
+            .drain()
+            .map(|(row, values)| (self.labels(&row).into_owned(), row, values));
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        rows.dedup_by(|(later, ..), (earlier, ..)| later == earlier);
+        let is_all = rows.len() <= max;
         rows.truncate(max);
-        for (row, values) in rows {
+        for (_, row, values) in rows {
             self.put(row, values);
         }
-        false
+        is_all
     }
 
     /// Removes all rows and returns them with their values.

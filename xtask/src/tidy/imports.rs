@@ -2,6 +2,8 @@
 //!
 //! Reads the syntax tree, so neither comments nor texts count. Code for tests is left out: tests may do more.
 
+use std::path::Path;
+
 use syn::{
     Attribute, ItemFn, ItemImpl, ItemMod, ItemUse, UseTree,
     visit::{self, Visit},
@@ -37,11 +39,38 @@ const IO: &[&str] = &[
     "tokio",
 ];
 
-/// Every path that a file names, with all of its segments. Imports are taken apart into single paths.
-pub(super) fn of(text: &str) -> syn::Result<Vec<String>> {
+/// Every path that a file of `netmon/src` names, with all of its segments. Imports are taken apart into single paths.
+/// Paths that begin with `super` begin with `crate` here. What macros contain is not seen.
+pub(super) fn of(file: &Path, text: &str) -> syn::Result<Vec<String>> {
     let mut paths = Paths::default();
     paths.visit_file(&syn::parse_file(text)?);
-    Ok(paths.0)
+    let module = module(file);
+    let found = paths.found.into_iter();
+    Ok(found.map(|(depth, path)| resolve(&module, depth, path)).collect())
+}
+
+/// The names of a file's module, from the crate down.
+fn module(file: &Path) -> Vec<String> {
+    let own = file.with_extension("");
+    let names = own.iter().map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name != "mod" && name != "lib").collect()
+}
+
+/// A path in an inner module at that depth of the file, from the crate down.
+fn resolve(module: &[String], depth: usize, path: String) -> String {
+    let mut rest = path.as_str();
+    let mut up = 0_usize;
+    while let Some(behind) = rest.strip_prefix("super::") {
+        rest = behind;
+        up += 1;
+    }
+    if up == 0 {
+        return path;
+    }
+    let above = up.saturating_sub(depth);
+    let parents = &module[..module.len().saturating_sub(above)];
+    let whole = std::iter::once("crate").chain(parents.iter().map(String::as_str));
+    whole.chain([rest]).collect::<Vec<_>>().join("::")
 }
 
 /// Imports of a layer's file that the layer must not have.
@@ -71,7 +100,12 @@ pub(super) fn of_io(paths: &[String]) -> impl Iterator<Item = &str> {
 }
 
 #[derive(Default)]
-struct Paths(Vec<String>);
+struct Paths {
+    /// The depth of the inner module.
+    depth: usize,
+    /// Each path, with the depth of its module.
+    found: Vec<(usize, String)>,
+}
 
 impl Paths {
     fn import(&mut self, before: &str, tree: &UseTree) {
@@ -84,9 +118,9 @@ impl Paths {
         };
         match tree {
             UseTree::Path(path) => self.import(&joined(&path.ident.to_string()), &path.tree),
-            UseTree::Name(name) => self.0.push(joined(&name.ident.to_string())),
-            UseTree::Rename(name) => self.0.push(joined(&name.ident.to_string())),
-            UseTree::Glob(_) => self.0.push(before.to_owned()),
+            UseTree::Name(name) => self.found.push((self.depth, joined(&name.ident.to_string()))),
+            UseTree::Rename(name) => self.found.push((self.depth, joined(&name.ident.to_string()))),
+            UseTree::Glob(_) => self.found.push((self.depth, before.to_owned())),
             UseTree::Group(group) => group.items.iter().for_each(|tree| self.import(before, tree)),
         }
     }
@@ -107,7 +141,9 @@ impl<'ast> Visit<'ast> for Paths {
 
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
         if !item.attrs.iter().any(is_test) {
+            self.depth += 1;
             visit::visit_item_mod(self, item);
+            self.depth -= 1;
         }
     }
 
@@ -120,7 +156,7 @@ impl<'ast> Visit<'ast> for Paths {
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if segments.len() > 1 {
-            self.0.push(segments.join("::"));
+            self.found.push((self.depth, segments.join("::")));
         }
         visit::visit_path(self, path);
     }
@@ -132,12 +168,19 @@ fn is_test(attribute: &Attribute) -> bool {
         return false;
     };
     let condition = list.tokens.to_string();
-    list.path.is_ident("cfg") && (condition.contains("test") || condition.contains("feature"))
+    let is_left_out = condition.contains("test") || condition.contains("feature");
+    list.path.is_ident("cfg") && is_left_out && !condition.contains("not")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{of, of_higher_layers, of_io};
+    use std::path::Path;
+
+    use super::{of_higher_layers, of_io};
+
+    fn of(text: &str) -> syn::Result<Vec<String>> {
+        super::of(Path::new("collectors/tcp/mod.rs"), text)
+    }
 
     #[test]
     fn imports_are_taken_apart_and_paths_count_too() {
@@ -161,6 +204,19 @@ mod tests {
         let text = "//! std::fs\n/// tokio::spawn\nfn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }\n\
                     #[cfg(any(test, feature = \"fuzzing\"))]\nuse std::fs;\n";
         assert_eq!(of(text).expect("a source file"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_path_that_leads_up_is_followed() {
+        let paths = of("use super::visit::Visit;\n#[cfg(not(test))]\nuse std::fs;\n");
+        assert_eq!(
+            paths.expect("a source file"),
+            ["crate::collectors::visit::Visit", "std::fs"]
+        );
+        let paths = of("fn f() { super::super::http::serve() }").expect("a source file");
+        assert_eq!(paths, ["crate::http::serve"]);
+        let paths = of("mod inner { use super::facts::Row; }").expect("a source file");
+        assert_eq!(paths, ["crate::collectors::tcp::facts::Row"]);
     }
 
     #[test]

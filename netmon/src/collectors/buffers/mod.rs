@@ -34,7 +34,7 @@ pub(super) const DEFINITION: Definition = Definition {
 fn collect(visit: &mut Visit<'_>) -> Collected {
     let buffers = facts::rows(visit.state);
     Collected {
-        is_whole: buffers.node.is_some(),
+        is_whole: Some(buffers.node.is_some()),
         rows: families::rows(&buffers),
     }
 }

@@ -14,18 +14,21 @@ use crate::{
 /// Collects. `retired` are the counts that the kernel's map no longer holds.
 pub(super) fn collect(visit: &mut Visit<'_>, retired: &mut Retired) -> Collected {
     if !visit.tools.counting_wanted {
-        return Collected::whole(Vec::new());
+        return Collected {
+            rows: Vec::new(),
+            is_whole: None,
+        };
     }
     let mut tracepoints = visit.tools.tracepoints.lock();
     let Some(map) = &mut tracepoints.drops else {
-        return Collected::default();
+        return Collected::failed();
     };
     visit.programs.push(map.program());
     match read(map, visit, retired) {
         Ok(rows) => Collected::whole(families::rows(&rows)),
         Err(error) => {
             warn!(%error, "cannot read drops; this scrape is without them");
-            Collected::default()
+            Collected::failed()
         }
     }
 }

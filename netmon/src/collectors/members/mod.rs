@@ -34,7 +34,7 @@ pub(super) const DEFINITION: Definition = Definition {
 fn collect(visit: &mut Visit<'_>) -> Collected {
     let members = facts::rows(visit.state, visit.now);
     Collected {
-        is_whole: members.is_whole,
+        is_whole: Some(members.is_whole),
         rows: families::rows(&members),
     }
 }

@@ -113,7 +113,7 @@ schemas! {
     LIMITED(it in bool) by ByCollector, SHOWN {
         SERIES_LIMITED: Gauge, "netmon_series_limited",
             *it,
-            "Whether a limit made netmon sum up series of the collector (of members: leave them out). The sum has (over the limit) in place of the name. Sums by service, by network and of the node are not affected.";
+            "Whether a limit made netmon sum up series of the collector, or leave out some (endpoints, round-trip times). The sum has (over the limit) in place of the name. Sums by service, by network and of the node are not affected.";
     }
     /// What is over a limit.
     OVER(it in usize) by Limit, SHOWN {

@@ -21,6 +21,8 @@ use crate::{
 /// Traffic between this node and others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverlayRows {
+    /// The traffic was read. Otherwise the programs are not there, or could not be read.
+    pub is_counted: bool,
     /// Unencrypted traffic, by network and node.
     pub clear: Vec<OverlayRow>,
     /// Encrypted traffic, by node.
@@ -116,6 +118,7 @@ pub fn rows(tunnels: Option<&Tunnels>, state: &mut State, now: Instant) -> Overl
     let Some(tunnels) = tunnels else { return rows };
     let (clear, encrypted) = counts(tunnels, state, now);
     OverlayRows {
+        is_counted: true,
         clear,
         encrypted,
         ..rows

@@ -119,6 +119,7 @@ pub(super) const GROUPS: &[&Group] = &[
 /// The rows of a scrape.
 pub(crate) fn rows(overlay: &OverlayRows) -> Vec<Rows> {
     let OverlayRows {
+        is_counted,
         clear,
         encrypted,
         networks,
@@ -141,14 +142,7 @@ pub(crate) fn rows(overlay: &OverlayRows) -> Vec<Rows> {
     });
     let of_peer = |peer: &Arc<str>| Key::default().what(Arc::clone(peer));
     let errors = xfrm_errors.iter().flat_map(|errors| errors.iter());
-    vec![
-        CLEAR
-            .rows(clear.iter().map(|row| (of_clear(row), row.counts)))
-            .exempt(is_known),
-        CLEARTEXT.rows(cleartext).exempt(is_known),
-        ENCRYPTED
-            .rows(encrypted.iter().map(|row| (of_peer(&row.peer), row.counts)))
-            .exempt(is_known),
+    let mut rows = vec![
         NETWORKS.rows(networks.iter().map(|row| (Key::default().on(&row.network), row))),
         UNDERLAY.rows(
             underlay
@@ -159,7 +153,19 @@ pub(crate) fn rows(overlay: &OverlayRows) -> Vec<Rows> {
             .labelled_of(peers.iter().map(|row| (of_peer(&row.peer), peer_info(row), ())))
             .exempt(is_known),
         XFRM.rows(errors.map(|(reason, count)| (Key::default().what(&**reason), *count))),
-    ]
+    ];
+    if *is_counted {
+        rows.extend([
+            CLEAR
+                .rows(clear.iter().map(|row| (of_clear(row), row.counts)))
+                .exempt(is_known),
+            CLEARTEXT.rows(cleartext).exempt(is_known),
+            ENCRYPTED
+                .rows(encrypted.iter().map(|row| (of_peer(&row.peer), row.counts)))
+                .exempt(is_known),
+        ]);
+    }
+    rows
 }
 
 fn peer_info(row: &PeerRow) -> Block<PeerInfo<'static>> {

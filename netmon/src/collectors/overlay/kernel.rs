@@ -34,7 +34,7 @@ pub(super) fn collect(visit: &mut Visit<'_>) -> Collected {
     let has_errors = rows.xfrm_errors.is_some() || !facts::has_encryption(visit.state);
     Collected {
         rows: families::rows(&rows),
-        is_whole: has_errors && (tunnels.is_some() || !visit.tools.counting_wanted),
+        is_whole: Some(has_errors && (tunnels.is_some() || !visit.tools.counting_wanted)),
     }
 }
 

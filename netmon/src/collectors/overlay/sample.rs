@@ -31,6 +31,7 @@ pub(super) fn rows() -> Vec<Rows> {
         counts: counts(packets),
     };
     families::rows(&OverlayRows {
+        is_counted: true,
         clear: vec![
             row("shop_front", "node-2", false, 400),
             row("shop_secret", "192.0.2.13", true, 2),

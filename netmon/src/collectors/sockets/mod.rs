@@ -34,7 +34,7 @@ pub(super) const DEFINITION: Definition = Definition {
 fn collect(visit: &mut Visit<'_>) -> Collected {
     let sockets = facts::rows(visit.state);
     Collected {
-        is_whole: sockets.node.is_some() || !sockets.containers.is_empty(),
+        is_whole: Some(sockets.node.is_some() || !sockets.containers.is_empty()),
         rows: families::rows(&sockets),
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     page::{
         key::Key,
         labels::key_labels,
-        limits::{CONTAINER, CONTAINER_NOW},
+        limits::{CONTAINER, CONTAINER_NOW, CONTAINER_TRAFFIC},
         rows::{Group, Rows, schemas},
     },
 };
@@ -50,7 +50,7 @@ schemas! {
             "TCP connections that the container failed to open, by reason. refused: nobody listens. timeout: nobody answered. unreachable: there is no route. reset: the other end aborted it. aborted: the application closed the socket first. other: any other error.";
     }
     /// A container's round-trip times. A histogram has fifteen series, so it appears only if there is an observation.
-    ROUND_TRIPS(it in TcpRow) by ContainerNetwork, CONTAINER {
+    ROUND_TRIPS(it in TcpRow) by ContainerNetwork, CONTAINER_TRAFFIC {
         CONTAINER_TCP_ROUND_TRIP_TIME: Histogram, "netmon_container_tcp_round_trip_time" in Seconds,
             it.events.map(|events| events.round_trips()).filter(|times| times.count() > 0),
             "Smoothed round-trip time of the container's TCP connections, as the kernel estimates it. One in eight acknowledgements of sent data is observed.";
@@ -66,15 +66,19 @@ schemas! {
 /// The groups, in the order of the documentation.
 pub(super) const GROUPS: &[&Group] = &[NETWORKS.group(), FAILURES.group(), ROUND_TRIPS.group(), SOCKETS.group()];
 
-/// The rows of a scrape.
-pub(crate) fn rows(tcp: &[TcpRow], connections: &[ConnectionsRow]) -> Vec<Rows> {
+/// The rows of a scrape. Without events only the kernel's own counts are there, and the other groups are left off.
+pub(crate) fn rows(tcp: &[TcpRow], connections: &[ConnectionsRow], has_events: bool) -> Vec<Rows> {
     let rows = || tcp.iter().map(|row| (key(row), row));
+    let networks = NETWORKS.rows(rows());
+    if !has_events {
+        return vec![networks];
+    }
     let states = connections.iter().flat_map(|row| {
         let states = row.states.iter();
         states.map(|(state, count)| (Key::of(&row.identity).what(*state), *count))
     });
     vec![
-        NETWORKS.rows(rows()),
+        networks,
         FAILURES.rows(tcp.iter().flat_map(failures)),
         ROUND_TRIPS.rows(rows()),
         SOCKETS.rows(states),

@@ -36,8 +36,8 @@ pub(super) fn collect(visit: &mut Visit<'_>) -> Collected {
         }
     }
     Collected {
-        rows: families::rows(&rows, &connections),
-        is_whole: is_whole || !visit.tools.counting_wanted,
+        rows: families::rows(&rows, &connections, events.is_some()),
+        is_whole: Some(is_whole || !visit.tools.counting_wanted),
     }
 }
 

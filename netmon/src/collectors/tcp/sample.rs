@@ -40,5 +40,5 @@ pub(super) fn rows() -> Vec<Rows> {
         identity: web(),
         states: vec![("established", 4), ("listen", 1)],
     }];
-    families::rows(&networks, &connections)
+    families::rows(&networks, &connections, true)
 }

@@ -35,6 +35,6 @@ fn collect(visit: &mut Visit<'_>) -> Collected {
     let interfaces = facts::rows(visit.state);
     Collected {
         rows: families::rows(&interfaces, &visit.state.unattributed()),
-        is_whole: visit.tools.counting.is_some() || !visit.tools.counting_wanted,
+        is_whole: visit.tools.counting_wanted.then_some(visit.tools.counting.is_some()),
     }
 }

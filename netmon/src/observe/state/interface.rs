@@ -13,8 +13,8 @@ use crate::{
         counters::{DeviceCounters, Directions, Totals, Traffic},
         interface::{Device, InterfaceId},
         ledger::{Ledger, Reading},
+        netns::{DeviceChange, NetnsFile},
     },
-    netns::{discover::NetnsFile, watch::DeviceChange},
     network,
 };
 

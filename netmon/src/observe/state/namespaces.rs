@@ -8,16 +8,14 @@ use std::{
 };
 
 use super::{State, range};
-use crate::{
-    model::{
-        buffers::{Backlogs, ContainerBuffers, NodeBuffers, SoftnetLedger},
-        interface::{Device, NetnsId},
-        overlay::XfrmErrors,
-        place::Place,
-        protocols::Protocols,
-        tcp::{Before, Segments, Shares},
-    },
-    netns::discover::{NetnsFile, Role},
+use crate::model::{
+    buffers::{Backlogs, ContainerBuffers, NodeBuffers, SoftnetLedger},
+    interface::{Device, NetnsId},
+    netns::{NetnsFile, Role},
+    overlay::XfrmErrors,
+    place::Place,
+    protocols::Protocols,
+    tcp::{Before, Segments, Shares},
 };
 
 /// How many nodes of a network are told apart. No Swarm that large is known. Somebody else has filled a larger table.

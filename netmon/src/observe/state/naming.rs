@@ -10,9 +10,9 @@ use crate::{
     model::{
         interface::{Device, InterfaceId, NetnsId},
         inventory::{Container, ContainerId, Identity, Inventory, Sandbox},
+        netns::{NetnsFile, Role},
         place::Place,
     },
-    netns::discover::{NetnsFile, Role},
     network,
 };
 

@@ -11,13 +11,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Ended, Interface, Owner};
-use crate::{
-    model::{
-        counters::{Directions, Totals},
-        interface::InterfaceId,
-        inventory::{Identity, Inventory},
-    },
-    netns::discover::Role,
+use crate::model::{
+    counters::{Directions, Totals},
+    interface::InterfaceId,
+    inventory::{Identity, Inventory},
+    netns::Role,
 };
 
 /// A service on a network.

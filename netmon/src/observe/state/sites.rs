@@ -18,9 +18,9 @@ use super::{Namespace, Owner, State};
 use crate::{
     model::{
         interface::{InterfaceId, NetnsId},
+        netns::Role,
         place::{Cause, Place, Site},
     },
-    netns::discover::Role,
     network,
 };
 

@@ -9,17 +9,12 @@ use std::{
 };
 
 use super::{DEVICES_PER_NAMESPACE, Number, Owner, Scope, State};
-use crate::{
-    model::{
-        counters::{DeviceCounters, Directions},
-        health::AttachFailure,
-        interface::{Device, DeviceKind, InterfaceId, MacAddress, NetnsId},
-        inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
-    },
-    netns::{
-        discover::{Listing, NetnsFile, Role},
-        watch::DeviceChange,
-    },
+use crate::model::{
+    counters::{DeviceCounters, Directions},
+    health::AttachFailure,
+    interface::{Device, DeviceKind, InterfaceId, MacAddress, NetnsId},
+    inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
+    netns::{DeviceChange, Listing, NetnsFile, Role},
 };
 
 const LINGER: Duration = Duration::from_mins(1);

@@ -21,6 +21,8 @@ pub(super) enum Placement {
     Shown,
     /// Into its container's sum. The container is shown, but this row is over the container's limit.
     InSubject,
+    /// Nowhere. The container is shown, and there is no room for this row.
+    LeftOut,
     /// Into the sum of containers with these labels.
     InGroup(Arc<Identity>),
     /// Into the sum of services.
@@ -37,7 +39,7 @@ impl Placement {
             Over::Sum | Over::SumByWhat | Over::Add | Over::LeaveOut => Arc::clone(&key.what),
         };
         match self {
-            Self::Shown => None,
+            Self::Shown | Self::LeftOut => None,
             Self::InSubject => Some(Key {
                 what: Arc::from(OVER),
                 ..key.clone()
@@ -75,6 +77,8 @@ fn is_nameless(identity: &Identity) -> bool {
 /// The labels of sums of containers: one for each service, unless there are too many services.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
+    /// The maximum number of services with a sum of their own.
+    most: usize,
     groups: BTreeMap<(String, String), Group>,
 }
 
@@ -98,7 +102,7 @@ impl Groups {
         if let Some(group) = self.groups.get(&key) {
             return Arc::clone(&group.identity);
         }
-        if self.groups.len() >= MOST_GROUPS {
+        if self.groups.len() >= self.most {
             return of("", "");
         }
         let identity = of(&identity.service, &identity.stack);
@@ -110,8 +114,15 @@ impl Groups {
         identity
     }
 
-    /// Removes the groups that were not among `used` for a while.
-    pub(super) fn keep<'a>(&mut self, used: impl Iterator<Item = &'a Identity>, now: Instant) {
+    /// Removes the groups that were not among `used` for a while. New ones get `room`, each of this many series.
+    pub(super) fn keep<'a>(
+        &mut self,
+        room: usize,
+        series: usize,
+        used: impl Iterator<Item = &'a Identity>,
+        now: Instant,
+    ) {
+        self.most = room.checked_div(series).unwrap_or(MOST_GROUPS).min(MOST_GROUPS);
         for identity in used {
             let key = (identity.service.clone(), identity.stack.clone());
             if let Some(group) = self.groups.get_mut(&key) {

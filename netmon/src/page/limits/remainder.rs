@@ -26,7 +26,7 @@ pub(super) struct Remainder {
 #[derive(Debug)]
 struct Part {
     sum: Key,
-    /// Its counts when it was first seen, which are not in the sum. Only for rows that may be older than netmon.
+    /// Counts that are not in this sum: from before netmon, or from when it was part of another sum.
     first: Option<Vec<Value>>,
     last: Vec<Value>,
     round: u64,
@@ -75,29 +75,43 @@ impl Remainder {
             };
             self.bases.insert(key.clone(), base);
         }
-        if let Some(base) = self.bases.get_mut(key)
-            && follow(values, &base.values)
-        {
+        let Some(base) = self.bases.get_mut(key) else { return };
+        if follow(values, &base.values) {
             base.round = self.round;
             subtract(values, &base.values);
+        } else {
+            // Something new has these labels.
+            self.bases.remove(key);
         }
     }
 
     /// Takes a row that is part of a sum.
-    pub(super) fn summed(&mut self, key: Key, sum: Key, values: Vec<Value>) {
+    pub(super) fn summed(&mut self, key: Key, sum: Key, mut values: Vec<Value>) {
         let round = self.round;
+        // Counts from before netmon started would look new after a restart, because the sum then starts at 0.
+        let mut first = self.is_beginning.then(|| values.clone());
         if let Some(part) = self.parts.get_mut(&key) {
-            if part.sum == sum && follow(&values, &part.last) {
+            if part.round == round {
+                // Of several rows with the same labels the first one counts, as on a page.
+                return;
+            }
+            let follows = follow(&values, &part.last);
+            if follows {
+                keep_absent(&mut values, &part.last);
+            }
+            if follows && part.sum == sum {
                 part.last = values;
                 part.round = round;
                 return;
             }
             if let Some(part) = self.parts.remove(&key) {
                 self.retire(&part);
+                if follows {
+                    // The other sum keeps what it has of this row.
+                    first = Some(part.last);
+                }
             }
         }
-        // Counts from before netmon started would look new after a restart, because the sum then starts at 0.
-        let first = self.is_beginning.then(|| values.clone());
         let part = Part {
             sum,
             first,
@@ -180,6 +194,15 @@ pub(super) fn add(sum: &mut Vec<Value>, values: &[Value]) {
     }
     for (sum, value) in sum.iter_mut().zip(values) {
         sum.add(value);
+    }
+}
+
+/// Keeps the last value of what was not read this time.
+fn keep_absent(values: &mut [Value], last: &[Value]) {
+    for (value, last) in values.iter_mut().zip(last) {
+        if *value == Value::Absent {
+            value.clone_from(last);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What rows belong to, and which of it is shown.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Instant,
 };
@@ -55,14 +55,16 @@ pub(super) struct Subject {
     is_alive: bool,
     /// The number of series that it has in any case.
     series: usize,
-    /// The rows that it causes itself.
+    /// The same, at the last reading.
+    series_before: usize,
+    /// The rows that have to find room.
     caused: BTreeMap<Caused, Rank>,
     /// The labels of the sum that it is part of.
     group: Option<Arc<Identity>>,
 }
 
-/// The network, and the interface or reason, of a row that a container causes itself.
-type Caused = (Arc<str>, Arc<str>);
+/// A row that has to find room: why, its network, and its interface or reason.
+type Caused = (Cause, Arc<str>, Arc<str>);
 
 #[derive(Debug, Default)]
 struct Rank {
@@ -79,6 +81,7 @@ impl Subject {
             is_shown: false,
             is_alive: false,
             series: 0,
+            series_before: 0,
             caused: BTreeMap::new(),
             group: None,
         }
@@ -86,11 +89,14 @@ impl Subject {
 
     /// Counts the series of a row.
     fn count(&mut self, limit: Limit, key: &Key, series: usize, round: u64) {
-        if !is_caused(limit, key) {
+        let Some(caused) = caused(limit, key) else {
             self.series += series;
             return;
+        };
+        if series == 0 {
+            // It has nothing to show yet.
+            return;
         }
-        let caused = (Arc::clone(&key.network), Arc::clone(&key.what));
         let rank = self.caused.entry(caused).or_default();
         if rank.round != round {
             rank.round = round;
@@ -110,9 +116,15 @@ impl Subject {
         shown.map(|rank| rank.series).sum()
     }
 
+    /// Whether all of its rows are shown.
+    fn is_whole(&self) -> bool {
+        self.is_shown && self.caused.values().all(|rank| rank.is_shown)
+    }
+
     /// How many of the rows that it causes itself are not shown.
     fn hidden(&self) -> usize {
-        self.caused.values().filter(|rank| !rank.is_shown).count()
+        let hidden = self.caused.iter().filter(|(_, rank)| !rank.is_shown);
+        hidden.filter(|((cause, ..), _)| *cause != Cause::Traffic).count()
     }
 }
 
@@ -136,8 +148,15 @@ impl Subjects {
         }
     }
 
-    /// Counts the series of each subject on a page. Removes the subjects that are not on it.
-    pub(super) fn count(&mut self, page: &[Rows], is_running: &HashMap<Arc<Identity>, bool>, now: Instant) {
+    /// Counts the series of each subject on a page. Removes the subjects that are not on it, unless something
+    /// `is_missing` from the page that will be there again.
+    pub(super) fn count(
+        &mut self,
+        page: &[Rows],
+        is_running: &HashMap<Arc<Identity>, bool>,
+        is_missing: bool,
+        now: Instant,
+    ) {
         self.round += 1;
         self.now = Some(now);
         let round = self.round;
@@ -160,16 +179,22 @@ impl Subjects {
                 };
                 if subject.round != round {
                     subject.round = round;
-                    subject.series = 0;
+                    subject.series_before = std::mem::take(&mut subject.series);
                     subject.is_alive = match self.class {
                         Class::Container => is_running.get(&first.key.identity).copied().unwrap_or(false),
                         Class::Service | Class::Peer => true,
                     };
                 }
                 for (row, at) in chunk.iter().zip(begin..).filter(|(row, _)| !row.is_exempt) {
-                    subject.count(rows.group.limit, &row.key, rows.lines_of(at), round);
+                    subject.count(rows.group.limit, &row.key, rows.most_lines_of(at), round);
                 }
             }
+        }
+        if is_missing {
+            for subject in self.known.values_mut().filter(|subject| subject.round == round) {
+                subject.series = subject.series.max(subject.series_before);
+            }
+            return;
         }
         self.known.retain(|_, subject| subject.round == round);
         for subject in self.known.values_mut() {
@@ -196,10 +221,11 @@ impl Subjects {
             }
         }
         let mut left = room.saturating_sub(used);
-        for subject in self.by_age(|subject| subject.is_shown && subject.hidden() > 0) {
+        for subject in self.by_age(|subject| subject.is_shown && !subject.is_whole()) {
             let mut series = subject.series + subject.extra();
-            for rank in subject.caused.values_mut().filter(|rank| !rank.is_shown) {
-                if series + rank.series <= most && rank.series <= left {
+            for ((cause, ..), rank) in subject.caused.iter_mut().filter(|(_, rank)| !rank.is_shown) {
+                let has_room = *cause == Cause::Traffic || series + rank.series <= most;
+                if has_room && rank.series <= left {
                     rank.is_shown = true;
                     series += rank.series;
                     left -= rank.series;
@@ -216,14 +242,20 @@ impl Subjects {
 
     /// Whether nothing is over a limit.
     pub(super) fn are_all_shown(&self) -> bool {
-        self.known
-            .values()
-            .all(|subject| subject.is_shown && subject.hidden() == 0)
+        self.known.values().all(Subject::is_whole)
     }
 
-    /// How many are not shown.
+    /// How many are not shown. A service counts once, whatever its networks.
     pub(super) fn over(&self) -> usize {
-        self.known.values().filter(|subject| !subject.is_shown).count()
+        let hidden = self.known.iter().filter(|(_, subject)| !subject.is_shown);
+        let names: HashSet<_> = hidden.map(|(name, _)| (&name.identity, &name.what)).collect();
+        names.len()
+    }
+
+    /// The mean number of series of a subject that it has in any case.
+    pub(super) fn mean(&self) -> usize {
+        let series: usize = self.known.values().map(Subject::series).sum();
+        series.checked_div(self.known.len()).unwrap_or(0)
     }
 
     /// How many rows of shown subjects are not shown.
@@ -244,12 +276,12 @@ impl Subjects {
             return Placement::Shown;
         };
         if subject.is_shown {
-            let caused = || (Arc::clone(&key.network), Arc::clone(&key.what));
-            let is_hidden = is_caused(limit, key) && subject.caused.get(&caused()).is_some_and(|rank| !rank.is_shown);
-            return if is_hidden {
-                Placement::InSubject
-            } else {
-                Placement::Shown
+            let caused = caused(limit, key);
+            let is_hidden = |caused: &Caused| subject.caused.get(caused).is_some_and(|rank| !rank.is_shown);
+            return match caused.filter(is_hidden) {
+                None => Placement::Shown,
+                Some((Cause::Traffic, ..)) => Placement::LeftOut,
+                Some(_) => Placement::InSubject,
             };
         }
         match self.class {
@@ -282,11 +314,16 @@ fn name(class: Class, key: &Key) -> Name {
     }
 }
 
-/// Whether a row is one that its container causes itself.
-fn is_caused(limit: Limit, key: &Key) -> bool {
-    match limit {
-        Limit::Container(Cause::Container, _) => true,
-        Limit::Container(Cause::ContainerUnlessNetwork, _) => key.network.is_empty(),
-        Limit::Container(Cause::Engine, _) | Limit::None | Limit::Service | Limit::Peer(_) | Limit::Rest => false,
-    }
+/// Why a row has to find room of its own; `None` if its container has it in any case.
+fn caused(limit: Limit, key: &Key) -> Option<Caused> {
+    let cause = match limit {
+        Limit::Container(cause @ (Cause::Container | Cause::Traffic), _) => cause,
+        Limit::Container(cause @ Cause::ContainerUnlessNetwork, _) if key.network.is_empty() => cause,
+        Limit::Container(Cause::Engine | Cause::ContainerUnlessNetwork, _)
+        | Limit::None
+        | Limit::Service
+        | Limit::Peer(_)
+        | Limit::Rest => return None,
+    };
+    Some((cause, Arc::clone(&key.network), Arc::clone(&key.what)))
 }

@@ -2,6 +2,7 @@
 
 mod others;
 mod property;
+mod reads;
 
 use std::{
     collections::{BTreeMap, HashMap},

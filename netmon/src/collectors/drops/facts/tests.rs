@@ -13,8 +13,8 @@ use crate::{
         drops::{Drop, Drops},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{Inventory, Network, NetworkId},
+        netns::{Listing, NetnsFile, Role},
     },
-    netns::discover::{Listing, NetnsFile, Role},
     observe::state::{Scope, State},
 };
 

@@ -8,10 +8,10 @@ use crate::{
         counters::Directions,
         interface::{Device, DeviceKind, NetnsId},
         inventory::{Inventory, Network},
+        netns::{Listing, NetnsFile, Role},
         overlay::{OuterCounts, Tunnel, TunnelKind, Tunnels},
         peers::{Peer, PeerSource, Peers},
     },
-    netns::discover::{Listing, NetnsFile, Role},
     observe::state::{Scope, State},
 };
 

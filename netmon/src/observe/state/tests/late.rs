@@ -12,11 +12,8 @@ use crate::{
     model::{
         interface::{Device, InterfaceId, MacAddress, NetnsId},
         inventory::{Container, Identity, Inventory},
+        netns::{DeviceChange, Listing, NetnsFile, Role},
         place::{Cause, Place, Site},
-    },
-    netns::{
-        discover::{Listing, NetnsFile, Role},
-        watch::DeviceChange,
     },
     observe::state::{Number, State},
 };

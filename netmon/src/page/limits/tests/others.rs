@@ -158,6 +158,22 @@ fn services_that_come_and_go_by_the_thousand_are_one_sum_beyond_a_tenth_of_the_p
 }
 
 #[test]
+fn a_service_over_the_limit_counts_once_whatever_its_networks() {
+    let (mut limits, now) = (limits(10), Instant::now());
+    let most = limits.caps.series / SHARE;
+    let services = (0..1000).flat_map(|number| {
+        let (key, packets) = service(&format!("s{number}"), 1);
+        ["x", "y", "z"].map(|network| (key.clone().on(&network.into()), packets))
+    });
+    let page = Page {
+        services: services.collect(),
+        ..Page::default()
+    };
+    let over = page.apply(&mut limits, now).1.over[2];
+    assert!(over.1 >= 1000 - most && over.1 <= 1000, "{over:?}");
+}
+
+#[test]
 fn addresses_that_somebody_made_up_are_one_sum_beyond_the_first() {
     let (mut limits, now) = (limits(1), Instant::now());
     Page::default().apply(&mut limits, now);
@@ -202,7 +218,7 @@ fn current_values_are_added_up_and_facts_are_left_out() {
     let row = |container: &str, count| (container.to_owned(), "listen".to_owned(), count);
     assert_eq!(sockets, [row("a", 1), row(OVER, 6)]);
     assert_eq!(page[1].entries.len(), 1);
-    assert_eq!(health.limited, [(Collector("test"), true)]);
+    assert_eq!(health.limited, BTreeMap::from([(Collector("test"), true)]));
 }
 
 #[test]
@@ -214,7 +230,7 @@ fn the_rest_of_the_page_is_for_what_wants_no_more() {
         let mut page = [REMAINING.rows((0..rows).rev().map(|number| (key(number), ())))];
         let health = limits.apply(&mut page, &HashMap::new(), false, now);
         assert_eq!(page[0].entries.len(), left);
-        assert_eq!(health.limited, [(Collector("test"), is_limited)]);
+        assert_eq!(health.limited, BTreeMap::from([(Collector("test"), is_limited)]));
         let first = page[0]
             .sorted()
             .first()
