@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::SyncSender,
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,6 +47,9 @@ use crate::{
     systemd, version,
     workers::{Clocks, Ended, Worker, Workers},
 };
+
+/// When a page is dropped that is too old for everybody: this long after that.
+const KEPT_LONGER: Duration = Duration::from_millis(10);
 
 /// Why netmon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +157,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         first_whole: OnceLock::new(),
     });
     let page = Arc::new(Page {
-        flight: SingleFlight::new(config.times.page_age),
+        flight: Arc::new(SingleFlight::new(config.times.page_age)),
         reader: Reader::start(Arc::clone(&sources), workers.shift(Worker::Reader)).map_err(no_thread)?,
         sources,
         clocks: workers.clocks(),
@@ -299,7 +302,7 @@ fn no_thread(source: io::Error) -> AppError {
 
 /// The pages that are served.
 struct Page {
-    flight: SingleFlight<Result<Arc<Rendered>, String>>,
+    flight: Arc<SingleFlight<Result<Arc<Rendered>, String>>>,
     sources: Arc<Sources>,
     reader: Reader,
     engine: docker::Watch,
@@ -333,7 +336,16 @@ impl Page {
 
 impl Pages for Page {
     fn scrape(&self) -> Result<Arc<Rendered>, String> {
-        (*self.flight.get(|| self.make())).clone()
+        let page = self.flight.get(|| {
+            let page = self.make();
+            let flight = Arc::clone(&self.flight);
+            tokio::spawn(async move {
+                tokio::time::sleep(flight.age() + KEPT_LONGER).await;
+                flight.expire();
+            });
+            page
+        });
+        Result::clone(&page)
     }
 
     fn healthy(&self) -> Result<(), String> {

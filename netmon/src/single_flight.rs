@@ -67,6 +67,21 @@ impl<T> SingleFlight<T> {
         outcome
     }
 
+    /// How old an outcome may be.
+    #[must_use]
+    pub const fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// Drops the outcome if it is too old to be given to anybody. It may be large.
+    pub fn expire(&self) {
+        let mut state = self.lock();
+        let is_old = |(began, _): &(Instant, Arc<T>)| began.elapsed() > self.age;
+        if state.last.as_ref().is_some_and(is_old) {
+            state.last = None;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,6 +176,19 @@ mod tests {
         assert!(made > 1, "made {made} times");
         let elapsed = begin.elapsed();
         assert!((made - 1) * AGE < elapsed, "made {made} times in {elapsed:?}");
+    }
+
+    #[test]
+    fn what_nobody_can_get_any_more_is_dropped() {
+        let flight = SingleFlight::new(LONG);
+        let outcome = flight.get(|| 1);
+        flight.expire();
+        assert_eq!(Arc::strong_count(&outcome), 2, "it is fresh");
+        let flight = SingleFlight::new(Duration::ZERO);
+        let outcome = flight.get(|| 1);
+        thread::sleep(Duration::from_millis(1));
+        flight.expire();
+        assert_eq!(Arc::strong_count(&outcome), 1);
     }
 
     #[test]
