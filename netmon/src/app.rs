@@ -150,7 +150,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             overlay,
         },
         running: Mutex::new(Running::start(&wanted)),
-        wanted: wanted.clone(),
+        wanted,
         limits: Mutex::new(limits(&config)),
         scrapes: AtomicU64::new(0),
         published,
@@ -163,7 +163,6 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         clocks: workers.clocks(),
         engine,
         access,
-        collectors: wanted,
         shows_exporter: !config.disable_exporter_metrics,
         monitor: server.monitor(),
         was_ready: AtomicBool::new(false),
@@ -307,7 +306,6 @@ struct Page {
     reader: Reader,
     engine: docker::Watch,
     access: Arc<Access>,
-    collectors: Collectors,
     shows_exporter: bool,
     monitor: http::Monitor,
     clocks: Clocks,
@@ -329,7 +327,7 @@ impl Page {
         if self.shows_exporter {
             health.process = process::read().ok();
         }
-        let page = collectors::page(rows, &health, &self.collectors).map_err(|error| error.to_string())?;
+        let page = collectors::page(rows, &health, &self.sources.wanted).map_err(|error| error.to_string())?;
         Ok(Arc::new(Rendered::new(page, metrics::to_text)))
     }
 }

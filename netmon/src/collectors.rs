@@ -110,7 +110,7 @@ impl Running {
     /// Starts the wanted collectors.
     #[must_use]
     pub fn start(wanted: &Collectors) -> Self {
-        let wanted = ALL.iter().filter(|it| wanted.has(it.name) && it.name != netmon::NAME);
+        let wanted = ALL.iter().filter(|it| wanted.has(it.name));
         Self(wanted.map(|it| (it.name, (it.start)())).collect())
     }
 

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tracing::warn;
@@ -83,10 +83,15 @@ impl Sources {
             maps: Vec::new(),
         };
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut rows, mut parts) = running.collect(&mut visit);
+        let (rows, mut parts) = running.collect(&mut visit);
         drop(running);
         for part in &mut parts {
-            part.duration += reading.spent_for(part.collector);
+            // What these two join was read with the devices.
+            part.duration += match part.collector {
+                name if name == collectors::sockets::NAME.as_str() => reading.protocols,
+                name if name == collectors::buffers::NAME.as_str() => reading.buffers,
+                _ => Duration::ZERO,
+            };
         }
         parts.push(device);
         let Visit { programs, maps, .. } = visit;
@@ -105,7 +110,7 @@ impl Sources {
             collectors: parts,
             ..Health::default()
         });
-        self.limit(&mut rows, health, &inventory, is_partial)
+        self.limit(rows, health, &inventory, is_partial)
     }
 
     /// Reads every device, and what the wanted collectors need from the namespaces.
@@ -132,10 +137,10 @@ impl Sources {
     }
 
     /// Sums up what is over the limits, and logs when that begins.
-    fn limit(&self, rows: &mut Vec<Rows>, mut health: Health, inventory: &Inventory, is_partial: bool) -> Scraped {
+    fn limit(&self, mut rows: Vec<Rows>, mut health: Health, inventory: &Inventory, is_partial: bool) -> Scraped {
         let now = Instant::now();
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        health.limits = limits.apply(rows, &running_containers(inventory), is_partial, now);
+        health.limits = limits.apply(&mut rows, &running_containers(inventory), is_partial, now);
         for collector in collectors::with_limits(&self.wanted) {
             health.limits.limited.entry(collector).or_default();
         }
@@ -147,10 +152,7 @@ impl Sources {
                  that is, and docs/settings.md (--limit.*) how to allow more"
             );
         }
-        Scraped {
-            rows: std::mem::take(rows),
-            health,
-        }
+        Scraped { rows, health }
     }
 
     /// Whether this collector is wanted.

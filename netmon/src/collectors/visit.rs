@@ -32,6 +32,12 @@ impl Collected {
         }
     }
 
+    /// These rows. Whether something is missing does not apply.
+    #[must_use]
+    pub const fn unjudged(rows: Vec<Rows>) -> Self {
+        Self { rows, is_whole: None }
+    }
+
     /// These rows, and nothing is missing.
     #[must_use]
     pub const fn whole(rows: Vec<Rows>) -> Self {

@@ -94,18 +94,6 @@ pub struct Wanted {
     pub overlay: bool,
 }
 
-impl Reading {
-    /// The time that was spent for a collector.
-    #[must_use]
-    pub fn spent_for(&self, collector: &str) -> Duration {
-        match collector {
-            "sockets" => self.protocols,
-            "buffers" => self.buffers,
-            _ => Duration::ZERO,
-        }
-    }
-}
-
 /// Reads every device, and the wanted counters of the namespaces. The registry is locked for one namespace at a time.
 /// On a node with a thousand containers the whole reading takes so long that a container may start and end meanwhile.
 ///

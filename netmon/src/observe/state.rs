@@ -165,14 +165,26 @@ impl State {
         self.interfaces.values()
     }
 
-    /// The interfaces that exist, with their ids.
-    pub fn interfaces_with_ids(&self) -> impl Iterator<Item = (InterfaceId, &Interface)> {
-        self.interfaces.iter().map(|(id, interface)| (*id, interface))
-    }
-
     /// The ended interfaces that still linger, the latest first.
     pub fn ended(&self) -> impl Iterator<Item = &Ended> {
         self.ended.iter().rev()
+    }
+
+    /// What the interfaces counted whose owner is `wanted`: of those that exist, then of those that linger, the latest
+    /// first. If two have the same labels, the first one is shown: a new container replaces a lingering one.
+    pub fn totals_of<'a, T: 'a>(
+        &'a self,
+        wanted: impl Fn(&'a Owner) -> Option<T> + Copy + 'a,
+    ) -> impl Iterator<Item = (T, InterfaceId, &'a Arc<Device>, Directions<Totals>)> {
+        let living = self.interfaces.iter().filter_map(move |(id, interface)| {
+            let owner = wanted(interface.owner.as_ref()?)?;
+            Some((owner, *id, &interface.device, interface.ledger.totals()))
+        });
+        let lingering = self.ended().filter_map(move |ended| {
+            let owner = wanted(ended.owner.as_ref()?)?;
+            Some((owner, ended.id, &ended.device, ended.totals))
+        });
+        living.chain(lingering)
     }
 
     /// Sums over the containers of each service on this node.

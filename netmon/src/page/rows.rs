@@ -111,7 +111,7 @@ impl<S: 'static> Schema<S, Unlabelled> {
     /// The only row.
     pub fn row(&'static self, fact: &S) -> Rows {
         let mut rows = Rows::new(&self.group);
-        self.push(&mut rows, Row::new(Key::default(), Some(String::new())), fact);
+        self.push(&mut rows, Row::new(Key::default(), None), fact);
         rows
     }
 }
@@ -268,15 +268,16 @@ impl Rows {
 
 /// Declares schemas: for each one its families, and how a family's value is taken from a fact.
 ///
-/// Each family is also a constant, which the dashboards refer to.
+/// Each family is also a constant, which the dashboards refer to. `GROUPS` lists the schemas, so none can be missing in
+/// the documents.
 macro_rules! schemas {
-    ($vis:vis families of $collector:expr, $noun:literal; $(
+    ($vis:vis families of $collector:expr; $($noun:literal {$(
         $(#[$doc:meta])*
         $schema:ident($fact:pat_param in $type:ty) by $labels:ty, $limit:path {$(
             $family:ident: $kind:ident, $base:literal $(in $unit:ident)?, $value:expr, $help:literal;
         )*}
-    )*) => {
-        $($(
+    )*})*) => {
+        $($($(
             #[doc = $help]
             #[allow(clippy::doc_markdown, reason = "the help's texts have no markup")]
             $vis const $family: $crate::page::family::Family<$crate::page::family::$kind, $labels> =
@@ -294,7 +295,11 @@ macro_rules! schemas {
             &[$($family.about()),*],
             &[$(|$fact| $crate::page::family::$kind::value($value)),*],
             $limit,
-        );)*
+        );)*)*
+
+        /// The groups, in the order of the documentation.
+        #[allow(dead_code, reason = "tests declare schemas that no document lists")]
+        pub(super) const GROUPS: &[&$crate::page::rows::Group] = &[$($($schema.group(),)*)*];
     };
 }
 
@@ -323,11 +328,13 @@ mod tests {
     }
 
     schemas! {
-        families of Collector("test"), "Tests";
-        /// Two families.
-        DEVICES(it in (u64, Option<u64>)) by Device, SHOWN {
-            PACKETS: Counter, "test_packets", it.0, "Packets.";
-            ERRORS: Counter, "test_errors", it.1, "Errors.";
+        families of Collector("test");
+        "Tests" {
+            /// Two families.
+            DEVICES(it in (u64, Option<u64>)) by Device, SHOWN {
+                PACKETS: Counter, "test_packets", it.0, "Packets.";
+                ERRORS: Counter, "test_errors", it.1, "Errors.";
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
         key::Key,
         labels::{Block, Unlabelled, key_labels, label_sets},
         limits::{CONTAINER_FACTS, SHOWN},
-        rows::{Group, Rows, schemas},
+        rows::{Rows, schemas},
     },
 };
 
@@ -40,71 +40,59 @@ label_sets! {
 }
 
 schemas! {
-    pub families of super::NAME, "Containers";
-    /// Facts about a container.
-    CONTAINER_FACTS_OF(() in ()) by ContainerInfo, CONTAINER_FACTS {
-        CONTAINER_INFO: Info, "netmon_container",
-            (),
-            "A container, with its service, stack and image, and what netmon does for it (state). shares_with names the container whose network namespace it uses.";
+    pub families of super::NAME;
+    "Containers" {
+        /// Facts about a container.
+        CONTAINER_FACTS_OF(() in ()) by ContainerInfo, CONTAINER_FACTS {
+            CONTAINER_INFO: Info, "netmon_container",
+                (),
+                "A container, with its service, stack and image, and what netmon does for it (state). shares_with names the container whose network namespace it uses.";
+        }
+        /// Containers by state.
+        STATES(it in usize) by State, SHOWN {
+            CONTAINERS: Gauge, "netmon_containers",
+                *it,
+                "Containers by state. observed: their interfaces are counted. pending: their interfaces are not found yet. shared: they use another container's namespace. host: they use the node's. isolated: they have only loopback. ended: they ended within the linger.";
+        }
     }
-    /// Containers by state.
-    STATES(it in usize) by State, SHOWN {
-        CONTAINERS: Gauge, "netmon_containers",
-            *it,
-            "Containers by state. observed: their interfaces are counted. pending: their interfaces are not found yet. shared: they use another container's namespace. host: they use the node's. isolated: they have only loopback. ended: they ended within the linger.";
+    "Networks and the node" {
+        /// Facts about a network.
+        NETWORKS(() in ()) by NetworkInfo, SHOWN {
+            NETWORK_INFO: Info, "netmon_network",
+                (),
+                "A Docker network that this node knows. Its MTU is what its containers get. A label with several VNIs or subnets separates them by commas.";
+        }
+        /// Facts about the node.
+        NODE(() in ()) by NodeInfo, SHOWN {
+            NODE_INFO: Info, "netmon_node",
+                (),
+                "The node. Its id and role are empty outside a Swarm.";
+        }
     }
-}
-
-schemas! {
-    pub families of super::NAME, "Networks and the node";
-    /// Facts about a network.
-    NETWORKS(() in ()) by NetworkInfo, SHOWN {
-        NETWORK_INFO: Info, "netmon_network",
-            (),
-            "A Docker network that this node knows. Its MTU is what its containers get. A label with several VNIs or subnets separates them by commas.";
-    }
-    /// Facts about the node.
-    NODE(() in ()) by NodeInfo, SHOWN {
-        NODE_INFO: Info, "netmon_node",
-            (),
-            "The node. Its id and role are empty outside a Swarm.";
-    }
-}
-
-schemas! {
-    pub families of super::NAME, "The Docker engine";
-    /// The connection to the engine.
-    ENGINE(it in DockerHealth) by Unlabelled, SHOWN {
-        DOCKER_UP: Gauge, "netmon_docker_up",
-            it.up,
-            "Whether the engine answers and its event stream is open.";
-        DOCKER_LAST_SYNC: Gauge, "netmon_docker_last_sync_timestamp" in Seconds,
-            it.last_sync,
-            "When the engine last answered a full listing.";
-        DOCKER_RECONNECTS: Counter, "netmon_docker_reconnects",
-            it.reconnects,
-            "How often the engine's event stream was reopened after it broke.";
-        DOCKER_DECODE_ERRORS: Counter, "netmon_docker_decode_errors",
-            it.decode_errors,
-            "Answers and events of the engine that netmon could not decode and skipped.";
-    }
-    /// The engine's events.
-    EVENTS(it in u64) by Event, SHOWN {
-        DOCKER_EVENTS: Counter, "netmon_docker_events",
-            *it,
-            "Events received from the engine.";
+    "The Docker engine" {
+        /// The connection to the engine.
+        ENGINE(it in DockerHealth) by Unlabelled, SHOWN {
+            DOCKER_UP: Gauge, "netmon_docker_up",
+                it.up,
+                "Whether the engine answers and its event stream is open.";
+            DOCKER_LAST_SYNC: Gauge, "netmon_docker_last_sync_timestamp" in Seconds,
+                it.last_sync,
+                "When the engine last answered a full listing.";
+            DOCKER_RECONNECTS: Counter, "netmon_docker_reconnects",
+                it.reconnects,
+                "How often the engine's event stream was reopened after it broke.";
+            DOCKER_DECODE_ERRORS: Counter, "netmon_docker_decode_errors",
+                it.decode_errors,
+                "Answers and events of the engine that netmon could not decode and skipped.";
+        }
+        /// The engine's events.
+        EVENTS(it in u64) by Event, SHOWN {
+            DOCKER_EVENTS: Counter, "netmon_docker_events",
+                *it,
+                "Events received from the engine.";
+        }
     }
 }
-
-/// The groups, in the order of the documentation.
-pub(super) const GROUPS: &[&Group] = &[
-    CONTAINER_FACTS_OF.group(),
-    STATES.group(),
-    NETWORKS.group(),
-    NODE.group(),
-    ENGINE.group(),
-    EVENTS.group(),
-];
 
 /// The rows of a scrape.
 pub(crate) fn rows(facts: &Facts) -> Vec<Rows> {

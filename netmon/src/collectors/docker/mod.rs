@@ -30,9 +30,6 @@ pub(super) const DEFINITION: Definition = Definition {
 
 fn collect(visit: &mut Visit<'_>) -> Collected {
     let facts = facts::of(visit.state, visit.engine);
-    Collected {
-        rows: families::rows(&facts),
-        // `netmon_docker_up` says it.
-        is_whole: None,
-    }
+    // `netmon_docker_up` says whether something is missing.
+    Collected::unjudged(families::rows(&facts))
 }

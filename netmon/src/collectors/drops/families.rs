@@ -8,7 +8,7 @@ use crate::{
         key::Key,
         labels::key_labels,
         limits::{CAUSED, SHOWN},
-        rows::{Group, Rows, schemas},
+        rows::{Rows, schemas},
     },
 };
 
@@ -22,47 +22,40 @@ key_labels! {
 }
 
 schemas! {
-    pub families of super::NAME, "Drops";
-    /// Of containers.
-    CONTAINERS(it in u64) by ContainerDrop, CAUSED {
-        CONTAINER_PACKET_DROPS: Counter, "netmon_container_packet_drops",
-            *it,
-            "Packets that the kernel dropped in the container's namespace, by the kernel's drop reason. A super-packet counts as its segments. The network is empty for loopback and for devices of no Docker network. docs/design/drops.md lists the reasons that are no loss and are left out.";
-    }
-    /// Of overlay networks.
-    OVERLAYS(it in u64) by NetworkDrop, SHOWN {
-        OVERLAY_PACKET_DROPS: Counter, "netmon_overlay_packet_drops",
-            *it,
-            "Packets that the kernel dropped in the overlay network's own namespace on this node, between the containers' interfaces and the tunnels to other nodes.";
-    }
-    /// Of load balancers.
-    LOAD_BALANCERS(it in u64) by NetworkDrop, SHOWN {
-        LOAD_BALANCER_PACKET_DROPS: Counter, "netmon_load_balancer_packet_drops",
-            *it,
-            "Packets that the kernel dropped in the network's load balancer on this node. The routing mesh (ingress) is one of them.";
-    }
-    /// Of the node.
-    NODE(it in u64) by NetworkDrop, SHOWN {
-        NODE_PACKET_DROPS: Counter, "netmon_node_packet_drops",
-            *it,
-            "Packets that the kernel dropped in the node's own namespace. The network is the one whose bridge they passed; it is empty for the node's other devices.";
-    }
-    /// Of nobody known.
-    UNATTRIBUTED(it in u64) by UnattributedDrop, SHOWN {
-        UNATTRIBUTED_DROPS: Counter, "netmon_unattributed_drops",
-            *it,
-            "Dropped packets that belong to no known container or network, by cause. no_namespace: the packet named neither device nor socket. foreign_namespace: the namespace is not the engine's. unnamed: the engine did not name the container. no_place: there is no reason, and the kernel hides the function. map_full: the kernel map was full.";
+    pub families of super::NAME;
+    "Drops" {
+        /// Of containers.
+        CONTAINERS(it in u64) by ContainerDrop, CAUSED {
+            CONTAINER_PACKET_DROPS: Counter, "netmon_container_packet_drops",
+                *it,
+                "Packets that the kernel dropped in the container's namespace, by the kernel's drop reason. A super-packet counts as its segments. The network is empty for loopback and for devices of no Docker network. docs/design/drops.md lists the reasons that are no loss and are left out.";
+        }
+        /// Of overlay networks.
+        OVERLAYS(it in u64) by NetworkDrop, SHOWN {
+            OVERLAY_PACKET_DROPS: Counter, "netmon_overlay_packet_drops",
+                *it,
+                "Packets that the kernel dropped in the overlay network's own namespace on this node, between the containers' interfaces and the tunnels to other nodes.";
+        }
+        /// Of load balancers.
+        LOAD_BALANCERS(it in u64) by NetworkDrop, SHOWN {
+            LOAD_BALANCER_PACKET_DROPS: Counter, "netmon_load_balancer_packet_drops",
+                *it,
+                "Packets that the kernel dropped in the network's load balancer on this node. The routing mesh (ingress) is one of them.";
+        }
+        /// Of the node.
+        NODE(it in u64) by NetworkDrop, SHOWN {
+            NODE_PACKET_DROPS: Counter, "netmon_node_packet_drops",
+                *it,
+                "Packets that the kernel dropped in the node's own namespace. The network is the one whose bridge they passed; it is empty for the node's other devices.";
+        }
+        /// Of nobody known.
+        UNATTRIBUTED(it in u64) by UnattributedDrop, SHOWN {
+            UNATTRIBUTED_DROPS: Counter, "netmon_unattributed_drops",
+                *it,
+                "Dropped packets that belong to no known container or network, by cause. no_namespace: the packet named neither device nor socket. foreign_namespace: the namespace is not the engine's. unnamed: the engine did not name the container. no_place: there is no reason, and the kernel hides the function. map_full: the kernel map was full.";
+        }
     }
 }
-
-/// The groups, in the order of the documentation.
-pub(super) const GROUPS: &[&Group] = &[
-    CONTAINERS.group(),
-    OVERLAYS.group(),
-    LOAD_BALANCERS.group(),
-    NODE.group(),
-    UNATTRIBUTED.group(),
-];
 
 /// The rows of a scrape.
 pub(crate) fn rows(drops: &DropRows) -> Vec<Rows> {

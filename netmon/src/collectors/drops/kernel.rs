@@ -14,10 +14,7 @@ use crate::{
 /// Collects. `retired` are the counts that the kernel's map no longer holds.
 pub(super) fn collect(visit: &mut Visit<'_>, retired: &mut Retired) -> Collected {
     if !visit.tools.counting_wanted {
-        return Collected {
-            rows: Vec::new(),
-            is_whole: None,
-        };
+        return Collected::unjudged(Vec::new());
     }
     let mut tracepoints = visit.tools.tracepoints.lock();
     let Some(map) = &mut tracepoints.drops else {

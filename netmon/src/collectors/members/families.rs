@@ -5,7 +5,7 @@ use crate::{
     page::{
         labels::{Block, label_sets},
         limits::REST,
-        rows::{Group, Rows, schemas},
+        rows::{Rows, schemas},
     },
 };
 
@@ -17,23 +17,22 @@ label_sets! {
 }
 
 schemas! {
-    pub families of super::NAME, "Overlay networks";
-    /// The virtual address of a service.
-    SERVICES(() in ()) by OverlayService, REST {
-        OVERLAY_SERVICE_INFO: Info, "netmon_overlay_service",
-            (),
-            "The virtual IP of a service on an overlay network that this node is part of. Up to a minute old.";
-    }
-    /// A container.
-    ENDPOINTS(() in ()) by OverlayEndpoint, REST {
-        OVERLAY_ENDPOINT_INFO: Info, "netmon_overlay_endpoint",
-            (),
-            "An endpoint on an overlay network that this node is part of. It is a container on any node (peer), or this node's load balancer (lb-NETWORK), whose address traffic from virtual IPs has. Read from the network's gossip; up to a minute old.";
+    pub families of super::NAME;
+    "Overlay networks" {
+        /// The virtual address of a service.
+        SERVICES(() in ()) by OverlayService, REST {
+            OVERLAY_SERVICE_INFO: Info, "netmon_overlay_service",
+                (),
+                "The virtual IP of a service on an overlay network that this node is part of. Up to a minute old.";
+        }
+        /// A container.
+        ENDPOINTS(() in ()) by OverlayEndpoint, REST {
+            OVERLAY_ENDPOINT_INFO: Info, "netmon_overlay_endpoint",
+                (),
+                "An endpoint on an overlay network that this node is part of. It is a container on any node (peer), or this node's load balancer (lb-NETWORK), whose address traffic from virtual IPs has. Read from the network's gossip; up to a minute old.";
+        }
     }
 }
-
-/// The groups, in the order of the documentation.
-pub(super) const GROUPS: &[&Group] = &[SERVICES.group(), ENDPOINTS.group()];
 
 /// The rows of a scrape.
 pub(crate) fn rows(members: &MemberRows) -> Vec<Rows> {

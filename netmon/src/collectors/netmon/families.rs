@@ -10,7 +10,7 @@ use crate::{
         key::Key,
         labels::{Block, Unlabelled, key_labels, label_sets},
         limits::SHOWN,
-        rows::{Group, Rows, schemas},
+        rows::{Rows, schemas},
     },
     version,
 };
@@ -38,169 +38,146 @@ label_sets! {
 }
 
 schemas! {
-    pub families of super::NAME, "The kernel programs";
-    /// How attaching goes.
-    ATTACH(it in AttachHealth) by Unlabelled, SHOWN {
-        ATTACH_DELAY: Histogram, "netmon_attach_delay" in Seconds,
-            Some(it.delay.clone()),
-            "Time from the discovery of an interface until its kernel programs count.";
-        ATTACH_WAITING: Gauge, "netmon_attach_waiting_interfaces",
-            it.waiting,
-            "Interfaces that wait for kernel programs. Their own counters are exposed meanwhile.";
+    pub families of super::NAME;
+    "The kernel programs" {
+        /// How attaching goes.
+        ATTACH(it in AttachHealth) by Unlabelled, SHOWN {
+            ATTACH_DELAY: Histogram, "netmon_attach_delay" in Seconds,
+                Some(it.delay.clone()),
+                "Time from the discovery of an interface until its kernel programs count.";
+            ATTACH_WAITING: Gauge, "netmon_attach_waiting_interfaces",
+                it.waiting,
+                "Interfaces that wait for kernel programs. Their own counters are exposed meanwhile.";
+        }
+        /// Interfaces without programs.
+        FAILURES(it in u64) by Reason, SHOWN {
+            ATTACH_FAILURES: Counter, "netmon_attach_failures",
+                *it,
+                "Interfaces without kernel programs, by reason. full: no slot is left. gone: the interface was removed meanwhile. load: the kernel rejected the programs. attach: the kernel did not attach them. detached: somebody detached them; they are attached again. too_many_devices: their container has more devices than are watched. Their own counters are exposed all the same.";
+        }
+        /// Facts about a program.
+        PROGRAM_FACTS(() in ()) by ProgramInfo, SHOWN {
+            BPF_PROGRAM_INFO: Info, "netmon_bpf_program",
+                (),
+                "A kernel program in use, and how it is attached.";
+        }
+        /// A program.
+        PROGRAMS(it in ProgramRow) by Program, SHOWN {
+            BPF_PROGRAM_MISSED_RUNS: Counter, "netmon_bpf_program_missed_runs",
+                it.missed_runs,
+                "Events that the kernel program missed because it was already running on that CPU. They are not counted.";
+        }
+        /// A map.
+        MAPS(it in MapRow) by Map, SHOWN {
+            BPF_MAP_ENTRIES: Gauge, "netmon_bpf_map_entries",
+                it.entries,
+                "Entries in use in the kernel map.";
+            BPF_MAP_MAX_ENTRIES: Gauge, "netmon_bpf_map_max_entries",
+                it.max_entries,
+                "Maximum number of entries of the kernel map.";
+            BPF_MAP_UPDATE_FAILURES: Counter, "netmon_bpf_map_update_failures",
+                it.update_failures,
+                "How often an entry did not fit into the kernel map.";
+        }
     }
-    /// Interfaces without programs.
-    FAILURES(it in u64) by Reason, SHOWN {
-        ATTACH_FAILURES: Counter, "netmon_attach_failures",
-            *it,
-            "Interfaces without kernel programs, by reason. full: no slot is left. gone: the interface was removed meanwhile. load: the kernel rejected the programs. attach: the kernel did not attach them. detached: somebody detached them; they are attached again. too_many_devices: their container has more devices than are watched. Their own counters are exposed all the same.";
+    "netmon itself" {
+        /// This build.
+        BUILD(() in ()) by BuildInfo, SHOWN {
+            BUILD_INFO: Info, "netmon_build",
+                (),
+                "This build of netmon.";
+        }
+        /// Scrapes.
+        SCRAPES(it in u64) by Unlabelled, SHOWN {
+            SCRAPE_COUNT: Counter, "netmon_scrapes",
+                *it,
+                "How often netmon read everything for a page. Clients that ask within half a second share a page.";
+        }
+        /// A collector's part of a scrape.
+        COLLECTORS(it in CollectorRow) by ByCollector, SHOWN {
+            SCRAPE_COLLECTOR_DURATION: Gauge, "netmon_scrape_collector_duration" in Seconds,
+                it.duration.as_secs_f64(),
+                "How long the collector took in this scrape.";
+            SCRAPE_COLLECTOR_SUCCESS: Gauge, "netmon_scrape_collector_success",
+                it.success,
+                "Whether the collector was complete in this scrape.";
+        }
+        /// A collector's series.
+        SERIES(it in usize) by ByCollector, SHOWN {
+            EXPOSED_SERIES: Gauge, "netmon_exposed_series",
+                *it,
+                "Series of the collector on this page.";
+        }
+        /// Whether a limit applied to a collector.
+        LIMITED(it in bool) by ByCollector, SHOWN {
+            SERIES_LIMITED: Gauge, "netmon_series_limited",
+                *it,
+                "Whether a limit made netmon sum up series of the collector, or leave out some (endpoints, round-trip times). The sum has (over the limit) in place of the name. Sums by service, by network and of the node are not affected.";
+        }
+        /// What is over a limit.
+        OVER(it in usize) by Limit, SHOWN {
+            OVER_LIMIT: Gauge, "netmon_over_limit",
+                *it,
+                "How many are over a limit and summed up. series: containers, by --limit.series. container_series: a container's own interfaces and drop reasons, by --limit.container-series. services: services, a tenth of --limit.series. peers: addresses that send to this node and get nothing from it, 64.";
+        }
+        /// A worker.
+        WORKERS(it in f64) by ByWorker, SHOWN {
+            WORKER_LAST_TURN_AGE: Gauge, "netmon_worker_last_turn_age" in Seconds,
+                *it,
+                "How long ago the worker last ended a turn. control keeps the registry and attaches programs. watch listens to the kernel. reader reads for scrapes. engine follows the Docker engine. All but reader take a turn at least every 10 s. A turn of more than 30 s makes /-/healthy fail.";
+        }
+        /// The HTTP server.
+        HTTP(it in HttpHealth) by Unlabelled, SHOWN {
+            HTTP_CONNECTIONS: Gauge, "netmon_http_connections",
+                it.connections,
+                "Open client connections. The maximum is 256.";
+        }
+        /// Clients turned away.
+        TURNED_AWAY(it in u64) by Reason, SHOWN {
+            HTTP_TURNED_AWAY: Counter, "netmon_http_turned_away",
+                *it,
+                "Clients turned away, by reason. connections: there were too many, and the longest idle one was closed. scrapes: too many at once (--web.max-requests). slow: a request took too long to arrive, or an answer to be read. malformed: the request was invalid or too long.";
+        }
+        /// The web configuration.
+        WEB_CONFIG(it in bool) by Unlabelled, SHOWN {
+            WEB_CONFIG_SUCCESS: Gauge, "netmon_web_config_last_reload_success",
+                *it,
+                "Whether the web configuration in force is what its file says now. Absent without --web.config.file.";
+        }
     }
-    /// Facts about a program.
-    PROGRAM_FACTS(() in ()) by ProgramInfo, SHOWN {
-        BPF_PROGRAM_INFO: Info, "netmon_bpf_program",
-            (),
-            "A kernel program in use, and how it is attached.";
-    }
-    /// A program.
-    PROGRAMS(it in ProgramRow) by Program, SHOWN {
-        BPF_PROGRAM_MISSED_RUNS: Counter, "netmon_bpf_program_missed_runs",
-            it.missed_runs,
-            "Events that the kernel program missed because it was already running on that CPU. They are not counted.";
-    }
-    /// A map.
-    MAPS(it in MapRow) by Map, SHOWN {
-        BPF_MAP_ENTRIES: Gauge, "netmon_bpf_map_entries",
-            it.entries,
-            "Entries in use in the kernel map.";
-        BPF_MAP_MAX_ENTRIES: Gauge, "netmon_bpf_map_max_entries",
-            it.max_entries,
-            "Maximum number of entries of the kernel map.";
-        BPF_MAP_UPDATE_FAILURES: Counter, "netmon_bpf_map_update_failures",
-            it.update_failures,
-            "How often an entry did not fit into the kernel map.";
-    }
-}
-
-schemas! {
-    pub families of super::NAME, "netmon itself";
-    /// This build.
-    BUILD(() in ()) by BuildInfo, SHOWN {
-        BUILD_INFO: Info, "netmon_build",
-            (),
-            "This build of netmon.";
-    }
-    /// Scrapes.
-    SCRAPES(it in u64) by Unlabelled, SHOWN {
-        SCRAPE_COUNT: Counter, "netmon_scrapes",
-            *it,
-            "How often netmon read everything for a page. Clients that ask within half a second share a page.";
-    }
-    /// A collector's part of a scrape.
-    COLLECTORS(it in CollectorRow) by ByCollector, SHOWN {
-        SCRAPE_COLLECTOR_DURATION: Gauge, "netmon_scrape_collector_duration" in Seconds,
-            it.duration.as_secs_f64(),
-            "How long the collector took in this scrape.";
-        SCRAPE_COLLECTOR_SUCCESS: Gauge, "netmon_scrape_collector_success",
-            it.success,
-            "Whether the collector was complete in this scrape.";
-    }
-    /// A collector's series.
-    SERIES(it in usize) by ByCollector, SHOWN {
-        EXPOSED_SERIES: Gauge, "netmon_exposed_series",
-            *it,
-            "Series of the collector on this page.";
-    }
-    /// Whether a limit applied to a collector.
-    LIMITED(it in bool) by ByCollector, SHOWN {
-        SERIES_LIMITED: Gauge, "netmon_series_limited",
-            *it,
-            "Whether a limit made netmon sum up series of the collector, or leave out some (endpoints, round-trip times). The sum has (over the limit) in place of the name. Sums by service, by network and of the node are not affected.";
-    }
-    /// What is over a limit.
-    OVER(it in usize) by Limit, SHOWN {
-        OVER_LIMIT: Gauge, "netmon_over_limit",
-            *it,
-            "How many are over a limit and summed up. series: containers, by --limit.series. container_series: a container's own interfaces and drop reasons, by --limit.container-series. services: services, a tenth of --limit.series. peers: addresses that send to this node and get nothing from it, 64.";
-    }
-    /// A worker.
-    WORKERS(it in f64) by ByWorker, SHOWN {
-        WORKER_LAST_TURN_AGE: Gauge, "netmon_worker_last_turn_age" in Seconds,
-            *it,
-            "How long ago the worker last ended a turn. control keeps the registry and attaches programs. watch listens to the kernel. reader reads for scrapes. engine follows the Docker engine. All but reader take a turn at least every 10 s. A turn of more than 30 s makes /-/healthy fail.";
-    }
-    /// The HTTP server.
-    HTTP(it in HttpHealth) by Unlabelled, SHOWN {
-        HTTP_CONNECTIONS: Gauge, "netmon_http_connections",
-            it.connections,
-            "Open client connections. The maximum is 256.";
-    }
-    /// Clients turned away.
-    TURNED_AWAY(it in u64) by Reason, SHOWN {
-        HTTP_TURNED_AWAY: Counter, "netmon_http_turned_away",
-            *it,
-            "Clients turned away, by reason. connections: there were too many, and the longest idle one was closed. scrapes: too many at once (--web.max-requests). slow: a request took too long to arrive, or an answer to be read. malformed: the request was invalid or too long.";
-    }
-    /// The web configuration.
-    WEB_CONFIG(it in bool) by Unlabelled, SHOWN {
-        WEB_CONFIG_SUCCESS: Gauge, "netmon_web_config_last_reload_success",
-            *it,
-            "Whether the web configuration in force is what its file says now. Absent without --web.config.file.";
-    }
-}
-
-schemas! {
-    pub families of super::NAME, "The process";
-    /// A capability.
-    CAPABILITIES(() in ()) by Capability, SHOWN {
-        PROCESS_CAPABILITY_INFO: Info, "netmon_process_capability",
-            (),
-            "A capability that a thread of netmon holds. The threads that serve clients and follow the engine hold none.";
-    }
-    /// The process, with the family names that every exporter uses.
-    PROCESS(it in ProcessHealth) by Unlabelled, SHOWN {
-        PROCESS_CPU: Counter, "process_cpu" in Seconds,
-            it.cpu_seconds,
-            "User and system CPU time that netmon used.";
-        PROCESS_RESIDENT_MEMORY: Gauge, "process_resident_memory" in Bytes,
-            it.resident_memory_bytes,
-            "Resident memory of netmon.";
-        PROCESS_VIRTUAL_MEMORY: Gauge, "process_virtual_memory" in Bytes,
-            it.virtual_memory_bytes,
-            "Virtual memory of netmon.";
-        PROCESS_OPEN_FDS: Gauge, "process_open_fds",
-            it.open_fds,
-            "Open file descriptors of netmon.";
-        PROCESS_MAX_FDS: Gauge, "process_max_fds",
-            it.max_fds,
-            "Maximum number of file descriptors of netmon.";
-        PROCESS_START_TIME: Gauge, "process_start_time" in Seconds,
-            it.start_time_seconds,
-            "When netmon started, in seconds since the epoch.";
-        PROCESS_THREADS: Gauge, "process_threads",
-            it.threads,
-            "Threads of netmon.";
+    "The process" {
+        /// A capability.
+        CAPABILITIES(() in ()) by Capability, SHOWN {
+            PROCESS_CAPABILITY_INFO: Info, "netmon_process_capability",
+                (),
+                "A capability that a thread of netmon holds. The threads that serve clients and follow the engine hold none.";
+        }
+        /// The process, with the family names that every exporter uses.
+        PROCESS(it in ProcessHealth) by Unlabelled, SHOWN {
+            PROCESS_CPU: Counter, "process_cpu" in Seconds,
+                it.cpu_seconds,
+                "User and system CPU time that netmon used.";
+            PROCESS_RESIDENT_MEMORY: Gauge, "process_resident_memory" in Bytes,
+                it.resident_memory_bytes,
+                "Resident memory of netmon.";
+            PROCESS_VIRTUAL_MEMORY: Gauge, "process_virtual_memory" in Bytes,
+                it.virtual_memory_bytes,
+                "Virtual memory of netmon.";
+            PROCESS_OPEN_FDS: Gauge, "process_open_fds",
+                it.open_fds,
+                "Open file descriptors of netmon.";
+            PROCESS_MAX_FDS: Gauge, "process_max_fds",
+                it.max_fds,
+                "Maximum number of file descriptors of netmon.";
+            PROCESS_START_TIME: Gauge, "process_start_time" in Seconds,
+                it.start_time_seconds,
+                "When netmon started, in seconds since the epoch.";
+            PROCESS_THREADS: Gauge, "process_threads",
+                it.threads,
+                "Threads of netmon.";
+        }
     }
 }
-
-/// The groups, in the order of the documentation.
-pub(super) const GROUPS: &[&Group] = &[
-    ATTACH.group(),
-    FAILURES.group(),
-    PROGRAM_FACTS.group(),
-    PROGRAMS.group(),
-    MAPS.group(),
-    BUILD.group(),
-    SCRAPES.group(),
-    COLLECTORS.group(),
-    SERIES.group(),
-    LIMITED.group(),
-    OVER.group(),
-    WORKERS.group(),
-    HTTP.group(),
-    TURNED_AWAY.group(),
-    WEB_CONFIG.group(),
-    CAPABILITIES.group(),
-    PROCESS.group(),
-];
 
 /// The rows of a scrape, except the numbers of series.
 pub(crate) fn rows(health: &Health) -> Vec<Rows> {

@@ -22,5 +22,5 @@ pub(super) const DEFINITION: Definition = Definition {
     #[cfg(test)]
     sample: Vec::new,
     // Its rows are made when all others are known: see `families`.
-    start: || Box::new(|_| Collected::whole(Vec::new())),
+    start: || Box::new(|_| Collected::unjudged(Vec::new())),
 };

@@ -12,7 +12,7 @@ use crate::{
         key::Key,
         labels::key_labels,
         limits::SERVICE,
-        rows::{Group, Rows, schemas},
+        rows::{Rows, schemas},
     },
 };
 
@@ -22,26 +22,25 @@ key_labels! {
 }
 
 schemas! {
-    pub families of super::NAME, "Services";
-    /// A service on a network.
-    SERVICES(it in Directions<Totals>) by Service, SERVICE {
-        SERVICE_RECEIVE_BYTES: Counter, "netmon_service_network_receive" in Bytes,
-            it.receive.bytes,
-            "Bytes that the service's containers on this node received from the network since netmon started. Containers that have ended are included.";
-        SERVICE_TRANSMIT_BYTES: Counter, "netmon_service_network_transmit" in Bytes,
-            it.transmit.bytes,
-            "Bytes that the service's containers on this node sent to the network since netmon started. Containers that have ended are included.";
-        SERVICE_RECEIVE_PACKETS: Counter, "netmon_service_network_receive_packets",
-            it.receive.packets,
-            "Packets that the service's containers on this node received from the network since netmon started. Containers that have ended are included.";
-        SERVICE_TRANSMIT_PACKETS: Counter, "netmon_service_network_transmit_packets",
-            it.transmit.packets,
-            "Packets that the service's containers on this node sent to the network since netmon started. Containers that have ended are included.";
+    pub families of super::NAME;
+    "Services" {
+        /// A service on a network.
+        SERVICES(it in Directions<Totals>) by Service, SERVICE {
+            SERVICE_RECEIVE_BYTES: Counter, "netmon_service_network_receive" in Bytes,
+                it.receive.bytes,
+                "Bytes that the service's containers on this node received from the network since netmon started. Containers that have ended are included.";
+            SERVICE_TRANSMIT_BYTES: Counter, "netmon_service_network_transmit" in Bytes,
+                it.transmit.bytes,
+                "Bytes that the service's containers on this node sent to the network since netmon started. Containers that have ended are included.";
+            SERVICE_RECEIVE_PACKETS: Counter, "netmon_service_network_receive_packets",
+                it.receive.packets,
+                "Packets that the service's containers on this node received from the network since netmon started. Containers that have ended are included.";
+            SERVICE_TRANSMIT_PACKETS: Counter, "netmon_service_network_transmit_packets",
+                it.transmit.packets,
+                "Packets that the service's containers on this node sent to the network since netmon started. Containers that have ended are included.";
+        }
     }
 }
-
-/// The groups, in the order of the documentation.
-pub(super) const GROUPS: &[&Group] = &[SERVICES.group()];
 
 /// The rows of a scrape.
 pub(crate) fn rows(services: &[ServiceRow]) -> Vec<Rows> {

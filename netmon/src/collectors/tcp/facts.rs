@@ -105,17 +105,14 @@ fn known_networks(state: &State) -> BTreeMap<NetnsId, Networks> {
             networks.entry(Arc::clone(network)).or_default().passed += passed;
         }
     }
-    let living = state
-        .interfaces_with_ids()
-        .map(|(id, interface)| (id, interface.owner.as_ref(), interface.ledger.totals()));
-    let gone = state
-        .ended()
-        .map(|ended| (ended.id, ended.owner.as_ref(), ended.totals));
-    for (id, owner, totals) in living.chain(gone) {
-        let (Some(Owner::Container { network, .. }), Some(networks)) = (owner, namespaces.get_mut(&id.netns)) else {
-            continue;
-        };
-        networks.entry(Arc::clone(network)).or_default().passed += totals.transmit.tcp_segments;
+    let of_containers = |owner: &'_ Owner| match owner {
+        Owner::Container { network, .. } => Some(Arc::clone(network)),
+        Owner::Overlay { .. } => None,
+    };
+    for (network, id, _, totals) in state.totals_of(of_containers) {
+        if let Some(networks) = namespaces.get_mut(&id.netns) {
+            networks.entry(network).or_default().passed += totals.transmit.tcp_segments;
+        }
     }
     namespaces
 }

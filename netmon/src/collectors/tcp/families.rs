@@ -7,7 +7,7 @@ use crate::{
         key::Key,
         labels::key_labels,
         limits::{CONTAINER, CONTAINER_NOW, CONTAINER_TRAFFIC},
-        rows::{Group, Rows, schemas},
+        rows::{Rows, schemas},
     },
 };
 
@@ -21,50 +21,49 @@ key_labels! {
 }
 
 schemas! {
-    pub families of super::NAME, "TCP";
-    /// A container's segments and connections on a network. Without programs only the kernel's own counts are there.
-    NETWORKS(it in TcpRow) by ContainerNetwork, CONTAINER {
-        CONTAINER_TCP_SENT_SEGMENTS: Counter, "netmon_container_tcp_sent_segments",
-            it.segments.sent,
-            "TCP segments that the container sent, without retransmits. Summed over networks it equals the namespace's TcpOutSegs since netmon or the container started. The network is empty for loopback and for devices without kernel programs.";
-        CONTAINER_TCP_RETRANSMITTED_SEGMENTS: Counter, "netmon_container_tcp_retransmitted_segments",
-            it.segments.retransmitted,
-            "TCP segments that the container retransmitted. Summed over networks it equals the namespace's TcpRetransSegs since netmon or the container started. The network is empty for loopback and where it is not known.";
-        CONTAINER_TCP_RESETS_SENT: Counter, "netmon_container_tcp_resets_sent",
-            it.segments.resets_sent,
-            "TCP resets that the container sent. It refused or aborted a connection. Summed over networks it equals the namespace's TcpOutRsts since netmon or the container started. Before Linux 6.10, resets for closed ports and ended connections have no network.";
-        CONTAINER_TCP_RESETS_RECEIVED: Counter, "netmon_container_tcp_resets_received",
-            it.events.map(|_| it.segments.resets_received),
-            "TCP resets that the container received. The other end refused or aborted a connection.";
-        CONTAINER_TCP_CONNECTS: Counter, "netmon_container_tcp_connects",
-            it.events.map(|events| events.counts().connects),
-            "TCP connections that the container opened.";
-        CONTAINER_TCP_ACCEPTS: Counter, "netmon_container_tcp_accepts",
-            it.events.map(|events| events.counts().accepts),
-            "TCP connections that the container accepted.";
-    }
-    /// A container's failed connections.
-    FAILURES(it in u64) by ContainerNetworkFailure, CONTAINER {
-        CONTAINER_TCP_CONNECT_FAILURES: Counter, "netmon_container_tcp_connect_failures",
-            *it,
-            "TCP connections that the container failed to open, by reason. refused: nobody listens. timeout: nobody answered. unreachable: there is no route. reset: the other end aborted it. aborted: the application closed the socket first. other: any other error.";
-    }
-    /// A container's round-trip times. A histogram has fifteen series, so it appears only if there is an observation.
-    ROUND_TRIPS(it in TcpRow) by ContainerNetwork, CONTAINER_TRAFFIC {
-        CONTAINER_TCP_ROUND_TRIP_TIME: Histogram, "netmon_container_tcp_round_trip_time" in Seconds,
-            it.events.map(|events| events.round_trips()).filter(|times| times.count() > 0),
-            "Smoothed round-trip time of the container's TCP connections, as the kernel estimates it. One in eight acknowledgements of sent data is observed.";
-    }
-    /// A container's sockets.
-    SOCKETS(it in u64) by Connections, CONTAINER_NOW {
-        CONTAINER_TCP_CONNECTIONS: Gauge, "netmon_container_tcp_connections",
-            *it,
-            "TCP sockets of the container, by state.";
+    pub families of super::NAME;
+    "TCP" {
+        /// A container's segments and connections on a network. Without programs only the kernel's own counts are there.
+        NETWORKS(it in TcpRow) by ContainerNetwork, CONTAINER {
+            CONTAINER_TCP_SENT_SEGMENTS: Counter, "netmon_container_tcp_sent_segments",
+                it.segments.sent,
+                "TCP segments that the container sent, without retransmits. Summed over networks it equals the namespace's TcpOutSegs since netmon or the container started. The network is empty for loopback and for devices without kernel programs.";
+            CONTAINER_TCP_RETRANSMITTED_SEGMENTS: Counter, "netmon_container_tcp_retransmitted_segments",
+                it.segments.retransmitted,
+                "TCP segments that the container retransmitted. Summed over networks it equals the namespace's TcpRetransSegs since netmon or the container started. The network is empty for loopback and where it is not known.";
+            CONTAINER_TCP_RESETS_SENT: Counter, "netmon_container_tcp_resets_sent",
+                it.segments.resets_sent,
+                "TCP resets that the container sent. It refused or aborted a connection. Summed over networks it equals the namespace's TcpOutRsts since netmon or the container started. Before Linux 6.10, resets for closed ports and ended connections have no network.";
+            CONTAINER_TCP_RESETS_RECEIVED: Counter, "netmon_container_tcp_resets_received",
+                it.events.map(|_| it.segments.resets_received),
+                "TCP resets that the container received. The other end refused or aborted a connection.";
+            CONTAINER_TCP_CONNECTS: Counter, "netmon_container_tcp_connects",
+                it.events.map(|events| events.counts().connects),
+                "TCP connections that the container opened.";
+            CONTAINER_TCP_ACCEPTS: Counter, "netmon_container_tcp_accepts",
+                it.events.map(|events| events.counts().accepts),
+                "TCP connections that the container accepted.";
+        }
+        /// A container's failed connections.
+        FAILURES(it in u64) by ContainerNetworkFailure, CONTAINER {
+            CONTAINER_TCP_CONNECT_FAILURES: Counter, "netmon_container_tcp_connect_failures",
+                *it,
+                "TCP connections that the container failed to open, by reason. refused: nobody listens. timeout: nobody answered. unreachable: there is no route. reset: the other end aborted it. aborted: the application closed the socket first. other: any other error.";
+        }
+        /// A container's round-trip times. A histogram has fifteen series, so it appears only if there is an observation.
+        ROUND_TRIPS(it in TcpRow) by ContainerNetwork, CONTAINER_TRAFFIC {
+            CONTAINER_TCP_ROUND_TRIP_TIME: Histogram, "netmon_container_tcp_round_trip_time" in Seconds,
+                it.events.map(|events| events.round_trips()).filter(|times| times.count() > 0),
+                "Smoothed round-trip time of the container's TCP connections, as the kernel estimates it. One in eight acknowledgements of sent data is observed.";
+        }
+        /// A container's sockets.
+        SOCKETS(it in u64) by Connections, CONTAINER_NOW {
+            CONTAINER_TCP_CONNECTIONS: Gauge, "netmon_container_tcp_connections",
+                *it,
+                "TCP sockets of the container, by state.";
+        }
     }
 }
-
-/// The groups, in the order of the documentation.
-pub(super) const GROUPS: &[&Group] = &[NETWORKS.group(), FAILURES.group(), ROUND_TRIPS.group(), SOCKETS.group()];
 
 /// The rows of a scrape. Without events only the kernel's own counts are there, and the other groups are left off.
 pub(crate) fn rows(tcp: &[TcpRow], connections: &[ConnectionsRow], has_events: bool) -> Vec<Rows> {

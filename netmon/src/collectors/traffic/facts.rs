@@ -24,26 +24,20 @@ pub struct InterfaceRow {
     pub totals: Directions<Totals>,
 }
 
-/// Every interface of a container: those that exist, then those that linger, the latest first. If two have the same
-/// labels, the first one is shown: a new container replaces a lingering one of the same name.
+/// Every interface of a container.
 #[must_use]
 pub fn rows(state: &State) -> Vec<InterfaceRow> {
-    let living = state
-        .interfaces()
-        .map(|interface| (interface.owner.as_ref(), &interface.device, interface.ledger.totals()));
-    let lingering = state
-        .ended()
-        .map(|ended| (ended.owner.as_ref(), &ended.device, ended.totals));
+    let of_containers = |owner: &'_ Owner| match owner {
+        Owner::Container { identity, network, .. } => Some((Arc::clone(identity), Arc::clone(network))),
+        Owner::Overlay { .. } => None,
+    };
     let mut taken = BTreeSet::new();
     let mut rows = Vec::new();
-    for (owner, device, totals) in living.chain(lingering) {
-        let Some(Owner::Container { identity, network, .. }) = owner else {
-            continue;
-        };
-        if taken.insert((identity.container.as_str(), network.as_ref(), device.name.as_str())) {
+    for ((identity, network), _, device, totals) in state.totals_of(of_containers) {
+        if taken.insert((Arc::clone(&identity), Arc::clone(&network), device.name.as_str())) {
             rows.push(InterfaceRow {
-                identity: Arc::clone(identity),
-                network: Arc::clone(network),
+                identity,
+                network,
                 device: Arc::clone(device),
                 totals,
             });

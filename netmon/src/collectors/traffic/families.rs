@@ -10,7 +10,7 @@ use crate::{
         key::Key,
         labels::{Block, Unlabelled, key_labels, label_sets},
         limits::{INTERFACE, INTERFACE_FACTS, SHOWN},
-        rows::{Group, Rows, schemas},
+        rows::{Rows, schemas},
     },
 };
 
@@ -27,59 +27,58 @@ label_sets! {
 }
 
 schemas! {
-    pub families of super::NAME, "Containers";
-    /// An interface of a container.
-    INTERFACES(it in Directions<Totals>) by Interface, INTERFACE {
-        CONTAINER_RECEIVE_BYTES: Counter, "netmon_container_network_receive" in Bytes,
-            it.receive.bytes,
-            "Bytes that the container received on the interface. Equal to the interface's own kernel counter.";
-        CONTAINER_TRANSMIT_BYTES: Counter, "netmon_container_network_transmit" in Bytes,
-            it.transmit.bytes,
-            "Bytes that the container sent on the interface. Equal to the interface's own kernel counter.";
-        CONTAINER_RECEIVE_PACKETS: Counter, "netmon_container_network_receive_packets",
-            it.receive.packets,
-            "Packets that the container received on the interface. Equal to the interface's own kernel counter, which counts a GRO super-packet once.";
-        CONTAINER_TRANSMIT_PACKETS: Counter, "netmon_container_network_transmit_packets",
-            it.transmit.packets,
-            "Packets that the container sent on the interface. Equal to the interface's own kernel counter, which counts a GSO super-packet once.";
-        CONTAINER_RECEIVE_SEGMENTS: Counter, "netmon_container_network_receive_segments",
-            it.receive.segments,
-            "Packets that the container received, as they were on the wire. Once kernel programs are attached, a super-packet counts as its segments; before that, as one.";
-        CONTAINER_TRANSMIT_SEGMENTS: Counter, "netmon_container_network_transmit_segments",
-            it.transmit.segments,
-            "Packets that the container sent, as they are on the wire. Once kernel programs are attached, a super-packet counts as its segments; before that, as one.";
-        CONTAINER_RECEIVE_ERRORS: Counter, "netmon_container_network_receive_errors",
-            it.receive.errors,
-            "Receive errors that the interface counted.";
-        CONTAINER_TRANSMIT_ERRORS: Counter, "netmon_container_network_transmit_errors",
-            it.transmit.errors,
-            "Transmit errors that the interface counted.";
-        CONTAINER_RECEIVE_PACKETS_DROPPED: Counter, "netmon_container_network_receive_packets_dropped",
-            it.receive.dropped,
-            "Received packets that the interface counted as dropped.";
-        CONTAINER_TRANSMIT_PACKETS_DROPPED: Counter, "netmon_container_network_transmit_packets_dropped",
-            it.transmit.dropped,
-            "Packets to be sent that the interface counted as dropped.";
-    }
-    /// Interfaces without a known owner.
-    UNATTRIBUTED(it in Directions<Totals>) by Unlabelled, SHOWN {
-        UNATTRIBUTED_RECEIVE_PACKETS: Counter, "netmon_unattributed_receive_packets",
-            it.receive.packets,
-            "Packets received by interfaces that were removed before the engine named their container. No other family has them.";
-        UNATTRIBUTED_TRANSMIT_PACKETS: Counter, "netmon_unattributed_transmit_packets",
-            it.transmit.packets,
-            "Packets sent by interfaces that were removed before the engine named their container. No other family has them.";
-    }
-    /// Facts about an interface.
-    INTERFACE_FACTS_OF(() in ()) by InterfaceInfo, INTERFACE_FACTS {
-        CONTAINER_INTERFACE_INFO: Info, "netmon_container_interface",
-            (),
-            "An interface of a container. A label with several addresses separates them by commas.";
+    pub families of super::NAME;
+    "Containers" {
+        /// An interface of a container.
+        INTERFACES(it in Directions<Totals>) by Interface, INTERFACE {
+            CONTAINER_RECEIVE_BYTES: Counter, "netmon_container_network_receive" in Bytes,
+                it.receive.bytes,
+                "Bytes that the container received on the interface. Equal to the interface's own kernel counter.";
+            CONTAINER_TRANSMIT_BYTES: Counter, "netmon_container_network_transmit" in Bytes,
+                it.transmit.bytes,
+                "Bytes that the container sent on the interface. Equal to the interface's own kernel counter.";
+            CONTAINER_RECEIVE_PACKETS: Counter, "netmon_container_network_receive_packets",
+                it.receive.packets,
+                "Packets that the container received on the interface. Equal to the interface's own kernel counter, which counts a GRO super-packet once.";
+            CONTAINER_TRANSMIT_PACKETS: Counter, "netmon_container_network_transmit_packets",
+                it.transmit.packets,
+                "Packets that the container sent on the interface. Equal to the interface's own kernel counter, which counts a GSO super-packet once.";
+            CONTAINER_RECEIVE_SEGMENTS: Counter, "netmon_container_network_receive_segments",
+                it.receive.segments,
+                "Packets that the container received, as they were on the wire. Once kernel programs are attached, a super-packet counts as its segments; before that, as one.";
+            CONTAINER_TRANSMIT_SEGMENTS: Counter, "netmon_container_network_transmit_segments",
+                it.transmit.segments,
+                "Packets that the container sent, as they are on the wire. Once kernel programs are attached, a super-packet counts as its segments; before that, as one.";
+            CONTAINER_RECEIVE_ERRORS: Counter, "netmon_container_network_receive_errors",
+                it.receive.errors,
+                "Receive errors that the interface counted.";
+            CONTAINER_TRANSMIT_ERRORS: Counter, "netmon_container_network_transmit_errors",
+                it.transmit.errors,
+                "Transmit errors that the interface counted.";
+            CONTAINER_RECEIVE_PACKETS_DROPPED: Counter, "netmon_container_network_receive_packets_dropped",
+                it.receive.dropped,
+                "Received packets that the interface counted as dropped.";
+            CONTAINER_TRANSMIT_PACKETS_DROPPED: Counter, "netmon_container_network_transmit_packets_dropped",
+                it.transmit.dropped,
+                "Packets to be sent that the interface counted as dropped.";
+        }
+        /// Interfaces without a known owner.
+        UNATTRIBUTED(it in Directions<Totals>) by Unlabelled, SHOWN {
+            UNATTRIBUTED_RECEIVE_PACKETS: Counter, "netmon_unattributed_receive_packets",
+                it.receive.packets,
+                "Packets received by interfaces that were removed before the engine named their container. No other family has them.";
+            UNATTRIBUTED_TRANSMIT_PACKETS: Counter, "netmon_unattributed_transmit_packets",
+                it.transmit.packets,
+                "Packets sent by interfaces that were removed before the engine named their container. No other family has them.";
+        }
+        /// Facts about an interface.
+        INTERFACE_FACTS_OF(() in ()) by InterfaceInfo, INTERFACE_FACTS {
+            CONTAINER_INTERFACE_INFO: Info, "netmon_container_interface",
+                (),
+                "An interface of a container. A label with several addresses separates them by commas.";
+        }
     }
 }
-
-/// The groups, in the order of the documentation.
-pub(super) const GROUPS: &[&Group] = &[INTERFACES.group(), UNATTRIBUTED.group(), INTERFACE_FACTS_OF.group()];
 
 /// The rows of a scrape.
 pub(crate) fn rows(interfaces: &[InterfaceRow], unattributed: &Directions<Totals>) -> Vec<Rows> {

@@ -21,25 +21,19 @@ pub struct VxlanRow {
     pub totals: Directions<Totals>,
 }
 
-/// Every such device: those that exist, then those that linger, the latest first. If two have the same labels, the
-/// first one is shown.
+/// Every such device.
 #[must_use]
 pub fn rows(state: &State) -> Vec<VxlanRow> {
-    let living = state
-        .interfaces()
-        .map(|interface| (interface.owner.as_ref(), &interface.device, interface.ledger.totals()));
-    let lingering = state
-        .ended()
-        .map(|ended| (ended.owner.as_ref(), &ended.device, ended.totals));
+    let of_overlays = |owner: &'_ Owner| match owner {
+        Owner::Overlay { network } => Some(Arc::clone(network)),
+        Owner::Container { .. } => None,
+    };
     let mut taken = BTreeSet::new();
     let mut rows = Vec::new();
-    for (owner, device, totals) in living.chain(lingering) {
-        let Some(Owner::Overlay { network }) = owner else {
-            continue;
-        };
-        if taken.insert((network.as_ref(), device.name.as_str())) {
+    for (network, _, device, totals) in state.totals_of(of_overlays) {
+        if taken.insert((Arc::clone(&network), device.name.as_str())) {
             rows.push(VxlanRow {
-                network: Arc::clone(network),
+                network,
                 device: Arc::clone(device),
                 totals,
             });

@@ -512,10 +512,9 @@ fn of_several_devices_with_the_address_that_the_engine_gave_one_is_on_the_networ
     state.name();
     let on_network = |state: &State| -> Vec<u32> {
         let is_on = |owner: &Owner| matches!(owner, Owner::Container { network, .. } if &**network == "front");
-        let ids = state.interfaces_with_ids();
-        ids.filter(|(_, interface)| interface.owner.as_ref().is_some_and(is_on))
-            .map(|(id, _)| id.ifindex)
-            .collect()
+        let owner = |id: &InterfaceId| state.interface(*id).and_then(|interface| interface.owner.as_ref());
+        let ids = state.interface_ids().filter(|id| owner(id).is_some_and(is_on));
+        ids.map(|id| id.ifindex).collect()
     };
     assert_eq!(on_network(&state), [ETH0]);
     state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));

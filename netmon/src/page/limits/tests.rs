@@ -32,34 +32,36 @@ key_labels! {
 }
 
 schemas! {
-    families of Collector("test"), "Tests";
-    /// Interfaces.
-    INTERFACES(it in u64) by Its, INTERFACE {
-        PACKETS: Counter, "test_packets", *it, "Packets.";
-    }
-    /// Drops.
-    DROPS(it in u64) by Its, CAUSED {
-        DROPPED: Counter, "test_drops", *it, "Drops.";
-    }
-    /// Current values.
-    SOCKETS(it in u64) by Its, CONTAINER_NOW {
-        OPEN: Gauge, "test_sockets", *it, "Sockets.";
-    }
-    /// Facts.
-    FACTS(it in ()) by Its, CONTAINER_FACTS {
-        INFO: Info, "test_facts", *it, "Facts.";
-    }
-    /// Services.
-    SERVICES(it in u64) by Its, SERVICE {
-        SERVED: Counter, "test_services", *it, "Packets.";
-    }
-    /// Other nodes.
-    PEERS(it in u64) by Its, PEER {
-        SENT: Counter, "test_peers", *it, "Packets.";
-    }
-    /// What gets the rest.
-    REMAINING(it in ()) by Its, REST {
-        MEMBERS: Info, "test_members", *it, "Members.";
+    families of Collector("test");
+    "Tests" {
+        /// Interfaces.
+        INTERFACES(it in u64) by Its, INTERFACE {
+            PACKETS: Counter, "test_packets", *it, "Packets.";
+        }
+        /// Drops.
+        DROPS(it in u64) by Its, CAUSED {
+            DROPPED: Counter, "test_drops", *it, "Drops.";
+        }
+        /// Current values.
+        SOCKETS(it in u64) by Its, CONTAINER_NOW {
+            OPEN: Gauge, "test_sockets", *it, "Sockets.";
+        }
+        /// Facts.
+        FACTS(it in ()) by Its, CONTAINER_FACTS {
+            INFO: Info, "test_facts", *it, "Facts.";
+        }
+        /// Services.
+        SERVICES(it in u64) by Its, SERVICE {
+            SERVED: Counter, "test_services", *it, "Packets.";
+        }
+        /// Other nodes.
+        PEERS(it in u64) by Its, PEER {
+            SENT: Counter, "test_peers", *it, "Packets.";
+        }
+        /// What gets the rest.
+        REMAINING(it in ()) by Its, REST {
+            MEMBERS: Info, "test_members", *it, "Members.";
+        }
     }
 }
 

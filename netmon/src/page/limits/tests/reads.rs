@@ -20,15 +20,17 @@ use crate::{
 };
 
 schemas! {
-    families of Collector("test"), "Tests";
-    /// The kernel's count, and one that programs count.
-    NETWORKS(it in (u64, Option<u64>)) by Its, CONTAINER {
-        SENT: Counter, "test_sent", it.0, "Sent.";
-        RESETS: Counter, "test_resets", it.1, "Resets.";
-    }
-    /// Times, if any were observed.
-    TIMES(it in Option<Histogram>) by Its, CONTAINER_TRAFFIC {
-        ROUND_TRIPS: Histogram, "test_times", it.clone(), "Times.";
+    families of Collector("test");
+    "Tests" {
+        /// The kernel's count, and one that programs count.
+        NETWORKS(it in (u64, Option<u64>)) by Its, CONTAINER {
+            SENT: Counter, "test_sent", it.0, "Sent.";
+            RESETS: Counter, "test_resets", it.1, "Resets.";
+        }
+        /// Times, if any were observed.
+        TIMES(it in Option<Histogram>) by Its, CONTAINER_TRAFFIC {
+            ROUND_TRIPS: Histogram, "test_times", it.clone(), "Times.";
+        }
     }
 }
 
