@@ -27,10 +27,14 @@ pub mod traffic;
 pub mod visit;
 pub mod vxlan;
 
-use std::{collections::BTreeMap, fmt, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, Instant},
+};
 
 pub use self::document::{markdown, table};
-use self::visit::{Collect, Collected, Visit};
+use self::visit::{Collect, Collected, Tools, Visit};
 use crate::{
     metrics::{self, EncodeError},
     model::{
@@ -73,7 +77,7 @@ pub struct Definition {
     /// Its families, by the labels that they share.
     pub groups: &'static [&'static Group],
     /// Begins to collect.
-    pub start: fn() -> Collect,
+    pub start: fn() -> Box<dyn Collect>,
     /// Rows with a bit of everything, for the golden page.
     #[cfg(test)]
     sample: fn() -> Vec<Rows>,
@@ -104,36 +108,76 @@ pub fn with_limits(wanted: &Collectors) -> impl Iterator<Item = Collector> {
 }
 
 /// The wanted collectors, at work.
-pub struct Running(Vec<(Collector, Collect)>);
+#[derive(Debug)]
+pub struct Running(Vec<Working>);
+
+struct Working {
+    name: Collector,
+    collect: Box<dyn Collect>,
+    /// The time that it took in this scrape.
+    spent: Duration,
+    is_whole: Option<bool>,
+}
 
 impl Running {
     /// Starts the wanted collectors.
     #[must_use]
     pub fn start(wanted: &Collectors) -> Self {
         let wanted = ALL.iter().filter(|it| wanted.has(it.name));
-        Self(wanted.map(|it| (it.name, (it.start)())).collect())
+        let working = wanted.map(|it| Working {
+            name: it.name,
+            collect: (it.start)(),
+            spent: Duration::ZERO,
+            is_whole: None,
+        });
+        Self(working.collect())
     }
 
-    /// Has each collector make its rows. Returns them, and each one's duration and success.
-    pub fn collect(&mut self, visit: &mut Visit<'_>) -> (Vec<Rows>, Vec<CollectorRow>) {
-        let (mut page, mut parts) = (Vec::new(), Vec::with_capacity(self.0.len()));
-        for (name, collect) in &mut self.0 {
+    /// The first step of a scrape: each collector reads from the kernel.
+    pub fn read(&mut self, tools: &Tools) {
+        for working in &mut self.0 {
+            let begin = Instant::now();
+            working.collect.read(tools);
+            working.spent = begin.elapsed();
+        }
+    }
+
+    /// The second step: each collector makes its rows.
+    pub fn collect(&mut self, visit: &mut Visit<'_>) -> Vec<Rows> {
+        let mut page = Vec::new();
+        for working in &mut self.0 {
             visit.now = Instant::now();
-            let Collected { rows, is_whole } = collect(visit);
+            let Collected { rows, is_whole } = working.collect.collect(visit);
+            working.spent += visit.now.elapsed();
+            working.is_whole = is_whole;
             page.extend(rows);
-            parts.extend(is_whole.map(|success| CollectorRow {
-                collector: name.as_str(),
-                duration: visit.now.elapsed(),
+        }
+        page
+    }
+
+    /// The last step: each collector deletes from the kernel what it need not hold. Returns each one's duration and
+    /// success.
+    pub fn tidy(&mut self, tools: &Tools) -> Vec<CollectorRow> {
+        let mut parts = Vec::with_capacity(self.0.len());
+        for working in &mut self.0 {
+            let begin = Instant::now();
+            working.collect.tidy(tools);
+            working.spent += begin.elapsed();
+            parts.extend(working.is_whole.map(|success| CollectorRow {
+                collector: working.name.as_str(),
+                duration: working.spent,
                 success,
             }));
         }
-        (page, parts)
+        parts
     }
 }
 
-impl fmt::Debug for Running {
+impl fmt::Debug for Working {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_struct("Working")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -72,6 +72,8 @@ impl Sources {
     #[must_use]
     pub fn scrape(&self, docker: &DockerHealth) -> Scraped {
         let (reading, device) = self.read();
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.read(&self.tools);
         let mut state = self.shared.lock();
         let is_partial = docker.last_sync.is_none() || !self.is_whole(&state);
         let mut visit = Visit {
@@ -82,8 +84,16 @@ impl Sources {
             programs: Vec::new(),
             maps: Vec::new(),
         };
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let (rows, mut parts) = running.collect(&mut visit);
+        let mut rows = running.collect(&mut visit);
+        let Visit { programs, maps, .. } = visit;
+        if !self.wants(collectors::overlay::NAME) {
+            // Names are kept as long as they are used, and the collector that lists them would have said so.
+            state.peer_names.take_used();
+        }
+        let attach = state.attach_health(Instant::now());
+        let inventory = Arc::clone(state.inventory());
+        drop(state);
+        let mut parts = running.tidy(&self.tools);
         drop(running);
         for part in &mut parts {
             // What these two join was read with the devices.
@@ -94,14 +104,6 @@ impl Sources {
             };
         }
         parts.push(device);
-        let Visit { programs, maps, .. } = visit;
-        if !self.wants(collectors::overlay::NAME) {
-            // Names are kept as long as they are used, and the collector that lists them would have said so.
-            state.peer_names.take_used();
-        }
-        let attach = state.attach_health(Instant::now());
-        let inventory = Arc::clone(state.inventory());
-        drop(state);
         let health = self.health(Health {
             attach,
             programs,

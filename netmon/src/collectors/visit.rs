@@ -9,8 +9,26 @@ use crate::{
     page::rows::Rows,
 };
 
-/// A collector at work: it makes its rows in each scrape. It may keep something from scrape to scrape.
-pub type Collect = Box<dyn FnMut(&mut Visit<'_>) -> Collected + Send>;
+/// A collector at work, in three steps of each scrape. It may keep something from scrape to scrape.
+///
+/// Nobody has the registry in hand while the kernel is asked.
+pub trait Collect: Send {
+    /// Reads from the kernel's maps.
+    fn read(&mut self, _tools: &Tools) {}
+
+    /// Joins what was read with the registry, and makes the rows.
+    fn collect(&mut self, visit: &mut Visit<'_>) -> Collected;
+
+    /// Deletes from the kernel's maps what they need not hold any more.
+    fn tidy(&mut self, _tools: &Tools) {}
+}
+
+/// A collector that reads nothing from maps.
+impl<F: FnMut(&mut Visit<'_>) -> Collected + Send> Collect for F {
+    fn collect(&mut self, visit: &mut Visit<'_>) -> Collected {
+        self(visit)
+    }
+}
 
 /// What a collector returns.
 #[derive(Debug)]
@@ -79,7 +97,7 @@ pub struct Visit<'a> {
     pub tools: &'a Tools,
     /// The connection to the engine.
     pub engine: &'a DockerHealth,
-    /// When the collector began.
+    /// When the collector began to join.
     pub now: Instant,
     /// The kernel programs in use, which collectors add theirs to.
     pub programs: Vec<ProgramRow>,

@@ -60,7 +60,11 @@ struct Free {
 
 /// A slot of the map, freed when dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub struct Slot(Counters);
+
+/// The counters of a slot. They can be read after the slot was freed, but then they may be another device's.
+#[derive(Clone, Debug)]
+pub struct Counters {
     map: Arc<TrafficMap>,
     number: u32,
     /// The counters at the time of allocation: the slot's previous user left them there.
@@ -117,11 +121,11 @@ impl TrafficMap {
                 return None;
             }
         };
-        Some(Slot {
+        Some(Slot(Counters {
             zero: self.read(number),
             map: Arc::clone(self),
             number,
-        })
+        }))
     }
 
     /// How full the map is.
@@ -184,9 +188,23 @@ impl Slot {
     /// The slot's number, which is a constant in the interface's copy of the programs.
     #[must_use]
     pub(super) const fn number(&self) -> u32 {
-        self.number
+        self.0.number
     }
 
+    /// Its counters.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.0
+    }
+
+    /// The counts since the slot was allocated.
+    #[must_use]
+    pub fn read(&self) -> Directions<Traffic> {
+        self.0.read()
+    }
+}
+
+impl Counters {
     /// The counts since the slot was allocated.
     #[must_use]
     pub fn read(&self) -> Directions<Traffic> {
@@ -196,11 +214,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.map
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .returned
-            .push(self.number);
+        let Counters { map, number, .. } = &self.0;
+        let mut free = map.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.returned.push(*number);
     }
 }

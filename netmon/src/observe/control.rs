@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use super::{
     Shared,
     read::{ReadError, take_reading},
-    state::{Number, State},
+    state::Number,
     underlay::Underlay,
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
         interface::NetnsId,
         inventory::Inventory,
         netns::{DeviceChange, Listing, NetnsFile, Role},
+        tcp::Before,
         times::Times,
     },
     netns::{
@@ -496,11 +497,12 @@ impl Loop {
 
     /// Removes what has lingered long enough, from the registry and from the kernel's maps.
     fn expire(&self) {
-        let forgotten = {
+        let (forgotten, over) = {
             let mut state = self.shared.lock();
             state.expire(Instant::now());
-            state.take_forgotten()
+            (state.take_forgotten(), state.take_over())
         };
+        drop(over);
         if !forgotten.is_empty() {
             self.tracepoints.lock().forget(|netns| forgotten.contains(&netns));
         }
@@ -543,27 +545,31 @@ fn look_into(
         Role::Sandbox => buffers::listen_backlog_limit(),
         Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress | Role::Node => None,
     };
-    let mut state = shared.lock();
-    let is_new = state.namespace(netns).is_none();
-    state.looked(file, netns, devices, Instant::now());
-    if is_new && file.role == Role::Sandbox && state.namespace(netns).is_some_and(|it| it.is_older) {
-        begin_with_connections(&mut state, tracepoints, netns);
-    }
-    state.set_remotes(netns, remotes);
-    state.set_listen_backlog_limit(netns, backlog);
-    if let Some(number) = number {
-        state.numbered(netns, number);
+    let is_older = file.role == Role::Sandbox && shared.lock().is_unread_and_older(file, netns);
+    let connections = is_older.then(|| connections_before(tracepoints, netns)).flatten();
+    {
+        let mut state = shared.lock();
+        state.looked(file, netns, devices, Instant::now());
+        if let Some(before) = connections {
+            state.set_connections_before(netns, before);
+        }
+        state.set_remotes(netns, remotes);
+        state.set_listen_backlog_limit(netns, backlog);
+        if let Some(number) = number {
+            state.numbered(netns, number);
+        }
     }
     // The first reading comes at once: a device that is deleted before any scrape has at least this one.
-    take_reading(&mut state, netns, &mut client)?;
+    take_reading(shared, netns, || client.statistics())?;
     Ok(netns)
 }
 
 /// Counts the sockets of an older namespace, because the kernel programs count only changes. The calling thread is in
 /// it.
-fn begin_with_connections(state: &mut State, tracepoints: &SharedTracepoints, netns: NetnsId) {
+fn connections_before(tracepoints: &SharedTracepoints, netns: NetnsId) -> Option<Before> {
     let tracepoints = tracepoints.lock();
-    let Some(tcp) = &tracepoints.tcp else { return };
+    let tcp = tracepoints.tcp.as_ref()?;
+    let mut counted = None;
     for _ in 0..COUNT_ATTEMPTS {
         let (Ok(before), Ok(sockets), Ok(after)) = (
             tcp.read_namespace(netns),
@@ -571,11 +577,12 @@ fn begin_with_connections(state: &mut State, tracepoints: &SharedTracepoints, ne
             tcp.read_namespace(netns),
         ) else {
             debug!(netns = netns.0, "connections from before netmon are not counted");
-            return;
+            return counted;
         };
-        state.set_connections_before(netns, after.before(&sockets));
+        counted = Some(after.before(&sockets));
         if before == after {
-            return;
+            break;
         }
     }
+    counted
 }

@@ -1,7 +1,7 @@
 //! One reading of every watched device: the part of a scrape that reads from the kernel.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     io,
     time::{Duration, Instant},
 };
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     model::{
+        counters::{DeviceCounters, Directions},
         interface::NetnsId,
         netns::{NetnsFile, Role},
     },
@@ -241,30 +242,82 @@ fn try_read(
         return Err(ReadError::Replaced);
     }
     let done = first(&mut client);
-    take_reading(&mut shared.lock(), netns, &mut client)?;
+    take_reading(shared, netns, || client.statistics())?;
     Ok(done)
 }
 
-/// Reads the devices of the namespace that `client` belongs to: the programs' counters, the devices', and the
-/// programs' again, as close together as possible.
+/// Reads the devices of a namespace: the programs' counters, the devices' by `statistics`, and the programs' again, as
+/// close together as possible.
 ///
 /// # Errors
 /// The kernel did not answer.
-pub fn take_reading(state: &mut State, netns: NetnsId, client: &mut Client) -> Result<(), ReadError> {
-    let before: BTreeMap<_, _> = state
-        .interfaces_of(netns)
-        .map(|(ifindex, interface)| (ifindex, interface.programs.read()))
-        .collect();
-    if before.is_empty() {
-        return Ok(());
-    }
-    let statistics: HashMap<_, _> = client.statistics()?.into_iter().collect();
-    for (ifindex, interface) in state.interfaces_of(netns) {
-        if let Some(counters) = statistics.get(&ifindex) {
-            interface.observe(before.get(&ifindex).copied().flatten(), *counters);
-        } else {
-            interface.estimate();
-        }
-    }
+pub fn take_reading(
+    shared: &Shared,
+    netns: NetnsId,
+    statistics: impl FnOnce() -> Result<Vec<(u32, Directions<DeviceCounters>)>, NetlinkError>,
+) -> Result<(), ReadError> {
+    let opening = shared.lock().open_reading(netns);
+    let Some(opening) = opening else { return Ok(()) };
+    let before = opening.read();
+    // Waits for the kernel's RTNL lock, which others may hold for long. Meanwhile nobody has to wait for the registry.
+    let devices = statistics()?.into_iter().collect();
+    let after = opening.read();
+    shared.lock().close_reading(&opening, &before, &devices, &after);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::Duration};
+
+    use super::{Instant, NetnsFile, NetnsId, Role, Shared, State, take_reading};
+    use crate::{
+        model::{
+            counters::{DeviceCounters, Directions},
+            interface::{Device, DeviceKind},
+        },
+        observe::state::Scope,
+    };
+
+    #[test]
+    fn nobody_waits_for_the_registry_while_the_kernel_is_asked() {
+        let scope = Scope {
+            containers: true,
+            vxlan: true,
+        };
+        let (netns, now) = (NetnsId(1), Instant::now());
+        let mut state = State::new(scope, Duration::ZERO);
+        let file = NetnsFile {
+            path: PathBuf::from("/netns/aaaaaaaaaaaa"),
+            inode: 1,
+            role: Role::Sandbox,
+        };
+        state.looked(
+            &file,
+            netns,
+            vec![Device::new(7, "eth0".to_owned(), DeviceKind::Veth)],
+            now,
+        );
+        let shared = Shared::new(state);
+        let counters = DeviceCounters {
+            packets: 5,
+            ..DeviceCounters::default()
+        };
+        let read = take_reading(&shared, netns, || {
+            // Would wait for ever if this thread had it.
+            assert_eq!(shared.lock().interfaces().count(), 1);
+            let counters = Directions {
+                receive: counters,
+                transmit: counters,
+            };
+            Ok(vec![(7, counters)])
+        });
+        read.expect("a reading");
+        let packets = shared
+            .lock()
+            .interfaces()
+            .map(|it| it.ledger.totals().receive.packets)
+            .sum::<u64>();
+        assert_eq!(packets, 5);
+    }
 }

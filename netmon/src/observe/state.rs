@@ -5,6 +5,7 @@ mod namespaces;
 mod naming;
 mod peers;
 mod programs;
+mod readings;
 mod services;
 mod sites;
 #[cfg(test)]
@@ -25,19 +26,23 @@ pub use self::{
     naming::Owner,
     peers::PeerNames,
     programs::Candidate,
+    readings::{Counts, Opening},
     services::{ServiceKey, Services},
     sites::Sites,
     tunnels::Outers,
 };
-use crate::model::{
-    counters::{Directions, Totals},
-    health::{AttachFailure, AttachHealth},
-    histogram::Histogram,
-    interface::{Device, DeviceKind, InterfaceId, NetnsId},
-    inventory::{ContainerId, Inventory},
-    ledger::Ledger,
-    netns::{DeviceChange, Listing, NetnsFile, Role},
-    times::Times,
+use crate::{
+    datapath::attach::Attachment,
+    model::{
+        counters::{Directions, Totals},
+        health::{AttachFailure, AttachHealth},
+        histogram::Histogram,
+        interface::{Device, DeviceKind, InterfaceId, NetnsId},
+        inventory::{ContainerId, Inventory},
+        ledger::Ledger,
+        netns::{DeviceChange, Listing, NetnsFile, Role},
+        times::Times,
+    },
 };
 
 /// How many devices of one container are watched. Docker creates one for each network; a container with more creates
@@ -98,6 +103,10 @@ pub struct State {
     /// The ifindexes of the node's devices that lead to other nodes.
     pub underlay: BTreeSet<u32>,
     attach: AttachHealth,
+    /// How many moments were numbered.
+    stamps: u64,
+    /// Attachments that are over, until [`Self::take_over`] is called.
+    over: Vec<Attachment>,
 }
 
 impl State {
@@ -129,6 +138,8 @@ impl State {
                 waiting: None,
                 failures: AttachFailure::ALL.map(|reason| (reason, 0)).into(),
             },
+            stamps: 0,
+            over: Vec::new(),
         }
     }
 
@@ -208,6 +219,13 @@ impl State {
         }
     }
 
+    /// Whether a namespace that was never read before is older than netmon. Its connections have to be counted then.
+    #[must_use]
+    pub fn is_unread_and_older(&self, file: &NetnsFile, netns: NetnsId) -> bool {
+        let is_older = self.first_listing.contains(&file.path) || self.parted.contains(&netns);
+        is_older && self.namespace(netns).is_none()
+    }
+
     /// The interfaces of one namespace, with their ifindexes.
     pub fn interfaces_of(&mut self, netns: NetnsId) -> impl Iterator<Item = (u32, &mut Interface)> {
         self.interfaces
@@ -280,6 +298,7 @@ impl State {
         for known in replaced {
             self.close_namespace(known, now);
         }
+        let stamp = self.stamp();
         let is_known = self.namespaces.contains_key(&netns);
         let returned = self.take_departed(netns);
         let is_older = returned.is_some() || self.first_listing.contains(&file.path) || self.parted.contains(&netns);
@@ -342,7 +361,8 @@ impl State {
                         Some(last) => Ledger::of_returned(last),
                         None => Ledger::of_older(),
                     };
-                    self.interfaces.insert(id, Interface::new(device, ledger, now));
+                    let interface = Interface::new(device, ledger, now).stamped(stamp);
+                    self.interfaces.insert(id, interface);
                     known += 1;
                 }
                 None => refused += 1,
@@ -392,7 +412,8 @@ impl State {
         if let Some(ended) = self.ended.iter_mut().rev().find(|ended| ended.id == id) {
             ended.on_change(change);
         } else if self.has_room(netns) {
-            self.interfaces.insert(id, Interface::from_change(change, now));
+            let interface = Interface::from_change(change, now).stamped(self.stamp());
+            self.interfaces.insert(id, interface);
         }
     }
 
@@ -477,12 +498,13 @@ impl State {
     pub fn expire(&mut self, now: Instant) {
         for ended in &mut self.ended {
             if now.saturating_duration_since(ended.at) >= SLOT_REST {
-                ended.rest = None;
+                self.over.extend(ended.rest.take());
             }
         }
         let linger = self.linger.max(SLOT_REST);
         let is_over = |ended: &mut Ended| now.saturating_duration_since(ended.at) >= linger;
-        let over: Vec<_> = self.ended.extract_if(.., is_over).collect();
+        let mut over: Vec<_> = self.ended.extract_if(.., is_over).collect();
+        self.over.extend(over.iter_mut().filter_map(|ended| ended.rest.take()));
         for ended in &over {
             if let Some(Owner::Container { network, .. }) = &ended.owner
                 && let Some(namespace) = self.namespaces.get_mut(&ended.id.netns)
@@ -504,6 +526,11 @@ impl State {
             .forget(now, || self.namespaces.keys().copied().chain(departed).collect());
         self.services
             .retire(&over, &self.interfaces, &self.ended, &self.inventory);
+    }
+
+    /// Takes out the attachments that are over. To drop them asks the kernel, which the registry must not do.
+    pub fn take_over(&mut self) -> Vec<Attachment> {
+        std::mem::take(&mut self.over)
     }
 
     /// When [`Self::expire`] next has something to remove.
@@ -557,7 +584,7 @@ impl State {
         let mut lingering = self.ended.iter().enumerate().filter(of_its_own);
         let oldest = lingering.next().map(|(at, _)| at);
         if let (Some(oldest), true) = (oldest, lingering.count() + 1 >= LINGERING_PER_NAMESPACE) {
-            self.ended.remove(oldest);
+            self.over.extend(self.ended.remove(oldest).rest);
         }
     }
 

@@ -6,7 +6,6 @@ mod kernel;
 #[cfg(test)]
 mod sample;
 
-use self::facts::Retired;
 use crate::{collectors::Definition, model::collector::Collector};
 
 /// Its name.
@@ -24,8 +23,5 @@ pub(super) const DEFINITION: Definition = Definition {
     groups: families::GROUPS,
     #[cfg(test)]
     sample: sample::rows,
-    start: || {
-        let mut retired = Retired::default();
-        Box::new(move |visit| kernel::collect(visit, &mut retired))
-    },
+    start: || Box::new(kernel::Collector::default()),
 };

@@ -1,48 +1,84 @@
-//! Reads the kernel programs' counts of traffic between nodes, and deletes those of removed tunnels.
+//! Reads the kernel programs' counts of traffic between nodes, reserves room for known tunnels, and deletes the counts
+//! of removed ones.
+
+use std::collections::BTreeSet;
 
 use tracing::warn;
 
 use super::{facts, families};
 use crate::{
-    collectors::visit::{Collected, Visit},
+    collectors::visit::{Collect, Collected, Tools, Visit},
     datapath::{DatapathError, overlay::OverlayMap},
-    model::overlay::Tunnels,
+    model::{
+        health::{MapRow, ProgramRow},
+        overlay::{Tunnel, Tunnels},
+    },
 };
 
-/// Collects. Without programs there are only the networks and the devices that lead to other nodes.
-pub(super) fn collect(visit: &mut Visit<'_>) -> Collected {
-    let mut map = visit.tools.overlay.lock();
-    let mut tunnels = None;
-    if let Some(map) = &mut *map {
-        visit.programs.extend(map.programs());
-        match read(map, visit) {
-            Ok(read) => tunnels = Some(read),
-            Err(error) => warn!(%error, "cannot read traffic between nodes; this scrape is without it"),
+/// The collector. Without programs there are only the networks and the devices that lead to other nodes.
+#[derive(Debug, Default)]
+pub(super) struct Collector {
+    programs: Vec<ProgramRow>,
+    /// What was read, and how full the map is; `None` if it could not be read.
+    read: Option<(Tunnels, MapRow)>,
+    /// The tunnels that this node's networks use.
+    known: BTreeSet<Tunnel>,
+    /// Removed tunnels whose counts can be deleted.
+    idle: BTreeSet<Tunnel>,
+}
+
+impl Collect for Collector {
+    fn read(&mut self, tools: &Tools) {
+        let mut map = tools.overlay.lock();
+        let Some(map) = &mut *map else { return };
+        self.programs = map.programs().collect();
+        self.read = match read(map) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                warn!(%error, "cannot read traffic between nodes; this scrape is without it");
+                None
+            }
+        };
+    }
+
+    fn collect(&mut self, visit: &mut Visit<'_>) -> Collected {
+        visit.programs.append(&mut self.programs);
+        let read = self.read.take();
+        let tunnels = read.map(|(tunnels, row)| {
+            visit.maps.push(row);
+            tunnels
+        });
+        let mut rows = facts::rows(tunnels.as_ref(), visit.state, visit.now);
+        rows.peers = facts::peers(visit.state);
+        self.known = facts::known(visit.state);
+        if tunnels.is_some() {
+            self.idle = facts::forgettable(visit.state, visit.now);
+        }
+        // If nothing is encrypted, no figure is missing when the kernel does not report encryption errors.
+        let has_errors = rows.xfrm_errors.is_some() || !facts::has_encryption(visit.state);
+        Collected {
+            rows: families::rows(&rows),
+            is_whole: Some(has_errors && (tunnels.is_some() || !visit.tools.counting_wanted)),
         }
     }
-    let mut rows = facts::rows(tunnels.as_ref(), visit.state, visit.now);
-    rows.peers = facts::peers(visit.state);
-    if let (Some(map), Some(_)) = (&mut *map, &tunnels) {
-        let idle = facts::forgettable(visit.state, visit.now);
+
+    fn tidy(&mut self, tools: &Tools) {
+        let (known, idle) = (std::mem::take(&mut self.known), std::mem::take(&mut self.idle));
+        let mut map = tools.overlay.lock();
+        let Some(map) = &mut *map else { return };
+        if let Err(error) = map.know(known) {
+            warn!(%error, "cannot reserve map entries for tunnels; they share those of unknown tunnels");
+        }
         if !idle.is_empty()
             && let Err(error) = map.forget(|tunnel| idle.contains(tunnel))
         {
             warn!(%error, "cannot delete removed tunnels from the kernel map");
         }
     }
-    // If nothing is encrypted, no figure is missing when the kernel does not report encryption errors.
-    let has_errors = rows.xfrm_errors.is_some() || !facts::has_encryption(visit.state);
-    Collected {
-        rows: families::rows(&rows),
-        is_whole: Some(has_errors && (tunnels.is_some() || !visit.tools.counting_wanted)),
-    }
 }
 
-fn read(map: &mut OverlayMap, visit: &mut Visit<'_>) -> Result<Tunnels, DatapathError> {
-    if let Err(error) = map.know(facts::known(visit.state)) {
-        warn!(%error, "cannot reserve map entries for tunnels; they share those of unknown tunnels");
-    }
+fn read(map: &mut OverlayMap) -> Result<(Tunnels, MapRow), DatapathError> {
     let tunnels = map.read()?;
-    visit.maps.push(OverlayMap::row(tunnels.len() as u64, map.lost()?));
-    Ok(tunnels)
+    let row = OverlayMap::row(tunnels.len() as u64, map.lost()?);
+    Ok((tunnels, row))
 }

@@ -1,50 +1,79 @@
 //! Reads the kernel programs' counts of TCP events, and deletes those of unknown namespaces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
 
 use super::{facts, families};
 use crate::{
-    collectors::visit::{Collected, Visit},
+    collectors::visit::{Collect, Collected, Tools, Visit},
     datapath::{DatapathError, tcp::TcpMap},
-    model::{interface::InterfaceId, tcp::Events},
+    model::{
+        health::{MapRow, ProgramRow},
+        interface::{InterfaceId, NetnsId},
+        tcp::Events,
+    },
 };
 
-/// Collects. Without programs there are only the kernel's own counts.
-pub(super) fn collect(visit: &mut Visit<'_>) -> Collected {
-    let mut tracepoints = visit.tools.tracepoints.lock();
-    let (mut events, mut strangers, mut is_whole) = (None, 0, false);
-    if let Some(map) = &mut tracepoints.tcp {
-        visit.programs.extend(map.programs());
-        match read(map, visit) {
-            Ok((read, others)) => {
-                events = Some(read);
-                strangers = others;
-                is_whole = map.is_whole();
-            }
-            Err(error) => warn!(%error, "cannot read TCP events; this scrape is without them"),
-        }
-    }
-    let (rows, connections) = facts::rows(events.as_ref(), visit.state, visit.now);
-    if let (Some(map), Some(events)) = (&mut tracepoints.tcp, &events)
-        && strangers > TcpMap::MANY_STRANGERS
-    {
-        let foreign = facts::foreign(events, visit.state, visit.now);
-        if let Err(error) = map.forget(|netns| foreign.contains(&netns)) {
-            warn!(%error, "cannot delete TCP events of unknown namespaces from the kernel map");
-        }
-    }
-    Collected {
-        rows: families::rows(&rows, &connections, events.is_some()),
-        is_whole: Some(is_whole || !visit.tools.counting_wanted),
+/// The collector. Without programs there are only the kernel's own counts.
+#[derive(Debug, Default)]
+pub(super) struct Collector {
+    programs: Vec<ProgramRow>,
+    maps: Vec<MapRow>,
+    /// The counts; `None` if they could not be read.
+    events: Option<BTreeMap<InterfaceId, Events>>,
+    /// The number of interfaces of unwatched namespaces among them.
+    strangers: u32,
+    /// Every program is attached.
+    is_whole: bool,
+    /// Unknown namespaces whose counts can be deleted.
+    foreign: BTreeSet<NetnsId>,
+}
+
+impl Collector {
+    fn read_map(&mut self, map: &mut TcpMap) -> Result<(), DatapathError> {
+        let events = map.read()?;
+        self.strangers = map.settle(&events)?;
+        self.maps = map.rows(events.len() as u64, map.lost()?).into();
+        self.events = Some(events);
+        Ok(())
     }
 }
 
-/// The counts, and the number of interfaces of unwatched namespaces among them.
-fn read(map: &mut TcpMap, visit: &mut Visit<'_>) -> Result<(BTreeMap<InterfaceId, Events>, u32), DatapathError> {
-    let events = map.read()?;
-    let strangers = map.settle(&events)?;
-    visit.maps.extend(map.rows(events.len() as u64, map.lost()?));
-    Ok((events, strangers))
+impl Collect for Collector {
+    fn read(&mut self, tools: &Tools) {
+        let mut tracepoints = tools.tracepoints.lock();
+        let Some(map) = &mut tracepoints.tcp else { return };
+        self.programs = map.programs().collect();
+        self.is_whole = map.is_whole();
+        if let Err(error) = self.read_map(map) {
+            warn!(%error, "cannot read TCP events; this scrape is without them");
+        }
+    }
+
+    fn collect(&mut self, visit: &mut Visit<'_>) -> Collected {
+        visit.programs.append(&mut self.programs);
+        visit.maps.append(&mut self.maps);
+        let events = self.events.take();
+        let (rows, connections) = facts::rows(events.as_ref(), visit.state, visit.now);
+        if let Some(events) = &events
+            && self.strangers > TcpMap::MANY_STRANGERS
+        {
+            self.foreign = facts::foreign(events, visit.state, visit.now);
+        }
+        Collected {
+            rows: families::rows(&rows, &connections, events.is_some()),
+            is_whole: Some(self.is_whole && events.is_some() || !visit.tools.counting_wanted),
+        }
+    }
+
+    fn tidy(&mut self, tools: &Tools) {
+        let foreign = std::mem::take(&mut self.foreign);
+        let mut tracepoints = tools.tracepoints.lock();
+        if let (Some(map), false) = (&mut tracepoints.tcp, foreign.is_empty())
+            && let Err(error) = map.forget(|netns| foreign.contains(&netns))
+        {
+            warn!(%error, "cannot delete TCP events of unknown namespaces from the kernel map");
+        }
+    }
 }

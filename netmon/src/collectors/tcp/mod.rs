@@ -23,5 +23,5 @@ pub(super) const DEFINITION: Definition = Definition {
     groups: families::GROUPS,
     #[cfg(test)]
     sample: sample::rows,
-    start: || Box::new(kernel::collect),
+    start: || Box::new(kernel::Collector::default()),
 };

@@ -29,7 +29,7 @@ use crate::{
     observe::{
         Shared,
         read::read_namespace,
-        state::{Candidate, Interface, Programs},
+        state::{Candidate, Interface},
     },
 };
 
@@ -144,15 +144,15 @@ fn find_bare(shared: &Shared, suspect: &Candidate, thread: &mut NetnsThread) -> 
     if client.netns().ok()? != id.netns || check_device(name, id.ifindex).is_err() {
         return None;
     }
+    let presence = shared.lock().presence(*id)?;
     let filters = client.filters(id.ifindex).ok()?;
-    let mut state = shared.lock();
-    let Programs::Attached(attachment) = &state.interface(*id)?.programs else {
-        return None;
-    };
-    if attachment.is_on(name, &filters) {
+    if presence.is_on(name, &filters) {
         return None;
     }
-    state.mark_detached(*id)
+    let mut state = shared.lock();
+    // Unless its programs changed meanwhile.
+    let is_same = state.presence(*id).is_some_and(|now| now == presence);
+    if is_same { state.mark_detached(*id) } else { None }
 }
 
 fn attach(datapath: &mut Datapath, candidate: &Candidate, thread: &mut NetnsThread) -> Result<Attachment, AttachError> {

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Owner, Scope};
 use crate::{
-    datapath::attach::Attachment,
+    datapath::{attach::Attachment, traffic::Counters},
     model::{
         buffers::Queue,
         counters::{DeviceCounters, Directions, Totals, Traffic},
@@ -46,6 +46,8 @@ pub struct Interface {
     was_detached: bool,
     failures: u32,
     was_up: bool,
+    /// The number of the last reading, or of what happened since. See [`Opening`](super::Opening).
+    pub(super) stamp: u64,
 }
 
 /// Whether programs count on an interface.
@@ -64,6 +66,15 @@ impl Programs {
     pub fn take(&mut self) -> Option<Attachment> {
         match std::mem::replace(self, Self::Waiting) {
             Self::Attached(attachment) => Some(attachment),
+            Self::Waiting | Self::Failed(_) => None,
+        }
+    }
+
+    /// Their counters, if they are attached.
+    #[must_use]
+    pub fn counters(&self) -> Option<&Counters> {
+        match self {
+            Self::Attached(attachment) => Some(attachment.counters()),
             Self::Waiting | Self::Failed(_) => None,
         }
     }
@@ -94,14 +105,20 @@ impl Interface {
             unseen: 0,
             was_detached: false,
             failures: 0,
+            stamp: 0,
         }
+    }
+
+    /// The same entry, made at that moment.
+    pub(super) fn stamped(self, stamp: u64) -> Self {
+        Self { stamp, ..self }
     }
 
     /// The entry for a new device that no look has read. The message carries what it has counted up to now.
     pub(super) fn from_change(change: &DeviceChange, now: Instant) -> Self {
         let mut interface = Self::new(change.device.clone(), Ledger::default(), now);
         if let (Some(receive), Some(transmit)) = (change.counters.receive, change.counters.transmit) {
-            interface.observe(None, Directions { receive, transmit });
+            interface.observe(None, Directions { receive, transmit }, None);
         }
         interface.on_change(change);
         interface
@@ -158,9 +175,13 @@ impl Interface {
         self.final_counters = Directions::default();
     }
 
-    /// Takes in a reading of the device, made after the reading `before` of the programs' counters.
-    pub fn observe(&mut self, before: Option<Directions<Traffic>>, device: Directions<DeviceCounters>) {
-        let after = self.programs.read();
+    /// Takes in a reading of the device, made between two readings of the programs' counters.
+    pub fn observe(
+        &mut self,
+        before: Option<Directions<Traffic>>,
+        device: Directions<DeviceCounters>,
+        after: Option<Directions<Traffic>>,
+    ) {
         let reading = |before, device, after| Reading { before, device, after };
         self.ledger.observe(Directions {
             receive: reading(

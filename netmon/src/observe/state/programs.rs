@@ -7,7 +7,7 @@ use std::{
 
 use super::{Interface, Programs, State};
 use crate::{
-    datapath::attach::{AttachError, Attachment},
+    datapath::attach::{AttachError, Attachment, Presence},
     model::{health::AttachFailure, interface::InterfaceId},
 };
 
@@ -74,6 +74,7 @@ impl State {
         attempt: Result<Attachment, AttachError>,
         now: Instant,
     ) -> Option<Attachment> {
+        let stamp = self.stamp();
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return attempt.ok();
         };
@@ -85,6 +86,7 @@ impl State {
                         .observe(now.saturating_duration_since(interface.first_seen));
                 }
                 interface.programs = Programs::Attached(attachment);
+                interface.stamp = stamp;
             }
             Err(error) => {
                 if interface.fail(now) {
@@ -108,10 +110,21 @@ impl State {
             .collect()
     }
 
+    /// What to look for to find out whether an interface's programs are still attached; `None` if it has none.
+    #[must_use]
+    pub fn presence(&self, id: InterfaceId) -> Option<Presence> {
+        match &self.interfaces.get(&id)?.programs {
+            Programs::Attached(attachment) => Some(attachment.presence().clone()),
+            Programs::Waiting | Programs::Failed(_) => None,
+        }
+    }
+
     /// Records that an interface's programs are detached, which counts as a failure. New ones will be attached.
     /// Returns what is left of the old ones.
     pub fn mark_detached(&mut self, id: InterfaceId) -> Option<Attachment> {
+        let stamp = self.stamp();
         let interface = self.interfaces.get_mut(&id)?;
+        interface.stamp = stamp;
         *self.attach.failures.entry(AttachFailure::Detached).or_default() += 1;
         interface.detach()
     }

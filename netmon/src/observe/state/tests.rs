@@ -1,8 +1,10 @@
 //! Tests of the registry with made-up events.
 
 mod late;
+mod readings;
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -116,9 +118,10 @@ fn one_container(now: Instant) -> (State, NetnsFile, NetnsId) {
 }
 
 fn read(state: &mut State, netns: NetnsId, counters: Directions<DeviceCounters>) {
-    for (_, interface) in state.interfaces_of(netns) {
-        interface.observe(None, counters);
-    }
+    let opening = state.open_reading(netns).expect("an interface");
+    let devices = state.interfaces_of(netns).map(|(ifindex, _)| (ifindex, counters));
+    let devices = devices.collect();
+    state.close_reading(&opening, &HashMap::new(), &devices, &HashMap::new());
 }
 
 fn news(gone: bool, up: bool, counters: Directions<DeviceCounters>) -> DeviceChange {
