@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use super::{Ended, Interface, State, range};
 use crate::{
     model::{
         interface::{Device, InterfaceId, NetnsId},
@@ -182,4 +183,67 @@ impl<'a> Sandboxes<'a> {
 
 fn file_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
+}
+
+impl State {
+    /// Finds the owner of every namespace and interface, as far as the engine has reported it.
+    pub fn name(&mut self) {
+        let Self {
+            inventory,
+            namespaces,
+            interfaces,
+            ended,
+            departed,
+            ..
+        } = self;
+        let sandboxes = Sandboxes::new(inventory);
+        let departed = departed.values_mut().map(|departed| &mut departed.namespace);
+        for namespace in namespaces.values_mut().chain(departed) {
+            if let Some(place) = sandboxes.place(&namespace.file) {
+                namespace.place = Some(place);
+            }
+        }
+        let mut claims = Claims::default();
+        for (id, interface) in &*interfaces {
+            claims.keep(*id, interface.owner.as_ref());
+        }
+        for (id, interface) in &mut *interfaces {
+            if let Some(namespace) = namespaces.get(&id.netns) {
+                let owner = sandboxes.owner(&namespace.file, &interface.device, interface.owner.as_ref());
+                interface.belongs_to(owner.map(|owner| claims.settle(*id, owner)));
+            }
+        }
+        for at in 0..ended.len() {
+            if ended[at].owner.is_none() {
+                let Ended { file, device, .. } = &ended[at];
+                let owners = || {
+                    let living = interfaces.values().filter_map(|interface| interface.owner.as_ref());
+                    living.chain(ended.iter().filter_map(|ended| ended.owner.as_ref()))
+                };
+                let claimed = |container: &ContainerId, on: &str| {
+                    owners().any(|owner| match owner {
+                        Owner::Container { id, network, .. } => id == container && **network == *on,
+                        Owner::Overlay { .. } => false,
+                    })
+                };
+                let owner = sandboxes.owner(file, device, None);
+                let owner = owner.or_else(|| sandboxes.former_owner(file, device, claimed));
+                ended[at].owner = owner;
+            }
+        }
+    }
+
+    /// Finds the owner of an interface that ends. More may be known now than when all interfaces were last named.
+    pub(super) fn name_at_last(&self, id: InterfaceId, file: &NetnsFile, interface: &mut Interface) {
+        if interface.owner.as_ref().is_some_and(|owner| !owner.is_own_device()) {
+            return;
+        }
+        let mut claims = Claims::default();
+        for (id, other) in self.interfaces.range(range(id.netns)) {
+            claims.keep(*id, other.owner.as_ref());
+        }
+        let sandboxes = Sandboxes::new(&self.inventory);
+        let owner = sandboxes.owner(file, &interface.device, interface.owner.as_ref());
+        interface.belongs_to(owner.map(|owner| claims.settle(id, owner)));
+    }
 }

@@ -10,7 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{DEVICES_PER_NAMESPACE, Number, Owner, Scope, State};
+use super::{
+    lifecycle::{DEVICES_PER_NAMESPACE, LINGERING_PER_NAMESPACE}, Number, Owner, Scope, State};
 use crate::model::{
     counters::{DeviceCounters, Directions},
     health::AttachFailure,
@@ -551,7 +552,7 @@ fn devices_that_a_container_makes_and_ends_without_end_do_not_linger_without_end
         state.looked(&file, netns, vec![device(ETH0, "eth0"), own(number)], now);
         state.name();
     }
-    assert!(state.ended().count() <= super::LINGERING_PER_NAMESPACE);
+    assert!(state.ended().count() <= LINGERING_PER_NAMESPACE);
     state.looked(&file, netns, Vec::new(), now);
     assert!(
         state.ended().any(|ended| ended.device.name == "eth0"),
