@@ -41,6 +41,7 @@ use crate::{
         collector::{Collector, Collectors},
         health::{CollectorRow, Health},
     },
+    observe::Shared,
     page::{
         family::About,
         rows::{Group, Rows},
@@ -134,10 +135,10 @@ impl Running {
     }
 
     /// The first step of a scrape: each collector reads from the kernel.
-    pub fn read(&mut self, tools: &Tools) {
+    pub fn read(&mut self, shared: &Shared, tools: &Tools) {
         for working in &mut self.0 {
             let begin = Instant::now();
-            working.collect.read(tools);
+            working.collect.read(shared, tools);
             working.spent = begin.elapsed();
         }
     }
@@ -157,11 +158,11 @@ impl Running {
 
     /// The last step: each collector deletes from the kernel what it need not hold. Returns each one's duration and
     /// success.
-    pub fn tidy(&mut self, tools: &Tools) -> Vec<CollectorRow> {
+    pub fn tidy(&mut self, shared: &Shared, tools: &Tools) -> Vec<CollectorRow> {
         let mut parts = Vec::with_capacity(self.0.len());
         for working in &mut self.0 {
             let begin = Instant::now();
-            working.collect.tidy(tools);
+            working.collect.tidy(shared, tools);
             working.spent += begin.elapsed();
             parts.extend(working.is_whole.map(|success| CollectorRow {
                 collector: working.name.as_str(),

@@ -73,7 +73,7 @@ impl Sources {
     pub fn scrape(&self, docker: &DockerHealth) -> Scraped {
         let (reading, device) = self.read();
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.read(&self.tools);
+        running.read(&self.shared, &self.tools);
         let mut state = self.shared.lock();
         let is_partial = docker.last_sync.is_none() || !self.is_whole(&state);
         let mut visit = Visit {
@@ -84,7 +84,7 @@ impl Sources {
             programs: Vec::new(),
             maps: Vec::new(),
         };
-        let mut rows = running.collect(&mut visit);
+        let rows = running.collect(&mut visit);
         let Visit { programs, maps, .. } = visit;
         if !self.wants(collectors::overlay::NAME) {
             // Names are kept as long as they are used, and the collector that lists them would have said so.
@@ -93,7 +93,7 @@ impl Sources {
         let attach = state.attach_health(Instant::now());
         let inventory = Arc::clone(state.inventory());
         drop(state);
-        let mut parts = running.tidy(&self.tools);
+        let mut parts = running.tidy(&self.shared, &self.tools);
         drop(running);
         for part in &mut parts {
             // What these two join was read with the devices.

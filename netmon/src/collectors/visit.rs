@@ -5,22 +5,22 @@ use std::{sync::Arc, time::Instant};
 use crate::{
     datapath::{SharedTracepoints, overlay::SharedOverlay, traffic::TrafficMap},
     model::health::{DockerHealth, MapRow, ProgramRow},
-    observe::state::State,
+    observe::{Shared, state::State},
     page::rows::Rows,
 };
 
 /// A collector at work, in three steps of each scrape. It may keep something from scrape to scrape.
 ///
-/// Nobody has the registry in hand while the kernel is asked.
+/// The registry is never locked while a map is read: the first and the last step lock it before or after that.
 pub trait Collect: Send {
     /// Reads from the kernel's maps.
-    fn read(&mut self, _tools: &Tools) {}
+    fn read(&mut self, _shared: &Shared, _tools: &Tools) {}
 
     /// Joins what was read with the registry, and makes the rows.
     fn collect(&mut self, visit: &mut Visit<'_>) -> Collected;
 
     /// Deletes from the kernel's maps what they need not hold any more.
-    fn tidy(&mut self, _tools: &Tools) {}
+    fn tidy(&mut self, _shared: &Shared, _tools: &Tools) {}
 }
 
 /// A collector that reads nothing from maps.

@@ -136,26 +136,13 @@ impl DropsMap {
             self.cpus,
             |key: Key, counts: &[u64]| {
                 drops.entries += 1;
-                let Key {
-                    netns,
-                    location,
-                    ifindex,
-                    reason,
-                } = key;
-                drops.strangers += u32::from(!self.shares.has(NetnsId(netns)));
-                let unplaced = Some(reason) == self.not_specified && self.harmless.is_none();
-                let netns = NetnsId(netns);
-                let interface = InterfaceId { netns, ifindex };
-                if location != 0 && self.harmless.as_ref().is_some_and(|ranges| ranges.contain(location)) {
-                    drops.harmless.insert(interface);
-                    return;
+                drops.strangers += u32::from(!self.shares.has(NetnsId(key.netns)));
+                match self.loss(key, counts) {
+                    Some(drop) => drops.counted.push(drop),
+                    None => {
+                        drops.harmless.insert(interface(key));
+                    }
                 }
-                drops.counted.push(Drop {
-                    interface,
-                    reason,
-                    unplaced,
-                    packets: counts.iter().sum(),
-                });
             },
         )
         .map_err(failed)?;
@@ -163,6 +150,20 @@ impl DropsMap {
         drops.lost = self.lost()?;
         Shares::settle(self.attached.map_mut(MAP_SHARES)?, drops.strangers)?;
         Ok(drops)
+    }
+
+    /// What was counted under this key; `None` if it is no loss.
+    fn loss(&self, key: Key, counts: &[u64]) -> Option<Drop> {
+        let Key { location, reason, .. } = key;
+        if location != 0 && self.harmless.as_ref().is_some_and(|ranges| ranges.contain(location)) {
+            return None;
+        }
+        Some(Drop {
+            interface: interface(key),
+            reason,
+            unplaced: Some(reason) == self.not_specified && self.harmless.is_none(),
+            packets: counts.iter().sum(),
+        })
     }
 
     /// The packets that found no room in the map, by the low bits of the reason.
@@ -189,16 +190,37 @@ impl DropsMap {
     /// # Errors
     /// The kernel refuses.
     pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
-        self.remove(|interface| gone(interface.netns))?;
+        self.remove(|interface| gone(interface.netns), &mut Vec::new())?;
         self.shares.forget(self.attached.map_mut(MAP_SHARES)?, gone)
     }
 
-    /// Deletes the counts of the devices that are `gone`, and gives their room back to the watched namespaces.
+    /// Deletes the counts of these namespaces, unless they are watched by now. Adds to `deleted` what was deleted, up
+    /// to an error, too.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn forget_devices(&mut self, gone: &BTreeSet<InterfaceId>) -> Result<(), DatapathError> {
-        let left = self.remove(|interface| gone.contains(&interface))?;
+    pub fn forget_unwatched(
+        &mut self,
+        foreign: &BTreeSet<NetnsId>,
+        deleted: &mut Vec<Drop>,
+    ) -> Result<(), DatapathError> {
+        let unwatched = foreign.iter().filter(|netns| !self.shares.is_watched(**netns));
+        let unwatched: BTreeSet<NetnsId> = unwatched.copied().collect();
+        self.remove(|interface| unwatched.contains(&interface.netns), deleted)?;
+        Ok(())
+    }
+
+    /// Deletes the counts of the devices that are `gone`, and gives their room back to the watched namespaces. Adds to
+    /// `deleted` what was deleted, up to an error, too.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn forget_devices(
+        &mut self,
+        gone: &BTreeSet<InterfaceId>,
+        deleted: &mut Vec<Drop>,
+    ) -> Result<(), DatapathError> {
+        let left = self.remove(|interface| gone.contains(&interface), deleted)?;
         let namespaces: BTreeSet<NetnsId> = gone.iter().map(|interface| interface.netns).collect();
         for netns in namespaces {
             let keys = left.get(&netns).copied().unwrap_or(0);
@@ -207,28 +229,45 @@ impl DropsMap {
         Ok(())
     }
 
-    /// Deletes counts, and returns how many each namespace has left.
-    fn remove(&mut self, gone: impl Fn(InterfaceId) -> bool) -> Result<BTreeMap<NetnsId, u32>, DatapathError> {
+    /// Deletes counts, and returns how many each namespace has left. Adds to `deleted` what was deleted, up to an
+    /// error, too. Each count is read just before it is deleted.
+    fn remove(
+        &mut self,
+        gone: impl Fn(InterfaceId) -> bool,
+        deleted: &mut Vec<Drop>,
+    ) -> Result<BTreeMap<NetnsId, u32>, DatapathError> {
         let mut keys: Vec<Key> = Vec::new();
         let mut left: BTreeMap<NetnsId, u32> = BTreeMap::new();
         batch::read(
             descriptor(self.attached.per_cpu_hash(MAP)?),
             self.cpus,
             |key: Key, _: &[u64]| {
-                let (netns, ifindex) = (NetnsId(key.netns), key.ifindex);
-                if gone(InterfaceId { netns, ifindex }) {
+                let interface = interface(key);
+                if gone(interface) {
                     keys.push(key);
                 } else {
-                    *left.entry(netns).or_default() += 1;
+                    *left.entry(interface.netns).or_default() += 1;
                 }
             },
         )
         .map_err(|error| DatapathError::of("read the counts of dropped packets", error))?;
         let map = self.attached.map_mut(MAP)?;
         let mut map: PerCpuHashMap<&mut MapData, Key, u64> = map.try_into().map_err(DatapathError::map)?;
+        let mut counts = Vec::with_capacity(keys.len());
+        let mut removed = Ok(());
         for key in keys {
-            map.remove(&key).map_err(DatapathError::map)?;
+            removed = map.get(&key, 0).and_then(|last| {
+                map.remove(&key)?;
+                counts.push((key, last));
+                Ok(())
+            });
+            if removed.is_err() {
+                break;
+            }
         }
+        let losses = counts.iter().filter_map(|(key, last)| self.loss(*key, last));
+        deleted.extend(losses);
+        removed.map_err(DatapathError::map)?;
         Ok(left)
     }
 
@@ -253,6 +292,13 @@ impl DropsMap {
             mode: "tp_btf",
             missed_runs: self.attached.missed_runs(PROGRAM),
         }
+    }
+}
+
+const fn interface(key: Key) -> InterfaceId {
+    InterfaceId {
+        netns: NetnsId(key.netns),
+        ifindex: key.ifindex,
     }
 }
 

@@ -13,22 +13,30 @@ use crate::model::interface::NetnsId;
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     watched: BTreeSet<NetnsId>,
+    /// Those of them that have a share of their own.
+    with_share: BTreeSet<NetnsId>,
 }
 
 impl Shares {
-    /// Gives a namespace a share of its own from now on. If there is no room, it stays among the unwatched ones.
+    /// Gives a namespace a share of its own from now on. If there is no room, it shares that of the unwatched ones.
     pub(super) fn watch(&mut self, map: &mut Map, netns: NetnsId) -> Result<(), DatapathError> {
-        if self.watched.contains(&netns) {
+        self.watched.insert(netns);
+        if self.has(netns) {
             return Ok(());
         }
         write(map, netns.0, 0)?;
-        self.watched.insert(netns);
+        self.with_share.insert(netns);
         Ok(())
+    }
+
+    /// Whether a namespace is watched, with a share of its own or without.
+    pub(super) fn is_watched(&self, netns: NetnsId) -> bool {
+        self.watched.contains(&netns)
     }
 
     /// Whether a namespace has a share of its own.
     pub(super) fn has(&self, netns: NetnsId) -> bool {
-        self.watched.contains(&netns)
+        self.with_share.contains(&netns)
     }
 
     /// Sets the number of keys of all unwatched namespaces together.
@@ -46,10 +54,11 @@ impl Shares {
 
     /// Removes the shares of the namespaces that are `gone`.
     pub(super) fn forget(&mut self, map: &mut Map, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
-        let gone: Vec<NetnsId> = self.watched.iter().copied().filter(|netns| gone(*netns)).collect();
+        self.watched.retain(|netns| !gone(*netns));
+        let gone: Vec<NetnsId> = self.with_share.iter().copied().filter(|netns| gone(*netns)).collect();
         let mut map: HashMap<&mut MapData, u64, u32> = map.try_into().map_err(DatapathError::map)?;
         for netns in gone {
-            self.watched.remove(&netns);
+            self.with_share.remove(&netns);
             match map.remove(&netns.0) {
                 Ok(()) | Err(MapError::KeyNotFound) => {}
                 Err(error) => return Err(DatapathError::map(error)),

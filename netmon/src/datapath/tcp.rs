@@ -3,7 +3,10 @@
 //! This module also gives the programs the addresses of devices. They need these for connections that have an address
 //! and no route yet. It does not know to which container a namespace belongs.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap};
 use netmon_common::{
@@ -204,6 +207,26 @@ impl TcpMap {
     /// # Errors
     /// The kernel refuses.
     pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
+        self.remove(&gone)?;
+        let told: Vec<NetnsId> = self.addresses.keys().copied().filter(|netns| gone(*netns)).collect();
+        for netns in told {
+            self.tell(netns, []);
+        }
+        self.shares.forget(self.attached.map_mut(MAP_SHARES)?, gone)
+    }
+
+    /// Deletes the counts of these namespaces, unless they are watched by now: what their sockets did before is
+    /// computed from these counts.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn forget_unwatched(&mut self, foreign: &BTreeSet<NetnsId>) -> Result<(), DatapathError> {
+        let unwatched = foreign.iter().filter(|netns| !self.shares.is_watched(**netns));
+        let unwatched: BTreeSet<NetnsId> = unwatched.copied().collect();
+        self.remove(|netns| unwatched.contains(&netns))
+    }
+
+    fn remove(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
         let mut keys: Vec<Key> = Vec::new();
         let each = |key: Key, _: &[Tcp]| {
             if gone(NetnsId(key.netns)) {
@@ -217,11 +240,7 @@ impl TcpMap {
         for key in keys {
             map.remove(&key).map_err(DatapathError::map)?;
         }
-        let told: Vec<NetnsId> = self.addresses.keys().copied().filter(|netns| gone(*netns)).collect();
-        for netns in told {
-            self.tell(netns, []);
-        }
-        self.shares.forget(self.attached.map_mut(MAP_SHARES)?, gone)
+        Ok(())
     }
 
     /// How full the maps are, given the number of interfaces and of lost events.

@@ -179,7 +179,8 @@ impl TrafficMap {
 impl Drop for TrafficMap {
     #[expect(unsafe_code, reason = "unmapping memory")]
     fn drop(&mut self) {
-        // SAFETY: `map` mapped the memory with this length. Nothing can read it any more, because slots own the map.
+        // SAFETY: `map` mapped the memory with this length. Nothing can read it any more: whoever reads it owns a part of
+        // the `Arc`.
         let _unmapped = unsafe { munmap(self.memory.as_ptr().cast(), Self::bytes(self.cpus, self.slots)) };
     }
 }

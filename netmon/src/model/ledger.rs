@@ -64,6 +64,12 @@ impl Ledger {
         self.transmit.observe(reading.transmit);
     }
 
+    /// Whether it is known what the device counted before netmon started.
+    #[must_use]
+    pub const fn has_start(&self) -> bool {
+        !self.is_older || self.before.is_some()
+    }
+
     /// Whether the distance between device and map is exact in both directions.
     #[must_use]
     pub fn settled(&self) -> bool {

@@ -19,19 +19,10 @@ use std::{
 
 use tracing::debug;
 
-use super::{
-    Shared,
-    state::Number,
-    underlay::Underlay,
-};
+use super::{Shared, state::Number, underlay::Underlay};
 use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
-    model::{
-        interface::NetnsId,
-        inventory::Inventory,
-        netns::DeviceChange,
-        times::Times,
-    },
+    model::{interface::NetnsId, inventory::Inventory, netns::DeviceChange, times::Times},
     netns::{
         rtnetlink::Client,
         watch::{Change, Waker},

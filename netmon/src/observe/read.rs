@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::{
     Shared,
-    state::{Namespace, State},
+    state::{Namespace, State, Turn},
 };
 use crate::{
     model::{
@@ -95,8 +95,7 @@ pub struct Wanted {
     pub overlay: bool,
 }
 
-/// Reads every device, and the wanted counters of the namespaces. The registry is locked for one namespace at a time.
-/// On a node with a thousand containers the whole reading takes so long that a container may start and end meanwhile.
+/// Reads every device, and the wanted counters of the namespaces, one namespace after the other. On a node with a thousand containers the whole reading takes so long that a container may start and end meanwhile.
 ///
 /// # Errors
 /// No thread could be started.
@@ -221,9 +220,9 @@ fn read_after(
 ) -> Result<(), ReadError> {
     let read = try_read(shared, netns, file, thread, first);
     read.unwrap_or_else(|error| {
-        for (_, interface) in shared.lock().interfaces_of(netns) {
-            interface.estimate();
-        }
+        let turn = shared.lock().turn(netns);
+        let _turn = turn.as_ref().map(Turn::take);
+        shared.lock().estimate(netns);
         Err(error)
     })
 }
@@ -256,10 +255,12 @@ pub fn take_reading(
     netns: NetnsId,
     statistics: impl FnOnce() -> Result<Vec<(u32, Directions<DeviceCounters>)>, NetlinkError>,
 ) -> Result<(), ReadError> {
+    let turn = shared.lock().turn(netns);
+    let _turn = turn.as_ref().map(Turn::take);
     let opening = shared.lock().open_reading(netns);
     let Some(opening) = opening else { return Ok(()) };
     let before = opening.read();
-    // Waits for the kernel's RTNL lock, which others may hold for long. Meanwhile nobody has to wait for the registry.
+    // Waits for the kernel's RTNL lock, which others may hold for long. The registry is not locked meanwhile.
     let devices = statistics()?.into_iter().collect();
     let after = opening.read();
     shared.lock().close_reading(&opening, &before, &devices, &after);
@@ -268,7 +269,7 @@ pub fn take_reading(
 
 #[cfg(test)]
 mod tests {
-    use std::{path::PathBuf, time::Duration};
+    use std::{path::PathBuf, sync::mpsc, thread, time::Duration};
 
     use super::{Instant, NetnsFile, NetnsId, Role, Shared, State, take_reading};
     use crate::{
@@ -279,45 +280,81 @@ mod tests {
         observe::state::Scope,
     };
 
-    #[test]
-    fn nobody_waits_for_the_registry_while_the_kernel_is_asked() {
+    const ETH0: u32 = 7;
+    const NETNS: NetnsId = NetnsId(1);
+
+    fn one_container() -> Shared {
         let scope = Scope {
             containers: true,
             vxlan: true,
         };
-        let (netns, now) = (NetnsId(1), Instant::now());
         let mut state = State::new(scope, Duration::ZERO);
         let file = NetnsFile {
             path: PathBuf::from("/netns/aaaaaaaaaaaa"),
             inode: 1,
             role: Role::Sandbox,
         };
-        state.looked(
-            &file,
-            netns,
-            vec![Device::new(7, "eth0".to_owned(), DeviceKind::Veth)],
-            now,
-        );
-        let shared = Shared::new(state);
+        let eth0 = Device::new(ETH0, "eth0".to_owned(), DeviceKind::Veth);
+        state.looked(&file, NETNS, vec![eth0], Instant::now());
+        Shared::new(state)
+    }
+
+    fn counters(packets: u64) -> Vec<(u32, Directions<DeviceCounters>)> {
         let counters = DeviceCounters {
-            packets: 5,
+            packets,
             ..DeviceCounters::default()
         };
-        let read = take_reading(&shared, netns, || {
-            // Would wait for ever if this thread had it.
+        let both = Directions {
+            receive: counters,
+            transmit: counters,
+        };
+        vec![(ETH0, both)]
+    }
+
+    fn packets(shared: &Shared) -> u64 {
+        let state = shared.lock();
+        state.interfaces().map(|it| it.ledger.totals().receive.packets).sum()
+    }
+
+    #[test]
+    fn nobody_waits_for_the_registry_while_the_kernel_is_asked() {
+        let shared = one_container();
+        let read = take_reading(&shared, NETNS, || {
+            // Would wait for ever if this thread had locked it.
             assert_eq!(shared.lock().interfaces().count(), 1);
-            let counters = Directions {
-                receive: counters,
-                transmit: counters,
-            };
-            Ok(vec![(7, counters)])
+            Ok(counters(5))
         });
         read.expect("a reading");
-        let packets = shared
-            .lock()
-            .interfaces()
-            .map(|it| it.ledger.totals().receive.packets)
-            .sum::<u64>();
-        assert_eq!(packets, 5);
+        assert_eq!(packets(&shared), 5);
+    }
+
+    #[test]
+    fn a_namespace_is_read_by_one_after_the_other() {
+        let shared = one_container();
+        let (begun, second_begins) = mpsc::channel();
+        let read = |packets, asked: &dyn Fn()| {
+            let read = take_reading(&shared, NETNS, || {
+                asked();
+                Ok(counters(packets))
+            });
+            read.expect("a reading");
+        };
+        thread::scope(|scope| {
+            read(20, &|| {
+                let (shared, begun) = (shared.clone(), begun.clone());
+                scope.spawn(move || {
+                    let read = take_reading(&shared, NETNS, || {
+                        begun.send(()).expect("the test waits");
+                        Ok(counters(30))
+                    });
+                    read.expect("a reading");
+                });
+                // Long enough for it to be answered first if it did not wait.
+                let overlap = second_begins.recv_timeout(Duration::from_millis(200));
+                assert!(overlap.is_err(), "the kernel is asked twice at the same time");
+            });
+            second_begins.recv().expect("the second reading");
+        });
+        assert_eq!(packets(&shared), 30);
     }
 }

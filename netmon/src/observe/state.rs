@@ -27,7 +27,7 @@ pub use self::{
     naming::Owner,
     peers::PeerNames,
     programs::Candidate,
-    readings::{Counts, Opening},
+    readings::{Counts, Opening, Stamp, Turn},
     services::{ServiceKey, Services},
     sites::Sites,
     tunnels::Outers,
@@ -38,7 +38,7 @@ use crate::{
         counters::{Directions, Totals},
         health::{AttachFailure, AttachHealth},
         histogram::Histogram,
-        interface::{InterfaceId, NetnsId},
+        interface::{Device, InterfaceId, NetnsId},
         inventory::Inventory,
         netns::NetnsFile,
         times::Times,
@@ -88,8 +88,8 @@ pub struct State {
     /// The ifindexes of the node's devices that lead to other nodes.
     pub underlay: BTreeSet<u32>,
     attach: AttachHealth,
-    /// How many moments were numbered.
-    stamps: u64,
+    /// The last moment that was given out.
+    stamp: Stamp,
     /// Attachments that are over, until [`Self::take_over`] is called.
     over: Vec<Attachment>,
 }
@@ -123,7 +123,7 @@ impl State {
                 waiting: None,
                 failures: AttachFailure::ALL.map(|reason| (reason, 0)).into(),
             },
-            stamps: 0,
+            stamp: Stamp::default(),
             over: Vec::new(),
         }
     }

@@ -131,11 +131,27 @@ pub fn rows(
 /// Where dropped packets belong; `None` while that is not decided.
 fn site(drop: &Drop, state: &mut State, now: Instant) -> Option<Site> {
     let site = state.site(drop.interface, now)?;
-    Some(if drop.unplaced {
+    Some(or_unplaced(drop, site))
+}
+
+/// A drop without a place belongs nowhere, wherever its device does.
+fn or_unplaced(drop: &Drop, site: Site) -> Site {
+    if drop.unplaced {
         Site::Nowhere(Cause::NoPlace)
     } else {
         site
-    })
+    }
+}
+
+/// Foreign namespaces: what was dropped there is unattributed, and their counts can be deleted from the kernel's map.
+pub fn foreign(drops: &Drops, state: &mut State, now: Instant) -> BTreeSet<NetnsId> {
+    let mut foreign = BTreeSet::new();
+    for drop in &drops.counted {
+        if let Some(Site::Nowhere(Cause::ForeignNamespace)) = state.site(drop.interface, now) {
+            foreign.insert(drop.interface.netns);
+        }
+    }
+    foreign
 }
 
 impl Sums {
@@ -177,48 +193,46 @@ impl Retired {
         }
     }
 
-    /// Takes over the counts of devices deleted from the node's namespace, or from a network's, so that they can be
-    /// deleted from the kernel's map. Returns these devices.
-    pub fn take_devices(&mut self, drops: &Drops, state: &mut State, now: Instant) -> BTreeSet<InterfaceId> {
+    /// The devices deleted from the node's namespace, or from a network's, whose counts can be deleted from the
+    /// kernel's map, and where these counts belong.
+    pub fn deleted_devices(&mut self, drops: &Drops, state: &mut State, now: Instant) -> BTreeMap<InterfaceId, Site> {
         let mut packets: BTreeMap<InterfaceId, u64> = drops.harmless.iter().map(|id| (*id, 0)).collect();
         for drop in &drops.counted {
             *packets.entry(drop.interface).or_default() += drop.packets;
         }
         packets.retain(|id, _| state.is_lost(*id));
         self.resting.retain(|id, _| packets.contains_key(id));
-        let mut gone = BTreeSet::new();
+        let mut gone = BTreeMap::new();
         for (id, packets) in packets {
             let rest = self.resting.entry(id).or_insert((packets, now));
             if rest.0 != packets {
                 *rest = (packets, now);
             }
-            if now.saturating_duration_since(rest.1) >= state.times().device_rest {
-                gone.insert(id);
+            // Undecided counts stay: they are decided soon.
+            let site = state.site(id, now);
+            if let (Some(site), true) = (site, now.saturating_duration_since(rest.1) >= state.times().device_rest) {
+                gone.insert(id, site);
             }
         }
-        // A device with undecided counts stays: they are decided soon.
-        for drop in &drops.counted {
-            if gone.contains(&drop.interface) && site(drop, state, now).is_none() {
-                gone.remove(&drop.interface);
-            }
-        }
-        for drop in drops.counted.iter().filter(|drop| gone.contains(&drop.interface)) {
-            let site = site(drop, state, now);
-            self.retire(drop, site);
-        }
-        state.forget_sites(&gone);
-        self.let_go(state);
         gone
     }
 
-    /// Takes over a count that is about to be deleted from the kernel's map.
-    fn retire(&mut self, drop: &Drop, site: Option<Site>) {
-        self.sums.charge(drop, site, &self.nobodys);
-        self.nobodys.remove(&drop.key());
+    /// Takes over counts that were deleted from the kernel's map. `site` returns where those of a device belong.
+    pub fn take_over(&mut self, deleted: Vec<Drop>, site: impl Fn(InterfaceId) -> Option<Site>) {
+        let mut deleted = Drops {
+            counted: deleted,
+            ..Drops::default()
+        };
+        deleted.merge();
+        for drop in &deleted.counted {
+            let site = site(drop.interface).map(|site| or_unplaced(drop, site));
+            self.sums.charge(drop, site, &self.nobodys);
+            self.nobodys.remove(&drop.key());
+        }
     }
 
     /// Removes the counts of namespaces that no longer linger, and of the node's networks that were deleted.
-    fn let_go(&mut self, state: &State) {
+    pub fn let_go(&mut self, state: &State) {
         let networks: BTreeSet<&str> = state.inventory().networks.values().map(|it| &*it.name).collect();
         let is_there = |place: &Place, network: &str| match place {
             Place::Node => network.is_empty() || networks.contains(network),
@@ -227,22 +241,6 @@ impl Retired {
         self.sums
             .of_places
             .retain(|(place, netns, network, _), _| state.namespace(*netns).is_some() && is_there(place, network));
-    }
-
-    /// Takes over the counts of foreign namespaces, so that they can be deleted from the kernel's map. Returns these
-    /// namespaces.
-    pub fn take_over(&mut self, drops: &Drops, state: &mut State, now: Instant) -> Vec<NetnsId> {
-        let mut namespaces = Vec::new();
-        for drop in &drops.counted {
-            if let Some(Site::Nowhere(Cause::ForeignNamespace)) = state.site(drop.interface, now) {
-                let site = site(drop, state, now);
-                self.retire(drop, site);
-                namespaces.push(drop.interface.netns);
-            }
-        }
-        namespaces.sort_unstable();
-        namespaces.dedup();
-        namespaces
     }
 }
 

@@ -12,10 +12,12 @@ use crate::{
     collectors::visit::{Collect, Collected, Tools, Visit},
     datapath::{DatapathError, drops::DropsMap},
     model::{
-        drops::Drops,
+        drops::{Drop, Drops},
         health::{MapRow, ProgramRow},
         interface::{InterfaceId, NetnsId},
+        place::{Cause, Site},
     },
+    observe::Shared,
 };
 
 /// The collector.
@@ -27,13 +29,13 @@ pub(super) struct Collector {
     /// The running kernel's names of the reasons that were ever read.
     names: BTreeMap<u32, String>,
     retired: Retired,
-    /// Devices and namespaces whose counts were taken over.
-    devices: BTreeSet<InterfaceId>,
-    namespaces: Vec<NetnsId>,
+    /// Deleted devices, and foreign namespaces, whose counts can be deleted.
+    devices: BTreeMap<InterfaceId, Site>,
+    foreign: BTreeSet<NetnsId>,
 }
 
 impl Collect for Collector {
-    fn read(&mut self, tools: &Tools) {
+    fn read(&mut self, _shared: &Shared, tools: &Tools) {
         let mut tracepoints = tools.tracepoints.lock();
         let Some(map) = &mut tracepoints.drops else { return };
         self.program = Some(map.program());
@@ -65,34 +67,43 @@ impl Collect for Collector {
         visit.maps.push(row);
         let name = |reason| self.names.get(&reason).cloned().unwrap_or_default();
         let rows = facts::rows(&drops, &mut self.retired, visit.state, visit.now, name);
-        self.devices = self.retired.take_devices(&drops, visit.state, visit.now);
+        self.retired.let_go(visit.state);
+        self.devices = self.retired.deleted_devices(&drops, visit.state, visit.now);
         if drops.strangers > DropsMap::MANY_STRANGERS {
-            self.namespaces = self.retired.take_over(&drops, visit.state, visit.now);
+            self.foreign = facts::foreign(&drops, visit.state, visit.now);
         }
         Collected::whole(families::rows(&rows))
     }
 
-    fn tidy(&mut self, tools: &Tools) {
-        let devices = std::mem::take(&mut self.devices);
-        let namespaces = std::mem::take(&mut self.namespaces);
-        if devices.is_empty() && namespaces.is_empty() {
-            return;
+    fn tidy(&mut self, shared: &Shared, tools: &Tools) {
+        let (devices, foreign) = (std::mem::take(&mut self.devices), std::mem::take(&mut self.foreign));
+        if !devices.is_empty() {
+            let gone = devices.keys().copied().collect();
+            let (deleted, is_done) = delete(tools, |map, deleted| map.forget_devices(&gone, deleted));
+            self.retired.take_over(deleted, |id| devices.get(&id).cloned());
+            if is_done {
+                // Their ifindexes may be reused.
+                shared.lock().forget_sites(&gone);
+            }
         }
-        let mut tracepoints = tools.tracepoints.lock();
-        let Some(map) = &mut tracepoints.drops else { return };
-        let forgotten = forget(map, &devices, &namespaces);
-        if let Err(error) = forgotten {
-            warn!(%error, "cannot delete drops of removed devices and unknown namespaces from the kernel map");
+        if !foreign.is_empty() {
+            let (deleted, _) = delete(tools, |map, deleted| map.forget_unwatched(&foreign, deleted));
+            let site = Site::Nowhere(Cause::ForeignNamespace);
+            self.retired.take_over(deleted, |_| Some(site.clone()));
         }
     }
 }
 
-fn forget(map: &mut DropsMap, devices: &BTreeSet<InterfaceId>, namespaces: &[NetnsId]) -> Result<(), DatapathError> {
-    if !devices.is_empty() {
-        map.forget_devices(devices)?;
+/// Deletes counts from the kernel's map. Returns what was deleted, and whether that is all.
+fn delete(
+    tools: &Tools,
+    how: impl FnOnce(&mut DropsMap, &mut Vec<Drop>) -> Result<(), DatapathError>,
+) -> (Vec<Drop>, bool) {
+    let mut deleted = Vec::new();
+    let mut tracepoints = tools.tracepoints.lock();
+    let done = tracepoints.drops.as_mut().map(|map| how(map, &mut deleted));
+    if let Some(Err(error)) = &done {
+        warn!(%error, "cannot delete drops of removed devices or unknown namespaces from the kernel map");
     }
-    if !namespaces.is_empty() {
-        map.forget(|netns| namespaces.binary_search(&netns).is_ok())?;
-    }
-    Ok(())
+    (deleted, done.is_some_and(|done| done.is_ok()))
 }

@@ -13,6 +13,7 @@ use crate::{
         health::{MapRow, ProgramRow},
         overlay::{Tunnel, Tunnels},
     },
+    observe::Shared,
 };
 
 /// The collector. Without programs there are only the networks and the devices that lead to other nodes.
@@ -21,17 +22,19 @@ pub(super) struct Collector {
     programs: Vec<ProgramRow>,
     /// What was read, and how full the map is; `None` if it could not be read.
     read: Option<(Tunnels, MapRow)>,
-    /// The tunnels that this node's networks use.
-    known: BTreeSet<Tunnel>,
     /// Removed tunnels whose counts can be deleted.
     idle: BTreeSet<Tunnel>,
 }
 
 impl Collect for Collector {
-    fn read(&mut self, tools: &Tools) {
+    fn read(&mut self, shared: &Shared, tools: &Tools) {
+        let known = facts::known(&shared.lock());
         let mut map = tools.overlay.lock();
         let Some(map) = &mut *map else { return };
         self.programs = map.programs().collect();
+        if let Err(error) = map.know(known) {
+            warn!(%error, "cannot reserve map entries for tunnels; they share those of unknown tunnels");
+        }
         self.read = match read(map) {
             Ok(read) => Some(read),
             Err(error) => {
@@ -50,7 +53,6 @@ impl Collect for Collector {
         });
         let mut rows = facts::rows(tunnels.as_ref(), visit.state, visit.now);
         rows.peers = facts::peers(visit.state);
-        self.known = facts::known(visit.state);
         if tunnels.is_some() {
             self.idle = facts::forgettable(visit.state, visit.now);
         }
@@ -62,14 +64,12 @@ impl Collect for Collector {
         }
     }
 
-    fn tidy(&mut self, tools: &Tools) {
-        let (known, idle) = (std::mem::take(&mut self.known), std::mem::take(&mut self.idle));
-        let mut map = tools.overlay.lock();
-        let Some(map) = &mut *map else { return };
-        if let Err(error) = map.know(known) {
-            warn!(%error, "cannot reserve map entries for tunnels; they share those of unknown tunnels");
+    fn tidy(&mut self, _shared: &Shared, tools: &Tools) {
+        let idle = std::mem::take(&mut self.idle);
+        if idle.is_empty() {
+            return;
         }
-        if !idle.is_empty()
+        if let Some(map) = &mut *tools.overlay.lock()
             && let Err(error) = map.forget(|tunnel| idle.contains(tunnel))
         {
             warn!(%error, "cannot delete removed tunnels from the kernel map");

@@ -41,29 +41,34 @@ pub struct ConnectionsRow {
 /// One namespace's counts, by network.
 type Networks = BTreeMap<Arc<str>, Share>;
 
-#[derive(Clone, Copy, Default)]
+/// Each container's networks, and the segments that passed their devices.
+#[derive(Debug, Default)]
+pub struct Passed(BTreeMap<NetnsId, Networks>);
+
+#[derive(Clone, Copy, Debug, Default)]
 struct Share {
     /// Segments sent through the network's devices, including retransmitted ones.
     passed: u64,
     events: Events,
 }
 
-/// Makes the rows, by container and network. Without programs (`events` is `None`) there are only the kernel's own
+/// Makes the rows, by container and network, of what `passed` the devices and of later `events`. Without programs (`events` is `None`) there are only the kernel's own
 /// counts, which belong to no network.
 pub fn rows(
+    passed: Passed,
     events: Option<&BTreeMap<InterfaceId, Events>>,
     state: &mut State,
     now: Instant,
 ) -> (Vec<TcpRow>, Vec<ConnectionsRow>) {
-    let mut namespaces = known_networks(state);
+    let Passed(mut namespaces) = passed;
     for (id, events) in events.into_iter().flatten() {
         if let Some(Site::In {
             place: Place::Container { .. },
             network,
         }) = state.site(*id, now)
+            && let Some(networks) = namespaces.get_mut(&id.netns)
         {
-            let share = namespaces.entry(id.netns).or_default().entry(network).or_default();
-            share.events.accumulate(events);
+            networks.entry(network).or_default().events.accumulate(events);
         }
     }
     for (netns, networks) in &namespaces {
@@ -95,7 +100,8 @@ pub fn foreign(events: &BTreeMap<InterfaceId, Events>, state: &mut State, now: I
 
 /// Every container's networks, with what passed their devices. An event that never happened is then 0 instead of
 /// missing.
-fn known_networks(state: &State) -> BTreeMap<NetnsId, Networks> {
+#[must_use]
+pub fn passed(state: &State) -> Passed {
     let mut namespaces: BTreeMap<NetnsId, Networks> = BTreeMap::new();
     for netns in state.containers() {
         let networks = namespaces.entry(netns).or_default();
@@ -114,7 +120,7 @@ fn known_networks(state: &State) -> BTreeMap<NetnsId, Networks> {
             networks.entry(network).or_default().passed += totals.transmit.tcp_segments;
         }
     }
-    namespaces
+    Passed(namespaces)
 }
 
 /// Each network's share of the kernel's counts, as the programs counted it.

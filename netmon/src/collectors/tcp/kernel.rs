@@ -13,6 +13,7 @@ use crate::{
         interface::{InterfaceId, NetnsId},
         tcp::Events,
     },
+    observe::Shared,
 };
 
 /// The collector. Without programs there are only the kernel's own counts.
@@ -22,6 +23,8 @@ pub(super) struct Collector {
     maps: Vec<MapRow>,
     /// The counts; `None` if they could not be read.
     events: Option<BTreeMap<InterfaceId, Events>>,
+    /// What passed the devices before the events were read.
+    passed: facts::Passed,
     /// The number of interfaces of unwatched namespaces among them.
     strangers: u32,
     /// Every program is attached.
@@ -41,7 +44,10 @@ impl Collector {
 }
 
 impl Collect for Collector {
-    fn read(&mut self, tools: &Tools) {
+    fn read(&mut self, shared: &Shared, tools: &Tools) {
+        // A retransmit that is counted in between makes the first transmissions fewer, and the next scrape corrects it.
+        // In the other order it would be shown as one of them for good.
+        self.passed = facts::passed(&shared.lock());
         let mut tracepoints = tools.tracepoints.lock();
         let Some(map) = &mut tracepoints.tcp else { return };
         self.programs = map.programs().collect();
@@ -54,8 +60,8 @@ impl Collect for Collector {
     fn collect(&mut self, visit: &mut Visit<'_>) -> Collected {
         visit.programs.append(&mut self.programs);
         visit.maps.append(&mut self.maps);
-        let events = self.events.take();
-        let (rows, connections) = facts::rows(events.as_ref(), visit.state, visit.now);
+        let (passed, events) = (std::mem::take(&mut self.passed), self.events.take());
+        let (rows, connections) = facts::rows(passed, events.as_ref(), visit.state, visit.now);
         if let Some(events) = &events
             && self.strangers > TcpMap::MANY_STRANGERS
         {
@@ -67,11 +73,11 @@ impl Collect for Collector {
         }
     }
 
-    fn tidy(&mut self, tools: &Tools) {
+    fn tidy(&mut self, _shared: &Shared, tools: &Tools) {
         let foreign = std::mem::take(&mut self.foreign);
         let mut tracepoints = tools.tracepoints.lock();
         if let (Some(map), false) = (&mut tracepoints.tcp, foreign.is_empty())
-            && let Err(error) = map.forget(|netns| foreign.contains(&netns))
+            && let Err(error) = map.forget_unwatched(&foreign)
         {
             warn!(%error, "cannot delete TCP events of unknown namespaces from the kernel map");
         }

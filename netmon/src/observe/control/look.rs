@@ -197,17 +197,12 @@ fn look_into(
 }
 
 /// Counts the sockets of an older namespace, because the kernel programs count only changes. The calling thread is in
-/// it.
+/// it. `None` without programs.
 fn connections_before(tracepoints: &SharedTracepoints, netns: NetnsId) -> Option<Before> {
-    let tracepoints = tracepoints.lock();
-    let tcp = tracepoints.tcp.as_ref()?;
+    let events = || Some(tracepoints.lock().tcp.as_ref()?.read_namespace(netns));
     let mut counted = None;
     for _ in 0..COUNT_ATTEMPTS {
-        let (Ok(before), Ok(sockets), Ok(after)) = (
-            tcp.read_namespace(netns),
-            connections::count(),
-            tcp.read_namespace(netns),
-        ) else {
+        let (Ok(before), Ok(sockets), Ok(after)) = (events()?, connections::count(), events()?) else {
             debug!(netns = netns.0, "connections from before netmon are not counted");
             return counted;
         };

@@ -111,13 +111,10 @@ impl Loop {
 
     /// Detaches what the kernel would leave in place.
     pub(super) fn detach_all(&mut self) {
-        let attachments: Vec<(PathBuf, Attachment)> = self
-            .shared
-            .lock()
-            .take_attachments()
-            .into_iter()
-            .filter(|(_, attachment)| attachment.needs_visit())
-            .collect();
+        let taken = self.shared.lock().take_attachments();
+        // Dropping the others detaches them, and asks the kernel.
+        let left_in_place = |(_, attachment): &(PathBuf, Attachment)| attachment.needs_visit();
+        let attachments: Vec<_> = taken.into_iter().filter(left_in_place).collect();
         if attachments.is_empty() {
             return;
         }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Owner, Scope};
+use super::{Owner, Scope, Stamp};
 use crate::{
     datapath::{attach::Attachment, traffic::Counters},
     model::{
@@ -46,8 +46,10 @@ pub struct Interface {
     was_detached: bool,
     failures: u32,
     was_up: bool,
-    /// The number of the last reading, or of what happened since. See [`Opening`](super::Opening).
-    pub(super) stamp: u64,
+    /// When the entry was made.
+    pub(super) created: Stamp,
+    /// When its programs last changed.
+    pub(super) programs_since: Stamp,
 }
 
 /// Whether programs count on an interface.
@@ -92,7 +94,7 @@ impl Programs {
 impl Interface {
     /// The entry for a device that was just seen.
     #[must_use]
-    pub fn new(device: Device, ledger: Ledger, now: Instant) -> Self {
+    pub fn new(device: Device, ledger: Ledger, created: Stamp, now: Instant) -> Self {
         Self {
             was_up: device.up,
             device: Arc::new(device),
@@ -105,18 +107,14 @@ impl Interface {
             unseen: 0,
             was_detached: false,
             failures: 0,
-            stamp: 0,
+            created,
+            programs_since: created,
         }
     }
 
-    /// The same entry, made at that moment.
-    pub(super) fn stamped(self, stamp: u64) -> Self {
-        Self { stamp, ..self }
-    }
-
     /// The entry for a new device that no look has read. The message carries what it has counted up to now.
-    pub(super) fn from_change(change: &DeviceChange, now: Instant) -> Self {
-        let mut interface = Self::new(change.device.clone(), Ledger::default(), now);
+    pub(super) fn from_change(change: &DeviceChange, created: Stamp, now: Instant) -> Self {
+        let mut interface = Self::new(change.device.clone(), Ledger::default(), created, now);
         if let (Some(receive), Some(transmit)) = (change.counters.receive, change.counters.transmit) {
             interface.observe(None, Directions { receive, transmit }, None);
         }
@@ -257,13 +255,14 @@ impl Interface {
     }
 
     /// The interface was deleted: settles its totals for good.
-    pub(super) fn end(mut self, id: InterfaceId, file: NetnsFile, now: Instant) -> Ended {
+    pub(super) fn end(mut self, id: InterfaceId, file: NetnsFile, closed: Stamp, now: Instant) -> Ended {
         self.ledger.close(self.final_counters, self.programs.read());
         let Self {
             device,
             owner,
             ledger,
             mut programs,
+            created,
             ..
         } = self;
         Ended {
@@ -273,7 +272,10 @@ impl Interface {
             owner,
             totals: ledger.totals(),
             recent: ledger.recent(),
+            has_start: ledger.has_start(),
             at: now,
+            created,
+            closed,
             rest: programs.take(),
         }
     }
@@ -294,11 +296,23 @@ impl Ended {
         if !change.is_last_word() {
             return;
         }
-        let missed = self.totals.zip(change.counters, |totals, last| {
+        self.on_last_counters(change.counters);
+    }
+
+    /// Takes in late counters of the device, if they exceed what was known.
+    pub(super) fn on_last_counters(&mut self, last: Directions<Option<DeviceCounters>>) {
+        let missed = self.totals.zip(last, |totals, last| {
             last.map_or_else(Totals::default, |last| totals.missed(last))
         });
-        self.totals = self.totals + missed;
-        self.recent = self.recent + missed;
+        if self.has_start {
+            self.totals = self.totals + missed;
+            self.recent = self.recent + missed;
+        } else {
+            // Its first counters: all of this may be from before netmon started.
+            let missed = missed.map(|missed| Totals { segments: 0, ..missed });
+            self.totals = self.totals + missed;
+            self.has_start = last.receive.is_some() && last.transmit.is_some();
+        }
     }
 
     /// Whether its container created it: it belongs to no network of the engine.
@@ -322,8 +336,14 @@ pub struct Ended {
     pub totals: Directions<Totals>,
     /// The part of its totals that was counted since netmon started.
     pub recent: Directions<Totals>,
+    /// Whether the part from before netmon started is known.
+    has_start: bool,
     /// When it ended.
     pub at: Instant,
+    /// When its entry was made.
+    pub(super) created: Stamp,
+    /// When it was closed.
+    pub(super) closed: Stamp,
     /// Its programs and their slot, until nothing can be counted there any more.
     pub(super) rest: Option<Attachment>,
 }

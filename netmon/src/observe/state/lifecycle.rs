@@ -153,7 +153,7 @@ impl State {
                         Some(last) => Ledger::of_returned(last),
                         None => Ledger::of_older(),
                     };
-                    let interface = Interface::new(device, ledger, now).stamped(stamp);
+                    let interface = Interface::new(device, ledger, stamp, now);
                     self.interfaces.insert(id, interface);
                     known += 1;
                 }
@@ -204,7 +204,7 @@ impl State {
         if let Some(ended) = self.ended.iter_mut().rev().find(|ended| ended.id == id) {
             ended.on_change(change);
         } else if self.has_room(netns) {
-            let interface = Interface::from_change(change, now).stamped(self.stamp());
+            let interface = Interface::from_change(change, self.stamp(), now);
             self.interfaces.insert(id, interface);
         }
     }
@@ -283,7 +283,7 @@ impl State {
         let file = self.namespaces.get(&id.netns).map(|namespace| namespace.file.clone());
         if let (Some(mut interface), Some(file)) = (self.interfaces.remove(&id), file) {
             self.name_at_last(id, &file, &mut interface);
-            let ended = interface.end(id, file, now);
+            let ended = interface.end(id, file, self.stamp(), now);
             if ended.is_own() {
                 self.crowd_out(id.netns);
             }

@@ -86,7 +86,7 @@ impl State {
                         .observe(now.saturating_duration_since(interface.first_seen));
                 }
                 interface.programs = Programs::Attached(attachment);
-                interface.stamp = stamp;
+                interface.programs_since = stamp;
             }
             Err(error) => {
                 if interface.fail(now) {
@@ -124,7 +124,7 @@ impl State {
     pub fn mark_detached(&mut self, id: InterfaceId) -> Option<Attachment> {
         let stamp = self.stamp();
         let interface = self.interfaces.get_mut(&id)?;
-        interface.stamp = stamp;
+        interface.programs_since = stamp;
         *self.attach.failures.entry(AttachFailure::Detached).or_default() += 1;
         interface.detach()
     }

@@ -11,7 +11,9 @@ use std::{
 };
 
 use super::{
-    lifecycle::{DEVICES_PER_NAMESPACE, LINGERING_PER_NAMESPACE}, Number, Owner, Scope, State};
+    Number, Owner, Scope, State,
+    lifecycle::{DEVICES_PER_NAMESPACE, LINGERING_PER_NAMESPACE},
+};
 use crate::model::{
     counters::{DeviceCounters, Directions},
     health::AttachFailure,

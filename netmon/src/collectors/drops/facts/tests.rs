@@ -7,13 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Retired, rows};
+use super::{Retired, foreign as foreign_ones, rows};
 use crate::{
     model::{
         drops::{Drop, Drops},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{Inventory, Network, NetworkId},
         netns::{Listing, NetnsFile, Role},
+        place::{Cause, Site},
     },
     observe::state::{Scope, State},
 };
@@ -71,26 +72,85 @@ fn shown(drops: &Drops, retired: &mut Retired, state: &mut State, now: Instant) 
     rows.node.iter().map(|row| row.packets).sum()
 }
 
+/// Takes over the counts of deleted devices, with what the kernel has for them when it deletes them. Returns these
+/// devices.
+fn forget_with(
+    drops: &Drops,
+    last: &Drops,
+    retired: &mut Retired,
+    state: &mut State,
+    now: Instant,
+) -> BTreeSet<InterfaceId> {
+    retired.let_go(state);
+    let devices = retired.deleted_devices(drops, state, now);
+    let gone: BTreeSet<InterfaceId> = devices.keys().copied().collect();
+    let deleted = last.counted.iter().filter(|drop| gone.contains(&drop.interface));
+    let deleted: Vec<Drop> = deleted.copied().collect();
+    let is_done = !deleted.is_empty() || drops.counted.is_empty();
+    retired.take_over(deleted, |id| devices.get(&id).cloned());
+    if is_done {
+        state.forget_sites(&gone);
+    }
+    gone
+}
+
+fn forget(drops: &Drops, retired: &mut Retired, state: &mut State, now: Instant) -> BTreeSet<InterfaceId> {
+    forget_with(drops, drops, retired, state, now)
+}
+
+#[test]
+fn what_is_dropped_between_a_reading_and_the_deletion_is_counted() {
+    let begin = Instant::now();
+    let (mut state, mut retired) = (node(begin), Retired::default());
+    let counted = drops([(3, 12)]);
+    assert_eq!(shown(&counted, &mut retired, &mut state, begin), 12);
+    state.node_has(NODE, vec![device(2)], begin);
+    let now = begin + LONG;
+    state.node_has(NODE, vec![device(2)], now);
+    assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
+    let (now, last) = (now + REST, drops([(3, 15)]));
+    assert_eq!(
+        forget_with(&counted, &last, &mut retired, &mut state, now),
+        BTreeSet::from([on(3)])
+    );
+    assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 15);
+}
+
+#[test]
+fn what_the_kernel_did_not_delete_is_not_counted_twice() {
+    let begin = Instant::now();
+    let (mut state, mut retired) = (node(begin), Retired::default());
+    let counted = drops([(3, 12)]);
+    assert_eq!(shown(&counted, &mut retired, &mut state, begin), 12);
+    state.node_has(NODE, vec![device(2)], begin);
+    let now = begin + LONG;
+    state.node_has(NODE, vec![device(2)], now);
+    assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
+    let now = now + REST;
+    assert!(!forget_with(&counted, &drops([]), &mut retired, &mut state, now).is_empty());
+    assert_eq!(shown(&counted, &mut retired, &mut state, now), 12);
+}
+
 #[test]
 fn what_was_dropped_on_a_device_of_the_nodes_stays_counted_when_the_kernel_forgets_it() {
     let begin = Instant::now();
     let (mut state, mut retired) = (node(begin), Retired::default());
     let counted = drops([(2, 4), (3, 12)]);
     assert_eq!(shown(&counted, &mut retired, &mut state, begin), 16);
-    assert!(retired.take_devices(&counted, &mut state, begin).is_empty());
+    assert!(forget(&counted, &mut retired, &mut state, begin).is_empty());
 
     // The device is deleted and stays known for a while. After that its counts must not change for a while.
     state.node_has(NODE, vec![device(2)], begin);
-    assert!(retired.take_devices(&counted, &mut state, begin + REST).is_empty());
+    assert!(forget(&counted, &mut retired, &mut state, begin + REST).is_empty());
     let now = begin + LONG;
     state.node_has(NODE, vec![device(2)], now);
-    assert!(retired.take_devices(&counted, &mut state, now).is_empty());
+    assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
     let now = now + REST;
     // One packet was counted late.
     let counted = drops([(2, 4), (3, 13)]);
-    assert!(retired.take_devices(&counted, &mut state, now).is_empty());
+    assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
     let now = now + REST;
-    assert_eq!(retired.take_devices(&counted, &mut state, now), BTreeSet::from([on(3)]));
+    assert_eq!(forget(&counted, &mut retired, &mut state, now), BTreeSet::from([on(3)]));
     assert_eq!(shown(&drops([(2, 4)]), &mut retired, &mut state, now), 17);
 
     // Another device has the ifindex now.
@@ -106,9 +166,9 @@ fn devices_that_only_had_what_is_no_loss_are_forgotten_too() {
         harmless: [on(1), on(2), on(9)].into(),
         ..Drops::default()
     };
-    assert!(retired.take_devices(&counted, &mut state, begin).is_empty());
+    assert!(forget(&counted, &mut retired, &mut state, begin).is_empty());
     assert_eq!(
-        retired.take_devices(&counted, &mut state, begin + REST),
+        forget(&counted, &mut retired, &mut state, begin + REST),
         BTreeSet::from([on(9)])
     );
 }
@@ -171,15 +231,15 @@ fn what_was_shown_as_nobodys_stays_so_when_the_rest_has_an_owner_and_when_the_ke
     state.set_inventory(inventory(&[("abcdefghijklm", "wide")]));
     assert_eq!(of_network(&drops(6), &mut retired, &mut state, now), (6, 0));
     assert_eq!(of_network(&drops(9), &mut retired, &mut state, now), (6, 3));
-    assert!(retired.take_devices(&drops(9), &mut state, now).is_empty());
+    assert!(forget(&drops(9), &mut retired, &mut state, now).is_empty());
 
     // The device is deleted with its container: its counts are taken over and deleted in the kernel.
     state.looked(&file, OVERLAY, vec![device(3)], now);
     let now = now + LONG;
     state.looked(&file, OVERLAY, vec![device(3)], now);
-    assert!(retired.take_devices(&drops(9), &mut state, now).is_empty());
+    assert!(forget(&drops(9), &mut retired, &mut state, now).is_empty());
     let now = now + REST;
-    assert_eq!(retired.take_devices(&drops(9), &mut state, now).len(), 1);
+    assert_eq!(forget(&drops(9), &mut retired, &mut state, now).len(), 1);
     assert_eq!(of_network(&Drops::default(), &mut retired, &mut state, now), (6, 3));
     assert_eq!(of_network(&drops(1), &mut retired, &mut state, now), (6, 4));
 
@@ -187,7 +247,7 @@ fn what_was_shown_as_nobodys_stays_so_when_the_rest_has_an_owner_and_when_the_ke
     state.listed(Listing::default(), now);
     state.expire(now);
     state.expire(now + LONG);
-    assert!(retired.take_devices(&Drops::default(), &mut state, now).is_empty());
+    assert!(forget(&Drops::default(), &mut retired, &mut state, now).is_empty());
     assert_eq!(of_network(&Drops::default(), &mut retired, &mut state, now), (6, 0));
 }
 
@@ -227,7 +287,9 @@ fn a_namespace_that_never_had_a_name_leaves_what_was_nobodys_when_it_goes() {
     let now = now + LONG;
     let both = [("foreign_namespace", 8), ("no_place", 8)];
     assert_eq!(nobodys(&unplaced, &mut retired, &mut state, now), both);
-    assert_eq!(retired.take_over(&unplaced, &mut state, now), [NetnsId(10)]);
+    assert_eq!(foreign_ones(&unplaced, &mut state, now), BTreeSet::from([NetnsId(10)]));
+    let nowhere = Site::Nowhere(Cause::ForeignNamespace);
+    retired.take_over(unplaced.counted, |_| Some(nowhere.clone()));
     assert_eq!(nobodys(&none, &mut retired, &mut state, now), both);
 }
 
@@ -243,12 +305,12 @@ fn of_a_bridge_network_that_is_gone_nothing_is_kept() {
     let mut now = begin;
     for _ in 0..2 {
         state.node_has(NODE, vec![device(2)], now);
-        retired.take_devices(&counted, &mut state, now);
+        forget(&counted, &mut retired, &mut state, now);
         now += LONG;
     }
-    assert_eq!(retired.take_devices(&counted, &mut state, now), BTreeSet::from([on(3)]));
+    assert_eq!(forget(&counted, &mut retired, &mut state, now), BTreeSet::from([on(3)]));
     assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 5, "it is there");
     state.set_inventory(inventory(&[("nopqrstuvwxyz", "ci_2")]));
-    retired.take_devices(&drops([]), &mut state, now);
+    forget(&drops([]), &mut retired, &mut state, now);
     assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 0);
 }

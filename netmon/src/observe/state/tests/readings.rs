@@ -1,4 +1,4 @@
-//! Readings that overlap with each other, and with what happens to the devices.
+//! Readings, and what happens to the devices while they are made.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -18,18 +18,6 @@ fn close(state: &mut State, opening: &Opening, eth0: Option<Directions<DeviceCou
 }
 
 #[test]
-fn a_reading_that_another_one_overtook_is_not_taken_in() {
-    let (mut state, _, netns) = one_container(Instant::now());
-    let (slow, fast) = (open(&mut state, netns), open(&mut state, netns));
-    close(&mut state, &fast, Some(counters(30)));
-    close(&mut state, &slow, Some(counters(20)));
-    assert_eq!(packets(&state), [30]);
-    let next = open(&mut state, netns);
-    close(&mut state, &next, Some(counters(40)));
-    assert_eq!(packets(&state), [40]);
-}
-
-#[test]
 fn a_reading_of_a_device_is_not_of_the_one_that_has_its_number_now() {
     let now = Instant::now();
     let (mut state, file, netns) = one_container(now);
@@ -39,8 +27,38 @@ fn a_reading_of_a_device_is_not_of_the_one_that_has_its_number_now() {
     close(&mut state, &of_the_first, Some(counters(1000)));
     let own = open(&mut state, netns);
     close(&mut state, &own, Some(counters(3)));
-    // The second one, and what is left of the first.
-    assert_eq!(packets(&state), [3, 10]);
+    // The second one, and the first with its last counters.
+    assert_eq!(packets(&state), [3, 1000]);
+}
+
+#[test]
+fn a_device_that_is_deleted_while_it_is_read_keeps_the_reading() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    let reading = open(&mut state, netns);
+    state.looked(&file, netns, Vec::new(), now);
+    close(&mut state, &reading, Some(counters(42)));
+    assert_eq!(packets(&state), [42]);
+    // One that was opened after the deletion is not of it.
+    state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+    let of_the_next = open(&mut state, netns);
+    state.looked(&file, netns, Vec::new(), now);
+    close(&mut state, &of_the_next, Some(counters(50)));
+    assert_eq!(packets(&state), [50, 42]);
+    // Counters that are behind add nothing.
+    close(&mut state, &reading, Some(counters(41)));
+    assert_eq!(packets(&state), [50, 42]);
+}
+
+#[test]
+fn a_device_that_vanished_while_it_was_read_keeps_what_was_known() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    let reading = open(&mut state, netns);
+    state.looked(&file, netns, Vec::new(), now);
+    let known = packets(&state);
+    close(&mut state, &reading, None);
+    assert_eq!(packets(&state), known);
 }
 
 #[test]
