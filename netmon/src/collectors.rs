@@ -1,6 +1,6 @@
 //! The collectors: each is one folder here, and one line in the table [`ALL`].
 //!
-//! A collector has a name, families, and a function that makes its rows in each scrape. From the table follow
+//! A collector has a name, families, and what makes its rows in each scrape ([`visit::Collect`]). From the table follow
 //! the flags and their help, the page, the limits, METRICS.md, and the tables of the documentation.
 
 pub mod buffers;

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::{
     Shared,
-    state::{Namespace, State, Turn},
+    state::{Namespace, ReadingLock, State},
 };
 use crate::{
     model::{
@@ -220,9 +220,7 @@ fn read_after(
 ) -> Result<(), ReadError> {
     let read = try_read(shared, netns, file, thread, first);
     read.unwrap_or_else(|error| {
-        let turn = shared.lock().turn(netns);
-        let _turn = turn.as_ref().map(Turn::take);
-        shared.lock().estimate(netns);
+        alone(shared, netns, || shared.lock().estimate(netns));
         Err(error)
     })
 }
@@ -255,16 +253,23 @@ pub fn take_reading(
     netns: NetnsId,
     statistics: impl FnOnce() -> Result<Vec<(u32, Directions<DeviceCounters>)>, NetlinkError>,
 ) -> Result<(), ReadError> {
-    let turn = shared.lock().turn(netns);
-    let _turn = turn.as_ref().map(Turn::take);
-    let opening = shared.lock().open_reading(netns);
-    let Some(opening) = opening else { return Ok(()) };
-    let before = opening.read();
-    // Waits for the kernel's RTNL lock, which others may hold for long. The registry is not locked meanwhile.
-    let devices = statistics()?.into_iter().collect();
-    let after = opening.read();
-    shared.lock().close_reading(&opening, &before, &devices, &after);
-    Ok(())
+    alone(shared, netns, || {
+        let opening = shared.lock().open_reading(netns);
+        let Some(opening) = opening else { return Ok(()) };
+        let before = opening.read();
+        // Waits for the kernel's RTNL lock, which others may hold for long. The registry is not locked meanwhile.
+        let devices = statistics()?.into_iter().collect();
+        let after = opening.read();
+        shared.lock().close_reading(&opening, &before, &devices, &after);
+        Ok(())
+    })
+}
+
+/// Does this while nobody else reads the namespace.
+fn alone<T>(shared: &Shared, netns: NetnsId, work: impl FnOnce() -> T) -> T {
+    let lock = shared.lock().reading_lock(netns);
+    let _held = lock.as_ref().map(ReadingLock::lock);
+    work()
 }
 
 #[cfg(test)]
@@ -330,31 +335,24 @@ mod tests {
 
     #[test]
     fn a_namespace_is_read_by_one_after_the_other() {
-        let shared = one_container();
-        let (begun, second_begins) = mpsc::channel();
-        let read = |packets, asked: &dyn Fn()| {
-            let read = take_reading(&shared, NETNS, || {
-                asked();
-                Ok(counters(packets))
-            });
-            read.expect("a reading");
-        };
+        let shared = &one_container();
+        let (begin, begun) = mpsc::channel();
         thread::scope(|scope| {
-            read(20, &|| {
-                let (shared, begun) = (shared.clone(), begun.clone());
-                scope.spawn(move || {
-                    let read = take_reading(&shared, NETNS, || {
-                        begun.send(()).expect("the test waits");
+            let first = take_reading(shared, NETNS, || {
+                scope.spawn(|| {
+                    let second = take_reading(shared, NETNS, || {
+                        begin.send(()).expect("the first one or the test listens");
                         Ok(counters(30))
                     });
-                    read.expect("a reading");
+                    second.expect("a reading");
                 });
-                // Long enough for it to be answered first if it did not wait.
-                let overlap = second_begins.recv_timeout(Duration::from_millis(200));
-                assert!(overlap.is_err(), "the kernel is asked twice at the same time");
+                // Long enough for the second one, if it did not wait for this one.
+                let second = begun.recv_timeout(Duration::from_millis(200));
+                assert!(second.is_err(), "the kernel is asked twice at the same time");
+                Ok(counters(20))
             });
-            second_begins.recv().expect("the second reading");
+            first.expect("a reading");
         });
-        assert_eq!(packets(&shared), 30);
+        assert_eq!(packets(shared), 30);
     }
 }

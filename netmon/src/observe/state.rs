@@ -27,7 +27,7 @@ pub use self::{
     naming::Owner,
     peers::PeerNames,
     programs::Candidate,
-    readings::{Counts, Opening, Stamp, Turn},
+    readings::{Counts, Opening, ReadingLock, Stamp},
     services::{ServiceKey, Services},
     sites::Sites,
     tunnels::Outers,

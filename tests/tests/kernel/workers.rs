@@ -1,5 +1,10 @@
 //! netmon's workers. If one ends, netmon ends; if one hangs, netmon is unhealthy.
 
+use std::{
+    io::{Read as _, Write as _},
+    time::Duration,
+};
+
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
     netmon::Netmon,
@@ -48,7 +53,7 @@ fn a_worker_that_hangs_makes_netmon_unhealthy_and_keeps_neither_its_answers_nor_
             let asked = "GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n";
             let mut stream = netmon.connect()?;
             until("it to be asked while it hangs", || {
-                std::io::Write::write_all(&mut stream, asked.as_bytes())?;
+                stream.write_all(asked.as_bytes())?;
                 let answer = netmon.get("/-/healthy")?;
                 ensure!(answer.status == 503, "{}", answer.text());
                 Ok(())
@@ -72,6 +77,32 @@ fn a_worker_that_hangs_makes_netmon_unhealthy_and_keeps_neither_its_answers_nor_
         let (status, _) = netmon.terminate().with_context(|| worker)?;
         ensure!(status.success(), "{worker}: {status}");
     }
+    Ok(())
+}
+
+#[test]
+fn while_the_reader_hangs_devices_are_heard_of_and_named_and_netmon_is_healthy() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let netmon = world.netmon(&["--debug.fault=reader=hang"])?;
+    netmon.wait_ready()?;
+    let mut unanswered = netmon.connect()?;
+    unanswered.set_read_timeout(Some(slowness() * Duration::from_secs(1)))?;
+    until("the reader to hang", || {
+        unanswered.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n")?;
+        ensure!(unanswered.read(&mut [0; 1 << 20]).is_err(), "it answers");
+        Ok(())
+    })?;
+    // Programs are attached to interfaces that were heard of and that the engine has named.
+    let _pair = world.pair(Cable::Bridge)?;
+    until("both interfaces to get programs", || {
+        let attached = netmon.log().matches("programs attached").count();
+        ensure!(attached == 2, "{attached} have them:\n{}", netmon.log());
+        Ok(())
+    })?;
+    ensure!(netmon.get("/-/healthy")?.status == 200, "it is not healthy");
+    ensure!(netmon.get("/-/ready")?.status == 200, "it is not ready");
+    let late = unanswered.read(&mut [0]);
+    ensure!(late.is_err(), "the reader did not hang");
     Ok(())
 }
 

@@ -68,8 +68,9 @@ impl Loop {
         let attached = on_netns_thread(|thread| {
             let attempt = attach(datapath, &candidate, thread);
             let id = candidate.id;
-            if let Err(error) = &attempt {
-                report(&candidate, error);
+            match &attempt {
+                Ok(_) => debug!(interface = %id, name = candidate.name, "programs attached"),
+                Err(error) => report(&candidate, error),
             }
             let orphan = shared.lock().attached(id, attempt, Instant::now());
             if let Some(orphan) = orphan {

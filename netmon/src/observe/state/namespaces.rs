@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{State, Turn, range};
+use super::{ReadingLock, State, range};
 use crate::model::{
     buffers::{Backlogs, ContainerBuffers, NodeBuffers, SoftnetLedger},
     interface::{Device, NetnsId},
@@ -57,8 +57,8 @@ pub struct Namespace {
     pub(super) refused: u64,
     /// Its devices, by ifindex. Only for the namespaces of the node and of networks, which forward others' packets.
     pub devices: BTreeMap<u32, Arc<Device>>,
-    /// The turn to read its devices.
-    pub(super) turn: Turn,
+    /// Held by whoever reads its devices.
+    pub(super) reading: ReadingLock,
     /// Deleted devices, and when they were found deleted: a late count may be theirs.
     former_devices: BTreeMap<u32, (Arc<Device>, Instant)>,
 }
@@ -113,7 +113,7 @@ impl Namespace {
             tunnels: BTreeMap::new(),
             refused: 0,
             devices: BTreeMap::new(),
-            turn: Turn::default(),
+            reading: ReadingLock::default(),
             former_devices: BTreeMap::new(),
         }
     }

@@ -15,14 +15,14 @@ use crate::{
     },
 };
 
-/// Whoever reads the devices of a namespace takes its turn: one reading after the other. The kernel may answer two
-/// requests in either order, and counters must not be taken in after later ones.
+/// Held by whoever reads the devices of a namespace. The kernel may answer two requests in either order, and counters
+/// must not be taken in after later ones. The registry is never locked when this is waited for.
 #[derive(Clone, Debug, Default)]
-pub struct Turn(Arc<Mutex<()>>);
+pub struct ReadingLock(Arc<Mutex<()>>);
 
-impl Turn {
+impl ReadingLock {
     /// Waits until nobody else is reading the namespace.
-    pub fn take(&self) -> MutexGuard<'_, ()> {
+    pub fn lock(&self) -> MutexGuard<'_, ()> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -60,10 +60,10 @@ impl State {
         self.stamp
     }
 
-    /// The turn to read a namespace that exists.
+    /// The lock for the readings of a namespace that exists.
     #[must_use]
-    pub fn turn(&self, netns: NetnsId) -> Option<Turn> {
-        self.namespaces.get(&netns).map(|namespace| namespace.turn.clone())
+    pub fn reading_lock(&self, netns: NetnsId) -> Option<ReadingLock> {
+        self.namespaces.get(&netns).map(|namespace| namespace.reading.clone())
     }
 
     /// Opens a reading of a namespace's devices; `None` if there are none.
