@@ -123,7 +123,7 @@ fn to_read(state: &State, wanted: Wanted) -> Vec<(NetnsId, NetnsFile)> {
     let has_any = |(netns, namespace): &(&NetnsId, &Namespace)| {
         with_interfaces.contains(netns)
             || has_protocols(&namespace.file.role)
-            || wanted.overlay && !namespace.tunnels.is_empty()
+            || wanted.overlay && namespace.tunnels().next().is_some()
     };
     let namespaces = state.namespaces().iter().filter(has_any);
     namespaces
@@ -175,7 +175,7 @@ fn read_counters(
             state.node_bounded(netns, read.ok());
         }
         // A packet dropped on one of the node's devices is attributed by the devices that exist now.
-        state.node_has(netns, devices, Instant::now());
+        state.node_has(netns, &devices, Instant::now());
     } else if wanted.buffers {
         let conntrack_entries = buffers::conntrack_entries();
         let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
@@ -336,18 +336,18 @@ mod tests {
     #[test]
     fn a_namespace_is_read_by_one_after_the_other() {
         let shared = &one_container();
-        let (begin, begun) = mpsc::channel();
+        let (asked, second_asked) = mpsc::channel();
         thread::scope(|scope| {
             let first = take_reading(shared, NETNS, || {
                 scope.spawn(|| {
                     let second = take_reading(shared, NETNS, || {
-                        begin.send(()).expect("the first one or the test listens");
+                        asked.send(()).expect("the first one or the test listens");
                         Ok(counters(30))
                     });
                     second.expect("a reading");
                 });
                 // Long enough for the second one, if it did not wait for this one.
-                let second = begun.recv_timeout(Duration::from_millis(200));
+                let second = second_asked.recv_timeout(Duration::from_millis(200));
                 assert!(second.is_err(), "the kernel is asked twice at the same time");
                 Ok(counters(20))
             });

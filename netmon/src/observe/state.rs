@@ -1,6 +1,7 @@
 //! The registry of what is watched. Pure bookkeeping: callers pass in events and times, and it does no I/O.
 
 mod interface;
+mod kinds;
 mod lifecycle;
 mod namespaces;
 mod naming;
@@ -23,7 +24,8 @@ use std::{
 
 pub use self::{
     interface::{Ended, Interface, Programs},
-    namespaces::{Departed, Namespace, Number, TunnelDevice},
+    kinds::{Devices, Kind, Node, Overlay, Sandbox, TunnelDevice},
+    namespaces::{Departed, Namespace, Number},
     naming::Owner,
     peers::PeerNames,
     programs::Candidate,

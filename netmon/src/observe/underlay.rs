@@ -19,10 +19,7 @@ use tracing::{debug, info, warn};
 use super::{Shared, state::State};
 use crate::{
     datapath::overlay::{OverlayMap, SharedOverlay},
-    model::{
-        interface::{Device, DeviceKind},
-        netns::Role,
-    },
+    model::interface::{Device, DeviceKind},
     netns::{
         enter::{EnterError, on_netns_thread},
         rtnetlink::{Client, NetlinkError},
@@ -146,7 +143,7 @@ fn ends(state: &State) -> Ends {
         ..Ends::default()
     };
     for namespace in state.namespaces().values() {
-        for tunnel in namespace.tunnels.values() {
+        for tunnel in namespace.tunnels() {
             ends.port = Some(tunnel.port);
             ends.remotes.extend(&tunnel.remotes);
         }
@@ -155,8 +152,7 @@ fn ends(state: &State) -> Ends {
 }
 
 fn node_file(state: &State) -> Option<PathBuf> {
-    let mut namespaces = state.namespaces().values();
-    let node = namespaces.find(|namespace| namespace.file.role == Role::Node)?;
+    let (_, node) = state.node()?;
     Some(node.file.path.clone())
 }
 

@@ -44,8 +44,13 @@ pub fn rows(state: &State) -> BufferRows {
             continue;
         };
         match place {
-            Place::Container { identity } => rows.containers.push((Arc::clone(identity), namespace.buffers)),
-            Place::Node => rows.node.clone_from(&namespace.node_buffers),
+            Place::Container { identity } => {
+                let buffers = namespace
+                    .sandbox()
+                    .map(|sandbox| (Arc::clone(identity), sandbox.buffers));
+                rows.containers.extend(buffers);
+            }
+            Place::Node => rows.node = namespace.node().and_then(|node| node.buffers.clone()),
             Place::Overlay { .. } | Place::LoadBalancer { .. } => {}
         }
     }

@@ -15,7 +15,7 @@ use crate::{
         overlay::{OuterCounts, Tunnel, TunnelKind, Tunnels, XfrmErrors},
         place::Place,
     },
-    observe::state::{Namespace, State},
+    observe::state::State,
 };
 
 /// Traffic between this node and others.
@@ -143,7 +143,7 @@ pub fn peers(state: &mut State) -> Vec<PeerRow> {
 
 fn xfrm_errors(state: &State) -> Option<Arc<XfrmErrors>> {
     let (_, node) = state.node()?;
-    node.xfrm_errors.clone()
+    node.node()?.xfrm_errors.clone()
 }
 
 /// Whether a network on this node is set up to encrypt its traffic.
@@ -242,10 +242,9 @@ pub fn forgettable(state: &State, now: Instant) -> BTreeSet<Tunnel> {
 fn networks(state: &State) -> BTreeMap<Arc<str>, Reach> {
     let mut networks: BTreeMap<Arc<str>, Reach> = BTreeMap::new();
     for namespace in state.namespaces().values().chain(state.departed()) {
-        let Namespace { place, tunnels, .. } = namespace;
-        if let Some(Place::Overlay { network }) = place {
+        if let Some(Place::Overlay { network }) = &namespace.place {
             let reach = networks.entry(Arc::clone(network)).or_default();
-            for tunnel in tunnels.values() {
+            for tunnel in namespace.tunnels() {
                 reach.vnis.insert(tunnel.vni);
                 reach.remotes.extend(&tunnel.remotes);
             }

@@ -13,7 +13,7 @@ use crate::{
         inventory::{Inventory, Network},
         place::Place,
     },
-    observe::state::State,
+    observe::state::{Devices, State},
 };
 
 /// What a tunnel adds to a packet: outer IP, UDP and VXLAN headers, and the inner Ethernet header, which no MTU
@@ -34,7 +34,7 @@ pub fn overlays(state: &State) -> Vec<OverlayNetworkRow> {
         let Some(Place::Overlay { network }) = &namespace.place else {
             continue;
         };
-        for tunnel in namespace.tunnels.values() {
+        for tunnel in namespace.tunnels() {
             let (mtu, remotes) = networks
                 .entry(Arc::clone(network))
                 .or_insert((tunnel.mtu, BTreeSet::new()));
@@ -115,7 +115,7 @@ const fn overhead(mtu: u32, is_ipv6: bool, is_encrypted: bool) -> u32 {
 
 fn node_devices(state: &State) -> impl Iterator<Item = &Arc<Device>> {
     let node = state.node().into_iter();
-    node.flat_map(|(_, node)| node.devices.values())
+    node.filter_map(|(_, node)| node.devices()).flat_map(Devices::iter)
 }
 
 #[cfg(test)]

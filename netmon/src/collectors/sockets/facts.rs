@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     model::{inventory::Identity, place::Place, protocols::Losses},
-    observe::state::State,
+    observe::state::{Namespace, State},
 };
 
 /// Losses of sockets and their buffers.
@@ -21,7 +21,7 @@ pub struct SocketRows {
 pub fn rows(state: &State) -> SocketRows {
     let mut rows = SocketRows::default();
     for (place, netns) in state.standing() {
-        let Some(protocols) = state.namespace(netns).and_then(|namespace| namespace.protocols) else {
+        let Some(protocols) = state.namespace(netns).and_then(Namespace::protocols) else {
             continue;
         };
         match place {

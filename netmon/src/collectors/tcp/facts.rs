@@ -13,7 +13,7 @@ use crate::{
         place::{Cause, Place, Site},
         tcp::{CONNECTION_STATES, Events, NO_NETWORK, Segments},
     },
-    observe::state::{Owner, State},
+    observe::state::{Owner, Sandbox, State},
 };
 
 /// A container's TCP connections on a network.
@@ -106,7 +106,7 @@ pub fn passed(state: &State) -> Passed {
     for netns in state.containers() {
         let networks = namespaces.entry(netns).or_default();
         networks.entry(Arc::from(NO_NETWORK)).or_default();
-        let before = state.namespace(netns).map(|namespace| &namespace.passed_before);
+        let before = sandbox(state, netns).map(|sandbox| &sandbox.passed_before);
         for (network, passed) in before.into_iter().flatten() {
             networks.entry(Arc::clone(network)).or_default().passed += passed;
         }
@@ -145,6 +145,10 @@ fn segments(networks: &Networks, has_events: bool) -> BTreeMap<Arc<str>, Segment
         .collect()
 }
 
+fn sandbox(state: &State, netns: NetnsId) -> Option<&Sandbox> {
+    state.namespace(netns)?.sandbox()
+}
+
 fn network_rows(
     identity: &Arc<Identity>,
     netns: NetnsId,
@@ -152,11 +156,8 @@ fn network_rows(
     state: &State,
     has_events: bool,
 ) -> Vec<TcpRow> {
-    let namespace = state.namespace(netns);
-    let shares: BTreeMap<_, _> = namespace
-        .into_iter()
-        .flat_map(|namespace| namespace.tcp.iter())
-        .collect();
+    let sandbox = sandbox(state, netns);
+    let shares: BTreeMap<_, _> = sandbox.into_iter().flat_map(|sandbox| sandbox.tcp.iter()).collect();
     networks
         .iter()
         .map(|(network, share)| TcpRow {
@@ -173,12 +174,10 @@ fn connections_row(identity: &Arc<Identity>, netns: NetnsId, networks: &Networks
     for share in networks.values() {
         all.accumulate(&share.events);
     }
-    let before = state
-        .namespace(netns)
-        .map(|namespace| namespace.connections_before)
-        .unwrap_or_default();
+    let sandbox = sandbox(state, netns);
+    let before = sandbox.map(|sandbox| sandbox.connections_before).unwrap_or_default();
     let states = CONNECTION_STATES.map(|(name, number)| (name, all.connections(number, &before)));
-    let protocols = state.namespace(netns).and_then(|namespace| namespace.protocols);
+    let protocols = sandbox.and_then(|sandbox| sandbox.protocols);
     let time_wait = protocols.map(|protocols| ("time_wait", protocols.time_wait));
     ConnectionsRow {
         identity: Arc::clone(identity),

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Departed, Ended, Interface, Namespace, Owner, Scope, State, TunnelDevice, naming, range};
+use super::{Departed, Ended, Interface, Namespace, Owner, Scope, State, naming, range};
 use crate::{
     datapath::attach::Attachment,
     model::{
@@ -98,35 +98,13 @@ impl State {
         let are_older = is_older && !is_known;
         let new = || {
             let mut namespace = returned.unwrap_or_else(|| Namespace::new(file.clone(), is_older));
-            // A namespace that was closed and reappears may be on another file now.
-            namespace.file = file.clone();
+            namespace.set_file(file.clone());
             namespace
         };
         let namespace = self.namespaces.entry(netns).or_insert_with(new);
-        match file.role {
-            Role::Node => {
-                namespace.set_devices(devices, now);
-                return;
-            }
-            Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => {
-                namespace.set_devices(devices.clone(), now);
-            }
-            Role::Sandbox => {}
-        }
-        let known = std::mem::take(&mut namespace.tunnels);
-        let tunnels = devices.iter().filter_map(|device| {
-            let (vni, port) = (device.vni?, device.vxlan_port?);
-            let remotes = known.get(&device.ifindex).map(|known| known.remotes.clone());
-            let tunnel = TunnelDevice {
-                vni,
-                port,
-                mtu: device.mtu,
-                remotes: remotes.unwrap_or_default(),
-            };
-            Some((device.ifindex, tunnel))
-        });
-        if let Role::Overlay { .. } = file.role {
-            namespace.tunnels = tunnels.collect();
+        namespace.kind.set_devices(&devices, now);
+        if file.role == Role::Node {
+            return;
         }
         let mut missing: BTreeSet<_> = self.interfaces.range(range(netns)).map(|(id, _)| *id).collect();
         let mut known = missing.len();
@@ -235,8 +213,9 @@ impl State {
         for ended in &over {
             if let Some(Owner::Container { network, .. }) = &ended.owner
                 && let Some(namespace) = self.namespaces.get_mut(&ended.id.netns)
+                && let Some(sandbox) = namespace.sandbox_mut()
             {
-                let passed = namespace.passed_before.entry(Arc::clone(network)).or_default();
+                let passed = sandbox.passed_before.entry(Arc::clone(network)).or_default();
                 *passed += ended.totals.transmit.tcp_segments;
             }
         }

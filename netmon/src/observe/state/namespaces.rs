@@ -1,28 +1,21 @@
 //! The registry's entries for namespaces: what is known of each while it exists and while it lingers.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
 
-use super::{ReadingLock, State, range};
+use super::{
+    ReadingLock, State,
+    kinds::{Devices, Kind, Node, Sandbox, TunnelDevice},
+    range,
+};
 use crate::model::{
-    buffers::{Backlogs, ContainerBuffers, NodeBuffers, SoftnetLedger},
+    buffers::{Backlogs, NodeBuffers},
     interface::{Device, NetnsId},
-    netns::{NetnsFile, Role},
+    netns::NetnsFile,
     overlay::XfrmErrors,
     place::Place,
     protocols::Protocols,
-    tcp::{Before, Segments, Shares},
+    tcp::{Before, Segments},
 };
-
-/// How many nodes of a network are told apart. No Swarm that large is known. Somebody else has filled a larger table.
-const REMOTES_PER_DEVICE: usize = 2_048;
-
-/// How long a deleted device of the node stays known.
-const FORMER: Duration = Duration::from_mins(1);
 
 /// A watched namespace.
 #[derive(Clone, Debug)]
@@ -35,32 +28,12 @@ pub struct Namespace {
     pub place: Option<Place>,
     /// It existed before netmon did, or reappeared after it stopped lingering.
     pub is_older: bool,
-    /// Its protocols' counters, as last read.
-    pub protocols: Option<Protocols>,
-    /// Its tables and limits, as last read. Only a container's has them.
-    pub buffers: ContainerBuffers,
-    /// Its queues, tables and limits, as last read. Only the node's has them.
-    pub node_buffers: Option<Arc<NodeBuffers>>,
-    /// The sum of the CPUs' backlogs. Only the node's has it.
-    softnet: SoftnetLedger,
-    /// Encryption errors there, as last read. Only the node's has them: Docker encrypts in no other namespace.
-    pub xfrm_errors: Option<Arc<XfrmErrors>>,
-    /// Its TCP counts, divided among its networks.
-    pub tcp: Shares,
-    /// TCP segments sent through devices that it no longer has, by network.
-    pub passed_before: BTreeMap<Arc<str>, u64>,
-    /// Its TCP sockets from before the kernel programs counted. Only an older namespace has them.
-    pub connections_before: Before,
-    /// Its VXLAN devices, by ifindex. Only an overlay's namespace has them.
-    pub tunnels: BTreeMap<u32, TunnelDevice>,
+    /// What only a namespace of its kind has.
+    pub kind: Kind,
     /// How many of its devices are not watched because there are too many.
     pub(super) refused: u64,
-    /// Its devices, by ifindex. Only for the namespaces of the node and of networks, which forward others' packets.
-    pub devices: BTreeMap<u32, Arc<Device>>,
     /// Held by whoever reads its devices.
     pub(super) reading: ReadingLock,
-    /// Deleted devices, and when they were found deleted: a late count may be theirs.
-    former_devices: BTreeMap<u32, (Arc<Device>, Instant)>,
 }
 
 /// The nsid of another namespace in the node's namespace.
@@ -70,19 +43,6 @@ pub struct Number {
     pub nsid: i32,
     /// The namespace had the nsid at this time, and maybe earlier. A deleted namespace may have had it before.
     pub since: Instant,
-}
-
-/// A VXLAN device of an overlay's namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TunnelDevice {
-    /// Its VNI.
-    pub vni: u32,
-    /// The UDP port of its tunnels.
-    pub port: u16,
-    /// Its MTU in bytes, which the network's containers get, too.
-    pub mtu: u32,
-    /// The nodes that it sends to: set up by the engine, or learnt by the device.
-    pub remotes: BTreeSet<IpAddr>,
 }
 
 /// A namespace that was closed. What was counted for it lingers.
@@ -98,45 +58,84 @@ impl Namespace {
     /// A namespace that was just found, and of which nothing is known yet.
     pub(super) fn new(file: NetnsFile, is_older: bool) -> Self {
         Self {
-            file,
             number: None,
             place: None,
             is_older,
-            protocols: None,
-            buffers: ContainerBuffers::default(),
-            node_buffers: None,
-            softnet: SoftnetLedger::default(),
-            xfrm_errors: None,
-            tcp: Shares::default(),
-            passed_before: BTreeMap::new(),
-            connections_before: Before::default(),
-            tunnels: BTreeMap::new(),
+            kind: Kind::new(&file.role),
             refused: 0,
-            devices: BTreeMap::new(),
             reading: ReadingLock::default(),
-            former_devices: BTreeMap::new(),
+            file,
         }
     }
 
-    /// Takes in the list of its devices.
-    pub(super) fn set_devices(&mut self, devices: Vec<Device>, now: Instant) {
-        let devices = devices
-            .into_iter()
-            .map(|device| (device.ifindex, Arc::new(device)))
-            .collect();
-        let before = std::mem::replace(&mut self.devices, devices);
-        self.former_devices
-            .extend(before.into_iter().map(|(ifindex, device)| (ifindex, (device, now))));
-        let there = &self.devices;
-        self.former_devices.retain(|ifindex, (_, since)| {
-            !there.contains_key(ifindex) && now.saturating_duration_since(*since) < FORMER
-        });
+    /// Takes in the file that it is on now. A namespace that was closed and reappears may be on another one.
+    pub(super) fn set_file(&mut self, file: NetnsFile) {
+        if !self.kind.fits(&file.role) {
+            self.kind = Kind::new(&file.role);
+        }
+        self.file = file;
     }
 
-    /// A device that exists, or that was deleted a moment ago.
-    pub(super) fn device(&self, ifindex: u32) -> Option<&Device> {
-        let former = || self.former_devices.get(&ifindex).map(|(device, _)| device);
-        self.devices.get(&ifindex).or_else(former).map(|device| &**device)
+    /// What only a container's namespace has.
+    #[must_use]
+    pub const fn sandbox(&self) -> Option<&Sandbox> {
+        match &self.kind {
+            Kind::Sandbox(sandbox) => Some(sandbox),
+            Kind::Overlay(_) | Kind::LoadBalancer(_) | Kind::Ingress(_) | Kind::Node(_) => None,
+        }
+    }
+
+    pub(super) const fn sandbox_mut(&mut self) -> Option<&mut Sandbox> {
+        match &mut self.kind {
+            Kind::Sandbox(sandbox) => Some(sandbox),
+            Kind::Overlay(_) | Kind::LoadBalancer(_) | Kind::Ingress(_) | Kind::Node(_) => None,
+        }
+    }
+
+    /// What only the node's namespace has.
+    #[must_use]
+    pub const fn node(&self) -> Option<&Node> {
+        match &self.kind {
+            Kind::Node(node) => Some(node),
+            Kind::Sandbox(_) | Kind::Overlay(_) | Kind::LoadBalancer(_) | Kind::Ingress(_) => None,
+        }
+    }
+
+    const fn node_mut(&mut self) -> Option<&mut Node> {
+        match &mut self.kind {
+            Kind::Node(node) => Some(node),
+            Kind::Sandbox(_) | Kind::Overlay(_) | Kind::LoadBalancer(_) | Kind::Ingress(_) => None,
+        }
+    }
+
+    /// Its tunnels to other nodes. Only an overlay network's namespace has some.
+    pub fn tunnels(&self) -> impl Iterator<Item = &TunnelDevice> {
+        let overlay = match &self.kind {
+            Kind::Overlay(overlay) => Some(overlay),
+            Kind::Sandbox(_) | Kind::LoadBalancer(_) | Kind::Ingress(_) | Kind::Node(_) => None,
+        };
+        overlay.into_iter().flat_map(|overlay| overlay.tunnels.values())
+    }
+
+    /// Its protocols' counters, as last read. A namespace that only forwards packets has none.
+    #[must_use]
+    pub const fn protocols(&self) -> Option<&Protocols> {
+        match &self.kind {
+            Kind::Sandbox(sandbox) => sandbox.protocols.as_ref(),
+            Kind::Node(node) => node.protocols.as_ref(),
+            Kind::Overlay(_) | Kind::LoadBalancer(_) | Kind::Ingress(_) => None,
+        }
+    }
+
+    /// Its devices, if it forwards others' packets.
+    #[must_use]
+    pub const fn devices(&self) -> Option<&Devices> {
+        match &self.kind {
+            Kind::Sandbox(_) => None,
+            Kind::Overlay(overlay) => Some(&overlay.devices),
+            Kind::LoadBalancer(devices) | Kind::Ingress(devices) => Some(devices),
+            Kind::Node(node) => Some(&node.devices),
+        }
     }
 }
 
@@ -177,90 +176,87 @@ impl State {
         self.namespaces.get_mut(&netns).or(departed)
     }
 
-    /// Takes in the networks' shares of a namespace's TCP counts, as the programs counted them.
+    /// Takes in the networks' shares of a container's TCP counts, as the programs counted them.
     pub fn set_segment_shares(&mut self, netns: NetnsId, shares: &BTreeMap<Arc<str>, Segments>) {
         if let Some(namespace) = self.namespace_mut(netns) {
-            let whole = namespace.protocols.map(|protocols| protocols.segments);
-            namespace.tcp.observe(whole, shares, namespace.is_older);
+            let is_older = namespace.is_older;
+            if let Some(sandbox) = namespace.sandbox_mut() {
+                let whole = sandbox.protocols.map(|protocols| protocols.segments);
+                sandbox.tcp.observe(whole, shares, is_older);
+            }
         }
     }
 
     /// Takes in a reading of a namespace's protocol counters.
     pub fn counted(&mut self, netns: NetnsId, protocols: Protocols) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.protocols = Some(protocols);
+        match self.namespaces.get_mut(&netns).map(|namespace| &mut namespace.kind) {
+            Some(Kind::Sandbox(sandbox)) => sandbox.protocols = Some(protocols),
+            Some(Kind::Node(node)) => node.protocols = Some(protocols),
+            Some(Kind::Overlay(_) | Kind::LoadBalancer(_) | Kind::Ingress(_)) | None => {}
         }
     }
 
     /// Takes in how many connections conntrack follows in a container.
     pub fn set_conntrack_entries(&mut self, netns: NetnsId, conntrack_entries: Option<u64>) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.buffers.conntrack_entries = conntrack_entries;
+        if let Some(sandbox) = self.sandbox_mut(netns) {
+            sandbox.buffers.conntrack_entries = conntrack_entries;
         }
     }
 
     /// Takes in how many connections may wait to be accepted in a container.
     pub fn set_listen_backlog_limit(&mut self, netns: NetnsId, listen_backlog_limit: Option<u64>) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.buffers.listen_backlog_limit = listen_backlog_limit;
+        if let Some(sandbox) = self.sandbox_mut(netns) {
+            sandbox.buffers.listen_backlog_limit = listen_backlog_limit;
         }
     }
 
+    fn sandbox_mut(&mut self, netns: NetnsId) -> Option<&mut Sandbox> {
+        self.namespaces.get_mut(&netns)?.sandbox_mut()
+    }
+
+    fn node_mut(&mut self, netns: NetnsId) -> Option<&mut Node> {
+        self.namespaces.get_mut(&netns)?.node_mut()
+    }
+
     /// Takes in the list of the node's devices.
-    pub fn node_has(&mut self, netns: NetnsId, devices: Vec<Device>, now: Instant) {
+    pub fn node_has(&mut self, netns: NetnsId, devices: &[Device], now: Instant) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.set_devices(devices, now);
+            namespace.kind.set_devices(devices, now);
         }
     }
 
     /// The node's own namespace.
     #[must_use]
     pub fn node(&self) -> Option<(NetnsId, &Namespace)> {
-        let found = self
-            .namespaces
-            .iter()
-            .find(|(_, namespace)| namespace.file.role == Role::Node);
+        let found = self.namespaces.iter().find(|(_, namespace)| namespace.node().is_some());
         found.map(|(netns, namespace)| (*netns, namespace))
     }
 
     /// Takes in a reading of the node's queues, tables and limits; `None` if they could not be read.
     pub fn node_bounded(&mut self, netns: NetnsId, reading: Option<(NodeBuffers, Backlogs)>) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.node_buffers = reading.map(|(buffers, backlogs)| {
-                let softnet = namespace.softnet.observe(backlogs);
-                Arc::new(NodeBuffers { softnet, ..buffers })
-            });
+        if let Some(node) = self.node_mut(netns) {
+            node.set_buffers(reading);
         }
     }
 
     /// Takes in a reading of the encryption errors in the node's namespace; `None` if the kernel does not report them.
     pub fn set_xfrm_errors(&mut self, netns: NetnsId, errors: Option<XfrmErrors>) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.xfrm_errors = errors.map(Arc::new);
+        if let Some(node) = self.node_mut(netns) {
+            node.xfrm_errors = errors.map(Arc::new);
         }
     }
 
-    /// Takes in the TCP sockets that a namespace had before the kernel programs counted.
+    /// Takes in the TCP sockets that a container had before the kernel programs counted.
     pub fn set_connections_before(&mut self, netns: NetnsId, before: Before) {
-        if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.connections_before = before;
+        if let Some(sandbox) = self.sandbox_mut(netns) {
+            sandbox.connections_before = before;
         }
     }
 
     /// Takes in which nodes an overlay's devices send to.
     pub fn set_remotes(&mut self, netns: NetnsId, remotes: impl IntoIterator<Item = (u32, IpAddr)>) {
-        let Some(namespace) = self.namespaces.get_mut(&netns) else {
-            return;
-        };
-        for device in namespace.tunnels.values_mut() {
-            device.remotes.clear();
-        }
-        for (ifindex, remote) in remotes {
-            if let Some(device) = namespace.tunnels.get_mut(&ifindex)
-                && device.remotes.len() < REMOTES_PER_DEVICE
-            {
-                device.remotes.insert(remote);
-            }
+        if let Some(Kind::Overlay(overlay)) = self.namespaces.get_mut(&netns).map(|namespace| &mut namespace.kind) {
+            overlay.set_remotes(remotes);
         }
     }
 

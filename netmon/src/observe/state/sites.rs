@@ -18,7 +18,6 @@ use super::{Namespace, Owner, State};
 use crate::{
     model::{
         interface::{InterfaceId, NetnsId},
-        netns::Role,
         place::{Cause, Place, Site},
     },
     network,
@@ -141,8 +140,9 @@ impl State {
     /// The network of one of the node's devices: a bridge network's bridge, or a port of it. Empty for any other
     /// device; `None` for a device that was not seen yet.
     fn network_of_node_device(&self, node: &Namespace, ifindex: u32) -> Option<Arc<str>> {
-        let device = node.device(ifindex)?;
-        let bridge = device.master.and_then(|master| node.device(master)).unwrap_or(device);
+        let devices = node.devices()?;
+        let device = devices.get(ifindex)?;
+        let bridge = device.master.and_then(|master| devices.get(master)).unwrap_or(device);
         Some(network::network_of_bridge(&bridge.name, &self.inventory).unwrap_or_default())
     }
 
@@ -167,9 +167,8 @@ impl State {
     /// for it any more.
     #[must_use]
     pub fn is_lost(&self, id: InterfaceId) -> bool {
-        self.namespaces.get(&id.netns).is_some_and(|namespace| {
-            namespace.file.role != Role::Sandbox && id.ifindex > LOOPBACK && namespace.device(id.ifindex).is_none()
-        })
+        let devices = self.namespaces.get(&id.netns).and_then(Namespace::devices);
+        id.ifindex > LOOPBACK && devices.is_some_and(|devices| devices.get(id.ifindex).is_none())
     }
 
     /// Removes the decisions about these devices: their ifindexes may be reused.

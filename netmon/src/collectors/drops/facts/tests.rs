@@ -104,9 +104,9 @@ fn what_is_dropped_between_a_reading_and_the_deletion_is_counted() {
     let (mut state, mut retired) = (node(begin), Retired::default());
     let counted = drops([(3, 12)]);
     assert_eq!(shown(&counted, &mut retired, &mut state, begin), 12);
-    state.node_has(NODE, vec![device(2)], begin);
+    state.node_has(NODE, &[device(2)], begin);
     let now = begin + LONG;
-    state.node_has(NODE, vec![device(2)], now);
+    state.node_has(NODE, &[device(2)], now);
     assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
     let (now, last) = (now + REST, drops([(3, 15)]));
     assert_eq!(
@@ -122,9 +122,9 @@ fn what_the_kernel_did_not_delete_is_not_counted_twice() {
     let (mut state, mut retired) = (node(begin), Retired::default());
     let counted = drops([(3, 12)]);
     assert_eq!(shown(&counted, &mut retired, &mut state, begin), 12);
-    state.node_has(NODE, vec![device(2)], begin);
+    state.node_has(NODE, &[device(2)], begin);
     let now = begin + LONG;
-    state.node_has(NODE, vec![device(2)], now);
+    state.node_has(NODE, &[device(2)], now);
     assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
     let now = now + REST;
     assert!(!forget_with(&counted, &drops([]), &mut retired, &mut state, now).is_empty());
@@ -140,10 +140,10 @@ fn what_was_dropped_on_a_device_of_the_nodes_stays_counted_when_the_kernel_forge
     assert!(forget(&counted, &mut retired, &mut state, begin).is_empty());
 
     // The device is deleted and stays known for a while. After that its counts must not change for a while.
-    state.node_has(NODE, vec![device(2)], begin);
+    state.node_has(NODE, &[device(2)], begin);
     assert!(forget(&counted, &mut retired, &mut state, begin + REST).is_empty());
     let now = begin + LONG;
-    state.node_has(NODE, vec![device(2)], now);
+    state.node_has(NODE, &[device(2)], now);
     assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
     let now = now + REST;
     // One packet was counted late.
@@ -154,7 +154,7 @@ fn what_was_dropped_on_a_device_of_the_nodes_stays_counted_when_the_kernel_forge
     assert_eq!(shown(&drops([(2, 4)]), &mut retired, &mut state, now), 17);
 
     // Another device has the ifindex now.
-    state.node_has(NODE, vec![device(2), device(3)], now);
+    state.node_has(NODE, &[device(2), device(3)], now);
     assert_eq!(shown(&drops([(2, 4), (3, 1)]), &mut retired, &mut state, now), 18);
 }
 
@@ -298,13 +298,13 @@ fn of_a_bridge_network_that_is_gone_nothing_is_kept() {
     let begin = Instant::now();
     let (mut state, mut retired) = (node(begin), Retired::default());
     let bridge = Device::new(3, "br-abcdefghijkl".to_owned(), DeviceKind::Bridge);
-    state.node_has(NODE, vec![device(2), bridge], begin);
+    state.node_has(NODE, &[device(2), bridge], begin);
     state.set_inventory(inventory(&[("abcdefghijklm", "ci_1")]));
     let counted = drops([(3, 5)]);
     assert_eq!(shown(&counted, &mut retired, &mut state, begin), 5);
     let mut now = begin;
     for _ in 0..2 {
-        state.node_has(NODE, vec![device(2)], now);
+        state.node_has(NODE, &[device(2)], now);
         forget(&counted, &mut retired, &mut state, now);
         now += LONG;
     }
