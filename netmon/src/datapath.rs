@@ -184,6 +184,17 @@ impl Tracepoints {
         }
     }
 
+    /// Takes back the room of a namespace that could not be looked into. Its counts stay: it may be watched again.
+    pub fn unwatch(&mut self, netns: NetnsId) {
+        let drops = self.drops.as_mut().map(|drops| drops.unwatch(|it| it == netns));
+        let tcp = self.tcp.as_mut().map(|tcp| tcp.unwatch(|it| it == netns));
+        for result in [drops, tcp].into_iter().flatten() {
+            if let Err(error) = result {
+                debug!(netns = netns.0, %error, "a namespace keeps its room in a map");
+            }
+        }
+    }
+
     /// Deletes the counts of the namespaces that are `gone`.
     pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) {
         let drops = self.drops.as_mut().map(|drops| drops.forget(&gone));

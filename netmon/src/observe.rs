@@ -25,8 +25,7 @@ impl Shared {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Locks the registry. The lock is never held while the kernel, the engine or a map is asked: others may hold the
-    /// kernel's locks for seconds.
+    /// Locks the registry. No system call is made meanwhile: others may hold the kernel's locks for seconds.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

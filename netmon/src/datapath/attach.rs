@@ -225,8 +225,9 @@ pub(crate) fn check_device(name: &str, ifindex: u32) -> Result<(), AttachError> 
 /// Programs on a device, and the slot they count into.
 #[derive(Debug)]
 pub struct Attachment {
-    slot: Slot,
+    // Dropped first: the slot must not be anybody else's while programs count into it.
     links: Vec<Link>,
+    slot: Slot,
     presence: Presence,
 }
 

@@ -190,7 +190,16 @@ impl DropsMap {
     /// # Errors
     /// The kernel refuses.
     pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
-        self.remove(|interface| gone(interface.netns), &mut Vec::new())?;
+        let removed = self.remove(|interface| gone(interface.netns), &mut Vec::new());
+        self.unwatch(gone)?;
+        removed.map(|_| ())
+    }
+
+    /// Takes back the room of these namespaces.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn unwatch(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
         self.shares.forget(self.attached.map_mut(MAP_SHARES)?, gone)
     }
 

@@ -243,6 +243,8 @@ impl OverlayMap {
     /// # Errors
     /// The kernel refuses.
     pub fn forget(&mut self, gone: impl Fn(&Tunnel) -> bool) -> Result<(), DatapathError> {
+        // A tunnel that is known again gets a new entry.
+        self.known.retain(|tunnel| !gone(tunnel));
         let mut keys: Vec<Key> = Vec::new();
         let each = |key: Key, _: &[Outer]| {
             if tunnel(key).is_some_and(|tunnel| gone(&tunnel)) {

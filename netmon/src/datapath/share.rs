@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::maps::{HashMap, Map, MapData};
 use netmon_common::share::STRANGERS;
 
 use super::DatapathError;
@@ -52,19 +52,15 @@ impl Shares {
         Ok(())
     }
 
-    /// Removes the shares of the namespaces that are `gone`.
+    /// Removes the shares of the namespaces that are `gone`, as far as the kernel lets it.
     pub(super) fn forget(&mut self, map: &mut Map, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
         self.watched.retain(|netns| !gone(*netns));
-        let gone: Vec<NetnsId> = self.with_share.iter().copied().filter(|netns| gone(*netns)).collect();
+        let gone: Vec<NetnsId> = self.with_share.extract_if(.., |netns| gone(*netns)).collect();
         let mut map: HashMap<&mut MapData, u64, u32> = map.try_into().map_err(DatapathError::map)?;
-        for netns in gone {
-            self.with_share.remove(&netns);
-            match map.remove(&netns.0) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(error) => return Err(DatapathError::map(error)),
-            }
-        }
-        Ok(())
+        let removed = gone
+            .iter()
+            .map(|netns| map.remove(&netns.0).map_err(DatapathError::map));
+        removed.fold(Ok(()), Result::and)
     }
 }
 

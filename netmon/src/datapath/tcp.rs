@@ -207,7 +207,16 @@ impl TcpMap {
     /// # Errors
     /// The kernel refuses.
     pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
-        self.remove(&gone)?;
+        let removed = self.remove(&gone);
+        self.unwatch(gone)?;
+        removed
+    }
+
+    /// Takes back the room of these namespaces, and their addresses.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn unwatch(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
         let told: Vec<NetnsId> = self.addresses.keys().copied().filter(|netns| gone(*netns)).collect();
         for netns in told {
             self.tell(netns, []);

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::{
     Shared,
-    state::{Namespace, ReadingLock, State},
+    state::{Namespace, State},
 };
 use crate::{
     model::{
@@ -95,7 +95,8 @@ pub struct Wanted {
     pub overlay: bool,
 }
 
-/// Reads every device, and the wanted counters of the namespaces, one namespace after the other. On a node with a thousand containers the whole reading takes so long that a container may start and end meanwhile.
+/// Reads every device, and the wanted counters of the namespaces, one namespace after the other. On a node with a
+/// thousand containers the whole reading takes so long that a container may start and end meanwhile.
 ///
 /// # Errors
 /// No thread could be started.
@@ -263,13 +264,14 @@ pub fn take_reading(
         shared.lock().close_reading(&opening, &before, &devices, &after);
         Ok(())
     })
+    .unwrap_or(Ok(()))
 }
 
-/// Does this while nobody else reads the namespace.
-fn alone<T>(shared: &Shared, netns: NetnsId, work: impl FnOnce() -> T) -> T {
-    let lock = shared.lock().reading_lock(netns);
-    let _held = lock.as_ref().map(ReadingLock::lock);
-    work()
+/// Does this while nobody else reads the namespace. `None` if the namespace is gone.
+fn alone<T>(shared: &Shared, netns: NetnsId, work: impl FnOnce() -> T) -> Option<T> {
+    let lock = shared.lock().reading_lock(netns)?;
+    let _held = lock.lock();
+    Some(work())
 }
 
 #[cfg(test)]

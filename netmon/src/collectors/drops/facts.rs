@@ -146,9 +146,9 @@ fn or_unplaced(drop: &Drop, site: Site) -> Site {
 /// Foreign namespaces: what was dropped there is unattributed, and their counts can be deleted from the kernel's map.
 pub fn foreign(drops: &Drops, state: &mut State, now: Instant) -> BTreeSet<NetnsId> {
     let mut foreign = BTreeSet::new();
-    for drop in &drops.counted {
-        if let Some(Site::Nowhere(Cause::ForeignNamespace)) = state.site(drop.interface, now) {
-            foreign.insert(drop.interface.netns);
+    for id in drops.counted.iter().map(|drop| &drop.interface).chain(&drops.harmless) {
+        if let Some(Site::Nowhere(Cause::ForeignNamespace)) = state.site(*id, now) {
+            foreign.insert(id.netns);
         }
     }
     foreign
@@ -165,7 +165,10 @@ impl Sums {
         } = *drop;
         let shown = match &site {
             Some(Site::Nowhere(cause)) => Some((*cause, packets)),
-            Some(Site::In { .. }) | None => nobodys.get(&drop.key()).copied(),
+            Some(Site::In { .. }) | None => {
+                let known = nobodys.get(&drop.key());
+                known.map(|(cause, shown)| (*cause, packets.min(*shown)))
+            }
         };
         if let Some((cause, shown)) = shown {
             *self.of_nobody.entry((reason, cause)).or_default() += shown;
@@ -227,8 +230,12 @@ impl Retired {
         for drop in &deleted.counted {
             let site = site(drop.interface).map(|site| or_unplaced(drop, site));
             self.sums.charge(drop, site, &self.nobodys);
-            self.nobodys.remove(&drop.key());
+            // The kernel may have kept a part of it.
+            if let Some((_, shown)) = self.nobodys.get_mut(&drop.key()) {
+                *shown = shown.saturating_sub(drop.packets);
+            }
         }
+        self.nobodys.retain(|_, (_, shown)| *shown > 0);
     }
 
     /// Removes the counts of namespaces that no longer linger, and of the node's networks that were deleted.

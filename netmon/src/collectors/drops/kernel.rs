@@ -41,10 +41,12 @@ impl Collect for Collector {
         self.program = Some(map.program());
         self.read = match map.read() {
             Ok(drops) => {
-                let reasons = drops.counted.iter().map(|drop| drop.reason);
-                for reason in reasons.chain(drops.lost.iter().map(|(reason, _)| *reason)) {
-                    self.names.entry(reason).or_insert_with(|| map.reason(reason));
-                }
+                let lost = drops.lost.iter().map(|(reason, _)| *reason);
+                learn(
+                    &mut self.names,
+                    map,
+                    drops.counted.iter().map(|drop| drop.reason).chain(lost),
+                );
                 let lost = drops.lost.iter().map(|(_, packets)| packets).sum();
                 let row = DropsMap::row(drops.entries, lost);
                 Some((drops, row))
@@ -79,7 +81,7 @@ impl Collect for Collector {
         let (devices, foreign) = (std::mem::take(&mut self.devices), std::mem::take(&mut self.foreign));
         if !devices.is_empty() {
             let gone = devices.keys().copied().collect();
-            let (deleted, is_done) = delete(tools, |map, deleted| map.forget_devices(&gone, deleted));
+            let (deleted, is_done) = self.delete(tools, |map, deleted| map.forget_devices(&gone, deleted));
             self.retired.take_over(deleted, |id| devices.get(&id).cloned());
             if is_done {
                 // Their ifindexes may be reused.
@@ -87,23 +89,37 @@ impl Collect for Collector {
             }
         }
         if !foreign.is_empty() {
-            let (deleted, _) = delete(tools, |map, deleted| map.forget_unwatched(&foreign, deleted));
+            let (deleted, _) = self.delete(tools, |map, deleted| map.forget_unwatched(&foreign, deleted));
             let site = Site::Nowhere(Cause::ForeignNamespace);
             self.retired.take_over(deleted, |_| Some(site.clone()));
         }
     }
 }
 
-/// Deletes counts from the kernel's map. Returns what was deleted, and whether that is all.
-fn delete(
-    tools: &Tools,
-    how: impl FnOnce(&mut DropsMap, &mut Vec<Drop>) -> Result<(), DatapathError>,
-) -> (Vec<Drop>, bool) {
-    let mut deleted = Vec::new();
-    let mut tracepoints = tools.tracepoints.lock();
-    let done = tracepoints.drops.as_mut().map(|map| how(map, &mut deleted));
-    if let Some(Err(error)) = &done {
-        warn!(%error, "cannot delete drops of removed devices or unknown namespaces from the kernel map");
+impl Collector {
+    /// Deletes counts from the kernel's map. Returns what was deleted, and whether that is all.
+    fn delete(
+        &mut self,
+        tools: &Tools,
+        how: impl FnOnce(&mut DropsMap, &mut Vec<Drop>) -> Result<(), DatapathError>,
+    ) -> (Vec<Drop>, bool) {
+        let mut deleted = Vec::new();
+        let mut tracepoints = tools.tracepoints.lock();
+        let Some(map) = &mut tracepoints.drops else {
+            return (deleted, false);
+        };
+        let done = how(map, &mut deleted);
+        learn(&mut self.names, map, deleted.iter().map(|drop| drop.reason));
+        if let Err(error) = &done {
+            warn!(%error, "cannot delete drops of removed devices or unknown namespaces from the kernel map");
+        }
+        (deleted, done.is_ok())
     }
-    (deleted, done.is_some_and(|done| done.is_ok()))
+}
+
+/// Adds the running kernel's names of these reasons.
+fn learn(names: &mut BTreeMap<u32, String>, map: &DropsMap, reasons: impl Iterator<Item = u32>) {
+    for reason in reasons {
+        names.entry(reason).or_insert_with(|| map.reason(reason));
+    }
 }

@@ -41,9 +41,13 @@ pub struct ConnectionsRow {
 /// One namespace's counts, by network.
 type Networks = BTreeMap<Arc<str>, Share>;
 
-/// Each container's networks, and the segments that passed their devices.
+/// The containers at one moment, their networks, and the segments that passed their devices.
 #[derive(Debug, Default)]
-pub struct Passed(BTreeMap<NetnsId, Networks>);
+pub struct Passed {
+    namespaces: BTreeMap<NetnsId, Networks>,
+    /// The containers that are shown, each with its namespace.
+    containers: Vec<(Arc<Identity>, NetnsId)>,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
@@ -52,15 +56,18 @@ struct Share {
     events: Events,
 }
 
-/// Makes the rows, by container and network, of what `passed` the devices and of later `events`. Without programs (`events` is `None`) there are only the kernel's own
-/// counts, which belong to no network.
+/// Makes the rows, by container and network, of what `passed` the devices and of later `events`. Without programs
+/// (`events` is `None`) there are only the kernel's own counts, which belong to no network.
 pub fn rows(
     passed: Passed,
     events: Option<&BTreeMap<InterfaceId, Events>>,
     state: &mut State,
     now: Instant,
 ) -> (Vec<TcpRow>, Vec<ConnectionsRow>) {
-    let Passed(mut namespaces) = passed;
+    let Passed {
+        mut namespaces,
+        containers,
+    } = passed;
     for (id, events) in events.into_iter().flatten() {
         if let Some(Site::In {
             place: Place::Container { .. },
@@ -75,13 +82,13 @@ pub fn rows(
         state.set_segment_shares(*netns, &segments(networks, events.is_some()));
     }
     let (mut rows, mut connections) = (Vec::new(), Vec::new());
-    for (place, netns) in state.standing() {
-        let (Place::Container { identity }, Some(networks)) = (place, namespaces.get(&netns)) else {
+    for (identity, netns) in &containers {
+        let Some(networks) = namespaces.get(netns) else {
             continue;
         };
-        rows.extend(network_rows(identity, netns, networks, state, events.is_some()));
+        rows.extend(network_rows(identity, *netns, networks, state, events.is_some()));
         if events.is_some() {
-            connections.push(connections_row(identity, netns, networks, state));
+            connections.push(connections_row(identity, *netns, networks, state));
         }
     }
     (rows, connections)
@@ -120,7 +127,14 @@ pub fn passed(state: &State) -> Passed {
             networks.entry(network).or_default().passed += totals.transmit.tcp_segments;
         }
     }
-    Passed(namespaces)
+    let containers = state.standing().into_iter().filter_map(|(place, netns)| match place {
+        Place::Container { identity } => Some((Arc::clone(identity), netns)),
+        Place::Overlay { .. } | Place::LoadBalancer { .. } | Place::Node => None,
+    });
+    Passed {
+        containers: containers.collect(),
+        namespaces,
+    }
 }
 
 /// Each network's share of the kernel's counts, as the programs counted it.

@@ -160,6 +160,22 @@ fn look_into(
     let mut client = Client::open()?;
     let netns = client.netns()?;
     tracepoints.lock().watch(netns);
+    let looked = look_inside(shared, tracepoints, file, netns, number, &mut client);
+    if looked.is_err() && shared.lock().namespace(netns).is_none() {
+        // Only what the registry has known is forgotten with it.
+        tracepoints.lock().unwatch(netns);
+    }
+    looked.map(|()| netns)
+}
+
+fn look_inside(
+    shared: &Shared,
+    tracepoints: &SharedTracepoints,
+    file: &NetnsFile,
+    netns: NetnsId,
+    number: Option<Number>,
+    client: &mut Client,
+) -> Result<(), ReadError> {
     let devices = client.devices()?;
     if file.role == Role::Sandbox {
         let addresses = devices
@@ -192,8 +208,7 @@ fn look_into(
         }
     }
     // The first reading comes at once: a device that is deleted before any scrape has at least this one.
-    take_reading(shared, netns, || client.statistics())?;
-    Ok(netns)
+    take_reading(shared, netns, || client.statistics())
 }
 
 /// Counts the sockets of an older namespace, because the kernel programs count only changes. The calling thread is in

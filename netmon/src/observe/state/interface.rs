@@ -255,7 +255,7 @@ impl Interface {
     }
 
     /// The interface was deleted: settles its totals for good.
-    pub(super) fn end(mut self, id: InterfaceId, file: NetnsFile, closed: Stamp, now: Instant) -> Ended {
+    pub(super) fn end(mut self, id: InterfaceId, file: NetnsFile, now: Instant) -> Ended {
         self.ledger.close(self.final_counters, self.programs.read());
         let Self {
             device,
@@ -275,7 +275,7 @@ impl Interface {
             has_start: ledger.has_start(),
             at: now,
             created,
-            closed,
+            is_continued: false,
             rest: programs.take(),
         }
     }
@@ -299,8 +299,17 @@ impl Ended {
         self.on_last_counters(change.counters);
     }
 
+    /// The device appears again. Returns its totals, from which a new entry counts on; `None` if it was never read.
+    pub(super) fn resume(&mut self) -> Option<Directions<Totals>> {
+        self.is_continued = true;
+        self.has_start.then_some(self.totals)
+    }
+
     /// Takes in late counters of the device, if they exceed what was known.
     pub(super) fn on_last_counters(&mut self, last: Directions<Option<DeviceCounters>>) {
+        if self.is_continued {
+            return;
+        }
         let missed = self.totals.zip(last, |totals, last| {
             last.map_or_else(Totals::default, |last| totals.missed(last))
         });
@@ -342,8 +351,8 @@ pub struct Ended {
     pub at: Instant,
     /// When its entry was made.
     pub(super) created: Stamp,
-    /// When it was closed.
-    pub(super) closed: Stamp,
+    /// It was closed while its namespace's file was missing, and a new entry counts from its totals on.
+    is_continued: bool,
     /// Its programs and their slot, until nothing can be counted there any more.
     pub(super) rest: Option<Attachment>,
 }

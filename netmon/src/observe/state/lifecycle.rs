@@ -11,7 +11,6 @@ use super::{Departed, Ended, Interface, Namespace, Owner, Scope, State, naming, 
 use crate::{
     datapath::attach::Attachment,
     model::{
-        counters::{Directions, Totals},
         health::AttachFailure,
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         ledger::Ledger,
@@ -126,10 +125,12 @@ impl State {
             match self.interfaces.get_mut(&id) {
                 Some(interface) => interface.describe(device),
                 None if known < DEVICES_PER_NAMESPACE || known < 2 * DEVICES_PER_NAMESPACE && is_engines(&device) => {
-                    let ledger = match self.last_totals(id) {
-                        _ if !are_older => Ledger::default(),
-                        Some(last) => Ledger::of_returned(last),
-                        None => Ledger::of_older(),
+                    let ledger = if are_older {
+                        let mut latest = self.ended.iter_mut().rev();
+                        let last = latest.find(|ended| ended.id == id).and_then(Ended::resume);
+                        last.map_or_else(Ledger::of_older, Ledger::of_returned)
+                    } else {
+                        Ledger::default()
                     };
                     let interface = Interface::new(device, ledger, stamp, now);
                     self.interfaces.insert(id, interface);
@@ -251,18 +252,11 @@ impl State {
             .min()
     }
 
-    /// The totals of a closed interface that still lingers. It reappears if its namespace's file was only missing for
-    /// a while.
-    fn last_totals(&self, id: InterfaceId) -> Option<Directions<Totals>> {
-        let mut latest = self.ended.iter().rev();
-        latest.find(|ended| ended.id == id).map(|ended| ended.totals)
-    }
-
     pub(super) fn close(&mut self, id: InterfaceId, now: Instant) {
         let file = self.namespaces.get(&id.netns).map(|namespace| namespace.file.clone());
         if let (Some(mut interface), Some(file)) = (self.interfaces.remove(&id), file) {
             self.name_at_last(id, &file, &mut interface);
-            let ended = interface.end(id, file, self.stamp(), now);
+            let ended = interface.end(id, file, now);
             if ended.is_own() {
                 self.crowd_out(id.netns);
             }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::State;
+use super::{Interface, State};
 use crate::{
     datapath::traffic::Counters,
     model::{
@@ -30,15 +30,23 @@ impl ReadingLock {
 /// A reading of a namespace's devices that is being made.
 #[derive(Debug)]
 pub struct Opening {
-    /// When it was opened.
-    stamp: Stamp,
     netns: NetnsId,
-    /// The devices, and the counters of the programs on each.
-    devices: Vec<(u32, Option<Counters>)>,
+    devices: Vec<Opened>,
 }
 
-/// A moment: later ones are greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// A device that is being read.
+#[derive(Debug)]
+struct Opened {
+    ifindex: u32,
+    /// When its entry was made, and when its programs last changed.
+    created: Stamp,
+    programs_since: Stamp,
+    /// The counters of its programs.
+    programs: Option<Counters>,
+}
+
+/// A moment. No two are equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp(u64);
 
 /// What the programs on each device have counted, by ifindex.
@@ -48,7 +56,7 @@ impl Opening {
     /// Reads what the programs have counted by now.
     #[must_use]
     pub fn read(&self) -> Counts {
-        let read = |(ifindex, counters): &(u32, Option<Counters>)| Some((*ifindex, counters.as_ref()?.read()));
+        let read = |opened: &Opened| Some((opened.ifindex, opened.programs.as_ref()?.read()));
         self.devices.iter().filter_map(read).collect()
     }
 }
@@ -68,12 +76,14 @@ impl State {
 
     /// Opens a reading of a namespace's devices; `None` if there are none.
     pub fn open_reading(&mut self, netns: NetnsId) -> Option<Opening> {
-        let stamp = self.stamp();
-        let counters = self
-            .interfaces_of(netns)
-            .map(|(ifindex, interface)| (ifindex, interface.programs.counters().cloned()));
-        let devices: Vec<_> = counters.collect();
-        (!devices.is_empty()).then_some(Opening { stamp, netns, devices })
+        let opened = |(ifindex, interface): (u32, &mut Interface)| Opened {
+            ifindex,
+            created: interface.created,
+            programs_since: interface.programs_since,
+            programs: interface.programs.counters().cloned(),
+        };
+        let devices: Vec<_> = self.interfaces_of(netns).map(opened).collect();
+        (!devices.is_empty()).then_some(Opening { netns, devices })
     }
 
     /// Takes in a reading: the devices' counters, read between two readings of the programs'. A device that is not
@@ -85,29 +95,28 @@ impl State {
         devices: &HashMap<u32, Directions<DeviceCounters>>,
         after: &Counts,
     ) {
-        for (ifindex, _) in &opening.devices {
+        for opened in &opening.devices {
+            let ifindex = opened.ifindex;
             let id = InterfaceId {
                 netns: opening.netns,
-                ifindex: *ifindex,
+                ifindex,
             };
-            let counters = devices.get(ifindex).copied();
-            match self.interfaces.get_mut(&id) {
-                Some(interface) if interface.created < opening.stamp => match counters {
-                    // Counters of programs that are no longer the device's say nothing about it.
-                    Some(device) if interface.programs_since > opening.stamp => interface.observe(None, device, None),
-                    Some(device) => {
-                        interface.observe(before.get(ifindex).copied(), device, after.get(ifindex).copied());
-                    }
-                    None => interface.estimate(),
-                },
-                _ => {
+            let (before, after) = (before.get(&ifindex).copied(), after.get(&ifindex).copied());
+            let living = self.interfaces.get_mut(&id).filter(|it| it.created == opened.created);
+            match (living, devices.get(&ifindex)) {
+                // Counters of programs that are no longer the device's say nothing about it.
+                (Some(interface), Some(device)) if interface.programs_since != opened.programs_since => {
+                    interface.observe(None, *device, None);
+                }
+                (Some(interface), Some(device)) => interface.observe(before, *device, after),
+                (Some(interface), None) => interface.estimate(),
+                (None, Some(last)) => {
                     let mut ended = self.ended.iter_mut().rev();
-                    let was_there =
-                        ended.find(|it| it.id == id && it.created < opening.stamp && it.closed > opening.stamp);
-                    if let (Some(ended), Some(last)) = (was_there, counters) {
+                    if let Some(ended) = ended.find(|it| it.id == id && it.created == opened.created) {
                         ended.on_last_counters(last.map(Some));
                     }
                 }
+                (None, None) => {}
             }
         }
     }

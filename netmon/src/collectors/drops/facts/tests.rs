@@ -314,3 +314,49 @@ fn of_a_bridge_network_that_is_gone_nothing_is_kept() {
     forget(&drops([]), &mut retired, &mut state, now);
     assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 0);
 }
+
+#[test]
+fn a_deletion_that_stops_half_way_counts_nothing_twice() {
+    let begin = Instant::now();
+    let (mut state, mut retired) = (node(begin), Retired::default());
+    let foreign = |packets| Drops {
+        counted: vec![Drop {
+            interface: InterfaceId {
+                netns: NetnsId(10),
+                ifindex: 2,
+            },
+            reason: 5,
+            unplaced: false,
+            packets,
+        }],
+        ..Drops::default()
+    };
+    assert_eq!(of_network(&foreign(8), &mut retired, &mut state, begin), (0, 0));
+    let late = begin + LONG;
+    assert_eq!(of_network(&foreign(8), &mut retired, &mut state, late), (8, 0));
+    // The program counts by place in the kernel, too: 3 of the 8 were deleted, and the rest could not be.
+    let nowhere = Site::Nowhere(Cause::ForeignNamespace);
+    retired.take_over(foreign(3).counted, |_| Some(nowhere.clone()));
+    assert_eq!(of_network(&foreign(5), &mut retired, &mut state, late), (8, 0));
+    retired.take_over(foreign(5).counted, |_| Some(nowhere.clone()));
+    assert_eq!(of_network(&drops([]), &mut retired, &mut state, late), (8, 0));
+}
+
+#[test]
+fn a_foreign_namespace_that_only_had_what_is_no_loss_is_forgotten_too() {
+    let begin = Instant::now();
+    let mut state = node(begin);
+    let id = InterfaceId {
+        netns: NetnsId(10),
+        ifindex: 2,
+    };
+    let drops = Drops {
+        harmless: [id, on(2)].into(),
+        ..Drops::default()
+    };
+    assert!(foreign_ones(&drops, &mut state, begin).is_empty());
+    assert_eq!(
+        foreign_ones(&drops, &mut state, begin + LONG),
+        BTreeSet::from([id.netns])
+    );
+}

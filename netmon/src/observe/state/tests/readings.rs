@@ -2,9 +2,11 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use super::{ETH0, NSID, counters, device, empty_container, hear, news, one_container, packets};
+use super::{
+    ETH0, LINGER, NSID, SCOPE, counters, device, empty_container, file, hear, inventory, news, one_container, packets,
+};
 use crate::{
-    model::{counters::DeviceCounters, counters::Directions, interface::NetnsId},
+    model::{counters::DeviceCounters, counters::Directions, interface::NetnsId, netns::Listing},
     observe::state::{Opening, State},
 };
 
@@ -76,4 +78,61 @@ fn a_reading_that_was_opened_before_a_device_was_heard_of_is_not_of_it() {
 fn a_namespace_without_devices_is_not_read() {
     let (mut state, _, netns) = empty_container(Instant::now());
     assert!(state.open_reading(netns).is_none());
+}
+
+#[test]
+fn a_device_that_returns_while_it_is_read_counts_once() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    let of_service = |state: &State| state.services().into_values().next().map(|it| it.receive.packets);
+    assert_eq!(of_service(&state), Some(0));
+    let reading = open(&mut state, netns);
+    // Its file is missing for a moment.
+    state.listed(Listing::default(), now);
+    state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+    state.name();
+    close(&mut state, &reading, Some(counters(50)));
+    let next = open(&mut state, netns);
+    close(&mut state, &next, Some(counters(50)));
+    assert_eq!(of_service(&state), Some(40), "it had 10 before");
+}
+
+#[test]
+fn what_a_device_counted_before_netmon_is_not_recent_though_it_is_first_read_after_it_returned() {
+    let now = Instant::now();
+    let mut state = State::new(SCOPE, LINGER);
+    let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
+    let listing = Listing {
+        files: vec![file.clone()],
+        strays: 0,
+    };
+    state.listed(listing, now);
+    state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
+    state.listed(Listing::default(), now);
+    state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+    state.name();
+    let first = open(&mut state, netns);
+    close(&mut state, &first, Some(counters(50)));
+    let of_service = state.services().into_values().next().map(|it| it.receive.packets);
+    assert_eq!(of_service, Some(0));
+}
+
+#[test]
+fn what_a_device_counted_before_netmon_is_not_recent_though_its_only_reading_came_after_its_end() {
+    let now = Instant::now();
+    let mut state = State::new(SCOPE, LINGER);
+    let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
+    let listing = Listing {
+        files: vec![file.clone()],
+        strays: 0,
+    };
+    state.listed(listing, now);
+    state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
+    let reading = open(&mut state, netns);
+    state.looked(&file, netns, Vec::new(), now);
+    close(&mut state, &reading, Some(counters(50)));
+    let of_service = state.services().into_values().next().map(|it| it.receive.packets);
+    assert_eq!((of_service, packets(&state)), (Some(0), vec![50]));
 }
