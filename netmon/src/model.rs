@@ -16,6 +16,7 @@ pub mod netns;
 pub mod overlay;
 pub mod peers;
 pub mod place;
+pub mod programs;
 pub mod protocols;
 pub mod tcp;
 pub mod times;

@@ -23,7 +23,7 @@ use super::{
     with_causes,
 };
 use crate::model::{
-    counters::{Directions, Traffic},
+    counters::Directions,
     health::{AttachFailure, ProgramRow},
 };
 
@@ -172,17 +172,15 @@ impl Attacher {
         let mut attachment = Attachment {
             slot,
             links: Vec::with_capacity(HOOKS.len()),
-            presence: Presence {
-                programs: Vec::with_capacity(HOOKS.len()),
-                mode: self.mode,
-            },
+            programs: Vec::with_capacity(HOOKS.len()),
+            mode: self.mode,
         };
         let attached = HOOKS.into_iter().try_for_each(|(program, hook, side)| {
             let pin = self.pins.path(&format!("{side}_{}", attachment.slot.number()));
             let link = classifier(&mut programs, program)
                 .map_err(Into::into)
                 .and_then(|classifier| {
-                    attachment.presence.programs.push(classifier.info()?.id());
+                    attachment.programs.push(classifier.info()?.id());
                     Link::make((program, classifier), hook, name, self.mode, Some(&pin))
                 });
             attachment.links.push(link.map_err(|source| AttachError::Attach {
@@ -228,18 +226,18 @@ pub struct Attachment {
     // Dropped first: the slot must not be anybody else's while programs count into it.
     links: Vec<Link>,
     slot: Slot,
-    presence: Presence,
-}
-
-/// The programs on a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Presence {
     /// The kernel's ids of the programs, in the order of [`HOOKS`].
     programs: Vec<u32>,
     mode: Mode,
 }
 
-impl Presence {
+impl Attachment {
+    /// What it counts.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        self.slot.counters()
+    }
+
     /// Whether the programs are attached to this device of the calling thread's namespace. `filters` has the ids of
     /// the clsact programs there. If the kernel does not report its tcx programs, they are assumed to be attached.
     #[must_use]
@@ -254,26 +252,6 @@ impl Presence {
             };
             found.is_none_or(|found| found.contains(program))
         })
-    }
-}
-
-impl Attachment {
-    /// Its counters.
-    #[must_use]
-    pub const fn counters(&self) -> &Counters {
-        self.slot.counters()
-    }
-
-    /// The counts since the attachment was made.
-    #[must_use]
-    pub fn read(&self) -> Directions<Traffic> {
-        self.slot.read()
-    }
-
-    /// What to look for to find out whether the programs are still attached.
-    #[must_use]
-    pub const fn presence(&self) -> &Presence {
-        &self.presence
     }
 
     /// Whether detaching needs a thread in the device's namespace.

@@ -18,6 +18,7 @@ use super::DatapathError;
 use crate::model::{
     counters::{Directions, since},
     health::MapRow,
+    programs::Counts,
 };
 
 /// A [`Traffic`] in the map. The kernel writes to it while netmon reads.
@@ -205,10 +206,9 @@ impl Slot {
     }
 }
 
-impl Counters {
+impl Counts for Counters {
     /// The counts since the slot was allocated.
-    #[must_use]
-    pub fn read(&self) -> Directions<Traffic> {
+    fn read(&self) -> Directions<Traffic> {
         self.map.read(self.number).zip(self.zero, since)
     }
 }

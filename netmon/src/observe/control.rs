@@ -19,6 +19,7 @@ use std::{
 
 use tracing::debug;
 
+use self::programs::Attachments;
 use super::{Shared, state::Number, underlay::Underlay};
 use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
@@ -120,6 +121,7 @@ impl Control {
             home,
             datapath,
             tracepoints,
+            attachments: Attachments::default(),
             underlay: Underlay::new(overlay, times.round),
             waker,
             dirty: BTreeSet::new(),
@@ -173,6 +175,7 @@ struct Loop {
     shared: Shared,
     places: Places,
     home: Client,
+    attachments: Attachments,
     datapath: Option<Datapath>,
     tracepoints: SharedTracepoints,
     underlay: Underlay,
@@ -370,13 +373,15 @@ impl Loop {
     }
 
     /// Removes what has lingered long enough, from the registry and from the kernel's maps.
-    fn expire(&self) {
+    fn expire(&mut self) {
         let (forgotten, over) = {
             let mut state = self.shared.lock();
             state.expire(Instant::now());
             (state.take_forgotten(), state.take_over())
         };
-        drop(over);
+        for handle in over {
+            self.attachments.drop(handle);
+        }
         if !forgotten.is_empty() {
             self.tracepoints.lock().forget(|netns| forgotten.contains(&netns));
         }

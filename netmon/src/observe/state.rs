@@ -34,17 +34,15 @@ pub use self::{
     sites::Sites,
     tunnels::Outers,
 };
-use crate::{
-    datapath::attach::Attachment,
-    model::{
-        counters::{Directions, Totals},
-        health::{AttachFailure, AttachHealth},
-        histogram::Histogram,
-        interface::{Device, InterfaceId, NetnsId},
-        inventory::Inventory,
-        netns::NetnsFile,
-        times::Times,
-    },
+use crate::model::{
+    counters::{Directions, Totals},
+    health::{AttachFailure, AttachHealth},
+    histogram::Histogram,
+    interface::{Device, InterfaceId, NetnsId},
+    inventory::Inventory,
+    netns::NetnsFile,
+    programs::Handle,
+    times::Times,
 };
 
 /// Upper bounds of `netmon_attach_delay_seconds`.
@@ -92,8 +90,8 @@ pub struct State {
     attach: AttachHealth,
     /// The last moment that was given out.
     stamp: Stamp,
-    /// Attachments that are over, until [`Self::take_over`] is called.
-    over: Vec<Attachment>,
+    /// Programs that are over, until [`Self::take_over`] is called.
+    over: Vec<Handle>,
 }
 
 impl State {

@@ -2,9 +2,12 @@
 //! packets from them.
 
 use anyhow::{Context as _, ensure};
-use netmon::datapath::{
-    Datapath,
-    host::{Host, Mode},
+use netmon::{
+    datapath::{
+        Datapath,
+        host::{Host, Mode},
+    },
+    model::programs::Counts as _,
 };
 use netmon_tests::{figures::Figures, sh, traffic};
 
@@ -30,7 +33,7 @@ fn programs_count_packets_and_bytes_as_the_device_does() -> anyhow::Result<()> {
                 traffic::tcp(&a.netns, &b.netns, b.address, 10_000_000)?;
                 traffic::tcp(&b.netns, &a.netns, a.address, 10_000_000)?;
                 let device = a.figures()?.since(before);
-                let map = attachment.read();
+                let map = attachment.counters().read();
                 attachment.detach_here();
                 let programs = Figures {
                     receive_packets: map.receive.packets,

@@ -87,9 +87,10 @@ fn while_the_reader_hangs_devices_are_heard_of_and_named_and_netmon_is_healthy()
     netmon.wait_ready()?;
     let mut unanswered = netmon.connect()?;
     unanswered.set_read_timeout(Some(slowness() * Duration::from_secs(1)))?;
+    let mut answer = vec![0; 1 << 20];
     until("the reader to hang", || {
         unanswered.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n")?;
-        ensure!(unanswered.read(&mut [0; 1 << 20]).is_err(), "it answers");
+        ensure!(unanswered.read(&mut answer).is_err(), "it answers");
         Ok(())
     })?;
     // Programs are attached to interfaces that were heard of and that the engine has named.

@@ -13,6 +13,7 @@ use syn::{
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("network", &["model"]),
+    ("observe/state", &["model", "network", "observe"]),
     ("page", &["model"]),
     ("metrics", &["model", "page"]),
     ("collectors/*/facts", &["collectors", "model", "observe"]),

@@ -8,7 +8,8 @@
 //! others for half of the time. On a node that is never quiet, it is left to them for nine tenths.
 
 use std::{
-    path::PathBuf,
+    collections::BTreeMap,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +22,10 @@ use crate::{
         Datapath,
         attach::{AttachError, Attachment, check_device},
     },
-    model::interface::InterfaceId,
+    model::{
+        interface::InterfaceId,
+        programs::{Attached, Handle},
+    },
     netns::{
         enter::{NetnsThread, on_netns_thread},
         rtnetlink::Client,
@@ -64,19 +68,24 @@ impl Loop {
             return;
         }
         let Some(datapath) = &mut self.datapath else { return };
-        let shared = &self.shared;
+        let (shared, attachments) = (&self.shared, &mut self.attachments);
         let attached = on_netns_thread(|thread| {
-            let attempt = attach(datapath, &candidate, thread);
             let id = candidate.id;
-            match &attempt {
-                Ok(_) => debug!(interface = %id, name = candidate.name, "programs attached"),
-                Err(error) => report(&candidate, error),
-            }
-            let orphan = shared.lock().attached(id, attempt, Instant::now());
-            if let Some(orphan) = orphan {
-                orphan.detach_here();
-            } else {
-                settle(shared, id, thread);
+            match attach(datapath, &candidate, thread) {
+                Ok(attachment) => {
+                    debug!(interface = %id, name = candidate.name, "programs attached");
+                    let attached = attachments.add(attachment);
+                    let handle = attached.handle;
+                    if shared.lock().attached(id, Ok(attached), Instant::now()) {
+                        settle(shared, id, thread);
+                    } else {
+                        attachments.detach_here(handle);
+                    }
+                }
+                Err(error) => {
+                    report(&candidate, &error);
+                    shared.lock().attached(id, Err(error.reason()), Instant::now());
+                }
             }
         });
         let end = Instant::now();
@@ -90,18 +99,19 @@ impl Loop {
 
     /// Checks whether programs that miss packets are still attached: an administrator of a container may detach them.
     /// Detached programs are attached again, and the device's own counters count meanwhile.
-    pub(super) fn verify_programs(&self) {
+    pub(super) fn verify_programs(&mut self) {
         let suspects = self.shared.lock().suspects();
         if suspects.is_empty() {
             return;
         }
-        let shared = &self.shared;
+        let (shared, attachments) = (&self.shared, &mut self.attachments);
         let looked = on_netns_thread(|thread| {
             for suspect in suspects {
-                if let Some(rest) = find_bare(shared, &suspect, thread) {
-                    let Candidate { name, path, .. } = suspect;
+                if let Some(handle) = find_detached(shared, attachments, &suspect, thread) {
+                    let Candidate { id, name, path } = suspect;
                     warn!(namespace = %path.display(), device = name, "programs were detached by somebody else; attaching them again");
-                    rest.detach_here();
+                    shared.lock().mark_detached(id);
+                    attachments.detach_here(handle);
                 }
             }
         });
@@ -112,18 +122,20 @@ impl Loop {
 
     /// Detaches what the kernel would leave in place.
     pub(super) fn detach_all(&mut self) {
-        let taken = self.shared.lock().take_attachments();
-        // Dropping the others detaches them, and asks the kernel.
-        let left_in_place = |(_, attachment): &(PathBuf, Attachment)| attachment.needs_visit();
-        let attachments: Vec<_> = taken.into_iter().filter(left_in_place).collect();
-        if attachments.is_empty() {
+        let taken = self.shared.lock().take_programs();
+        let attachments = &mut self.attachments;
+        let left_in_place: Vec<_> = taken
+            .into_iter()
+            .filter(|(_, handle)| attachments.get(*handle).is_some_and(Attachment::needs_visit))
+            .collect();
+        if left_in_place.is_empty() {
             return;
         }
-        info!(interfaces = attachments.len(), "removing filters");
+        info!(interfaces = left_in_place.len(), "removing filters");
         let done = on_netns_thread(|thread| {
-            for (path, attachment) in attachments {
+            for (path, handle) in left_in_place {
                 if thread.enter(&path).is_ok() {
-                    attachment.detach_here();
+                    attachments.detach_here(handle);
                 }
             }
         });
@@ -133,24 +145,58 @@ impl Loop {
     }
 }
 
-/// What is left of an interface's programs, if they are no longer attached. The calling thread is then in the
-/// device's namespace.
-fn find_bare(shared: &Shared, suspect: &Candidate, thread: &mut NetnsThread) -> Option<Attachment> {
+/// The attached programs of all interfaces. The registry knows them by their handles.
+#[derive(Debug, Default)]
+pub(super) struct Attachments {
+    all: BTreeMap<Handle, Attachment>,
+    last: Handle,
+}
+
+impl Attachments {
+    fn add(&mut self, attachment: Attachment) -> Attached {
+        self.last.0 += 1;
+        let attached = Attached {
+            handle: self.last,
+            counts: Arc::new(attachment.counters().clone()),
+        };
+        self.all.insert(self.last, attachment);
+        attached
+    }
+
+    fn get(&self, handle: Handle) -> Option<&Attachment> {
+        self.all.get(&handle)
+    }
+
+    /// Detaches programs from a device that still exists. The calling thread is in the device's namespace.
+    fn detach_here(&mut self, handle: Handle) {
+        if let Some(attachment) = self.all.remove(&handle) {
+            attachment.detach_here();
+        }
+    }
+
+    /// Drops programs of a deleted device, and frees their slot.
+    pub(super) fn drop(&mut self, handle: Handle) {
+        self.all.remove(&handle);
+    }
+}
+
+/// The programs of an interface, if they are no longer attached. The calling thread is then in the device's namespace.
+fn find_detached(
+    shared: &Shared,
+    attachments: &Attachments,
+    suspect: &Candidate,
+    thread: &mut NetnsThread,
+) -> Option<Handle> {
     let Candidate { id, name, path } = suspect;
     let _file = thread.enter(path).ok()?;
     let mut client = Client::open().ok()?;
     if client.netns().ok()? != id.netns || check_device(name, id.ifindex).is_err() {
         return None;
     }
-    let presence = shared.lock().presence(*id)?;
     let filters = client.filters(id.ifindex).ok()?;
-    if presence.is_on(name, &filters) {
-        return None;
-    }
-    let mut state = shared.lock();
-    // Unless its programs changed meanwhile.
-    let is_same = state.presence(*id).is_some_and(|now| now == presence);
-    if is_same { state.mark_detached(*id) } else { None }
+    let handle = shared.lock().handle(*id)?;
+    let is_on = attachments.get(handle)?.is_on(name, &filters);
+    (!is_on).then_some(handle)
 }
 
 fn attach(datapath: &mut Datapath, candidate: &Candidate, thread: &mut NetnsThread) -> Result<Attachment, AttachError> {

@@ -7,13 +7,13 @@ use std::{
 
 use super::{Owner, Scope, Stamp};
 use crate::{
-    datapath::{attach::Attachment, traffic::Counters},
     model::{
         buffers::Queue,
         counters::{DeviceCounters, Directions, Totals, Traffic},
         interface::{Device, InterfaceId},
         ledger::{Ledger, Reading},
         netns::{DeviceChange, NetnsFile},
+        programs::{Attached, Handle},
     },
     network,
 };
@@ -48,8 +48,6 @@ pub struct Interface {
     was_up: bool,
     /// When the entry was made.
     pub(super) created: Stamp,
-    /// When its programs last changed.
-    pub(super) programs_since: Stamp,
 }
 
 /// Whether programs count on an interface.
@@ -58,36 +56,31 @@ pub enum Programs {
     /// They are not attached yet.
     Waiting,
     /// They are attached.
-    Attached(Attachment),
+    Attached(Attached),
     /// They could not be attached. The next attempt is due at this time.
     Failed(Instant),
 }
 
 impl Programs {
-    /// Takes the attachment out, if there is one.
-    pub fn take(&mut self) -> Option<Attachment> {
-        match std::mem::replace(self, Self::Waiting) {
-            Self::Attached(attachment) => Some(attachment),
+    /// The programs, if they are attached.
+    #[must_use]
+    pub const fn attached(&self) -> Option<&Attached> {
+        match self {
+            Self::Attached(attached) => Some(attached),
             Self::Waiting | Self::Failed(_) => None,
         }
     }
 
-    /// Their counters, if they are attached.
+    /// Their handle, if they are attached.
     #[must_use]
-    pub fn counters(&self) -> Option<&Counters> {
-        match self {
-            Self::Attached(attachment) => Some(attachment.counters()),
-            Self::Waiting | Self::Failed(_) => None,
-        }
+    pub fn handle(&self) -> Option<Handle> {
+        self.attached().map(|attached| attached.handle)
     }
 
     /// What they have counted so far.
     #[must_use]
     pub fn read(&self) -> Option<Directions<Traffic>> {
-        match self {
-            Self::Attached(attachment) => Some(attachment.read()),
-            Self::Waiting | Self::Failed(_) => None,
-        }
+        self.attached().map(|attached| attached.counts.read())
     }
 }
 
@@ -108,7 +101,6 @@ impl Interface {
             was_detached: false,
             failures: 0,
             created,
-            programs_since: created,
         }
     }
 
@@ -209,12 +201,12 @@ impl Interface {
         unseen > before && matches!(self.programs, Programs::Attached(_))
     }
 
-    /// Its programs are no longer attached, and it waits for new ones. Returns what is left of the old ones.
-    pub(super) fn detach(&mut self) -> Option<Attachment> {
+    /// Its programs are no longer attached, and it waits for new ones.
+    pub(super) fn detach(&mut self) {
         self.ledger.part();
         self.unseen = 0;
         self.was_detached = true;
-        self.programs.take()
+        self.programs = Programs::Waiting;
     }
 
     /// Whether somebody else has detached its programs before.
@@ -261,7 +253,7 @@ impl Interface {
             device,
             owner,
             ledger,
-            mut programs,
+            programs,
             created,
             ..
         } = self;
@@ -276,7 +268,7 @@ impl Interface {
             at: now,
             created,
             is_continued: false,
-            rest: programs.take(),
+            rest: programs.handle(),
         }
     }
 }
@@ -353,6 +345,6 @@ pub struct Ended {
     pub(super) created: Stamp,
     /// It was closed while its namespace's file was missing, and a new entry counts from its totals on.
     is_continued: bool,
-    /// Its programs and their slot, until nothing can be counted there any more.
-    pub(super) rest: Option<Attachment>,
+    /// Its programs, until they can count nothing any more.
+    pub(super) rest: Option<Handle>,
 }

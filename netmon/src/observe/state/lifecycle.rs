@@ -8,14 +8,12 @@ use std::{
 };
 
 use super::{Departed, Ended, Interface, Namespace, Owner, Scope, State, naming, range};
-use crate::{
-    datapath::attach::Attachment,
-    model::{
-        health::AttachFailure,
-        interface::{Device, DeviceKind, InterfaceId, NetnsId},
-        ledger::Ledger,
-        netns::{DeviceChange, Listing, NetnsFile, Role},
-    },
+use crate::model::{
+    health::AttachFailure,
+    interface::{Device, DeviceKind, InterfaceId, NetnsId},
+    ledger::Ledger,
+    netns::{DeviceChange, Listing, NetnsFile, Role},
+    programs::Handle,
 };
 
 /// How many devices of one container are watched. Docker creates one for each network; a container with more creates
@@ -235,8 +233,9 @@ impl State {
             .retire(&over, &self.interfaces, &self.ended, &self.inventory);
     }
 
-    /// Takes out the attachments that are over. To drop them asks the kernel, which the registry must not do.
-    pub fn take_over(&mut self) -> Vec<Attachment> {
+    /// The programs that are over since the last call: their device was deleted, and they can count nothing any more.
+    #[must_use]
+    pub fn take_over(&mut self) -> Vec<Handle> {
         std::mem::take(&mut self.over)
     }
 

@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{Interface, Programs, State};
-use crate::{
-    datapath::attach::{AttachError, Attachment, Presence},
-    model::{health::AttachFailure, interface::InterfaceId},
+use crate::model::{
+    health::AttachFailure,
+    interface::InterfaceId,
+    programs::{Attached, Handle},
 };
 
 /// A device that programs are attached to next, or whose programs are checked.
@@ -67,34 +68,27 @@ impl State {
             .min()
     }
 
-    /// Takes in the result of an attach. Returns the programs if their interface was deleted meanwhile.
-    pub fn attached(
-        &mut self,
-        id: InterfaceId,
-        attempt: Result<Attachment, AttachError>,
-        now: Instant,
-    ) -> Option<Attachment> {
-        let stamp = self.stamp();
+    /// Takes in the result of an attach. Returns false if the interface was deleted meanwhile.
+    pub fn attached(&mut self, id: InterfaceId, attempt: Result<Attached, AttachFailure>, now: Instant) -> bool {
         let Some(interface) = self.interfaces.get_mut(&id) else {
-            return attempt.ok();
+            return false;
         };
         match attempt {
-            Ok(attachment) => {
+            Ok(attached) => {
                 if !interface.was_detached() {
                     self.attach
                         .delay
                         .observe(now.saturating_duration_since(interface.first_seen));
                 }
-                interface.programs = Programs::Attached(attachment);
-                interface.programs_since = stamp;
+                interface.programs = Programs::Attached(attached);
             }
-            Err(error) => {
+            Err(failure) => {
                 if interface.fail(now) {
-                    *self.attach.failures.entry(error.reason()).or_default() += 1;
+                    *self.attach.failures.entry(failure).or_default() += 1;
                 }
             }
         }
-        None
+        true
     }
 
     /// The interfaces whose programs miss packets, and may be detached. The caller has to check them.
@@ -110,36 +104,32 @@ impl State {
             .collect()
     }
 
-    /// What to look for to find out whether an interface's programs are still attached; `None` if it has none.
+    /// The handle of an interface's programs; `None` if it has none.
     #[must_use]
-    pub fn presence(&self, id: InterfaceId) -> Option<Presence> {
-        match &self.interfaces.get(&id)?.programs {
-            Programs::Attached(attachment) => Some(attachment.presence().clone()),
-            Programs::Waiting | Programs::Failed(_) => None,
+    pub fn handle(&self, id: InterfaceId) -> Option<Handle> {
+        self.interfaces.get(&id)?.programs.handle()
+    }
+
+    /// Records that an interface's programs were detached by somebody else, which counts as a failure. New ones will
+    /// be attached.
+    pub fn mark_detached(&mut self, id: InterfaceId) {
+        if let Some(interface) = self.interfaces.get_mut(&id) {
+            interface.detach();
+            *self.attach.failures.entry(AttachFailure::Detached).or_default() += 1;
         }
     }
 
-    /// Records that an interface's programs are detached, which counts as a failure. New ones will be attached.
-    /// Returns what is left of the old ones.
-    pub fn mark_detached(&mut self, id: InterfaceId) -> Option<Attachment> {
-        let stamp = self.stamp();
-        let interface = self.interfaces.get_mut(&id)?;
-        interface.programs_since = stamp;
-        *self.attach.failures.entry(AttachFailure::Detached).or_default() += 1;
-        interface.detach()
-    }
-
-    /// Takes out every attachment, so that it can be detached in order.
-    pub fn take_attachments(&mut self) -> Vec<(PathBuf, Attachment)> {
+    /// Takes out all programs, so that they can be detached in order. Returns them with the files of their
+    /// namespaces.
+    pub fn take_programs(&mut self) -> Vec<(PathBuf, Handle)> {
         let Self {
             namespaces, interfaces, ..
         } = self;
-        interfaces
-            .iter_mut()
-            .filter_map(|(id, interface)| {
-                let attachment = interface.programs.take()?;
-                Some((namespaces.get(&id.netns)?.file.path.clone(), attachment))
-            })
-            .collect()
+        let taken = interfaces.iter_mut().filter_map(|(id, interface)| {
+            let handle = interface.programs.handle()?;
+            interface.programs = Programs::Waiting;
+            Some((namespaces.get(&id.netns)?.file.path.clone(), handle))
+        });
+        taken.collect()
     }
 }

@@ -7,12 +7,10 @@ use std::{
 };
 
 use super::{Interface, State};
-use crate::{
-    datapath::traffic::Counters,
-    model::{
-        counters::{DeviceCounters, Directions, Traffic},
-        interface::{InterfaceId, NetnsId},
-    },
+use crate::model::{
+    counters::{DeviceCounters, Directions, Traffic},
+    interface::{InterfaceId, NetnsId},
+    programs::{Attached, Handle},
 };
 
 /// Held by whoever reads the devices of a namespace. The kernel may answer two requests in either order, and counters
@@ -38,11 +36,9 @@ pub struct Opening {
 #[derive(Debug)]
 struct Opened {
     ifindex: u32,
-    /// When its entry was made, and when its programs last changed.
+    /// When its entry was made.
     created: Stamp,
-    programs_since: Stamp,
-    /// The counters of its programs.
-    programs: Option<Counters>,
+    programs: Option<Attached>,
 }
 
 /// A moment. No two are equal.
@@ -52,11 +48,17 @@ pub struct Stamp(u64);
 /// What the programs on each device have counted, by ifindex.
 pub type Counts = HashMap<u32, Directions<Traffic>>;
 
+impl Opened {
+    fn handle(&self) -> Option<Handle> {
+        self.programs.as_ref().map(|programs| programs.handle)
+    }
+}
+
 impl Opening {
     /// Reads what the programs have counted by now.
     #[must_use]
     pub fn read(&self) -> Counts {
-        let read = |opened: &Opened| Some((opened.ifindex, opened.programs.as_ref()?.read()));
+        let read = |opened: &Opened| Some((opened.ifindex, opened.programs.as_ref()?.counts.read()));
         self.devices.iter().filter_map(read).collect()
     }
 }
@@ -79,8 +81,7 @@ impl State {
         let opened = |(ifindex, interface): (u32, &mut Interface)| Opened {
             ifindex,
             created: interface.created,
-            programs_since: interface.programs_since,
-            programs: interface.programs.counters().cloned(),
+            programs: interface.programs.attached().cloned(),
         };
         let devices: Vec<_> = self.interfaces_of(netns).map(opened).collect();
         (!devices.is_empty()).then_some(Opening { netns, devices })
@@ -105,7 +106,7 @@ impl State {
             let living = self.interfaces.get_mut(&id).filter(|it| it.created == opened.created);
             match (living, devices.get(&ifindex)) {
                 // Counters of programs that are no longer the device's say nothing about it.
-                (Some(interface), Some(device)) if interface.programs_since != opened.programs_since => {
+                (Some(interface), Some(device)) if interface.programs.handle() != opened.handle() => {
                     interface.observe(None, *device, None);
                 }
                 (Some(interface), Some(device)) => interface.observe(before, *device, after),

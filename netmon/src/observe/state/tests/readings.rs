@@ -1,12 +1,21 @@
 //! Readings, and what happens to the devices while they are made.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     ETH0, LINGER, NSID, SCOPE, counters, device, empty_container, file, hear, inventory, news, one_container, packets,
 };
 use crate::{
-    model::{counters::DeviceCounters, counters::Directions, interface::NetnsId, netns::Listing},
+    model::{
+        counters::{DeviceCounters, Directions, Traffic},
+        interface::{InterfaceId, NetnsId},
+        netns::Listing,
+        programs::{Attached, Counts, Handle},
+    },
     observe::state::{Opening, State},
 };
 
@@ -135,4 +144,93 @@ fn what_a_device_counted_before_netmon_is_not_recent_though_its_only_reading_cam
     close(&mut state, &reading, Some(counters(50)));
     let of_service = state.services().into_values().next().map(|it| it.receive.packets);
     assert_eq!((of_service, packets(&state)), (Some(0), vec![50]));
+}
+
+/// Programs that have counted this many packets in each direction.
+#[derive(Debug)]
+struct Counted(u64);
+
+impl Counts for Counted {
+    fn read(&self) -> Directions<Traffic> {
+        let traffic = Traffic {
+            packets: self.0,
+            segments: self.0,
+            ..Traffic::default()
+        };
+        Directions {
+            receive: traffic,
+            transmit: traffic,
+        }
+    }
+}
+
+fn attach(state: &mut State, netns: NetnsId, handle: u64, packets: u64) {
+    let attached = Attached {
+        handle: Handle(handle),
+        counts: Arc::new(Counted(packets)),
+    };
+    let id = InterfaceId { netns, ifindex: ETH0 };
+    assert!(
+        state.attached(id, Ok(attached), Instant::now()),
+        "the interface is there"
+    );
+}
+
+fn segments(state: &State) -> Vec<u64> {
+    let totals = state.interfaces().map(|interface| interface.ledger.totals());
+    totals.map(|totals| totals.receive.segments).collect()
+}
+
+#[test]
+fn programs_that_were_replaced_while_their_device_was_read_say_nothing_about_it() {
+    let (mut state, _, netns) = one_container(Instant::now());
+    attach(&mut state, netns, 1, 0);
+    let reading = open(&mut state, netns);
+    let before = reading.read();
+    state.mark_detached(InterfaceId { netns, ifindex: ETH0 });
+    attach(&mut state, netns, 2, 0);
+    let devices = HashMap::from([(ETH0, counters(30))]);
+    state.close_reading(&reading, &before, &devices, &reading.read());
+    // It had 10 packets before netmon. Segments count since then.
+    assert_eq!((packets(&state), segments(&state)), (vec![30], vec![20]));
+    // The next reading is the first one with the new programs.
+    let next = open(&mut state, netns);
+    let devices = HashMap::from([(ETH0, counters(31))]);
+    state.close_reading(&next, &next.read(), &devices, &next.read());
+    assert_eq!((packets(&state), segments(&state)), (vec![31], vec![21]));
+}
+
+#[test]
+fn programs_are_over_a_moment_after_their_device_was_deleted() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    attach(&mut state, netns, 1, 5);
+    state.looked(&file, netns, Vec::new(), now);
+    state.expire(now);
+    assert_eq!(state.take_over(), []);
+    state.expire(now + Duration::from_secs(1));
+    assert_eq!(state.take_over(), [Handle(1)]);
+    assert_eq!(state.take_over(), [], "only once");
+}
+
+#[test]
+fn no_programs_are_left_behind_when_all_are_taken_out() {
+    let (mut state, file, netns) = one_container(Instant::now());
+    attach(&mut state, netns, 7, 5);
+    assert_eq!(state.take_programs(), [(file.path, Handle(7))]);
+    assert_eq!(state.take_programs(), []);
+}
+
+#[test]
+fn the_programs_of_a_device_that_was_deleted_meanwhile_are_refused() {
+    let (mut state, _, netns) = one_container(Instant::now());
+    let id = InterfaceId {
+        netns,
+        ifindex: ETH0 + 1,
+    };
+    let attached = Attached {
+        handle: Handle(1),
+        counts: Arc::new(Counted(0)),
+    };
+    assert!(!state.attached(id, Ok(attached), Instant::now()));
 }
