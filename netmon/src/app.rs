@@ -203,7 +203,7 @@ fn watch_engine(
         host: config.docker_host.clone(),
         linger: config.linger,
         members: config.collectors().has(collectors::members::NAME),
-        sync: config.times.sync,
+        times: config.times,
     };
     docker::spawn(options, workers.shift(Worker::Engine), move |inventory| {
         published.fetch_add(1, Ordering::Relaxed);
@@ -290,6 +290,7 @@ fn limits(config: &Config) -> Limits {
         series: config.series,
         container_series: config.container_series,
     })
+    .with_times(config.times)
 }
 
 fn no_thread(source: io::Error) -> AppError {

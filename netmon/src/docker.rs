@@ -34,6 +34,8 @@ use std::time::Duration;
 
 pub use watch::{Watch, spawn};
 
+use crate::model::times::Times;
+
 /// How to watch an engine.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -44,8 +46,8 @@ pub struct Options {
     pub linger: Duration,
     /// Whether to ask the engine for the members of this node's overlay networks, on all nodes.
     pub members: bool,
-    /// Time from the end of a full sync to the start of the next one.
-    pub sync: Duration,
+    /// How long to wait before acting.
+    pub times: Times,
 }
 
 /// The engine can never be watched. An engine that is merely down is not an error: the watch waits for it.

@@ -19,11 +19,6 @@ use super::{
     wire,
 };
 
-/// How long an answer may take, to its last byte. An engine holds a container's description back while it starts the
-/// container. That takes up to 20 s if its network is not available. A manager without a quorum takes as long to
-/// answer `/info`.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// How long the first answer may take. It needs nothing but a running engine.
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -71,6 +66,8 @@ pub(super) enum RequestError {
 pub(super) struct Client {
     docker: Docker,
     host: Host,
+    /// How long an answer may take, to its last byte.
+    patience: Duration,
 }
 
 /// The stream of the engine's events.
@@ -84,11 +81,12 @@ type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
 impl Client {
     /// Checks that an engine answers and permits reading its events, and negotiates the API version.
-    pub(super) async fn connect(host: Host) -> Result<Self, RequestError> {
+    pub(super) async fn connect(host: Host, patience: Duration) -> Result<Self, RequestError> {
         let docker = Docker::connect_with_host(host.as_str()).map_err(|error| unreachable_engine(&host, &error))?;
         let mut client = Self {
-            docker: docker.with_timeout(PATIENCE),
+            docker: docker.with_timeout(patience),
             host,
+            patience,
         };
         // Read within our own limits first: bollard reads a version of any length.
         let version: wire::Version = client.get_within("/version", FIRST_PATIENCE).await?;
@@ -112,13 +110,13 @@ impl Client {
     /// Requests `path` and reads the answer. If the engine cannot be reached, tries a few more times.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
         for pause in PAUSES {
-            match self.get_within(path, PATIENCE).await {
+            match self.get_within(path, self.patience).await {
                 Err(error @ RequestError::Unreachable { .. }) => tracing::debug!("{error}"),
                 answer => return answer,
             }
             sleep(pause).await;
         }
-        self.get_within(path, PATIENCE).await
+        self.get_within(path, self.patience).await
     }
 
     /// The events since a moment, inclusive, in nanoseconds since the epoch.
@@ -170,7 +168,7 @@ impl Client {
                 message: quote(&message),
             }
         } else if matches!(error, Error::RequestTimeoutError) {
-            slow(path, PATIENCE)
+            slow(path, self.patience)
         } else if matches!(
             error,
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::APIVersionParseError {}

@@ -93,15 +93,16 @@ enum Inspect {
 }
 
 impl Roster {
-    /// An empty roster. `surveyed` is the operator's setting: whether to ask for the members of networks.
-    pub(super) fn new(linger: Duration, surveyed: bool) -> Self {
+    /// An empty roster. `surveyed` is the operator's setting: whether to ask for the members of networks. A network is
+    /// not asked again within `member_pace`.
+    pub(super) fn new(linger: Duration, surveyed: bool, member_pace: Duration) -> Self {
         Self {
             linger,
             node: None,
             networks: BTreeMap::new(),
             source: PeerSource::default(),
             nodes: Vec::new(),
-            member_poll: MemberPoll::new(surveyed),
+            member_poll: MemberPoll::new(surveyed, member_pace),
             networks_as_of: 0,
             tracks: BTreeMap::new(),
             urgent: VecDeque::new(),

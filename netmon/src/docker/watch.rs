@@ -29,7 +29,7 @@ use super::{
     wire,
 };
 use crate::{
-    model::{health::DockerHealth, inventory::Inventory},
+    model::{health::DockerHealth, inventory::Inventory, times::Times},
     privilege::{self, ThreadRole},
     workers::{HEARTBEAT, Shift},
 };
@@ -64,7 +64,7 @@ pub fn spawn(
         host,
         linger,
         members,
-        sync,
+        times,
     } = options;
     let environment = std::env::var("DOCKER_HOST").ok();
     let host = Host::choose(host.as_deref(), environment.as_deref())?;
@@ -72,8 +72,8 @@ pub fn spawn(
     let (stop, stopped) = oneshot::channel();
     let watcher = Watcher {
         host,
-        roster: Roster::new(linger, members),
-        sync,
+        roster: Roster::new(linger, members, times.member_pace),
+        times,
         health: Arc::clone(&health),
         publish,
         stopped,
@@ -111,8 +111,8 @@ impl Watch {
 struct Watcher<P> {
     host: Host,
     roster: Roster,
-    /// Time from the end of a full sync to the start of the next one.
-    sync: Duration,
+    /// How long to wait before acting.
+    times: Times,
     health: Arc<Health>,
     publish: P,
     /// Resolves when the watch is dropped.
@@ -169,7 +169,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
 
     /// One connection, from the attempt to connect to its end.
     async fn session(&mut self) -> End {
-        let connecting = Client::connect(self.host.clone());
+        let connecting = Client::connect(self.host.clone(), self.times.engine_patience);
         let client = match self.meanwhile(connecting).await {
             None => return End::Stopped,
             Some(Err(error)) => return End::Lost(error),
@@ -196,7 +196,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
             if self.roster.synced() {
                 self.health
                     .synced(Duration::from_nanos(wall_clock().unsigned_abs()).as_secs_f64());
-                next_sync = Some(Instant::now() + self.sync);
+                next_sync = Some(Instant::now() + self.times.sync);
             }
             while let Some(question) = self.roster.survey_question(Instant::now().into_std()) {
                 let (client, health) = (client.clone(), Arc::clone(&self.health));

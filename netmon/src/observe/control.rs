@@ -33,19 +33,8 @@ use crate::{
     workers::Shift,
 };
 
-/// How often everything is read while the kernel reports no changes in other namespaces.
-const POLL_ROUND: Duration = Duration::from_secs(2);
-/// When the next round comes if something could not be read, for example because descriptors ran out.
-const RETRY: Duration = Duration::from_secs(1);
-/// How often free memory is returned to the kernel. Otherwise netmon would keep what a page or a thousand containers
-/// took.
-const TRIM_INTERVAL: Duration = Duration::from_mins(1);
-/// How long the loop waits for more signals before it acts: a container's start causes dozens of messages within
-/// milliseconds. If a namespace was created, the loop acts within this time. Until the namespace has an nsid, the
-/// kernel reports nothing about its devices, and they may be deleted soon.
-const GATHER: Duration = Duration::from_millis(5);
-/// The longest time that the loop waits for more signals: a container can cause messages without end.
-const GATHER_MOST: Duration = Duration::from_millis(50);
+/// The pause between attempts to write to a full channel.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
 /// How many signals may wait in the channel. A sender waits while it is full. Netlink messages then wait in the
 /// kernel, which reports an overrun when it has no room for more.
 const MOST_SIGNALS: usize = 8192;
@@ -134,7 +123,7 @@ impl Control {
             next_round: Instant::now(),
             next_check: Instant::now() + times.program_check,
             times,
-            next_trim: Instant::now() + TRIM_INTERVAL,
+            next_trim: Instant::now() + times.trim_round,
             directory_unreadable: false,
             lacks_resources: false,
         };
@@ -163,7 +152,7 @@ impl Drop for Control {
             if self.shift.hangs() {
                 break;
             }
-            thread::sleep(GATHER);
+            thread::sleep(FULL_PAUSE);
         }
         if let Some(thread) = self.thread.take() {
             self.shift.join(thread);
@@ -219,7 +208,7 @@ impl Loop {
                 self.verify_programs();
             }
             if now >= self.next_trim {
-                self.next_trim = now + TRIM_INTERVAL;
+                self.next_trim = now + self.times.trim_round;
                 process::trim_memory();
             }
             self.look();
@@ -240,12 +229,16 @@ impl Loop {
             let patience = match end {
                 None => deadline.saturating_duration_since(now),
                 Some(end) if end <= now => break,
-                Some(_) => GATHER,
+                Some(_) => self.times.gather,
             };
             match inbox.recv_timeout(patience) {
                 Ok(signal) => {
                     let is_urgent = matches!(signal, Signal::Change(Change::Namespaces));
-                    let most = if is_urgent { GATHER } else { GATHER_MOST };
+                    let most = if is_urgent {
+                        self.times.gather
+                    } else {
+                        self.times.gather_most
+                    };
                     self.handle(signal)?;
                     end = Some(end.map_or(now + most, |end: Instant| end.min(now + most)));
                 }
@@ -266,7 +259,7 @@ impl Loop {
             Signal::Inventory(inventory) => self.shared.lock().set_inventory(inventory),
             Signal::Change(change) => self.on_change(change),
             Signal::NoMessages => {
-                self.round = POLL_ROUND;
+                self.round = self.times.poll_round;
                 self.next_round = Instant::now();
             }
         }

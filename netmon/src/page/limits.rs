@@ -21,7 +21,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use self::{
@@ -30,7 +30,7 @@ use self::{
     subjects::{Class, Subject, Subjects},
 };
 use super::{key::Key, rows::Rows, value::Value};
-use crate::model::{collector::Collector, health::LimitHealth, inventory::Identity};
+use crate::model::{collector::Collector, health::LimitHealth, inventory::Identity, times::Times};
 
 /// The name of what is summed up: containers, interfaces, reasons, or services. No engine gives this name to a
 /// container, and no kernel gives it to an interface.
@@ -45,8 +45,6 @@ const MOST_STRANGERS: usize = 64;
 const MOST_OF_REST: usize = 10_000;
 /// Room for netmon's own series, which are counted last. There are 60 to 100, and more with many kernel programs.
 const OF_NETMON: usize = 250;
-/// After this time with nothing over a limit, netmon logs again when something is.
-const QUIET: Duration = Duration::from_hours(1);
 
 /// The limit that a schema's rows have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +139,7 @@ pub struct Caps {
 #[derive(Debug)]
 pub struct Limits {
     caps: Caps,
+    times: Times,
     containers: Subjects,
     services: Subjects,
     /// Those that nothing here sends to.
@@ -169,6 +168,7 @@ impl Limits {
                 series: or_none(caps.series),
                 container_series: or_none(caps.container_series),
             },
+            times: Times::default(),
             containers: Subjects::new(Class::Container),
             services: Subjects::new(Class::Service),
             peers: Subjects::new(Class::Peer),
@@ -179,6 +179,12 @@ impl Limits {
             is_beginning: true,
             said: BTreeMap::new(),
         }
+    }
+
+    /// The same limits, with these waiting times.
+    #[must_use]
+    pub fn with_times(self, times: Times) -> Self {
+        Self { times, ..self }
     }
 
     /// Sums up what is over the limits. `is_running` tells for each container whether it still runs. `is_partial`
@@ -213,8 +219,13 @@ impl Limits {
         let room = self.caps.series.saturating_sub(others);
         self.containers.count(page, is_running, is_missing, now);
         self.containers.admit(room, self.caps.container_series, Subject::series);
-        self.groups
-            .keep(share, self.containers.mean(), self.containers.groups(), now);
+        self.groups.keep(
+            share,
+            self.containers.mean(),
+            self.containers.groups(),
+            self.times.sum_linger,
+            now,
+        );
         self.sum_series = 0;
         for rows in &mut *page {
             if rows.group.limit.class() == Some(Class::Container) {
@@ -245,7 +256,8 @@ impl Limits {
     /// Which limits to log: something is over them now, and nothing was for a while.
     pub fn news(&mut self, health: &LimitHealth, now: Instant) -> Vec<(&'static str, usize)> {
         let over = health.over.iter().copied().filter(|(_, over)| *over > 0);
-        let is_news = |said: Option<Instant>| said.is_none_or(|at| now.saturating_duration_since(at) >= QUIET);
+        let is_news =
+            |said: Option<Instant>| said.is_none_or(|at| now.saturating_duration_since(at) >= self.times.limit_quiet);
         over.filter(|(limit, _)| is_news(self.said.insert(limit, now)))
             .collect()
     }
@@ -256,7 +268,7 @@ impl Limits {
             self.groups_seen.insert(rows.group.name(), now);
         }
         self.groups_seen
-            .retain(|_, seen| now.saturating_duration_since(*seen) < remainder::KEPT);
+            .retain(|_, seen| now.saturating_duration_since(*seen) < self.times.sum_linger);
         self.groups_seen.values().any(|seen| *seen != now)
     }
 
@@ -304,7 +316,7 @@ impl Limits {
                 Over::LeaveOut => {}
             }
         }
-        for (key, values) in sums.finish(now).into_iter().chain(added) {
+        for (key, values) in sums.finish(self.times.sum_linger, now).into_iter().chain(added) {
             if limit.class() == Some(Class::Container) {
                 self.sum_series += values.iter().map(Value::lines).sum::<usize>();
             }

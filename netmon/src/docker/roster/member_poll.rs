@@ -18,13 +18,12 @@ use crate::{
 /// gossip.
 pub(super) const AT_ONCE: usize = 2;
 
-/// How long a network is not asked again after a question, however much changes on it.
-pub(super) const PACE: Duration = Duration::from_secs(5);
-
 /// The networks that this node has containers on, and their members.
 #[derive(Debug)]
 pub(super) struct MemberPoll {
     is_wanted: bool,
+    /// How long a network is not asked again after a question.
+    pace: Duration,
     networks: BTreeMap<NetworkId, Entry>,
     open: BTreeSet<NetworkId>,
 }
@@ -38,9 +37,10 @@ struct Entry {
 }
 
 impl MemberPoll {
-    pub(super) const fn new(is_wanted: bool) -> Self {
+    pub(super) const fn new(is_wanted: bool, pace: Duration) -> Self {
         Self {
             is_wanted,
+            pace,
             networks: BTreeMap::new(),
             open: BTreeSet::new(),
         }
@@ -92,7 +92,7 @@ impl MemberPoll {
             .networks
             .iter_mut()
             .filter(|(network, entry)| {
-                entry.is_stale && !open.contains(*network) && entry.may_be_asked_at() <= Some(now)
+                entry.is_stale && !open.contains(*network) && entry.may_be_asked_at(self.pace) <= Some(now)
             })
             .min_by_key(|(_, entry)| entry.asked)?;
         entry.asked = Some(now);
@@ -109,7 +109,7 @@ impl MemberPoll {
         }
         let waits = |(network, entry): &(&NetworkId, &Entry)| entry.is_stale && !self.open.contains(*network);
         let waiting = self.networks.iter().filter(waits);
-        waiting.filter_map(|(_, entry)| entry.may_be_asked_at()).min()
+        waiting.filter_map(|(_, entry)| entry.may_be_asked_at(self.pace)).min()
     }
 
     /// Takes in the result of a question. Returns whether that changed anything.
@@ -149,7 +149,7 @@ impl MemberPoll {
 }
 
 impl Entry {
-    fn may_be_asked_at(&self) -> Option<Instant> {
-        self.asked.map(|asked| asked + PACE)
+    fn may_be_asked_at(&self, pace: Duration) -> Option<Instant> {
+        self.asked.map(|asked| asked + pace)
     }
 }

@@ -23,6 +23,8 @@ use crate::{
 };
 
 const LINGER: Duration = Duration::from_mins(1);
+/// How long a network is not asked again.
+const PACE: Duration = Duration::from_secs(5);
 
 /// A roster, and a clock that the test advances.
 struct World {
@@ -34,7 +36,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            roster: Roster::new(LINGER, true),
+            roster: Roster::new(LINGER, true, PACE),
             now: Instant::now(),
             inventory: Arc::default(),
         }

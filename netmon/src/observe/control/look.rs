@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use tracing::{debug, info, warn};
 
-use super::{Loop, RETRY};
+use super::Loop;
 use crate::{
     datapath::SharedTracepoints,
     model::{
@@ -118,7 +118,7 @@ impl Loop {
 
     /// Brings the next round forward, for what could not be read.
     fn soon(&mut self) {
-        self.next_round = self.next_round.min(Instant::now() + RETRY);
+        self.next_round = self.next_round.min(Instant::now() + self.times.retry);
     }
 
     /// The nsid of a namespace that is read for the first time. Assigns one if it has none.

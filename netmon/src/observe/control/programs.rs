@@ -16,7 +16,7 @@ use std::{
 
 use tracing::{debug, info, warn};
 
-use super::{Loop, RETRY};
+use super::Loop;
 use crate::{
     datapath::{
         Datapath,
@@ -37,8 +37,6 @@ use crate::{
     },
 };
 
-/// Some nodes are never quiet: after this long, programs are attached anyway.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the RTNL lock is left to others after an attach, as a multiple of the time the attach took: on a quiet
 /// node, and on a busy one.
 const REST: (u32, u32) = (1, 9);
@@ -51,7 +49,9 @@ impl Loop {
     /// When programs may be attached to the next interface.
     pub(super) fn attach_at(&self) -> Instant {
         let quiet = self.last_change + self.times.attach_quiet;
-        let at = self.waiting_since.map_or(quiet, |since| quiet.min(since + PATIENCE));
+        let at = self
+            .waiting_since
+            .map_or(quiet, |since| quiet.min(since + self.times.attach_patience));
         at.max(self.rest_until)
     }
 
@@ -93,7 +93,7 @@ impl Loop {
         self.rest_until = end + (end - now) * if quiet { REST.0 } else { REST.1 };
         if let Err(error) = attached {
             warn!(%error, "cannot attach programs; will retry");
-            self.rest_until += RETRY;
+            self.rest_until += self.times.retry;
         }
     }
 

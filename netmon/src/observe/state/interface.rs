@@ -1,9 +1,6 @@
 //! The registry's entry for one interface, while it exists and while it lingers.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use super::{Owner, Scope, Stamp};
 use crate::{
@@ -14,14 +11,10 @@ use crate::{
         ledger::{Ledger, Reading},
         netns::{DeviceChange, NetnsFile},
         programs::{Attached, Handle},
+        times::Times,
     },
     network,
 };
-
-/// The delay before the first retry after a failed attach. It doubles with each failure.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// The longest delay between two attempts: a slot may have become free.
-const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
 /// An interface that exists.
 #[derive(Debug)]
@@ -237,10 +230,9 @@ impl Interface {
     }
 
     /// Takes in a failed attach. Returns whether it is the first.
-    pub(super) fn fail(&mut self, now: Instant) -> bool {
-        let delay = FIRST_RETRY
-            .saturating_mul(1 << self.failures.min(16))
-            .min(LONGEST_RETRY);
+    pub(super) fn fail(&mut self, times: &Times, now: Instant) -> bool {
+        let delay = times.attach_retry.saturating_mul(1 << self.failures.min(16));
+        let delay = delay.min(times.attach_retry_most);
         self.programs = Programs::Failed(now + delay);
         self.failures += 1;
         self.failures == 1

@@ -19,9 +19,6 @@ use crate::model::{
 /// How many nodes of a network are told apart. No Swarm that large is known. Somebody else has filled a larger table.
 const REMOTES_PER_DEVICE: usize = 2_048;
 
-/// How long a deleted device stays known.
-const FORMER: Duration = Duration::from_mins(1);
-
 /// A kind of namespace, with what only such a namespace has.
 #[derive(Clone, Debug)]
 pub enum Kind {
@@ -120,20 +117,20 @@ impl Kind {
         }
     }
 
-    /// Takes in the list of its devices.
-    pub(super) fn set_devices(&mut self, devices: &[Device], now: Instant) {
+    /// Takes in the list of its devices. Deleted ones stay known for `linger`.
+    pub(super) fn set_devices(&mut self, devices: &[Device], linger: Duration, now: Instant) {
         match self {
             // The registry has an entry for each of them: its interfaces.
             Self::Sandbox(_) => {}
-            Self::Overlay(overlay) => overlay.set_devices(devices, now),
-            Self::LoadBalancer(known) | Self::Ingress(known) => known.set(devices, now),
-            Self::Node(node) => node.devices.set(devices, now),
+            Self::Overlay(overlay) => overlay.set_devices(devices, linger, now),
+            Self::LoadBalancer(known) | Self::Ingress(known) => known.set(devices, linger, now),
+            Self::Node(node) => node.devices.set(devices, linger, now),
         }
     }
 }
 
 impl Overlay {
-    fn set_devices(&mut self, devices: &[Device], now: Instant) {
+    fn set_devices(&mut self, devices: &[Device], linger: Duration, now: Instant) {
         let mut known = std::mem::take(&mut self.tunnels);
         let tunnels = devices.iter().filter_map(|device| {
             let (vni, port) = (device.vni?, device.vxlan_port?);
@@ -147,7 +144,7 @@ impl Overlay {
             Some((device.ifindex, tunnel))
         });
         self.tunnels = tunnels.collect();
-        self.devices.set(devices, now);
+        self.devices.set(devices, linger, now);
     }
 
     /// Takes in which nodes its devices send to.
@@ -176,7 +173,7 @@ impl Node {
 }
 
 impl Devices {
-    fn set(&mut self, devices: &[Device], now: Instant) {
+    fn set(&mut self, devices: &[Device], linger: Duration, now: Instant) {
         let new = |device: &Device| {
             let known = self.existing.get(&device.ifindex).filter(|known| ***known == *device);
             (
@@ -190,7 +187,7 @@ impl Devices {
             .extend(before.into_iter().map(|(ifindex, device)| (ifindex, (device, now))));
         let existing = &self.existing;
         self.former.retain(|ifindex, (_, since)| {
-            !existing.contains_key(ifindex) && now.saturating_duration_since(*since) < FORMER
+            !existing.contains_key(ifindex) && now.saturating_duration_since(*since) < linger
         });
     }
 

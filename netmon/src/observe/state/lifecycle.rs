@@ -99,7 +99,7 @@ impl State {
             namespace
         };
         let namespace = self.namespaces.entry(netns).or_insert_with(new);
-        namespace.kind.set_devices(&devices, now);
+        namespace.kind.set_devices(&devices, self.times.device_linger, now);
         if file.role == Role::Node {
             return;
         }

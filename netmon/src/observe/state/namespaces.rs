@@ -221,7 +221,7 @@ impl State {
     /// Takes in the list of the node's devices.
     pub fn node_has(&mut self, netns: NetnsId, devices: &[Device], now: Instant) {
         if let Some(namespace) = self.namespaces.get_mut(&netns) {
-            namespace.kind.set_devices(devices, now);
+            namespace.kind.set_devices(devices, self.times.device_linger, now);
         }
     }
 

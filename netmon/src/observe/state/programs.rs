@@ -83,7 +83,7 @@ impl State {
                 interface.programs = Programs::Attached(attached);
             }
             Err(failure) => {
-                if interface.fail(now) {
+                if interface.fail(&self.times, now) {
                     *self.attach.failures.entry(failure).or_default() += 1;
                 }
             }

@@ -11,8 +11,6 @@ use crate::{model::inventory::Identity, page::key::Key};
 
 /// How many services the sums of containers over the limit distinguish. All other services are one sum.
 const MOST_GROUPS: usize = 256;
-/// How long such a service keeps its own sum while no container of it is over the limit.
-const GROUP_KEPT: Duration = Duration::from_mins(10);
 
 /// Where a row goes.
 #[derive(Debug)]
@@ -120,6 +118,7 @@ impl Groups {
         room: usize,
         series: usize,
         used: impl Iterator<Item = &'a Identity>,
+        linger: Duration,
         now: Instant,
     ) {
         self.most = room.checked_div(series).unwrap_or(MOST_GROUPS).min(MOST_GROUPS);
@@ -130,7 +129,7 @@ impl Groups {
             }
         }
         self.groups
-            .retain(|_, group| now.saturating_duration_since(group.used) < GROUP_KEPT);
+            .retain(|_, group| now.saturating_duration_since(group.used) < linger);
     }
 
     /// The number of groups.

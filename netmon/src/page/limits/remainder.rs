@@ -7,9 +7,6 @@ use std::{
 
 use crate::page::{key::Key, value::Value};
 
-/// How long a sum remains without any row. Longer than the range of a query about short-lived containers.
-pub(super) const KEPT: Duration = Duration::from_mins(10);
-
 /// The summed-up rows of one schema, and those that were summed up earlier.
 #[derive(Debug)]
 pub(super) struct Remainder {
@@ -122,7 +119,7 @@ impl Remainder {
     }
 
     /// Ends the reading and returns all sums.
-    pub(super) fn finish(&mut self, now: Instant) -> Vec<(Key, Vec<Value>)> {
+    pub(super) fn finish(&mut self, linger: Duration, now: Instant) -> Vec<(Key, Vec<Value>)> {
         let round = self.round;
         self.bases.retain(|_, base| base.round == round);
         let gone: Vec<Key> = self
@@ -145,7 +142,7 @@ impl Remainder {
             sum.used = now;
         }
         self.sums
-            .retain(|_, sum| now.saturating_duration_since(sum.used) < KEPT);
+            .retain(|_, sum| now.saturating_duration_since(sum.used) < linger);
         let total = |(key, sum): (&Key, &Sum)| {
             let mut total = sum.gone.clone();
             add(&mut total, &sum.here);

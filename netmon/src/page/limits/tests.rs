@@ -12,7 +12,6 @@ use std::{
 
 use super::{
     CAUSED, CONTAINER_FACTS, CONTAINER_NOW, Caps, INTERFACE, Limits, OF_NETMON, OVER, PEER, REST, SERVICE, SHARE,
-    remainder::KEPT,
 };
 use crate::{
     model::{collector::Collector, health::LimitHealth, inventory::Identity},
@@ -72,6 +71,9 @@ fn identity(container: &str, service: &str) -> Arc<Identity> {
         stack: "stack".to_owned(),
     })
 }
+
+/// How long a sum remains without any row.
+const KEPT: Duration = Duration::from_mins(10);
 
 /// Limits with room for this many series of containers.
 fn limits(containers: usize) -> Limits {

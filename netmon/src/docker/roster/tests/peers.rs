@@ -7,7 +7,7 @@ use crate::{
     docker::{
         convert::{Change, SwarmNode},
         question::{Answer, MembersAnswer, Networks, Question},
-        roster::member_poll::{AT_ONCE, PACE},
+        roster::{member_poll::AT_ONCE, tests::PACE},
     },
     model::{
         inventory::{Network, Node},
@@ -236,7 +236,7 @@ fn a_node_id_that_a_task_gives_away_is_joined_with_the_nodes_name() {
 #[test]
 fn nobody_is_asked_for_where_it_is_not_wanted() {
     let mut world = World::new();
-    world.roster = super::Roster::new(super::LINGER, false);
+    world.roster = super::Roster::new(super::LINGER, false, PACE);
     world.overlays(&["net"]);
     let one = container("c1", "a", 1);
     let id = Arc::clone(&one.id);

@@ -14,6 +14,7 @@ use crate::{
         inventory::{Container, Identity, Inventory},
         netns::{DeviceChange, Listing, NetnsFile, Role},
         place::{Cause, Place, Site},
+        times::Times,
     },
     observe::state::{Number, State},
 };
@@ -139,7 +140,7 @@ fn an_interface_that_was_refused_programs_and_went_down_is_waited_for_and_not_fo
     let (mut state, _, netns) = one_container(now);
     let id = InterfaceId { netns, ifindex: ETH0 };
     let interface = state.interfaces.get_mut(&id).expect("an interface");
-    interface.fail(now);
+    interface.fail(&Times::default(), now);
     let retry_at = interface.retry_at().expect("a time");
     Arc::make_mut(&mut interface.device).up = false;
     assert_eq!(state.next_try(now, Duration::ZERO), Some(retry_at));

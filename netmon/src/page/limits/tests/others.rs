@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    super::{MOST_STRANGERS, OF_NETMON, OVER, Remainder, SHARE, remainder::KEPT},
-    DROPS, FACTS, INTERFACES, PEERS, Page, REMAINING, SCRAPE, SERVICES, SOCKETS, counts, identity, limits, scrape,
-    shown,
+    super::{MOST_STRANGERS, OF_NETMON, OVER, Remainder, SHARE},
+    DROPS, FACTS, INTERFACES, KEPT, PEERS, Page, REMAINING, SCRAPE, SERVICES, SOCKETS, counts, identity, limits,
+    scrape, shown,
 };
 use crate::{
     model::{collector::Collector, inventory::Identity},
