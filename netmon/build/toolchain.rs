@@ -134,7 +134,10 @@ pub(crate) fn find_linker(tools: &Path, llvm_major: &str) -> Result<PathBuf, Str
         return if named.is_file() {
             Ok(named)
         } else {
-            Err(format!("{LINKER_VARIABLE} names {}, which is no file", named.display()))
+            Err(format!(
+                "{LINKER_VARIABLE} names {}, which is not a file",
+                named.display()
+            ))
         };
     }
     let own = linker_root(tools, llvm_major).join("bin/bpf-linker");

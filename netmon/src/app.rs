@@ -132,11 +132,11 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let signals = control.signals();
     let watch = Watch::start(&config.node_netns, waker, workers.shift(Worker::Watch), move |change| {
         // Fails only when the loop has ended. Then no change is needed any more.
-        let _told = signals.send(Signal::Change(change));
+        let _sent = signals.send(Signal::Change(change));
     })?;
     let signals = control.signals();
     if !watch.receives_all() {
-        let _told = signals.send(Signal::NoMessages);
+        let _sent = signals.send(Signal::NoMessages);
     }
     let published = Arc::new(AtomicU64::new(0));
     let engine = watch_engine(&config, &workers, signals, Arc::clone(&published))?;
@@ -177,10 +177,10 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         );
     }
     announce(&server, &config.telemetry_path, workers.clocks());
-    let (told, mut outcome) = (told_to_end()?, Ok(()));
+    let (stop, mut outcome) = (stop_signal()?, Ok(()));
     let end = async {
         tokio::select! {
-            () = told => {}
+            () = stop => {}
             ended = workers.ended() => outcome = Err(ended.into()),
         }
     };
@@ -207,7 +207,7 @@ fn watch_engine(
     };
     docker::spawn(options, workers.shift(Worker::Engine), move |inventory| {
         published.fetch_add(1, Ordering::Relaxed);
-        let _told = signals.send(Signal::Inventory(inventory));
+        let _sent = signals.send(Signal::Inventory(inventory));
     })
 }
 
@@ -363,7 +363,7 @@ impl Pages for Page {
             return Ok(());
         }
         if !self.engine.synced() {
-            return Err("the engine has not told yet what runs on this node".to_owned());
+            return Err("the engine has not reported yet what runs on this node".to_owned());
         }
         if !self.sources.has_begun() {
             return Err("what runs on this node is being looked at".to_owned());
@@ -378,7 +378,7 @@ impl Pages for Page {
     }
 }
 
-fn told_to_end() -> Result<impl Future<Output = ()>, AppError> {
+fn stop_signal() -> Result<impl Future<Output = ()>, AppError> {
     let listen = |kind| {
         signal(kind).map_err(|source| AppError::Process {
             what: "listen for signals",

@@ -192,7 +192,7 @@ pub fn page(mut rows: Vec<Rows>, health: &Health, wanted: &Collectors) -> Result
     metrics::encode(rows, move |written| netmon::families::series(series(written, &wanted)))
 }
 
-/// The number of series of each wanted collector, with those that tell these numbers.
+/// The number of series of each wanted collector, with those that show these numbers.
 fn series(written: &BTreeMap<Collector, usize>, wanted: &Collectors) -> Vec<(Collector, usize)> {
     let wanted: Vec<_> = ALL.iter().map(|it| it.name).filter(|name| wanted.has(*name)).collect();
     let own = |name| if name == netmon::NAME { wanted.len() } else { 0 };

@@ -24,7 +24,7 @@ use crate::{
 
 /// Container network telemetry for Docker Swarm, counted in the kernel.
 ///
-/// Without a command netmon runs, and serves what it counts on --web.listen-address until it is told to end.
+/// Without a command netmon runs, and serves what it counts on --web.listen-address until it is asked to end.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "netmon", version = version::LONG, max_term_width = 100)]
 pub struct Config {
@@ -56,7 +56,7 @@ pub struct Config {
     #[arg(long = "web.disable-exporter-metrics", env = "NETMON_WEB_DISABLE_EXPORTER_METRICS")]
     pub disable_exporter_metrics: bool,
 
-    /// How many clients may wait for a page, or take one, at the same time; 0 is no limit.
+    /// How many clients may wait for a page, or take one, at the same time; 0 means no limit.
     #[arg(
         long = "web.max-requests",
         env = "NETMON_WEB_MAX_REQUESTS",
@@ -114,7 +114,7 @@ pub struct Config {
     )]
     pub interfaces: u32,
 
-    /// How many series a page may have; 0 is no limit. Over it, containers are summed up by service and network, and
+    /// How many series a page may have; 0 means no limit. Over it, containers are summed up by service and network, and
     /// netmon_over_limit says how many.
     #[arg(
         long = "limit.series",
@@ -124,7 +124,7 @@ pub struct Config {
     )]
     pub series: usize,
 
-    /// How many series one container may have; 0 is no limit. Over it, interfaces that it has made itself and reasons of
+    /// How many series one container may have; 0 means no limit. Over it, interfaces that it has made itself and reasons of
     /// drops are summed up.
     #[arg(
         long = "limit.container-series",
@@ -254,7 +254,7 @@ fn times(text: &str) -> Result<Times, String> {
     for setting in text.split(',').filter(|setting| !setting.is_empty()) {
         let (name, value) = setting
             .split_once('=')
-            .ok_or_else(|| format!("{setting:?} is no NAME=TIME"))?;
+            .ok_or_else(|| format!("{setting:?} is not of the form NAME=TIME"))?;
         let time = times
             .get_mut(name)
             .ok_or_else(|| format!("no waiting time is called {name:?}"))?;
@@ -274,7 +274,7 @@ fn fault(text: &str) -> Result<(Worker, Fault), String> {
     };
     worker
         .zip(fault)
-        .ok_or_else(|| format!("{text:?} is no worker and fault: write reader=panic or control=hang"))
+        .ok_or_else(|| format!("{text:?} is not a worker and a fault: write reader=panic or control=hang"))
 }
 
 /// Reads a duration as Prometheus writes it: a number and a unit, or several of them, the largest first.
@@ -286,7 +286,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         ("s", 1000),
         ("ms", 1),
     ];
-    let wrong = || format!("{text:?} is no duration: write 500ms, 90s, 1m or 1h30m");
+    let wrong = || format!("{text:?} is not a duration: write 500ms, 90s, 1m or 1h30m");
     let mut rest = text;
     let mut milliseconds = 0_u64;
     while !rest.is_empty() {

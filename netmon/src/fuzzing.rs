@@ -50,7 +50,7 @@ fn settings(data: &[u8]) {
         assert_eq!(config::duration(&again), Ok(time), "{text:?} is not {again}");
     }
     if let Ok(path) = config::path(text) {
-        assert!(path.starts_with('/') && path.is_ascii(), "{path:?} is no path");
+        assert!(path.starts_with('/') && path.is_ascii(), "{path:?} is not a path");
     }
     if let Ok(address) = text.parse::<MacAddress>() {
         assert_eq!(address.to_string().parse(), Ok(address));

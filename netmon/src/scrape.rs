@@ -170,8 +170,8 @@ impl Sources {
     }
 
     fn is_whole(&self, state: &State) -> bool {
-        let told = || self.published.load(Ordering::Relaxed);
-        state.is_synced(*self.first_whole.get_or_init(told))
+        let published = || self.published.load(Ordering::Relaxed);
+        state.is_synced(*self.first_whole.get_or_init(published))
     }
 
     /// How many interfaces wait for programs that they can still get.

@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use sd_notify::{NotifyState, notify};
+use sd_notify::NotifyState;
 use tracing::warn;
 
 /// Reports that netmon has started: it listens, and its kernel programs are loaded. The engine may still be down.
 pub fn started() {
-    tell(NotifyState::Ready);
+    notify(NotifyState::Ready);
 }
 
 /// Reports that netmon is about to end.
 pub fn ending() {
-    tell(NotifyState::Stopping);
+    notify(NotifyState::Stopping);
 }
 
 /// How often systemd expects a report that netmon is healthy (`WatchdogSec=`); `None` if it does not ask.
@@ -24,11 +24,11 @@ pub fn watchdog() -> Option<Duration> {
 
 /// Reports that netmon is healthy.
 pub fn healthy() {
-    tell(NotifyState::Watchdog);
+    notify(NotifyState::Watchdog);
 }
 
-fn tell(state: NotifyState<'_>) {
-    if let Err(error) = notify(&[state]) {
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
         warn!(%error, "cannot notify systemd");
     }
 }

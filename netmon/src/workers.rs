@@ -208,7 +208,7 @@ impl Shift {
         self.clock.began.store(self.clock.at(now), Ordering::Relaxed);
         if now.saturating_duration_since(self.clock.zero) >= FAULT_DELAY {
             match self.fault {
-                Some(Fault::Panic) => panic!("it was told to panic"),
+                Some(Fault::Panic) => panic!("it was asked to panic"),
                 Some(Fault::Hang) => loop {
                     thread::park();
                 },

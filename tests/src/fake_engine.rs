@@ -156,7 +156,7 @@ fn id_of(name: &str) -> String {
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct State {
     containers: Vec<Container>,
     networks: Vec<Network>,
     listeners: Vec<UnixStream>,
@@ -176,7 +176,7 @@ struct Told {
 #[derive(Debug)]
 pub struct FakeEngine {
     socket: PathBuf,
-    told: Arc<Mutex<Told>>,
+    state: Arc<Mutex<State>>,
     ends: Arc<AtomicBool>,
 }
 
@@ -188,20 +188,20 @@ impl FakeEngine {
     pub fn start(folder: &Path) -> anyhow::Result<Self> {
         let socket = folder.join("docker.sock");
         let listener = UnixListener::bind(&socket).with_context(|| format!("{}", socket.display()))?;
-        let told = Arc::new(Mutex::new(Told::default()));
+        let state = Arc::new(Mutex::new(State::default()));
         let ends = Arc::new(AtomicBool::new(false));
-        let (its_told, its_ends) = (Arc::clone(&told), Arc::clone(&ends));
+        let (its_state, its_ends) = (Arc::clone(&state), Arc::clone(&ends));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if its_ends.load(Ordering::Relaxed) {
                     break;
                 }
-                let told = Arc::clone(&its_told);
-                // A client that closes the connection early is no fault.
-                thread::spawn(move || drop(serve(stream, &told)));
+                let state = Arc::clone(&its_state);
+                // A client that closes the connection early is not a fault.
+                thread::spawn(move || drop(serve(stream, &state)));
             }
         });
-        Ok(Self { socket, told, ends })
+        Ok(Self { socket, state, ends })
     }
 
     /// Its address, as a flag of netmon.
@@ -212,89 +212,89 @@ impl FakeEngine {
 
     /// Adds a network.
     pub fn network(&self, network: Network) {
-        self.told().networks.push(network);
+        self.state().networks.push(network);
     }
 
     /// Starts a container.
     pub fn start_container(&self, container: Container) {
         let id = container.id();
-        let mut told = self.told();
-        told.containers.push(container);
-        event(&mut told, "container", "start", &id, &json!({}));
+        let mut state = self.state();
+        state.containers.push(container);
+        event(&mut state, "container", "start", &id, &json!({}));
     }
 
     /// Connects a container to another network.
     pub fn connect(&self, name: &str, endpoint: Endpoint) {
-        let mut told = self.told();
+        let mut state = self.state();
         let network = network_id(&endpoint.network);
-        let Some(container) = told.containers.iter_mut().find(|it| it.name == name) else {
+        let Some(container) = state.containers.iter_mut().find(|it| it.name == name) else {
             return;
         };
         container.endpoints.push(endpoint);
         let id = container.id();
-        event(&mut told, "network", "connect", &network, &json!({ "container": id }));
+        event(&mut state, "network", "connect", &network, &json!({ "container": id }));
     }
 
     /// Ends a container and removes it.
     pub fn end_container(&self, name: &str) {
-        let mut told = self.told();
-        let Some(at) = told.containers.iter().position(|it| it.name == name) else {
+        let mut state = self.state();
+        let Some(at) = state.containers.iter().position(|it| it.name == name) else {
             return;
         };
-        let container = told.containers.remove(at);
+        let container = state.containers.remove(at);
         let id = container.id();
-        if told.held.contains(&id) {
-            told.forgotten.push(container);
+        if state.held.contains(&id) {
+            state.forgotten.push(container);
         }
-        event(&mut told, "container", "die", &id, &json!({}));
-        event(&mut told, "container", "destroy", &id, &json!({}));
+        event(&mut state, "container", "die", &id, &json!({}));
+        event(&mut state, "container", "destroy", &id, &json!({}));
     }
 
     /// Withholds the description of a container, as a busy engine does. If the container ends before
     /// [`FakeEngine::release`], its namespace and addresses are forgotten by then.
     pub fn hold(&self, name: &str) {
-        self.told().held.insert(id_of(name));
+        self.state().held.insert(id_of(name));
     }
 
     /// Whether the container's description was requested by id, and sent.
     #[must_use]
     pub fn was_asked_for(&self, name: &str) -> bool {
-        self.told().described.contains(&id_of(name))
+        self.state().described.contains(&id_of(name))
     }
 
     /// Whether the container's description was requested by id, sent or not.
     #[must_use]
     pub fn was_requested(&self, name: &str) -> bool {
-        self.told().requested.contains(&id_of(name))
+        self.state().requested.contains(&id_of(name))
     }
 
     /// Sends what was withheld.
     pub fn release(&self, name: &str) {
-        self.told().held.remove(&id_of(name));
+        self.state().held.remove(&id_of(name));
     }
 
     /// From now on answers every request for that path with this body.
     pub fn answer(&self, path: &str, body: &[u8]) {
-        self.told().rubbish.insert(path.to_owned(), body.to_vec());
+        self.state().rubbish.insert(path.to_owned(), body.to_vec());
     }
 
     /// Answers correctly again.
     pub fn answer_rightly(&self) {
-        self.told().rubbish.clear();
+        self.state().rubbish.clear();
     }
 
     /// Sends a line to all clients that listen for events.
     pub fn send_line(&self, line: &str) {
-        send(&mut self.told(), line);
+        send(&mut self.state(), line);
     }
 
     /// Ends every stream of events, as an engine does that goes down.
     pub fn hang_up(&self) {
-        self.told().listeners.clear();
+        self.state().listeners.clear();
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        lock(&self.told)
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 }
 
@@ -308,25 +308,26 @@ impl Drop for FakeEngine {
     }
 }
 
-fn event(told: &mut Told, kind: &str, action: &str, id: &str, attributes: &Value) {
+fn event(state: &mut State, kind: &str, action: &str, id: &str, attributes: &Value) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let line = json!({
         "Type": kind, "Action": action, "Actor": { "ID": id, "Attributes": attributes },
         "time": now.as_secs(), "timeNano": u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
     });
-    send(told, &line.to_string());
+    send(state, &line.to_string());
 }
 
-fn send(told: &mut Told, line: &str) {
-    told.listeners
+fn send(state: &mut State, line: &str) {
+    state
+        .listeners
         .retain_mut(|stream| write!(stream, "{:x}\r\n{line}\n\r\n", line.len() + 1).is_ok());
 }
 
-fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
-    told.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn serve(stream: UnixStream, told_of_all: &Mutex<Told>) -> std::io::Result<()> {
+fn serve(stream: UnixStream, told_of_all: &Mutex<State>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     let mut request = String::new();
@@ -342,8 +343,8 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<Told>) -> std::io::Result<()> {
         _ => path.to_owned(),
     };
     let (path, query) = path.split_once('?').unwrap_or((&path, ""));
-    let mut told = lock(told_of_all);
-    if let Some(rubbish) = told.rubbish.get(path) {
+    let mut state = lock(told_of_all);
+    if let Some(rubbish) = state.rubbish.get(path) {
         return answer(&mut stream, 200, rubbish);
     }
     let body = match path {
@@ -353,7 +354,7 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<Told>) -> std::io::Result<()> {
             "Name": "demo", "ServerVersion": "28.0.0", "KernelVersion": "demo",
             "Swarm": { "NodeID": NODES[0].0, "ControlAvailable": true },
         }),
-        "/networks" => told.networks.iter().map(Network::json).collect(),
+        "/networks" => state.networks.iter().map(Network::json).collect(),
         "/nodes" => NODES
             .iter()
             .map(|(id, hostname, address)| {
@@ -363,7 +364,7 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<Told>) -> std::io::Result<()> {
             })
             .collect(),
         path if path.starts_with("/networks/") => json!({ "Id": &path["/networks/".len()..], "Services": {} }),
-        "/containers/json" => told
+        "/containers/json" => state
             .containers
             .iter()
             .filter(|container| !query.contains("filters") || query.contains(&container.id()))
@@ -377,20 +378,20 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<Told>) -> std::io::Result<()> {
             if query.contains("until=") {
                 return write!(stream, "0\r\n\r\n");
             }
-            told.listeners.push(stream);
+            state.listeners.push(stream);
             return Ok(());
         }
         path => {
             let id = path.trim_start_matches("/containers/").trim_end_matches("/json");
-            told.requested.insert(id.to_owned());
-            while told.held.contains(id) {
-                drop(told);
+            state.requested.insert(id.to_owned());
+            while state.held.contains(id) {
+                drop(state);
                 thread::sleep(Duration::from_millis(10));
-                told = lock(told_of_all);
+                state = lock(told_of_all);
             }
             let is_it = |container: &&Container| container.id() == id;
-            let forgotten = || told.forgotten.iter().find(is_it).map(Container::forgotten);
-            match told
+            let forgotten = || state.forgotten.iter().find(is_it).map(Container::forgotten);
+            match state
                 .containers
                 .iter()
                 .find(is_it)
@@ -398,7 +399,7 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<Told>) -> std::io::Result<()> {
                 .or_else(forgotten)
             {
                 Some(container) => {
-                    told.described.insert(id.to_owned());
+                    state.described.insert(id.to_owned());
                     container
                 }
                 None => return answer(&mut stream, 404, br#"{"message":"No such container"}"#),

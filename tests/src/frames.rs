@@ -142,7 +142,7 @@ impl Envelope {
 /// Reads a hardware address in the notation of `ip`.
 ///
 /// # Errors
-/// The text is no hardware address.
+/// The text is not a hardware address.
 pub fn mac(text: &str) -> anyhow::Result<[u8; 6]> {
     let bytes = text
         .split(':')
@@ -150,7 +150,7 @@ pub fn mac(text: &str) -> anyhow::Result<[u8; 6]> {
         .collect::<Result<Vec<_>, _>>()?;
     <[u8; 6]>::try_from(bytes)
         .ok()
-        .with_context(|| format!("{text} is no hardware address"))
+        .with_context(|| format!("{text} is not a hardware address"))
 }
 
 /// Sends a frame `count` times through a device of the namespace.
@@ -310,7 +310,7 @@ impl Sniffer {
     /// The kernel refuses.
     pub fn on(netns: &Netns, device: &str) -> anyhow::Result<Self> {
         netns.within(|| {
-            let protocol = RawProtocol::new(u32::from(ETH_P_ALL.to_be())).context("0 is no protocol")?;
+            let protocol = RawProtocol::new(u32::from(ETH_P_ALL.to_be())).context("0 is not a protocol")?;
             let socket = socket(
                 AddressFamily::PACKET,
                 SocketType::RAW,

@@ -49,7 +49,7 @@ pub fn other_build() -> anyhow::Result<PathBuf> {
     let path = PathBuf::from(path);
     ensure!(
         fs::read(&path)? != fs::read(binary()?)?,
-        "{} is no other build",
+        "{} is not another build",
         path.display()
     );
     Ok(path)

@@ -38,7 +38,7 @@ impl Page {
     /// Reads a page in Prometheus' text format.
     ///
     /// # Errors
-    /// A line is no sample.
+    /// A line is not a sample.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let samples = text
             .lines()

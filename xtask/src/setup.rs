@@ -30,7 +30,7 @@ pub(crate) fn run(purpose: Purpose) -> anyhow::Result<()> {
     }
     let tools = sh::tools();
     sh::say(format!(
-        "For `{}` these are missing and will be installed; what is no package of the system's goes to {}:",
+        "For `{}` these are missing and will be installed; what the system has no package for goes to {}:",
         purpose.as_str(),
         tools.display()
     ));

@@ -79,7 +79,7 @@ impl FromStr for Share {
             .and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
         match numbers {
             Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
-            _ => Err(format!("{text:?} is no share: write 1/2 for the first of two")),
+            _ => Err(format!("{text:?} is not a share: write 1/2 for the first of two")),
         }
     }
 }
@@ -169,7 +169,7 @@ fn kernel(series: &str) -> anyhow::Result<Kernel> {
     let valid = |letter: char| letter.is_ascii_digit() || letter == '.';
     ensure!(
         !series.is_empty() && series.chars().all(valid),
-        "{series:?} is no series of kernels: say 6.1, 6.12 or 7"
+        "{series:?} is not a series of kernels: say 6.1, 6.12 or 7"
     );
     let directory = sh::tools().join("kernels").join(series);
     // Other clones may unpack it at the same time.

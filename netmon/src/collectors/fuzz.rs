@@ -285,7 +285,7 @@ fn read(page: &str, is_open_metrics: bool) -> Vec<Sample> {
             }
             continue;
         }
-        let sample = sample(line).unwrap_or_else(|| panic!("{line:?} is no sample"));
+        let sample = sample(line).unwrap_or_else(|| panic!("{line:?} is not a sample"));
         let suffix = sample.name.strip_prefix(family);
         let suffix = suffix.unwrap_or_else(|| panic!("{} is not of {family}", sample.name));
         assert!(

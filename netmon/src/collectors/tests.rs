@@ -29,7 +29,7 @@ fn names_follow_the_conventions() {
         }
         assert!(
             family.kind == Kind::Counter || !name.ends_with("_total"),
-            "{name} is no counter"
+            "{name} is not a counter"
         );
     }
 }

@@ -245,7 +245,7 @@ impl Attachment {
         self.programs.iter().zip(HOOKS).all(|(program, (_, hook, _))| {
             let found = match (self.mode, hook) {
                 (Mode::Tcx, hook) => hook::programs(name, hook)
-                    .inspect_err(|error| debug!(device = name, %error, "the kernel does not tell what is attached"))
+                    .inspect_err(|error| debug!(device = name, %error, "the kernel does not report what is attached"))
                     .ok(),
                 (Mode::Clsact, TcAttachType::Ingress) => Some(filters.receive.clone()),
                 (Mode::Clsact, _) => Some(filters.transmit.clone()),

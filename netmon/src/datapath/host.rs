@@ -48,7 +48,7 @@ impl Host {
     pub fn detect() -> Result<Self, DatapathError> {
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| {
             DatapathError::of(
-                "tell how many CPUs there may be (/sys/devices/system/cpu/possible)",
+                "report how many CPUs there may be (/sys/devices/system/cpu/possible)",
                 error,
             )
         })?;

@@ -45,7 +45,8 @@ pub struct TcpMap {
     programs: Vec<Program>,
     /// The ifindex of each address that the programs know, by namespace.
     addresses: BTreeMap<NetnsId, BTreeMap<[u8; 16], u32>>,
-    told: u64,
+    /// How many these are.
+    address_count: u64,
     refused: u64,
 }
 
@@ -85,7 +86,7 @@ impl TcpMap {
             cpus: usize::try_from(cpus).unwrap_or(usize::MAX),
             programs,
             addresses: BTreeMap::new(),
-            told: 0,
+            address_count: 0,
             refused: 0,
         })
     }
@@ -162,7 +163,7 @@ impl TcpMap {
 
     /// Gives the programs the addresses that a namespace's devices have now. If they do not all fit, this is counted.
     /// Events of a missing address then belong to no network.
-    pub fn tell(&mut self, netns: NetnsId, addresses: impl IntoIterator<Item = (IpAddr, u32)>) {
+    pub fn set_addresses(&mut self, netns: NetnsId, addresses: impl IntoIterator<Item = (IpAddr, u32)>) {
         let wanted: BTreeMap<[u8; 16], u32> = addresses
             .into_iter()
             .take(ADDRESSES_PER_NAMESPACE)
@@ -178,7 +179,7 @@ impl TcpMap {
         if !wanted.is_empty() {
             self.addresses.insert(netns, wanted);
         }
-        self.told = self.addresses.values().map(|its| its.len() as u64).sum();
+        self.address_count = self.addresses.values().map(|its| its.len() as u64).sum();
     }
 
     fn write(
@@ -217,9 +218,9 @@ impl TcpMap {
     /// # Errors
     /// The kernel refuses.
     pub fn unwatch(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
-        let told: Vec<NetnsId> = self.addresses.keys().copied().filter(|netns| gone(*netns)).collect();
-        for netns in told {
-            self.tell(netns, []);
+        let known: Vec<NetnsId> = self.addresses.keys().copied().filter(|netns| gone(*netns)).collect();
+        for netns in known {
+            self.set_addresses(netns, []);
         }
         self.shares.forget(self.attached.map_mut(MAP_SHARES)?, gone)
     }
@@ -264,7 +265,7 @@ impl TcpMap {
             },
             MapRow {
                 map: MAP_ADDRESSES,
-                entries: self.told,
+                entries: self.address_count,
                 max_entries: MAX_ADDRESSES.into(),
                 update_failures: self.refused,
             },

@@ -54,7 +54,7 @@ pub(super) enum RequestError {
     #[error("the Docker engine refused {path} with status {status}: {message}")]
     Refused { path: String, status: u16, message: String },
     /// There was an answer, but not one of a Docker engine.
-    #[error("the answer to {path} is none of a Docker engine: {reason}; check what listens at --docker.host")]
+    #[error("the answer to {path} is not a Docker engine's: {reason}; check what listens at --docker.host")]
     Nonsense { path: String, reason: String },
     /// The stream of events ended.
     #[error("the Docker engine closed the stream of events")]

@@ -216,9 +216,11 @@ fn bounded(members: &Members) {
 /// An id becomes part of a request's path. It must not change the path's target.
 fn assert_id(id: &str) {
     let path = format!("/containers/{id}/json");
-    let uri: Uri = path.parse().unwrap_or_else(|error| panic!("{id:?} is no id: {error}"));
-    assert_eq!((uri.path(), uri.query()), (path.as_str(), None), "{id:?} is no id");
-    assert!(id.bytes().all(|byte| byte.is_ascii_graphic()), "{id:?} is no id");
+    let uri: Uri = path
+        .parse()
+        .unwrap_or_else(|error| panic!("{id:?} is not an id: {error}"));
+    assert_eq!((uri.path(), uri.query()), (path.as_str(), None), "{id:?} is not an id");
+    assert!(id.bytes().all(|byte| byte.is_ascii_graphic()), "{id:?} is not an id");
 }
 
 fn assert_short(text: &str) {

@@ -80,7 +80,7 @@ fn has_port(authority: &str) -> Result<bool, &'static str> {
     match port.map(str::parse::<u16>) {
         None => Ok(false),
         Some(Ok(1..)) => Ok(true),
-        Some(Ok(0) | Err(_)) => Err("its port is no number from 1 to 65535"),
+        Some(Ok(0) | Err(_)) => Err("its port is not a number from 1 to 65535"),
     }
 }
 

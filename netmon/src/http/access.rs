@@ -51,7 +51,7 @@ pub enum AccessError {
         source: io::Error,
     },
     /// The file is not a web configuration.
-    #[error("{} is no web configuration: {reason}", path.display())]
+    #[error("{} is not a web configuration: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,

@@ -33,7 +33,7 @@ pub enum Place {
 
 /// Where something happened, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Site {
+pub enum Attribution {
     /// In a namespace with a known owner.
     In {
         /// The owner.

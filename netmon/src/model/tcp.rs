@@ -252,30 +252,30 @@ mod tests {
 
     #[test]
     fn the_shares_are_the_whole_of_a_new_namespace() {
-        let mut book = Shares::default();
-        book.observe(Some(sent(10)), &shares([("front", 6), ("back", 1)]), false);
-        assert_eq!((shown(&book, "front"), shown(&book, "back")), (6, 1));
-        assert_eq!(shown(&book, NO_NETWORK), 3);
+        let mut counts = Shares::default();
+        counts.observe(Some(sent(10)), &shares([("front", 6), ("back", 1)]), false);
+        assert_eq!((shown(&counts, "front"), shown(&counts, "back")), (6, 1));
+        assert_eq!(shown(&counts, NO_NETWORK), 3);
     }
 
     #[test]
     fn what_was_before_netmon_is_in_nobodys_share() {
-        let mut book = Shares::default();
-        book.observe(Some(sent(1000)), &shares([("front", 2)]), true);
-        assert_eq!(shown(&book, NO_NETWORK), 0);
-        book.observe(Some(sent(1010)), &shares([("front", 9)]), true);
-        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (9, 3));
+        let mut counts = Shares::default();
+        counts.observe(Some(sent(1000)), &shares([("front", 2)]), true);
+        assert_eq!(shown(&counts, NO_NETWORK), 0);
+        counts.observe(Some(sent(1010)), &shares([("front", 9)]), true);
+        assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (9, 3));
     }
 
     #[test]
     fn a_share_never_falls() {
-        let mut book = Shares::default();
-        book.observe(Some(sent(10)), &shares([("front", 6)]), false);
+        let mut counts = Shares::default();
+        counts.observe(Some(sent(10)), &shares([("front", 6)]), false);
         // The programs were read later than the kernel's count.
-        book.observe(Some(sent(11)), &shares([("front", 9)]), false);
-        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (9, 4));
-        book.observe(Some(sent(20)), &shares([("front", 8)]), false);
-        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (9, 11));
+        counts.observe(Some(sent(11)), &shares([("front", 9)]), false);
+        assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (9, 4));
+        counts.observe(Some(sent(20)), &shares([("front", 8)]), false);
+        assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (9, 11));
     }
 
     /// The kernel's count is read first, then the segments that passed the devices, then the retransmits.
@@ -287,15 +287,15 @@ mod tests {
             ..Segments::default()
         };
         let share = |sent, retransmitted| BTreeMap::from([(Arc::from("front"), both(sent, retransmitted))]);
-        let mut book = Shares::default();
+        let mut counts = Shares::default();
         // 50 segments in all when the kernel's count was read. Then ten more passed, two of them retransmits.
-        book.observe(Some(both(48, 2)), &share(56, 4), false);
-        assert_eq!(shown(&book, NO_NETWORK), 0);
+        counts.observe(Some(both(48, 2)), &share(56, 4), false);
+        assert_eq!(shown(&counts, NO_NETWORK), 0);
         // 100 in all, and all had passed. Then one is retransmitted, and only the source that is read last counts it.
-        book.observe(Some(both(94, 6)), &share(93, 7), false);
-        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (93, 0));
-        book.observe(Some(both(94, 7)), &share(94, 7), false);
-        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (94, 0));
+        counts.observe(Some(both(94, 6)), &share(93, 7), false);
+        assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (93, 0));
+        counts.observe(Some(both(94, 7)), &share(94, 7), false);
+        assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (94, 0));
     }
 
     /// The kernel may skip a program for an event without counting it as missed.
@@ -312,32 +312,32 @@ mod tests {
                 (Arc::from("back"), both(back, 0)),
             ])
         };
-        let mut book = Shares::default();
+        let mut counts = Shares::default();
         // 110 passed the front's devices. Ten of them were retransmits, and the programs missed four of these.
-        book.observe(Some(both(120, 10)), &shares(104, 6, 20), false);
-        let sum = |book: &Shares| {
-            book.iter().fold(Segments::default(), |sum, (_, share)| {
+        counts.observe(Some(both(120, 10)), &shares(104, 6, 20), false);
+        let sum = |counts: &Shares| {
+            counts.iter().fold(Segments::default(), |sum, (_, share)| {
                 sum.zip(share, u64::saturating_add)
             })
         };
-        assert_eq!(sum(&book), both(120, 10));
+        assert_eq!(sum(&counts), both(120, 10));
         // Thirty more, five of them during the reading. The four remain excluded.
-        book.observe(Some(both(145, 10)), &shares(124, 6, 30), false);
-        assert_eq!((shown(&book, "back"), shown(&book, NO_NETWORK)), (30, 0));
-        book.observe(Some(both(150, 10)), &shares(124, 6, 30), false);
-        assert_eq!(sum(&book), both(150, 10));
+        counts.observe(Some(both(145, 10)), &shares(124, 6, 30), false);
+        assert_eq!((shown(&counts, "back"), shown(&counts, NO_NETWORK)), (30, 0));
+        counts.observe(Some(both(150, 10)), &shares(124, 6, 30), false);
+        assert_eq!(sum(&counts), both(150, 10));
         // Retransmits that passed no device are in no share.
-        let mut book = Shares::default();
-        book.observe(Some(both(100, 3)), &shares(80, 0, 20), false);
-        assert_eq!((shown(&book, "front"), shown(&book, "back")), (80, 20));
-        assert_eq!(sum(&book), both(100, 3));
+        let mut counts = Shares::default();
+        counts.observe(Some(both(100, 3)), &shares(80, 0, 20), false);
+        assert_eq!((shown(&counts, "front"), shown(&counts, "back")), (80, 20));
+        assert_eq!(sum(&counts), both(100, 3));
     }
 
     #[test]
     fn without_the_kernels_count_the_shares_are_what_the_programs_say() {
-        let mut book = Shares::default();
-        book.observe(None, &shares([("front", 6), ("", 2)]), false);
-        assert_eq!((shown(&book, "front"), shown(&book, NO_NETWORK)), (6, 2));
+        let mut counts = Shares::default();
+        counts.observe(None, &shares([("front", 6), ("", 2)]), false);
+        assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (6, 2));
     }
 
     #[test]

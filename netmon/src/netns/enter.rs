@@ -29,7 +29,7 @@ pub enum EnterError {
     },
     /// The file is not a namespace.
     #[error(
-        "{path} is no mounted namespace; if netmon runs in a container, bind the directory with rslave propagation"
+        "{path} is not a mounted namespace; if netmon runs in a container, bind the directory with rslave propagation"
     )]
     NoNamespace {
         /// The file.

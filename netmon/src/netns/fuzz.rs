@@ -32,7 +32,7 @@ pub(crate) fn procfs(data: &[u8]) {
     for name in errors.keys() {
         assert!(
             !name.contains([' ', '\t', '\n']) && !name.is_empty(),
-            "{name:?} is no name"
+            "{name:?} is not a name"
         );
     }
 }

@@ -131,7 +131,7 @@ impl Client {
         netns_cookie(&self.socket)
             .map(NetnsId)
             .map_err(|source| NetlinkError::Refused {
-                what: "tell a namespace's cookie (needs Linux 5.14)",
+                what: "report a namespace's cookie (needs Linux 5.14)",
                 source,
             })
     }
@@ -232,7 +232,7 @@ impl Client {
     /// # Errors
     /// See [`NetlinkError`].
     pub fn way_to(&mut self, address: IpAddr) -> Result<Option<u32>, NetlinkError> {
-        let what = "tell the way to an address";
+        let what = "report the route to an address";
         let mut request = RouteMessage::default();
         (request.header.address_family, request.header.destination_prefix_length) = match address {
             IpAddr::V4(_) => (AddressFamily::Inet, 32),
@@ -257,7 +257,7 @@ impl Client {
     /// # Errors
     /// See [`NetlinkError`].
     pub fn nsid(&mut self, namespace: impl AsFd) -> Result<Option<i32>, NetlinkError> {
-        let what = "tell a namespace's number";
+        let what = "report a namespace's nsid";
         let request = nsid_request(&namespace);
         self.send(what, RouteNetlinkMessage::GetNsId(request), 0)?;
         self.receive(what)?;

@@ -116,7 +116,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts a thread that calls `tell` for every change, in the order of the changes. It receives them in the
+    /// Starts a thread that calls `report` for every change, in the order of the changes. It receives them in the
     /// node's namespace, which is mounted on `node`. It also reads the socket when the waker is called.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl Watch {
         node: &Path,
         waker: Waker,
         shift: Shift,
-        tell: impl FnMut(Change) + Send + 'static,
+        report: impl FnMut(Change) + Send + 'static,
     ) -> Result<Self, WatchError> {
         let failed = |what| move |source| WatchError { what, source };
         let (netlink, receives_all) = inside(node, listen)
@@ -139,7 +139,7 @@ impl Watch {
         let turns = shift.clone();
         let work = shift
             .clone()
-            .watched(move || run(&netlink, &mounts, &stopped, &waker, &turns, tell));
+            .watched(move || run(&netlink, &mounts, &stopped, &waker, &turns, report));
         let thread = privilege::spawn("netns-watch", ThreadRole::Serve, work).map_err(failed("start a thread"))?;
         Ok(Self {
             shift,
@@ -182,7 +182,7 @@ fn listen() -> io::Result<(Socket, bool)> {
     Ok((socket, all.is_ok()))
 }
 
-fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, waker: &Waker, turns: &Shift, mut tell: impl FnMut(Change)) {
+fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, waker: &Waker, turns: &Shift, mut report: impl FnMut(Change)) {
     let heartbeat = Timespec {
         tv_sec: HEARTBEAT.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: 0,
@@ -226,16 +226,16 @@ fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, waker: &Waker, turns: &S
         }
         // Devices come first. The counters of a container's device must be recorded before its namespace is dropped.
         if devices || woken {
-            hear(netlink, &mut buffer, &mut empty_at, &mut tell);
+            receive_all(netlink, &mut buffer, &mut empty_at, &mut report);
         }
         if namespaces {
-            tell(Change::Namespaces);
+            report(Change::Namespaces);
         }
     }
 }
 
 /// Reads all messages that wait on the socket.
-fn hear(netlink: &Socket, buffer: &mut [u8], empty_at: &mut Instant, tell: &mut impl FnMut(Change)) {
+fn receive_all(netlink: &Socket, buffer: &mut [u8], empty_at: &mut Instant, report: &mut impl FnMut(Change)) {
     loop {
         let now = Instant::now();
         match receive(netlink, buffer) {
@@ -245,7 +245,7 @@ fn hear(netlink: &Socket, buffer: &mut [u8], empty_at: &mut Instant, tell: &mut 
                     let Some(LinkEvent { device, gone, counters }) = link_event(answer) else {
                         continue;
                     };
-                    tell(Change::Device(DeviceChange {
+                    report(Change::Device(DeviceChange {
                         nsid,
                         after: *empty_at,
                         device,
@@ -261,7 +261,7 @@ fn hear(netlink: &Socket, buffer: &mut [u8], empty_at: &mut Instant, tell: &mut 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // ENOBUFS: the kernel dropped messages. After any other error a full read is right too.
             Err(_) => {
-                tell(Change::Overrun);
+                report(Change::Overrun);
                 return;
             }
         }

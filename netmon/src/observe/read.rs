@@ -83,7 +83,7 @@ pub struct Reading {
     reason = "each is wanted or not, whatever the others are"
 )]
 pub struct Wanted {
-    /// What tells whose dropped packets are.
+    /// What shows whose dropped packets are.
     pub drops: bool,
     /// The protocols' counters, for TCP.
     pub tcp: bool,

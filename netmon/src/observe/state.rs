@@ -1,5 +1,6 @@
 //! The registry of what is watched. Pure bookkeeping: callers pass in events and times, and it does no I/O.
 
+mod attributions;
 mod interface;
 mod kinds;
 mod lifecycle;
@@ -9,7 +10,6 @@ mod peers;
 mod programs;
 mod readings;
 mod services;
-mod sites;
 #[cfg(test)]
 mod tests;
 mod tunnels;
@@ -23,16 +23,16 @@ use std::{
 };
 
 pub use self::{
+    attributions::Attributions,
     interface::{Ended, Interface, Programs},
     kinds::{Devices, Kind, Node, Overlay, Sandbox, TunnelDevice},
-    namespaces::{Departed, Namespace, Number},
+    namespaces::{Closed, Namespace, Number},
     naming::Owner,
     peers::PeerNames,
     programs::Candidate,
     readings::{Counts, Opening, ReadingLock, Stamp},
     services::{ServiceKey, Services},
-    sites::Sites,
-    tunnels::Outers,
+    tunnels::TunnelTotals,
 };
 use crate::model::{
     counters::{Directions, Totals},
@@ -67,7 +67,7 @@ pub struct State {
     namespaces: BTreeMap<NetnsId, Namespace>,
     interfaces: BTreeMap<InterfaceId, Interface>,
     ended: Vec<Ended>,
-    departed: BTreeMap<NetnsId, Box<Departed>>,
+    closed: BTreeMap<NetnsId, Box<Closed>>,
     /// Files that the first listing of the directory contained.
     first_listing: BTreeSet<PathBuf>,
     was_listed: bool,
@@ -79,10 +79,10 @@ pub struct State {
     forgotten: BTreeSet<NetnsId>,
     /// The same, kept for longer: a namespace whose file was only missing for a while is not new when it reappears.
     parted: BTreeSet<NetnsId>,
-    sites: Sites,
+    attributions: Attributions,
     services: Services,
     /// What the programs counted between nodes.
-    pub outers: Outers,
+    pub tunnel_totals: TunnelTotals,
     /// The names of other nodes.
     pub peer_names: PeerNames,
     /// The ifindexes of the node's devices that lead to other nodes.
@@ -106,16 +106,16 @@ impl State {
             namespaces: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             ended: Vec::new(),
-            departed: BTreeMap::new(),
+            closed: BTreeMap::new(),
             first_listing: BTreeSet::new(),
             was_listed: false,
             has_begun: false,
             inventories_set: 0,
             forgotten: BTreeSet::new(),
             parted: BTreeSet::new(),
-            sites: Sites::default(),
+            attributions: Attributions::default(),
             services: Services::default(),
-            outers: Outers::default(),
+            tunnel_totals: TunnelTotals::default(),
             peer_names: PeerNames::new(Times::default().name_patience),
             underlay: BTreeSet::new(),
             attach: AttachHealth {

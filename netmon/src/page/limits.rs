@@ -126,7 +126,7 @@ impl Limit {
     }
 }
 
-/// The maximum numbers of series; 0 is no limit.
+/// The maximum numbers of series; 0 means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     /// On a page.
@@ -187,7 +187,7 @@ impl Limits {
         Self { times, ..self }
     }
 
-    /// Sums up what is over the limits. `is_running` tells for each container whether it still runs. `is_partial`
+    /// Sums up what is over the limits. `is_running` says for each container whether it still runs. `is_partial`
     /// says that rows which come later may be older than netmon.
     pub fn apply(
         &mut self,

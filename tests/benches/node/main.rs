@@ -130,7 +130,7 @@ fn idle(report: &mut Report, node: Node<'_>) -> anyhow::Result<()> {
     let (status, ended) = netmon.terminate()?;
     ensure!(status.success(), "netmon ended with {status}");
     report.add(
-        "told to end, 20 containers, ended after",
+        "asked to end, 20 containers, ended after",
         ended.as_secs_f64(),
         "s",
         Some(END_BOUND),

@@ -107,7 +107,7 @@ fn main() -> anyhow::Result<()> {
             "s",
             None,
         );
-        add("told to end, ended after", ended.as_secs_f64(), "s", Some(END_BOUND));
+        add("asked to end, ended after", ended.as_secs_f64(), "s", Some(END_BOUND));
         add(
             &format!("netmon: peak memory beside {SLOW_READERS} clients that do not read their pages"),
             *slow_readers,
@@ -253,7 +253,7 @@ fn clients(report: &mut Report) -> anyhow::Result<()> {
         idle + slow
     );
     report.add(&what, longest, "ms", Some(CLIENTS_BOUND));
-    let what = "netmon: told to end beside them, ended after";
+    let what = "netmon: asked to end beside them, ended after";
     report.add(what, ended.as_secs_f64(), "s", Some(END_BOUND));
 
     let mut flags = world.flags();

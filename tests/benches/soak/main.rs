@@ -117,7 +117,7 @@ fn main() -> anyhow::Result<()> {
     fs::write("../target/soak.md", &report).context("target/soak.md cannot be written")?;
     samples.verdict()?;
     ensure!(sent == answered, "{} pings were not answered", sent - answered);
-    ensure!(lived > minutes, "only {lived} containers lived: that was no churn");
+    ensure!(lived > minutes, "only {lived} containers lived: that was not churn");
     Ok(())
 }
 

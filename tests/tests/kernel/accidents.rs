@@ -167,7 +167,7 @@ fn without_a_descriptor_left_what_is_there_is_counted_and_all_is_well_when_there
         "nothing is said of it:\n{log}"
     );
     let lines = log.lines().filter(|line| line.contains("os error 24")).count();
-    ensure!(lines < 200, "{lines} lines in three seconds are no help");
+    ensure!(lines < 200, "{lines} lines in three seconds do not help");
     traffic::tcp(&a.netns, &b.netns, b.address, 1_000_000)?;
     agree(&netmon, &b, "net").map(drop)
 }

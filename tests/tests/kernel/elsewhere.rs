@@ -68,7 +68,7 @@ fn a_file_that_is_no_namespace_is_refused_with_a_sentence() -> anyhow::Result<()
     let other = other.display().to_string();
     for (file, words) in [
         ("/no/such/file", "cannot open the namespace file /no/such/file"),
-        (&other, &format!("{other} is no mounted namespace")),
+        (&other, &format!("{other} is not a mounted namespace")),
     ] {
         let mut command = Command::new(binary()?);
         command.args(world.flags(&[&format!("--path.node-netns={file}"), "--web.listen-address=127.0.0.1:0"]));

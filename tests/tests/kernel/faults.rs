@@ -84,7 +84,7 @@ fn an_engine_that_answers_rubbish_costs_no_counting() -> anyhow::Result<()> {
     let errors = || netmon.page()?.count("netmon_docker_decode_errors_total", &[]);
     ensure!(errors()? == 0, "errors before anything was wrong");
 
-    // Lines that are no events are counted, and the stream continues.
+    // Lines that are not events are counted, and the stream continues.
     for line in ["{", "[]", "7", "\"x\"", "{\"Type\":7}", "\u{0}\u{1}"] {
         world.engine.send_line(line);
     }
@@ -95,7 +95,7 @@ fn an_engine_that_answers_rubbish_costs_no_counting() -> anyhow::Result<()> {
         Ok(())
     })?;
 
-    // Answers that are no lists, while netmon asks the engine for everything again.
+    // Answers that are not lists, while netmon asks the engine for everything again.
     for path in ["/containers/json", "/networks", "/info", "/version"] {
         world.engine.answer(path, b"<html>\xff\xfe</html>");
     }

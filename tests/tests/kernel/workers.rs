@@ -35,7 +35,7 @@ fn when_a_worker_panics_netmon_says_which_and_why_and_ends_with_1() -> anyhow::R
         .with_context(|| worker)?;
         let log = netmon.log();
         ensure!(status.code() == Some(1), "{worker}: {status}: {log}");
-        let said = format!("netmon: worker `{worker}` panicked (it was told to panic)");
+        let said = format!("netmon: worker `{worker}` panicked (it was asked to panic)");
         ensure!(log.contains(&said), "it does not say {said:?}: {log}");
     }
     Ok(())

@@ -91,7 +91,7 @@ impl Member {
 pub(crate) struct World {
     // Fields are dropped in this order: namespaces before the folder that they are mounted in.
     pub(crate) engine: FakeEngine,
-    /// Namespaces of bridges and nodes, which are no containers.
+    /// Namespaces of bridges and nodes, which are not containers.
     pub(crate) others: Vec<Netns>,
     /// netmon's own namespace. So nsids, ports and messages about devices are this world's own.
     pub(crate) home: Netns,

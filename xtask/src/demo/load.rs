@@ -1,7 +1,7 @@
 //! The demo's traffic: steady, gentle, and of every kind, until it is stopped. Owns which containers talk to each
 //! other.
 //!
-//! Must not know how anything is wired. A round that fails is no error: losses are part of the demo.
+//! Must not know how anything is wired. A round that fails is not an error: losses are part of the demo.
 
 use std::{
     io::{self, Read as _, Write as _},

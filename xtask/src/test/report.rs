@@ -50,7 +50,7 @@ pub(crate) fn keep_earlier(junit: &Path, lines: &[String]) -> anyhow::Result<()>
 /// # Errors
 /// The report is missing or incomplete.
 pub(crate) fn check(junit: &Path) -> anyhow::Result<()> {
-    let wrong = || format!("the tests passed, but {} is no report of them", junit.display());
+    let wrong = || format!("the tests passed, but {} is not a report of them", junit.display());
     let text = fs::read_to_string(junit).with_context(wrong)?;
     ensure!(!read(&text).with_context(wrong)?.is_empty(), wrong());
     Ok(())
@@ -124,7 +124,7 @@ fn read(text: &str) -> anyhow::Result<Vec<Case>> {
     for node in document.descendants().filter(|node| node.has_tag_name("testcase")) {
         let attribute = |name| node.attribute(name).with_context(|| format!("a test without {name}"));
         let name = format!("{} {}", attribute("classname")?, attribute("name")?);
-        let mut seconds: f64 = attribute("time")?.parse().context("a time that is no number")?;
+        let mut seconds: f64 = attribute("time")?.parse().context("a time that is not a number")?;
         let mut first_failure = None;
         for attempt in node.children().filter(Node::is_element) {
             let is_flaky = FLAKY.contains(&attempt.tag_name().name());

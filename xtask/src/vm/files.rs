@@ -281,7 +281,7 @@ impl Files<'_> {
             Some((stem, "")) => (stem, "cat"),
             Some((stem, ".xz")) => (stem, "xz -dc"),
             Some((stem, ".zst")) => (stem, "zstd -dc"),
-            _ => bail!("{} is no module", from.display()),
+            _ => bail!("{} is not a module", from.display()),
         };
         let target = self.root.join(format!("modules/{number:02}-{stem}.ko"));
         let command = format!("{unpack} {} > {}", from.display(), target.display());

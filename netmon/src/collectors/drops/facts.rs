@@ -11,7 +11,7 @@ use crate::{
         drops::{Drop, Drops, Key},
         interface::{InterfaceId, NetnsId},
         inventory::Identity,
-        place::{Cause, Place, Site},
+        place::{Attribution, Cause, Place},
     },
     observe::state::State,
 };
@@ -61,14 +61,14 @@ pub struct Retired {
     sums: Sums,
     /// What was shown as unattributed, of counts that the kernel still keeps. It stays unattributed when the rest
     /// gets an owner, and when the kernel's count is deleted.
-    nobodys: BTreeMap<Key, (Cause, u64)>,
+    unattributed: BTreeMap<Key, (Cause, u64)>,
     /// Deleted devices: how many packets were counted for them, and since when that number has not changed.
     resting: BTreeMap<InterfaceId, (u64, Instant)>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Sums {
-    of_nobody: BTreeMap<(u32, Cause), u64>,
+    without_owner: BTreeMap<(u32, Cause), u64>,
     /// By place, namespace, network and reason.
     of_places: BTreeMap<(Place, NetnsId, Arc<str>, u32), u64>,
 }
@@ -85,14 +85,14 @@ pub fn rows(
     retired.keep_forgotten(drops);
     let mut sums = retired.sums.clone();
     for (reason, packets) in &drops.lost {
-        *sums.of_nobody.entry((*reason, Cause::MapFull)).or_default() += packets;
+        *sums.without_owner.entry((*reason, Cause::MapFull)).or_default() += packets;
     }
     for drop in &drops.counted {
-        let site = site(drop, state, now);
-        if let Some(Site::Nowhere(cause)) = site {
-            retired.nobodys.insert(drop.key(), (cause, drop.packets));
+        let attribution = attribution(drop, state, now);
+        if let Some(Attribution::Nowhere(cause)) = attribution {
+            retired.unattributed.insert(drop.key(), (cause, drop.packets));
         }
-        sums.charge(drop, site, &retired.nobodys);
+        sums.charge(drop, attribution, &retired.unattributed);
     }
 
     let mut known: HashMap<u32, Arc<str>> = HashMap::new();
@@ -117,7 +117,7 @@ pub fn rows(
         }
     }
     rows.unattributed = sums
-        .of_nobody
+        .without_owner
         .into_iter()
         .map(|((reason, cause), packets)| UnattributedRow {
             reason: named(reason),
@@ -129,17 +129,17 @@ pub fn rows(
 }
 
 /// Where dropped packets belong; `None` while that is not decided.
-fn site(drop: &Drop, state: &mut State, now: Instant) -> Option<Site> {
-    let site = state.site(drop.interface, now)?;
-    Some(or_unplaced(drop, site))
+fn attribution(drop: &Drop, state: &mut State, now: Instant) -> Option<Attribution> {
+    let attribution = state.attribution(drop.interface, now)?;
+    Some(or_unplaced(drop, attribution))
 }
 
 /// A drop without a place belongs nowhere, wherever its device does.
-fn or_unplaced(drop: &Drop, site: Site) -> Site {
+fn or_unplaced(drop: &Drop, attribution: Attribution) -> Attribution {
     if drop.unplaced {
-        Site::Nowhere(Cause::NoPlace)
+        Attribution::Nowhere(Cause::NoPlace)
     } else {
-        site
+        attribution
     }
 }
 
@@ -147,7 +147,7 @@ fn or_unplaced(drop: &Drop, site: Site) -> Site {
 pub fn foreign(drops: &Drops, state: &mut State, now: Instant) -> BTreeSet<NetnsId> {
     let mut foreign = BTreeSet::new();
     for id in drops.counted.iter().map(|drop| &drop.interface).chain(&drops.harmless) {
-        if let Some(Site::Nowhere(Cause::ForeignNamespace)) = state.site(*id, now) {
+        if let Some(Attribution::Nowhere(Cause::ForeignNamespace)) = state.attribution(*id, now) {
             foreign.insert(id.netns);
         }
     }
@@ -156,25 +156,25 @@ pub fn foreign(drops: &Drops, state: &mut State, now: Instant) -> BTreeSet<Netns
 
 impl Sums {
     /// Adds a count to its owner, except for the part that was shown as unattributed.
-    fn charge(&mut self, drop: &Drop, site: Option<Site>, nobodys: &BTreeMap<Key, (Cause, u64)>) {
+    fn charge(&mut self, drop: &Drop, attribution: Option<Attribution>, unattributed: &BTreeMap<Key, (Cause, u64)>) {
         let Drop {
             interface,
             reason,
             packets,
             ..
         } = *drop;
-        let shown = match &site {
-            Some(Site::Nowhere(cause)) => Some((*cause, packets)),
-            Some(Site::In { .. }) | None => {
-                let known = nobodys.get(&drop.key());
+        let shown = match &attribution {
+            Some(Attribution::Nowhere(cause)) => Some((*cause, packets)),
+            Some(Attribution::In { .. }) | None => {
+                let known = unattributed.get(&drop.key());
                 known.map(|(cause, shown)| (*cause, packets.min(*shown)))
             }
         };
         if let Some((cause, shown)) = shown {
-            *self.of_nobody.entry((reason, cause)).or_default() += shown;
+            *self.without_owner.entry((reason, cause)).or_default() += shown;
         }
         let rest = packets.saturating_sub(shown.map_or(0, |(_, shown)| shown));
-        if let (Some(Site::In { place, network }), 1..) = (site, rest) {
+        if let (Some(Attribution::In { place, network }), 1..) = (attribution, rest) {
             *self
                 .of_places
                 .entry((place, interface.netns, network, reason))
@@ -186,19 +186,24 @@ impl Sums {
 impl Retired {
     /// Keeps what was shown as unattributed of counts that the kernel no longer has.
     fn keep_forgotten(&mut self, drops: &Drops) {
-        if self.nobodys.is_empty() {
+        if self.unattributed.is_empty() {
             return;
         }
         let counts: BTreeMap<Key, u64> = drops.counted.iter().map(|drop| (drop.key(), drop.packets)).collect();
         let is_forgotten = |key: &Key, shown: &mut (Cause, u64)| counts.get(key).is_none_or(|now| *now < shown.1);
-        for ((_, reason, _), (cause, packets)) in self.nobodys.extract_if(.., is_forgotten) {
-            *self.sums.of_nobody.entry((reason, cause)).or_default() += packets;
+        for ((_, reason, _), (cause, packets)) in self.unattributed.extract_if(.., is_forgotten) {
+            *self.sums.without_owner.entry((reason, cause)).or_default() += packets;
         }
     }
 
     /// The devices deleted from the node's namespace, or from a network's, whose counts can be deleted from the
     /// kernel's map, and where these counts belong.
-    pub fn deleted_devices(&mut self, drops: &Drops, state: &mut State, now: Instant) -> BTreeMap<InterfaceId, Site> {
+    pub fn deleted_devices(
+        &mut self,
+        drops: &Drops,
+        state: &mut State,
+        now: Instant,
+    ) -> BTreeMap<InterfaceId, Attribution> {
         let mut packets: BTreeMap<InterfaceId, u64> = drops.harmless.iter().map(|id| (*id, 0)).collect();
         for drop in &drops.counted {
             *packets.entry(drop.interface).or_default() += drop.packets;
@@ -212,30 +217,33 @@ impl Retired {
                 *rest = (packets, now);
             }
             // Undecided counts stay: they are decided soon.
-            let site = state.site(id, now);
-            if let (Some(site), true) = (site, now.saturating_duration_since(rest.1) >= state.times().device_rest) {
-                gone.insert(id, site);
+            let attribution = state.attribution(id, now);
+            if let (Some(attribution), true) = (
+                attribution,
+                now.saturating_duration_since(rest.1) >= state.times().device_rest,
+            ) {
+                gone.insert(id, attribution);
             }
         }
         gone
     }
 
-    /// Takes over counts that were deleted from the kernel's map. `site` returns where those of a device belong.
-    pub fn take_over(&mut self, deleted: Vec<Drop>, site: impl Fn(InterfaceId) -> Option<Site>) {
+    /// Takes over counts that were deleted from the kernel's map. `attribution` returns where those of a device belong.
+    pub fn take_over(&mut self, deleted: Vec<Drop>, attribution: impl Fn(InterfaceId) -> Option<Attribution>) {
         let mut deleted = Drops {
             counted: deleted,
             ..Drops::default()
         };
         deleted.merge();
         for drop in &deleted.counted {
-            let site = site(drop.interface).map(|site| or_unplaced(drop, site));
-            self.sums.charge(drop, site, &self.nobodys);
+            let attribution = attribution(drop.interface).map(|attribution| or_unplaced(drop, attribution));
+            self.sums.charge(drop, attribution, &self.unattributed);
             // The kernel may have kept a part of it.
-            if let Some((_, shown)) = self.nobodys.get_mut(&drop.key()) {
+            if let Some((_, shown)) = self.unattributed.get_mut(&drop.key()) {
                 *shown = shown.saturating_sub(drop.packets);
             }
         }
-        self.nobodys.retain(|_, (_, shown)| *shown > 0);
+        self.unattributed.retain(|_, (_, shown)| *shown > 0);
     }
 
     /// Removes the counts of namespaces that no longer linger, and of the node's networks that were deleted.

@@ -15,7 +15,7 @@ use crate::{
         drops::{Drop, Drops},
         health::{MapRow, ProgramRow},
         interface::{InterfaceId, NetnsId},
-        place::{Cause, Site},
+        place::{Attribution, Cause},
     },
     observe::Shared,
 };
@@ -30,7 +30,7 @@ pub(super) struct Collector {
     names: BTreeMap<u32, String>,
     retired: Retired,
     /// Deleted devices, and foreign namespaces, whose counts can be deleted.
-    devices: BTreeMap<InterfaceId, Site>,
+    devices: BTreeMap<InterfaceId, Attribution>,
     foreign: BTreeSet<NetnsId>,
 }
 
@@ -85,13 +85,13 @@ impl Collect for Collector {
             self.retired.take_over(deleted, |id| devices.get(&id).cloned());
             if is_done {
                 // Their ifindexes may be reused.
-                shared.lock().forget_sites(&gone);
+                shared.lock().forget_attributions(&gone);
             }
         }
         if !foreign.is_empty() {
             let (deleted, _) = self.delete(tools, |map, deleted| map.forget_unwatched(&foreign, deleted));
-            let site = Site::Nowhere(Cause::ForeignNamespace);
-            self.retired.take_over(deleted, |_| Some(site.clone()));
+            let attribution = Attribution::Nowhere(Cause::ForeignNamespace);
+            self.retired.take_over(deleted, |_| Some(attribution.clone()));
         }
     }
 }

@@ -155,7 +155,7 @@ pub fn has_encryption(state: &State) -> bool {
 }
 
 fn counts(tunnels: &Tunnels, state: &mut State, now: Instant) -> (Vec<OverlayRow>, Vec<EncryptedRow>) {
-    state.outers.counted(tunnels, now);
+    state.tunnel_totals.counted(tunnels, now);
     let networks = networks(state);
     let linger = state.linger();
     let mut clear: BTreeMap<(Arc<str>, IpAddr), Directions<OuterCounts>> = BTreeMap::new();
@@ -163,16 +163,19 @@ fn counts(tunnels: &Tunnels, state: &mut State, now: Instant) -> (Vec<OverlayRow
     let reached: BTreeSet<IpAddr> = networks.values().flat_map(|reach| &reach.remotes).copied().collect();
     for (network, reach) in &networks {
         let must_be_encrypted = mtu::is_encrypted(state.inventory(), network);
-        let active = state.outers.active(linger, now).filter_map(|tunnel| match tunnel.kind {
-            TunnelKind::Vxlan { vni } if reach.vnis.contains(&vni) => Some(tunnel.remote),
-            TunnelKind::Vxlan { .. } | TunnelKind::Esp => None,
-        });
+        let active = state
+            .tunnel_totals
+            .active(linger, now)
+            .filter_map(|tunnel| match tunnel.kind {
+                TunnelKind::Vxlan { vni } if reach.vnis.contains(&vni) => Some(tunnel.remote),
+                TunnelKind::Vxlan { .. } | TunnelKind::Esp => None,
+            });
         let remotes: BTreeSet<IpAddr> = reach.remotes.iter().copied().chain(active).collect();
         for remote in remotes {
             let sum = clear.entry((Arc::clone(network), remote)).or_default();
             for vni in &reach.vnis {
                 let kind = TunnelKind::Vxlan { vni: *vni };
-                let counts = state.outers.counts(&Tunnel { kind, remote }).unwrap_or_default();
+                let counts = state.tunnel_totals.counts(&Tunnel { kind, remote }).unwrap_or_default();
                 *sum = sum.zip(counts, |mut sum, more| {
                     sum += more;
                     sum
@@ -184,7 +187,11 @@ fn counts(tunnels: &Tunnels, state: &mut State, now: Instant) -> (Vec<OverlayRow
         }
     }
     let inventory = Arc::clone(state.inventory());
-    let State { outers, peer_names, .. } = state;
+    let State {
+        tunnel_totals,
+        peer_names,
+        ..
+    } = state;
     let mut peer = |remote: IpAddr| peer_names.name(remote, &inventory.peers, now);
     let clear = clear.into_iter().filter_map(|((network, remote), counts)| {
         Some(OverlayRow {
@@ -201,7 +208,7 @@ fn counts(tunnels: &Tunnels, state: &mut State, now: Instant) -> (Vec<OverlayRow
         Some(EncryptedRow {
             peer: peer(remote)?,
             is_stranger: !reached.contains(&remote),
-            counts: outers.counts(&Tunnel { kind, remote }).unwrap_or_default(),
+            counts: tunnel_totals.counts(&Tunnel { kind, remote }).unwrap_or_default(),
         })
     });
     (clear, encrypted.collect())
@@ -234,14 +241,14 @@ pub fn forgettable(state: &State, now: Instant) -> BTreeSet<Tunnel> {
                 }
         })
     };
-    let idle = state.outers.idle(state.linger(), now);
+    let idle = state.tunnel_totals.idle(state.linger(), now);
     idle.filter(|tunnel| !reached(tunnel)).copied().collect()
 }
 
 /// Every overlay network on this node, including those that left it a moment ago.
 fn networks(state: &State) -> BTreeMap<Arc<str>, Reach> {
     let mut networks: BTreeMap<Arc<str>, Reach> = BTreeMap::new();
-    for namespace in state.namespaces().values().chain(state.departed()) {
+    for namespace in state.namespaces().values().chain(state.closed()) {
         if let Some(Place::Overlay { network }) = &namespace.place {
             let reach = networks.entry(Arc::clone(network)).or_default();
             for tunnel in namespace.tunnels() {

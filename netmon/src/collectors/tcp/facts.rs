@@ -10,7 +10,7 @@ use crate::{
     model::{
         interface::{InterfaceId, NetnsId},
         inventory::Identity,
-        place::{Cause, Place, Site},
+        place::{Attribution, Cause, Place},
         tcp::{CONNECTION_STATES, Events, NO_NETWORK, Segments},
     },
     observe::state::{Owner, Sandbox, State},
@@ -69,10 +69,10 @@ pub fn rows(
         containers,
     } = passed;
     for (id, events) in events.into_iter().flatten() {
-        if let Some(Site::In {
+        if let Some(Attribution::In {
             place: Place::Container { .. },
             network,
-        }) = state.site(*id, now)
+        }) = state.attribution(*id, now)
             && let Some(networks) = namespaces.get_mut(&id.netns)
         {
             networks.entry(network).or_default().events.accumulate(events);
@@ -98,7 +98,7 @@ pub fn rows(
 pub fn foreign(events: &BTreeMap<InterfaceId, Events>, state: &mut State, now: Instant) -> BTreeSet<NetnsId> {
     let mut foreign = BTreeSet::new();
     for id in events.keys() {
-        if let Some(Site::Nowhere(Cause::ForeignNamespace)) = state.site(*id, now) {
+        if let Some(Attribution::Nowhere(Cause::ForeignNamespace)) = state.attribution(*id, now) {
             foreign.insert(id.netns);
         }
     }

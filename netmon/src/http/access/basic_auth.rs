@@ -44,7 +44,7 @@ impl BasicAuth {
                 setting(
                     path,
                     key(),
-                    "this is no bcrypt hash; make one with `htpasswd -nBC 10 \"\"`",
+                    "this is not a bcrypt hash; make one with `htpasswd -nBC 10 \"\"`",
                 )
             })?;
             if parts.get_cost() > HIGHEST_COST {

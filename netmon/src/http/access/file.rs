@@ -99,7 +99,8 @@ fn header(name: &str, value: &str, path: &Path) -> Result<(HeaderName, HeaderVal
     }
     let unwritable = |_| setting(path, key.as_str(), "a header cannot have that value");
     let value = HeaderValue::from_str(value).map_err(unwritable)?;
-    let name = HeaderName::from_bytes(known.as_bytes()).map_err(|_| setting(path, key.as_str(), "it is no header"))?;
+    let name =
+        HeaderName::from_bytes(known.as_bytes()).map_err(|_| setting(path, key.as_str(), "it is not a header"))?;
     Ok((name, value))
 }
 

@@ -44,7 +44,7 @@ impl Rate {
             return Err(setting(
                 path,
                 "rate_limit.interval",
-                format!("{interval:?} is no time: write 100ms, 1s or 1m30s"),
+                format!("{interval:?} is not a time: write 100ms, 1s or 1m30s"),
             ));
         };
         let burst = burst.unwrap_or(1);

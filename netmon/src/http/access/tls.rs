@@ -107,7 +107,7 @@ impl Tls {
         } else {
             Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                "the client's certificate is for none of client_allowed_sans",
+                "the client's certificate matches none of client_allowed_sans",
             ))
         }
     }

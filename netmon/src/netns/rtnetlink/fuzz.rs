@@ -17,7 +17,7 @@ pub(crate) fn netlink(data: &[u8]) {
         count += 1;
         match message {
             Message::Answer(answer) => read(answer),
-            Message::Error(error) => assert_ne!(error.raw_os_error(), Some(0), "that it went well is no error"),
+            Message::Error(error) => assert_ne!(error.raw_os_error(), Some(0), "success is not an error"),
             Message::Done | Message::Interrupted => {}
         }
     }
@@ -50,7 +50,7 @@ fn read(answer: Answer<'_>) {
         );
     }
     if let Some(nsid) = decode::nsid(answer) {
-        assert!(nsid >= 0, "{nsid} is no number of a namespace");
+        assert!(nsid >= 0, "{nsid} is not an nsid");
     }
     let _seen = (
         decode::address(answer),

@@ -1,4 +1,4 @@
-//! Looks into namespaces: lists the engine's directory, reads what is new or changed, and tells the registry.
+//! Looks into namespaces: lists the engine's directory, reads what is new or changed, and writes to the registry.
 
 use std::{path::Path, time::Instant};
 
@@ -182,7 +182,7 @@ fn look_inside(
             .iter()
             .flat_map(|device| device.addresses.iter().map(|address| (*address, device.ifindex)));
         if let Some(tcp) = &mut tracepoints.lock().tcp {
-            tcp.tell(netns, addresses);
+            tcp.set_addresses(netns, addresses);
         }
     }
     let remotes = match file.role {

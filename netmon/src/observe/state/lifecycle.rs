@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Departed, Ended, Interface, Namespace, Owner, Scope, State, naming, range};
+use super::{Closed, Ended, Interface, Namespace, Owner, Scope, State, naming, range};
 use crate::model::{
     health::AttachFailure,
     interface::{Device, DeviceKind, InterfaceId, NetnsId},
@@ -89,7 +89,7 @@ impl State {
         }
         let stamp = self.stamp();
         let is_known = self.namespaces.contains_key(&netns);
-        let returned = self.take_departed(netns);
+        let returned = self.take_closed(netns);
         let is_older = returned.is_some() || self.first_listing.contains(&file.path) || self.parted.contains(&netns);
         // A device that is connected later to an older namespace is new.
         let are_older = is_older && !is_known;
@@ -218,17 +218,17 @@ impl State {
                 *passed += ended.totals.transmit.tcp_segments;
             }
         }
-        let is_over = |departed: &Departed| now.saturating_duration_since(departed.at) >= linger;
-        for (netns, _) in self.departed.extract_if(.., |_, departed| is_over(departed)) {
+        let is_over = |closed: &Closed| now.saturating_duration_since(closed.at) >= linger;
+        for (netns, _) in self.closed.extract_if(.., |_, closed| is_over(closed)) {
             self.forgotten.insert(netns);
             self.parted.insert(netns);
         }
         while self.parted.len() > PARTED {
             self.parted.pop_first();
         }
-        let departed = self.departed.keys().copied();
-        self.sites
-            .forget(now, || self.namespaces.keys().copied().chain(departed).collect());
+        let closed = self.closed.keys().copied();
+        self.attributions
+            .forget(now, || self.namespaces.keys().copied().chain(closed).collect());
         self.services
             .retire(&over, &self.interfaces, &self.ended, &self.inventory);
     }
@@ -243,7 +243,7 @@ impl State {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
         let linger = self.linger.max(SLOT_REST);
-        let namespaces = self.departed.values().map(|departed| departed.at + linger);
+        let namespaces = self.closed.values().map(|closed| closed.at + linger);
         self.ended
             .iter()
             .map(|ended| ended.at + if ended.rest.is_some() { SLOT_REST } else { linger })

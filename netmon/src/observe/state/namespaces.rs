@@ -47,7 +47,7 @@ pub struct Number {
 
 /// A namespace that was closed. What was counted for it lingers.
 #[derive(Clone, Debug)]
-pub struct Departed {
+pub struct Closed {
     /// What was known of it.
     pub namespace: Namespace,
     /// When it was closed.
@@ -147,19 +147,16 @@ impl State {
     }
 
     /// The closed namespaces that still linger.
-    pub fn departed(&self) -> impl Iterator<Item = &Namespace> {
-        self.departed.values().map(|departed| &departed.namespace)
+    pub fn closed(&self) -> impl Iterator<Item = &Namespace> {
+        self.closed.values().map(|closed| &closed.namespace)
     }
 
     /// The namespaces of containers, including those that still linger.
     pub fn containers(&self) -> impl Iterator<Item = NetnsId> {
-        let departed = self
-            .departed
-            .iter()
-            .map(|(netns, departed)| (*netns, &departed.namespace));
+        let closed = self.closed.iter().map(|(netns, closed)| (*netns, &closed.namespace));
         let living = self.namespaces.iter().map(|(netns, namespace)| (*netns, namespace));
         living
-            .chain(departed)
+            .chain(closed)
             .filter(|(_, namespace)| matches!(namespace.place, Some(Place::Container { .. })))
             .map(|(netns, _)| netns)
     }
@@ -167,13 +164,13 @@ impl State {
     /// A namespace that exists or still lingers.
     #[must_use]
     pub fn namespace(&self, netns: NetnsId) -> Option<&Namespace> {
-        let departed = || self.departed.get(&netns).map(|departed| &departed.namespace);
-        self.namespaces.get(&netns).or_else(departed)
+        let closed = || self.closed.get(&netns).map(|closed| &closed.namespace);
+        self.namespaces.get(&netns).or_else(closed)
     }
 
     fn namespace_mut(&mut self, netns: NetnsId) -> Option<&mut Namespace> {
-        let departed = self.departed.get_mut(&netns).map(|departed| &mut departed.namespace);
-        self.namespaces.get_mut(&netns).or(departed)
+        let closed = self.closed.get_mut(&netns).map(|closed| &mut closed.namespace);
+        self.namespaces.get_mut(&netns).or(closed)
     }
 
     /// Takes in the networks' shares of a container's TCP counts, as the programs counted them.
@@ -283,8 +280,8 @@ impl State {
     }
 
     /// Takes back a namespace that was closed a moment ago but still exists: its file was missing for a while.
-    pub(super) fn take_departed(&mut self, netns: NetnsId) -> Option<Namespace> {
-        self.departed.remove(&netns).map(|departed| departed.namespace)
+    pub(super) fn take_closed(&mut self, netns: NetnsId) -> Option<Namespace> {
+        self.closed.remove(&netns).map(|closed| closed.namespace)
     }
 
     pub(super) fn close_namespace(&mut self, netns: NetnsId, now: Instant) {
@@ -293,7 +290,7 @@ impl State {
             self.close(id, now);
         }
         if let Some(namespace) = self.namespaces.remove(&netns) {
-            self.departed.insert(netns, Box::new(Departed { namespace, at: now }));
+            self.closed.insert(netns, Box::new(Closed { namespace, at: now }));
         }
     }
 }

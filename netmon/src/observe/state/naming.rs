@@ -193,12 +193,12 @@ impl State {
             namespaces,
             interfaces,
             ended,
-            departed,
+            closed,
             ..
         } = self;
         let sandboxes = Sandboxes::new(inventory);
-        let departed = departed.values_mut().map(|departed| &mut departed.namespace);
-        for namespace in namespaces.values_mut().chain(departed) {
+        let closed = closed.values_mut().map(|closed| &mut closed.namespace);
+        for namespace in namespaces.values_mut().chain(closed) {
             if let Some(place) = sandboxes.place(&namespace.file) {
                 namespace.place = Some(place);
             }

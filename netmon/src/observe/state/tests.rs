@@ -586,11 +586,11 @@ fn namespaces_that_are_none_of_ours_are_forgotten() {
     let late = now + Duration::from_secs(40);
     for foreign in 1000..3000 {
         let id = |netns| InterfaceId { netns, ifindex: 1 };
-        assert!(state.site(id(NetnsId(foreign)), now).is_none());
-        assert!(state.site(id(NetnsId(foreign)), late).is_some());
-        state.site(id(netns), now);
+        assert!(state.attribution(id(NetnsId(foreign)), now).is_none());
+        assert!(state.attribution(id(NetnsId(foreign)), late).is_some());
+        state.attribution(id(netns), now);
     }
     state.expire(late);
     state.expire(late + Duration::from_hours(1));
-    assert_eq!(state.sites.len(), 1);
+    assert_eq!(state.attributions.len(), 1);
 }

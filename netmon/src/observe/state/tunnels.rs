@@ -12,7 +12,7 @@ use crate::model::{
 
 /// The last reading of every tunnel.
 #[derive(Debug, Default)]
-pub struct Outers {
+pub struct TunnelTotals {
     tunnels: BTreeMap<Tunnel, Outer>,
 }
 
@@ -22,7 +22,7 @@ struct Outer {
     moved: Instant,
 }
 
-impl Outers {
+impl TunnelTotals {
     /// Takes in a reading.
     pub fn counted(&mut self, tunnels: &Tunnels, now: Instant) {
         self.tunnels.retain(|tunnel, _| tunnels.contains_key(tunnel));

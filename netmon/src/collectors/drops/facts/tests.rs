@@ -14,7 +14,7 @@ use crate::{
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{Inventory, Network, NetworkId},
         netns::{Listing, NetnsFile, Role},
-        place::{Cause, Site},
+        place::{Attribution, Cause},
     },
     observe::state::{Scope, State},
 };
@@ -89,7 +89,7 @@ fn forget_with(
     let is_done = !deleted.is_empty() || drops.counted.is_empty();
     retired.take_over(deleted, |id| devices.get(&id).cloned());
     if is_done {
-        state.forget_sites(&gone);
+        state.forget_attributions(&gone);
     }
     gone
 }
@@ -264,33 +264,33 @@ fn a_namespace_that_never_had_a_name_leaves_what_was_nobodys_when_it_goes() {
         }],
         ..Drops::default()
     };
-    let nobodys = |drops: &Drops, retired: &mut Retired, state: &mut State, now| {
+    let unattributed = |drops: &Drops, retired: &mut Retired, state: &mut State, now| {
         let rows = rows(drops, retired, state, now, |reason| format!("reason {reason}"));
         let causes = rows.unattributed.iter().map(|row| (row.cause.as_str(), row.packets));
         causes.collect::<Vec<_>>()
     };
     let foreign = counted(NetnsId(9), false);
-    assert_eq!(nobodys(&foreign, &mut retired, &mut state, begin), []);
+    assert_eq!(unattributed(&foreign, &mut retired, &mut state, begin), []);
     let now = begin + LONG;
     assert_eq!(
-        nobodys(&foreign, &mut retired, &mut state, now),
+        unattributed(&foreign, &mut retired, &mut state, now),
         [("foreign_namespace", 8)]
     );
     let none = Drops::default();
     assert_eq!(
-        nobodys(&none, &mut retired, &mut state, now),
+        unattributed(&none, &mut retired, &mut state, now),
         [("foreign_namespace", 8)]
     );
     // The same when the count is taken over: it keeps the cause that it was shown with.
     let unplaced = counted(NetnsId(10), true);
-    nobodys(&unplaced, &mut retired, &mut state, now);
+    unattributed(&unplaced, &mut retired, &mut state, now);
     let now = now + LONG;
     let both = [("foreign_namespace", 8), ("no_place", 8)];
-    assert_eq!(nobodys(&unplaced, &mut retired, &mut state, now), both);
+    assert_eq!(unattributed(&unplaced, &mut retired, &mut state, now), both);
     assert_eq!(foreign_ones(&unplaced, &mut state, now), BTreeSet::from([NetnsId(10)]));
-    let nowhere = Site::Nowhere(Cause::ForeignNamespace);
+    let nowhere = Attribution::Nowhere(Cause::ForeignNamespace);
     retired.take_over(unplaced.counted, |_| Some(nowhere.clone()));
-    assert_eq!(nobodys(&none, &mut retired, &mut state, now), both);
+    assert_eq!(unattributed(&none, &mut retired, &mut state, now), both);
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn a_deletion_that_stops_half_way_counts_nothing_twice() {
     let late = begin + LONG;
     assert_eq!(of_network(&foreign(8), &mut retired, &mut state, late), (8, 0));
     // The program counts by place in the kernel, too: 3 of the 8 were deleted, and the rest could not be.
-    let nowhere = Site::Nowhere(Cause::ForeignNamespace);
+    let nowhere = Attribution::Nowhere(Cause::ForeignNamespace);
     retired.take_over(foreign(3).counted, |_| Some(nowhere.clone()));
     assert_eq!(of_network(&foreign(5), &mut retired, &mut state, late), (8, 0));
     retired.take_over(foreign(5).counted, |_| Some(nowhere.clone()));

@@ -160,7 +160,7 @@ fn a_node_is_held_back_until_its_name_is_known() {
     let now = Instant::now();
     let mut state = node(true, now);
     state.set_remotes(NetnsId(5), [(9, IpAddr::from(FAR)), (9, IpAddr::from(FURTHER))]);
-    let told = |state: &mut State, source, names: &[([u8; 4], &str)]| {
+    let report = |state: &mut State, source, names: &[([u8; 4], &str)]| {
         let nodes = names.iter().map(|(address, name)| (IpAddr::from(*address), peer(name)));
         let inventory = Inventory {
             peers: Arc::new(Peers {
@@ -172,15 +172,15 @@ fn a_node_is_held_back_until_its_name_is_known() {
         state.set_inventory(Arc::new(inventory));
     };
     let reading = tunnels([(tunnel(CLEAR, FAR), 3)]);
-    told(&mut state, PeerSource::Unknown, &[]);
+    report(&mut state, PeerSource::Unknown, &[]);
     let shown = rows(Some(&reading), &mut state, now);
     assert_eq!((shown.clear, shown.encrypted), (Vec::new(), Vec::new()));
-    told(&mut state, PeerSource::Manager, &[(FAR, "n2"), (FURTHER, "n3")]);
+    report(&mut state, PeerSource::Manager, &[(FAR, "n2"), (FURTHER, "n3")]);
     let shown = rows(Some(&reading), &mut state, now);
     assert_eq!(by_peer(&shown.clear), [("n2", 3), ("n3", 0)]);
     assert_eq!(shown.encrypted.len(), 2);
     // After a demotion the node knows no names any more. Names that were in use stay.
-    told(&mut state, PeerSource::Worker, &[]);
+    report(&mut state, PeerSource::Worker, &[]);
     let shown = rows(Some(&reading), &mut state, now);
     assert_eq!(by_peer(&shown.clear), [("n2", 3), ("n3", 0)]);
 }

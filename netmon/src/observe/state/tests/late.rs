@@ -13,7 +13,7 @@ use crate::{
         interface::{Device, InterfaceId, MacAddress, NetnsId},
         inventory::{Container, Identity, Inventory},
         netns::{DeviceChange, Listing, NetnsFile, Role},
-        place::{Cause, Place, Site},
+        place::{Attribution, Cause, Place},
         times::Times,
     },
     observe::state::{Number, State},
@@ -22,13 +22,13 @@ use crate::{
 /// Longer than netmon waits for a name.
 const LONG: Duration = Duration::from_secs(40);
 
-fn container(site: Option<Site>) -> Option<(String, Arc<str>)> {
-    match site? {
-        Site::In {
+fn container(attribution: Option<Attribution>) -> Option<(String, Arc<str>)> {
+    match attribution? {
+        Attribution::In {
             place: Place::Container { identity },
             network,
         } => Some((identity.container.clone(), network)),
-        Site::In { .. } | Site::Nowhere(_) => None,
+        Attribution::In { .. } | Attribution::Nowhere(_) => None,
     }
 }
 
@@ -47,30 +47,33 @@ fn what_was_nobodys_for_want_of_a_name_is_the_containers_when_it_has_one() {
     unnamed.listed(listing(&file), begin);
     unnamed.looked(&file, netns, vec![device(ETH0, "eth0")], begin);
     let id = InterfaceId { netns, ifindex: ETH0 };
-    assert_eq!(unnamed.site(id, begin), None);
-    assert_eq!(unnamed.site(id, begin + LONG), Some(Site::Nowhere(Cause::Unnamed)));
+    assert_eq!(unnamed.attribution(id, begin), None);
+    assert_eq!(
+        unnamed.attribution(id, begin + LONG),
+        Some(Attribution::Nowhere(Cause::Unnamed))
+    );
     unnamed.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
     let front = Some(("web.1".to_owned(), Arc::from("front")));
-    assert_eq!(container(unnamed.site(id, begin + LONG)), front);
+    assert_eq!(container(unnamed.attribution(id, begin + LONG)), front);
 
     // The same if the directory was not visible for so long that the namespace seemed foreign.
     let foreign = InterfaceId {
         netns: NetnsId(7),
         ifindex: ETH0,
     };
-    state.site(foreign, begin);
-    let nowhere = Some(Site::Nowhere(Cause::ForeignNamespace));
-    assert_eq!(state.site(foreign, begin + LONG), nowhere);
+    state.attribution(foreign, begin);
+    let nowhere = Some(Attribution::Nowhere(Cause::ForeignNamespace));
+    assert_eq!(state.attribution(foreign, begin + LONG), nowhere);
     state.looked(
         &super::file("bbbbbbbbbbbb", 2),
         NetnsId(7),
         vec![device(ETH0, "eth0")],
         begin,
     );
-    assert_eq!(state.site(foreign, begin + LONG), nowhere);
+    assert_eq!(state.attribution(foreign, begin + LONG), nowhere);
     state.set_inventory(inventory("web.2", "bbbbbbbbbbbb"));
     let front = Some(("web.2".to_owned(), Arc::from("front")));
-    assert_eq!(container(state.site(foreign, begin + LONG)), front);
+    assert_eq!(container(state.attribution(foreign, begin + LONG)), front);
 }
 
 #[test]
@@ -78,7 +81,7 @@ fn what_was_decided_goes_with_a_container_that_gets_another_name() {
     let now = Instant::now();
     let (mut state, _, netns) = one_container(now);
     let id = InterfaceId { netns, ifindex: ETH0 };
-    let name = |state: &mut State| container(state.site(id, now)).map(|(name, _)| name);
+    let name = |state: &mut State| container(state.attribution(id, now)).map(|(name, _)| name);
     assert_eq!(name(&mut state).as_deref(), Some("web.1"));
     let mut renamed: Inventory = (*inventory("web.1", "aaaaaaaaaaaa")).clone();
     for container in renamed.containers.values_mut() {

@@ -18,7 +18,7 @@ use super::{Namespace, Owner, State};
 use crate::{
     model::{
         interface::{InterfaceId, NetnsId},
-        place::{Cause, Place, Site},
+        place::{Attribution, Cause, Place},
     },
     network,
 };
@@ -31,7 +31,7 @@ const LOOPBACK: u32 = 1;
 
 /// What was decided, and what is still open and since when.
 #[derive(Debug, Default)]
-pub struct Sites {
+pub struct Attributions {
     known: BTreeMap<InterfaceId, Known>,
     /// When [`Self::forget`] last removed entries.
     swept: Option<Instant>,
@@ -46,10 +46,10 @@ struct Known {
 #[derive(Clone, Debug)]
 enum Answer {
     Open(Instant),
-    Decided(Site),
+    Decided(Attribution),
 }
 
-impl Sites {
+impl Attributions {
     /// How many entries there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -72,47 +72,47 @@ impl Sites {
 
 impl State {
     /// Where a count of this device belongs; `None` while that is not decided.
-    pub fn site(&mut self, id: InterfaceId, now: Instant) -> Option<Site> {
-        let known = self.sites.known.get_mut(&id).map(|known| {
+    pub fn attribution(&mut self, id: InterfaceId, now: Instant) -> Option<Attribution> {
+        let known = self.attributions.known.get_mut(&id).map(|known| {
             known.asked = now;
             known.answer.clone()
         });
         let since = match known {
-            Some(Answer::Decided(site)) => match self.still(id.netns, site) {
-                Some(site) => return Some(site),
+            Some(Answer::Decided(attribution)) => match self.still(id.netns, attribution) {
+                Some(attribution) => return Some(attribution),
                 None => now,
             },
             Some(Answer::Open(since)) => since,
             None => now,
         };
         let late = now.saturating_duration_since(since) >= self.times.name_patience;
-        let site = self.decide(id, late);
-        let answer = site.clone().map_or(Answer::Open(since), Answer::Decided);
-        self.sites.known.insert(id, Known { asked: now, answer });
-        site
+        let attribution = self.decide(id, late);
+        let answer = attribution.clone().map_or(Answer::Open(since), Answer::Decided);
+        self.attributions.known.insert(id, Known { asked: now, answer });
+        attribution
     }
 
     /// The decision, with the current name of its place. `None` if it was made without knowledge that has arrived
     /// since: the engine did not answer, or the directory was not visible.
-    fn still(&self, netns: NetnsId, site: Site) -> Option<Site> {
+    fn still(&self, netns: NetnsId, attribution: Attribution) -> Option<Attribution> {
         let place = self.namespace(netns).and_then(|namespace| namespace.place.clone());
-        match (site, place) {
-            (Site::In { network, .. }, Some(place)) => Some(Site::In { place, network }),
-            (Site::Nowhere(Cause::Unnamed | Cause::ForeignNamespace), Some(_)) => None,
-            (site, _) => Some(site),
+        match (attribution, place) {
+            (Attribution::In { network, .. }, Some(place)) => Some(Attribution::In { place, network }),
+            (Attribution::Nowhere(Cause::Unnamed | Cause::ForeignNamespace), Some(_)) => None,
+            (attribution, _) => Some(attribution),
         }
     }
 
-    fn decide(&self, id: InterfaceId, late: bool) -> Option<Site> {
+    fn decide(&self, id: InterfaceId, late: bool) -> Option<Attribution> {
         let InterfaceId { netns, ifindex } = id;
         if netns == NetnsId(0) {
-            return Some(Site::Nowhere(Cause::NoNamespace));
+            return Some(Attribution::Nowhere(Cause::NoNamespace));
         }
         let Some(namespace) = self.namespace(netns) else {
-            return late.then_some(Site::Nowhere(Cause::ForeignNamespace));
+            return late.then_some(Attribution::Nowhere(Cause::ForeignNamespace));
         };
         let Some(place) = namespace.place.clone() else {
-            return late.then_some(Site::Nowhere(Cause::Unnamed));
+            return late.then_some(Attribution::Nowhere(Cause::Unnamed));
         };
         let network = match &place {
             Place::Overlay { network } | Place::LoadBalancer { network } => Some(Arc::clone(network)),
@@ -121,7 +121,7 @@ impl State {
             Place::Container { .. } => self.network_of_interface(id),
         };
         let network = network.or_else(|| late.then(Arc::default))?;
-        Some(Site::In { place, network })
+        Some(Attribution::In { place, network })
     }
 
     /// The network of a container's interface that exists or lingers, once it is known.
@@ -151,13 +151,11 @@ impl State {
     #[must_use]
     pub fn standing(&self) -> BTreeMap<&Place, NetnsId> {
         // Sorted by when they ended. Cookies give no order: each CPU allocates them from a batch of its own.
-        let mut departed: Vec<_> = self.departed.iter().collect();
-        departed.sort_by_key(|(_, departed)| departed.at);
-        let departed = departed
-            .into_iter()
-            .map(|(netns, departed)| (*netns, &departed.namespace));
+        let mut closed: Vec<_> = self.closed.iter().collect();
+        closed.sort_by_key(|(_, closed)| closed.at);
+        let closed = closed.into_iter().map(|(netns, closed)| (*netns, &closed.namespace));
         let living = self.namespaces.iter().map(|(netns, namespace)| (*netns, namespace));
-        departed
+        closed
             .chain(living)
             .filter_map(|(netns, namespace)| Some((namespace.place.as_ref()?, netns)))
             .collect()
@@ -172,14 +170,14 @@ impl State {
     }
 
     /// Removes the decisions about these devices: their ifindexes may be reused.
-    pub fn forget_sites(&mut self, gone: &BTreeSet<InterfaceId>) {
-        self.sites.known.retain(|id, _| !gone.contains(id));
+    pub fn forget_attributions(&mut self, gone: &BTreeSet<InterfaceId>) {
+        self.attributions.known.retain(|id, _| !gone.contains(id));
     }
 
     /// The namespaces that stopped lingering since the last call. The kernel's counts for them can be deleted.
     pub fn take_forgotten(&mut self) -> BTreeSet<NetnsId> {
         let forgotten = std::mem::take(&mut self.forgotten);
-        self.sites.known.retain(|id, _| !forgotten.contains(&id.netns));
+        self.attributions.known.retain(|id, _| !forgotten.contains(&id.netns));
         forgotten
     }
 }
