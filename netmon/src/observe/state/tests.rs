@@ -1,5 +1,7 @@
 //! Tests of the registry with made-up events.
 
+mod bounds;
+mod heard;
 mod late;
 mod readings;
 
@@ -10,13 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Number, Owner, Scope, State,
-    lifecycle::{DEVICES_PER_NAMESPACE, LINGERING_PER_NAMESPACE},
-};
+use super::{Number, Owner, Scope, State};
 use crate::model::{
     counters::{DeviceCounters, Directions},
-    health::AttachFailure,
     interface::{Device, DeviceKind, InterfaceId, MacAddress, NetnsId},
     inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
     netns::{DeviceChange, Listing, NetnsFile, Role},
@@ -181,172 +179,6 @@ fn an_interface_is_named_by_its_namespaces_file_and_its_address() {
 }
 
 #[test]
-fn what_the_kernel_says_at_a_devices_end_is_its_last_value() {
-    let now = Instant::now();
-    let (mut state, file, netns) = one_container(now);
-    state.on_device_change(netns, &news(false, false, counters(15)));
-    state.on_device_change(netns, &news(true, false, counters(17)));
-    state.looked(&file, netns, Vec::new(), now);
-    assert_eq!(packets(&state), [17]);
-    assert_eq!(state.interfaces().count(), 0);
-}
-
-#[test]
-fn what_was_heard_of_a_device_that_went_up_again_is_not_its_last_value() {
-    let now = Instant::now();
-    let (mut state, file, netns) = one_container(now);
-    state.on_device_change(netns, &news(false, false, counters(15)));
-    state.on_device_change(netns, &news(false, true, counters(15)));
-    read(&mut state, netns, counters(20));
-    state.looked(&file, netns, Vec::new(), now);
-    assert_eq!(packets(&state), [20]);
-}
-
-#[test]
-fn a_device_that_came_and_went_between_two_looks_is_counted() {
-    let now = Instant::now();
-    let (mut state, file, netns) = empty_container(now);
-    let mac = MacAddress([2, 0x42, 0, 0, 0, 5]);
-    state.set_inventory(inventory_with("web.1", "aaaaaaaaaaaa", Some(mac)));
-    for (gone, up, sent) in [(false, true, 0), (false, false, 5), (true, false, 5)] {
-        let mut change = news(gone, up, counters(sent));
-        change.device.mac = Some(mac);
-        hear(&mut state, &change);
-    }
-    state.looked(&file, netns, Vec::new(), now);
-    assert_eq!(packets(&state), [5]);
-    assert_eq!(state.interfaces().count(), 0);
-    let service = state.services().into_values().next();
-    assert_eq!(
-        service.map(|sum| sum.transmit.packets),
-        Some(5),
-        "its container is known"
-    );
-}
-
-/// The first look came between the device's creation and its configuration, and the container ended before the next
-/// look.
-#[test]
-fn a_device_that_got_its_address_after_the_only_look_is_on_its_network() {
-    let now = Instant::now();
-    let (mut state, file, netns) = empty_container(now);
-    let mac = MacAddress([2, 0x42, 0, 0, 0, 5]);
-    state.set_inventory(inventory_with("web.1", "aaaaaaaaaaaa", Some(mac)));
-    let early = Device::new(ETH0, "veth1234567".to_owned(), DeviceKind::Veth);
-    state.looked(&file, netns, vec![early], now);
-    state.name();
-    for (name, gone, up, sent) in [
-        ("eth0", false, true, 0),
-        ("eth0", false, false, 5),
-        ("veth1234567", false, false, 5),
-        ("veth1234567", true, false, 5),
-    ] {
-        let mut change = news(gone, up, counters(sent));
-        name.clone_into(&mut change.device.name);
-        change.device.mac = Some(mac);
-        hear(&mut state, &change);
-    }
-    state.looked(&file, netns, Vec::new(), now);
-    let ended = state.ended().next().expect("one that ended");
-    assert_eq!((ended.device.name.as_str(), ended.is_own()), ("eth0", false));
-    let service = state.services().into_iter().next();
-    let sum = service.map(|(key, sum)| (key.network.to_string(), sum.transmit.packets));
-    assert_eq!(sum, Some(("front".to_owned(), 5)));
-}
-
-#[test]
-fn of_a_device_that_was_only_heard_of_in_its_end_its_last_value_is_known() {
-    let now = Instant::now();
-    let (mut state, file, netns) = empty_container(now);
-    hear(&mut state, &news(true, false, counters(5)));
-    assert_eq!(packets(&state), [5]);
-    state.looked(&file, netns, Vec::new(), now);
-    assert_eq!(packets(&state), [5]);
-}
-
-#[test]
-fn late_news_of_a_device_that_was_found_gone_is_not_another_device() {
-    let now = Instant::now();
-    let (mut state, file, netns) = one_container(now);
-    let since = now;
-    state.numbered(netns, Number { nsid: NSID, since });
-    state.looked(&file, netns, Vec::new(), now);
-    hear(&mut state, &news(false, true, counters(11)));
-    hear(&mut state, &news(false, false, counters(12)));
-    hear(&mut state, &news(true, false, counters(12)));
-    assert_eq!(packets(&state), [12], "but its last value");
-    hear(&mut state, &news(true, false, counters(3)));
-    assert_eq!(packets(&state), [12]);
-    let recent = state.ended().next().map(|ended| ended.recent.transmit.packets);
-    assert_eq!(recent, Some(2), "of it since netmon came");
-}
-
-#[test]
-fn news_from_before_a_namespace_had_its_number_makes_no_device_there() {
-    let before = Instant::now();
-    let (mut state, ..) = empty_container(before + Duration::from_millis(1));
-    let change = DeviceChange {
-        after: before,
-        ..news(true, false, counters(5))
-    };
-    hear(&mut state, &change);
-    assert_eq!(packets(&state), [0_u64; 0]);
-}
-
-#[test]
-fn a_number_that_two_had_is_the_ones_who_had_it_when_the_news_was_made() {
-    let begin = Instant::now();
-    let (mut state, _, older) = empty_container(begin);
-    let (younger, later) = (NetnsId(90), begin + Duration::from_secs(1));
-    state.looked(&file("bbbbbbbbbbbb", 2), younger, Vec::new(), later);
-    let since = later;
-    state.numbered(younger, Number { nsid: NSID, since });
-    let at = |milliseconds| begin + Duration::from_millis(milliseconds);
-    assert_eq!(state.namespace_by_number(NSID, at(999)), Some(older));
-    assert_eq!(state.namespace_by_number(NSID, at(1001)), Some(younger));
-    assert_eq!(state.namespace_by_number(NSID + 1, at(1001)), None);
-}
-
-#[test]
-fn a_look_tells_more_of_a_device_than_news_did() {
-    let now = Instant::now();
-    let (mut state, file, netns) = empty_container(now);
-    let mut change = news(false, true, counters(0));
-    "veth1234567".clone_into(&mut change.device.name);
-    hear(&mut state, &change);
-    "eth0".clone_into(&mut change.device.name);
-    hear(&mut state, &change);
-    let described = |state: &State| state.interfaces().next().map(|it| Device::clone(&it.device));
-    assert_eq!(described(&state).as_ref(), Some(&change.device), "by the last news");
-    let device = device(ETH0, "eth0");
-    state.looked(&file, netns, vec![device.clone()], now);
-    hear(&mut state, &change);
-    assert_eq!(described(&state), Some(device), "news has no addresses");
-}
-
-#[test]
-fn devices_that_are_only_heard_of_are_no_more_than_others() {
-    let (mut state, ..) = empty_container(Instant::now());
-    for ifindex in 0..1_000 {
-        let mut change = news(false, true, counters(1));
-        change.device.ifindex = ifindex;
-        hear(&mut state, &change);
-    }
-    assert_eq!(packets(&state).len(), DEVICES_PER_NAMESPACE);
-}
-
-#[test]
-fn news_that_may_have_been_overtaken_is_forgotten() {
-    let now = Instant::now();
-    let (mut state, file, netns) = one_container(now);
-    state.on_device_change(netns, &news(false, false, counters(15)));
-    state.on_overrun();
-    read(&mut state, netns, counters(20));
-    state.looked(&file, netns, Vec::new(), now);
-    assert_eq!(packets(&state), [20]);
-}
-
-#[test]
 fn a_device_on_its_way_out_keeps_the_name_it_had_at_work() {
     let now = Instant::now();
     let (mut state, file, netns) = one_container(now);
@@ -453,18 +285,6 @@ fn a_container_that_ended_before_the_engine_told_of_it_gets_its_name_while_it_li
     assert!(state.ended().all(|ended| ended.owner.is_some()));
 }
 
-#[test]
-fn a_container_cannot_crowd_out_others_with_devices_of_its_own_making() {
-    let now = Instant::now();
-    let mut state = State::new(SCOPE, LINGER);
-    let devices = (1..2000)
-        .map(|ifindex| device(ifindex, &format!("d{ifindex}")))
-        .collect();
-    state.looked(&file("aaaaaaaaaaaa", 1), NetnsId(100), devices, now);
-    assert_eq!(state.interfaces().count(), DEVICES_PER_NAMESPACE);
-    assert!(state.attach_health(Instant::now()).failures[&AttachFailure::TooManyDevices] > 0);
-}
-
 /// How old an interface has to be to get programs.
 const AGE: Duration = Duration::from_secs(1);
 
@@ -500,14 +320,6 @@ fn an_interface_that_nobody_owns_gets_no_programs() {
     );
 }
 
-/// A device that belongs to no network of the engine.
-fn own(ifindex: u32) -> Device {
-    Device {
-        addresses: Vec::new(),
-        ..device(ifindex, &format!("own{ifindex}"))
-    }
-}
-
 #[test]
 fn of_several_devices_with_the_address_that_the_engine_gave_one_is_on_the_network() {
     let now = Instant::now();
@@ -528,41 +340,6 @@ fn of_several_devices_with_the_address_that_the_engine_gave_one_is_on_the_networ
 }
 
 #[test]
-fn the_engines_device_is_watched_behind_thousands_of_the_containers_own() {
-    let now = Instant::now();
-    let mut state = State::new(SCOPE, LINGER);
-    let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
-    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
-    let mut devices: Vec<_> = (10..2010).map(own).collect();
-    for _ in 0..3 {
-        state.looked(&file, netns, devices.clone(), now);
-    }
-    let refused = |state: &State| state.attach_health(Instant::now()).failures[&AttachFailure::TooManyDevices];
-    assert_eq!(refused(&state), 2000 - DEVICES_PER_NAMESPACE as u64, "each once");
-    devices.push(device(5000, "eth1"));
-    state.looked(&file, netns, devices, now);
-    state.name();
-    let id = InterfaceId { netns, ifindex: 5000 };
-    assert!(state.interface(id).is_some_and(|interface| interface.owner.is_some()));
-}
-
-#[test]
-fn devices_that_a_container_makes_and_ends_without_end_do_not_linger_without_end() {
-    let now = Instant::now();
-    let (mut state, file, netns) = one_container(now);
-    for number in 100..5100 {
-        state.looked(&file, netns, vec![device(ETH0, "eth0"), own(number)], now);
-        state.name();
-    }
-    assert!(state.ended().count() <= LINGERING_PER_NAMESPACE);
-    state.looked(&file, netns, Vec::new(), now);
-    assert!(
-        state.ended().any(|ended| ended.device.name == "eth0"),
-        "the engine's does"
-    );
-}
-
-#[test]
 fn of_a_containers_former_namespaces_the_latest_stands_whatever_its_number() {
     let now = Instant::now();
     let mut state = State::new(SCOPE, LINGER);
@@ -577,20 +354,4 @@ fn of_a_containers_former_namespaces_the_latest_stands_whatever_its_number() {
         list(&mut state, Vec::new(), now);
     }
     assert_eq!(state.standing().into_values().collect::<Vec<_>>(), [NetnsId(100)]);
-}
-
-#[test]
-fn namespaces_that_are_none_of_ours_are_forgotten() {
-    let now = Instant::now();
-    let (mut state, _, netns) = one_container(now);
-    let late = now + Duration::from_secs(40);
-    for foreign in 1000..3000 {
-        let id = |netns| InterfaceId { netns, ifindex: 1 };
-        assert!(state.attribution(id(NetnsId(foreign)), now).is_none());
-        assert!(state.attribution(id(NetnsId(foreign)), late).is_some());
-        state.attribution(id(netns), now);
-    }
-    state.expire(late);
-    state.expire(late + Duration::from_hours(1));
-    assert_eq!(state.attributions.len(), 1);
 }
