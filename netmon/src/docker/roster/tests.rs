@@ -13,11 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Question, Roster};
+use super::{Question, Roster};
 use crate::{
     docker::{
         convert::{Change, Described, Stage},
-        question::Networks,
+        question::{Answer, Networks},
     },
     model::inventory::{Container, ContainerId, Endpoint, Identity, Inventory, Network, Sandbox},
 };

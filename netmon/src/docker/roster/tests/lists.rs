@@ -7,7 +7,7 @@ use crate::{
     docker::{
         convert::Change,
         question::{Answer, Question},
-        roster::{ROUTINE_AT_ONCE, URGENT_AT_ONCE},
+        roster::containers::{ROUTINE_AT_ONCE, URGENT_AT_ONCE},
     },
     model::inventory::{ContainerId, Node},
 };

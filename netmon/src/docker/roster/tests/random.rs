@@ -12,7 +12,11 @@ use crate::{
     docker::{
         convert::Change,
         question::{Answer, MembersAnswer, Question},
-        roster::{Inspect, ROUTINE_AT_ONCE, Track, URGENT_AT_ONCE, member_poll},
+        roster::{
+            Inspect, Track,
+            containers::{ROUTINE_AT_ONCE, URGENT_AT_ONCE},
+            member_poll,
+        },
     },
     model::{
         inventory::{Container, ContainerId, Network, Node},
