@@ -1,13 +1,14 @@
 //! A running netmon: the binary, started with a test's flags, and ended with the test.
 
+mod http;
+mod programs;
+
 use std::{
-    collections::BTreeSet,
     env,
     ffi::OsStr,
     fs::{self, File},
-    io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -16,20 +17,19 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+pub use self::{
+    http::{Answer, get, get_in},
+    programs::Programs,
+};
 use crate::{
     netns,
     page::Page,
-    patience::{slowness, until, within},
+    patience::{until, within},
     processor, sh,
 };
 
 /// Numbers the log files of this process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
-
-/// How long the answer to a request may take.
-fn patience() -> Duration {
-    Duration::from_secs(10) * slowness()
-}
 
 /// The binary under test, built by `cargo xtask test`.
 ///
@@ -53,25 +53,6 @@ pub fn other_build() -> anyhow::Result<PathBuf> {
         path.display()
     );
     Ok(path)
-}
-
-/// An HTTP answer.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The status code.
-    pub status: u16,
-    /// The status line and the headers.
-    pub head: String,
-    /// The bytes after the headers.
-    pub body: Vec<u8>,
-}
-
-impl Answer {
-    /// The body as text.
-    #[must_use]
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
 }
 
 /// A running netmon.
@@ -334,34 +315,6 @@ impl Drop for Netmon {
     }
 }
 
-/// The packet programs of one netmon. They are the ones that use its map.
-#[derive(Debug)]
-pub struct Programs {
-    /// The map's id in the kernel.
-    map: u64,
-}
-
-impl Programs {
-    /// The ids of those programs that are loaded, whatever holds them.
-    ///
-    /// # Errors
-    /// `bpftool` fails.
-    pub fn loaded(&self) -> anyhow::Result<BTreeSet<u64>> {
-        let shown: serde_json::Value = serde_json::from_str(&sh::run("bpftool -j prog show")?)?;
-        let programs = shown.as_array().context("bpftool shows no list")?;
-        let is_own = |it: &&serde_json::Value| {
-            let mut maps = it["map_ids"].as_array().into_iter().flatten();
-            it["name"].as_str().is_some_and(|name| name.starts_with("traffic_"))
-                && maps.any(|map| map.as_u64() == Some(self.map))
-        };
-        Ok(programs
-            .iter()
-            .filter(is_own)
-            .filter_map(|it| it["id"].as_u64())
-            .collect())
-    }
-}
-
 /// The last process in a chain of parents and only children.
 fn innermost(mut pid: u32) -> anyhow::Result<u32> {
     // `pgrep` fails if there is no child.
@@ -371,62 +324,6 @@ fn innermost(mut pid: u32) -> anyhow::Result<u32> {
             .with_context(|| format!("process {pid} has many children: {next}"))?;
     }
     Ok(pid)
-}
-
-/// Like [`get`], from within a namespace if one is given.
-///
-/// # Errors
-/// As [`get`].
-pub fn get_in(netns: Option<&Path>, address: SocketAddr, request: &str) -> anyhow::Result<Answer> {
-    match netns {
-        Some(path) => netns::within(path, || get(address, request)),
-        None => get(address, request),
-    }
-}
-
-/// Sends the request to a server, and reads the answer to its end.
-///
-/// # Errors
-/// The server does not answer, or not in HTTP.
-pub fn get(address: SocketAddr, request: &str) -> anyhow::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, patience()).context("it cannot be reached")?;
-    stream.set_read_timeout(Some(patience()))?;
-    stream.write_all(request.as_bytes()).context("it takes no request")?;
-    let mut bytes = Vec::new();
-    stream
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("no whole answer within {:?}", patience()))?;
-    let end = bytes
-        .windows(4)
-        .position(|it| it == b"\r\n\r\n")
-        .context("the answer has no head")?;
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let status = head
-        .split_whitespace()
-        .nth(1)
-        .and_then(|it| it.parse().ok())
-        .with_context(|| format!("no status: {head}"))?;
-    let mut body = bytes.split_off(end + 4);
-    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
-        body = unchunk(&body)?;
-    }
-    Ok(Answer { status, head, body })
-}
-
-fn unchunk(mut bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let end = bytes
-            .windows(2)
-            .position(|it| it == b"\r\n")
-            .context("a chunk without a size")?;
-        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..end])?.trim(), 16)?;
-        if size == 0 {
-            return Ok(body);
-        }
-        body.extend(bytes.get(end + 2..end + 2 + size).context("a chunk was cut")?);
-        bytes = bytes.get(end + 4 + size..).context("a chunk without an end")?;
-    }
 }
 
 /// An address of this machine with a free port.
