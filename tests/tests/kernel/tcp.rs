@@ -1,83 +1,33 @@
 //! Connections that are made, refused, reset, timed out or open, and their round-trip times.
 
+mod counts;
+mod server;
+mod wire;
+
 use std::{
-    collections::BTreeMap,
     io::{Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
-    fake_engine::Network,
     filter::Filter,
     netmon::Netmon,
-    netns::Netns,
-    page::Page,
     patience::{slowness, until},
     relay::Relay,
 };
 use rustix::net::sockopt::set_socket_linger;
 
-use crate::world::{Cable, DEVICE, Member, World, ready};
+use self::{
+    counts::{connections, count, failures, listed, smoothed},
+    server::Server,
+    wire::delayed,
+};
+use crate::world::{Cable, DEVICE, World, ready};
 
 const PORT: u16 = 5300;
-
-fn count(page: &Page, family: &str, container: &str, network: &str) -> anyhow::Result<u64> {
-    page.count(
-        &format!("netmon_container_tcp_{family}_total"),
-        &[("container", container), ("network", network)],
-    )
-}
-
-fn failures(page: &Page, container: &str, reason: &str) -> anyhow::Result<u64> {
-    page.count(
-        "netmon_container_tcp_connect_failures_total",
-        &[("container", container), ("network", "net"), ("reason", reason)],
-    )
-}
-
-/// The sockets by state on the page. Without `time_wait`, which the kernel's list does not have as sockets.
-fn connections(page: &Page, container: &str) -> BTreeMap<String, u64> {
-    page.all("netmon_container_tcp_connections", &[("container", container)])
-        .into_iter()
-        .map(|sample| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "counts in tests are whole and small"
-            )]
-            let count = sample.value as u64;
-            (sample.labels["state"].clone(), count)
-        })
-        .filter(|(state, count)| *count > 0 && state != "time_wait")
-        .collect()
-}
-
-fn listed(netns: &Netns) -> anyhow::Result<BTreeMap<String, u64>> {
-    let mut states = BTreeMap::new();
-    for line in netns.run("ss -H -t -a -n")?.lines() {
-        let state = match line.split_whitespace().next().unwrap_or_default() {
-            "ESTAB" => "established",
-            "LISTEN" => "listen",
-            "SYN-SENT" => "syn_sent",
-            "FIN-WAIT-1" => "fin_wait1",
-            "FIN-WAIT-2" => "fin_wait2",
-            "CLOSE-WAIT" => "close_wait",
-            "LAST-ACK" => "last_ack",
-            "CLOSING" => "closing",
-            // These are not sockets: connections that are being made, or that have ended.
-            _ => continue,
-        };
-        *states.entry(state.to_owned()).or_default() += 1;
-    }
-    Ok(states)
-}
 
 #[test]
 fn connections_made_refused_and_given_up_are_counted_on_both_ends() -> anyhow::Result<()> {
@@ -397,114 +347,4 @@ fn round_trip_times_are_those_of_the_kernel() -> anyhow::Result<()> {
         "{short} of {samples} samples are shorter than the way"
     );
     Ok(())
-}
-
-/// Two containers, connected by a relay with a delay.
-fn delayed(world: &mut World) -> anyhow::Result<(Member, Member)> {
-    let (left, right) = (world.sandbox("aaaaaaaaaaaa")?, world.sandbox("bbbbbbbbbbbb")?);
-    let wire = world.other("wire")?;
-    for (end, netns) in [("left", &left), ("right", &right)] {
-        wire.run(&format!(
-            "ip link add {end} type veth peer name {DEVICE} netns {}",
-            netns.path().display()
-        ))?;
-        // The relay's namespace has no addresses. IPv6 would send packets by itself, which would be relayed.
-        wire.run(&format!("sysctl -qw net.ipv6.conf.{end}.disable_ipv6=1"))?;
-        wire.run(&format!("ip link set {end} up"))?;
-    }
-    world.engine.network(Network {
-        name: "net".to_owned(),
-        driver: "bridge".to_owned(),
-        subnet: "10.77.0.0/24".to_owned(),
-        vni: None,
-        encrypted: false,
-    });
-    let mut members = Vec::new();
-    for (number, (name, netns)) in [("a", left), ("b", right)].into_iter().enumerate() {
-        let number = number + 1;
-        netns.run(&format!("ip addr add 10.77.0.{number}/24 dev {DEVICE}"))?;
-        netns.run(&format!("ip addr add fd77::{number}/64 dev {DEVICE} nodad"))?;
-        netns.run(&format!("ip link set {DEVICE} up"))?;
-        // Complete frames of at most the MTU: the relay passes them on unchanged.
-        netns.run(&format!("ethtool -K {DEVICE} tso off gso off gro off tx off"))?;
-        let member = Member {
-            name: name.to_owned(),
-            netns,
-            address: format!("10.77.0.{number}").parse()?,
-            ipv6_address: format!("fd77::{number}").parse()?,
-        };
-        world.engine.start_container(member.container("net")?);
-        members.push(member);
-    }
-    let [a, b] = <[Member; 2]>::try_from(members).map_err(|_| anyhow::anyhow!("not two"))?;
-    Ok((a, b))
-}
-
-/// The smoothed round-trip time of every connection from `ss`, in milliseconds.
-fn smoothed(netns: &Netns) -> anyhow::Result<Vec<f64>> {
-    let text = netns.run("ss -H -t -i -n state established")?;
-    let of_word = |word: &str| word.strip_prefix("rtt:")?.split('/').next()?.parse().ok();
-    Ok(text.split_whitespace().filter_map(of_word).collect())
-}
-
-/// Accepts connections and sends back what it receives, until it is dropped.
-struct Server {
-    address: SocketAddr,
-    stop: Arc<AtomicBool>,
-    /// How many connections have ended.
-    served: Arc<AtomicUsize>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Server {
-    fn start(netns: &Netns, address: IpAddr) -> anyhow::Result<Self> {
-        let address = SocketAddr::new(address, PORT);
-        let listener = netns.within(|| {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        })?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let served = Arc::new(AtomicUsize::new(0));
-        let ended = Arc::clone(&served);
-        let thread = thread::spawn(move || {
-            let mut streams: Vec<TcpStream> = Vec::new();
-            let mut buffer = [0; 4096];
-            while !stopped.load(Ordering::Relaxed) {
-                while let Ok((stream, _)) = listener.accept() {
-                    if stream.set_nonblocking(true).is_ok() {
-                        streams.push(stream);
-                    }
-                }
-                let open = streams.len();
-                streams.retain_mut(|stream| match stream.read(&mut buffer) {
-                    Ok(0) => false,
-                    Ok(length) => stream.write_all(&buffer[..length]).is_ok(),
-                    Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
-                });
-                ended.fetch_add(open - streams.len(), Ordering::Relaxed);
-                thread::sleep(Duration::from_micros(300));
-            }
-        });
-        Ok(Self {
-            address,
-            stop,
-            served,
-            thread: Some(thread),
-        })
-    }
-
-    fn served(&self) -> usize {
-        self.served.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
 }
