@@ -1,0 +1,143 @@
+//! The end of netmon itself, and what the next netmon goes on with.
+
+use std::{
+    io::{ErrorKind, Write as _},
+    time::Duration,
+};
+
+use anyhow::ensure;
+use netmon_tests::{
+    figures::Figures,
+    netmon::Netmon,
+    patience::{slowness, until},
+    traffic,
+};
+
+use crate::world::{Cable, DEVICE, Member, World, agree, modes, quiet, ready};
+
+#[test]
+fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Result<()> {
+    for mode in modes()? {
+        let flag = format!("--bpf.attach={mode}");
+        let mut world = World::new()?;
+        let (a, b) = world.pair(Cable::Bridge)?;
+        let netmon = world.netmon(&[&flag])?;
+        ready(&netmon, 2)?;
+        let programs = netmon.programs()?;
+        ensure!(programs.loaded()?.len() == 4, "{:?} are loaded", programs.loaded()?);
+        traffic::ping(&a.netns, b.address, 50)?;
+        let (_, first) = agree(&netmon, &a, "net")?;
+        netmon.kill()?;
+        if mode == "tcx" {
+            until("the killed netmon's programs to go", || {
+                let left = programs.loaded()?;
+                ensure!(left.is_empty(), "{left:?} are loaded");
+                Ok(())
+            })?;
+        }
+        traffic::ping(&a.netns, b.address, 50)?;
+        let netmon = world.netmon(&[&flag])?;
+        ready(&netmon, 2)?;
+        let (_, second) = agree(&netmon, &a, "net")?;
+        ensure!(
+            second.since(first).transmit_packets >= 50,
+            "{mode}: what passed in between is missing: {second:?} after {first:?}"
+        );
+        if mode == "clsact" {
+            ensure!(filters(&a)? == 2, "filters of the killed netmon are left");
+        }
+        let second = netmon.programs()?;
+        drop(netmon);
+        until("both netmons' programs to go", || {
+            for programs in [&programs, &second] {
+                let left = programs.loaded()?;
+                ensure!(left.is_empty(), "{mode}: {left:?} are loaded");
+            }
+            Ok(())
+        })?;
+        ensure!(filters(&a)? == 0, "{mode}: filters are left");
+    }
+    Ok(())
+}
+
+/// Prometheus takes a counter that starts at 0 for a reset. It would take one that starts below its last value for a
+/// reset and a jump.
+#[test]
+fn what_only_netmon_knows_begins_at_nothing_with_the_next_netmon() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let netmon = world.netmon(&[])?;
+    netmon.wait_ready()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    ready(&netmon, 2)?;
+    traffic::tcp(&a.netns, &b.netns, b.address, 5_000_000)?;
+    quiet(&[&a, &b])?;
+    let look = |netmon: &Netmon| -> anyhow::Result<(Figures, Figures, u64)> {
+        let (page, figures) = agree(netmon, &a, "net")?;
+        let labels = [("service", "shop_web"), ("stack", "shop"), ("network", "net")];
+        let segments = page.count(
+            "netmon_container_network_transmit_segments_total",
+            &[("container", "a"), ("network", "net")],
+        )?;
+        Ok((figures, page.figures("netmon_service_network", &labels)?, segments))
+    };
+    let (figures, service, segments) = look(&netmon)?;
+    ensure!(
+        service.transmit_packets == figures.transmit_packets + b.figures()?.transmit_packets
+            && segments > figures.transmit_packets,
+        "the service sent {service:?}, and a {figures:?} in {segments} segments"
+    );
+    netmon.kill()?;
+    traffic::ping(&a.netns, b.address, 50)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let (figures, service, segments) = look(&netmon)?;
+    ensure!(
+        service.transmit_packets < 20 && segments < 20,
+        "the next netmon begins with {service:?} and {segments} segments"
+    );
+    traffic::ping(&a.netns, b.address, 30)?;
+    let (now, now_service, now_segments) = look(&netmon)?;
+    let (more, more_service) = (now.since(figures), now_service.since(service));
+    ensure!(
+        more_service.transmit_packets == 60 && more.transmit_packets == 30 && now_segments - segments == 30,
+        "30 pings and their answers are {more_service:?} of the service, {more:?} and {} segments of a",
+        now_segments - segments
+    );
+    Ok(())
+}
+
+#[test]
+fn told_to_end_it_ends_before_the_clients_that_keep_their_connections() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let _pair = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let idle = netmon.connect()?;
+    let mut slow = netmon.connect()?;
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")?;
+    // Both are connected, and netmon has sent nothing to either.
+    for stream in [&idle, &slow] {
+        stream.set_nonblocking(true)?;
+        let heard = stream.peek(&mut [0]).map_err(|error| error.kind());
+        ensure!(heard == Err(ErrorKind::WouldBlock), "the connection gave {heard:?}");
+    }
+    let (status, took) = netmon.terminate()?;
+    ensure!(status.success(), "it ended with {status}");
+    // netmon closes such connections by itself only after ten seconds. `cargo xtask bench scale` measures how long it
+    // takes to end.
+    ensure!(
+        took < Duration::from_secs(5) * slowness(),
+        "it waited for them: it ended after {took:?}"
+    );
+    Ok(())
+}
+
+/// The number of netmon's filters on a container's device.
+fn filters(member: &Member) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for side in ["ingress", "egress"] {
+        let text = member.netns.run(&format!("tc filter show dev {DEVICE} {side}"))?;
+        count += text.lines().filter(|line| line.contains("traffic_")).count();
+    }
+    Ok(count)
+}
