@@ -50,7 +50,7 @@ const PURE: &[&str] = &[
     "observe/state",
 ];
 /// A file of more lines than this holds more than one idea.
-const LONG: usize = 600;
+const LONG: usize = 400;
 
 /// Checks every file that git tracks or does not ignore, and reports all breaches.
 pub(crate) fn run() -> anyhow::Result<()> {
