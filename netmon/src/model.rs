@@ -3,6 +3,7 @@
 //! Imports no other module of netmon, does no I/O, and cannot fail. The layers at the edges convert the engine's
 //! types, the kernel's messages and the metrics library's types from and to this data.
 
+pub mod addresses;
 pub mod buffers;
 pub mod collector;
 pub mod counters;

@@ -35,6 +35,7 @@ pub use self::{
     tunnels::TunnelTotals,
 };
 use crate::model::{
+    addresses::Addresses,
     counters::{Directions, Totals},
     health::{AttachFailure, AttachHealth},
     histogram::Histogram,
@@ -64,6 +65,7 @@ pub struct State {
     linger: Duration,
     times: Times,
     inventory: Arc<Inventory>,
+    addresses: Addresses,
     namespaces: BTreeMap<NetnsId, Namespace>,
     interfaces: BTreeMap<InterfaceId, Interface>,
     ended: Vec<Ended>,
@@ -103,6 +105,7 @@ impl State {
             linger,
             times: Times::default(),
             inventory: Arc::default(),
+            addresses: Addresses::default(),
             namespaces: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             ended: Vec::new(),
@@ -154,6 +157,12 @@ impl State {
     #[must_use]
     pub const fn inventory(&self) -> &Arc<Inventory> {
         &self.inventory
+    }
+
+    /// Whose each address on a network is, on any node.
+    #[must_use]
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// The interfaces that exist.
@@ -243,6 +252,7 @@ impl State {
     /// Takes in an inventory of the engine, and names everything again.
     pub fn set_inventory(&mut self, inventory: Arc<Inventory>) {
         self.inventories_set += 1;
+        self.addresses = Addresses::of(&inventory);
         self.inventory = inventory;
         self.name();
     }

@@ -1,0 +1,237 @@
+//! Whose an address on a network is, on any node: an index of what the engine reports, by which both ends of a
+//! connection get their names.
+//!
+//! This node's containers come from the engine's inventory, and all others from the networks' own gossip. An address
+//! that several have is nobody's: it is never guessed.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use super::{
+    inventory::{Container, Identity, Inventory},
+    peers::{Member, Members},
+};
+
+/// The addresses of all networks that this node knows.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// By the network's name, which is what an interface's owner has.
+    networks: BTreeMap<Arc<str>, OnNetwork>,
+}
+
+/// The addresses of one network, or of several local ones with the same name.
+#[derive(Clone, Debug, Default)]
+struct OnNetwork {
+    /// This node's containers. `None` if several have the address.
+    containers: BTreeMap<IpAddr, Option<Arc<Identity>>>,
+    /// The services, by their virtual addresses.
+    services: BTreeMap<IpAddr, String>,
+    /// The containers and load balancers on all nodes. Only an overlay network has them.
+    members: Option<Arc<Members>>,
+}
+
+/// Who has an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder<'a> {
+    /// A container on this node, which runs or ended a moment ago.
+    Here(&'a Arc<Identity>),
+    /// A container on any node, as the network's gossip names it.
+    Elsewhere(&'a Member),
+    /// A service: its virtual address.
+    Service(&'a str),
+    /// This node's load balancer, by its name. Connections to a virtual address reach the tasks from its address.
+    LoadBalancer(&'a str),
+}
+
+impl Addresses {
+    /// The addresses in this inventory.
+    #[must_use]
+    pub fn of(inventory: &Inventory) -> Self {
+        let mut networks: BTreeMap<Arc<str>, OnNetwork> = BTreeMap::new();
+        // An address belongs to the container that runs, and to one that ended only until somebody else has it.
+        let is_running = |container: &&Arc<Container>| container.running;
+        let (running, ended): (Vec<_>, Vec<_>) = inventory.containers.values().partition(is_running);
+        for containers in [running, ended] {
+            let mut found = BTreeMap::new();
+            for container in containers {
+                for endpoint in &container.endpoints {
+                    for address in &endpoint.addresses {
+                        add(&mut found, (&endpoint.network_name, *address), &container.identity);
+                    }
+                }
+            }
+            for ((network, address), identity) in found {
+                let on_network = networks.entry(Arc::from(network.as_str())).or_default();
+                on_network.containers.entry(address).or_insert(identity);
+            }
+        }
+        for (id, members) in &inventory.members {
+            if let (Some(network), Some(members)) = (inventory.networks.get(id), members) {
+                let on_network = networks.entry(Arc::from(network.name.as_str())).or_default();
+                let services = members.virtual_ips.iter();
+                on_network.services = services.map(|(service, address)| (*address, service.clone())).collect();
+                on_network.members = Some(Arc::clone(members));
+            }
+        }
+        Self { networks }
+    }
+
+    /// Who has this address on a network; `None` if that is unknown or ambiguous.
+    #[must_use]
+    pub fn holder(&self, network: &str, address: IpAddr) -> Option<Holder<'_>> {
+        let on_network = self.networks.get(network)?;
+        if let Some(identity) = on_network.containers.get(&address) {
+            return identity.as_ref().map(Holder::Here);
+        }
+        if let Some(service) = on_network.services.get(&address) {
+            return Some(Holder::Service(service));
+        }
+        let members = on_network.members.as_ref()?;
+        let load_balancer = members.load_balancers.get(&address);
+        load_balancer
+            .map(|name| Holder::LoadBalancer(name))
+            .or_else(|| members.endpoints.get(&address).map(Holder::Elsewhere))
+    }
+}
+
+fn add<K: Ord>(found: &mut BTreeMap<K, Option<Arc<Identity>>>, at: K, identity: &Arc<Identity>) {
+    match found.entry(at) {
+        Entry::Vacant(entry) => {
+            entry.insert(Some(Arc::clone(identity)));
+        }
+        Entry::Occupied(mut entry) => {
+            entry.insert(None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::IpAddr, sync::Arc};
+
+    use super::{Addresses, Holder};
+    use crate::model::{
+        inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
+        peers::{Member, Members},
+    };
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 9, last])
+    }
+
+    fn container(name: &str, running: bool, on: &[(&str, u8)]) -> Arc<Container> {
+        let endpoint = |(network, last): &(&str, u8)| Endpoint {
+            network: Arc::from(*network),
+            network_name: (*network).to_owned(),
+            mac: None,
+            addresses: vec![address(*last)],
+        };
+        Arc::new(Container {
+            id: Arc::from(name),
+            identity: Arc::new(Identity {
+                container: name.to_owned(),
+                ..Identity::default()
+            }),
+            image: String::new(),
+            task_id: String::new(),
+            task_slot: String::new(),
+            network_mode: String::new(),
+            sandbox: Sandbox::Absent,
+            endpoints: on.iter().map(endpoint).collect(),
+            running,
+        })
+    }
+
+    fn inventory(containers: &[Arc<Container>], members: Option<Members>) -> Inventory {
+        let network = Network {
+            id: Arc::from("front"),
+            name: "front".to_owned(),
+            ..Network::default()
+        };
+        Inventory {
+            containers: containers
+                .iter()
+                .map(|it| (Arc::clone(&it.id), Arc::clone(it)))
+                .collect(),
+            networks: [(Arc::from("front"), Arc::new(network))].into(),
+            members: [(Arc::from("front"), members.map(Arc::new))].into(),
+            ..Inventory::default()
+        }
+    }
+
+    fn here(addresses: &Addresses, network: &str, last: u8) -> Option<String> {
+        match addresses.holder(network, address(last))? {
+            Holder::Here(identity) => Some(identity.container.clone()),
+            Holder::Elsewhere(_) | Holder::Service(_) | Holder::LoadBalancer(_) => panic!("it is not a container here"),
+        }
+    }
+
+    #[test]
+    fn an_address_is_whose_it_is_on_its_network_alone() {
+        let containers = [
+            container("web", true, &[("front", 5), ("back", 6)]),
+            container("db", true, &[("back", 5)]),
+        ];
+        let addresses = Addresses::of(&inventory(&containers, None));
+        assert_eq!(here(&addresses, "front", 5).as_deref(), Some("web"));
+        assert_eq!(here(&addresses, "back", 5).as_deref(), Some("db"));
+        assert_eq!(here(&addresses, "back", 6).as_deref(), Some("web"));
+        assert_eq!(here(&addresses, "front", 6), None);
+        assert_eq!(here(&addresses, "none", 5), None);
+    }
+
+    #[test]
+    fn an_address_that_was_given_to_another_container_is_the_running_ones() {
+        let ended = container("a-old", false, &[("front", 5)]);
+        let addresses = Addresses::of(&inventory(&[Arc::clone(&ended)], None));
+        assert_eq!(
+            here(&addresses, "front", 5).as_deref(),
+            Some("a-old"),
+            "it ended a moment ago"
+        );
+        let running = container("z-new", true, &[("front", 5)]);
+        let addresses = Addresses::of(&inventory(&[ended, running], None));
+        assert_eq!(here(&addresses, "front", 5).as_deref(), Some("z-new"));
+    }
+
+    #[test]
+    fn an_address_that_two_containers_have_is_nobodys() {
+        let two = [
+            container("a", true, &[("front", 5)]),
+            container("b", true, &[("front", 5)]),
+            container("c", false, &[("front", 5)]),
+        ];
+        assert_eq!(here(&Addresses::of(&inventory(&two, None)), "front", 5), None);
+    }
+
+    #[test]
+    fn tasks_services_and_load_balancers_of_all_nodes_are_found() {
+        let task = Member {
+            container: "web.2.abc".to_owned(),
+            service: "web".to_owned(),
+            node: Some(IpAddr::from([192, 168, 0, 2])),
+        };
+        let own = Member {
+            container: "web.1.xyz".to_owned(),
+            ..task.clone()
+        };
+        let members = Members {
+            endpoints: [(address(7), task.clone()), (address(5), own)].into(),
+            virtual_ips: [("web".to_owned(), address(2))].into(),
+            load_balancers: [(address(3), "front-endpoint".to_owned())].into(),
+            ..Members::default()
+        };
+        let containers = [container("web.1.xyz", true, &[("front", 5)])];
+        let addresses = Addresses::of(&inventory(&containers, Some(members)));
+        assert_eq!(addresses.holder("front", address(7)), Some(Holder::Elsewhere(&task)));
+        assert_eq!(addresses.holder("front", address(2)), Some(Holder::Service("web")));
+        let load_balancer = Some(Holder::LoadBalancer("front-endpoint"));
+        assert_eq!(addresses.holder("front", address(3)), load_balancer);
+        assert_eq!(here(&addresses, "front", 5).as_deref(), Some("web.1.xyz"), "it is here");
+        assert_eq!(addresses.holder("front", address(9)), None);
+        assert_eq!(addresses.holder("back", address(7)), None);
+    }
+}
