@@ -38,7 +38,7 @@ use self::visit::{Collect, Collected, Tools, Visit};
 use crate::{
     metrics::{self, EncodeError},
     model::{
-        collector::{Collector, Collectors},
+        collector::{Collector, Collectors, Need},
         health::{CollectorRow, Health},
     },
     observe::Shared,
@@ -75,6 +75,8 @@ pub struct Definition {
     pub is_optional: bool,
     /// If it can be incomplete: what is missing then, and what to do. For the runbook.
     pub incomplete: Option<(&'static str, &'static str)>,
+    /// What it needs from the namespaces.
+    pub needs: &'static [Need],
     /// Its families, by the labels that they share.
     pub groups: &'static [&'static Group],
     /// Begins to collect.
@@ -99,6 +101,16 @@ pub fn families() -> impl Iterator<Item = &'static About> {
         .flat_map(|collector| collector.groups)
         .flat_map(|group| group.families)
         .copied()
+}
+
+/// What the wanted collectors need from the namespaces, and whose time each need takes: that of the last collector
+/// that has it.
+#[must_use]
+pub fn needs(wanted: &Collectors) -> BTreeMap<Need, Collector> {
+    let wanted = ALL.iter().filter(|collector| wanted.has(collector.name));
+    wanted
+        .flat_map(|collector| collector.needs.iter().map(|need| (*need, collector.name)))
+        .collect()
 }
 
 /// The wanted collectors whose rows have a limit.

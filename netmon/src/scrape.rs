@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tracing::warn;
@@ -27,7 +27,7 @@ use crate::{
     },
     observe::{
         Shared,
-        read::{Reading, Wanted, read_all},
+        read::{Reading, read_all},
         state::State,
     },
     page::{
@@ -95,13 +95,12 @@ impl Sources {
         drop(state);
         let mut parts = running.tidy(&self.shared, &self.tools);
         drop(running);
-        for part in &mut parts {
-            // What these two join was read with the devices.
-            part.duration += match part.collector {
-                name if name == collectors::sockets::NAME.as_str() => reading.protocols,
-                name if name == collectors::buffers::NAME.as_str() => reading.buffers,
-                _ => Duration::ZERO,
-            };
+        for (need, collector) in collectors::needs(&self.wanted) {
+            // It was read with the devices.
+            let spent = reading.spent.get(&need).copied().unwrap_or_default();
+            for part in parts.iter_mut().filter(|part| part.collector == collector.as_str()) {
+                part.duration += spent;
+            }
         }
         parts.push(device);
         let health = self.health(Health {
@@ -118,24 +117,18 @@ impl Sources {
     /// Reads every device, and what the wanted collectors need from the namespaces.
     fn read(&self) -> (Reading, CollectorRow) {
         let begin = Instant::now();
-        let wanted = Wanted {
-            drops: self.wants(collectors::drops::NAME),
-            tcp: self.wants(collectors::tcp::NAME),
-            sockets: self.wants(collectors::sockets::NAME),
-            buffers: self.wants(collectors::buffers::NAME),
-            overlay: self.wants(collectors::overlay::NAME),
-        };
-        let read = read_all(&self.shared, wanted);
+        let wanted = collectors::needs(&self.wanted).into_keys().collect();
+        let read = read_all(&self.shared, &wanted);
         if let Err(error) = &read {
             warn!(%error, "cannot read devices; this scrape repeats the last reading");
         }
-        let reading = read.as_ref().copied().unwrap_or_default();
+        let spent = read.iter().flat_map(|reading| reading.spent.values()).sum();
         let device = CollectorRow {
             collector: "device",
-            duration: begin.elapsed().saturating_sub(reading.protocols + reading.buffers),
+            duration: begin.elapsed().saturating_sub(spent),
             success: read.is_ok(),
         };
-        (reading, device)
+        (read.unwrap_or_default(), device)
     }
 
     /// Sums up what is over the limits, and logs when that begins.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use super::{ALL, families};
+use super::{ALL, Definition, families};
 use crate::{
     model::collector::Collector,
     page::family::{About, Kind},
@@ -80,13 +80,13 @@ fn every_family_of_a_collector_says_which_collector_that_is() {
 
 #[test]
 fn the_settings_say_what_each_optional_collector_is_about() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
-    let document = fs::read_to_string(file).expect("the settings");
-    for collector in ALL.iter().filter(|collector| collector.is_optional) {
+    let optional = ALL.iter().filter(|collector| collector.is_optional);
+    let row = |collector: &Definition| {
         let name = collector.name.as_str();
-        let row = format!("| `--[no-]collector.{name}` | on | {} |", in_a_table(collector.summary));
-        assert!(document.contains(&row), "docs/settings.md has no row\n{row}");
-    }
+        format!("| `--[no-]collector.{name}` | on | {} |", in_a_table(collector.summary))
+    };
+    let is_row = |line: &str| line.starts_with("| `--[no-]collector.");
+    agree_with_rows("docs/settings.md", is_row, &optional.map(row).collect::<Vec<_>>());
 }
 
 /// A sentence as a cell: no full stop, and no capital letter unless it is an abbreviation.
@@ -101,13 +101,45 @@ fn in_a_table(sentence: &str) -> String {
 
 #[test]
 fn the_runbook_says_what_to_do_about_each_incomplete_collector() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards/runbooks/health.md");
-    let document = fs::read_to_string(file).expect("the runbook");
-    for collector in ALL {
-        let Some((missing, remedy)) = collector.incomplete else {
-            continue;
-        };
-        let row = format!("| `{}` | {missing} | {remedy} |", collector.name.as_str());
-        assert!(document.contains(&row), "the runbook has no row\n{row}");
+    let row = |collector: &Definition| {
+        let (missing, remedy) = collector.incomplete?;
+        Some(format!("| `{}` | {missing} | {remedy} |", collector.name.as_str()))
+    };
+    let is_row = |line: &str| {
+        let named = ALL
+            .iter()
+            .map(|collector| format!("| `{}` | ", collector.name.as_str()));
+        named.into_iter().any(|begin| line.starts_with(&begin))
+    };
+    agree_with_rows(
+        "dashboards/runbooks/health.md",
+        is_row,
+        &ALL.iter().filter_map(row).collect::<Vec<_>>(),
+    );
+}
+
+/// Compares the rows of a document's table. With `NETMON_BLESS` set, it first writes them.
+fn agree_with_rows(document: &str, is_row: impl Fn(&str) -> bool, rows: &[String]) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document);
+    let text = fs::read_to_string(&file).expect("the document");
+    let lines: Vec<&str> = text.lines().collect();
+    let begin = lines.iter().position(|line| is_row(line)).expect("a row");
+    let length = lines[begin..].iter().take_while(|line| is_row(line)).count();
+    if std::env::var_os("NETMON_BLESS").is_some() {
+        let (before, after) = (&lines[..begin], &lines[begin + length..]);
+        let rows = rows.iter().map(String::as_str);
+        let lines: Vec<&str> = before
+            .iter()
+            .copied()
+            .chain(rows)
+            .chain(after.iter().copied())
+            .collect();
+        fs::write(&file, lines.join("\n") + "\n").expect("the document is written");
+        return;
     }
+    assert_eq!(
+        lines[begin..begin + length],
+        *rows,
+        "{document} is not up to date. If the change is meant, write it anew with NETMON_BLESS=1 cargo test -p netmon"
+    );
 }

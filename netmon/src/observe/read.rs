@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     model::{
+        collector::Need,
         counters::{DeviceCounters, Directions},
         interface::NetnsId,
         netns::{NetnsFile, Role},
@@ -66,33 +67,12 @@ impl ReadError {
 }
 
 /// What a reading missed, and how long its parts took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// Namespaces that could not be read. Most of them are about to be found deleted.
     pub unread: usize,
-    /// The time for the protocols' counters.
-    pub protocols: Duration,
-    /// The time for queues, tables and their limits.
-    pub buffers: Duration,
-}
-
-/// What is wanted beside the devices' counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is wanted or not, whatever the others are"
-)]
-pub struct Wanted {
-    /// What shows whose dropped packets are.
-    pub drops: bool,
-    /// The protocols' counters, for TCP.
-    pub tcp: bool,
-    /// The protocols' counters, for losses.
-    pub sockets: bool,
-    /// Queues and tables, and their limits.
-    pub buffers: bool,
-    /// Tunnels, and errors of encryption.
-    pub overlay: bool,
+    /// The time for each need.
+    pub spent: BTreeMap<Need, Duration>,
 }
 
 /// Reads every device, and the wanted counters of the namespaces, one namespace after the other. On a node with a
@@ -100,7 +80,7 @@ pub struct Wanted {
 ///
 /// # Errors
 /// No thread could be started.
-pub fn read_all(shared: &Shared, wanted: Wanted) -> Result<Reading, EnterError> {
+pub fn read_all(shared: &Shared, wanted: &BTreeSet<Need>) -> Result<Reading, EnterError> {
     on_netns_thread(|thread| {
         let namespaces = to_read(&shared.lock(), wanted);
         let mut reader = Reader::default();
@@ -119,12 +99,12 @@ pub fn read_all(shared: &Shared, wanted: Wanted) -> Result<Reading, EnterError> 
 }
 
 /// The namespaces that have something to read.
-fn to_read(state: &State, wanted: Wanted) -> Vec<(NetnsId, NetnsFile)> {
+fn to_read(state: &State, wanted: &BTreeSet<Need>) -> Vec<(NetnsId, NetnsFile)> {
     let with_interfaces: BTreeSet<_> = state.interface_ids().map(|id| id.netns).collect();
     let has_any = |(netns, namespace): &(&NetnsId, &Namespace)| {
         with_interfaces.contains(netns)
             || has_protocols(&namespace.file.role)
-            || wanted.overlay && namespace.tunnels().next().is_some()
+            || wanted.contains(&Need::Tunnels) && namespace.tunnels().next().is_some()
     };
     let namespaces = state.namespaces().iter().filter(has_any);
     namespaces
@@ -138,55 +118,60 @@ fn read_counters(
     netns: NetnsId,
     role: &Role,
     client: &mut Client,
-    wanted: Wanted,
+    wanted: &BTreeSet<Need>,
     reader: &mut Reader,
     reading: &mut Reading,
 ) -> Result<(), ReadError> {
-    if let (Role::Overlay { .. }, true) = (role, wanted.overlay) {
-        let remotes = client.remotes()?;
-        shared.lock().set_remotes(netns, remotes);
-        return Ok(());
-    }
-    if !has_protocols(role) {
-        return Ok(());
-    }
-    let is_node = *role == Role::Node;
-    let begin = Instant::now();
-    if wanted.tcp || wanted.sockets {
-        let protocols = reader.read()?;
-        shared.lock().counted(netns, protocols);
-    }
-    if wanted.overlay && is_node {
-        let errors = xfrm::errors();
-        if let Err(error) = &errors {
-            warn!(%error, "cannot read IPsec errors; this scrape is without them");
+    for need in wanted {
+        let begin = Instant::now();
+        match (need, role) {
+            (Need::Tunnels, Role::Overlay { .. }) => {
+                let remotes = client.remotes()?;
+                shared.lock().set_remotes(netns, remotes);
+            }
+            (Need::Protocols, role) if has_protocols(role) => {
+                let protocols = reader.read()?;
+                shared.lock().counted(netns, protocols);
+            }
+            (Need::Encryption, Role::Node) => {
+                let errors = xfrm::errors();
+                if let Err(error) = &errors {
+                    warn!(%error, "cannot read IPsec errors; this scrape is without them");
+                }
+                shared.lock().set_xfrm_errors(netns, errors.unwrap_or_default());
+            }
+            (Need::Buffers, Role::Sandbox) => read_buffers(shared, netns, client)?,
+            // A packet dropped on one of the node's devices is attributed by the devices that exist now.
+            (Need::Buffers, Role::Node) => {
+                let devices = client.devices()?;
+                let read = buffers::node(client, &devices);
+                if let Err(error) = &read {
+                    warn!(%error, "cannot read the node's queues and tables; this scrape is without them");
+                }
+                let mut state = shared.lock();
+                state.node_bounded(netns, read.ok());
+                state.node_has(netns, &devices, Instant::now());
+            }
+            (Need::NodeDevices, Role::Node) if !wanted.contains(&Need::Buffers) => {
+                let devices = client.devices()?;
+                shared.lock().node_has(netns, &devices, Instant::now());
+            }
+            _ => continue,
         }
-        shared.lock().set_xfrm_errors(netns, errors.unwrap_or_default());
+        *reading.spent.entry(*need).or_default() += begin.elapsed();
     }
-    let between = Instant::now();
-    reading.protocols += between - begin;
-    if is_node && (wanted.buffers || wanted.drops) {
-        let devices = client.devices()?;
-        let read = wanted.buffers.then(|| buffers::node(client, &devices));
-        if let Some(Err(error)) = &read {
-            warn!(%error, "cannot read the node's queues and tables; this scrape is without them");
-        }
-        let mut state = shared.lock();
-        if let Some(read) = read {
-            state.node_bounded(netns, read.ok());
-        }
-        // A packet dropped on one of the node's devices is attributed by the devices that exist now.
-        state.node_has(netns, &devices, Instant::now());
-    } else if wanted.buffers {
-        let conntrack_entries = buffers::conntrack_entries();
-        let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
-        let mut state = shared.lock();
-        state.set_conntrack_entries(netns, conntrack_entries);
-        for (ifindex, interface) in state.interfaces_of(netns) {
-            interface.queue = queues.remove(&ifindex);
-        }
+    Ok(())
+}
+
+/// Reads a container's queues, tables and limits.
+fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client) -> Result<(), ReadError> {
+    let conntrack_entries = buffers::conntrack_entries();
+    let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
+    let mut state = shared.lock();
+    state.set_conntrack_entries(netns, conntrack_entries);
+    for (ifindex, interface) in state.interfaces_of(netns) {
+        interface.queue = queues.remove(&ifindex);
     }
-    reading.buffers += between.elapsed();
     Ok(())
 }
 

@@ -22,6 +22,7 @@ pub(super) const DEFINITION: Definition = Definition {
     summary: "Containers and networks, as the engine reports them.",
     is_optional: false,
     incomplete: None,
+    needs: &[],
     groups: families::GROUPS,
     #[cfg(test)]
     sample: sample::rows,

@@ -6,7 +6,10 @@ mod kernel;
 #[cfg(test)]
 mod sample;
 
-use crate::{collectors::Definition, model::collector::Collector};
+use crate::{
+    collectors::Definition,
+    model::collector::{Collector, Need},
+};
 
 /// Its name.
 pub const NAME: Collector = Collector("drops");
@@ -20,6 +23,7 @@ pub(super) const DEFINITION: Definition = Definition {
         "the kernel's type information (BTF), or drop reasons (before Linux 5.17)",
         "a newer kernel; else `--no-collector.drops`",
     )),
+    needs: &[Need::NodeDevices],
     groups: families::GROUPS,
     #[cfg(test)]
     sample: sample::rows,

@@ -25,6 +25,7 @@ pub(super) const DEFINITION: Definition = Definition {
         "the engine, or a proxy before it, does not answer `/networks/{id}?verbose=true`",
         "allow it; else `--no-collector.members`",
     )),
+    needs: &[],
     groups: families::GROUPS,
     #[cfg(test)]
     sample: sample::rows,

@@ -21,6 +21,7 @@ pub(super) const DEFINITION: Definition = Definition {
     summary: "netmon itself.",
     is_optional: false,
     incomplete: None,
+    needs: &[],
     groups: families::GROUPS,
     #[cfg(test)]
     sample: Vec::new,

@@ -7,7 +7,10 @@ pub mod mtu;
 #[cfg(test)]
 mod sample;
 
-use crate::{collectors::Definition, model::collector::Collector};
+use crate::{
+    collectors::Definition,
+    model::collector::{Collector, Need},
+};
 
 /// Its name.
 pub const NAME: Collector = Collector("overlay");
@@ -21,6 +24,7 @@ pub(super) const DEFINITION: Definition = Definition {
         "kernel programs on the node's devices; or counters of encryption errors (a kernel without `CONFIG_XFRM_STATISTICS`) where a network is encrypted",
         "another kernel; else `--no-collector.overlay`",
     )),
+    needs: &[Need::Tunnels, Need::Encryption],
     groups: families::GROUPS,
     #[cfg(test)]
     sample: sample::rows,

@@ -10,7 +10,7 @@ use crate::{
         Definition,
         visit::{Collected, Visit},
     },
-    model::collector::Collector,
+    model::collector::{Collector, Need},
 };
 
 /// Its name.
@@ -25,6 +25,7 @@ pub(super) const DEFINITION: Definition = Definition {
         "the node's own figures in `/proc` cannot be read",
         "the log says which file",
     )),
+    needs: &[Need::Protocols],
     groups: families::GROUPS,
     #[cfg(test)]
     sample: sample::rows,

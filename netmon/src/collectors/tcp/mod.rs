@@ -6,7 +6,10 @@ mod kernel;
 #[cfg(test)]
 mod sample;
 
-use crate::{collectors::Definition, model::collector::Collector};
+use crate::{
+    collectors::Definition,
+    model::collector::{Collector, Need},
+};
 
 /// Its name.
 pub const NAME: Collector = Collector("tcp");
@@ -20,6 +23,7 @@ pub(super) const DEFINITION: Definition = Definition {
         "the kernel's type information (BTF)",
         "a newer kernel; else `--no-collector.tcp`",
     )),
+    needs: &[Need::Protocols],
     groups: families::GROUPS,
     #[cfg(test)]
     sample: sample::rows,

@@ -25,6 +25,7 @@ pub(super) const DEFINITION: Definition = Definition {
         "kernel programs: the kernel refuses them",
         "a newer kernel, or `--bpf.attach=off`; packets and bytes are counted without them, too",
     )),
+    needs: &[],
     groups: families::GROUPS,
     #[cfg(test)]
     sample: sample::rows,

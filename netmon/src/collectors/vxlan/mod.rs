@@ -22,6 +22,7 @@ pub(super) const DEFINITION: Definition = Definition {
     summary: "The VXLAN devices of overlay networks.",
     is_optional: true,
     incomplete: None,
+    needs: &[],
     groups: families::GROUPS,
     #[cfg(test)]
     sample: sample::rows,
