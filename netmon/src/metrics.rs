@@ -9,6 +9,7 @@ mod text;
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
+    sync::{Mutex, PoisonError},
 };
 
 use prometheus_client::{
@@ -44,6 +45,7 @@ pub fn encode(
 ) -> Result<String, EncodeError> {
     let mut page = String::with_capacity(size_hint(&rows));
     let mut registry = Registry::default();
+    let rows = Mutex::new(rows);
     registry.register_collector(Box::new(Page { rows, last }));
     open_metrics::encode(&mut page, &registry)?;
     Ok(page)
@@ -56,9 +58,10 @@ fn size_hint(rows: &[Rows]) -> usize {
     OVERHEAD + LINE * rows.iter().map(Rows::lines).sum::<usize>()
 }
 
-/// A page for the library, which wants to own what it writes.
+/// A page for the library, which wants to own what it writes, and writes it once.
 struct Page<F> {
-    rows: Vec<Rows>,
+    /// Each is dropped when it is written: a page's rows take as much memory as its text.
+    rows: Mutex<Vec<Rows>>,
     last: F,
 }
 
@@ -71,8 +74,9 @@ impl<F> fmt::Debug for Page<F> {
 impl<F: Fn(&BTreeMap<Collector, usize>) -> Rows + Send + Sync + 'static> PageCollector for Page<F> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut series = BTreeMap::new();
-        for rows in &self.rows {
-            write(&mut encoder, rows, &mut series)?;
+        let rows = std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner));
+        for rows in rows {
+            write(&mut encoder, &rows, &mut series)?;
         }
         let last = (self.last)(&series);
         write(&mut encoder, &last, &mut series)
