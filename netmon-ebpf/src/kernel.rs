@@ -6,50 +6,80 @@
 //! The offsets are load-time globals (see [`netmon_common::kernel`]). If a field is missing, its offset keeps a value
 //! with which the verifier refuses the program.
 
-use core::ptr::read_volatile;
-
-use aya_ebpf::Global;
-
 /// The value of an offset before it is set. It is larger than any structure, so that the verifier refuses the
 /// program.
-const UNSET: u32 = 0xffff;
+pub const UNSET: u32 = 0xffff;
 
-/// A global for an offset, which the daemon sets.
-pub(crate) const fn offset() -> Global<u32> {
-    Global::new(UNSET)
+/// What can be read from the kernel's memory.
+///
+/// # Safety
+/// Any bytes are a valid value.
+pub unsafe trait Integer: Copy {}
+
+macro_rules! integers {
+    ($($integer:ty),*) => {$(
+        // SAFETY: any bytes are an integer.
+        unsafe impl Integer for $integer {}
+    )*};
+}
+integers!(u8, u16, u32, i32, u64, u128);
+
+/// The arguments of a tracepoint, counted from 0. The verifier refuses a program that may read one that the kernel
+/// does not have.
+pub trait Arguments {
+    /// An argument that is a pointer, or a number as large as one.
+    fn pointer(&self, index: usize) -> u64;
+
+    /// An argument that is an unsigned number.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the kernel widens smaller arguments")]
+    fn number(&self, index: usize) -> u32 {
+        self.pointer(index) as u32
+    }
+
+    /// An argument that is a signed number.
+    #[inline(always)]
+    fn signed(&self, index: usize) -> i32 {
+        self.number(index).cast_signed()
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) static DEVICE_NAMESPACE: Global<u32> = offset();
-#[unsafe(no_mangle)]
-pub(crate) static DEVICE_IFINDEX: Global<u32> = offset();
-#[unsafe(no_mangle)]
-pub(crate) static NAMESPACE_COOKIE: Global<u32> = offset();
-#[unsafe(no_mangle)]
-static NAMESPACE_LOOPBACK: Global<u32> = offset();
-#[unsafe(no_mangle)]
-static SOCKET_NAMESPACE: Global<u32> = offset();
-#[unsafe(no_mangle)]
-pub(crate) static ROUTE_DEVICE: Global<u32> = offset();
+/// The kernel's memory. `bpf` implements it for everything; in tests, it is made of structures that a test has set.
+pub trait Memory {
+    /// Reads a field through a pointer whose type the verifier knows.
+    ///
+    /// # Safety
+    /// `base` comes from a tracepoint's arguments, or was read by this function as a pointer. The verifier refuses
+    /// anything else.
+    unsafe fn field<T: Integer>(&self, base: u64, offset: u32) -> T;
+    /// Reads a field through a number that may be a pointer; `None` if it is not.
+    fn probe<T: Integer>(&self, base: u64, offset: u32) -> Option<T>;
+    /// The `struct tcp_sock *` of a socket, as a pointer whose type the verifier knows; 0 if it is no TCP socket.
+    fn tcp_socket(&self, socket: u64) -> u64;
+}
+
+/// Where the fields are that lead from a device, a socket or a route to a namespace, and to that namespace's cookie.
+/// The macro `kernel_globals` defines them for an object.
+pub trait Kernel: Memory {
+    /// From a device to its namespace.
+    fn device_namespace(&self) -> u32;
+    /// A device's ifindex.
+    fn device_ifindex(&self) -> u32;
+    /// A namespace's cookie.
+    fn namespace_cookie(&self) -> u32;
+    /// From a namespace to its loopback device.
+    fn namespace_loopback(&self) -> u32;
+    /// From a socket to its namespace.
+    fn socket_namespace(&self) -> u32;
+    /// From a route to its device.
+    fn route_device(&self) -> u32;
+}
 
 /// A namespace and a device in it; 0 means "not known".
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
     pub(crate) netns: u64,
     pub(crate) ifindex: u32,
-}
-
-/// Reads a field through a pointer whose type the verifier knows.
-///
-/// # Safety
-/// `base` comes from a tracepoint's arguments, or was read by this function as a pointer. The verifier refuses
-/// anything else.
-#[inline(always)]
-pub(crate) unsafe fn field<T: Copy>(base: u64, offset: &Global<u32>) -> T {
-    // SAFETY: the verifier proves that the field lies within the structure, and the kernel handles the fault of an
-    // invalid pointer. The load is volatile because the kernel writes meanwhile, and so that it stays behind its
-    // guard.
-    unsafe { read_volatile((base as *const u8).wrapping_add(offset.load() as usize).cast()) }
 }
 
 /// The device's namespace and ifindex; `None` if this is not a device.
@@ -57,23 +87,23 @@ pub(crate) unsafe fn field<T: Copy>(base: u64, offset: &Global<u32>) -> T {
 /// While a packet is in a queue, its device pointer shares memory with other fields, so it may be anything. A real
 /// device has a namespace, and the loopback device of that namespace is in the same namespace.
 #[inline(always)]
-pub(crate) fn of_device(device: u64) -> Option<Interface> {
+pub(crate) fn of_device(kernel: &impl Kernel, device: u64) -> Option<Interface> {
     if device == 0 {
         return None;
     }
     // SAFETY: `device` was read as a `struct net_device *`. The other pointers are read from it, one from the next.
     unsafe {
-        let namespace: u64 = field(device, &DEVICE_NAMESPACE);
+        let namespace: u64 = kernel.field(device, kernel.device_namespace());
         if namespace == 0 {
             return None;
         }
-        let loopback: u64 = field(namespace, &NAMESPACE_LOOPBACK);
-        if loopback == 0 || field::<u64>(loopback, &DEVICE_NAMESPACE) != namespace {
+        let loopback: u64 = kernel.field(namespace, kernel.namespace_loopback());
+        if loopback == 0 || kernel.field::<u64>(loopback, kernel.device_namespace()) != namespace {
             return None;
         }
         Some(Interface {
-            netns: field(namespace, &NAMESPACE_COOKIE),
-            ifindex: field(device, &DEVICE_IFINDEX),
+            netns: kernel.field(namespace, kernel.namespace_cookie()),
+            ifindex: kernel.field(device, kernel.device_ifindex()),
         })
     }
 }
@@ -81,16 +111,33 @@ pub(crate) fn of_device(device: u64) -> Option<Interface> {
 /// The cookie of a socket's namespace; 0 if there is none.
 ///
 /// # Safety
-/// As for [`field`]: `socket` is a `struct sock *`, of any kind.
+/// As for [`Memory::field`]: `socket` is a `struct sock *`, of any kind.
 #[inline(always)]
-pub(crate) unsafe fn of_socket(socket: u64) -> u64 {
+pub(crate) unsafe fn of_socket(kernel: &impl Kernel, socket: u64) -> u64 {
     // SAFETY: as promised by the caller.
     unsafe {
-        let namespace: u64 = field(socket, &SOCKET_NAMESPACE);
+        let namespace: u64 = kernel.field(socket, kernel.socket_namespace());
         if namespace == 0 {
             0
         } else {
-            field(namespace, &NAMESPACE_COOKIE)
+            kernel.field(namespace, kernel.namespace_cookie())
         }
     }
+}
+
+/// The ifindex of the device that a route leads through, if that device is in this namespace; otherwise 0. To the
+/// verifier, the route is a plain number.
+#[inline(always)]
+pub(crate) fn of_route(kernel: &impl Kernel, route: u64, netns: u64) -> u32 {
+    let ifindex = || {
+        let device: u64 = kernel.probe(route, kernel.route_device())?;
+        let namespace: u64 = kernel.probe(device, kernel.device_namespace())?;
+        let cookie: u64 = kernel.probe(namespace, kernel.namespace_cookie())?;
+        if cookie == netns {
+            kernel.probe(device, kernel.device_ifindex())
+        } else {
+            None
+        }
+    };
+    if route == 0 { 0 } else { ifindex().unwrap_or(0) }
 }

@@ -1,9 +1,8 @@
 //! Counts the packets that this node and others exchange through the tunnels of overlay networks, and lets every
 //! packet pass.
 //!
-//! Owns the map of tunnels. The programs are attached to the devices that lead to other nodes, where a packet has its
-//! outer headers. Only there are all three facts visible: the network (its VNI), the remote node, and whether the
-//! packet is encrypted.
+//! The programs are attached to the devices that lead to other nodes, where a packet has its outer headers. Only
+//! there are all three facts visible: the network (its VNI), the remote node, and whether the packet is encrypted.
 //!
 //! Kernel facts relied on:
 //!
@@ -11,207 +10,181 @@
 //!   without a link-layer header work, too.
 //! - Encrypted packets pass here only as ESP. On egress they were encrypted before. On ingress, a packet decrypted
 //!   afterwards does not pass again.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
-#[cfg(target_arch = "bpf")]
-#[expect(
-    unsafe_code,
-    reason = "a kernel program is given raw pointers, and its symbols are what the kernel loads"
-)]
-#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over by value")]
-#[expect(
-    clippy::inline_always,
-    reason = "a call of another function of ours is not portable: see the check of objects in the build"
-)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a direction is 0 or 1, and what is loaded at once has a few bytes"
-)]
-#[expect(
-    clippy::needless_borrows_for_generic_args,
-    reason = "borrowed it stays where it is; handed over it is copied to the stack, with a call"
-)]
-#[expect(unreachable_pub, reason = "the entry points are reached through their symbols")]
-mod programs {
-    use core::mem::MaybeUninit;
+use netmon_common::{
+    overlay::{ESP, Key, OF_STRANGERS, Outer, VXLAN},
+    traffic::RECEIVE,
+};
 
-    use aya_ebpf::{
-        bindings::{BPF_F_NO_PREALLOC, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_NET},
-        helpers::generated::bpf_skb_load_bytes_relative,
-        macros::{classifier, map},
-        maps::{Array, PerCpuArray, PerCpuHashMap},
-        programs::TcContext,
-    };
-    use netmon_common::{
-        overlay::{ESP, Key, MAX_ENTRIES, OF_STRANGERS, Outer, VXLAN},
-        traffic::{RECEIVE, TRANSMIT},
-    };
+use crate::{
+    maps::{Array, Map},
+    packet::{self, Packet, in_ipv6_form},
+};
 
-    #[map]
-    static OVERLAY: PerCpuHashMap<Key, Outer> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
-    #[map]
-    static OVERLAY_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-    #[map]
-    static OVERLAY_STRANGERS: Array<u32> = Array::with_max_entries(1, 0);
-    #[map]
-    static PORT: Array<u32> = Array::with_max_entries(1, 0);
-
-    /// The initial counts of a tunnel. They are a static, because a structure built on the stack becomes a call of
-    /// `memset`.
-    static ZERO: Outer = Outer::ZERO;
-
-    /// The packet goes on to the other attached programs: with tcx this is `TCX_NEXT`, with clsact "no verdict".
-    const PASS: i32 = TC_ACT_UNSPEC;
-
-    /// `ETH_P_IP` and `ETH_P_IPV6`, in the byte order of the packet.
-    const IPV4: u32 = 0x0800_u16.to_be() as u32;
-    const IPV6: u32 = 0x86dd_u16.to_be() as u32;
-    const UDP_PROTOCOL: u8 = 17;
-    const ESP_PROTOCOL: u8 = 50;
-    const IPV6_HEADER: u32 = 40;
-    /// The fragment offset: all bits of its field except the flags.
-    const FRAGMENT_PLACE: u16 = 0x1fff;
-    /// A flag in the first byte of a VXLAN header: the header has a VNI.
-    const HAS_VNI: u8 = 0x08;
-    /// The VLAN id: all bits of a VLAN tag except the priority. The id 0 is no VLAN.
-    const VLAN_ID: u32 = 0xfff;
-    /// `PACKET_OTHERHOST`: the packet is seen only because the device is promiscuous.
-    const OTHER_HOST: u32 = 3;
-
-    #[classifier]
-    pub fn overlay_ingress(ctx: TcContext) -> i32 {
-        count(&ctx, RECEIVE);
-        PASS
-    }
-
-    #[classifier]
-    pub fn overlay_egress(ctx: TcContext) -> i32 {
-        count(&ctx, TRANSMIT);
-        PASS
-    }
-
-    #[inline(always)]
-    fn count(ctx: &TcContext, direction: u32) {
-        // SAFETY: `skb` is the context that the kernel passed to the program. It is valid for the call, and this
-        // program type may read these fields.
-        let (protocol, kind, length, segments, vlan) = unsafe {
-            let skb = ctx.skb.skb;
-            let vlan = if (*skb).vlan_present == 0 { 0 } else { (*skb).vlan_tci };
-            ((*skb).protocol, (*skb).pkt_type, (*skb).len, (*skb).gso_segs, vlan)
-        };
-        // A packet with a VLAN tag is on its way to or from the VLAN's device, and passes there, too.
-        if vlan & VLAN_ID != 0 || direction == RECEIVE && kind == OTHER_HOST {
-            return;
-        }
-        let (remote, next, header) = match protocol {
-            IPV4 => {
-                let Some(ip) = load::<[u8; 20]>(ctx, 0) else { return };
-                // Only the first fragment has the headers that show the tunnel.
-                if u16::from_be_bytes([ip[6], ip[7]]) & FRAGMENT_PLACE != 0 {
-                    return;
-                }
-                let [a, b, c, d] = if direction == RECEIVE {
-                    [ip[12], ip[13], ip[14], ip[15]]
-                } else {
-                    [ip[16], ip[17], ip[18], ip[19]]
-                };
-                let remote = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d];
-                (remote, ip[9], u32::from(ip[0] & 0xf) * 4)
-            }
-            IPV6 => {
-                let Some(next) = load::<u8>(ctx, 6) else { return };
-                let at = if direction == RECEIVE { 8 } else { 24 };
-                let Some(remote) = load::<[u8; 16]>(ctx, at) else {
-                    return;
-                };
-                (remote, next, IPV6_HEADER)
-            }
-            _ => return,
-        };
-        let (vni, kind) = match next {
-            UDP_PROTOCOL => {
-                // The UDP header, and the VXLAN header behind it.
-                let Some(udp) = load::<[u8; 16]>(ctx, header) else {
-                    return;
-                };
-                let port = u32::from(u16::from_be_bytes([udp[2], udp[3]]));
-                // SAFETY: the map's value lives as long as the map.
-                let is_vxlan = PORT.get(0).is_some_and(|wanted| *wanted == port) && udp[8] & HAS_VNI != 0;
-                if !is_vxlan {
-                    return;
-                }
-                (u32::from_be_bytes([0, udp[12], udp[13], udp[14]]), VXLAN)
-            }
-            ESP_PROTOCOL => (0, ESP),
-            _ => return,
-        };
-        let key = Key {
-            remote,
-            vni,
-            kind,
-            direction: direction as u16,
-        };
-        let mut outer = OVERLAY.get_ptr_mut(&key);
-        if outer.is_none() && has_room() && OVERLAY.insert(&key, &ZERO, 0).is_ok() {
-            outer = OVERLAY.get_ptr_mut(&key);
-        }
-        let packets = if segments > 1 { u64::from(segments) } else { 1 };
-        // SAFETY: the value exists while the program runs. This CPU's value has no other writer: the hooks run with
-        // bottom halves off, and the direction is part of the key.
-        unsafe {
-            if let Some(outer) = outer {
-                (*outer).packets += packets;
-                (*outer).bytes += u64::from(length);
-            } else if let Some(lost) = OVERLAY_LOST.get_ptr_mut(0) {
-                *lost += packets;
-            }
-        }
-    }
-
-    /// Reserves room for one unknown tunnel. Anybody can write any address and VNI into a packet, and such packets
-    /// must not use the room of known tunnels. The daemon corrects the number when it reads.
-    #[inline(always)]
-    fn has_room() -> bool {
-        let Some(strangers) = OVERLAY_STRANGERS.get_ptr_mut(0) else {
-            return false;
-        };
-        // SAFETY: the map's value lives as long as the map. Others may write meanwhile, and then there is one key too
-        // many.
-        unsafe {
-            let has_room = *strangers < OF_STRANGERS;
-            *strangers += u32::from(has_room);
-            has_room
-        }
-    }
-
-    /// Reads at an offset from the beginning of the IP header. `None` if the packet ends before.
-    #[inline(always)]
-    fn load<T: Copy>(ctx: &TcContext, offset: u32) -> Option<T> {
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: the helper writes as many bytes as `value` has, or fails. Every caller's type consists of bytes,
-        // for which any value is valid.
-        unsafe {
-            let status = bpf_skb_load_bytes_relative(
-                ctx.skb.skb.cast(),
-                offset,
-                value.as_mut_ptr().cast(),
-                size_of::<T>() as u32,
-                BPF_HDR_START_NET,
-            );
-            if status == 0 { Some(value.assume_init()) } else { None }
-        }
-    }
-
-    #[panic_handler]
-    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-        loop {}
-    }
-
-    #[unsafe(link_section = "license")]
-    #[unsafe(no_mangle)]
-    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+/// What the object of overlays has: maps.
+pub trait Object {
+    /// The counts.
+    fn tunnels(&self) -> &impl Map<Key, Outer>;
+    /// Packets that found no room.
+    fn lost(&self) -> &impl Array<u64>;
+    /// How many keys of unknown tunnels there are.
+    fn strangers(&self) -> &impl Array<u32>;
+    /// The UDP port of VXLAN.
+    fn port(&self) -> &impl Array<u32>;
 }
 
-/// On the host this is an empty program, so that the crate stays a workspace member that every tool can check.
-#[cfg(not(target_arch = "bpf"))]
-fn main() {}
+/// The initial counts of a tunnel. They are a static, because a structure built on the stack becomes a call of
+/// `memset`.
+static ZERO: Outer = Outer::ZERO;
+
+const IPV4: u32 = packet::IPV4 as u32;
+const IPV6: u32 = packet::IPV6 as u32;
+const UDP_PROTOCOL: u8 = 17;
+const ESP_PROTOCOL: u8 = 50;
+const IPV6_HEADER: u32 = 40;
+/// The fragment offset: all bits of its field except the flags.
+const FRAGMENT_PLACE: u16 = 0x1fff;
+/// A flag in the first byte of a VXLAN header: the header has a VNI.
+const HAS_VNI: u8 = 0x08;
+/// The VLAN id: all bits of a VLAN tag except the priority. The id 0 is no VLAN.
+const VLAN_ID: u32 = 0xfff;
+/// `PACKET_OTHERHOST`: the packet is seen only because the device is promiscuous.
+const OTHER_HOST: u32 = 3;
+
+/// The outer header of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Header {
+    /// The other node.
+    remote: [u8; 16],
+    /// The protocol inside.
+    next: u8,
+    /// The header's length.
+    length: u32,
+}
+
+/// Counts a packet if it belongs to a tunnel.
+#[inline(always)]
+pub fn count(object: &impl Object, packet: impl Packet, direction: u32) {
+    if is_foreign(packet.vlan(), packet.kind(), direction) {
+        return;
+    }
+    let Some(Header { remote, next, length }) = header(&packet, direction) else {
+        return;
+    };
+    let Some((vni, kind)) = network(object, &packet, next, length) else {
+        return;
+    };
+    let key = Key {
+        remote,
+        vni,
+        kind,
+        direction: in_16_bits(direction),
+    };
+    let tunnels = object.tunnels();
+    let mut outer = tunnels.find(&key);
+    if outer.is_none() && has_room(object.strangers()) && tunnels.set(&key, &ZERO) {
+        outer = tunnels.find(&key);
+    }
+    let packets = packet::on_a_wire(packet.gso_segments());
+    // SAFETY: the value exists while the program runs. This CPU's value has no other writer: the hooks run with
+    // bottom halves off, and the direction is part of the key.
+    unsafe {
+        if let Some(outer) = outer {
+            (*outer).packets += packets;
+            (*outer).bytes += u64::from(packet.length());
+        } else if let Some(lost) = object.lost().at(0) {
+            *lost += packets;
+        }
+    }
+}
+
+/// Whether this packet is counted elsewhere, or nowhere. A packet with a VLAN tag is on its way to or from the VLAN's
+/// device, and passes there, too. A packet for another host is none of this node's.
+#[inline(always)]
+fn is_foreign(vlan: u32, kind: u32, direction: u32) -> bool {
+    vlan & VLAN_ID != 0 || direction == RECEIVE && kind == OTHER_HOST
+}
+
+/// The outer header; `None` if the packet has none that shows a tunnel.
+#[inline(always)]
+fn header(packet: &impl Packet, direction: u32) -> Option<Header> {
+    match packet.protocol() {
+        IPV4 => of_ipv4(packet.load(0)?, direction),
+        IPV6 => {
+            let [next] = packet.load(6)?;
+            let remote = packet.load(if direction == RECEIVE { 8 } else { 24 })?;
+            Some(Header {
+                remote,
+                next,
+                length: IPV6_HEADER,
+            })
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn of_ipv4(ip: [u8; 20], direction: u32) -> Option<Header> {
+    // Only the first fragment has the headers that show the tunnel.
+    if u16::from_be_bytes([ip[6], ip[7]]) & FRAGMENT_PLACE != 0 {
+        return None;
+    }
+    let remote = if direction == RECEIVE {
+        [ip[12], ip[13], ip[14], ip[15]]
+    } else {
+        [ip[16], ip[17], ip[18], ip[19]]
+    };
+    Some(Header {
+        remote: in_ipv6_form(remote),
+        next: ip[9],
+        length: u32::from(ip[0] & 0xf) * 4,
+    })
+}
+
+/// The VNI, and whether the packet is VXLAN or ESP; `None` if it is neither.
+#[inline(always)]
+fn network(object: &impl Object, packet: &impl Packet, next: u8, header: u32) -> Option<(u32, u16)> {
+    match next {
+        UDP_PROTOCOL => {
+            let udp = packet.load(header)?;
+            // SAFETY: the map's value lives as long as the map.
+            let port = unsafe { *object.port().at(0)? };
+            Some((vni(udp, port)?, VXLAN))
+        }
+        ESP_PROTOCOL => Some((0, ESP)),
+        _ => None,
+    }
+}
+
+/// The VNI, from the UDP header and what is behind it: the VXLAN header if this is the port of VXLAN.
+#[inline(always)]
+fn vni(udp: [u8; 16], port: u32) -> Option<u32> {
+    let to = u32::from(u16::from_be_bytes([udp[2], udp[3]]));
+    if to == port && udp[8] & HAS_VNI != 0 {
+        Some(u32::from_be_bytes([0, udp[12], udp[13], udp[14]]))
+    } else {
+        None
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a direction is 0 or 1")]
+fn in_16_bits(direction: u32) -> u16 {
+    direction as u16
+}
+
+/// Reserves room for one unknown tunnel. Anybody can write any address and VNI into a packet, and such packets
+/// must not use the room of known tunnels. The daemon corrects the number when it reads.
+#[inline(always)]
+fn has_room(strangers: &impl Array<u32>) -> bool {
+    let Some(strangers) = strangers.at(0) else {
+        return false;
+    };
+    // SAFETY: the map's value lives as long as the map. Others may write meanwhile, and then there is one key too
+    // many.
+    unsafe {
+        let has_room = *strangers < OF_STRANGERS;
+        *strangers += u32::from(has_room);
+        has_room
+    }
+}

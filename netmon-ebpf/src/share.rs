@@ -4,14 +4,12 @@
 //! this target has no atomic addition in Rust. At worst, a namespace takes its share once per CPU. The daemon
 //! corrects the number of keys of unwatched namespaces when it reads.
 
-use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, macros::map, maps::HashMap};
-use netmon_common::share::{MAX_ENTRIES, OF_NAMESPACE, OF_STRANGERS, STRANGERS};
+use netmon_common::share::{OF_NAMESPACE, OF_STRANGERS, STRANGERS};
 
-#[map]
-static SHARES: HashMap<u64, u32> = HashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
+use crate::maps::Map;
 
 /// What a namespace may do about a missing key.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
     /// Create it.
     ForAll,
@@ -23,10 +21,12 @@ pub(crate) enum Room {
 
 /// Reserves room for one key.
 #[inline(always)]
-pub(crate) fn take(netns: u64) -> Room {
-    let (share, most, over) = match SHARES.get_ptr_mut(netns) {
-        Some(share) if netns != STRANGERS => (share, OF_NAMESPACE, Room::WithoutDevice),
-        _ => match SHARES.get_ptr_mut(STRANGERS) {
+pub(crate) fn take(shares: &impl Map<u64, u32>, netns: u64) -> Room {
+    // A variable, because a reference to a constant would become one more section of read-only data, and so a map.
+    let strangers = STRANGERS;
+    let (share, most, over) = match shares.find(&netns) {
+        Some(share) if netns != strangers => (share, OF_NAMESPACE, Room::WithoutDevice),
+        _ => match shares.find(&strangers) {
             Some(share) => (share, OF_STRANGERS, Room::None),
             None => return Room::None,
         },

@@ -23,6 +23,8 @@ pub(crate) const SKIP_VARIABLE: &str = "NETMON_EBPF_SKIP";
 
 /// The profile of the kernel programs in the root manifest.
 const PROFILE: &str = "bpf";
+/// The feature of `netmon-ebpf` that its binaries require. Without it, the package is a library for the host's tests.
+const FEATURE: &str = "objects";
 
 /// Settings of the user and the machine, not of the current build. The nested cargo keeps them.
 const INHERITED: [&str; 8] = [
@@ -145,6 +147,8 @@ impl Toolchain {
             .args([
                 "--package",
                 "netmon-ebpf",
+                "--features",
+                FEATURE,
                 "--profile",
                 PROFILE,
                 "--target",
@@ -243,8 +247,8 @@ mod tests {
 
     #[test]
     fn the_nouns_are_the_names_of_the_binaries() {
-        let manifest = "[package]\nname = \"netmon-ebpf\"\n\n[[bin]]\nname = \"traffic\"\npath = \"src/traffic.rs\"\n\
-                        \n[[bin]]\npath = \"src/drops.rs\"\nname= \"drops\"\n[lints]\nworkspace = true\n";
+        let manifest = "[package]\nname = \"netmon-ebpf\"\n\n[[bin]]\nname = \"traffic\"\npath = \"src/bin/traffic.rs\"\n\
+                        \n[[bin]]\npath = \"src/bin/drops.rs\"\nname= \"drops\"\n[lints]\nworkspace = true\n";
         assert_eq!(binaries(manifest), ["traffic", "drops"]);
     }
 

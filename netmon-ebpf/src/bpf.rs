@@ -1,0 +1,260 @@
+//! The kernel's side of the traits: its helpers, maps and contexts, as aya has them. Also what every object has besides
+//! its programs, and macros for what an object has of its own. The binaries and this module alone name aya.
+
+use core::{mem::MaybeUninit, panic::PanicInfo, ptr::read_volatile};
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_NET},
+    helpers::{
+        bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_skc_to_tcp_sock, generated::bpf_skb_load_bytes_relative,
+    },
+    maps,
+    programs::{BtfTracePointContext, TcContext},
+};
+
+use crate::{
+    kernel::{Arguments, Integer, Memory},
+    maps::{Array, Map},
+    packet::Packet,
+};
+
+/// What a program at a hook returns. The packet goes on to the other attached programs: with tcx this is `TCX_NEXT`,
+/// with clsact "no verdict".
+pub const PASS: i32 = TC_ACT_UNSPEC;
+
+/// The licence that the kernel asks for; see the package's manifest. Every object gets it by linking the library.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Defines load-time globals, each with the method of the object's trait that reads it.
+#[macro_export]
+macro_rules! globals {
+    ($($method:ident: $type:ty = $name:ident or $default:expr;)*) => {$(
+        #[inline(always)]
+        fn $method(&self) -> $type {
+            #[unsafe(no_mangle)]
+            static $name: ::aya_ebpf::Global<$type> = ::aya_ebpf::Global::new($default);
+            $name.load()
+        }
+    )*};
+}
+
+/// Defines load-time globals for offsets, each with the method of the object's trait that reads it.
+#[macro_export]
+macro_rules! offsets {
+    ($($method:ident: $name:ident;)*) => {
+        $crate::globals! {$(
+            $method: u32 = $name or $crate::kernel::UNSET;
+        )*}
+    };
+}
+
+/// Defines load-time globals for a bit set of 256 reasons, with the method of the object's trait that reads one word.
+#[macro_export]
+macro_rules! bit_set {
+    ($method:ident: $first:ident, $second:ident, $third:ident, $fourth:ident) => {
+        #[inline(always)]
+        fn $method(&self, word: u32) -> u64 {
+            #[unsafe(no_mangle)]
+            static $first: ::aya_ebpf::Global<u64> = ::aya_ebpf::Global::new(0);
+            #[unsafe(no_mangle)]
+            static $second: ::aya_ebpf::Global<u64> = ::aya_ebpf::Global::new(0);
+            #[unsafe(no_mangle)]
+            static $third: ::aya_ebpf::Global<u64> = ::aya_ebpf::Global::new(0);
+            #[unsafe(no_mangle)]
+            static $fourth: ::aya_ebpf::Global<u64> = ::aya_ebpf::Global::new(0);
+            match word {
+                0 => $first.load(),
+                1 => $second.load(),
+                2 => $third.load(),
+                3 => $fourth.load(),
+                _ => 0,
+            }
+        }
+    };
+}
+
+/// Defines the globals of every object that reads the kernel's structures.
+#[macro_export]
+macro_rules! kernel_globals {
+    ($object:ty) => {
+        impl $crate::kernel::Kernel for $object {
+            $crate::offsets! {
+                device_namespace: DEVICE_NAMESPACE;
+                device_ifindex: DEVICE_IFINDEX;
+                namespace_cookie: NAMESPACE_COOKIE;
+                namespace_loopback: NAMESPACE_LOOPBACK;
+                socket_namespace: SOCKET_NAMESPACE;
+                route_device: ROUTE_DEVICE;
+            }
+        }
+    };
+}
+
+/// Defines the methods of the object's trait that lead to its maps.
+#[macro_export]
+macro_rules! maps {
+    ($($method:ident: $trait:ident<$($type:ty),*> = $name:ident;)*) => {$(
+        #[inline(always)]
+        fn $method(&self) -> &impl $crate::maps::$trait<$($type),*> {
+            &$name
+        }
+    )*};
+}
+
+macro_rules! hash_maps {
+    ($($map:ident),*) => {$(
+        impl<K, V> Map<K, V> for maps::$map<K, V> {
+            #[inline(always)]
+            fn find(&self, key: &K) -> Option<*mut V> {
+                self.get_ptr_mut(key)
+            }
+
+            #[inline(always)]
+            fn set(&self, key: &K, value: &V) -> bool {
+                self.insert(key, value, u64::from(BPF_ANY)).is_ok()
+            }
+
+            #[inline(always)]
+            fn add(&self, key: &K, value: &V) {
+                let _ = self.insert(key, value, u64::from(BPF_NOEXIST));
+            }
+        }
+    )*};
+}
+hash_maps!(HashMap, PerCpuHashMap);
+
+macro_rules! arrays {
+    ($($map:ident),*) => {$(
+        impl<V> Array<V> for maps::$map<V> {
+            #[inline(always)]
+            fn at(&self, index: u32) -> Option<*mut V> {
+                self.get_ptr_mut(index)
+            }
+        }
+    )*};
+}
+arrays!(Array, PerCpuArray);
+
+/// The CPU that the program runs on. It stays on it.
+#[inline(always)]
+#[must_use]
+pub fn cpu() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_smp_processor_id() }
+}
+
+impl Arguments for BtfTracePointContext {
+    #[inline(always)]
+    fn pointer(&self, index: usize) -> u64 {
+        self.arg(index)
+    }
+}
+
+impl<O> Memory for O {
+    #[inline(always)]
+    unsafe fn field<T: Integer>(&self, base: u64, offset: u32) -> T {
+        // SAFETY: the verifier proves that the field lies within the structure, and the kernel handles the fault of an
+        // invalid pointer. The load is volatile because the kernel writes meanwhile, and so that it stays behind its
+        // guard.
+        unsafe { read_volatile((base as *const u8).wrapping_add(offset as usize).cast()) }
+    }
+
+    #[inline(always)]
+    fn probe<T: Integer>(&self, base: u64, offset: u32) -> Option<T> {
+        // SAFETY: the helper checks the address, and reads nothing if it is invalid. Any bytes are a valid `T`,
+        // because only integers are read.
+        unsafe { bpf_probe_read_kernel((base as *const u8).wrapping_add(offset as usize).cast()) }.ok()
+    }
+
+    #[inline(always)]
+    fn tcp_socket(&self, socket: u64) -> u64 {
+        // SAFETY: the helper returns null if this is not a TCP socket. Otherwise it returns a `struct tcp_sock *`.
+        unsafe { bpf_skc_to_tcp_sock(socket as *mut _) as u64 }
+    }
+}
+
+/// Reads a field of the context.
+macro_rules! of_context {
+    ($context:ident.$($field:ident).+) => {
+        // SAFETY: `skb` is the context that the kernel passed to the program. It is valid for the call, and this
+        // program type may read these fields.
+        unsafe { (*$context.skb.skb).$($field).+ }
+    };
+}
+
+impl Packet for TcContext {
+    #[inline(always)]
+    fn protocol(&self) -> u32 {
+        of_context!(self.protocol)
+    }
+
+    #[inline(always)]
+    fn kind(&self) -> u32 {
+        of_context!(self.pkt_type)
+    }
+
+    #[inline(always)]
+    fn vlan(&self) -> u32 {
+        if of_context!(self.vlan_present) == 0 {
+            0
+        } else {
+            of_context!(self.vlan_tci)
+        }
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        of_context!(self.len)
+    }
+
+    #[inline(always)]
+    fn wire_length(&self) -> u32 {
+        of_context!(self.wire_len)
+    }
+
+    #[inline(always)]
+    fn gso_segments(&self) -> u32 {
+        of_context!(self.gso_segs)
+    }
+
+    #[inline(always)]
+    fn has_socket(&self) -> bool {
+        !of_context!(self.__bindgen_anon_2.sk).is_null()
+    }
+
+    #[inline(always)]
+    fn byte(&self, offset: u32) -> Option<u8> {
+        let at = self.data() + offset as usize;
+        if at < self.data_end() {
+            // SAFETY: the byte is within the packet's linear part, which the verifier enforces.
+            Some(unsafe { *(at as *const u8) })
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+        #[expect(clippy::cast_possible_truncation, reason = "what is loaded at once has a few bytes")]
+        let length = N as u32;
+        // SAFETY: the helper writes as many bytes as there are, or fails. Any value of a byte is valid.
+        unsafe {
+            let status = bpf_skb_load_bytes_relative(
+                self.skb.skb.cast(),
+                offset,
+                bytes.as_mut_ptr().cast(),
+                length,
+                BPF_HDR_START_NET,
+            );
+            if status == 0 { Some(bytes.assume_init()) } else { None }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What a program at a device's hook sees of a packet.
+
+/// `ETH_P_IP` and `ETH_P_IPV6`, in the byte order of the packet.
+pub(crate) const IPV4: u16 = 0x0800_u16.to_be();
+pub(crate) const IPV6: u16 = 0x86dd_u16.to_be();
+/// The offset of the field in the IP header that names the protocol inside.
+pub(crate) const IPV4_PROTOCOL: u32 = 9;
+pub(crate) const IPV6_NEXT_HEADER: u32 = 6;
+pub(crate) const TCP: u8 = 6;
+
+/// A socket buffer at a hook (`struct __sk_buff`): one packet, or a super-packet.
+pub trait Packet {
+    /// The network protocol, in the byte order of the packet.
+    fn protocol(&self) -> u32;
+    /// Whom the frame is for (`PACKET_HOST` and so on).
+    fn kind(&self) -> u32;
+    /// The VLAN tag, with its priority; 0 if there is none.
+    fn vlan(&self) -> u32;
+    /// The length in bytes, including the link-layer header.
+    fn length(&self) -> u32;
+    /// The length as on a wire, including the headers of every segment. Egress only.
+    fn wire_length(&self) -> u32;
+    /// `gso_segs`: how many segments a super-packet has; 0 for an ordinary packet.
+    fn gso_segments(&self) -> u32;
+    /// Whether the packet belongs to a socket of this host.
+    fn has_socket(&self) -> bool;
+    /// The byte at an offset from the link-layer header. `None` if it is not in the packet's linear part.
+    fn byte(&self, offset: u32) -> Option<u8>;
+    /// The bytes at an offset from the beginning of the IP header. `None` if the packet ends before.
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+}
+
+/// The number of packets that this is on a wire, from its `gso_segs`.
+#[inline(always)]
+pub(crate) fn on_a_wire(gso_segments: u32) -> u64 {
+    if gso_segments > 1 { u64::from(gso_segments) } else { 1 }
+}
+
+/// An IPv4 address in its IPv6 form (`::ffff:a.b.c.d`).
+#[inline(always)]
+pub(crate) fn in_ipv6_form([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
