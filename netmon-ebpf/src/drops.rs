@@ -270,3 +270,6 @@ fn count(object: &impl Object, mut key: Key, segments: u64) {
     // SAFETY: the value exists while the program runs. This CPU's counter has no other writer (see the module).
     unsafe { *counter += segments };
 }
+
+#[cfg(test)]
+mod tests;

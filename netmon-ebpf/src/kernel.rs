@@ -141,3 +141,81 @@ pub(crate) fn of_route(kernel: &impl Kernel, route: u64, netns: u64) -> u32 {
     };
     if route == 0 { 0 } else { ifindex().unwrap_or(0) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Arguments, Interface, Kernel, of_device, of_route, of_socket};
+    use crate::testing::{HERE, NOWHERE, Structures, THERE};
+
+    fn cookie_of_socket(kernel: &Structures, socket: u64) -> u64 {
+        // SAFETY: a test's structures can be read at any address.
+        unsafe { of_socket(kernel, socket) }
+    }
+
+    #[test]
+    fn arguments_are_as_wide_as_the_kernel_declares_them() {
+        let arguments = &[0xffff_8000_1234_5678, 0x0000_0001_ffff_ffff];
+        assert_eq!(arguments.pointer(0), 0xffff_8000_1234_5678);
+        assert_eq!((arguments.number(0), arguments.number(1)), (0x1234_5678, u32::MAX));
+        assert_eq!((arguments.signed(0), arguments.signed(1)), (0x1234_5678, -1));
+    }
+
+    #[test]
+    fn a_device_is_known_by_its_namespaces_cookie_and_its_ifindex() {
+        let kernel = Structures::default();
+        let interface = Interface {
+            netns: HERE,
+            ifindex: 5,
+        };
+        assert_eq!(of_device(&kernel, kernel.device(HERE, 5)), Some(interface));
+    }
+
+    #[test]
+    fn what_has_no_namespace_is_no_device() {
+        let kernel = Structures::default();
+        for device in [0, NOWHERE, kernel.structure()] {
+            assert_eq!(of_device(&kernel, device), None, "{device:#x}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_whose_loopback_device_is_elsewhere_is_none() {
+        let kernel = Structures::default();
+        let device = kernel.device(HERE, 5);
+        for loopback in [kernel.device(THERE, 1), NOWHERE, 0] {
+            kernel.point(kernel.namespace(HERE), kernel.namespace_loopback(), loopback);
+            assert_eq!(of_device(&kernel, device), None, "{loopback:#x}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_known_by_its_namespaces_cookie() {
+        let kernel = Structures::default();
+        assert_eq!(cookie_of_socket(&kernel, kernel.socket(THERE)), THERE);
+    }
+
+    #[test]
+    fn a_socket_without_a_namespace_has_cookie_0() {
+        let kernel = Structures::default();
+        // Something at address 0 would be read otherwise.
+        assert_eq!(cookie_of_socket(&kernel, kernel.structure()), 0);
+    }
+
+    #[test]
+    fn a_route_leads_to_a_device_of_the_same_namespace_only() {
+        let kernel = Structures::default();
+        let route = kernel.route(kernel.device(HERE, 5));
+        assert_eq!(
+            (of_route(&kernel, route, HERE), of_route(&kernel, route, THERE)),
+            (5, 0)
+        );
+    }
+
+    #[test]
+    fn a_number_that_is_no_route_leads_nowhere() {
+        let kernel = Structures::default();
+        for route in [0, NOWHERE, kernel.route(NOWHERE), kernel.route(kernel.structure())] {
+            assert_eq!(of_route(&kernel, route, HERE), 0, "{route:#x}");
+        }
+    }
+}

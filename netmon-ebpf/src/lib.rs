@@ -31,3 +31,6 @@ pub mod packet;
 mod share;
 pub mod tcp;
 pub mod traffic;
+
+#[cfg(test)]
+mod testing;

@@ -41,3 +41,32 @@ pub(crate) fn on_a_wire(gso_segments: u32) -> u64 {
 pub(crate) fn in_ipv6_form([a, b, c, d]: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::{IPV4, IPV6, in_ipv6_form, on_a_wire};
+
+    #[test]
+    fn a_packet_without_segments_is_one_packet() {
+        assert_eq!([0, 1].map(on_a_wire), [1, 1]);
+    }
+
+    #[test]
+    fn a_super_packet_is_as_many_packets_as_it_has_segments() {
+        assert_eq!([2, 44, 65_535].map(on_a_wire), [2, 44, 65_535]);
+    }
+
+    #[test]
+    fn protocols_are_as_they_are_in_the_packet() {
+        assert_eq!(IPV4.to_ne_bytes(), [0x08, 0x00]);
+        assert_eq!(IPV6.to_ne_bytes(), [0x86, 0xdd]);
+    }
+
+    #[test]
+    fn the_ipv6_form_is_the_mapped_address() {
+        let address = Ipv4Addr::new(10, 0, 255, 1);
+        assert_eq!(Ipv6Addr::from(in_ipv6_form(address.octets())), address.to_ipv6_mapped());
+    }
+}

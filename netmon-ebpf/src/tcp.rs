@@ -360,3 +360,6 @@ fn with(object: &impl Object, interface: Interface, change: impl FnOnce(&mut Tcp
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

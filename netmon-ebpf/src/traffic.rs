@@ -72,3 +72,154 @@ fn is_own_tcp(packet: &impl Packet) -> bool {
     };
     packet.has_socket() && packet.byte(ETHERNET_HEADER + protocol_at) == Some(TCP)
 }
+
+#[cfg(test)]
+mod tests {
+    use netmon_common::traffic::{RECEIVE, TRANSMIT, Traffic};
+
+    use super::{Object, count};
+    use crate::{
+        maps::Array,
+        testing::{Frame, Table, numbers},
+    };
+
+    const IPV4: [u8; 2] = [0x08, 0x00];
+    const IPV6: [u8; 2] = [0x86, 0xdd];
+    const ARP: [u8; 2] = [0x08, 0x06];
+    const TCP: u8 = 6;
+    const UDP: u8 = 17;
+
+    /// Slot 2 of 5 slots, on two CPUs.
+    struct World {
+        counters: Table<u32, Traffic>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let counters = Table::with((0..2 * 5 * 2).map(|index| (index, Traffic::default())));
+            Self { counters }
+        }
+    }
+
+    impl Object for World {
+        numbers! {
+            slot = 2;
+            slots = 5;
+        }
+
+        fn counters(&self) -> &impl Array<Traffic> {
+            &self.counters
+        }
+    }
+
+    /// What is counted for one packet.
+    fn of(packet: &Frame, direction: u32) -> Traffic {
+        let world = World::new();
+        count(&world, packet, 0, direction);
+        world.counters.get(&(2 * 2 + direction)).expect("the slot exists")
+    }
+
+    /// Ethernet, and an IP header with this protocol inside; 100 bytes.
+    fn packet(protocol: [u8; 2], inside: u8) -> Frame {
+        let mut ip = [0; 86];
+        ip[if protocol == IPV6 { 6 } else { 9 }] = inside;
+        Frame::ethernet(protocol, &ip)
+    }
+
+    fn sent_by_a_socket(packet: Frame) -> Frame {
+        Frame {
+            has_socket: true,
+            ..packet
+        }
+    }
+
+    #[test]
+    fn a_received_packet_counts_with_its_length() {
+        let expected = Traffic {
+            packets: 1,
+            bytes: 100,
+            segments: 1,
+            wire_bytes: 100,
+            tcp_segments: 0,
+        };
+        assert_eq!(of(&packet(IPV4, UDP), RECEIVE), expected);
+    }
+
+    #[test]
+    fn a_super_packet_counts_as_its_segments() {
+        let packet = Frame {
+            gso_segments: 3,
+            wire_length: 180,
+            ..sent_by_a_socket(packet(IPV4, TCP))
+        };
+        let transmitted = Traffic {
+            packets: 1,
+            bytes: 100,
+            segments: 3,
+            wire_bytes: 180,
+            tcp_segments: 3,
+        };
+        assert_eq!(of(&packet, TRANSMIT), transmitted);
+        // The kernel does not provide the length on the wire here.
+        let received = Traffic {
+            wire_bytes: 100,
+            tcp_segments: 0,
+            ..transmitted
+        };
+        assert_eq!(of(&packet, RECEIVE), received);
+    }
+
+    #[test]
+    fn tcp_of_local_sockets_counts_separately() {
+        for protocol in [IPV4, IPV6] {
+            let packet = packet(protocol, TCP);
+            assert_eq!(of(&packet, TRANSMIT).tcp_segments, 0, "forwarded");
+            assert_eq!(of(&sent_by_a_socket(packet), TRANSMIT).tcp_segments, 1);
+        }
+    }
+
+    #[test]
+    fn whatever_else_a_socket_sends_is_no_tcp() {
+        // An ARP packet with a 6 where IPv4 and IPv6 name their protocol.
+        let arp = Frame::ethernet(ARP, &[TCP; 28]);
+        for packet in [packet(IPV4, UDP), packet(IPV6, UDP), arp] {
+            assert_eq!(of(&sent_by_a_socket(packet), TRANSMIT).tcp_segments, 0);
+        }
+    }
+
+    #[test]
+    fn a_header_outside_of_the_linear_part_is_not_read() {
+        let whole = sent_by_a_socket(packet(IPV4, TCP));
+        // The byte that names the protocol is the last one, and then the first one that cannot be read.
+        for (linear, expected) in [(24, 1), (23, 0)] {
+            let packet = Frame {
+                linear,
+                ..whole.clone()
+            };
+            assert_eq!(of(&packet, TRANSMIT).tcp_segments, expected);
+        }
+    }
+
+    #[test]
+    fn each_cpu_and_direction_has_its_own_counters() {
+        let world = World::new();
+        for (cpu, direction) in [(0, RECEIVE), (1, RECEIVE), (1, TRANSMIT), (1, TRANSMIT)] {
+            count(&world, &packet(IPV4, UDP), cpu, direction);
+        }
+        let all = world.counters.all();
+        let counted: Vec<_> = all
+            .iter()
+            .filter(|(_, it)| it.packets > 0)
+            .map(|(index, it)| (*index, it.packets))
+            .collect();
+        // A CPU has 5 slots of two counters, and this is slot 2.
+        assert_eq!(counted, [(4, 1), (14, 1), (15, 2)]);
+    }
+
+    #[test]
+    fn beyond_the_map_nothing_is_counted() {
+        let world = World::new();
+        count(&world, &packet(IPV4, UDP), 2, RECEIVE);
+        assert!(world.counters.all().iter().all(|(_, it)| *it == Traffic::default()));
+    }
+}

@@ -42,8 +42,6 @@ fn code() -> anyhow::Result<()> {
         sh::cargo([
             "clippy",
             "--workspace",
-            "--exclude",
-            "netmon-ebpf",
             // A fuzz target is three lines that call netmon's own code. Building it would need libFuzzer, which is
             // C++.
             "--exclude",
@@ -63,8 +61,6 @@ fn code() -> anyhow::Result<()> {
             "doc",
             "--no-deps",
             "--workspace",
-            "--exclude",
-            "netmon-ebpf",
             "--exclude",
             "netmon-fuzz",
             "--document-private-items",

@@ -51,15 +51,7 @@ impl Tier {
     /// The packages and targets that cargo builds.
     fn packages(self) -> Vec<&'static str> {
         match self {
-            Self::Quick => vec![
-                "--workspace",
-                "--exclude",
-                "netmon-ebpf",
-                "--exclude",
-                "netmon-fuzz",
-                "--exclude",
-                "netmon-tests",
-            ],
+            Self::Quick => vec!["--workspace", "--exclude", "netmon-fuzz", "--exclude", "netmon-tests"],
             Self::Kernel | Self::Engine => vec!["--package", "netmon-tests", "--test", self.profile()],
         }
     }

@@ -1,0 +1,474 @@
+//! Which events of TCP count, where, and as what. The sockets, packets and devices are a test's own structures.
+
+use netmon_common::{
+    share::{OF_NAMESPACE, OF_STRANGERS, STRANGERS},
+    tcp::{
+        Address, FAILURE_ABORTED, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNREACHABLE,
+        Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_BUCKETS, ROUND_TRIP_SAMPLING, STATES, Tcp,
+    },
+};
+
+use super::{
+    Object, bucket, count_state, failure, is_new, is_sampled, reset_received, reset_sent, retransmitted,
+    retransmitted_syn_ack, round_trip, segment_received, state_changed, was_counted,
+};
+use crate::{
+    maps::{Array, Map},
+    testing::{HERE, NOWHERE, Structures, THERE, Table, numbers, with_structures},
+};
+
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+const ESTABLISHED: usize = 1;
+const SYN_SENT: usize = 2;
+const SYN_RECEIVED: usize = 3;
+const FIN_WAIT_1: usize = 4;
+const CLOSE: usize = 7;
+const LISTEN: usize = 10;
+
+const ECONNRESET: i32 = 104;
+
+/// The address of every IPv4 socket, and the ifindex of the device that has it.
+const IPV4: [u8; 4] = [10, 0, 0, 7];
+const OF_IPV4: u32 = 7;
+const IPV6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8];
+const OF_IPV6: u32 = 8;
+
+struct World {
+    kernel: Structures,
+    retransmit_arguments: u32,
+    counts: Table<Key, Tcp>,
+    lost: Table<u32, u64>,
+    addresses: Table<Address, u32>,
+    shares: Table<u64, u32>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut mapped = [0; 16];
+        (mapped[10], mapped[11]) = (0xff, 0xff);
+        mapped[12..].copy_from_slice(&IPV4);
+        let address = |address| Address { netns: HERE, address };
+        Self {
+            kernel: Structures::default(),
+            retransmit_arguments: 2,
+            counts: Table::default(),
+            lost: Table::with([(0, 0)]),
+            addresses: Table::with([(address(mapped), OF_IPV4), (address(IPV6), OF_IPV6)]),
+            shares: Table::with([(HERE, 0), (STRANGERS, 0)]),
+        }
+    }
+
+    /// A TCP socket without a route.
+    fn socket(&self, netns: u64) -> u64 {
+        let socket = self.kernel.socket(netns);
+        self.kernel.write(socket, self.socket_protocol(), 6_u16.to_ne_bytes());
+        self.kernel.write(socket, self.socket_family(), AF_INET.to_ne_bytes());
+        self.kernel.write(socket, self.socket_ipv4_address(), IPV4);
+        self.kernel.write(socket, self.socket_ipv6_address(), IPV6);
+        socket
+    }
+
+    /// A TCP socket whose route leads through this device.
+    fn routed(&self, netns: u64, device: u64) -> u64 {
+        let socket = self.socket(netns);
+        self.kernel
+            .point(socket, self.socket_route(), self.kernel.route(device));
+        socket
+    }
+
+    /// A packet that carries so many segments, and acknowledges this.
+    fn packet(&self, segments: u16, acknowledged: u32) -> u64 {
+        let packet = self.kernel.structure();
+        let control = self.packet_control();
+        self.kernel
+            .write(packet, control + self.control_segments(), segments.to_ne_bytes());
+        self.kernel.write(
+            packet,
+            control + self.control_acknowledged(),
+            acknowledged.to_ne_bytes(),
+        );
+        packet
+    }
+
+    /// The counts of an interface.
+    fn of(&self, netns: u64, ifindex: u32) -> Tcp {
+        let zero = 0;
+        self.counts.get(&Key { netns, ifindex, zero }).unwrap_or_default()
+    }
+
+    /// Which interfaces have counts.
+    fn interfaces(&self) -> Vec<(u64, u32)> {
+        let all = self.counts.all();
+        all.into_iter().map(|(key, _)| (key.netns, key.ifindex)).collect()
+    }
+}
+
+with_structures!(World: kernel);
+
+impl Object for World {
+    numbers! {
+        socket_family = 64;
+        socket_ipv4_address = 68;
+        socket_ipv6_address = 72;
+        socket_state = 90;
+        socket_protocol = 92;
+        socket_route = 96;
+        socket_error = 104;
+        packet_device = 112;
+        packet_control = 120;
+        control_segments = 4;
+        control_acknowledged = 8;
+        tcp_unacknowledged = 108;
+        tcp_round_trip = 112;
+    }
+
+    fn retransmit_arguments(&self) -> u32 {
+        self.retransmit_arguments
+    }
+
+    fn counts(&self) -> &impl Map<Key, Tcp> {
+        &self.counts
+    }
+
+    fn lost(&self) -> &impl Array<u64> {
+        &self.lost
+    }
+
+    fn addresses(&self) -> &impl Map<Address, u32> {
+        &self.addresses
+    }
+
+    fn shares(&self) -> &impl Map<u64, u32> {
+        &self.shares
+    }
+}
+
+/// A signed number, as the kernel passes it.
+fn signed(number: i32) -> u64 {
+    i64::from(number).cast_unsigned()
+}
+
+#[test]
+fn segments_that_were_lost_on_the_way_to_the_device_had_been_counted() {
+    // Sent, NET_XMIT_DROP, NET_XMIT_CN, EPERM, ENOBUFS.
+    for error in [0, 1, 2, -1, -105] {
+        assert!(was_counted(error), "{error}");
+    }
+    // EAGAIN, EINVAL, EHOSTUNREACH.
+    for error in [-11, -22, -113] {
+        assert!(!was_counted(error), "{error}");
+    }
+}
+
+#[test]
+fn a_failed_connection_has_the_reason_of_its_error() {
+    let reasons = [
+        (FAILURE_ABORTED, [0].as_slice()),
+        (FAILURE_REFUSED, &[111]),
+        (FAILURE_TIMEOUT, &[110]),
+        (FAILURE_UNREACHABLE, &[100, 101, 112, 113]),
+        (FAILURE_RESET, &[104]),
+        // EPERM, EPIPE, ECONNABORTED, and what is no error of the kernel's.
+        (FAILURE_OTHER, &[1, 32, 103, -111, i32::MAX]),
+    ];
+    for (reason, errors) in reasons {
+        for error in errors {
+            assert_eq!(failure(*error), reason, "{error}");
+        }
+    }
+}
+
+/// What a socket's way through these states changes.
+fn after(states: &[usize], error: i32) -> Tcp {
+    let mut tcp = Tcp::ZERO;
+    for pair in states.windows(2) {
+        let [old, new] = [pair[0], pair[1]].map(|it| i32::try_from(it).expect("a state is small"));
+        count_state(&mut tcp, old, new, error);
+    }
+    tcp
+}
+
+/// So many sockets in each of these states, and none in others.
+fn states<const N: usize>(sockets: [(usize, u64); N]) -> [u64; STATES] {
+    let mut states = [0; STATES];
+    for (state, count) in sockets {
+        states[state] = count;
+    }
+    states
+}
+
+#[test]
+fn a_connection_to_another_is_in_one_state_at_a_time() {
+    let connected = Tcp {
+        connects: 1,
+        states: states([(ESTABLISHED, 1)]),
+        ..Tcp::ZERO
+    };
+    assert_eq!(after(&[CLOSE, SYN_SENT, ESTABLISHED], 0), connected);
+    let closed = Tcp {
+        states: states([]),
+        ..connected
+    };
+    assert_eq!(after(&[CLOSE, SYN_SENT, ESTABLISHED, FIN_WAIT_1, CLOSE], 0), closed);
+}
+
+#[test]
+fn an_accepted_connection_does_not_end_the_listening() {
+    let mut tcp = after(&[CLOSE, LISTEN], 0);
+    tcp.accumulate(&after(&[LISTEN, SYN_RECEIVED, ESTABLISHED], 0));
+    let accepted = Tcp {
+        accepts: 1,
+        states: states([(ESTABLISHED, 1), (LISTEN, 1)]),
+        ..Tcp::ZERO
+    };
+    assert_eq!(tcp, accepted);
+    // The listening socket itself ends.
+    assert_eq!(after(&[CLOSE, LISTEN, CLOSE], 0), Tcp::ZERO);
+}
+
+#[test]
+fn a_connection_that_was_not_established_failed() {
+    let mut failures = [0; 6];
+    failures[FAILURE_REFUSED] = 1;
+    let refused = Tcp { failures, ..Tcp::ZERO };
+    assert_eq!(after(&[CLOSE, SYN_SENT, CLOSE], 111), refused);
+    // One that another gave up is no failed connect of this end's.
+    assert_eq!(after(&[LISTEN, SYN_RECEIVED, CLOSE], 111), Tcp::ZERO);
+    // Nor is one that ends with an error.
+    let established = Tcp {
+        connects: 1,
+        ..Tcp::ZERO
+    };
+    assert_eq!(after(&[CLOSE, SYN_SENT, ESTABLISHED, CLOSE], 111), established);
+}
+
+#[test]
+fn a_state_may_be_left_on_another_cpu_than_it_was_entered_on() {
+    let mut sum = after(&[ESTABLISHED, FIN_WAIT_1], 0).states;
+    assert_eq!(sum, states([(ESTABLISHED, u64::MAX), (FIN_WAIT_1, 1)]));
+    for (sum, more) in sum.iter_mut().zip(after(&[CLOSE, ESTABLISHED], 0).states) {
+        *sum = sum.wrapping_add(more);
+    }
+    assert_eq!(sum, states([(FIN_WAIT_1, 1)]));
+}
+
+#[test]
+fn a_state_that_no_kernel_has_stays_within_the_counters() {
+    let mut tcp = Tcp::ZERO;
+    count_state(&mut tcp, 7, 20, 0);
+    count_state(&mut tcp, 7, -1, 0);
+    assert_eq!(tcp.states, states([(4, 1), (15, 1)]));
+}
+
+#[test]
+fn one_acknowledgement_in_several_is_sampled_whatever_the_step_is() {
+    let sampling = ROUND_TRIP_SAMPLING as usize;
+    for step in [1_u32, 2, 8, 64, 1448, 2896, 65_160] {
+        let rounds = 80_000_u32;
+        let sampled = (0..rounds)
+            .filter(|round| is_sampled(round.wrapping_mul(step).wrapping_add(0x1234_5678)))
+            .count();
+        let expected = rounds as usize / sampling;
+        assert!(
+            sampled.abs_diff(expected) < expected / 4,
+            "step {step}: {sampled} instead of {expected}"
+        );
+    }
+}
+
+#[test]
+fn an_acknowledgement_is_new_if_it_is_beyond_the_last_one() {
+    assert!(is_new(1001, 1000));
+    assert!(!is_new(1000, 1000), "the same once more");
+    assert!(!is_new(999, 1000), "an old one");
+    assert!(is_new(5, u32::MAX - 5), "sequence numbers wrap");
+    assert!(!is_new(u32::MAX - 5, 5), "an old one from before they wrapped");
+}
+
+#[test]
+fn a_round_trip_is_an_eighth_of_what_the_kernel_stores() {
+    assert_eq!([0, 7, 8, 8_000].map(round_trip), [0, 0, 1, 1_000]);
+}
+
+#[test]
+fn a_bound_is_in_the_bucket_below_it() {
+    for (index, bound) in ROUND_TRIP_BOUNDS.into_iter().enumerate() {
+        assert_eq!((bucket(bound), bucket(bound + 1)), (index, index + 1));
+    }
+    assert_eq!((bucket(1), bucket(u32::MAX)), (0, ROUND_TRIP_BUCKETS - 1));
+}
+
+#[test]
+fn a_connection_counts_at_its_routes_device() {
+    let world = World::new();
+    let socket = world.routed(HERE, world.kernel.device(HERE, 5));
+    retransmitted(&world, &[socket, world.packet(3, 0)]);
+    retransmitted(&world, &[socket, world.packet(1, 0)]);
+    assert_eq!(world.interfaces(), [(HERE, 5)]);
+    assert_eq!(world.of(HERE, 5).retransmitted_segments, 4);
+    assert_eq!(world.shares.get(&HERE), Some(1));
+}
+
+#[test]
+fn a_connection_without_a_route_of_its_own_counts_at_its_address() {
+    let world = World::new();
+    // None; a dead one, which leads to another namespace's device; one that leads nowhere.
+    for socket in [
+        world.socket(HERE),
+        world.routed(HERE, world.kernel.device(THERE, 5)),
+        world.routed(HERE, NOWHERE),
+    ] {
+        reset_received(&world, &[socket]);
+    }
+    assert_eq!(world.interfaces(), [(HERE, OF_IPV4)]);
+    assert_eq!(world.of(HERE, OF_IPV4).resets_received, 3);
+}
+
+#[test]
+fn an_address_is_looked_up_in_its_own_family_and_namespace() {
+    let world = World::new();
+    let of_family = |netns, family: u16| {
+        let socket = world.socket(netns);
+        world.kernel.write(socket, world.socket_family(), family.to_ne_bytes());
+        reset_received(&world, &[socket]);
+    };
+    of_family(HERE, AF_INET6);
+    assert_eq!(world.interfaces(), [(HERE, OF_IPV6)]);
+    of_family(HERE, AF_UNIX);
+    of_family(THERE, AF_INET);
+    assert_eq!(world.interfaces(), [(HERE, 0), (HERE, OF_IPV6), (THERE, 0)]);
+}
+
+#[test]
+fn a_kernel_that_reports_failed_attempts_says_which_were_counted() {
+    let world = World {
+        retransmit_arguments: 3,
+        ..World::new()
+    };
+    let (socket, packet) = (world.socket(HERE), world.packet(2, 0));
+    for error in [-113, 0, -105] {
+        retransmitted(&world, &[socket, packet, signed(error)]);
+    }
+    assert_eq!(world.of(HERE, OF_IPV4).retransmitted_segments, 4);
+}
+
+#[test]
+fn a_retransmitted_answer_to_a_request_counts_at_its_address() {
+    let world = World::new();
+    // The listening socket is somewhere else.
+    retransmitted_syn_ack(&world, &[world.socket(THERE), world.socket(HERE)]);
+    assert_eq!(world.interfaces(), [(HERE, OF_IPV4)]);
+    assert_eq!(world.of(HERE, OF_IPV4).retransmitted_segments, 1);
+}
+
+#[test]
+fn a_reset_that_answers_a_packet_counts_at_the_packets_device() {
+    let world = World::new();
+    let packet = world.packet(0, 0);
+    world
+        .kernel
+        .point(packet, world.packet_device(), world.kernel.device(THERE, 9));
+    // To a closed port, there is no socket.
+    reset_sent(&world, &[0, packet]);
+    reset_sent(&world, &[world.socket(HERE), packet]);
+    assert_eq!(world.interfaces(), [(THERE, 9)]);
+    assert_eq!(world.of(THERE, 9).resets_sent, 2);
+}
+
+#[test]
+fn a_reset_without_a_packet_or_its_device_counts_at_the_connection() {
+    let world = World::new();
+    let socket = world.socket(HERE);
+    reset_sent(&world, &[socket, 0]);
+    reset_sent(&world, &[socket, world.packet(0, 0)]);
+    reset_sent(&world, &[0, world.packet(0, 0)]);
+    assert_eq!(world.interfaces(), [(HERE, OF_IPV4)]);
+    assert_eq!(world.of(HERE, OF_IPV4).resets_sent, 2);
+}
+
+#[test]
+fn a_socket_that_answers_with_a_reset_was_not_reset_by_the_other_end() {
+    let world = World::new();
+    let socket = world.socket(HERE);
+    let packet = world.packet(0, 0);
+    let answers = |state: usize, error: i32| {
+        let state = u8::try_from(state).expect("a state is small");
+        world.kernel.write(socket, world.socket_state(), [state]);
+        world.kernel.write(socket, world.socket_error(), error.to_ne_bytes());
+        reset_sent(&world, &[socket, packet]);
+        world.of(HERE, OF_IPV4).resets_received
+    };
+    reset_received(&world, &[socket]);
+    assert_eq!(answers(LISTEN, ECONNRESET), 1);
+    assert_eq!(answers(CLOSE, 0), 1);
+    assert_eq!(answers(CLOSE, ECONNRESET), 0);
+    assert_eq!(world.of(HERE, OF_IPV4).resets_sent, 3);
+    // Another CPU may have counted the reset that this takes back.
+    assert_eq!(answers(CLOSE, ECONNRESET), u64::MAX);
+}
+
+#[test]
+fn states_of_tcp_count_and_those_of_other_protocols_do_not() {
+    let world = World::new();
+    let socket = world.socket(HERE);
+    let refused = 111_i32;
+    world.kernel.write(socket, world.socket_error(), refused.to_ne_bytes());
+    state_changed(&world, &[socket, CLOSE as u64, SYN_SENT as u64]);
+    state_changed(&world, &[socket, SYN_SENT as u64, CLOSE as u64]);
+    assert_eq!(world.of(HERE, OF_IPV4), after(&[CLOSE, SYN_SENT, CLOSE], refused));
+    let sctp = 132_u16;
+    world.kernel.write(socket, world.socket_protocol(), sctp.to_ne_bytes());
+    state_changed(&world, &[socket, CLOSE as u64, LISTEN as u64]);
+    assert_eq!(world.of(HERE, OF_IPV4).states[LISTEN], 0);
+}
+
+/// The bucket that counts, and the microseconds, if this is acknowledged on a connection that has stored a time.
+fn counted(acknowledged: u32, unacknowledged: u32, smoothed: u32) -> Option<(usize, u64)> {
+    let world = World::new();
+    let socket = world.socket(HERE);
+    let write = |offset, field: u32| world.kernel.write(socket, offset, field.to_ne_bytes());
+    write(world.tcp_unacknowledged(), unacknowledged);
+    write(world.tcp_round_trip(), smoothed);
+    segment_received(&world, &[socket, world.packet(1, acknowledged)]);
+    let tcp = world.of(HERE, OF_IPV4);
+    let bucket = tcp.round_trips.iter().position(|count| *count > 0)?;
+    Some((bucket, tcp.round_trip_microseconds))
+}
+
+#[test]
+fn a_round_trip_counts_if_it_is_sampled_and_fresh() {
+    let sampled = (1..1000).find(|it| is_sampled(*it)).expect("one in several is");
+    let other = (1..1000).find(|it| !is_sampled(*it)).expect("most are not");
+    assert_eq!(counted(sampled, sampled - 1, 2_400), Some((2, 300)));
+    assert_eq!(counted(other, other - 1, 2_400), None, "not sampled");
+    assert_eq!(counted(sampled, sampled, 2_400), None, "nothing new");
+    assert_eq!(counted(sampled, sampled - 1, 7), None, "no time");
+}
+
+#[test]
+fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
+    let world = World::new();
+    let socket = |ifindex| world.routed(HERE, world.kernel.device(HERE, ifindex));
+    reset_received(&world, &[socket(5)]);
+    world.shares.set(&HERE, &OF_NAMESPACE);
+    for ifindex in [6, 7, 5] {
+        reset_received(&world, &[socket(ifindex)]);
+    }
+    assert_eq!(world.interfaces(), [(HERE, 0), (HERE, 5)]);
+    let counted = [0, 5].map(|ifindex| world.of(HERE, ifindex).resets_received);
+    assert_eq!((counted, world.lost.get(&0)), ([2, 2], Some(0)));
+}
+
+#[test]
+fn what_finds_no_room_is_lost() {
+    let world = World::new();
+    world.shares.set(&STRANGERS, &OF_STRANGERS);
+    reset_received(&world, &[world.socket(THERE)]);
+    // The map is full, although the namespace has a share.
+    world.counts.room.set(0);
+    reset_received(&world, &[world.socket(HERE)]);
+    assert_eq!((world.interfaces(), world.lost.get(&0)), (vec![], Some(2)));
+}
