@@ -12,6 +12,11 @@ const CALL: u8 = 0x85;
 const PSEUDO_CALL: u8 = 1;
 /// The sections that aya needs besides the code: types, and the instructions' locations in the source.
 const BTF_SECTIONS: [&str; 2] = [".BTF", ".BTF.ext"];
+/// The section without which the kernel refuses the helpers that it gives to GPL programs only.
+const LICENSE_SECTION: &str = "license";
+/// The sections of constants. The loader makes a map of each; the daemon's globals and the programs' statics are in
+/// the one without a suffix.
+const CONSTANTS: &str = ".rodata";
 /// The section of functions that were not inlined. The kernel loads it only if a program calls into it.
 const LIBRARY_SECTION: &str = ".text";
 
@@ -19,6 +24,9 @@ const LIBRARY_SECTION: &str = ".text";
 ///
 /// - It must be a BPF object with BTF. Without BTF, the daemon can neither relocate it nor explain the verifier's
 ///   messages.
+/// - It must say its licence.
+/// - It may have no more than one section of constants. The compiler puts a constant that is borrowed into another one,
+///   which would be one more map for every copy that is loaded.
 /// - No program may call another function. LLVM turns zeroed structures into calls of `memset`, and a kernel of the
 ///   5.10 series has panicked on such a call in a tracing program.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
@@ -33,9 +41,19 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
             ));
         }
     }
+    if file.section_by_name(LICENSE_SECTION).is_none() {
+        return Err(format!(
+            "it has no section {LICENSE_SECTION}: was it linked with the library?"
+        ));
+    }
     let mut programs = 0;
     for section in file.sections() {
         let name = section.name().unwrap_or("(without a name)");
+        if is_stray(name) {
+            return Err(format!(
+                "its constants in section {name} would become a map. Copy them to variables where they are borrowed."
+            ));
+        }
         if !is_code(&section.flags(), section.kind()) || name == LIBRARY_SECTION {
             continue;
         }
@@ -54,6 +72,11 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
         return Err("it has no program in it".to_owned());
     }
     Ok(())
+}
+
+/// Whether a section has constants apart from the others.
+fn is_stray(name: &str) -> bool {
+    name.strip_prefix(CONSTANTS).is_some_and(|suffix| !suffix.is_empty())
 }
 
 fn is_code(flags: &SectionFlags, kind: SectionKind) -> bool {
@@ -82,7 +105,7 @@ fn first_local_call(code: &[u8], little_endian: bool) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check, first_local_call};
+    use super::{check, first_local_call, is_stray};
 
     const HELPER_CALL: [u8; 8] = [0x85, 0x00, 0, 0, 8, 0, 0, 0];
     const LOCAL_CALL: [u8; 8] = [0x85, 0x10, 0, 0, 0xff, 0xff, 0xff, 0xff];
@@ -99,6 +122,15 @@ mod tests {
             first_local_call(&[HELPER_CALL, LOCAL_CALL, EXIT].concat(), true),
             Some(1)
         );
+    }
+
+    #[test]
+    fn constants_belong_into_one_section() {
+        let strays: Vec<&str> = ["maps", ".rodata", ".rodata.cst8", ".BTF", ".rodata.str1.1"]
+            .into_iter()
+            .filter(|name| is_stray(name))
+            .collect();
+        assert_eq!(strays, [".rodata.cst8", ".rodata.str1.1"]);
     }
 
     #[test]
