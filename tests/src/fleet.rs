@@ -5,6 +5,7 @@ use std::{
     env,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    thread,
     time::Duration,
 };
 
@@ -23,6 +24,8 @@ pub const STACK: &str = "netmon";
 const PORT: u16 = 10095;
 /// How long it may take until a service runs on every node. Swarm first asks an image registry that does not exist.
 pub const PATIENCE: Duration = Duration::from_secs(90);
+/// How old a page of netmon may be.
+const PAGE_AGE: Duration = Duration::from_millis(500);
 
 /// The image under test, made by `cargo xtask test`.
 ///
@@ -107,11 +110,17 @@ impl<'lab> Fleet<'lab> {
         get_in(Some(&node.netns()), address, &request)
     }
 
-    /// The page of that node.
+    /// A page of that node that was made after this was called. netmon keeps its real times here, so clients share a
+    /// page for a while.
     ///
     /// # Errors
     /// The page cannot be fetched or parsed.
     pub fn page(&self, node: u8) -> anyhow::Result<Page> {
+        thread::sleep(PAGE_AGE);
+        self.shared_page(node)
+    }
+
+    fn shared_page(&self, node: u8) -> anyhow::Result<Page> {
         let answer = self.get(node, "/metrics")?;
         ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
         Page::parse(&answer.text())
@@ -127,7 +136,7 @@ impl<'lab> Fleet<'lab> {
         what: &str,
         mut look: impl FnMut(&Page) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let looked = within(PATIENCE, what, || look(&self.page(node)?));
+        let looked = within(PATIENCE, what, || look(&self.shared_page(node)?));
         looked.with_context(|| format!("netmon's log on node {node}:\n{}", self.log(node)))
     }
 

@@ -14,19 +14,20 @@ impl Collector {
     }
 }
 
-/// What a collector needs from the namespaces, beside their devices' counters. It is read during the scrape.
+/// What a collector needs from the namespaces, beside their devices' counters. It is read during the scrape, in this
+/// order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// The protocols' counters, of containers and of the node.
     Protocols,
-    /// Queues, tables and their limits, of containers and of the node.
-    Buffers,
-    /// The node's devices: what was dropped on one of them belongs to its network.
-    NodeDevices,
-    /// The nodes that overlay networks send to.
-    Tunnels,
     /// The node's errors of encryption.
     Encryption,
+    /// The nodes that overlay networks send to.
+    Tunnels,
+    /// The node's devices: what was dropped on one of them belongs to its network.
+    NodeDevices,
+    /// Queues, tables and their limits, of containers and of the node.
+    Buffers,
 }
 
 /// The collectors that are wanted: all but those that are switched off.
