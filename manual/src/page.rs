@@ -32,7 +32,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 ];
 
 const EXIT_STATUS: &[(&str, &str)] = &[
-    ("0", "netmon was told to end, or the command did what it is for."),
+    ("0", "netmon was asked to end, or the command did what it is for."),
     (
         "1",
         "It cannot do what it is for: a sentence on standard error says why, and what to do.",

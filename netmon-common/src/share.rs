@@ -6,7 +6,7 @@
 //! can also create namespaces.
 
 /// The map with the numbers of keys: a hash map by the namespace's cookie, with a `u32`. A watched namespace has an
-/// entry from the moment that the daemon adds it. [`STRANGERS`] stands for all others.
+/// entry from the moment that the daemon adds it, if there was room for it. [`STRANGERS`] stands for all others.
 pub const MAP: &str = "SHARES";
 /// The key of [`MAP`] for all namespaces that are not watched.
 pub const STRANGERS: u64 = 0;

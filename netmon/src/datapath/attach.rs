@@ -223,7 +223,7 @@ pub(crate) fn check_device(name: &str, ifindex: u32) -> Result<(), AttachError> 
 /// Programs on a device, and the slot they count into.
 #[derive(Debug)]
 pub struct Attachment {
-    // Dropped first: the slot must not be anybody else's while programs count into it.
+    // Dropped before the slot, which the next device gets. The kernel may run the programs for a moment longer.
     links: Vec<Link>,
     slot: Slot,
     /// The kernel's ids of the programs, in the order of [`HOOKS`].
@@ -260,8 +260,9 @@ impl Attachment {
         self.links.iter().any(Link::needs_visit)
     }
 
-    /// Detaches the programs from a device that still exists. The calling thread is in the device's namespace.
-    pub fn detach_here(mut self) {
+    /// Detaches the programs from a device that still exists. The calling thread is in the device's namespace. The slot
+    /// stays taken.
+    pub fn detach_here(&mut self) {
         for link in self.links.drain(..) {
             link.detach_here();
         }

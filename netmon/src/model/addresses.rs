@@ -2,7 +2,8 @@
 //! connection get their names.
 //!
 //! This node's containers come from the engine's inventory, and all others from the networks' own gossip. An address
-//! that several have is nobody's: it is never guessed.
+//! that several have is nobody's: it is never guessed. An address of a container that ended is its own until anybody
+//! else on the network has it.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use super::{
-    inventory::{Container, Identity, Inventory},
+    inventory::{Identity, Inventory},
     peers::{Member, Members},
 };
 
@@ -25,10 +26,12 @@ pub struct Addresses {
 /// The addresses of one network, or of several local ones with the same name.
 #[derive(Clone, Debug, Default)]
 struct OnNetwork {
-    /// This node's containers. `None` if several have the address.
-    containers: BTreeMap<IpAddr, Option<Arc<Identity>>>,
+    /// This node's containers that run. `None` if several have the address, here and below.
+    running: BTreeMap<IpAddr, Option<Arc<Identity>>>,
+    /// This node's containers that ended a moment ago.
+    ended: BTreeMap<IpAddr, Option<Arc<Identity>>>,
     /// The services, by their virtual addresses.
-    services: BTreeMap<IpAddr, String>,
+    services: BTreeMap<IpAddr, Option<String>>,
     /// The containers and load balancers on all nodes. Only an overlay network has them.
     members: Option<Arc<Members>>,
 }
@@ -51,28 +54,25 @@ impl Addresses {
     #[must_use]
     pub fn of(inventory: &Inventory) -> Self {
         let mut networks: BTreeMap<Arc<str>, OnNetwork> = BTreeMap::new();
-        // An address belongs to the container that runs, and to one that ended only until somebody else has it.
-        let is_running = |container: &&Arc<Container>| container.running;
-        let (running, ended): (Vec<_>, Vec<_>) = inventory.containers.values().partition(is_running);
-        for containers in [running, ended] {
-            let mut found = BTreeMap::new();
-            for container in containers {
-                for endpoint in &container.endpoints {
-                    for address in &endpoint.addresses {
-                        add(&mut found, (&endpoint.network_name, *address), &container.identity);
-                    }
+        for container in inventory.containers.values() {
+            for endpoint in &container.endpoints {
+                let on_network = networks.entry(Arc::from(endpoint.network_name.as_str())).or_default();
+                let known = if container.running {
+                    &mut on_network.running
+                } else {
+                    &mut on_network.ended
+                };
+                for address in &endpoint.addresses {
+                    add(known, *address, Arc::clone(&container.identity));
                 }
-            }
-            for ((network, address), identity) in found {
-                let on_network = networks.entry(Arc::from(network.as_str())).or_default();
-                on_network.containers.entry(address).or_insert(identity);
             }
         }
         for (id, members) in &inventory.members {
             if let (Some(network), Some(members)) = (inventory.networks.get(id), members) {
                 let on_network = networks.entry(Arc::from(network.name.as_str())).or_default();
-                let services = members.virtual_ips.iter();
-                on_network.services = services.map(|(service, address)| (*address, service.clone())).collect();
+                for (service, address) in &members.virtual_ips {
+                    add(&mut on_network.services, *address, service.clone());
+                }
                 on_network.members = Some(Arc::clone(members));
             }
         }
@@ -83,24 +83,36 @@ impl Addresses {
     #[must_use]
     pub fn holder(&self, network: &str, address: IpAddr) -> Option<Holder<'_>> {
         let on_network = self.networks.get(network)?;
-        if let Some(identity) = on_network.containers.get(&address) {
-            return identity.as_ref().map(Holder::Here);
+        let running = on_network.running.get(&address);
+        let service = on_network.services.get(&address);
+        if running.is_some_and(Option::is_none) || service.is_some_and(Option::is_none) {
+            return None;
         }
-        if let Some(service) = on_network.services.get(&address) {
-            return Some(Holder::Service(service));
+        let members = on_network.members.as_ref();
+        let load_balancer = members.and_then(|members| members.load_balancers.get(&address));
+        // The gossip names this node's containers, too.
+        let elsewhere = members.filter(|_| running.is_none());
+        let elsewhere = elsewhere.and_then(|members| members.endpoints.get(&address));
+        let holders = [
+            running.and_then(Option::as_ref).map(Holder::Here),
+            service.and_then(Option::as_deref).map(Holder::Service),
+            load_balancer.map(|name| Holder::LoadBalancer(name)),
+            elsewhere.map(Holder::Elsewhere),
+        ];
+        let mut holders = holders.into_iter().flatten();
+        match (holders.next(), holders.next()) {
+            (Some(holder), None) => Some(holder),
+            (Some(_), Some(_)) => None,
+            (None, _) => on_network.ended.get(&address)?.as_ref().map(Holder::Here),
         }
-        let members = on_network.members.as_ref()?;
-        let load_balancer = members.load_balancers.get(&address);
-        load_balancer
-            .map(|name| Holder::LoadBalancer(name))
-            .or_else(|| members.endpoints.get(&address).map(Holder::Elsewhere))
     }
 }
 
-fn add<K: Ord>(found: &mut BTreeMap<K, Option<Arc<Identity>>>, at: K, identity: &Arc<Identity>) {
-    match found.entry(at) {
+/// Adds who has an address; `None` if somebody else has it.
+fn add<T>(known: &mut BTreeMap<IpAddr, Option<T>>, address: IpAddr, holder: T) {
+    match known.entry(address) {
         Entry::Vacant(entry) => {
-            entry.insert(Some(Arc::clone(identity)));
+            entry.insert(Some(holder));
         }
         Entry::Occupied(mut entry) => {
             entry.insert(None);
@@ -233,5 +245,48 @@ mod tests {
         assert_eq!(here(&addresses, "front", 5).as_deref(), Some("web.1.xyz"), "it is here");
         assert_eq!(addresses.holder("front", address(9)), None);
         assert_eq!(addresses.holder("back", address(7)), None);
+    }
+
+    #[test]
+    fn an_address_that_anybody_else_has_by_now_is_not_the_ended_containers() {
+        let ended = container("old", false, &[("front", 5), ("front", 6), ("front", 7)]);
+        let task = Member {
+            container: "web.2.abc".to_owned(),
+            service: "web".to_owned(),
+            node: None,
+        };
+        let members = Members {
+            endpoints: [(address(5), task.clone())].into(),
+            virtual_ips: [("web".to_owned(), address(6))].into(),
+            ..Members::default()
+        };
+        let addresses = Addresses::of(&inventory(&[ended], Some(members)));
+        assert_eq!(addresses.holder("front", address(5)), Some(Holder::Elsewhere(&task)));
+        assert_eq!(addresses.holder("front", address(6)), Some(Holder::Service("web")));
+        assert_eq!(here(&addresses, "front", 7).as_deref(), Some("old"));
+    }
+
+    #[test]
+    fn an_address_that_several_of_any_kind_have_is_nobodys() {
+        let task = Member {
+            container: "web.2.abc".to_owned(),
+            service: "web".to_owned(),
+            node: None,
+        };
+        let members = Members {
+            endpoints: [(address(2), task.clone()), (address(3), task)].into(),
+            virtual_ips: [
+                ("a".to_owned(), address(2)),
+                ("b".to_owned(), address(4)),
+                ("c".to_owned(), address(4)),
+            ]
+            .into(),
+            load_balancers: [(address(3), "front-endpoint".to_owned())].into(),
+            ..Members::default()
+        };
+        let addresses = Addresses::of(&inventory(&[], Some(members)));
+        for last in [2, 3, 4] {
+            assert_eq!(addresses.holder("front", address(last)), None, "{last}");
+        }
     }
 }

@@ -50,10 +50,15 @@ impl Ledger {
     /// The ledger of a device that disappeared and came back. `last` holds its totals before that.
     #[must_use]
     pub fn of_returned(last: Directions<Totals>) -> Self {
+        let account = |last: Totals| Account {
+            device: last.device(),
+            ..Account::default()
+        };
         Self {
             is_older: true,
             before: Some(last.map(Totals::device)),
-            ..Self::default()
+            receive: account(last.receive),
+            transmit: account(last.transmit),
         }
     }
 

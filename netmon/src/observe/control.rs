@@ -38,6 +38,7 @@ const FULL_PAUSE: Duration = Duration::from_millis(5);
 /// How many signals may wait in the channel. A sender waits while it is full. Netlink messages then wait in the
 /// kernel, which reports an overrun when it has no room for more.
 const MOST_SIGNALS: usize = 8192;
+
 /// Where namespaces are found.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -372,9 +373,7 @@ impl Loop {
             state.expire(Instant::now());
             (state.take_forgotten(), state.take_over())
         };
-        for handle in over {
-            self.attachments.drop(handle);
-        }
+        self.attachments.free(over);
         if !forgotten.is_empty() {
             self.tracepoints.lock().forget(|netns| forgotten.contains(&netns));
         }

@@ -26,6 +26,7 @@ pub use self::{
     attributions::Attributions,
     interface::{Ended, Interface, Programs},
     kinds::{Devices, Kind, Node, Overlay, Sandbox, TunnelDevice},
+    lifecycle::SLOT_REST,
     namespaces::{Closed, Namespace, Number},
     naming::Owner,
     peers::PeerNames,

@@ -33,7 +33,7 @@ use crate::{
     observe::{
         Shared,
         read::read_namespace,
-        state::{Candidate, Interface},
+        state::{Candidate, Interface, SLOT_REST},
     },
 };
 
@@ -149,6 +149,8 @@ impl Loop {
 #[derive(Debug, Default)]
 pub(super) struct Attachments {
     all: BTreeMap<Handle, Attachment>,
+    /// Detached ones, and since when. The kernel may run their programs for a moment longer.
+    resting: Vec<(Attachment, Instant)>,
     last: Handle,
 }
 
@@ -169,14 +171,18 @@ impl Attachments {
 
     /// Detaches programs from a device that still exists. The calling thread is in the device's namespace.
     fn detach_here(&mut self, handle: Handle) {
-        if let Some(attachment) = self.all.remove(&handle) {
+        if let Some(mut attachment) = self.all.remove(&handle) {
             attachment.detach_here();
+            self.resting.push((attachment, Instant::now()));
         }
     }
 
-    /// Drops programs of a deleted device, and frees their slot.
-    pub(super) fn drop(&mut self, handle: Handle) {
-        self.all.remove(&handle);
+    /// Drops these programs, whose devices are deleted, and frees their slots and those of others that rested.
+    pub(super) fn free(&mut self, over: Vec<Handle>) {
+        for handle in over {
+            self.all.remove(&handle);
+        }
+        self.resting.retain(|(_, since)| since.elapsed() < SLOT_REST);
     }
 }
 

@@ -30,7 +30,7 @@ const PARTED: usize = 4_096;
 
 /// How long the slot of a deleted device stays taken. Packets in flight at its deletion must not be counted for the
 /// slot's next device. A device that only moved out of its namespace is about to be deleted.
-const SLOT_REST: Duration = Duration::from_secs(1);
+pub const SLOT_REST: Duration = Duration::from_secs(1);
 
 impl State {
     /// Takes in a listing of the directory. Closes the namespaces that are no longer listed, and returns the files
@@ -252,8 +252,10 @@ impl State {
     }
 
     pub(super) fn close(&mut self, id: InterfaceId, now: Instant) {
-        let file = self.namespaces.get(&id.netns).map(|namespace| namespace.file.clone());
-        if let (Some(mut interface), Some(file)) = (self.interfaces.remove(&id), file) {
+        let Some(file) = self.namespaces.get(&id.netns).map(|namespace| namespace.file.clone()) else {
+            return;
+        };
+        if let Some(mut interface) = self.interfaces.remove(&id) {
             self.name_at_last(id, &file, &mut interface);
             let ended = interface.end(id, file, now);
             if ended.is_own() {

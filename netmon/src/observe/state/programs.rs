@@ -126,9 +126,10 @@ impl State {
             namespaces, interfaces, ..
         } = self;
         let taken = interfaces.iter_mut().filter_map(|(id, interface)| {
+            let path = namespaces.get(&id.netns)?.file.path.clone();
             let handle = interface.programs.handle()?;
             interface.programs = Programs::Waiting;
-            Some((namespaces.get(&id.netns)?.file.path.clone(), handle))
+            Some((path, handle))
         });
         taken.collect()
     }

@@ -100,7 +100,11 @@ fn a_manager_is_asked_for_the_nodes_and_a_worker_is_not() {
     world.roster.node(Some(node("manager")));
     assert_eq!(world.questions(4), [Question::Nodes]);
     assert_eq!(world.hostnames(), [""; 0]);
-    assert_eq!(world.inventory.peers.source, PeerSource::Worker, "it has not told yet");
+    assert_eq!(
+        world.inventory.peers.source,
+        PeerSource::Worker,
+        "it has not reported yet"
+    );
     world.roster.nodes(Some(vec![other("n2")]));
     assert_eq!(world.hostnames(), ["n2"]);
     assert_eq!(world.inventory.peers.source, PeerSource::Manager);

@@ -234,3 +234,22 @@ fn the_programs_of_a_device_that_was_deleted_meanwhile_are_refused() {
     };
     assert!(!state.attached(id, Ok(attached), Instant::now()));
 }
+
+#[test]
+fn a_device_that_returns_keeps_its_counts_until_it_is_read_again() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    let first = open(&mut state, netns);
+    close(&mut state, &first, Some(counters(30)));
+    for _ in 0..2 {
+        state.listed(Listing::default(), now);
+        state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+        state.name();
+    }
+    let living = state.interfaces().map(|it| it.ledger.totals().receive.packets);
+    assert_eq!(living.collect::<Vec<_>>(), [30]);
+    let next = open(&mut state, netns);
+    close(&mut state, &next, Some(counters(50)));
+    let of_service = state.services().into_values().next().map(|it| it.receive.packets);
+    assert_eq!(of_service, Some(40), "it had 10 before");
+}
