@@ -57,7 +57,10 @@ impl<T> SingleFlight<T> {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.is_making = true;
+        // Nobody who asks from now on can get it, and it may be large.
+        let too_old = state.last.take();
         drop(state);
+        drop(too_old);
         // Dropped when `make` returns or panics: then the next one who waits takes over.
         let under_way = UnderWay(self);
         let began = Instant::now();
