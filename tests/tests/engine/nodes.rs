@@ -22,7 +22,7 @@ const DROPS: [&str; 3] = [
     "netmon_load_balancer_packet_drops_total",
 ];
 
-const OVERLAY_DROPS: &str = "netmon_overlay_packet_drops_total";
+pub(crate) const OVERLAY_DROPS: &str = "netmon_overlay_packet_drops_total";
 
 /// Families whose sum over networks is a counter of the namespace, and the counter's name.
 const SUMS: [(&str, &str); 3] = [
@@ -224,16 +224,22 @@ impl Nodes {
         network: &str,
         most: u64,
     ) -> anyhow::Result<()> {
+        self.dropped_only_since(before, &[(&[OVERLAY_DROPS, network, "NO_TX_TARGET"], most)])
+    }
+
+    /// Checks that all new drops are of these kinds. A kind is what the description of such a drop contains, and how
+    /// many packets there may be.
+    pub(crate) fn dropped_only_since(&self, before: &Drops, kinds: &[(&[&str], u64)]) -> anyhow::Result<()> {
         let more = self.drops_since(before)?;
-        let is_one = |what: &str| {
-            [OVERLAY_DROPS, network, "NO_TX_TARGET"]
+        let mut left: Vec<u64> = kinds.iter().map(|(_, most)| *most).collect();
+        for (what, count) in &more {
+            let kind = kinds
                 .iter()
-                .all(|part| what.contains(part))
-        };
-        ensure!(
-            more.keys().all(|what| is_one(what)) && more.values().sum::<u64>() <= most,
-            "these are called drops: {more:#?}"
-        );
+                .position(|(parts, _)| parts.iter().all(|part| what.contains(part)));
+            let rest = kind.and_then(|kind| left[kind].checked_sub(*count).map(|rest| (kind, rest)));
+            let (kind, rest) = rest.with_context(|| format!("these are called drops: {more:#?}"))?;
+            left[kind] = rest;
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use netmon_tests::{
 
 use crate::{
     ground::CONTAINER,
-    nodes::{Member, Nodes, TASKS, ends, tasks},
+    nodes::{Member, Nodes, OVERLAY_DROPS, TASKS, ends, tasks},
 };
 
 const NETWORK: &str = "wide";
@@ -44,7 +44,7 @@ fn changes(engine: Engine) -> anyhow::Result<()> {
     nodes.nothing_is_left()?;
     let descriptors = descriptors(&nodes)?;
     let drops = nodes.drops()?;
-    thread::scope(|scope| {
+    let failed = thread::scope(|scope| {
         let load = scope.spawn(|| load(&nodes, one));
         let changed = || -> anyhow::Result<()> {
             for (number, order) in ["stop-first", "start-first"].into_iter().enumerate() {
@@ -72,11 +72,18 @@ fn changes(engine: Engine) -> anyhow::Result<()> {
         manager.docker("exec a1 touch /tmp/over")?;
         let text = load.join().map_err(|_| anyhow!("the load panicked"))??;
         let mut words = text.split_whitespace();
-        let sent: u64 = words.next().context("no count")?.parse()?;
+        let mut number = || -> anyhow::Result<u64> { Ok(words.next().context("no count")?.parse()?) };
+        let (sent, failed) = (number()?, number()?);
         ensure!(sent >= 50, "the load were {text} requests");
-        changed.with_context(|| format!("requests, and those that failed: {text}"))
+        changed.with_context(|| format!("requests, and those that failed: {text}"))?;
+        anyhow::Ok(failed)
     })?;
-    nodes.dropped_only_without_target_since(&drops, NETWORK, LATE)?;
+    // The service's name leads to a task before its server listens, and after its server has ended.
+    let kinds: [(&[&str], u64); 2] = [
+        (&[OVERLAY_DROPS, NETWORK, "NO_TX_TARGET"], LATE),
+        (&["\"service\": \"web\"", "NO_SOCKET"], failed),
+    ];
+    nodes.dropped_only_since(&drops, &kinds)?;
     for member in &members {
         member.agrees(&nodes)?;
         member.sums_agree(&nodes)?;
@@ -88,7 +95,7 @@ fn changes(engine: Engine) -> anyhow::Result<()> {
         ends(nodes.netmon(number), 2, "netmon_service_network", &[("service", "web")])?;
     }
     nodes.nothing_is_left()?;
-    nodes.dropped_only_without_target_since(&drops, NETWORK, LATE)?;
+    nodes.dropped_only_since(&drops, &kinds)?;
     // netmon has one more descriptor while a request to the engine is open.
     until("no more descriptors than before", || {
         let after = self::descriptors(&nodes)?;
