@@ -141,12 +141,13 @@ fn a_container_whose_name_is_used_at_once_on_another_node_is_counted_on_each_for
     Ok(())
 }
 
-/// Sends requests, one after the other, until it is stopped. Returns how many there were, and how many failed.
+/// Sends requests, one after the other, until it is stopped. Returns how many there were, and how many failed. The
+/// pause is for the machine's process ids: `timeout` leaves a process that nobody in the container waits for.
 fn load(nodes: &Nodes, from: &Member) -> anyhow::Result<String> {
     nodes.node(from.number).docker_script(
         &format!("exec {}", from.name()),
         "n=0; f=0; while [ ! -e /tmp/over ]; do n=$((n+1)); timeout 5 wget -q -O /dev/null http://web/ || f=$((f+1)); \
-         done; echo $n $f",
+         sleep 0.05; done; echo $n $f",
     )
 }
 
