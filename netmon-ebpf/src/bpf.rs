@@ -158,6 +158,7 @@ impl Arguments for BtfTracePointContext {
 }
 
 impl<O> Memory for O {
+    // SAFETY: the caller promises what the trait asks.
     #[inline(always)]
     unsafe fn field<T: Integer>(&self, base: u64, offset: u32) -> T {
         // SAFETY: the verifier proves that the field lies within the structure, and the kernel handles the fault of an

@@ -87,6 +87,7 @@ impl Structures {
 }
 
 impl Memory for Structures {
+    // SAFETY: asks nothing of the caller.
     unsafe fn field<T: Integer>(&self, base: u64, offset: u32) -> T {
         // The kernel reads 0 if a pointer is invalid.
         self.probe(base, offset).unwrap_or_else(|| {
@@ -141,6 +142,7 @@ impl Kernel for Structures {
 macro_rules! with_structures {
     ($object:ty: $field:ident) => {
         impl crate::kernel::Memory for $object {
+            // SAFETY: the caller promises what the trait asks.
             unsafe fn field<T: crate::kernel::Integer>(&self, base: u64, offset: u32) -> T {
                 // SAFETY: as promised by the caller.
                 unsafe { self.$field.field(base, offset) }

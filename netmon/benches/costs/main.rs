@@ -23,7 +23,7 @@ use netmon::{
         visit::{Counting, Tools},
     },
     datapath::{Datapath, SharedTracepoints, Tracepoints, host::Host, overlay::SharedOverlay, yardstick},
-    model::{collector::Collectors, counters::Traffic, health::DockerHealth},
+    model::{collector::Collectors, counters::Traffic, health::DockerHealth, programs::Counts as _},
     netns::{enter::on_netns_thread, rtnetlink::Client},
     observe::{
         Shared,
@@ -176,9 +176,9 @@ fn slots(report: &mut Report, reference: &mut Reference, datapath: &Datapath) ->
     let slots: Option<Vec<_>> = (0..10_000).map(|_| map.allocate()).collect();
     let slots = slots.ok_or_else(|| anyhow::anyhow!("the map has no room for ten thousand interfaces"))?;
     let best = best_of(50, || {
-        slots
-            .iter()
-            .fold(0_u64, |sum, slot| sum.wrapping_add(slot.read().receive.packets))
+        slots.iter().fold(0_u64, |sum, slot| {
+            sum.wrapping_add(slot.counters().read().receive.packets)
+        })
     });
     report.add(
         "reading the counters of 10,000 interfaces",

@@ -198,12 +198,6 @@ impl Slot {
     pub const fn counters(&self) -> &Counters {
         &self.0
     }
-
-    /// The counts since the slot was allocated.
-    #[must_use]
-    pub fn read(&self) -> Directions<Traffic> {
-        self.0.read()
-    }
 }
 
 impl Counts for Counters {

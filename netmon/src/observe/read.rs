@@ -141,7 +141,7 @@ fn read_counters(
                 shared.lock().set_xfrm_errors(netns, errors.unwrap_or_default());
             }
             (Need::Buffers, Role::Sandbox) => read_buffers(shared, netns, client)?,
-            // A packet dropped on one of the node's devices is attributed by the devices that exist now.
+            // Reads the node's devices anyway, for `NodeDevices`, too.
             (Need::Buffers, Role::Node) => {
                 let devices = client.devices()?;
                 let read = buffers::node(client, &devices);
@@ -156,7 +156,10 @@ fn read_counters(
                 let devices = client.devices()?;
                 shared.lock().node_has(netns, &devices, Instant::now());
             }
-            _ => continue,
+            (
+                Need::Protocols | Need::Encryption | Need::Tunnels | Need::NodeDevices | Need::Buffers,
+                Role::Sandbox | Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress | Role::Node,
+            ) => continue,
         }
         *reading.spent.entry(*need).or_default() += begin.elapsed();
     }

@@ -1,5 +1,5 @@
-//! The rules of documents: a link has a target, and a sentence has at most thirty words. Knows Markdown by
-//! `pulldown-cmark`. Must not know what the documents say.
+//! The rules of documents: a link has a target, a source file that is named is there, and a sentence has at most
+//! thirty words. Knows Markdown by `pulldown-cmark`. Must not know what the documents say.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -13,6 +13,8 @@ pub(super) struct Document {
     path: PathBuf,
     anchors: Vec<String>,
     links: Vec<String>,
+    /// The paths of source files that it names.
+    sources: Vec<PathBuf>,
     sentences: Vec<String>,
 }
 
@@ -22,6 +24,7 @@ impl Document {
             path: path.to_owned(),
             anchors: Vec::new(),
             links: Vec::new(),
+            sources: Vec::new(),
             sentences: Vec::new(),
         };
         let mut block = String::new();
@@ -33,7 +36,10 @@ impl Document {
                 // Code blocks contain no sentences.
                 Event::Start(Tag::CodeBlock(_)) | Event::End(TagEnd::CodeBlock) => block.clear(),
                 Event::Text(text) => block.push_str(&text),
-                Event::Code(code) => block.push_str(&code.replace([' ', '.', '?', '!'], "_")),
+                Event::Code(code) => {
+                    document.sources.extend(source(&code));
+                    block.push_str(&code.replace([' ', '.', '?', '!'], "_"));
+                }
                 Event::SoftBreak | Event::HardBreak => block.push(' '),
                 Event::End(TagEnd::Heading(_)) => {
                     document.anchors.push(anchor(&block));
@@ -69,7 +75,11 @@ impl Document {
             .iter()
             .filter(|link| !link.contains("://") && !self.leads_somewhere(link, all, &exists))
             .map(|link| format!("{name}: the link {link} leads nowhere"));
-        long.chain(dead).collect()
+        // The daemon's files may be named without its folder.
+        let is_there = |source: &Path| exists(source) || exists(&Path::new("netmon/src").join(source));
+        let gone = self.sources.iter().filter(|source| !is_there(source));
+        let gone = gone.map(|source| format!("{name}: there is no {}", source.display()));
+        long.chain(dead).chain(gone).collect()
     }
 
     fn leads_somewhere(&self, link: &str, all: &[Self], exists: impl Fn(&Path) -> bool) -> bool {
@@ -84,6 +94,13 @@ impl Document {
         };
         exists(&target) && anchor.is_none_or(has)
     }
+}
+
+/// The path of a source file, if this piece of code is one. `<noun>` and `*` stand for any name.
+fn source(code: &str) -> Option<PathBuf> {
+    let path = Path::new(code);
+    let is_source = path.extension().is_some_and(|it| it == "rs");
+    (is_source && code.contains('/') && !code.contains(['<', '*', ' '])).then(|| path.to_owned())
 }
 
 /// Appends a relative path to a folder, and resolves `.` and `..`.
@@ -193,6 +210,27 @@ mod tests {
         }
         for link in ["two.md", "#tail", "README.md", "../README.md#title"] {
             assert_eq!(breaches(&format!("# Head\n\n[it]({link})")).len(), 1, "{link}");
+        }
+    }
+
+    #[test]
+    fn a_source_file_that_is_named_is_there() {
+        let breaches = |text: &str| {
+            let files = ["netmon/src/observe/read.rs", "xtask/src/main.rs"];
+            let document = Document::read(Path::new("docs/one.md"), text);
+            document.breaches(&[], |path| files.iter().any(|it| Path::new(it) == path))
+        };
+        for named in [
+            "`netmon/src/observe/read.rs`",
+            "`observe/read.rs`",
+            "`xtask/src/main.rs`",
+            "`collectors/<noun>/families.rs`",
+            "`build.rs`",
+        ] {
+            assert_eq!(breaches(named), Vec::<String>::new(), "{named}");
+        }
+        for named in ["`observe/sites.rs`", "`netmon/src/read.rs`", "`src/main.rs`"] {
+            assert_eq!(breaches(named).len(), 1, "{named}");
         }
     }
 }

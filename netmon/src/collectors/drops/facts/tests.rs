@@ -67,6 +67,20 @@ fn drops<const N: usize>(counts: [(u32, u64); N]) -> Drops {
     }
 }
 
+/// Drops on one device of that namespace.
+fn drops_in(netns: NetnsId, packets: u64) -> Drops {
+    let drop = Drop {
+        interface: InterfaceId { netns, ifindex: 2 },
+        reason: 5,
+        unplaced: false,
+        packets,
+    };
+    Drops {
+        counted: vec![drop],
+        ..Drops::default()
+    }
+}
+
 fn shown(drops: &Drops, retired: &mut Retired, state: &mut State, now: Instant) -> u64 {
     let rows = rows(drops, retired, state, now, |reason| format!("reason {reason}"));
     rows.node.iter().map(|row| row.packets).sum()
@@ -211,18 +225,7 @@ fn what_was_shown_as_nobodys_stays_so_when_the_rest_has_an_owner_and_when_the_ke
         },
     };
     state.looked(&file, OVERLAY, vec![device(2)], begin);
-    let drops = |packets| Drops {
-        counted: vec![Drop {
-            interface: InterfaceId {
-                netns: OVERLAY,
-                ifindex: 2,
-            },
-            reason: 5,
-            unplaced: false,
-            packets,
-        }],
-        ..Drops::default()
-    };
+    let drops = |packets| drops_in(OVERLAY, packets);
     assert_eq!(of_network(&drops(3), &mut retired, &mut state, begin), (0, 0));
     let now = begin + LONG;
     assert_eq!(of_network(&drops(4), &mut retired, &mut state, now), (4, 0));
@@ -319,18 +322,7 @@ fn of_a_bridge_network_that_is_gone_nothing_is_kept() {
 fn a_deletion_that_stops_half_way_counts_nothing_twice() {
     let begin = Instant::now();
     let (mut state, mut retired) = (node(begin), Retired::default());
-    let foreign = |packets| Drops {
-        counted: vec![Drop {
-            interface: InterfaceId {
-                netns: NetnsId(10),
-                ifindex: 2,
-            },
-            reason: 5,
-            unplaced: false,
-            packets,
-        }],
-        ..Drops::default()
-    };
+    let foreign = |packets| drops_in(NetnsId(10), packets);
     assert_eq!(of_network(&foreign(8), &mut retired, &mut state, begin), (0, 0));
     let late = begin + LONG;
     assert_eq!(of_network(&foreign(8), &mut retired, &mut state, late), (8, 0));

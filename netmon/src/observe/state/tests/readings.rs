@@ -13,7 +13,7 @@ use crate::{
     model::{
         counters::{DeviceCounters, Directions, Traffic},
         interface::{InterfaceId, NetnsId},
-        netns::Listing,
+        netns::{Listing, NetnsFile},
         programs::{Attached, Counts, Handle},
     },
     observe::state::{Opening, State},
@@ -26,6 +26,25 @@ fn open(state: &mut State, netns: NetnsId) -> Opening {
 fn close(state: &mut State, opening: &Opening, eth0: Option<Directions<DeviceCounters>>) {
     let devices = eth0.into_iter().map(|counters| (ETH0, counters)).collect();
     state.close_reading(opening, &HashMap::new(), &devices, &HashMap::new());
+}
+
+/// A container that is older than netmon, and whose device was never read.
+fn one_unread(now: Instant) -> (State, NetnsFile, NetnsId) {
+    let mut state = State::new(SCOPE, LINGER);
+    let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
+    let listing = Listing {
+        files: vec![file.clone()],
+        strays: 0,
+    };
+    state.listed(listing, now);
+    state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
+    (state, file, netns)
+}
+
+/// The packets that the container's service received since netmon started.
+fn of_service(state: &State) -> Option<u64> {
+    state.services().into_values().next().map(|it| it.receive.packets)
 }
 
 #[test]
@@ -93,7 +112,6 @@ fn a_namespace_without_devices_is_not_read() {
 fn a_device_that_returns_while_it_is_read_counts_once() {
     let now = Instant::now();
     let (mut state, file, netns) = one_container(now);
-    let of_service = |state: &State| state.services().into_values().next().map(|it| it.receive.packets);
     assert_eq!(of_service(&state), Some(0));
     let reading = open(&mut state, netns);
     // Its file is missing for a moment.
@@ -109,41 +127,23 @@ fn a_device_that_returns_while_it_is_read_counts_once() {
 #[test]
 fn what_a_device_counted_before_netmon_is_not_recent_though_it_is_first_read_after_it_returned() {
     let now = Instant::now();
-    let mut state = State::new(SCOPE, LINGER);
-    let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
-    let listing = Listing {
-        files: vec![file.clone()],
-        strays: 0,
-    };
-    state.listed(listing, now);
-    state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
-    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
+    let (mut state, file, netns) = one_unread(now);
     state.listed(Listing::default(), now);
     state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
     state.name();
     let first = open(&mut state, netns);
     close(&mut state, &first, Some(counters(50)));
-    let of_service = state.services().into_values().next().map(|it| it.receive.packets);
-    assert_eq!(of_service, Some(0));
+    assert_eq!(of_service(&state), Some(0));
 }
 
 #[test]
 fn what_a_device_counted_before_netmon_is_not_recent_though_its_only_reading_came_after_its_end() {
     let now = Instant::now();
-    let mut state = State::new(SCOPE, LINGER);
-    let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
-    let listing = Listing {
-        files: vec![file.clone()],
-        strays: 0,
-    };
-    state.listed(listing, now);
-    state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
-    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
+    let (mut state, file, netns) = one_unread(now);
     let reading = open(&mut state, netns);
     state.looked(&file, netns, Vec::new(), now);
     close(&mut state, &reading, Some(counters(50)));
-    let of_service = state.services().into_values().next().map(|it| it.receive.packets);
-    assert_eq!((of_service, packets(&state)), (Some(0), vec![50]));
+    assert_eq!((of_service(&state), packets(&state)), (Some(0), vec![50]));
 }
 
 /// Programs that have counted this many packets in each direction.
@@ -250,6 +250,5 @@ fn a_device_that_returns_keeps_its_counts_until_it_is_read_again() {
     assert_eq!(living.collect::<Vec<_>>(), [30]);
     let next = open(&mut state, netns);
     close(&mut state, &next, Some(counters(50)));
-    let of_service = state.services().into_values().next().map(|it| it.receive.packets);
-    assert_eq!(of_service, Some(40), "it had 10 before");
+    assert_eq!(of_service(&state), Some(40), "it had 10 before");
 }
