@@ -6,6 +6,7 @@
 mod accept;
 mod access;
 mod address;
+mod body;
 mod clients;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -44,7 +45,7 @@ use self::{
 };
 pub use self::{
     access::{Access, AccessError},
-    rendered::Rendered,
+    rendered::{Rendered, ToText},
 };
 use crate::model::health::HttpHealth;
 

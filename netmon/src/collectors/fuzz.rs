@@ -46,7 +46,7 @@ const FAMILY: &str = "netmon_container_network_receive_bytes_total";
 /// Checks a page with these names, which are separated by tabs. Also converts the input itself to the older format.
 pub(crate) fn page(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let _: String = to_text(&text);
+    let _: Vec<_> = to_text(&text);
 
     let names: Vec<&str> = text.split(BETWEEN).collect();
     let facts = found(&names);
@@ -62,7 +62,7 @@ pub(crate) fn page(data: &[u8]) {
     };
     let page = write(rows, &health, &Collectors::default()).expect("a page");
     let samples = read(&page, true);
-    let older = to_text(&page);
+    let older = to_text(&page).concat();
     assert!(
         samples == read(&older, false),
         "the older format says something else:\n{older}"

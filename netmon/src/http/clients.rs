@@ -16,7 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::model::health::HttpHealth;
@@ -87,10 +86,9 @@ pub(super) struct Connection {
     leave: Arc<Notify>,
 }
 
-/// A page that is being sent to a client. It holds a scrape slot until the client has received it.
+/// A client that is receiving a page. It holds a scrape slot until it has received it.
 #[derive(Debug)]
-pub(super) struct PageBody {
-    page: Bytes,
+pub(super) struct Receiving {
     connection: Arc<Connection>,
     _permit: OwnedSemaphorePermit,
 }
@@ -213,11 +211,10 @@ impl Connection {
         done
     }
 
-    /// Wraps a page to be sent to this client.
-    pub(super) fn body(self: &Arc<Self>, page: Bytes, permit: OwnedSemaphorePermit) -> PageBody {
+    /// A page is sent to this client from now on, until the returned value is dropped.
+    pub(super) fn receives(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Receiving {
         self.change(|taken| taken.takes_since = Some(Instant::now()));
-        PageBody {
-            page,
+        Receiving {
             connection: Arc::clone(self),
             _permit: permit,
         }
@@ -258,13 +255,7 @@ impl Drop for Connection {
     }
 }
 
-impl AsRef<[u8]> for PageBody {
-    fn as_ref(&self) -> &[u8] {
-        &self.page
-    }
-}
-
-impl Drop for PageBody {
+impl Drop for Receiving {
     fn drop(&mut self) {
         self.connection.change(|taken| taken.takes_since = None);
     }
@@ -280,7 +271,7 @@ mod tests {
 
     use tokio::sync::Semaphore;
 
-    use super::{Bytes, Clients, Connection, SLOW};
+    use super::{Clients, Connection, SLOW};
 
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const MANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
@@ -325,11 +316,11 @@ mod tests {
         let scrapes = Arc::new(Semaphore::new(1));
         let connection = Arc::new(clients.connection(ONE, Instant::now()).expect("a connection"));
         let permit = Arc::clone(&scrapes).try_acquire_owned().expect("a place");
-        let body = connection.body(Bytes::new(), permit);
+        let receiving = connection.receives(permit);
         assert!(!clients.dismiss_slowest(Instant::now()), "it has time");
         assert!(clients.dismiss_slowest(Instant::now() + SLOW));
         connection.has_to_leave().await;
-        drop(body);
+        drop(receiving);
         assert_eq!(scrapes.available_permits(), 1);
         assert!(!clients.dismiss_slowest(Instant::now() + SLOW), "nobody is left");
     }

@@ -42,7 +42,7 @@ const TEXT: &str = "# TYPE a gauge\na 1\n";
 
 impl Pages for Page {
     fn scrape(&self) -> Result<Arc<Rendered>, String> {
-        Ok(Arc::new(Rendered::new(OPEN_METRICS.to_owned(), |_| TEXT.to_owned())))
+        Ok(Arc::new(Rendered::new(OPEN_METRICS.to_owned(), |_| vec![TEXT.into()])))
     }
 
     fn healthy(&self) -> Result<(), String> {

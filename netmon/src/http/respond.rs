@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Method, Response, StatusCode,
@@ -21,6 +20,7 @@ use tracing::error;
 use super::{
     Access, Options, Pages, accept,
     access::{Rules, Verdict},
+    body::Body,
     clients::{Clients, Connection, Reason},
 };
 
@@ -85,7 +85,7 @@ impl Site {
         request: &Request,
         pages: &Arc<P>,
         connection: &Arc<Connection>,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<Full<Body>> {
         // Answered without authentication, because the local health check has no password.
         if request.uri().path() == HEALTHY
             && let Err(reason) = pages.healthy()
@@ -109,7 +109,7 @@ impl Site {
         request: &Request,
         pages: &Arc<P>,
         connection: &Arc<Connection>,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<Full<Body>> {
         match verdict {
             Verdict::Welcome => self.page(request, pages, connection).await,
             Verdict::Unknown => with(
@@ -133,7 +133,7 @@ impl Site {
         request: &Request,
         pages: &Arc<P>,
         connection: &Arc<Connection>,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<Full<Body>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let answer = plain(StatusCode::METHOD_NOT_ALLOWED, "netmon only answers GET and HEAD.\n");
             return with(answer, header::ALLOW, "GET, HEAD");
@@ -167,7 +167,7 @@ impl Site {
         request: &Request,
         pages: &Arc<P>,
         connection: &Arc<Connection>,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<Full<Body>> {
         let Some(permit) = self.place().await else {
             let answer = plain(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -182,7 +182,7 @@ impl Site {
         let page = tokio::task::spawn_blocking(move || {
             let page = pages.scrape()?;
             let page = page.get(format, gzip).map_err(|error| error.to_string())?;
-            Ok(Bytes::from_owner(connection.body(page, permit)))
+            Ok(Body::page(page, connection.receives(permit)))
         });
         let page = page.await.unwrap_or_else(|panic| Err(panic.to_string()));
         match page {
@@ -233,7 +233,7 @@ fn values<'a>(request: &'a Request, name: &HeaderName) -> impl Iterator<Item = &
 }
 
 /// The answer about one of netmon's states.
-fn verdict(what: &str, verdict: Result<(), String>) -> Response<Full<Bytes>> {
+fn verdict(what: &str, verdict: Result<(), String>) -> Response<Full<Body>> {
     match verdict {
         Ok(()) => plain(StatusCode::OK, format!("netmon is {what}.\n")),
         Err(reason) => plain(
@@ -243,11 +243,11 @@ fn verdict(what: &str, verdict: Result<(), String>) -> Response<Full<Bytes>> {
     }
 }
 
-fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn plain(status: StatusCode, text: impl Into<Body>) -> Response<Full<Body>> {
     answer(status, TEXT, text)
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Full<Body>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response
@@ -256,7 +256,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
     response
 }
 
-fn with(mut response: Response<Full<Bytes>>, name: HeaderName, value: &str) -> Response<Full<Bytes>> {
+fn with(mut response: Response<Full<Body>>, name: HeaderName, value: &str) -> Response<Full<Body>> {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

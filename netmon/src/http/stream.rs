@@ -80,6 +80,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         self.writing.check(context, result)
     }
 
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.writing.check(context, result)
+    }
+
+    /// Without this, hyper copies an answer before it sends it: a page would be in memory once more for each client.
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(context);
         self.writing.check(context, result)
@@ -93,7 +107,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use bytes::Buf;
+    use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, duplex};
 
     use super::Guarded;
 
@@ -103,6 +118,17 @@ mod tests {
         let mut guarded = Guarded::new(server);
         let error = guarded.write_all(b"more than fits").await.expect_err("given up");
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_no_pieces_is_given_up() {
+        let (_client, server) = duplex(4);
+        let mut guarded = Guarded::new(server);
+        assert!(guarded.is_write_vectored(), "answers are copied");
+        let mut pieces = Buf::chain(&b"more than"[..], &b" fits"[..]);
+        let error = guarded.write_all_buf(&mut pieces).await.expect_err("given up");
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        assert_eq!(pieces.remaining(), 10);
     }
 
     #[tokio::test(start_paused = true)]

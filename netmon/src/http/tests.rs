@@ -20,7 +20,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Access, HttpError, Options, Pages, Rendered, Server};
+use super::{Access, HttpError, Options, Pages, Rendered, Server, ToText};
 
 /// Pages that a test controls.
 #[derive(Default)]
@@ -29,6 +29,8 @@ struct Fake {
     /// A scrape waits until it receives a message, or until the sender is dropped.
     gate: std::sync::Mutex<Option<mpsc::Receiver<()>>>,
     fails: bool,
+    /// How often its page says the same.
+    repeated: usize,
     /// The reason why it is unhealthy.
     unhealthy: Option<&'static str>,
 }
@@ -43,8 +45,11 @@ impl Pages for Fake {
         if self.fails {
             Err("the kernel is away".to_owned())
         } else {
-            let to_text = |page: &str| page.replace("# EOF\n", "");
-            Ok(Arc::new(Rendered::new("a 1\n# EOF\n".to_owned(), to_text)))
+            let to_text: ToText = |page| vec![page.trim_end_matches("# EOF\n").into()];
+            Ok(Arc::new(Rendered::new(
+                "a 1\n".repeat(self.repeated.max(1)) + "# EOF\n",
+                to_text,
+            )))
         }
     }
 
@@ -243,6 +248,28 @@ async fn more_scrapes_than_allowed_are_turned_away() {
     statuses.sort_unstable();
     assert_eq!(statuses, ["200", "503"]);
     assert!(first.contains("retry-after") || second.contains("retry-after"));
+}
+
+/// The page is not copied for a client, and counts as long as it is held.
+#[tokio::test]
+async fn a_client_that_does_not_read_its_page_holds_its_place() {
+    let large = Fake {
+        // More than the kernel's buffers take.
+        repeated: 8 << 20,
+        ..Fake::default()
+    };
+    let server = start(large, 1).await;
+    let mut slow = TcpStream::connect(server.address).await.expect("a connection");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    slow.write_all(request).await.expect("sent");
+    let mut answer = vec![0; 4096];
+    let read = slow.read(&mut answer).await.expect("the beginning of an answer");
+    assert_eq!(status(&server.get("/metrics", "").await), "503");
+    answer.truncate(read);
+    slow.read_to_end(&mut answer).await.expect("the rest of it");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(body(&answer).len() == 32 << 20, "{} bytes", body(&answer).len());
+    assert_eq!(status(&server.get("/metrics", "").await), "200");
 }
 
 #[tokio::test]

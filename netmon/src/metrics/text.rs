@@ -5,19 +5,20 @@
 //! units, no infos and no end mark. The older format also has no exemplars. All else is copied. The two formats write
 //! timestamps in different units, but netmon writes no timestamps.
 
-use std::fmt;
+use std::borrow::Cow;
 
-/// Converts a page written by [`encode`](super::encode). One pass; blocks of samples are copied whole.
+/// Converts a page written by [`encode`](super::encode), in one pass. Samples are not copied. Returns pieces in their
+/// order.
 #[must_use]
-pub fn to_text(open_metrics: &str) -> String {
-    let mut text = String::with_capacity(open_metrics.len());
+pub fn to_text(open_metrics: &str) -> Vec<Cow<'_, str>> {
+    let mut text = Vec::new();
     let mut rest = open_metrics;
     // A family's help comes before its type, but the family's name depends on the type.
     let mut help: Option<Metadata<'_>> = None;
     while !rest.is_empty() {
         if !rest.starts_with('#') {
             let (samples, behind) = rest.split_at(end_of_samples(rest));
-            copy_samples(&mut text, samples);
+            text.push(without_exemplars(samples));
             rest = behind;
             continue;
         }
@@ -27,10 +28,10 @@ pub fn to_text(open_metrics: &str) -> String {
             Some(line) if line.keyword == "HELP" => help = Some(line),
             Some(line) if line.keyword == "TYPE" => {
                 let (suffix, kind) = old_type(line.value);
-                if let Some(help) = help.take().filter(|help| help.family == line.family) {
-                    push_metadata(&mut text, "HELP", line.family, suffix, help.value);
-                }
-                push_metadata(&mut text, "TYPE", line.family, suffix, kind);
+                let help = help.take().filter(|help| help.family == line.family);
+                let help = help.map(|help| metadata("HELP", line.family, suffix, help.value));
+                let kind = metadata("TYPE", line.family, suffix, kind);
+                text.push((help.unwrap_or_default() + &kind).into());
             }
             // The older format has no units and no end mark.
             Some(_) | None => {}
@@ -69,9 +70,8 @@ fn old_type(kind: &str) -> (&'static str, &'static str) {
     }
 }
 
-fn push_metadata(text: &mut String, keyword: &str, family: &str, suffix: &str, value: &str) {
-    // Writing to a string cannot fail.
-    let _: fmt::Result = fmt::write(text, format_args!("# {keyword} {family}{suffix} {value}\n"));
+fn metadata(keyword: &str, family: &str, suffix: &str, value: &str) -> String {
+    format!("# {keyword} {family}{suffix} {value}\n")
 }
 
 /// Where the samples at the start of `text` end. Line feeds in label values are escaped, so a `#` at the start of a
@@ -80,12 +80,12 @@ fn end_of_samples(text: &str) -> usize {
     text.find("\n#").map_or(text.len(), |at| at + 1)
 }
 
-fn copy_samples(text: &mut String, samples: &str) {
+fn without_exemplars(samples: &str) -> Cow<'_, str> {
     // Rarely true, and then usually because of a label value. Only such blocks are examined line by line.
     if !samples.contains(EXEMPLAR) {
-        text.push_str(samples);
-        return;
+        return samples.into();
     }
+    let mut text = String::with_capacity(samples.len());
     for line in samples.split_inclusive('\n') {
         let (labels, value) = line.split_at(end_of_labels(line));
         text.push_str(labels);
@@ -97,6 +97,7 @@ fn copy_samples(text: &mut String, samples: &str) {
             None => text.push_str(value),
         }
     }
+    text.into()
 }
 
 /// Separates a value from its exemplar.
@@ -140,7 +141,7 @@ mod tests {
                     # TYPE c gauge\nc 3\n\
                     # HELP d_seconds Times.\n# TYPE d_seconds histogram\n\
                     d_seconds_sum 1.5\nd_seconds_count 2\nd_seconds_bucket{le=\"+Inf\"} 2\n";
-        assert_eq!(to_text(open_metrics), text);
+        assert_eq!(to_text(open_metrics).concat(), text);
     }
 
     #[test]
@@ -153,13 +154,13 @@ mod tests {
                     a_total{x=\" # {\",y=\"\\\" # {\"} 1\n\
                     a_total{x=\"} 2 # {\"} 2\n\
                     a_total 3\n";
-        assert_eq!(to_text(open_metrics), text);
+        assert_eq!(to_text(open_metrics).concat(), text);
     }
 
     #[test]
     fn a_page_without_anything_becomes_an_empty_one() {
-        assert_eq!(to_text("# EOF\n"), "");
-        assert_eq!(to_text(""), "");
+        assert_eq!(to_text("# EOF\n").concat(), "");
+        assert_eq!(to_text("").concat(), "");
     }
 
     /// Escapes whatever would end a label value or a line.
@@ -184,12 +185,12 @@ mod tests {
                 writeln!(text, "{sample}").expect("a string takes everything");
             }
             open_metrics.push_str("# EOF\n");
-            prop_assert_eq!(to_text(&open_metrics), text);
+            prop_assert_eq!(to_text(&open_metrics).concat(), text);
         }
 
         #[test]
         fn no_page_makes_it_panic(page in "([#{}\" \\\\\n]|# HELP |# TYPE |a|\\PC){0,60}") {
-            let _: String = to_text(&page);
+            let _: Vec<_> = to_text(&page);
         }
     }
 }
