@@ -79,7 +79,7 @@ impl World {
                 .iter()
                 .map(|path| {
                     thread.enter(path)?;
-                    Ok(Client::open()?.devices()?)
+                    Ok(Client::open()?.devices()?.devices)
                 })
                 .collect()
         })??;

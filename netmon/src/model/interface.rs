@@ -70,6 +70,24 @@ impl Device {
     }
 }
 
+/// The devices of a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceList {
+    /// Those that were listed.
+    pub devices: Vec<Device>,
+    /// It has every device. Otherwise the namespace changed too fast, and what is not listed may still be there.
+    pub is_whole: bool,
+}
+
+impl From<Vec<Device>> for DeviceList {
+    fn from(devices: Vec<Device>) -> Self {
+        Self {
+            devices,
+            is_whole: true,
+        }
+    }
+}
+
 /// The driver of a device (`IFLA_INFO_KIND`), as far as netmon distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeviceKind {

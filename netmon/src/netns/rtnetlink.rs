@@ -4,6 +4,7 @@
 //! decoders reject a whole message because of one attribute that they cannot read, such as a device name that is not
 //! UTF-8. A container could hide its interfaces that way.
 
+mod connection;
 mod decode;
 mod filters;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -13,12 +14,11 @@ mod routes;
 
 use std::{
     io,
-    mem::size_of,
     net::IpAddr,
     os::fd::{AsFd, AsRawFd as _},
 };
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::AddressMessage,
@@ -30,22 +30,16 @@ use netlink_packet_route::{
     stats::{StatsFilterMask, StatsMessage},
     tc::TcMessage,
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::Socket;
 
+use self::connection::{Connection, Dump};
 use crate::model::{
     buffers::{Neighbours, Queue},
     counters::{DeviceCounters, Directions},
-    interface::{Device, NetnsId},
+    interface::{DeviceList, NetnsId},
 };
 
 pub(super) use decode::{LinkEvent, Message, link_event, messages};
-
-/// How much of an answer is read at once. The kernel never sends a larger datagram in a dump (`netlink_dump`
-/// allocates at most 32 KiB).
-const BUFFER_BYTES: usize = 32 * 1024;
-
-/// How often a dump is tried if the namespace changes during it. The result of the last attempt is used as it is.
-const DUMP_ATTEMPTS: u32 = 5;
 
 /// The kernel did not answer as expected.
 #[derive(Debug, thiserror::Error)]
@@ -66,16 +60,24 @@ pub enum NetlinkError {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// A part of an answer is missing.
+    #[error("cannot {what}: a part of the kernel's answer is missing")]
+    Cut {
+        /// The request.
+        what: &'static str,
+    },
+    /// The answer changed each time that the kernel made it.
+    #[error("cannot {what}: the namespace changes too fast")]
+    Restless {
+        /// The request.
+        what: &'static str,
+    },
 }
 
 /// A connection to rtnetlink in the namespace of the thread that opened it. It stays with that namespace and keeps it
 /// alive, so do not hold one longer than needed.
 #[derive(Debug)]
-pub struct Client {
-    socket: Socket,
-    sequence: u32,
-    buffer: Vec<u8>,
-}
+pub struct Client(Connection<Socket>);
 
 impl Client {
     /// Connects to the calling thread's namespace.
@@ -83,44 +85,7 @@ impl Client {
     /// # Errors
     /// No socket could be opened: no free file descriptors, or netlink is not permitted here.
     pub fn open() -> Result<Self, NetlinkError> {
-        let socket = Socket::new(NETLINK_ROUTE).map_err(|source| NetlinkError::Socket {
-            what: "open a netlink socket",
-            source,
-        })?;
-        // Connected to the kernel only, which is number 0. Otherwise an administrator of the namespace could send
-        // answers too (`netlink_getsockbyportid` refuses them for a connected socket).
-        socket
-            .connect(&SocketAddr::new(0, 0))
-            .map_err(|source| NetlinkError::Socket {
-                what: "connect a netlink socket",
-                source,
-            })?;
-        let mut client = Self {
-            socket,
-            sequence: 0,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-        };
-        client.throw_away()?;
-        Ok(client)
-    }
-
-    /// Discards the messages received so far. The socket had a port number before it was connected, so they may be
-    /// forged: nothing was requested yet.
-    fn throw_away(&mut self) -> Result<(), NetlinkError> {
-        loop {
-            self.buffer.clear();
-            match self.socket.recv(&mut self.buffer, libc::MSG_DONTWAIT) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => {
-                    return Err(NetlinkError::Socket {
-                        what: "empty a netlink socket",
-                        source,
-                    });
-                }
-            }
-        }
+        Connection::open().map(Self)
     }
 
     /// The namespace's cookie.
@@ -128,56 +93,55 @@ impl Client {
     /// # Errors
     /// The kernel is older than 5.14.
     pub fn netns(&self) -> Result<NetnsId, NetlinkError> {
-        netns_cookie(&self.socket)
-            .map(NetnsId)
-            .map_err(|source| NetlinkError::Refused {
-                what: "report a namespace's cookie (needs Linux 5.14)",
-                source,
-            })
+        self.0.netns()
     }
 
-    /// Every device, with its addresses.
+    /// The devices, with their addresses. The list of a namespace that changes too fast may not be whole.
     ///
     /// # Errors
     /// See [`NetlinkError`].
-    pub fn devices(&mut self) -> Result<Vec<Device>, NetlinkError> {
+    pub fn devices(&mut self) -> Result<DeviceList, NetlinkError> {
         let mut request = LinkMessage::default();
         // Statistics have their own request. Here they would only make the answer longer.
         request
             .attributes
             .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-        let mut devices = self.dump(
+        let Dump {
+            items: mut devices,
+            is_whole,
+        } = self.0.dump(
             "list the devices",
             &RouteNetlinkMessage::GetLink(request),
             decode::device,
         )?;
-        let addresses = self.dump(
+        let addresses = self.0.dump(
             "list the addresses",
             &RouteNetlinkMessage::GetAddress(AddressMessage::default()),
             decode::address,
         )?;
         // A container may have created thousands of devices and of addresses.
         devices.sort_by_key(|device| device.ifindex);
-        for (ifindex, address) in addresses {
+        for (ifindex, address) in addresses.items {
             if let Ok(at) = devices.binary_search_by_key(&ifindex, |device| device.ifindex) {
                 devices[at].addresses.push(address);
             }
         }
-        Ok(devices)
+        Ok(DeviceList { devices, is_whole })
     }
 
-    /// The statistics of every device, by ifindex.
+    /// The statistics of the devices, by ifindex. Some may be missing if the namespace changes too fast.
     ///
     /// # Errors
     /// See [`NetlinkError`].
     pub fn statistics(&mut self) -> Result<Vec<(u32, Directions<DeviceCounters>)>, NetlinkError> {
         let mut request = StatsMessage::default();
         request.header.filter_mask = StatsFilterMask::Link64;
-        self.dump(
+        let statistics = self.0.dump(
             "read the devices' statistics",
             &RouteNetlinkMessage::GetStats(request),
             decode::statistics,
-        )
+        )?;
+        Ok(statistics.items)
     }
 
     /// The queueing discipline of every device that has one, by ifindex.
@@ -186,7 +150,7 @@ impl Client {
     /// See [`NetlinkError`].
     pub fn queues(&mut self) -> Result<Vec<(u32, Queue)>, NetlinkError> {
         let request = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
-        self.dump("list the queues", &request, queues::queue)
+        self.0.list("list the queues", &request, queues::queue)
     }
 
     /// The ids of the BPF programs attached to a device as clsact filters.
@@ -199,7 +163,7 @@ impl Client {
             request.header.index = ifindex.cast_signed();
             request.header.parent = side.into();
             let request = RouteNetlinkMessage::GetTrafficFilter(request);
-            self.dump("list the filters of a device", &request, filters::program)
+            self.0.list("list the filters of a device", &request, filters::program)
         };
         Ok(Directions {
             receive: of(filters::INGRESS)?,
@@ -213,7 +177,8 @@ impl Client {
     /// See [`NetlinkError`].
     pub fn neighbours(&mut self) -> Result<Vec<Neighbours>, NetlinkError> {
         let request = RouteNetlinkMessage::GetNeighbourTable(NeighbourTableMessage::default());
-        self.dump("list the tables of neighbours", &request, queues::neighbours)
+        self.0
+            .list("list the tables of neighbours", &request, queues::neighbours)
     }
 
     /// The nodes (VTEPs) that the namespace's VXLAN devices send to, by the device's ifindex.
@@ -224,7 +189,8 @@ impl Client {
         let mut request = NeighbourMessage::default();
         request.header.family = AddressFamily::Bridge;
         let request = RouteNetlinkMessage::GetNeighbour(request);
-        self.dump("list what bridges and tunnels forward", &request, routes::remote)
+        self.0
+            .list("list what bridges and tunnels forward", &request, routes::remote)
     }
 
     /// The device on the route to an address. `None` if there is no route.
@@ -243,13 +209,16 @@ impl Client {
             IpAddr::V6(address) => RouteAddress::Inet6(address),
         };
         request.attributes.push(RouteAttribute::Destination(destination));
-        self.send(what, RouteNetlinkMessage::GetRoute(request), 0)?;
-        self.receive(what)?;
-        // The kernel answers with an error if there is no route.
-        Ok(messages(&self.buffer).find_map(|message| match message {
-            Message::Answer(answer) => routes::device(answer),
-            Message::Done | Message::Error(_) | Message::Interrupted => None,
-        }))
+        self.0.send(what, RouteNetlinkMessage::GetRoute(request), 0)?;
+        for message in messages(self.0.receive(what)?) {
+            match message {
+                Message::Answer(answer) => return Ok(routes::device(answer)),
+                Message::Error(source) if routes::is_no_route(&source) => return Ok(None),
+                Message::Error(source) => return Err(NetlinkError::Refused { what, source }),
+                Message::Done | Message::Interrupted => {}
+            }
+        }
+        Ok(None)
     }
 
     /// The nsid of another namespace in this client's namespace. `None` if it has none yet.
@@ -259,9 +228,8 @@ impl Client {
     pub fn nsid(&mut self, namespace: impl AsFd) -> Result<Option<i32>, NetlinkError> {
         let what = "report a namespace's nsid";
         let request = nsid_request(&namespace);
-        self.send(what, RouteNetlinkMessage::GetNsId(request), 0)?;
-        self.receive(what)?;
-        for message in messages(&self.buffer) {
+        self.0.send(what, RouteNetlinkMessage::GetNsId(request), 0)?;
+        for message in messages(self.0.receive(what)?) {
             match message {
                 Message::Error(source) => return Err(NetlinkError::Refused { what, source }),
                 Message::Answer(answer) => return Ok(decode::nsid(answer)),
@@ -285,9 +253,8 @@ impl Client {
         let mut request = nsid_request(&namespace);
         // The kernel chooses the nsid.
         request.attributes.push(NsidAttribute::Id(-1));
-        self.send(what, RouteNetlinkMessage::NewNsId(request), NLM_F_ACK)?;
-        self.receive(what)?;
-        for message in messages(&self.buffer) {
+        self.0.send(what, RouteNetlinkMessage::NewNsId(request), NLM_F_ACK)?;
+        for message in messages(self.0.receive(what)?) {
             match message {
                 // Another process has just assigned one.
                 Message::Error(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
@@ -297,72 +264,6 @@ impl Client {
         }
         self.nsid(&namespace)
     }
-
-    fn dump<T>(
-        &mut self,
-        what: &'static str,
-        request: &RouteNetlinkMessage,
-        decode: impl Fn(decode::Answer<'_>) -> Option<T>,
-    ) -> Result<Vec<T>, NetlinkError> {
-        let mut items = Vec::new();
-        for _ in 0..DUMP_ATTEMPTS {
-            items.clear();
-            self.send(what, request.clone(), NLM_F_DUMP)?;
-            if !self.collect(what, &decode, &mut items)? {
-                break;
-            }
-        }
-        Ok(items)
-    }
-
-    /// Reads one dump. Returns whether the namespace changed during it.
-    fn collect<T>(
-        &mut self,
-        what: &'static str,
-        decode: &impl Fn(decode::Answer<'_>) -> Option<T>,
-        items: &mut Vec<T>,
-    ) -> Result<bool, NetlinkError> {
-        let mut interrupted = false;
-        loop {
-            self.receive(what)?;
-            for message in messages(&self.buffer) {
-                match message {
-                    Message::Done => return Ok(interrupted),
-                    Message::Error(source) => return Err(NetlinkError::Refused { what, source }),
-                    Message::Interrupted => interrupted = true,
-                    Message::Answer(answer) => items.extend(decode(answer)),
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, what: &'static str, request: RouteNetlinkMessage, flags: u16) -> Result<(), NetlinkError> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | flags;
-        header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
-        message.finalize();
-        self.buffer.clear();
-        self.buffer.resize(message.buffer_len(), 0);
-        message.serialize(&mut self.buffer);
-        self.socket
-            .send(&self.buffer, 0)
-            .map_err(|source| NetlinkError::Socket { what, source })?;
-        Ok(())
-    }
-
-    fn receive(&mut self, what: &'static str) -> Result<(), NetlinkError> {
-        self.buffer.clear();
-        self.buffer.reserve(BUFFER_BYTES);
-        loop {
-            match self.socket.recv(&mut self.buffer, 0) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(NetlinkError::Socket { what, source }),
-            }
-        }
-    }
 }
 
 fn nsid_request(namespace: &impl AsFd) -> NsidMessage {
@@ -371,27 +272,4 @@ fn nsid_request(namespace: &impl AsFd) -> NsidMessage {
         .attributes
         .push(NsidAttribute::Fd(namespace.as_fd().as_raw_fd().cast_unsigned()));
     request
-}
-
-/// The cookie of a socket's namespace.
-#[expect(unsafe_code, reason = "no library offers this socket option yet")]
-fn netns_cookie(socket: &Socket) -> io::Result<u64> {
-    let mut cookie = 0_u64;
-    let mut length = libc::socklen_t::try_from(size_of::<u64>()).unwrap_or(8);
-    // SAFETY: `cookie` and `length` live through the call and are what the kernel writes: `length` says how much room
-    // `cookie` has, and the kernel writes no more (sk_getsockopt, SO_NETNS_COOKIE: exactly eight bytes).
-    let status = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut length,
-        )
-    };
-    if status == 0 {
-        Ok(cookie)
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }

@@ -57,7 +57,9 @@ impl ReadError {
             )
             | Self::Protocols(source)
             | Self::Netlink(NetlinkError::Socket { source, .. } | NetlinkError::Refused { source, .. }) => source,
-            Self::Enter(EnterError::NoNamespace { .. }) | Self::Replaced => return false,
+            Self::Netlink(NetlinkError::Cut { .. } | NetlinkError::Restless { .. })
+            | Self::Enter(EnterError::NoNamespace { .. })
+            | Self::Replaced => return false,
         };
         let wants = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::AGAIN];
         source
@@ -143,7 +145,7 @@ fn read_counters(
             (Need::Buffers, Role::Sandbox) => read_buffers(shared, netns, client)?,
             // Reads the node's devices anyway, for `NodeDevices`, too.
             (Need::Buffers, Role::Node) => {
-                let devices = client.devices()?;
+                let devices = client.devices()?.devices;
                 let read = buffers::node(client, &devices);
                 if let Err(error) = &read {
                     warn!(%error, "cannot read the node's queues and tables; this scrape is without them");
@@ -153,7 +155,7 @@ fn read_counters(
                 state.node_has(netns, &devices, Instant::now());
             }
             (Need::NodeDevices, Role::Node) if !wanted.contains(&Need::Buffers) => {
-                let devices = client.devices()?;
+                let devices = client.devices()?.devices;
                 shared.lock().node_has(netns, &devices, Instant::now());
             }
             (

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 use super::{Shared, state::State};
 use crate::{
     datapath::overlay::{OverlayMap, SharedOverlay},
-    model::interface::{Device, DeviceKind},
+    model::interface::{Device, DeviceKind, DeviceList},
     netns::{
         enter::{EnterError, on_netns_thread},
         rtnetlink::{Client, NetlinkError},
@@ -88,13 +88,14 @@ impl Underlay {
         let tended = on_netns_thread(|thread| -> Result<BTreeSet<u32>, TendError> {
             let _file = thread.enter(&node)?;
             let mut client = Client::open()?;
-            let devices = client.devices()?;
+            let listed = client.devices()?;
+            let devices = &listed.devices;
             let leading = ways(&ends, &mut client)?;
-            let wanted = leading.iter().copied().chain(own(&ends, &devices)).collect();
+            let wanted = leading.iter().copied().chain(own(&ends, devices)).collect();
             if let Some(overlay) = &mut *overlay.lock() {
-                attach(overlay, &devices, &outermost(&wanted, &devices), port)?;
+                attach(overlay, &listed, &outermost(&wanted, devices), port)?;
             }
-            Ok(outermost(&leading, &devices))
+            Ok(outermost(&leading, devices))
         });
         let failed = match tended {
             Ok(Ok(leading)) => {
@@ -188,20 +189,21 @@ fn outermost(wanted: &BTreeSet<u32>, devices: &[Device]) -> BTreeSet<u32> {
 /// they stay where they are.
 fn attach(
     overlay: &mut OverlayMap,
-    devices: &[Device],
+    listed: &DeviceList,
     wanted: &BTreeSet<u32>,
     port: u16,
 ) -> Result<(), crate::datapath::DatapathError> {
     overlay.tell_port(port)?;
     let watched: BTreeSet<u32> = overlay.devices().collect();
-    let is_there = |ifindex: u32| devices.iter().any(|device| device.ifindex == ifindex);
+    let device = |ifindex: u32| listed.devices.iter().find(|device| device.ifindex == ifindex);
     for ifindex in watched.difference(wanted) {
-        if !wanted.is_empty() || !is_there(*ifindex) {
+        let is_there = device(*ifindex).is_some();
+        if !is_there && listed.is_whole || is_there && !wanted.is_empty() {
             overlay.unwatch(*ifindex);
         }
     }
     let new = wanted.difference(&watched);
-    for device in new.filter_map(|ifindex| devices.iter().find(|device| device.ifindex == *ifindex)) {
+    for device in new.filter_map(|ifindex| device(*ifindex)) {
         match overlay.watch(&device.name, device.ifindex) {
             Ok(()) => info!(device = %device.name, port, "counting traffic between nodes on this device"),
             Err(error) => warn!(device = %device.name, %error, "cannot count traffic between nodes on this device"),

@@ -49,7 +49,7 @@ const IFF_LOOPBACK: u32 = 8;
 /// One message in a datagram.
 #[derive(Debug)]
 pub(in crate::netns) enum Message<'a> {
-    /// The end of a dump.
+    /// The end of a dump, or of a request without an answer.
     Done,
     /// The dump is inconsistent, because something changed while the kernel made it. The message itself is still
     /// valid.
@@ -87,12 +87,10 @@ pub(in crate::netns) fn messages(datagram: &[u8]) -> impl Iterator<Item = Messag
         let payload = rest.get(NETLINK_HEADER_BYTES..length)?;
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         let message = match kind {
-            NLMSG_DONE => Message::Done,
-            NLMSG_ERROR => match u32_at(payload, 0)?.cast_signed() {
-                // Error code 0 is the kernel's acknowledgement.
-                0 => Message::Done,
-                code => Message::Error(io::Error::from_raw_os_error(code.wrapping_neg())),
-            },
+            // The kernel may break off a dump, and says why at its end (`netlink_dump_done`).
+            NLMSG_DONE => end(u32_at(payload, 0).unwrap_or_default()),
+            // Error code 0 is the kernel's acknowledgement.
+            NLMSG_ERROR => end(u32_at(payload, 0)?),
             _ => Message::Answer(Answer { kind, payload }),
         };
         if flags & NLM_F_DUMP_INTR == 0 {
@@ -101,6 +99,13 @@ pub(in crate::netns) fn messages(datagram: &[u8]) -> impl Iterator<Item = Messag
         pending = Some(message);
         Some(Message::Interrupted)
     })
+}
+
+fn end(code: u32) -> Message<'static> {
+    match code.cast_signed() {
+        0 => Message::Done,
+        code => Message::Error(io::Error::from_raw_os_error(code.wrapping_neg())),
+    }
 }
 
 /// A device, from `RTM_NEWLINK`.

@@ -2,7 +2,7 @@
 //!
 //! Constants and layouts are those of the kernel's `neighbour.h` and `rtnetlink.h`.
 
-use std::net::IpAddr;
+use std::{io, net::IpAddr};
 
 use super::decode::{Answer, ip_address, u32_at};
 
@@ -37,9 +37,18 @@ pub(super) fn device(answer: Answer<'_>) -> Option<u32> {
     })
 }
 
+/// Whether the kernel's answer says that there is no way to an address: none is known, or one is forbidden or discards
+/// packets (`fib_props`).
+pub(super) fn is_no_route(error: &io::Error) -> bool {
+    let none = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES, libc::EINVAL];
+    error.raw_os_error().is_some_and(|code| none.contains(&code))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Answer, RTM_NEWNEIGH, RTM_NEWROUTE, device, remote};
+    use std::io;
+
+    use super::{Answer, RTM_NEWNEIGH, RTM_NEWROUTE, device, is_no_route, remote};
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let length = u16::try_from(4 + value.len()).expect("short");
@@ -63,6 +72,14 @@ mod tests {
     fn a_forwarding_entry_has_the_node_behind_it() {
         let found = read_remote(&neighbour(&[10, 88, 0, 2]));
         assert_eq!(found, Some((u32::from_ne_bytes([9, 0, 0, 0]), [10, 88, 0, 2].into())));
+    }
+
+    #[test]
+    fn a_kernel_without_memory_does_not_say_that_there_is_no_route() {
+        assert!(is_no_route(&io::Error::from_raw_os_error(libc::ENETUNREACH)));
+        for other in [libc::ENOBUFS, libc::ENOMEM, libc::EBUSY] {
+            assert!(!is_no_route(&io::Error::from_raw_os_error(other)), "{other}");
+        }
     }
 
     #[test]

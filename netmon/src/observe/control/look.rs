@@ -179,6 +179,7 @@ fn look_inside(
     let devices = client.devices()?;
     if file.role == Role::Sandbox {
         let addresses = devices
+            .devices
             .iter()
             .flat_map(|device| device.addresses.iter().map(|address| (*address, device.ifindex)));
         if let Some(tcp) = &mut tracepoints.lock().tcp {

@@ -10,7 +10,7 @@ use std::{
 use super::{Closed, Ended, Interface, Namespace, Owner, Scope, State, naming, range};
 use crate::model::{
     health::AttachFailure,
-    interface::{Device, DeviceKind, InterfaceId, NetnsId},
+    interface::{Device, DeviceKind, DeviceList, InterfaceId, NetnsId},
     ledger::Ledger,
     netns::{DeviceChange, Listing, NetnsFile, Role},
     programs::Handle,
@@ -76,8 +76,10 @@ impl State {
         files.into_values().filter(look).collect()
     }
 
-    /// Takes in what was read in a namespace. Closes another namespace that was on the same file before.
-    pub fn looked(&mut self, file: &NetnsFile, netns: NetnsId, devices: Vec<Device>, now: Instant) {
+    /// Takes in what was read in a namespace. Closes another namespace that was on the same file before, and the
+    /// devices that a whole list does not have.
+    pub fn looked(&mut self, file: &NetnsFile, netns: NetnsId, devices: impl Into<DeviceList>, now: Instant) {
+        let DeviceList { devices, is_whole } = devices.into();
         let replaced: Vec<_> = self
             .namespaces
             .iter()
@@ -144,8 +146,11 @@ impl State {
                 *self.attach.failures.entry(AttachFailure::TooManyDevices).or_default() += refused - before;
             }
         }
-        for id in missing {
-            self.close(id, now);
+        // A container could end its own interfaces otherwise, and they would begin anew at the next look.
+        if is_whole {
+            for id in missing {
+                self.close(id, now);
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
 fn a_container_cannot_crowd_out_others_with_devices_of_its_own_making() {
     let now = Instant::now();
     let mut state = State::new(SCOPE, LINGER);
-    let devices = (1..2000)
+    let devices: Vec<_> = (1..2000)
         .map(|ifindex| device(ifindex, &format!("d{ifindex}")))
         .collect();
     state.looked(&file("aaaaaaaaaaaa", 1), NetnsId(100), devices, now);

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::{
         counters::{DeviceCounters, Directions, Traffic},
-        interface::{InterfaceId, NetnsId},
+        interface::{DeviceList, InterfaceId, NetnsId},
         netns::{Listing, NetnsFile},
         programs::{Attached, Counts, Handle},
     },
@@ -59,6 +59,25 @@ fn a_reading_of_a_device_is_not_of_the_one_that_has_its_number_now() {
     close(&mut state, &own, Some(counters(3)));
     // The second one, and the first with its last counters.
     assert_eq!(packets(&state), [3, 1000]);
+}
+
+/// A namespace that never rests would otherwise end a device again and again, and each time its whole life would count
+/// for the service once more.
+#[test]
+fn a_list_that_is_not_whole_ends_no_device() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    let read = |state: &mut State| {
+        let reading = open(state, netns);
+        close(state, &reading, Some(counters(1000)));
+    };
+    read(&mut state);
+    let before = of_service(&state);
+    state.looked(&file, netns, DeviceList::default(), now);
+    state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+    read(&mut state);
+    assert_eq!(of_service(&state), before);
+    assert_eq!(packets(&state), [1000]);
 }
 
 #[test]
