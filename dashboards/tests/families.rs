@@ -32,6 +32,10 @@ const UNSHOWN: &[(&str, &str)] = &[
         "a setting to look up when connections are turned away, the same in nearly all containers",
     ),
     (
+        "netmon_unread_namespaces",
+        "how many, when a collector is incomplete, which has an alert",
+    ),
+    (
         "netmon_node_softnet_processed_total",
         "hundreds of thousands a second beside the few that are dropped, which are shown",
     ),

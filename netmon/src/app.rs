@@ -153,6 +153,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         wanted,
         limits: Mutex::new(limits(&config)),
         scrapes: AtomicU64::new(0),
+        is_missing: AtomicBool::new(false),
         published,
         first_whole: OnceLock::new(),
     });

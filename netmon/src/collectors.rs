@@ -28,7 +28,7 @@ pub mod visit;
 pub mod vxlan;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     time::{Duration, Instant},
 };
@@ -111,6 +111,13 @@ pub fn needs(wanted: &Collectors) -> BTreeMap<Need, Collector> {
     wanted
         .flat_map(|collector| collector.needs.iter().map(|need| (*need, collector.name)))
         .collect()
+}
+
+/// The names of the collectors that need one of these.
+#[must_use]
+pub fn that_need(needs: &BTreeSet<Need>) -> BTreeSet<&'static str> {
+    let concerned = ALL.iter().filter(|it| it.needs.iter().any(|need| needs.contains(need)));
+    concerned.map(|it| it.name.as_str()).collect()
 }
 
 /// The wanted collectors whose rows have a limit.

@@ -8,12 +8,12 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     collectors::{
@@ -60,6 +60,8 @@ pub struct Sources {
     pub limits: Mutex<Limits>,
     /// How often everything was read.
     pub scrapes: AtomicU64,
+    /// The last scrape could not read all namespaces.
+    pub is_missing: AtomicBool,
     /// How many inventories the engine has published.
     pub published: Arc<AtomicU64>,
     /// The value of `published` when the engine had reported everything that ran at start-up.
@@ -91,6 +93,7 @@ impl Sources {
             state.peer_names.take_used();
         }
         let attach = state.attach_health(Instant::now());
+        let overruns = state.overruns();
         let inventory = Arc::clone(state.inventory());
         drop(state);
         let mut parts = running.tidy(&self.shared, &self.tools);
@@ -102,6 +105,10 @@ impl Sources {
                 part.duration += spent;
             }
         }
+        let missed = collectors::that_need(&reading.missed);
+        for part in parts.iter_mut().filter(|part| missed.contains(&part.collector)) {
+            part.success = false;
+        }
         parts.push(device);
         let health = self.health(Health {
             attach,
@@ -109,6 +116,8 @@ impl Sources {
             maps,
             scrapes: self.scrapes.fetch_add(1, Ordering::Relaxed) + 1,
             collectors: parts,
+            unread: reading.unread.len(),
+            overruns,
             ..Health::default()
         });
         self.limit(rows, health, &inventory, is_partial)
@@ -118,17 +127,29 @@ impl Sources {
     fn read(&self) -> (Reading, CollectorRow) {
         let begin = Instant::now();
         let wanted = collectors::needs(&self.wanted).into_keys().collect();
-        let read = read_all(&self.shared, &wanted);
-        if let Err(error) = &read {
-            warn!(%error, "cannot read devices; this scrape repeats the last reading");
+        let reading = read_all(&self.shared, &wanted).unwrap_or_else(|error| Reading {
+            error: Some(error.into()),
+            unread: self.shared.lock().namespaces().keys().copied().collect(),
+            misses_devices: true,
+            missed: wanted,
+            ..Reading::default()
+        });
+        let missed = self.is_missing.swap(reading.error.is_some(), Ordering::Relaxed);
+        match &reading.error {
+            Some(error) if !missed => warn!(
+                namespaces = reading.unread.len(),
+                %error,
+                "cannot read namespaces that exist; their figures are estimates or from an earlier scrape"
+            ),
+            None if missed => info!("all namespaces can be read again"),
+            Some(_) | None => {}
         }
-        let spent = read.iter().flat_map(|reading| reading.spent.values()).sum();
         let device = CollectorRow {
             collector: "device",
-            duration: begin.elapsed().saturating_sub(spent),
-            success: read.is_ok(),
+            duration: begin.elapsed().saturating_sub(reading.spent.values().sum()),
+            success: !reading.misses_devices,
         };
-        (read.unwrap_or_default(), device)
+        (reading, device)
     }
 
     /// Sums up what is over the limits, and logs when that begins.

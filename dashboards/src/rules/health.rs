@@ -2,7 +2,7 @@
 
 use netmon::collectors::catalog::{
     ATTACH_FAILURES, BPF_MAP_ENTRIES, BPF_MAP_MAX_ENTRIES, BPF_MAP_UPDATE_FAILURES, CONTAINERS, DOCKER_UP,
-    SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS, WORKER_LAST_TURN_AGE,
+    NETLINK_OVERRUNS, SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS, WORKER_LAST_TURN_AGE,
 };
 
 use super::{
@@ -134,6 +134,18 @@ fn in_part() -> anyhow::Result<Vec<Rule>> {
                 .or(fill.above(0.9)),
             "A kernel map of netmon's is full, or nearly.",
             "The map {map} on {instance} has no room, or will soon have none: what does not fit is not counted.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonMessagesLost",
+            Info,
+            "0m",
+            &of(NETLINK_OVERRUNS)
+                .seen(Window::Of("15m"))
+                .sum((Job, Instance))
+                .above(0.0),
+            "The kernel dropped messages for netmon.",
+            "On {instance} the kernel dropped messages about devices {value} times: containers that ended then may lack their last packets.",
         )?,
         alert(
             RUNBOOK,

@@ -12,7 +12,7 @@ mod world;
 use std::{
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -236,6 +236,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
                 container_series: 400,
             })),
             scrapes: AtomicU64::new(0),
+            is_missing: AtomicBool::new(false),
             published: Arc::default(),
             first_whole: OnceLock::new(),
         };

@@ -21,6 +21,10 @@ pub struct Health {
     pub scrapes: u64,
     /// Each collector's duration and success.
     pub collectors: Vec<CollectorRow>,
+    /// Namespaces that exist and could not be read.
+    pub unread: usize,
+    /// How often the kernel dropped messages about devices.
+    pub overruns: u64,
     /// netmon's workers, and how long ago each one's last turn ended.
     pub workers: Vec<(&'static str, Duration)>,
     /// Whether the web configuration in force is the one in the file; `None` without a file.

@@ -24,7 +24,9 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     io::Errno,
+    net::sockopt,
 };
+use socket2::{SockFilter, SockRef};
 use tracing::warn;
 
 use super::{
@@ -44,8 +46,12 @@ const LINK_GROUP: u32 = 1;
 /// Room for messages that arrive while the thread is busy. The start of a container causes about twenty messages of 2
 /// KiB.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
-/// Room for one datagram. A device's message has about 2 KiB, or more with many virtual functions.
-const DATAGRAM_BYTES: usize = 64 << 10;
+/// The largest message that is taken. A device's has about 2 KiB. Alternative names make it larger: a container may
+/// give its devices up to 64 KiB of them, and would fill the buffer with a few dozen messages. Such a device is read at
+/// the next round. Nobody else misses a message for it.
+const MOST_BYTES: u32 = 16 << 10;
+/// Room for one datagram.
+const DATAGRAM_BYTES: usize = MOST_BYTES as usize;
 /// `NETLINK_LISTEN_ALL_NSID` of linux/netlink.h: the socket option, and the control message with the nsid.
 const NETLINK_LISTEN_ALL_NSID: libc::c_int = 8;
 
@@ -168,7 +174,16 @@ impl Drop for Watch {
 
 fn listen() -> io::Result<(Socket, bool)> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.set_rx_buf_sz(i32::try_from(RECEIVE_BUFFER_BYTES).unwrap_or(i32::MAX))?;
+    SockRef::from(&socket).attach_filter(&up_to(MOST_BYTES))?;
+    // Distributions limit what a socket may ask for (`net.core.rmem_max`) to 208 KiB, and cap it without an error.
+    if let Err(error) = sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER_BYTES) {
+        sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
+        warn!(
+            error = %io::Error::from(error),
+            "cannot make room for many messages of the kernel: bursts of starting containers may be too much for netmon; \
+             this needs CAP_NET_ADMIN"
+        );
+    }
     let all = socket.set_listen_all_namespaces(true);
     if let Err(error) = &all {
         warn!(
@@ -180,6 +195,20 @@ fn listen() -> io::Result<(Socket, bool)> {
     socket.bind(&SocketAddr::new(0, LINK_GROUP))?;
     socket.set_non_blocking(true)?;
     Ok((socket, all.is_ok()))
+}
+
+/// A filter for messages up to a length: "load the length; is it greater; refuse; accept".
+const fn up_to(bytes: u32) -> [SockFilter; 4] {
+    // BPF_LD | BPF_W | BPF_LEN, BPF_JMP | BPF_JGT | BPF_K, and BPF_RET | BPF_K of linux/bpf_common.h.
+    const LOAD_LENGTH: u16 = 0x80;
+    const IS_GREATER: u16 = 0x25;
+    const RETURN: u16 = 0x06;
+    [
+        SockFilter::new(LOAD_LENGTH, 0, 0, 0),
+        SockFilter::new(IS_GREATER, 0, 1, bytes),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
 }
 
 fn run(netlink: &Socket, mounts: &File, stop: &OwnedFd, waker: &Waker, turns: &Shift, mut report: impl FnMut(Change)) {

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::debug;
+use tracing::warn;
 
 use self::programs::Attachments;
 use super::{Shared, state::Number, underlay::Underlay};
@@ -118,6 +118,7 @@ impl Control {
             rested: BTreeMap::new(),
             list: true,
             last_change: Instant::now(),
+            warned_of_overrun: None,
             waiting_since: None,
             rest_until: Instant::now(),
             round: times.round,
@@ -178,6 +179,7 @@ struct Loop {
     /// The directory has to be listed again.
     list: bool,
     last_change: Instant,
+    warned_of_overrun: Option<Instant>,
     /// Since when an interface waits for programs.
     waiting_since: Option<Instant>,
     /// No attach before this time: others need the RTNL lock, too.
@@ -295,7 +297,15 @@ impl Loop {
         match change {
             Change::Namespaces => self.list = true,
             Change::Overrun => {
-                debug!("news of devices was lost; looking at everything");
+                let now = Instant::now();
+                let is_news = |at: Instant| now.saturating_duration_since(at) >= self.times.overrun_quiet;
+                if self.warned_of_overrun.is_none_or(is_news) {
+                    warn!(
+                        "the kernel dropped messages about devices, because there were too many at once; all namespaces \
+                         are read again, and a container that ended just now may lack its last packets"
+                    );
+                    self.warned_of_overrun = Some(now);
+                }
                 let mut state = self.shared.lock();
                 state.on_overrun();
                 self.list = true;

@@ -1,5 +1,7 @@
 //! One reading of every watched device: the part of a scrape that reads from the kernel.
 
+mod needs;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -7,8 +9,9 @@ use std::{
 };
 
 use rustix::io::Errno;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use self::needs::{has, has_protocols, read_need};
 use super::{
     Shared,
     state::{Namespace, State},
@@ -18,14 +21,12 @@ use crate::{
         collector::Need,
         counters::{DeviceCounters, Directions},
         interface::NetnsId,
-        netns::{NetnsFile, Role},
+        netns::NetnsFile,
     },
     netns::{
-        buffers,
         enter::{EnterError, NetnsThread, on_netns_thread},
         protocols::Reader,
         rtnetlink::{Client, NetlinkError},
-        xfrm,
     },
 };
 
@@ -47,6 +48,18 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// Whether the namespace is deleted, or about to be: it is no longer where it was listed.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Enter(EnterError::Open { source, .. }) => source.kind() == io::ErrorKind::NotFound,
+            Self::Enter(EnterError::NoNamespace { .. }) | Self::Replaced => true,
+            Self::Enter(EnterError::Refused { .. } | EnterError::Thread(_)) | Self::Netlink(_) | Self::Protocols(_) => {
+                false
+            }
+        }
+    }
+
     /// Whether the process or the machine ran out of something, mostly descriptors. Then the namespace may well
     /// exist, and has to be tried again.
     #[must_use]
@@ -69,12 +82,36 @@ impl ReadError {
 }
 
 /// What a reading missed, and how long its parts took.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Reading {
-    /// Namespaces that could not be read. Most of them are about to be found deleted.
-    pub unread: usize,
+    /// Namespaces that exist and could not be read, at least in part. What was read before stays in the registry.
+    pub unread: BTreeSet<NetnsId>,
+    /// The devices of one of them or more were not read.
+    pub misses_devices: bool,
+    /// What else was not read in one of them or more.
+    pub missed: BTreeSet<Need>,
+    /// Why the first of them was not read.
+    pub error: Option<ReadError>,
     /// The time for each need.
     pub spent: BTreeMap<Need, Duration>,
+}
+
+impl Reading {
+    /// Notes that a namespace could not be read at all. One that is gone is not missed.
+    fn fail(&mut self, netns: NetnsId, needs: impl IntoIterator<Item = Need>, error: ReadError) {
+        self.misses_devices |= !error.is_gone();
+        self.fail_in_part(netns, needs, error);
+    }
+
+    /// Notes that something could not be read in a namespace.
+    fn fail_in_part(&mut self, netns: NetnsId, needs: impl IntoIterator<Item = Need>, error: ReadError) {
+        debug!(netns = netns.0, %error, "a namespace was not read");
+        if !error.is_gone() {
+            self.unread.insert(netns);
+            self.missed.extend(needs);
+            self.error.get_or_insert(error);
+        }
+    }
 }
 
 /// Reads every device, and the wanted counters of the namespaces, one namespace after the other. On a node with a
@@ -88,12 +125,22 @@ pub fn read_all(shared: &Shared, wanted: &BTreeSet<Need>) -> Result<Reading, Ent
         let mut reader = Reader::default();
         let mut reading = Reading::default();
         for (netns, file) in namespaces {
+            let needs: Vec<_> = wanted
+                .iter()
+                .copied()
+                .filter(|need| has(*need, &file.role, wanted))
+                .collect();
             let read = read_after(shared, netns, &file, thread, |client| {
-                read_counters(shared, netns, &file.role, client, wanted, &mut reader, &mut reading)
+                for need in &needs {
+                    let begin = Instant::now();
+                    if let Err(error) = read_need(shared, netns, *need, &file.role, client, &mut reader) {
+                        reading.fail_in_part(netns, [*need], error);
+                    }
+                    *reading.spent.entry(*need).or_default() += begin.elapsed();
+                }
             });
             if let Err(error) = read {
-                debug!(netns = netns.0, %error, "a namespace was not read");
-                reading.unread += 1;
+                reading.fail(netns, needs, error);
             }
         }
         reading
@@ -114,80 +161,6 @@ fn to_read(state: &State, wanted: &BTreeSet<Need>) -> Vec<(NetnsId, NetnsFile)> 
         .collect()
 }
 
-/// Reads the counters and tables of the namespace that the calling thread has just entered.
-fn read_counters(
-    shared: &Shared,
-    netns: NetnsId,
-    role: &Role,
-    client: &mut Client,
-    wanted: &BTreeSet<Need>,
-    reader: &mut Reader,
-    reading: &mut Reading,
-) -> Result<(), ReadError> {
-    for need in wanted {
-        let begin = Instant::now();
-        match (need, role) {
-            (Need::Tunnels, Role::Overlay { .. }) => {
-                let remotes = client.remotes()?;
-                shared.lock().set_remotes(netns, remotes);
-            }
-            (Need::Protocols, role) if has_protocols(role) => {
-                let protocols = reader.read()?;
-                shared.lock().counted(netns, protocols);
-            }
-            (Need::Encryption, Role::Node) => {
-                let errors = xfrm::errors();
-                if let Err(error) = &errors {
-                    warn!(%error, "cannot read IPsec errors; this scrape is without them");
-                }
-                shared.lock().set_xfrm_errors(netns, errors.unwrap_or_default());
-            }
-            (Need::Buffers, Role::Sandbox) => read_buffers(shared, netns, client)?,
-            // Reads the node's devices anyway, for `NodeDevices`, too.
-            (Need::Buffers, Role::Node) => {
-                let devices = client.devices()?.devices;
-                let read = buffers::node(client, &devices);
-                if let Err(error) = &read {
-                    warn!(%error, "cannot read the node's queues and tables; this scrape is without them");
-                }
-                let mut state = shared.lock();
-                state.node_bounded(netns, read.ok());
-                state.node_has(netns, &devices, Instant::now());
-            }
-            (Need::NodeDevices, Role::Node) if !wanted.contains(&Need::Buffers) => {
-                let devices = client.devices()?.devices;
-                shared.lock().node_has(netns, &devices, Instant::now());
-            }
-            (
-                Need::Protocols | Need::Encryption | Need::Tunnels | Need::NodeDevices | Need::Buffers,
-                Role::Sandbox | Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress | Role::Node,
-            ) => continue,
-        }
-        *reading.spent.entry(*need).or_default() += begin.elapsed();
-    }
-    Ok(())
-}
-
-/// Reads a container's queues, tables and limits.
-fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client) -> Result<(), ReadError> {
-    let conntrack_entries = buffers::conntrack_entries();
-    let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
-    let mut state = shared.lock();
-    state.set_conntrack_entries(netns, conntrack_entries);
-    for (ifindex, interface) in state.interfaces_of(netns) {
-        interface.queue = queues.remove(&ifindex);
-    }
-    Ok(())
-}
-
-/// Whether a namespace with this role has sockets. An overlay and a load balancer only forward packets.
-const fn has_protocols(role: &Role) -> bool {
-    match role {
-        Role::Sandbox | Role::Node => true,
-        Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => false,
-    }
-}
-
 /// Reads the devices of one namespace, on a thread that may enter it. The thread is in the namespace afterwards.
 ///
 /// # Errors
@@ -195,7 +168,7 @@ const fn has_protocols(role: &Role) -> bool {
 pub fn read_namespace(shared: &Shared, netns: NetnsId, thread: &mut NetnsThread) -> Result<(), ReadError> {
     let file = shared.lock().namespaces().get(&netns).map(|it| it.file.clone());
     let file = file.ok_or(ReadError::Replaced)?;
-    read_after(shared, netns, &file, thread, |_| Ok(()))
+    read_after(shared, netns, &file, thread, |_| {})
 }
 
 /// Like [`read_namespace`], but first calls `first` in the namespace.
@@ -207,31 +180,29 @@ fn read_after(
     netns: NetnsId,
     file: &NetnsFile,
     thread: &mut NetnsThread,
-    first: impl FnOnce(&mut Client) -> Result<(), ReadError>,
+    first: impl FnOnce(&mut Client),
 ) -> Result<(), ReadError> {
     let read = try_read(shared, netns, file, thread, first);
-    read.unwrap_or_else(|error| {
+    if read.is_err() {
         alone(shared, netns, || shared.lock().estimate(netns));
-        Err(error)
-    })
+    }
+    read
 }
 
-/// Returns the result of `first`, unless the devices could not be read.
 fn try_read(
     shared: &Shared,
     netns: NetnsId,
     file: &NetnsFile,
     thread: &mut NetnsThread,
-    first: impl FnOnce(&mut Client) -> Result<(), ReadError>,
-) -> Result<Result<(), ReadError>, ReadError> {
+    first: impl FnOnce(&mut Client),
+) -> Result<(), ReadError> {
     let _file = thread.enter(&file.path)?;
     let mut client = Client::open()?;
     if client.netns()? != netns {
         return Err(ReadError::Replaced);
     }
-    let done = first(&mut client);
-    take_reading(shared, netns, || client.statistics())?;
-    Ok(done)
+    first(&mut client);
+    take_reading(shared, netns, || client.statistics())
 }
 
 /// Reads the devices of a namespace: the programs' counters, the devices' by `statistics`, and the programs' again, as
@@ -268,11 +239,15 @@ fn alone<T>(shared: &Shared, netns: NetnsId, work: impl FnOnce() -> T) -> Option
 mod tests {
     use std::{path::PathBuf, sync::mpsc, thread, time::Duration};
 
-    use super::{Instant, NetnsFile, NetnsId, Role, Shared, State, take_reading};
+    use super::{
+        BTreeSet, EnterError, Instant, Need, NetlinkError, NetnsFile, NetnsId, ReadError, Reading, Shared, State, io,
+        take_reading,
+    };
     use crate::{
         model::{
             counters::{DeviceCounters, Directions},
             interface::{Device, DeviceKind},
+            netns::Role,
         },
         observe::state::Scope,
     };
@@ -311,6 +286,45 @@ mod tests {
     fn packets(shared: &Shared) -> u64 {
         let state = shared.lock();
         state.interfaces().map(|it| it.ledger.totals().receive.packets).sum()
+    }
+
+    #[test]
+    fn a_namespace_that_is_gone_is_not_missed_and_one_that_cannot_be_read_is() {
+        let path = || PathBuf::from("/netns/aaaaaaaaaaaa");
+        let open = |code| {
+            let source = io::Error::from_raw_os_error(code);
+            ReadError::from(EnterError::Open { path: path(), source })
+        };
+        let refused = |code| {
+            let source = io::Error::from_raw_os_error(code);
+            ReadError::from(NetlinkError::Refused { what: "list", source })
+        };
+        let mut reading = Reading::default();
+        for gone in [
+            open(libc::ENOENT),
+            EnterError::NoNamespace { path: path() }.into(),
+            ReadError::Replaced,
+        ] {
+            reading.fail(NETNS, [Need::Protocols], gone);
+        }
+        assert!(reading.unread.is_empty() && reading.missed.is_empty() && reading.error.is_none());
+        assert!(!reading.misses_devices);
+        for (number, error) in (1..).zip([
+            open(libc::EMFILE),
+            refused(libc::ENOBUFS),
+            NetlinkError::Cut { what: "list" }.into(),
+            io::Error::from_raw_os_error(libc::ENOMEM).into(),
+        ]) {
+            reading.fail_in_part(NETNS, [Need::Buffers], error);
+            assert!(!reading.misses_devices);
+            reading.fail_in_part(NetnsId(number), [], ReadError::Protocols(io::ErrorKind::Other.into()));
+        }
+        assert_eq!(reading.unread.len(), 4);
+        assert_eq!(reading.missed, BTreeSet::from([Need::Buffers]));
+        let error = reading.error.as_ref().expect("the first error").to_string();
+        assert!(error.contains("os error 24"), "{error}");
+        reading.fail(NETNS, [], open(libc::EMFILE));
+        assert!(reading.misses_devices);
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub struct State {
     /// Files that the first listing of the directory contained.
     first_listing: BTreeSet<PathBuf>,
     was_listed: bool,
+    /// How often the kernel dropped messages about devices.
+    overruns: u64,
     /// True once everything that existed at start-up has been read.
     has_begun: bool,
     /// How many inventories of the engine were taken in.
@@ -113,6 +115,7 @@ impl State {
             closed: BTreeMap::new(),
             first_listing: BTreeSet::new(),
             was_listed: false,
+            overruns: 0,
             has_begun: false,
             inventories_set: 0,
             forgotten: BTreeSet::new(),

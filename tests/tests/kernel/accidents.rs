@@ -1,7 +1,15 @@
 //! Faults that something else causes for netmon: detached programs, namespaces that become invisible, no descriptors,
 //! a full disk under the log, no memory. For each, what netmon counts and what it reports.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
@@ -151,12 +159,26 @@ fn without_a_descriptor_left_what_is_there_is_counted_and_all_is_well_when_there
         "prlimit --pid {} --nofile --output HARD --noheadings",
         netmon.pid()
     ))?;
+    // Accepted before the page that is fetched after it.
+    let mut early = netmon.connect()?;
+    netmon.page()?;
     // Descriptors above those of the standard streams, which are in use.
     limit("3")?;
     let (a, b) = world.pair(Cable::Bridge)?;
     traffic::ping(&a.netns, b.address, 20)?;
     // Some parts of netmon try again only after a second or two.
     thread::sleep(Duration::from_secs(3));
+    early.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    early.read_to_string(&mut answer)?;
+    let (_, page) = answer.split_once("\r\n\r\n").context("no answer")?;
+    let page = Page::parse(page)?;
+    let success = page.count("netmon_scrape_collector_success", &[("collector", "device")])?;
+    let unread = page.count("netmon_unread_namespaces", &[])?;
+    ensure!(
+        success == 0 && unread > 0,
+        "success {success}, and {unread} namespaces are said to be unread"
+    );
     traffic::ping(&a.netns, b.address, 20)?;
     limit(most.trim())?;
     agree(&netmon, &a, "net")?;

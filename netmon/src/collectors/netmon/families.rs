@@ -93,6 +93,18 @@ schemas! {
                 *it,
                 "How often netmon read everything for a page. Clients that ask within half a second share a page.";
         }
+        /// What could not be read.
+        UNREAD(it in usize) by Unlabelled, SHOWN {
+            UNREAD_NAMESPACES: Gauge, "netmon_unread_namespaces",
+                *it,
+                "Namespaces that exist and that this scrape could not read, at least in part. Their figures are estimates or from an earlier scrape.";
+        }
+        /// Messages that the kernel dropped.
+        OVERRUNS(it in u64) by Unlabelled, SHOWN {
+            NETLINK_OVERRUNS: Counter, "netmon_netlink_overruns",
+                *it,
+                "How often the kernel dropped messages about devices, because netmon did not read them fast enough. All namespaces are read again then. A container that ended in that moment may lack its last packets.";
+        }
         /// A collector's part of a scrape.
         COLLECTORS(it in CollectorRow) by ByCollector, SHOWN {
             SCRAPE_COLLECTOR_DURATION: Gauge, "netmon_scrape_collector_duration" in Seconds,
@@ -189,6 +201,8 @@ pub(crate) fn rows(health: &Health) -> Vec<Rows> {
         http,
         scrapes,
         collectors,
+        unread,
+        overruns,
         workers,
         web_config,
         shows_exporter,
@@ -205,6 +219,8 @@ pub(crate) fn rows(health: &Health) -> Vec<Rows> {
         PROGRAMS.rows(programs.iter().map(|row| (named(row.program), row))),
         MAPS.rows(maps.iter().map(|row| (named(row.map), row))),
         SCRAPES.row(scrapes),
+        UNREAD.row(unread),
+        OVERRUNS.row(overruns),
         COLLECTORS.rows(collectors.iter().map(|row| (named(row.collector), row))),
         LIMITED.rows(limited.map(|(collector, is_limited)| (named(collector.as_str()), *is_limited))),
         OVER.rows(limits.over.iter().map(|(limit, over)| (named(limit), *over))),

@@ -57,6 +57,8 @@ pub(in crate::collectors) fn health() -> Health {
             turned_away: vec![("connections", 0), ("scrapes", 2)],
         },
         scrapes: 17,
+        unread: 1,
+        overruns: 2,
         collectors: vec![collector("traffic", 1500, true), collector("vxlan", 20, false)],
         workers: vec![
             ("control", Duration::from_millis(1500)),

@@ -111,7 +111,7 @@ impl Loop {
         }
         let mut state = self.shared.lock();
         state.name();
-        if is_listing {
+        if is_listing && !self.lacks_resources {
             state.finish_first_look();
         }
     }

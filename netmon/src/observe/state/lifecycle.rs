@@ -198,9 +198,16 @@ impl State {
 
     /// Messages were lost: the last counters received for a device may not be its final ones.
     pub fn on_overrun(&mut self) {
+        self.overruns += 1;
         for interface in self.interfaces.values_mut() {
             interface.forget_final_counters();
         }
+    }
+
+    /// How often messages were lost.
+    #[must_use]
+    pub const fn overruns(&self) -> u64 {
+        self.overruns
     }
 
     /// Removes what has lingered long enough. Its service keeps the sum.

@@ -12,14 +12,16 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
+    figures::Figures,
     frames::{self, Envelope},
     netns::Netns,
+    page::Page,
     patience::{slowness, within},
     sh, traffic,
 };
 
 use super::{SHARE, Scene, entries, lost, neighbour};
-use crate::world::{DEVICE, World, agree};
+use crate::world::{DEVICE, World, agree, exactly_or_a_goodbye_more};
 
 /// How many veth pairs are created.
 const CABLES: usize = 1000;
@@ -177,6 +179,84 @@ fn devices_that_are_never_still_delay_nobody_and_cost_a_share_of_a_processor() -
     Ok(())
 }
 
+/// How many other names a device may have (`rtnl_alt_ifname`: 64 KiB in all), and how long each may be.
+const NAMES: usize = 490;
+const NAME_BYTES: usize = 127;
+
+/// A message about such a device is larger than a list's datagrams usually are, and forty of them larger than the buffer
+/// of netmon's socket.
+#[test]
+fn a_device_with_hundreds_of_names_hides_nothing_and_costs_no_neighbour_its_last_packets() -> anyhow::Result<()> {
+    let scene = Scene::new(&["--container.linger=20s"])?;
+    let names: Vec<String> = (0..NAMES).map(|number| format!("{number:0NAME_BYTES$}")).collect();
+    let batch = scene.world.scratch.path().join("names");
+    let altnames = names
+        .iter()
+        .map(|name| format!("link property add dev {DEVICE} altname {name}\n"));
+    std::fs::write(&batch, altnames.collect::<String>())?;
+    scene.hostile.run(&format!("ip -batch {}", batch.display()))?;
+    let toggle = format!(
+        "link property del dev {DEVICE} altname {name}\nlink property add dev {DEVICE} altname {name}\n",
+        name = names[0]
+    );
+    std::fs::write(&batch, toggle.repeat(100))?;
+    let overruns = |page: &Page| page.count("netmon_netlink_overruns_total", &[]);
+    let before = overruns(&scene.netmon.page()?)?;
+    let ends = AtomicBool::new(false);
+    let ended = thread::scope(|scope| -> anyhow::Result<_> {
+        let toggles = scope.spawn(|| {
+            let mut rounds = 0;
+            while !ends.load(Ordering::Relaxed) {
+                scene.hostile.run(&format!("ip -batch {}", batch.display()))?;
+                rounds += 1;
+            }
+            anyhow::Ok(rounds)
+        });
+        let live = || -> anyhow::Result<_> {
+            // Another listing of the hostile container's devices.
+            let _late = neighbour(&scene.world, "late", 77)?;
+            has_programs(&scene, 4)?;
+            (0..5)
+                .map(|number| brief(&scene, number))
+                .collect::<anyhow::Result<Vec<_>>>()
+        };
+        let ended = live();
+        ends.store(true, Ordering::Relaxed);
+        let rounds = toggles.join().map_err(|_| anyhow::anyhow!("it panicked"))??;
+        ensure!(rounds > 0, "nothing was toggled");
+        ended
+    })?;
+    traffic::ping(&scene.hostile, scene.a.address, 20)?;
+    for (name, last) in ended {
+        let shown = scene
+            .netmon
+            .page_until("the container to be named", |page| page.interface(&name, "net"))?;
+        let lost = overruns(&scene.netmon.page()?)?;
+        exactly_or_a_goodbye_more(shown, last).with_context(|| format!("{name}, overruns {lost}"))?;
+    }
+    let page = scene.is_unharmed()?;
+    let (shown, kernel) = (page.interface("hostile", "net")?, scene.hostile.figures(DEVICE)?);
+    ensure!(
+        shown.receive_packets.abs_diff(kernel.receive_packets) <= 5,
+        "the hostile container has {kernel:?}, and the page {shown:?}"
+    );
+    let lost = overruns(&page)? - before;
+    ensure!(lost == 0, "messages were lost {lost} times");
+    Ok(())
+}
+
+/// A container that ends before it has programs. Returns its name, and the last counters of its device.
+fn brief(scene: &Scene, number: u8) -> anyhow::Result<(String, Figures)> {
+    let name = format!("brief{number}");
+    let netns = neighbour(&scene.world, &name, 80 + number)?;
+    traffic::ping(&netns, scene.a.address, 5)?;
+    let last = netns.figures(DEVICE)?;
+    scene.world.engine.end_container(&name);
+    netns.run(&format!("ip link set {DEVICE} down"))?;
+    netns.run(&format!("ip link del {DEVICE}"))?;
+    Ok((name, last))
+}
+
 /// Every interface that the engine created has its programs in time, while the hostile container goes on.
 fn has_programs(scene: &Scene, interfaces: u64) -> anyhow::Result<()> {
     within(ATTACHED, "a neighbour to have its programs", || {
@@ -189,7 +269,7 @@ fn has_programs(scene: &Scene, interfaces: u64) -> anyhow::Result<()> {
 
 /// New losses of a container that behaves are shown as that container's.
 fn others_losses_are_seen(scene: &Scene) -> anyhow::Result<()> {
-    let reason = |page: &netmon_tests::page::Page| {
+    let reason = |page: &Page| {
         page.all(
             "netmon_container_packet_drops_total",
             &[("container", "a"), ("network", "net")],
@@ -207,7 +287,7 @@ fn others_losses_are_seen(scene: &Scene) -> anyhow::Result<()> {
         Ok(())
     })?;
     // The same for a refused connection of `a`.
-    let refused = |page: &netmon_tests::page::Page| {
+    let refused = |page: &Page| {
         let labels = [("container", "a"), ("network", "net"), ("reason", "refused")];
         page.count("netmon_container_tcp_connect_failures_total", &labels)
     };

@@ -1,0 +1,96 @@
+//! What collectors need from a namespace besides its devices' counters. Who has it, and how it is read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use super::{ReadError, Shared};
+use crate::{
+    model::{collector::Need, interface::NetnsId, netns::Role},
+    netns::{buffers, protocols::Reader, rtnetlink::Client, xfrm},
+};
+
+/// Whether a namespace with this role has what is needed.
+pub(super) fn has(need: Need, role: &Role, wanted: &BTreeSet<Need>) -> bool {
+    match (need, role) {
+        (Need::Tunnels, Role::Overlay { .. })
+        | (Need::Encryption, Role::Node)
+        | (Need::Buffers, Role::Sandbox | Role::Node) => true,
+        // Reading the buffers also lists the devices.
+        (Need::NodeDevices, Role::Node) => !wanted.contains(&Need::Buffers),
+        (Need::Protocols, role) => has_protocols(role),
+        (
+            Need::Encryption | Need::Tunnels | Need::NodeDevices | Need::Buffers,
+            Role::Sandbox | Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress | Role::Node,
+        ) => false,
+    }
+}
+
+/// Reads what is needed from the namespace that the calling thread has entered.
+pub(super) fn read_need(
+    shared: &Shared,
+    netns: NetnsId,
+    need: Need,
+    role: &Role,
+    client: &mut Client,
+    reader: &mut Reader,
+) -> Result<(), ReadError> {
+    match need {
+        Need::Tunnels => {
+            let remotes = client.remotes()?;
+            shared.lock().set_remotes(netns, remotes);
+        }
+        Need::Protocols => {
+            let protocols = reader.read()?;
+            shared.lock().counted(netns, protocols);
+        }
+        Need::Encryption => {
+            let (errors, failed) = parted(xfrm::errors());
+            shared.lock().set_xfrm_errors(netns, errors.flatten());
+            failed?;
+        }
+        Need::Buffers if *role == Role::Node => {
+            let devices = client.devices()?.devices;
+            let (read, failed) = parted(buffers::node(client, &devices));
+            let mut state = shared.lock();
+            state.node_bounded(netns, read);
+            state.node_has(netns, &devices, Instant::now());
+            failed?;
+        }
+        Need::Buffers => read_buffers(shared, netns, client)?,
+        Need::NodeDevices => {
+            let devices = client.devices()?.devices;
+            shared.lock().node_has(netns, &devices, Instant::now());
+        }
+    }
+    Ok(())
+}
+
+/// What was read, and what failed.
+fn parted<T, E>(read: Result<T, E>) -> (Option<T>, Result<(), E>) {
+    match read {
+        Ok(read) => (Some(read), Ok(())),
+        Err(error) => (None, Err(error)),
+    }
+}
+
+/// Reads a container's queues, tables and limits.
+fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client) -> Result<(), ReadError> {
+    let conntrack_entries = buffers::conntrack_entries();
+    let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
+    let mut state = shared.lock();
+    state.set_conntrack_entries(netns, conntrack_entries);
+    for (ifindex, interface) in state.interfaces_of(netns) {
+        interface.queue = queues.remove(&ifindex);
+    }
+    Ok(())
+}
+
+/// Whether a namespace with this role has sockets. An overlay and a load balancer only forward packets.
+pub(super) const fn has_protocols(role: &Role) -> bool {
+    match role {
+        Role::Sandbox | Role::Node => true,
+        Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => false,
+    }
+}
