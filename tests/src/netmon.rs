@@ -276,6 +276,23 @@ impl Netmon {
         bail!("process {} has no map of packets", self.pid)
     }
 
+    /// The ids of the links of programs that it holds by descriptors, which are those on the node's devices.
+    ///
+    /// # Errors
+    /// The process does not exist, or holds none.
+    pub fn held_links(&self) -> anyhow::Result<Vec<u64>> {
+        let mut links = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.pid))? {
+            let info = fs::read_to_string(entry?.path())?;
+            let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            if value("link_type:") == Some("tcx") {
+                links.push(value("link_id:").context("a link without an id")?.parse()?);
+            }
+        }
+        ensure!(!links.is_empty(), "process {} holds no links", self.pid);
+        Ok(links)
+    }
+
     /// Its log, line by line, without the details that only the tests enable.
     #[must_use]
     pub fn said(&self) -> Vec<String> {

@@ -11,11 +11,10 @@ use aya::{
     programs::{ProgramError, SchedClassifier, TcAttachType},
 };
 use netmon_common::traffic::{GLOBAL_SLOT, GLOBAL_SLOTS, MAP, PROGRAM_EGRESS, PROGRAM_INGRESS};
-use tracing::debug;
 
 use super::{
     DatapathError,
-    hook::{self, Link},
+    hook::Attached,
     host::{Host, Mode},
     permission,
     pins::Pins,
@@ -171,19 +170,14 @@ impl Attacher {
         check_device(name, ifindex)?;
         let mut attachment = Attachment {
             slot,
-            links: Vec::with_capacity(HOOKS.len()),
             programs: Vec::with_capacity(HOOKS.len()),
-            mode: self.mode,
         };
         let attached = HOOKS.into_iter().try_for_each(|(program, hook, side)| {
             let pin = self.pins.path(&format!("{side}_{}", attachment.slot.number()));
-            let link = classifier(&mut programs, program)
+            let attached = classifier(&mut programs, program)
                 .map_err(Into::into)
-                .and_then(|classifier| {
-                    attachment.programs.push(classifier.info()?.id());
-                    Link::make((program, classifier), hook, name, self.mode, Some(&pin))
-                });
-            attachment.links.push(link.map_err(|source| AttachError::Attach {
+                .and_then(|classifier| Attached::make((program, classifier), hook, name, self.mode, Some(&pin)));
+            attachment.programs.push(attached.map_err(|source| AttachError::Attach {
                 name: name.to_owned(),
                 hook: side,
                 source,
@@ -220,15 +214,18 @@ pub(crate) fn check_device(name: &str, ifindex: u32) -> Result<(), AttachError> 
     if found == ifindex { Ok(()) } else { Err(gone()) }
 }
 
+/// The name of a device of the calling thread's namespace. `None` if it is gone.
+pub(crate) fn device_name(ifindex: u32) -> Option<String> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None);
+    rustix::net::netdevice::index_to_name(socket.ok()?, ifindex).ok()
+}
+
 /// Programs on a device, and the slot they count into.
 #[derive(Debug)]
 pub struct Attachment {
     // Dropped before the slot, which the next device gets. The kernel may run the programs for a moment longer.
-    links: Vec<Link>,
+    programs: Vec<Attached>,
     slot: Slot,
-    /// The kernel's ids of the programs, in the order of [`HOOKS`].
-    programs: Vec<u32>,
-    mode: Mode,
 }
 
 impl Attachment {
@@ -242,30 +239,19 @@ impl Attachment {
     /// the clsact programs there. If the kernel does not report its tcx programs, they are assumed to be attached.
     #[must_use]
     pub fn is_on(&self, name: &str, filters: &Directions<Vec<u32>>) -> bool {
-        self.programs.iter().zip(HOOKS).all(|(program, (_, hook, _))| {
-            let found = match (self.mode, hook) {
-                (Mode::Tcx, hook) => hook::programs(name, hook)
-                    .inspect_err(|error| debug!(device = name, %error, "the kernel does not report what is attached"))
-                    .ok(),
-                (Mode::Clsact, TcAttachType::Ingress) => Some(filters.receive.clone()),
-                (Mode::Clsact, _) => Some(filters.transmit.clone()),
-            };
-            found.is_none_or(|found| found.contains(program))
-        })
+        self.programs.iter().all(|program| program.is_on(name, filters))
     }
 
     /// Whether detaching needs a thread in the device's namespace.
     #[must_use]
     pub fn needs_visit(&self) -> bool {
-        self.links.iter().any(Link::needs_visit)
+        self.programs.iter().any(Attached::needs_visit)
     }
 
     /// Detaches the programs from a device that still exists. The calling thread is in the device's namespace. The slot
     /// stays taken.
     pub fn detach_here(&mut self) {
-        for link in self.links.drain(..) {
-            link.detach_here();
-        }
+        self.programs.drain(..).for_each(Attached::detach_here);
     }
 }
 

@@ -17,13 +17,76 @@ use aya::programs::{
 use tracing::debug;
 
 use super::{host::Mode, pins::unpin};
+use crate::model::counters::Directions;
 
 /// The priority before every other filter. Within one priority the newest filter comes first (`cls_bpf_change`).
 const CLSACT_PRIORITY: u16 = 1;
 
-/// An attached program.
+/// A program on one side of a device.
 #[derive(Debug)]
-pub(super) enum Link {
+pub(super) struct Attached {
+    /// The kernel's id of the program.
+    program: u32,
+    hook: TcAttachType,
+    link: Link,
+}
+
+impl Attached {
+    /// Attaches a loaded program to a device of the calling thread's namespace. With `pin`, a tcx link is held by
+    /// that pin and needs no descriptor.
+    pub(super) fn make(
+        (program, classifier): (&str, &mut SchedClassifier),
+        hook: TcAttachType,
+        device: &str,
+        mode: Mode,
+        pin: Option<&Path>,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self {
+            program: classifier.info()?.id(),
+            hook,
+            link: Link::make((program, classifier), hook, device, mode, pin)?,
+        })
+    }
+
+    /// Whether the program is attached to this device of the calling thread's namespace. `filters` has the ids of the
+    /// clsact programs there. If the kernel does not report its tcx programs, it is assumed to be attached.
+    pub(super) fn is_on(&self, device: &str, filters: &Directions<Vec<u32>>) -> bool {
+        let found = match (&self.link, self.hook) {
+            (Link::Pinned(_) | Link::Held(_), hook) => programs(device, hook)
+                .inspect_err(|error| debug!(device, %error, "the kernel does not report what is attached"))
+                .ok(),
+            (Link::Filter(_), TcAttachType::Ingress) => Some(filters.receive.clone()),
+            (Link::Filter(_), _) => Some(filters.transmit.clone()),
+        };
+        found.is_none_or(|found| found.contains(&self.program))
+    }
+
+    /// Detaches the program if it is still on this device of the calling thread's namespace. Where it is not, another
+    /// filter may have its priority and handle.
+    pub(super) fn detach_if_on(self, device: &str, filters: &Directions<Vec<u32>>) {
+        if self.is_on(device, filters) {
+            self.detach_here();
+        }
+    }
+
+    /// Whether detaching needs a thread in the device's namespace.
+    pub(super) const fn needs_visit(&self) -> bool {
+        matches!(self.link, Link::Filter(_))
+    }
+
+    /// Detaches the program from a device that still exists. The calling thread is in the device's namespace.
+    pub(super) fn detach_here(self) {
+        match self.link {
+            // The kernel detaches a tcx link by itself when its pin or descriptor is dropped.
+            Link::Pinned(_) | Link::Held(_) => {}
+            Link::Filter(link) => drop(ManuallyDrop::into_inner(link)),
+        }
+    }
+}
+
+/// What holds a program on a device.
+#[derive(Debug)]
+enum Link {
     /// A tcx link, held by its pin.
     Pinned(#[expect(dead_code, reason = "it is what holds the link")] Pin),
     /// A tcx link, held by its descriptor.
@@ -34,9 +97,7 @@ pub(super) enum Link {
 }
 
 impl Link {
-    /// Attaches a loaded program to a device of the calling thread's namespace. With `pin`, a tcx link is held by
-    /// that pin and needs no descriptor.
-    pub(super) fn make(
+    fn make(
         (program, classifier): (&str, &mut SchedClassifier),
         hook: TcAttachType,
         device: &str,
@@ -64,24 +125,10 @@ impl Link {
             }
         }
     }
-
-    /// Whether detaching needs a thread in the device's namespace.
-    pub(super) const fn needs_visit(&self) -> bool {
-        matches!(self, Self::Filter(_))
-    }
-
-    /// Detaches the program from a device that still exists. The calling thread is in the device's namespace.
-    pub(super) fn detach_here(self) {
-        match self {
-            // The kernel detaches a tcx link by itself when its pin or descriptor is dropped.
-            Self::Pinned(_) | Self::Held(_) => {}
-            Self::Filter(link) => drop(ManuallyDrop::into_inner(link)),
-        }
-    }
 }
 
 /// The ids of the tcx programs on one side of a device of the calling thread's namespace.
-pub(super) fn programs(device: &str, hook: TcAttachType) -> Result<Vec<u32>, ProgramError> {
+fn programs(device: &str, hook: TcAttachType) -> Result<Vec<u32>, ProgramError> {
     let (_revision, programs) = SchedClassifier::query_tcx(device, hook)?;
     Ok(programs.iter().map(ProgramInfo::id).collect())
 }

@@ -25,11 +25,12 @@ use super::{
     DatapathError,
     attach::{AttachError, check_device},
     batch,
-    hook::Link,
+    hook::Attached,
     host::Mode,
     tracepoint::descriptor,
 };
 use crate::model::{
+    counters::Directions,
     health::{MapRow, ProgramRow},
     overlay::{Tunnel, TunnelKind, Tunnels},
 };
@@ -51,8 +52,8 @@ pub struct OverlayMap {
     port: Option<u16>,
     /// The known tunnels, which have their own entries in the map.
     known: BTreeSet<Tunnel>,
-    /// The links, by ifindex.
-    devices: BTreeMap<u32, Vec<Link>>,
+    /// The attached programs, by ifindex.
+    devices: BTreeMap<u32, Vec<Attached>>,
 }
 
 impl std::fmt::Debug for OverlayMap {
@@ -131,15 +132,15 @@ impl OverlayMap {
             return Ok(());
         }
         check_device(name, ifindex)?;
-        let mut links = Vec::with_capacity(HOOKS.len());
+        let mut programs = Vec::with_capacity(HOOKS.len());
         for (program, hook, side) in HOOKS {
-            let link = classifier(&mut self.object, program)
+            let attached = classifier(&mut self.object, program)
                 .map_err(Into::into)
-                .and_then(|classifier| Link::make((program, classifier), hook, name, self.mode, None));
-            match link {
-                Ok(link) => links.push(link),
+                .and_then(|classifier| Attached::make((program, classifier), hook, name, self.mode, None));
+            match attached {
+                Ok(attached) => programs.push(attached),
                 Err(source) => {
-                    links.into_iter().for_each(Link::detach_here);
+                    programs.into_iter().for_each(Attached::detach_here);
                     return Err(AttachError::Attach {
                         name: name.to_owned(),
                         hook: side,
@@ -148,7 +149,7 @@ impl OverlayMap {
                 }
             }
         }
-        self.devices.insert(ifindex, links);
+        self.devices.insert(ifindex, programs);
         // aya attached by name. This second check makes sure that the name still belongs to the device that was
         // meant.
         check_device(name, ifindex).inspect_err(|_| self.unwatch(ifindex))
@@ -157,9 +158,24 @@ impl OverlayMap {
     /// Detaches the programs from a device. The calling thread is in the device's namespace. If the device was
     /// deleted, nothing remains to be detached.
     pub fn unwatch(&mut self, ifindex: u32) {
-        for link in self.devices.remove(&ifindex).unwrap_or_default() {
-            link.detach_here();
+        let programs = self.devices.remove(&ifindex).unwrap_or_default();
+        programs.into_iter().for_each(Attached::detach_here);
+    }
+
+    /// The same for a device of which somebody else has detached a program. See [`Self::is_on`].
+    pub fn unwatch_rest(&mut self, name: &str, ifindex: u32, filters: &Directions<Vec<u32>>) {
+        let programs = self.devices.remove(&ifindex).unwrap_or_default();
+        for program in programs {
+            program.detach_if_on(name, filters);
         }
+    }
+
+    /// Whether the programs are attached to this device, which has that name in the calling thread's namespace.
+    /// `filters` has the ids of the clsact programs there.
+    #[must_use]
+    pub fn is_on(&self, name: &str, ifindex: u32, filters: &Directions<Vec<u32>>) -> bool {
+        let programs = self.devices.get(&ifindex);
+        programs.is_some_and(|programs| programs.iter().all(|program| program.is_on(name, filters)))
     }
 
     /// The ifindexes of the devices that have programs.
@@ -170,7 +186,7 @@ impl OverlayMap {
     /// Whether detaching all programs needs a thread in the devices' namespace.
     #[must_use]
     pub fn needs_visit(&self) -> bool {
-        self.devices.values().flatten().any(Link::needs_visit)
+        self.devices.values().flatten().any(Attached::needs_visit)
     }
 
     /// Reads the counts of every tunnel. Also counts the entries of unknown tunnels, and writes that number to the

@@ -209,6 +209,7 @@ impl Loop {
             if now >= self.next_check {
                 self.next_check = now + self.times.program_check;
                 self.verify_programs();
+                self.underlay.verify(&self.shared);
             }
             if now >= self.next_trim {
                 self.next_trim = now + self.times.trim_round;

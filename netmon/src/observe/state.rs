@@ -92,6 +92,8 @@ pub struct State {
     pub peer_names: PeerNames,
     /// The ifindexes of the node's devices that lead to other nodes.
     pub underlay: BTreeSet<u32>,
+    /// Programs are missing on some of these, or the devices are not known.
+    pub misses_underlay: bool,
     attach: AttachHealth,
     /// The last moment that was given out.
     stamp: Stamp,
@@ -125,6 +127,7 @@ impl State {
             tunnel_totals: TunnelTotals::default(),
             peer_names: PeerNames::new(Times::default().name_patience),
             underlay: BTreeSet::new(),
+            misses_underlay: false,
             attach: AttachHealth {
                 delay: Histogram::new(&DELAY_BOUNDS),
                 waiting: None,

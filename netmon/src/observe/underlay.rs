@@ -6,6 +6,8 @@
 //!
 //! No packet may pass two of them. So a port of a bridge or a bond is left out where the whole is included. What
 //! passes a device with a VLAN tag is counted where the tag is removed (`netmon-ebpf/src/overlay.rs`).
+//!
+//! Somebody else may detach the programs. They are attached again at the next check.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +20,10 @@ use tracing::{debug, info, warn};
 
 use super::{Shared, state::State};
 use crate::{
-    datapath::overlay::{OverlayMap, SharedOverlay},
+    datapath::{
+        attach::{AttachError, device_name},
+        overlay::{OverlayMap, SharedOverlay},
+    },
     model::interface::{Device, DeviceKind, DeviceList},
     netns::{
         enter::{EnterError, on_netns_thread},
@@ -51,7 +56,13 @@ struct Ends {
 
 /// Why the programs are attached to no device, or not to all.
 #[derive(Debug, thiserror::Error)]
-enum TendError {
+enum UnderlayError {
+    #[error(
+        "no namespace is the node's: netmon runs in a container's. Run it in the host's network, or set --path.node-netns"
+    )]
+    NoNode,
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     #[error(transparent)]
     Enter(#[from] EnterError),
     #[error(transparent)]
@@ -73,38 +84,48 @@ impl Underlay {
     /// Looks for tunnels to new nodes, and attaches the programs to the devices that they pass.
     pub(super) fn reconcile(&mut self, shared: &Shared, now: Instant) {
         let (ends, node) = {
-            let state = shared.lock();
-            (ends(&state), node_file(&state))
+            let mut state = shared.lock();
+            let ends = ends(&state);
+            if ends.port.is_none() {
+                // No Swarm, or none of its networks on this node.
+                state.underlay.clear();
+                state.misses_underlay = false;
+                self.chosen = None;
+            }
+            (ends, node_file(&state))
         };
-        // No Swarm, or none of its networks on this node.
-        let (Some(port), Some(node)) = (ends.port, node) else {
-            return;
-        };
+        let Some(port) = ends.port else { return };
         let is_fresh = |(known, at): &(Ends, Instant)| *known == ends && *at + self.round > now;
         if self.chosen.as_ref().is_some_and(is_fresh) {
             return;
         }
         let overlay = &self.overlay;
-        let tended = on_netns_thread(|thread| -> Result<BTreeSet<u32>, TendError> {
-            let _file = thread.enter(&node)?;
-            let mut client = Client::open()?;
-            let listed = client.devices()?;
-            let devices = &listed.devices;
-            let leading = ways(&ends, &mut client)?;
-            let wanted = leading.iter().copied().chain(own(&ends, devices)).collect();
-            if let Some(overlay) = &mut *overlay.lock() {
-                attach(overlay, &listed, &outermost(&wanted, devices), port)?;
-            }
-            Ok(outermost(&leading, devices))
-        });
-        let failed = match tended {
-            Ok(Ok(leading)) => {
-                shared.lock().underlay = leading;
-                None
+        let leading = on_netns_thread(
+            |thread| -> Result<(BTreeSet<u32>, Option<UnderlayError>), UnderlayError> {
+                let _file = thread.enter(&node.ok_or(UnderlayError::NoNode)?)?;
+                let mut client = Client::open()?;
+                let listed = client.devices()?;
+                let devices = &listed.devices;
+                let leading = ways(&ends, &mut client)?;
+                let wanted = leading.iter().copied().chain(own(&ends, devices)).collect();
+                let failed = match &mut *overlay.lock() {
+                    Some(overlay) => attach(overlay, &listed, &outermost(&wanted, devices), port).err(),
+                    None => None,
+                };
+                Ok((outermost(&leading, devices), failed))
+            },
+        );
+        let mut state = shared.lock();
+        let failed = match leading {
+            Ok(Ok((leading, failed))) => {
+                state.underlay = leading;
+                failed
             }
             Ok(Err(error)) => Some(error),
             Err(error) => Some(error.into()),
         };
+        state.misses_underlay = failed.is_some();
+        drop(state);
         match failed {
             None => self.complained = false,
             Some(error) if !self.complained => {
@@ -114,6 +135,45 @@ impl Underlay {
             Some(error) => debug!(%error, "traffic between nodes is not counted"),
         }
         self.chosen = Some((ends, now));
+    }
+
+    /// Checks whether the programs are still attached. Those that are not will be attached by [`Self::reconcile`].
+    pub(super) fn verify(&mut self, shared: &Shared) {
+        let watched: Vec<_> = self.overlay.lock().iter().flat_map(OverlayMap::devices).collect();
+        let node = node_file(&shared.lock());
+        let (Some(node), false) = (node, watched.is_empty()) else {
+            return;
+        };
+        let overlay = &self.overlay;
+        let detached = on_netns_thread(|thread| -> Result<u64, UnderlayError> {
+            let _file = thread.enter(&node)?;
+            let mut client = Client::open()?;
+            let mut detached = 0;
+            for ifindex in watched {
+                // A device that is deleted is found by the next look.
+                let Some(name) = device_name(ifindex) else { continue };
+                let filters = client.filters(ifindex)?;
+                if let Some(overlay) = &mut *overlay.lock()
+                    && !overlay.is_on(&name, ifindex, &filters)
+                {
+                    warn!(
+                        device = name,
+                        "programs were detached by somebody else; attaching them again"
+                    );
+                    overlay.unwatch_rest(&name, ifindex, &filters);
+                    detached += 1;
+                }
+            }
+            Ok(detached)
+        });
+        match detached.map_err(UnderlayError::from).flatten() {
+            Ok(0) => {}
+            Ok(detached) => {
+                shared.lock().count_detached(detached);
+                self.chosen = None;
+            }
+            Err(error) => debug!(%error, "cannot check programs on the node's devices"),
+        }
     }
 
     /// Detaches what the kernel would leave in place.
@@ -187,12 +247,15 @@ fn outermost(wanted: &BTreeSet<u32>, devices: &[Device]) -> BTreeSet<u32> {
 
 /// Attaches the programs to these devices, and detaches them from all others. While no device leads to other nodes,
 /// they stay where they are.
+///
+/// # Errors
+/// The kernel refuses them. They are on the other devices all the same.
 fn attach(
     overlay: &mut OverlayMap,
     listed: &DeviceList,
     wanted: &BTreeSet<u32>,
     port: u16,
-) -> Result<(), crate::datapath::DatapathError> {
+) -> Result<(), UnderlayError> {
     overlay.tell_port(port)?;
     let watched: BTreeSet<u32> = overlay.devices().collect();
     let device = |ifindex: u32| listed.devices.iter().find(|device| device.ifindex == ifindex);
@@ -203,21 +266,55 @@ fn attach(
         }
     }
     let new = wanted.difference(&watched);
+    let mut refused = None;
     for device in new.filter_map(|ifindex| device(*ifindex)) {
         match overlay.watch(&device.name, device.ifindex) {
             Ok(()) => info!(device = %device.name, port, "counting traffic between nodes on this device"),
-            Err(error) => warn!(device = %device.name, %error, "cannot count traffic between nodes on this device"),
+            Err(error) => {
+                debug!(device = %device.name, %error, "cannot count traffic between nodes on this device");
+                refused.get_or_insert(error);
+            }
         }
     }
-    Ok(())
+    refused.map_or(Ok(()), |error| Err(error.into()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{
+        collections::BTreeSet,
+        time::{Duration, Instant},
+    };
 
-    use super::outermost;
-    use crate::model::interface::{Device, DeviceKind};
+    use super::{Shared, SharedOverlay, State, Underlay, outermost};
+    use crate::{
+        model::interface::{Device, DeviceKind},
+        observe::state::Scope,
+    };
+
+    const ROUND: Duration = Duration::from_mins(1);
+
+    fn nothing() -> Shared {
+        let scope = Scope {
+            containers: true,
+            vxlan: true,
+        };
+        Shared::new(State::new(scope, Duration::ZERO))
+    }
+
+    #[test]
+    fn without_a_tunnel_no_device_leads_to_other_nodes() {
+        let shared = nothing();
+        let mut underlay = Underlay::new(SharedOverlay::default(), ROUND);
+        {
+            let mut state = shared.lock();
+            state.underlay = BTreeSet::from([2]);
+            state.misses_underlay = true;
+        }
+        underlay.reconcile(&shared, Instant::now());
+        assert!(shared.lock().underlay.is_empty());
+        assert!(!shared.lock().misses_underlay);
+    }
 
     fn device(ifindex: u32, kind: DeviceKind, master: Option<u32>) -> Device {
         Device {

@@ -15,15 +15,16 @@ use anyhow::{Context as _, ensure};
 use netmon_tests::{
     figures::Figures,
     netmon::{Programs, binary},
+    netns::Netns,
     page::Page,
     patience::until,
     sh, traffic,
 };
 
-use crate::world::{Cable, DEVICE, Member, World, agree, modes, quiet, ready};
+use crate::world::{Cable, DEVICE, World, agree, modes, quiet, ready};
 
 /// How often netmon checks its programs in these tests.
-const CHECK: &str = "program-check=1s";
+pub(crate) const CHECK: &str = "program-check=1s";
 
 #[test]
 fn programs_that_somebody_takes_off_are_attached_anew_and_no_packet_is_missed() -> anyhow::Result<()> {
@@ -37,7 +38,7 @@ fn programs_that_somebody_takes_off_are_attached_anew_and_no_packet_is_missed() 
         agree(&netmon, &a, "net")?;
         let before = segments(&netmon.page()?)?;
         let programs = netmon.programs()?;
-        let old = take_off(mode, &programs, [&a, &b])?;
+        let old = take_off(mode, &programs, [&a.netns, &b.netns])?;
         ensure!(old.len() == 4, "{mode}: {} programs were on", old.len());
         traffic::ping(&a.netns, b.address, 20)?;
         agree(&netmon, &a, "net")?;
@@ -315,11 +316,11 @@ fn segments(page: &Page) -> anyhow::Result<u64> {
 
 /// Detaches netmon's programs, as an administrator of the containers' networks could. Returns the programs that were
 /// loaded before.
-fn take_off(mode: &str, programs: &Programs, members: [&Member; 2]) -> anyhow::Result<BTreeSet<u64>> {
+fn take_off(mode: &str, programs: &Programs, devices: [&Netns; 2]) -> anyhow::Result<BTreeSet<u64>> {
     let programs = programs.loaded()?;
     if mode != "tcx" {
-        for member in members {
-            member.netns.run(&format!("tc qdisc del dev {DEVICE} clsact"))?;
+        for netns in devices {
+            netns.run(&format!("tc qdisc del dev {DEVICE} clsact"))?;
         }
         return Ok(programs);
     }

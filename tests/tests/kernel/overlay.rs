@@ -9,11 +9,15 @@ use netmon_tests::{
     figures::Figures,
     frames::{self, Envelope},
     netmon::Netmon,
+    page::Page,
     patience::{until, within},
-    traffic,
+    sh, traffic,
 };
 
-use crate::world::{Cable, Member, World, modes, quiet, ready};
+use crate::{
+    accidents::CHECK,
+    world::{Cable, Member, World, modes, quiet, ready},
+};
 
 mod encrypted;
 
@@ -29,7 +33,11 @@ const OUTER_BYTES: u64 = 14 + 20 + 8 + 8 + 14;
 
 /// A node with an overlay network whose tunnels are counted.
 fn node(encrypted: bool, mode: &str) -> anyhow::Result<(World, Member, Member, Netmon)> {
-    let mut world = World::new()?;
+    node_of(World::new()?, encrypted, mode)
+}
+
+/// The same, in that world.
+fn node_of(mut world: World, encrypted: bool, mode: &str) -> anyhow::Result<(World, Member, Member, Netmon)> {
     world.sees_node = true;
     world.encrypted = encrypted;
     let (a, b) = world.pair(Cable::Vxlan)?;
@@ -96,6 +104,51 @@ fn what_passes_between_nodes_is_what_the_kernel_counts() -> anyhow::Result<()> {
                 .is_empty(),
             "cleartext is shown of a network that is meant to be in the clear"
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn programs_that_somebody_takes_off_the_nodes_device_are_attached_anew() -> anyhow::Result<()> {
+    for mode in modes()? {
+        let mut world = World::new()?;
+        world.times = format!("{},{CHECK}", world.times);
+        let (world, a, b, netmon) = node_of(world, false, mode)?;
+        let detached = |page: &Page| page.count("netmon_attach_failures_total", &[("reason", "detached")]);
+        ensure!(detached(&netmon.page()?)? == 0, "something was detached already");
+        if mode == "tcx" {
+            for link in netmon.held_links()? {
+                sh::run(&format!("bpftool link detach id {link}"))?;
+            }
+        } else {
+            world.node()?.run("tc qdisc del dev under0 clsact")?;
+        }
+        netmon.page_until("it to be said", |page| {
+            let detached = detached(page)?;
+            ensure!(detached > 0, "nothing was");
+            Ok(())
+        })?;
+        let line = "counting traffic between nodes on this device device=under0";
+        until("the programs to be on the device again", || {
+            let log = netmon.log();
+            ensure!(log.matches(line).count() == 2, "{mode}: {log}");
+            Ok(())
+        })?;
+        let before = shown(&netmon)?;
+        traffic::ping(&a.netns, b.address, 30)?;
+        netmon.page_until("the tunnel's figures", |page| {
+            let more = page
+                .figures("netmon_overlay", &[("network", "net"), ("peer", PEER)])?
+                .since(before);
+            ensure!(
+                more.transmit_packets >= 30 && more.receive_packets >= 30,
+                "{mode}: {more:?} of 30 pings"
+            );
+            Ok(())
+        })?;
+        let page = netmon.page()?;
+        let success = page.count("netmon_scrape_collector_success", &[("collector", "overlay")])?;
+        ensure!(success == 1, "{mode}: the collector is incomplete");
     }
     Ok(())
 }

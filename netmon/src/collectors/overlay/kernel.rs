@@ -60,7 +60,9 @@ impl Collect for Collector {
         let has_errors = rows.xfrm_errors.is_some() || !facts::has_encryption(visit.state);
         Collected {
             rows: families::rows(&rows),
-            is_whole: Some(has_errors && (tunnels.is_some() || !visit.tools.counting_wanted)),
+            is_whole: Some(
+                has_errors && (tunnels.is_some() && !visit.state.misses_underlay || !visit.tools.counting_wanted),
+            ),
         }
     }
 

@@ -119,6 +119,11 @@ impl State {
         }
     }
 
+    /// Counts devices outside of containers whose programs were detached by somebody else.
+    pub fn count_detached(&mut self, devices: u64) {
+        *self.attach.failures.entry(AttachFailure::Detached).or_default() += devices;
+    }
+
     /// Takes out all programs, so that they can be detached in order. Returns them with the files of their
     /// namespaces.
     pub fn take_programs(&mut self) -> Vec<(PathBuf, Handle)> {
