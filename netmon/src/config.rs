@@ -104,7 +104,7 @@ pub struct Config {
     )]
     pub linger: Duration,
 
-    /// How many interfaces can have kernel programs; each takes 64 bytes of kernel memory a CPU.
+    /// How many interfaces can have kernel programs; each takes 80 bytes of kernel memory a CPU.
     #[arg(
         long = "limit.interfaces",
         env = "NETMON_LIMIT_INTERFACES",

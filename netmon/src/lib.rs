@@ -2,6 +2,10 @@
 //!
 //! `ARCHITECTURE.md` has the map; [`scrape`] is the file to read first.
 
+// The layouts of kernel structures and of maps are those of 64-bit kernels.
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("netmon runs on 64-bit kernels only");
+
 pub mod app;
 pub mod collectors;
 pub mod config;

@@ -13,6 +13,8 @@ use std::{collections::HashMap, fs, io};
 pub const PATH: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
+/// The only version of the format (`BTF_VERSION`).
+const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 24;
 /// Every type begins with a name, an info word, and a size or another type.
 const TYPE_BYTES: usize = 12;
@@ -51,6 +53,9 @@ pub enum BtfError {
     /// The kernel has no type information, or it cannot be read.
     #[error("cannot read {PATH}: {0}; the kernel has to be built with CONFIG_DEBUG_INFO_BTF")]
     Missing(#[source] io::Error),
+    /// The data has another format than the one that all kernels have had so far.
+    #[error("the kernel's type information (BTF) has version {0}, which this netmon does not know; use a newer netmon")]
+    Version(u8),
     /// The data is not BTF, or it is truncated.
     #[error("the kernel's type information (BTF) is invalid at byte {0}")]
     Malformed(usize),
@@ -123,6 +128,12 @@ impl Types {
             (magic == MAGIC && length >= HEADER_BYTES && end <= bytes.len() && strings <= bytes.len())
                 .then_some((types, end, strings))
         };
+        if let Some([version, _]) = bytes.get(2..4)
+            && u16_at(&bytes, 0) == Some(MAGIC)
+            && *version != VERSION
+        {
+            return Err(BtfError::Version(*version));
+        }
         let (mut at, end, strings) = header().ok_or(BtfError::Malformed(0))?;
         let mut types = Self {
             bytes,

@@ -36,7 +36,9 @@ pub struct Softnet {
 /// The kernel counts in 32 bits and shows only processors that are online.
 pub type Backlogs = BTreeMap<u32, [u32; 3]>;
 
-/// The sum over all backlogs. It does not fall when a 32-bit count wraps or a processor goes offline.
+/// The sum over all backlogs since the first reading of each. It does not fall when a 32-bit count wraps or a processor
+/// goes offline. How often a count wrapped before is not known, so the sum cannot begin with it: it would fall at a
+/// restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SoftnetLedger {
     last: Backlogs,
@@ -47,7 +49,7 @@ impl SoftnetLedger {
     /// Adds a reading and returns the sum.
     pub fn observe(&mut self, backlogs: Backlogs) -> Softnet {
         for (processor, counts) in backlogs {
-            let before = self.last.insert(processor, counts).unwrap_or_default();
+            let before = self.last.insert(processor, counts).unwrap_or(counts);
             let since = |at: usize| u64::from(counts[at].wrapping_sub(before[at]));
             self.sum.processed += since(0);
             self.sum.dropped += since(1);

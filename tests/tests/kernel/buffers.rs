@@ -71,7 +71,7 @@ fn a_queues_drops_are_those_that_tc_shows() -> anyhow::Result<()> {
 
 #[test]
 fn the_nodes_backlog_is_the_kernels() -> anyhow::Result<()> {
-    let (_world, _a, _b, netmon) = node()?;
+    let (_world, a, b, netmon) = node()?;
     let kernel = || -> anyhow::Result<[u64; 3]> {
         let text = fs::read_to_string("/proc/net/softnet_stat")?;
         let column = |index: usize| {
@@ -81,18 +81,31 @@ fn the_nodes_backlog_is_the_kernels() -> anyhow::Result<()> {
         };
         Ok([0, 1, 2].map(column))
     };
-    let before = kernel()?;
-    let page = netmon.page()?;
-    let after = kernel()?;
+    // The kernel's counts before and after a page, and what the page has.
+    let bracketed = || -> anyhow::Result<_> {
+        let before = kernel()?;
+        let page = netmon.page()?;
+        let after = kernel()?;
+        let count = |family| page.count(&format!("netmon_node_softnet_{family}_total"), &[]);
+        let shown = [count("processed")?, count("dropped")?, count("times_squeezed")?];
+        Ok((before, shown, after))
+    };
+    let (first_before, first, first_after) = bracketed()?;
+    traffic::ping(&a.netns, b.address, 200)?;
+    let (before, shown, after) = bracketed()?;
     for (index, family) in ["processed", "dropped", "times_squeezed"].into_iter().enumerate() {
-        let shown = page.count(&format!("netmon_node_softnet_{family}_total"), &[])?;
+        let least = before[index].saturating_sub(first_after[index]);
+        let most = after[index] - first_before[index];
+        let more = shown[index] - first[index];
         ensure!(
-            (before[index]..=after[index]).contains(&shown),
-            "{family}: netmon shows {shown}, the kernel {} to {}",
-            before[index],
-            after[index]
+            (least..=most).contains(&more),
+            "{family}: netmon shows {more} more, the kernel {least} to {most}"
         );
     }
+    ensure!(
+        shown[0] - first[0] >= 400,
+        "200 pings and their answers are {shown:?} after {first:?}"
+    );
     Ok(())
 }
 

@@ -55,13 +55,13 @@ schemas! {
         SOFTNET(it in NodeBuffers) by Unlabelled, SHOWN {
             NODE_SOFTNET_PROCESSED: Counter, "netmon_node_softnet_processed",
                 it.softnet.processed,
-                "Packets that the node's CPUs received.";
+                "Packets that the node's CPUs received since netmon started.";
             NODE_SOFTNET_DROPPED: Counter, "netmon_node_softnet_dropped",
                 it.softnet.dropped,
-                "Packets dropped because a CPU's backlog was full. Raise net.core.netdev_max_backlog, or spread the load over CPUs.";
+                "Packets dropped since netmon started because a CPU's backlog was full. Raise net.core.netdev_max_backlog, or spread the load over CPUs.";
             NODE_SOFTNET_TIMES_SQUEEZED: Counter, "netmon_node_softnet_times_squeezed",
                 it.softnet.times_squeezed,
-                "How often a CPU used up its receive budget with packets left. If packets are dropped too, raise net.core.netdev_budget and net.core.netdev_budget_usecs.";
+                "How often a CPU used up its receive budget with packets left, since netmon started. If packets are dropped too, raise net.core.netdev_budget and net.core.netdev_budget_usecs.";
         }
         /// The queue of a node's device.
         NODE_QUEUES(it in Queue) by NodeQueue, SHOWN {

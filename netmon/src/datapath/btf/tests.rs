@@ -117,6 +117,14 @@ fn a_kind_that_is_not_known_is_said() {
     assert!(matches!(Types::parse(builder.bytes()), Err(BtfError::UnknownKind(31))));
 }
 
+/// What another version has at the same places is not known: enumerations are believed without the verifier.
+#[test]
+fn a_version_that_is_not_known_is_said() {
+    let mut bytes = sample().bytes();
+    bytes[2] = 2;
+    assert!(matches!(Types::parse(bytes), Err(BtfError::Version(2))));
+}
+
 #[test]
 fn a_type_that_contains_itself_is_no_endless_loop() {
     let mut builder = Builder::new();
