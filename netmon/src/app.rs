@@ -93,7 +93,9 @@ pub enum AppError {
 /// # Errors
 /// Every failure that makes netmon useless. Other failures only degrade it, with a warning.
 pub async fn run(config: Config) -> Result<(), AppError> {
-    // First the steps that fail most often: a wrong web configuration, a port that is in use.
+    // As process 1 of its container netmon would ignore the signals until it handles them, and be killed 10 s later.
+    let stop = stop_signal()?;
+    // Then the steps that fail most often: a wrong web configuration, a port that is in use.
     let access = Arc::new(Access::read(config.web_config.clone())?);
     let server = Server::bind(http::Options {
         listen: config.listen.clone(),
@@ -178,7 +180,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         );
     }
     announce(&server, &config.telemetry_path, workers.clocks());
-    let (stop, mut outcome) = (stop_signal()?, Ok(()));
+    let mut outcome = Ok(());
     let end = async {
         tokio::select! {
             () = stop => {}

@@ -333,7 +333,10 @@ impl Drop for Netmon {
 }
 
 /// The last process in a chain of parents and only children.
-fn innermost(mut pid: u32) -> anyhow::Result<u32> {
+///
+/// # Errors
+/// One of them has several children.
+pub fn innermost(mut pid: u32) -> anyhow::Result<u32> {
     // `pgrep` fails if there is no child.
     while let Ok(next) = sh::run(&format!("pgrep -P {pid}")) {
         pid = next

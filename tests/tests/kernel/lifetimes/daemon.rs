@@ -1,19 +1,50 @@
 //! The end of netmon itself, and what the next netmon goes on with.
 
 use std::{
+    fs::{self, File},
     io::{ErrorKind, Write as _},
     time::Duration,
 };
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use netmon_tests::{
     figures::Figures,
-    netmon::Netmon,
+    netmon::{Netmon, binary, innermost},
     patience::{slowness, until},
-    traffic,
+    sh, traffic,
 };
 
 use crate::world::{Cable, DEVICE, Member, World, agree, modes, quiet, ready};
+
+/// The kernel ignores a signal that process 1 of a container does not handle. `docker stop` would wait 10 s and kill it.
+#[test]
+fn a_signal_while_it_starts_ends_it_also_as_process_1() -> anyhow::Result<()> {
+    let world = World::new()?;
+    let log = world.scratch.path().join("log");
+    let file = File::create(&log)?;
+    let mut netmon = world
+        .home
+        .command("unshare --pid --fork --kill-child --mount-proc")
+        .arg(binary()?)
+        .args(world.flags(&["--web.listen-address=127.0.0.1:0", "--log.level=debug"]))
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .spawn()?;
+    let said = || fs::read_to_string(&log).unwrap_or_default();
+    let mut ended = || -> anyhow::Result<_> {
+        until("it to load its programs", || {
+            ensure!(said().contains("kernel programs loaded"), "{}", said());
+            Ok(())
+        })?;
+        sh::run(&format!("kill -TERM {}", innermost(netmon.id())?))?;
+        until("it to end", || netmon.try_wait()?.context("it runs on"))
+    };
+    let status = ended();
+    drop(netmon.kill());
+    netmon.wait()?;
+    ensure!(status?.success(), "it failed: {}", said());
+    Ok(())
+}
 
 #[test]
 fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Result<()> {
