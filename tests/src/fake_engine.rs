@@ -22,7 +22,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use self::objects::id_of;
-pub use self::objects::{BRIDGE, Container, Endpoint, NODES, Network, network_id};
+pub use self::objects::{BRIDGE, Container, Endpoint, NODES, Network, compose_labels, network_id, task_labels};
 
 #[derive(Debug, Default)]
 struct State {

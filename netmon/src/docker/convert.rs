@@ -2,11 +2,13 @@
 //!
 //! All input comes from outside: names and labels are any text of any length, and addresses may be invalid.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
+use std::{net::IpAddr, path::Path, sync::Arc};
 
+use self::identity::{Task, identity, label};
 use super::wire;
-use crate::model::inventory::{Container, ContainerId, Endpoint, Identity, Network, NetworkId, Node, Sandbox, Subnet};
+use crate::model::inventory::{Container, ContainerId, Endpoint, Network, NetworkId, Node, Sandbox, Subnet};
 
+mod identity;
 mod peers;
 #[cfg(test)]
 mod tests;
@@ -132,6 +134,8 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
     let its_id = id(&its_id)?;
     let wire::Config { image, labels } = config.unwrap_or_default();
     let labels = labels.unwrap_or_default();
+    let name = name.strip_prefix('/').unwrap_or(&name);
+    let task = Task::of(name, &labels);
     let network_mode = host_config.unwrap_or_default().network_mode;
     let settings = network_settings.unwrap_or_default();
     let stage = if state.running && state.restarting {
@@ -145,13 +149,10 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
     };
     let container = Container {
         id: its_id,
-        identity: Arc::new(identity(&name, &labels)),
+        identity: Arc::new(identity(name, task, &labels)),
         image: text(&image),
-        task_id: label(&labels, "com.docker.swarm.task.id").unwrap_or_default(),
-        task_slot: labels
-            .get("com.docker.swarm.task.name")
-            .map(|name| task_slot(name))
-            .unwrap_or_default(),
+        task_id: task.map(Task::id).unwrap_or_default(),
+        task_slot: task.map(Task::slot).unwrap_or_default(),
         sandbox: sandbox(&network_mode, &settings.sandbox_key),
         network_mode: text(&network_mode),
         endpoints: endpoints(Some(&settings)),
@@ -242,37 +243,6 @@ pub(super) fn event(event: &wire::Event) -> Event {
     Event { kind, at, change }
 }
 
-/// Container, service and stack. For a Swarm task only Swarm's labels count: `docker compose build` leaves Compose's
-/// labels in the image.
-fn identity(name: &str, labels: &BTreeMap<String, String>) -> Identity {
-    let service = label(labels, "com.docker.swarm.service.name");
-    let stack = label(labels, "com.docker.stack.namespace");
-    let (service, stack) = if service.is_some() || stack.is_some() {
-        (service, stack)
-    } else {
-        (
-            label(labels, "com.docker.compose.service"),
-            label(labels, "com.docker.compose.project"),
-        )
-    };
-    Identity {
-        container: text(name.strip_prefix('/').unwrap_or(name)),
-        service: service.unwrap_or_default(),
-        stack: stack.unwrap_or_default(),
-    }
-}
-
-/// The slot in `service.slot.task`, or the node in `service.node.task` of a global service.
-fn task_slot(task_name: &str) -> String {
-    let mut parts = task_name.rsplit('.').skip(1);
-    let slot = parts.next().unwrap_or_default();
-    if parts.next().is_some() {
-        text(slot)
-    } else {
-        String::new()
-    }
-}
-
 /// Where a container's interfaces are. The mode of a Swarm task says nothing about its networks. A task in the node's
 /// namespace is recognised by the sandbox file, which then always has the same name.
 fn sandbox(mode: &str, key: &str) -> Sandbox {
@@ -313,14 +283,6 @@ fn vnis(list: &str) -> Vec<u32> {
 /// otherwise.
 fn is_false(value: &str) -> bool {
     value == "0" || value.eq_ignore_ascii_case("false")
-}
-
-/// A label that is present and not empty.
-fn label(labels: &BTreeMap<String, String>, name: &str) -> Option<String> {
-    labels
-        .get(name)
-        .filter(|value| !value.is_empty())
-        .map(|value| text(value))
 }
 
 /// Text from outside, cut to a maximum length. Its characters are kept: the code that writes it somewhere has to

@@ -9,7 +9,6 @@
 mod report;
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -19,7 +18,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 use netmon_tests::{
-    fake_engine::{Container, Endpoint, FakeEngine, Network},
+    fake_engine::{Container, Endpoint, FakeEngine, Network, task_labels},
     netmon::Netmon,
     netns::Netns,
     page::Page,
@@ -121,7 +120,7 @@ impl Ground {
         let Self {
             engine, bridge, folder, ..
         } = self;
-        let name = format!("jobs.{number}");
+        let name = format!("jobs.1.{number:025}");
         let netns = Netns::new(folder, &format!("eeeeeeee{number:04}"))?;
         let address = format!("10.77.{}.{}", number / 250 + 1, number % 250 + 1);
         bridge.run(&format!(
@@ -133,7 +132,7 @@ impl Ground {
         let container = Container {
             name: name.clone(),
             sandbox: netns.path().to_path_buf(),
-            labels: BTreeMap::from([("com.docker.swarm.service.name".to_owned(), "jobs".to_owned())]),
+            labels: task_labels(&name),
             network_mode: "default".to_owned(),
             endpoints: vec![Endpoint {
                 network: "net".to_owned(),

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use netmon_tests::{
-    fake_engine::{Container, Endpoint, FakeEngine, Network},
+    fake_engine::{Container, Endpoint, FakeEngine, Network, task_labels},
     netns::Netns,
     scratch::Scratch,
     sh,
@@ -67,14 +67,11 @@ impl World {
                     ipv6_address: String::new(),
                 });
             }
+            let name = format!("service{}.{}.{number:025}", number / 10, number % 10 + 1);
             engine.start_container(Container {
-                name: format!("container{number}"),
+                labels: task_labels(&name),
+                name,
                 sandbox: netns.path().to_path_buf(),
-                labels: [(
-                    "com.docker.swarm.service.name".to_owned(),
-                    format!("service{}", number / 10),
-                )]
-                .into(),
                 network_mode: "default".to_owned(),
                 endpoints,
             });

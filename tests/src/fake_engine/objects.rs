@@ -76,6 +76,32 @@ impl Container {
     }
 }
 
+/// The labels that Swarm gives the container of a task, by its name: `service.slot.id`.
+#[must_use]
+pub fn task_labels(name: &str) -> BTreeMap<String, String> {
+    let mut parts = name.rsplitn(3, '.');
+    let id = parts.next().unwrap_or_default();
+    let service = parts.nth(1).unwrap_or_default();
+    [
+        ("com.docker.swarm.service.name", service),
+        ("com.docker.swarm.task.name", name),
+        ("com.docker.swarm.task.id", id),
+    ]
+    .map(|(label, value)| (label.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// The labels that Compose gives a container. Unlike Swarm's, they do not depend on its name.
+#[must_use]
+pub fn compose_labels(project: &str, service: &str) -> BTreeMap<String, String> {
+    [
+        ("com.docker.compose.project", project),
+        ("com.docker.compose.service", service),
+    ]
+    .map(|(label, value)| (label.to_owned(), value.to_owned()))
+    .into()
+}
+
 /// The nodes of the engine's Swarm: id, name, address.
 pub const NODES: [(&str, &str, &str); 2] = [
     ("aaaaaaaaaaaaaaaaaaaaaaaa1", "demo", "10.88.0.1"),

@@ -203,6 +203,22 @@ fn published_stack(ground: &Ground) -> anyhow::Result<()> {
         "netmon_network_info",
         &[("network", "site_front"), ("stack", "site"), ("driver", "overlay")],
     )?;
+    // An image that is committed from the task has the task's labels, and so have its containers.
+    node.docker(&format!("commit {task} copy"))?;
+    node.docker("run -d --name copied copy sleep 1000000")?;
+    let described = node.inspect("copied")?;
+    let label = described.pointer("/Config/Labels/com.docker.swarm.service.name");
+    ensure!(
+        label.and_then(serde_json::Value::as_str) == Some("site_web"),
+        "the copy has the label {label:?}"
+    );
+    ground.carries_to("copied", &["copied"], "172.17.0.1".parse()?, "bridge")?;
+    labelled(ground, "copied", "bridge", "", "")?;
+    let page = ground.netmon.page()?;
+    page.one(
+        "netmon_container_info",
+        &[("container", "copied"), ("task_id", ""), ("task_slot", "")],
+    )?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use anyhow::ensure;
 use netmon_tests::{
-    fake_engine::{Container, Endpoint},
+    fake_engine::{Container, Endpoint, compose_labels},
     netmon::Netmon,
     netns::Netns,
     page::Page,
@@ -83,8 +83,13 @@ impl Scene {
     }
 }
 
-/// Another container on the pair's bridge, which the engine reports.
+/// Another container on the pair's bridge, which the engine reports. It has a service of its own.
 fn neighbour(world: &World, name: &str, number: u8) -> anyhow::Result<Netns> {
+    labelled(world, name, number, compose_labels("", name))
+}
+
+/// The same, with these labels.
+fn labelled(world: &World, name: &str, number: u8, labels: BTreeMap<String, String>) -> anyhow::Result<Netns> {
     let netns = world.sandbox(&format!("cccccccccc{number:02}"))?;
     world.others[0].run(&format!(
         "ip link add n{number} type veth peer name {DEVICE} netns {}",
@@ -96,7 +101,7 @@ fn neighbour(world: &World, name: &str, number: u8) -> anyhow::Result<Netns> {
     world.engine.start_container(Container {
         name: name.to_owned(),
         sandbox: netns.path().to_path_buf(),
-        labels: BTreeMap::from([("com.docker.swarm.service.name".to_owned(), name.to_owned())]),
+        labels,
         network_mode: "default".to_owned(),
         endpoints: vec![Endpoint {
             network: "net".to_owned(),

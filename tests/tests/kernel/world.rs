@@ -3,7 +3,6 @@
 mod cables;
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::Command,
@@ -14,7 +13,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use netmon::datapath::host::Host;
 use netmon_tests::{
-    fake_engine::{Container, Endpoint, FakeEngine, Network, network_id},
+    fake_engine::{Container, Endpoint, FakeEngine, Network, compose_labels, network_id},
     figures::Figures,
     netmon::{Netmon, binary},
     netns::Netns,
@@ -47,10 +46,8 @@ impl Member {
         Ok(Container {
             name: self.name.clone(),
             sandbox: self.netns.path().to_path_buf(),
-            labels: BTreeMap::from([
-                ("com.docker.swarm.service.name".to_owned(), "shop_web".to_owned()),
-                ("com.docker.stack.namespace".to_owned(), "shop".to_owned()),
-            ]),
+            // Compose lets a container have a short name.
+            labels: compose_labels("shop", "shop_web"),
             network_mode: "default".to_owned(),
             endpoints: vec![Endpoint {
                 network: network.to_owned(),

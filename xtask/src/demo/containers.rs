@@ -2,9 +2,7 @@
 //!
 //! Must not know which networks they are attached to.
 
-use std::collections::BTreeMap;
-
-use netmon_tests::fake_engine::Container;
+use netmon_tests::fake_engine::{Container, compose_labels, task_labels};
 
 /// Tasks of the stack's services: service, slot, and the task's id.
 pub(super) const WEB: [&str; 2] = [
@@ -19,16 +17,8 @@ pub(super) const ISOLATED: &str = "vault";
 
 /// The container of a task, by the task's name.
 pub(super) fn task(name: &str) -> Container {
-    let mut words = name.split('.');
-    let service = words.next().unwrap_or_default();
-    let labels: BTreeMap<String, String> = [
-        ("com.docker.swarm.service.name", service),
-        ("com.docker.swarm.task.name", name),
-        ("com.docker.swarm.task.id", words.next_back().unwrap_or_default()),
-        ("com.docker.stack.namespace", "shop"),
-    ]
-    .map(|(label, value)| (label.to_owned(), value.to_owned()))
-    .into();
+    let mut labels = task_labels(name);
+    labels.insert("com.docker.stack.namespace".to_owned(), "shop".to_owned());
     Container {
         name: name.to_owned(),
         labels,
@@ -43,12 +33,9 @@ pub(super) fn job(run: u32) -> Container {
 }
 
 pub(super) fn cache() -> Container {
-    let labels = [("project", "shop"), ("service", "cache")];
     Container {
         name: CACHE.to_owned(),
-        labels: labels
-            .map(|(label, value)| (format!("com.docker.compose.{label}"), value.to_owned()))
-            .into(),
+        labels: compose_labels("shop", "cache"),
         network_mode: "shop_frontend".to_owned(),
         ..Container::default()
     }

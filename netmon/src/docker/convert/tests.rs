@@ -46,5 +46,21 @@ fn described(part: &Value) -> Described {
 }
 
 fn labelled(labels: &Value) -> Described {
-    described(&json!({ "Config": { "Image": "image", "Labels": labels } }))
+    named("one", labels)
+}
+
+fn named(name: &str, labels: &Value) -> Described {
+    let name = format!("/{name}");
+    described(&json!({ "Name": name, "Config": { "Image": "image", "Labels": labels } }))
+}
+
+/// The labels that Swarm gives a task's container, and the container's name.
+fn task(service: &str, slot: &str, id: &str) -> (String, Value) {
+    let name = format!("{service}.{slot}.{id}");
+    let labels = json!({
+        "com.docker.swarm.service.name": service,
+        "com.docker.swarm.task.name": name,
+        "com.docker.swarm.task.id": id,
+    });
+    (name, labels)
 }

@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
-    fake_engine::{Container, Endpoint},
+    fake_engine::{Container, Endpoint, task_labels},
+    figures::Figures,
     netmon::Netmon,
+    page::Page,
+    patience::until,
     prometheus, sh, traffic,
 };
 
-use super::Scene;
-use crate::world::DEVICE;
+use super::{Scene, labelled};
+use crate::world::{DEVICE, ready};
 
 /// Characters that would end a label's value, a line or the page, or confuse a parser.
 const ODD: &str = "q\" b\\ n\n\r\t\0 } 1 # {=,\u{2028}\u{feff}\u{202e}";
@@ -37,24 +40,16 @@ fn names_and_labels_of_any_kind_stay_values_and_spoil_nobodys() -> anyhow::Resul
     scene.world.engine.start_container(hostile(
         "odd",
         BTreeMap::from([
-            label("com.docker.swarm.service.name", ODD),
-            label("com.docker.stack.namespace", &long),
+            label("com.docker.compose.service", ODD),
+            label("com.docker.compose.project", &long),
             // Two labels with the same meaning, and some that become equal when they are converted to label names.
-            label("com.docker.compose.service", "compose"),
+            label("com.docker.swarm.service.name", "swarm"),
             label("com.docker.swarm.task.name", &format!("{ODD}.{long}.x")),
             label("a.b", "one"),
             label("a_b", "two"),
             label("a-b", "three"),
             label(ODD, ODD),
             label(&long, &long),
-        ]),
-    ));
-    // The service and the stack of the other containers.
-    scene.world.engine.start_container(hostile(
-        "b2",
-        BTreeMap::from([
-            label("com.docker.swarm.service.name", "shop_web"),
-            label("com.docker.stack.namespace", "shop"),
         ]),
     ));
     // Bytes that are not valid text.
@@ -84,6 +79,65 @@ fn names_and_labels_of_any_kind_stay_values_and_spoil_nobodys() -> anyhow::Resul
         .max();
     ensure!(longest < Some(1100), "a value has {longest:?} bytes");
     is_read(&scene.netmon)
+}
+
+/// The sums of a service are those of its own containers: of `a` and `b`, which Compose started, and of a task.
+#[test]
+fn a_container_with_the_labels_of_anothers_task_is_in_no_service() -> anyhow::Result<()> {
+    let scene = Scene::new(&[])?;
+    let task = "shop_web.3.r2wxhwvcfb9n3jot2txseunfj";
+    let mut labels = task_labels(task);
+    labels.insert("com.docker.stack.namespace".to_owned(), "shop".to_owned());
+    // `docker commit` of a task keeps its labels.
+    let copy = labelled(&scene.world, "copy", 67, labels.clone())?;
+    let real = labelled(&scene.world, task, 68, labels)?;
+    ready(&scene.netmon, 5)?;
+    // The kernel's count of the service's containers, and the page's. A service's sum starts with netmon.
+    let look = || -> anyhow::Result<(u64, u64, Page)> {
+        let of = |figures: Figures| figures.transmit_packets;
+        let members = || anyhow::Ok(of(scene.a.figures()?) + of(scene.b.figures()?) + of(real.figures(DEVICE)?));
+        let service = [("service", "shop_web"), ("stack", "shop"), ("network", "net")];
+        let before = members()?;
+        let page = scene.netmon.page()?;
+        ensure!(before == members()?, "the devices are not quiet");
+        let sum = page.count("netmon_service_network_transmit_packets_total", &service)?;
+        Ok((before, sum, page))
+    };
+    let (kernels, sums, _) = until("the devices to be quiet", look)?;
+    for (netns, pings) in [(&copy, 20), (&real, 30), (&scene.a.netns, 40)] {
+        traffic::ping(netns, scene.b.address, pings)?;
+    }
+    until("the service's sum to be its containers'", || {
+        let (kernel, sum, page) = look()?;
+        let (kernel, sum) = (kernel - kernels, sum - sums);
+        ensure!(
+            sum == kernel && kernel >= 30 + 40,
+            "the sum is {sum}, the kernel has {kernel}"
+        );
+        page.one(
+            "netmon_container_info",
+            &[
+                ("container", "copy"),
+                ("service", ""),
+                ("stack", ""),
+                ("task_id", ""),
+                ("task_slot", ""),
+            ],
+        )?;
+        page.one(
+            "netmon_container_info",
+            &[
+                ("container", task),
+                ("service", "shop_web"),
+                ("stack", "shop"),
+                ("task_slot", "3"),
+            ],
+        )?;
+        let own = [("container", "copy"), ("service", ""), ("network", "net")];
+        let copies = page.count("netmon_container_network_transmit_packets_total", &own)?;
+        ensure!(copies >= 20, "the copy itself has {copies}");
+        Ok(())
+    })
 }
 
 #[test]
@@ -150,5 +204,5 @@ fn is_read(netmon: &Netmon) -> anyhow::Result<()> {
          close\r\n\r\n",
     )?;
     ensure!(open.text().ends_with("# EOF\n"), "no end");
-    netmon_tests::page::Page::parse(&open.text()).map(drop)
+    Page::parse(&open.text()).map(drop)
 }

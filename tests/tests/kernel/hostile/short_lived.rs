@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::ensure;
 use netmon_tests::{
-    fake_engine::{Container, Endpoint},
+    fake_engine::{Container, Endpoint, task_labels},
     figures::Figures,
     netmon::Netmon,
     page::Page,
@@ -121,7 +121,7 @@ fn of_jobs(page: &Page) -> BTreeMap<String, u64> {
 
 /// A container that sends a few datagrams and ends. Returns the last counters of its device.
 fn live(world: &World, netmon: &Netmon, number: usize, to: SocketAddr) -> anyhow::Result<Figures> {
-    let name = format!("jobs.{number}");
+    let name = format!("jobs.1.{number:025}");
     let netns = world.sandbox(&format!("eeeeeeee{number:04}"))?;
     let address = format!("10.77.0.{}", number % 200 + 20);
     world.others[0].run(&format!(
@@ -134,7 +134,7 @@ fn live(world: &World, netmon: &Netmon, number: usize, to: SocketAddr) -> anyhow
     world.engine.start_container(Container {
         name: name.clone(),
         sandbox: netns.path().to_path_buf(),
-        labels: BTreeMap::from([("com.docker.swarm.service.name".to_owned(), "jobs".to_owned())]),
+        labels: task_labels(&name),
         network_mode: "default".to_owned(),
         endpoints: vec![Endpoint {
             network: "net".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use super::{CONTAINERS_20, CONTAINERS_28, Described, described, endpoints, labelled, read, sample};
+use super::{CONTAINERS_20, CONTAINERS_28, Described, described, endpoints, labelled, named, read, sample, task};
 use crate::{
     docker::{
         convert::{Stage, complete},
@@ -206,18 +206,75 @@ fn a_tasks_labels_name_service_stack_slot_and_task() {
 
 #[test]
 fn the_slot_of_a_global_services_task_is_its_node_and_dots_belong_to_the_service() {
-    let slot = |name: &str| {
-        let labels = serde_json::json!({ "com.docker.swarm.task.name": name });
-        labelled(&labels).container.task_slot
+    let slot = |service: &str, slot: &str| {
+        let (name, labels) = task(service, slot, "r2wxhwvcfb9n");
+        named(&name, &labels).container.task_slot
     };
-    assert_eq!(
-        slot("agent.vdpc5hmlzye21v2nbgoxkmn8n.r2wxhwvcfb9n"),
-        "vdpc5hmlzye21v2nbgoxkmn8n"
-    );
-    assert_eq!(slot("my.odd.service.7.r2wxhwvcfb9n"), "7");
-    for name in ["", "web", "web.7", "."] {
-        assert_eq!(slot(name), "", "{name:?} has no slot");
+    assert_eq!(slot("agent", "vdpc5hmlzye21v2nbgoxkmn8n"), "vdpc5hmlzye21v2nbgoxkmn8n");
+    assert_eq!(slot("my.odd.service", "7"), "7");
+    for (service, part) in [("", ""), ("web", ""), ("", "7")] {
+        assert_eq!(slot(service, part), "", "{service:?} and {part:?} are no task's");
     }
+}
+
+/// Service, stack, task and slot.
+fn claims(name: &str, labels: &serde_json::Value) -> [String; 4] {
+    let container = named(name, labels).container;
+    let identity = &container.identity;
+    [
+        identity.service.clone(),
+        identity.stack.clone(),
+        container.task_id.clone(),
+        container.task_slot.clone(),
+    ]
+}
+
+#[test]
+fn swarms_labels_count_only_on_the_container_that_swarm_made_for_the_task() {
+    let (name, mut labels) = task("shop_web", "3", "r2wxhwvcfb9n");
+    labels["com.docker.stack.namespace"] = "shop".into();
+    assert_eq!(claims(&name, &labels), ["shop_web", "shop", "r2wxhwvcfb9n", "3"]);
+    // An image that was committed from the task has its labels.
+    for other in [
+        "evil",
+        "",
+        "shop_web.3",
+        "shop_web.3.r2wxhwvcfb9n.1",
+        "shop_web.4.r2wxhwvcfb9n",
+    ] {
+        assert_eq!(claims(other, &labels), ["", "", "", ""], "{other:?} is not the task");
+    }
+    // Labels whose parts contradict each other.
+    for part in ["service.name", "task.name", "task.id"] {
+        let mut labels = labels.clone();
+        labels[format!("com.docker.swarm.{part}")] = "other".into();
+        assert_eq!(claims(&name, &labels), ["", "", "", ""], "{part} is another's");
+        labels[format!("com.docker.swarm.{part}")] = "".into();
+        assert_eq!(claims(&name, &labels), ["", "", "", ""], "{part} is empty");
+    }
+    // A service outside of the stack whose image was committed from one of the stack's tasks.
+    for other in ["debug", "shopping_web", "shop"] {
+        let (name, mut labels) = task(other, "1", "p6h2r9y4s1j8");
+        labels["com.docker.stack.namespace"] = "shop".into();
+        assert_eq!(claims(&name, &labels), [other, "", "p6h2r9y4s1j8", "1"]);
+    }
+    // The labels of a stack alone, and names that an image may guess.
+    let stack = serde_json::json!({ "com.docker.stack.namespace": "shop" });
+    assert_eq!(claims("evil", &stack), ["", "", "", ""]);
+    let (_, mut labels) = task("web", "1", "x");
+    labels["com.docker.swarm.task.name"] = "web".into();
+    labels["com.docker.swarm.task.id"] = "web".into();
+    assert_eq!(claims("web", &labels), ["", "", "", ""]);
+}
+
+#[test]
+fn a_container_of_compose_with_anothers_labels_of_swarm_is_composes() {
+    let (name, mut labels) = task("shop_web", "3", "r2wxhwvcfb9n");
+    labels["com.docker.stack.namespace"] = "shop".into();
+    labels["com.docker.compose.service"] = "web".into();
+    labels["com.docker.compose.project"] = "trial".into();
+    assert_eq!(claims("trial-web-1", &labels), ["web", "trial", "", ""]);
+    assert_eq!(claims(&name, &labels), ["shop_web", "shop", "r2wxhwvcfb9n", "3"]);
 }
 
 #[test]
@@ -229,12 +286,10 @@ fn composes_labels_name_service_and_project() {
 
 #[test]
 fn swarms_labels_win_over_composes_and_are_not_mixed_with_them() {
-    let labels = serde_json::json!({
-        "com.docker.compose.service": "db",
-        "com.docker.compose.project": "shop",
-        "com.docker.swarm.service.name": "db_live",
-    });
-    let identity = labelled(&labels).container.identity;
+    let (name, mut labels) = task("db_live", "1", "r2wxhwvcfb9n");
+    labels["com.docker.compose.service"] = "db".into();
+    labels["com.docker.compose.project"] = "shop".into();
+    let identity = named(&name, &labels).container.identity;
     assert_eq!((&*identity.service, &*identity.stack), ("db_live", ""));
 }
 

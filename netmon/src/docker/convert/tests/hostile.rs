@@ -3,7 +3,7 @@
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 use serde_json::{Value, json};
 
-use super::{converted, described, labelled};
+use super::{converted, described, labelled, task};
 use crate::{
     docker::{
         convert::{
@@ -31,13 +31,10 @@ fn a_long_name_is_cut_between_two_characters() {
 fn every_text_of_a_container_is_cut() {
     let long = "é".repeat(LONGEST_TEXT);
     let cut = "é".repeat(LONGEST_TEXT / 2);
-    let labels = json!({
-        "com.docker.swarm.service.name": long,
-        "com.docker.stack.namespace": long,
-        "com.docker.swarm.task.id": long,
-        "com.docker.swarm.task.name": format!("web.{long}.task"),
-    });
+    let (name, mut labels) = task(&format!("{long}_{long}"), &long, &long);
+    labels["com.docker.stack.namespace"] = long.clone().into();
     let part = json!({
+        "Name": format!("/{name}"),
         "Config": { "Image": long, "Labels": labels },
         "HostConfig": { "NetworkMode": long },
         "NetworkSettings": { "Networks": { long.clone(): { "NetworkID": "n1" } } },
