@@ -20,4 +20,5 @@ pub mod place;
 pub mod programs;
 pub mod protocols;
 pub mod tcp;
+pub mod text;
 pub mod times;

@@ -6,7 +6,10 @@ use std::{net::IpAddr, path::Path, sync::Arc};
 
 use self::identity::{Task, identity, label};
 use super::wire;
-use crate::model::inventory::{Container, ContainerId, Endpoint, Network, NetworkId, Node, Sandbox, Subnet};
+use crate::model::{
+    inventory::{Container, ContainerId, Endpoint, Network, NetworkId, Node, Sandbox, Subnet},
+    text::cut,
+};
 
 mod identity;
 mod peers;
@@ -288,5 +291,5 @@ fn is_false(value: &str) -> bool {
 /// Text from outside, cut to a maximum length. Its characters are kept: the code that writes it somewhere has to
 /// escape it.
 fn text(text: &str) -> String {
-    text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned()
+    cut(text, LONGEST_TEXT).into_owned()
 }
