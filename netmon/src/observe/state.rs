@@ -15,7 +15,7 @@ mod tests;
 mod tunnels;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
@@ -83,7 +83,8 @@ pub struct State {
     /// Namespaces that stopped lingering, until [`Self::take_forgotten`] is called.
     forgotten: BTreeSet<NetnsId>,
     /// The same, kept for longer: a namespace whose file was only missing for a while is not new when it reappears.
-    parted: BTreeSet<NetnsId>,
+    /// The first to end is the first here: cookies give no order.
+    parted: VecDeque<NetnsId>,
     attributions: Attributions,
     services: Services,
     /// What the programs counted between nodes.
@@ -121,7 +122,7 @@ impl State {
             has_begun: false,
             inventories_set: 0,
             forgotten: BTreeSet::new(),
-            parted: BTreeSet::new(),
+            parted: VecDeque::new(),
             attributions: Attributions::default(),
             services: Services::default(),
             tunnel_totals: TunnelTotals::default(),

@@ -26,7 +26,7 @@ pub(super) const LINGERING_PER_NAMESPACE: usize = 64;
 
 /// How many namespaces are remembered after they stopped lingering. A directory that is unmounted for a while may
 /// have held all namespaces of a node.
-const PARTED: usize = 4_096;
+pub(super) const PARTED: usize = 4_096;
 
 /// How long the slot of a deleted device stays taken. Packets in flight at its deletion must not be counted for the
 /// slot's next device. A device that only moved out of its namespace is about to be deleted.
@@ -231,13 +231,16 @@ impl State {
             }
         }
         let is_over = |closed: &Closed| now.saturating_duration_since(closed.at) >= linger;
-        for (netns, _) in self.closed.extract_if(.., |_, closed| is_over(closed)) {
+        let parted = self.closed.extract_if(.., |_, closed| is_over(closed));
+        let mut parted: Vec<_> = parted.map(|(netns, closed)| (closed.at, netns)).collect();
+        parted.sort_unstable();
+        for (_, netns) in parted {
             self.forgotten.insert(netns);
-            self.parted.insert(netns);
+            self.parted.retain(|earlier| *earlier != netns);
+            self.parted.push_back(netns);
         }
-        while self.parted.len() > PARTED {
-            self.parted.pop_first();
-        }
+        let surplus = self.parted.len().saturating_sub(PARTED);
+        self.parted.drain(..surplus);
         let closed = self.closed.keys().copied();
         self.attributions
             .forget(now, || self.namespaces.keys().copied().chain(closed).collect());

@@ -16,7 +16,7 @@ use crate::{
         place::{Attribution, Cause, Place},
         times::Times,
     },
-    observe::state::{Number, State},
+    observe::state::{Number, State, lifecycle::PARTED},
 };
 
 /// Longer than netmon waits for a name.
@@ -182,4 +182,41 @@ fn news_of_one_that_had_the_number_before_is_not_believed_of_a_device_that_has_a
     state.on_device_change(netns, &addressed(own, news(true, false, counters(3)), begin));
     state.listed(Listing::default(), since);
     assert_eq!(packets(&state), [3]);
+}
+
+#[test]
+fn of_more_namespaces_than_are_remembered_the_first_that_ended_is_forgotten_whatever_its_cookie() {
+    let begin = Instant::now();
+    let mut state = State::new(SCOPE, LINGER);
+    state.listed(Listing::default(), begin);
+    // The one that ends first, one more than are remembered, and the one with the lowest cookie, which ends last.
+    let first = NetnsId(3 * PARTED as u64);
+    let others = (0..PARTED as u64 - 1).map(|number| NetnsId(PARTED as u64 + number));
+    let last = NetnsId(1);
+    let cookies: Vec<_> = [first].into_iter().chain(others).chain([last]).collect();
+    let mut now = begin;
+    for netns in &cookies {
+        let file = super::file(&format!("{:012x}", netns.0), netns.0);
+        state.listed(listing(&file), now);
+        state.looked(&file, *netns, Vec::new(), now);
+        now += Duration::from_millis(1);
+        state.listed(Listing::default(), now);
+    }
+    // All at once, as after a time without a look.
+    state.expire(now + LINGER);
+    let is_remembered = |netns: NetnsId| state.is_unread_and_older(&super::file("cccccccccccc", 1), netns);
+    assert!(is_remembered(last), "the last to end is forgotten");
+    assert!(!is_remembered(first), "the first to end is remembered");
+    assert!(cookies[1..].iter().all(|netns| is_remembered(*netns)));
+    // One that comes back and ends again is the last to have ended.
+    let (again, next) = (cookies[1], NetnsId(2));
+    for netns in [again, next] {
+        let file = super::file(&format!("{:012x}", netns.0), netns.0);
+        state.looked(&file, netns, Vec::new(), now);
+        state.listed(Listing::default(), now);
+        now += LINGER;
+        state.expire(now);
+    }
+    let is_remembered = |netns: NetnsId| state.is_unread_and_older(&super::file("cccccccccccc", 1), netns);
+    assert_eq!([again, cookies[2], next].map(is_remembered), [true, false, true]);
 }
