@@ -42,7 +42,7 @@ use crate::model::{
     histogram::Histogram,
     interface::{Device, InterfaceId, NetnsId},
     inventory::Inventory,
-    netns::NetnsFile,
+    netns::{NetnsFile, Role},
     programs::Handle,
     times::Times,
 };
@@ -71,8 +71,9 @@ pub struct State {
     interfaces: BTreeMap<InterfaceId, Interface>,
     ended: Vec<Ended>,
     closed: BTreeMap<NetnsId, Box<Closed>>,
-    /// Files that the first listing of the directory contained.
-    first_listing: BTreeSet<PathBuf>,
+    /// Files that the first listing of the directory contained, until they are looked at. Those whose names are given
+    /// again are also left out once they are gone.
+    first_listing: BTreeMap<PathBuf, Role>,
     was_listed: bool,
     /// How often the kernel dropped messages about devices.
     overruns: u64,
@@ -116,7 +117,7 @@ impl State {
             interfaces: BTreeMap::new(),
             ended: Vec::new(),
             closed: BTreeMap::new(),
-            first_listing: BTreeSet::new(),
+            first_listing: BTreeMap::new(),
             was_listed: false,
             overruns: 0,
             has_begun: false,
@@ -224,7 +225,7 @@ impl State {
     /// Whether a namespace that was never read before is older than netmon. Its connections have to be counted then.
     #[must_use]
     pub fn is_unread_and_older(&self, file: &NetnsFile, netns: NetnsId) -> bool {
-        let is_older = self.first_listing.contains(&file.path) || self.parted.contains(&netns);
+        let is_older = self.first_listing.contains_key(&file.path) || self.parted.contains(&netns);
         is_older && self.namespace(netns).is_none()
     }
 

@@ -43,8 +43,11 @@ impl State {
             .collect();
         if !self.was_listed {
             self.was_listed = true;
-            self.first_listing = files.keys().cloned().collect();
+            let roles = files.iter().map(|(path, file)| (path.clone(), file.role.clone()));
+            self.first_listing = roles.collect();
         }
+        self.first_listing
+            .retain(|path, role| *role == Role::Sandbox || files.contains_key(path));
         // The engine mounts the node's namespace when the first container joins it: the same one under another name.
         let node = files.values().find(|file| file.role == Role::Node);
         for namespace in self.namespaces.values_mut() {
@@ -92,7 +95,8 @@ impl State {
         let stamp = self.stamp();
         let is_known = self.namespaces.contains_key(&netns);
         let returned = self.take_closed(netns);
-        let is_older = returned.is_some() || self.first_listing.contains(&file.path) || self.parted.contains(&netns);
+        let was_listed_first = self.first_listing.remove(&file.path).is_some();
+        let is_older = returned.is_some() || was_listed_first || self.parted.contains(&netns);
         // A device that is connected later to an older namespace is new.
         let are_older = is_older && !is_known;
         let new = || {

@@ -7,10 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ETH0, LINGER, NSID, SCOPE, counters, device, empty_container, inventory, news, one_container, packets};
+use super::{
+    ETH0, LINGER, NSID, SCOPE, counters, device, empty_container, inventory, news, one_container, packets, read,
+};
 use crate::{
     model::{
-        interface::{Device, InterfaceId, MacAddress, NetnsId},
+        interface::{Device, DeviceKind, InterfaceId, MacAddress, NetnsId},
         inventory::{Container, Identity, Inventory},
         netns::{DeviceChange, Listing, NetnsFile, Role},
         place::{Attribution, Cause, Place},
@@ -219,4 +221,39 @@ fn of_more_namespaces_than_are_remembered_the_first_that_ended_is_forgotten_what
     }
     let is_remembered = |netns: NetnsId| state.is_unread_and_older(&super::file("cccccccccccc", 1), netns);
     assert_eq!([again, cookies[2], next].map(is_remembered), [true, false, true]);
+}
+
+#[test]
+fn an_overlay_that_is_made_anew_under_its_former_name_is_not_older_than_netmon() {
+    let now = Instant::now();
+    let overlay = |inode| super::file("1-abcdef0123", inode);
+    let segments = |state: &State, netns| {
+        let interface = &state.interfaces[&InterfaceId { netns, ifindex: ETH0 }];
+        interface.ledger.totals().receive.segments
+    };
+    let look = |state: &mut State, inode, netns| {
+        state.listed(listing(&overlay(inode)), now);
+        let vxlan = Device::new(ETH0, "vxlan0".to_owned(), DeviceKind::Vxlan);
+        state.looked(&overlay(inode), netns, vec![vxlan], now);
+        read(state, netns, counters(5));
+    };
+    let mut state = State::new(SCOPE, LINGER);
+    look(&mut state, 1, NetnsId(100));
+    assert_eq!(segments(&state, NetnsId(100)), 0, "they are from before netmon");
+    state.listed(Listing::default(), now);
+    look(&mut state, 2, NetnsId(200));
+    assert_eq!(segments(&state, NetnsId(200)), 5);
+
+    // The same if no look at the first one succeeded.
+    let mut state = State::new(SCOPE, LINGER);
+    state.listed(listing(&overlay(1)), now);
+    state.listed(Listing::default(), now);
+    look(&mut state, 2, NetnsId(200));
+    assert_eq!(segments(&state, NetnsId(200)), 5);
+    // A sandbox that is not seen for a while is the same: its name is not given again.
+    let sandbox = super::file("aaaaaaaaaaaa", 1);
+    let mut state = State::new(SCOPE, LINGER);
+    state.listed(listing(&sandbox), now);
+    state.listed(Listing::default(), now);
+    assert!(state.is_unread_and_older(&sandbox, NetnsId(100)));
 }
