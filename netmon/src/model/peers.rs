@@ -54,7 +54,7 @@ pub struct Members {
     pub load_balancers: BTreeMap<IpAddr, String>,
     /// Node ids, by the address that the node sends from. Only task names reveal them, so some nodes are missing.
     pub nodes: BTreeMap<IpAddr, Arc<str>>,
-    /// Some members were left out, because there were too many.
+    /// Some of these were left out, because there were too many.
     pub is_cut: bool,
 }
 

@@ -236,13 +236,18 @@ fn own(ends: &Ends, devices: &[Device]) -> Option<u32> {
 /// The devices among these that are not part of another one of them. Loopback is left out: it leads nowhere.
 fn outermost(wanted: &BTreeSet<u32>, devices: &[Device]) -> BTreeSet<u32> {
     let is_part = |device: &Device| device.master.is_some_and(|whole| wanted.contains(&whole));
-    devices
+    let all = devices
         .iter()
         .filter(|device| wanted.contains(&device.ifindex))
-        .filter(|device| device.kind != DeviceKind::Loopback && !is_part(device))
-        .map(|device| device.ifindex)
-        .take(MAX_DEVICES)
-        .collect()
+        .filter(|device| device.kind != DeviceKind::Loopback && !is_part(device));
+    let more = all.clone().count().saturating_sub(MAX_DEVICES);
+    if more > 0 {
+        debug!(
+            more,
+            "traffic between nodes on more devices than {MAX_DEVICES} is not counted"
+        );
+    }
+    all.map(|device| device.ifindex).take(MAX_DEVICES).collect()
 }
 
 /// Attaches the programs to these devices, and detaches them from all others. While no device leads to other nodes,

@@ -20,7 +20,7 @@ pub(super) const ID_LENGTH: usize = 25;
 /// routing mesh; and how many load balancers of a network are kept. A network has one.
 const BALANCER: &str = "lb-";
 const INGRESS_BALANCER: &str = "ingress-sbox";
-const MOST_BALANCERS: usize = 16;
+pub(super) const MOST_BALANCERS: usize = 16;
 
 /// A node of the Swarm, as a manager describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,11 +119,8 @@ pub(in crate::docker) fn members(described: wire::VerboseNetwork) -> (Members, V
         let container: wire::NetworkContainer = serde_json::from_value(value).unwrap_or_default();
         let address = container.ipv4_address.split('/').next().unwrap_or_default();
         match address.parse() {
-            Ok(address) => _ = members.load_balancers.insert(address, text(&key)),
+            Ok(address) => members.is_cut |= !put(&mut members.load_balancers, address, text(&key), MOST_BALANCERS),
             Err(_) => nonsense.push("a load balancer has no address".to_owned()),
-        }
-        if members.load_balancers.len() >= MOST_BALANCERS {
-            break;
         }
     }
     for (service, value) in described.services.unwrap_or_default() {
@@ -139,11 +136,7 @@ fn add_service(members: &mut Members, nonsense: &mut Vec<String>, name: &str, de
     let wire::NetworkService { vip, tasks } = described;
     let service = text(name);
     if let (Ok(address), false) = (vip.parse::<IpAddr>(), service.is_empty()) {
-        if members.virtual_ips.len() < MOST_OF_A_NETWORK {
-            members.virtual_ips.entry(service.clone()).or_insert(address);
-        } else {
-            members.is_cut = true;
-        }
+        members.is_cut |= !put(&mut members.virtual_ips, service.clone(), address, MOST_OF_A_NETWORK);
     }
     let Some(tasks) = tasks else { return };
     nonsense.extend(tasks.skipped);
@@ -156,22 +149,26 @@ fn add_service(members: &mut Members, nonsense: &mut Vec<String>, name: &str, de
         let node = host
             .and_then(|address| address.parse().ok())
             .filter(|address: &IpAddr| !address.is_unspecified());
-        if members.endpoints.len() >= MOST_OF_A_NETWORK && !members.endpoints.contains_key(&address) {
-            members.is_cut = true;
-            continue;
-        }
         // Containers outside of a service have names chosen by users, so their names are not evidence of a node's id.
-        let can_tell = !service.is_empty() && members.nodes.len() < MOST_OF_A_NETWORK;
-        if let (Some(node), Some(id), true) = (node, node_of(&task.name), can_tell) {
-            members.nodes.entry(node).or_insert(id);
+        if let (Some(node), Some(id), false) = (node, node_of(&task.name), service.is_empty()) {
+            members.is_cut |= !put(&mut members.nodes, node, id, MOST_OF_A_NETWORK);
         }
         let member = Member {
             container: text(&task.name),
             service: service.clone(),
             node,
         };
-        members.endpoints.entry(address).or_insert(member);
+        members.is_cut |= !put(&mut members.endpoints, address, member, MOST_OF_A_NETWORK);
     }
+}
+
+/// Adds an entry, unless there is one for the key. Returns whether there was room for it.
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V, most: usize) -> bool {
+    let has_room = map.len() < most || map.contains_key(&key);
+    if has_room {
+        map.entry(key).or_insert(value);
+    }
+    has_room
 }
 
 /// The node that a global service's task runs on, from the name `service.node.task`. Other tasks have a slot number

@@ -10,7 +10,7 @@ use crate::{
     docker::{
         convert::{
             LONGEST_TEXT, SwarmNode, by_address, members,
-            peers::{ID_LENGTH, MOST_OF_A_NETWORK},
+            peers::{ID_LENGTH, MOST_BALANCERS, MOST_OF_A_NETWORK},
             swarm_node,
         },
         wire::{self, List},
@@ -227,6 +227,40 @@ fn a_network_that_is_too_large_is_cut_and_says_so() {
     assert!(!whole.is_cut && whole.endpoints.len() == MOST_OF_A_NETWORK);
     let (cut, _) = of_services(&json!({ "web": { "Tasks": tasks } }));
     assert!(cut.is_cut && cut.endpoints.len() == MOST_OF_A_NETWORK);
+}
+
+#[test]
+fn load_balancers_beyond_a_bound_are_cut_and_it_says_so() {
+    let with = |balancers: usize| {
+        let balancer = |number: usize| {
+            let balancer = json!({ "IPv4Address": format!("10.0.1.{number}/24") });
+            (format!("lb-{number}"), balancer)
+        };
+        let mut containers: serde_json::Map<_, _> = (1..=balancers).map(balancer).collect();
+        containers.insert("lb-without".to_owned(), json!({ "IPv4Address": "" }));
+        let (members, nonsense) = members(read(&json!({ "Id": "n1", "Containers": containers }).to_string()));
+        assert_eq!(nonsense.len(), 1, "{nonsense:?}");
+        (members.load_balancers.len(), members.is_cut)
+    };
+    assert_eq!(with(MOST_BALANCERS), (MOST_BALANCERS, false));
+    assert_eq!(with(MOST_BALANCERS + 1), (MOST_BALANCERS, true));
+}
+
+#[test]
+fn nodes_beyond_a_bound_are_cut_and_it_says_so() {
+    // All tasks claim one address on the network, and each its own node.
+    let task = |number: usize| {
+        let [.., high, low] = number.to_be_bytes();
+        let name = format!("web.{}.{}", "n".repeat(ID_LENGTH), "t".repeat(ID_LENGTH));
+        json!({ "Name": name, "EndpointIP": "10.0.1.3", "Info": { "Host IP": IpAddr::from([10, 9, high, low]) } })
+    };
+    let with = |nodes: usize| {
+        let tasks: Vec<_> = (0..nodes).map(task).chain([task(0)]).collect();
+        let (members, _) = of_services(&json!({ "web": { "Tasks": tasks } }));
+        (members.nodes.len(), members.is_cut)
+    };
+    assert_eq!(with(MOST_OF_A_NETWORK), (MOST_OF_A_NETWORK, false));
+    assert_eq!(with(MOST_OF_A_NETWORK + 1), (MOST_OF_A_NETWORK, true));
 }
 
 proptest! {
