@@ -280,4 +280,11 @@ impl<P: Labels> Recorded<P> {
         let (window, offset) = (Some(Window::Of(window)), Some(Window::Of(offset)));
         Vector::of_series(self.name.to_owned(), Vec::new(), window, offset).call(function)
     }
+
+    /// In how many minutes of the day that ended `offset` ago it had a value. The number of its samples would depend on
+    /// how often Prometheus evaluates rules.
+    #[must_use]
+    pub fn minutes_of_a_day(&self, offset: &'static str) -> Vector<P> {
+        self.over("count_over_time", "1d:1m", offset)
+    }
 }

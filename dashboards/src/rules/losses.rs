@@ -61,7 +61,7 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
     let enough = failed().sum(LOSS).above(10.0);
 
     let usual = ROUND_TRIP_TIME.over("avg_over_time", "1d", "30m");
-    let known = ROUND_TRIP_TIME.over("count_over_time", "1d", "30m").above(60.0);
+    let known = ROUND_TRIP_TIME.minutes_of_a_day("30m").above(60.0);
 
     Ok(vec![
         // The rule looks back ten minutes, so a burst that is already over is still seen.
