@@ -3,7 +3,8 @@
 use netmon::collectors::catalog::{
     CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTS,
     CONTAINER_TCP_LISTEN_OVERFLOWS, CONTAINER_TCP_PRUNES, CONTAINER_TCP_RECEIVE_QUEUE_DROPS,
-    CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, CONTAINER_UDP_SEND_BUFFER_ERRORS, NODE_SOFTNET_DROPPED,
+    CONTAINER_TCP_RETRANSMITTED_SEGMENTS, CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, CONTAINER_UDP_SEND_BUFFER_ERRORS,
+    NODE_SOFTNET_DROPPED,
 };
 
 use super::{
@@ -60,6 +61,11 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
     let refused_share = failed().sum(LOSS).per_one((Job, Instance, Container, Network), tried);
     let enough = failed().sum(LOSS).above(10.0);
 
+    // A share of few segments says nothing, but a rate would leave out whoever hangs: ever longer pauses are between the
+    // retransmits of a segment.
+    let again = of(CONTAINER_TCP_RETRANSMITTED_SEGMENTS).increase(window);
+    let many_again = again.sum(MEMBER).above(20.0);
+
     let usual = ROUND_TRIP_TIME.over("avg_over_time", "1d", "30m");
     let known = ROUND_TRIP_TIME.minutes_of_a_day("30m").above(60.0);
 
@@ -79,7 +85,7 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
             "NetmonRetransmits",
             Warning,
             "15m",
-            &RETRANSMITTED.now().above(0.05),
+            &RETRANSMITTED.now().above(0.05).only_with(many_again),
             "A container has to send much again.",
             "{container} on {instance} sends {share} of its TCP segments on network {network} again.",
         )?,

@@ -33,8 +33,6 @@ pub(super) const RETRANSMITTED: Recorded<Member> =
 pub(super) const ROUND_TRIP_TIME: Recorded<Course> =
     Recorded::new("service_network:netmon_tcp_round_trip_time_seconds:mean10m");
 
-/// Below this rate (segments per second), a share says nothing: 15 of 300 segments in five minutes are 5 %.
-const SEGMENTS: f64 = 1.0;
 /// Below this rate (observations per second), there is no useful mean.
 const OBSERVATIONS: f64 = 0.1;
 
@@ -50,7 +48,8 @@ pub(super) fn group() -> anyhow::Result<Group> {
             record(&RECEIVED, &of(SERVICE_RECEIVE_BYTES).rate().sum(COURSE))?,
             record(&SENT, &of(SERVICE_TRANSMIT_BYTES).rate().sum(COURSE))?,
             record(&DROPS, &of(CONTAINER_PACKET_DROPS).seen(window).sum(LOSS))?,
-            record(&RETRANSMITTED, &again().per(all.above(SEGMENTS)))?,
+            // Of few segments, too: a container whose connections hang sends few.
+            record(&RETRANSMITTED, &again().per(all.above(0.0)))?,
             record(&ROUND_TRIP_TIME, &observed.per(observations.above(OBSERVATIONS)))?,
         ],
     })
