@@ -207,6 +207,7 @@ mod tests {
             network_mode: "default".into(),
             sandbox: Sandbox::Absent,
             endpoints,
+            started: None,
             running: true,
         }
     }

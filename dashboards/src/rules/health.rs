@@ -97,6 +97,19 @@ fn blind() -> anyhow::Result<Vec<Rule>> {
             "netmon does not find the interfaces of some containers.",
             "{value} containers on {instance} are not counted: netmon does not find their interfaces.",
         )?,
+        alert(
+            RUNBOOK,
+            "NetmonContainersOrphaned",
+            Warning,
+            "5m",
+            &of(CONTAINERS)
+                .is(State, "orphaned")
+                .now()
+                .max((Job, Instance))
+                .above(0.0),
+            "Containers hold the network namespace of a container that ended or started again.",
+            "{value} containers on {instance} have no network: the container whose namespace they share has ended or started again. Start them again.",
+        )?,
     ])
 }
 

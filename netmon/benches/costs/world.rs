@@ -140,6 +140,7 @@ impl World {
                 network_mode: "default".to_owned(),
                 sandbox: Sandbox::Own(file.path.clone()),
                 endpoints: (0..self.interfaces).map(endpoint).collect(),
+                started: None,
                 running: true,
             };
             (id, Arc::new(container))

@@ -180,6 +180,7 @@ fn add_container<'a>(
             network_mode: name().to_owned(),
             sandbox: Sandbox::Absent,
             endpoints: Vec::new(),
+            started: None,
             running: true,
         }),
         state: ContainerState::Observed,

@@ -2,7 +2,9 @@
 //!
 //! All input comes from outside: names and labels are any text of any length, and addresses may be invalid.
 
-use std::{net::IpAddr, path::Path, sync::Arc};
+use std::{net::IpAddr, path::Path, sync::Arc, time::SystemTime};
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use self::identity::{Task, identity, label};
 use super::wire;
@@ -159,9 +161,16 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
         sandbox: sandbox(&network_mode, &settings.sandbox_key),
         network_mode: text(&network_mode),
         endpoints: endpoints(Some(&settings)),
+        started: moment(&state.started_at),
         running: stage == Stage::Running,
     };
     Some(Described { container, stage })
+}
+
+/// A time as the engine writes it (RFC 3339). `None` if it is none, or the year 1, which stands for "never".
+fn moment(text: &str) -> Option<SystemTime> {
+    let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    (moment > OffsetDateTime::UNIX_EPOCH).then(|| moment.into())
 }
 
 /// A container's endpoints.

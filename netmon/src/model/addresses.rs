@@ -153,6 +153,7 @@ mod tests {
             network_mode: String::new(),
             sandbox: Sandbox::Absent,
             endpoints: on.iter().map(endpoint).collect(),
+            started: None,
             running,
         })
     }

@@ -1,6 +1,6 @@
 //! The node, its containers and their networks, as the engine reports them.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
 use super::{
     interface::MacAddress,
@@ -75,6 +75,8 @@ pub struct Container {
     pub sandbox: Sandbox,
     /// Its networks, as the engine sees them. `docker_gwbridge` is never among them.
     pub endpoints: Vec<Endpoint>,
+    /// When its process was started last; `None` if the engine does not say so.
+    pub started: Option<SystemTime>,
     /// Whether its process exists. A paused container's process does. Ended containers are kept only to name their
     /// readings.
     pub running: bool,

@@ -265,6 +265,14 @@ fn without_a_network(ground: &Ground) -> anyhow::Result<()> {
         );
         ensure!(series.is_empty(), "{container} has no interface of its own: {series:?}");
     }
+    // Its host starts again, and has a new namespace. Then the guest does, and shares that one.
+    for (container, state) in [("counted", "orphaned"), ("guest", "shared")] {
+        node.docker(&format!("restart --time 0 {container}"))?;
+        ground.netmon.page_until("the guest's state", |page| {
+            let labels = [("container", "guest"), ("state", state), ("shares_with", "counted")];
+            page.one("netmon_container_info", &labels).map(drop)
+        })?;
+    }
     Ok(())
 }
 

@@ -34,6 +34,8 @@ pub enum ContainerState {
     Pending,
     /// It uses another container's interfaces, which are counted for that container.
     Shared,
+    /// It holds a namespace that another container had before it ended or started again.
+    Orphaned,
     /// It uses the node's interfaces and has none of its own.
     Host,
     /// It has only loopback.
@@ -44,10 +46,11 @@ pub enum ContainerState {
 
 impl ContainerState {
     /// Every state, in the order of the metrics.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Observed,
         Self::Pending,
         Self::Shared,
+        Self::Orphaned,
         Self::Host,
         Self::Isolated,
         Self::Ended,
@@ -60,6 +63,7 @@ impl ContainerState {
             Self::Observed => "observed",
             Self::Pending => "pending",
             Self::Shared => "shared",
+            Self::Orphaned => "orphaned",
             Self::Host => "host",
             Self::Isolated => "isolated",
             Self::Ended => "ended",
@@ -105,15 +109,16 @@ fn rows(inventory: &Inventory, state: &State) -> Vec<ContainerRow> {
         })
         .collect();
     let row = |container: &Arc<Container>| {
+        let (shares_with, is_orphaned) = sharer(container, &inventory.containers);
         let state = match &container.sandbox {
             _ if !container.running => ContainerState::Ended,
             Sandbox::Own(_) if observed.contains(&container.id) => ContainerState::Observed,
             Sandbox::Own(_) | Sandbox::Absent => ContainerState::Pending,
+            Sandbox::Shared(_) if is_orphaned => ContainerState::Orphaned,
             Sandbox::Shared(_) => ContainerState::Shared,
             Sandbox::Host => ContainerState::Host,
             Sandbox::Isolated => ContainerState::Isolated,
         };
-        let shares_with = sharer(&container.sandbox, &inventory.containers);
         ContainerRow {
             container: Arc::clone(container),
             state,
@@ -123,15 +128,96 @@ fn rows(inventory: &Inventory, state: &State) -> Vec<ContainerRow> {
     inventory.containers.values().map(row).collect()
 }
 
-/// The container at the end of a chain of `--network container:X`.
-fn sharer(sandbox: &Sandbox, containers: &BTreeMap<ContainerId, Arc<Container>>) -> Option<String> {
-    let mut sandbox = sandbox;
+/// The container at the end of a chain of `--network container:X`, and whether the namespace is no longer that one's. A
+/// container that starts again gets a new namespace. Who shared the former one keeps it, with only loopback in it.
+fn sharer(container: &Container, containers: &BTreeMap<ContainerId, Arc<Container>>) -> (Option<String>, bool) {
+    let mut guest = container;
     let mut name = None;
     for _ in 0..SHARING_DEPTH {
-        let Sandbox::Shared(id) = sandbox else { break };
-        let container = containers.get(id)?;
-        name = Some(container.identity.container.clone());
-        sandbox = &container.sandbox;
+        let Sandbox::Shared(id) = &guest.sandbox else { break };
+        let Some(host) = containers.get(id) else {
+            return (name, true);
+        };
+        name = Some(host.identity.container.clone());
+        let has_started_again = guest
+            .started
+            .zip(host.started)
+            .is_some_and(|(guest, host)| host > guest);
+        if !host.running || has_started_again {
+            return (name, true);
+        }
+        guest = host;
     }
-    name
+    (name, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::Arc,
+        time::{Duration, SystemTime},
+    };
+
+    use super::{Container, ContainerId, Sandbox, sharer};
+    use crate::model::inventory::Identity;
+
+    /// A container that started at this second, in another one's namespace or in its own.
+    fn container(name: &str, started: u64, host: Option<&str>) -> Container {
+        Container {
+            id: name.into(),
+            identity: Arc::new(Identity {
+                container: name.to_owned(),
+                ..Identity::default()
+            }),
+            image: String::new(),
+            task_id: String::new(),
+            task_slot: String::new(),
+            network_mode: String::new(),
+            sandbox: host.map_or(Sandbox::Isolated, |host| Sandbox::Shared(host.into())),
+            endpoints: Vec::new(),
+            started: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(started)),
+            running: true,
+        }
+    }
+
+    fn found(guest: &Container, others: &[Container]) -> (Option<String>, bool) {
+        let others = others
+            .iter()
+            .map(|it| (ContainerId::clone(&it.id), Arc::new(it.clone())));
+        sharer(guest, &others.collect::<BTreeMap<_, _>>())
+    }
+
+    #[test]
+    fn who_holds_the_namespace_of_a_former_run_is_orphaned() {
+        let vpn = Some("vpn".to_owned());
+        let app = container("app", 20, Some("vpn"));
+        assert_eq!(found(&app, &[container("vpn", 10, None)]), (vpn.clone(), false));
+        // At the same moment, as far as the engine says.
+        assert_eq!(found(&app, &[container("vpn", 20, None)]), (vpn.clone(), false));
+        // Started again.
+        assert_eq!(found(&app, &[container("vpn", 30, None)]), (vpn.clone(), true));
+        let mut ended = container("vpn", 10, None);
+        ended.running = false;
+        assert_eq!(found(&app, &[ended]), (vpn.clone(), true));
+        // Removed, and made anew under another id.
+        assert_eq!(found(&app, &[container("other", 30, None)]), (None, true));
+        let mut silent = container("vpn", 30, None);
+        silent.started = None;
+        assert_eq!(found(&app, &[silent]), (vpn, false));
+    }
+
+    #[test]
+    fn a_chain_is_as_good_as_its_worst_link() {
+        let chain = |first, second| {
+            let (vpn, proxy) = (container("vpn", first, None), container("proxy", second, Some("vpn")));
+            found(&container("app", 30, Some("proxy")), &[vpn, proxy])
+        };
+        assert_eq!(chain(10, 20), (Some("vpn".to_owned()), false));
+        assert_eq!(chain(25, 20), (Some("vpn".to_owned()), true));
+        assert_eq!(chain(10, 40), (Some("proxy".to_owned()), true));
+        // Containers cannot share in a circle, but the engine may say so.
+        let circle = [container("a", 1, Some("b")), container("b", 1, Some("a"))];
+        assert!(!found(&circle[0], &circle).1);
+    }
 }

@@ -46,13 +46,13 @@ schemas! {
         CONTAINER_FACTS_OF(() in ()) by ContainerInfo, CONTAINER_FACTS {
             CONTAINER_INFO: Info, "netmon_container",
                 (),
-                "A container, with its service, stack and image, and what netmon does for it (state). shares_with names the container whose network namespace it uses.";
+                "A container, with its service, stack and image, and what netmon does for it (state). shares_with names the container whose network namespace it uses, or whose former one it holds (orphaned).";
         }
         /// Containers by state.
         STATES(it in usize) by State, SHOWN {
             CONTAINERS: Gauge, "netmon_containers",
                 *it,
-                "Containers by state. observed: their interfaces are counted. pending: their interfaces are not found yet. shared: they use another container's namespace. host: they use the node's. isolated: they have only loopback. ended: they ended within the linger.";
+                "Containers by state. observed: their interfaces are counted. pending: their interfaces are not found yet. shared: they use another container's namespace. orphaned: that one has ended or has started again, and they hold its former namespace, without a network. host: they use the node's. isolated: they have only loopback. ended: they ended within the linger.";
         }
     }
     "Networks and the node" {

@@ -102,6 +102,7 @@ fn container(identity: &Arc<Identity>, id: char, network_mode: &str, sandbox: Sa
         network_mode: network_mode.to_owned(),
         sandbox,
         endpoints: Vec::new(),
+        started: None,
         running: true,
     })
 }

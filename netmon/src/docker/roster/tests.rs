@@ -166,6 +166,7 @@ fn container(id: &str, sandbox: &str, host: u8) -> Container {
         network_mode: "net".to_owned(),
         sandbox: own(sandbox),
         endpoints: vec![place(host)],
+        started: None,
         running: true,
     }
 }
@@ -181,6 +182,7 @@ fn after_its_end(container: &Container) -> Container {
 
 fn ended(container: &Container) -> Container {
     Container {
+        started: None,
         running: false,
         ..container.clone()
     }

@@ -87,6 +87,7 @@ fn inventory_with(name: &str, sandbox: &str, mac: Option<MacAddress>) -> Arc<Inv
         network_mode: String::new(),
         sandbox: Sandbox::Own(PathBuf::from(format!("/var/run/docker/netns/{sandbox}"))),
         endpoints: vec![endpoint],
+        started: None,
         running: true,
     };
     Arc::new(Inventory {

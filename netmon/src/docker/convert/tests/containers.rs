@@ -170,6 +170,21 @@ fn what_ended_keeps_its_network_without_addresses_and_on_older_engines_its_sandb
 }
 
 #[test]
+fn when_a_container_was_started_is_compared_as_a_time() {
+    let started = |at: &str| {
+        let state = serde_json::json!({ "State": { "Running": true, "StartedAt": at } });
+        described(&state).container.started
+    };
+    // As texts these are in the other order: the engine leaves out zeros at the end.
+    let (earlier, later) = (started("2026-11-23T16:17:40.1Z"), started("2026-11-23T16:17:40.12Z"));
+    assert!(earlier.is_some() && earlier < later, "{earlier:?}, {later:?}");
+    assert_eq!(started("2026-11-23T18:17:40.1+02:00"), earlier);
+    for never in ["0001-01-01T00:00:00Z", "", "yesterday", "9999999-01-01T00:00:00Z"] {
+        assert_eq!(started(never), None, "{never}");
+    }
+}
+
+#[test]
 fn a_paused_container_runs_and_one_that_waits_for_its_restart_does_not() {
     let stage = |state: serde_json::Value| {
         let Described { container, stage } = described(&serde_json::json!({ "State": state }));
