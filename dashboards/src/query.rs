@@ -111,6 +111,12 @@ impl<K, L: LabelSet> Selection<K, L> {
         self.compared(label, "=~", &values.join("|"))
     }
 
+    /// Only series with none of these values, which are regular expressions.
+    #[must_use]
+    pub fn is_none_of<A: Label>(self, label: A, values: &[&str]) -> Self {
+        self.compared(label, "!~", &values.join("|"))
+    }
+
     /// Only series that the user chose in the variable with the label's name.
     #[must_use]
     pub fn chosen<A: Label>(self, label: A) -> Self {

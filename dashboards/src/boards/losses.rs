@@ -278,7 +278,7 @@ fn queues() -> Row {
         ))
         .panel(24, 8, table(
             "Settings that bound them",
-            "Of settings with three numbers the last. Raise them with sysctl, one at a time, and look here whether the losses end.",
+            "Of settings with three numbers the last. Raise them with sysctl, one at a time, and look here whether the losses end. net.ipv4.ip_forward has to be 1.",
             (Name, Instance),
             ["Setting", "Node"],
         )

@@ -1,20 +1,20 @@
-//! Alerts on losses of containers: packets, segments, connections, time, and room in buffers.
+//! Alerts on losses of containers: packets, segments, connections, time, routes, and room in buffers.
 
 use netmon::collectors::catalog::{
-    CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTS,
+    CONTAINER_IP_NO_ROUTES, CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTS,
     CONTAINER_TCP_LISTEN_OVERFLOWS, CONTAINER_TCP_PRUNES, CONTAINER_TCP_RECEIVE_QUEUE_DROPS,
     CONTAINER_TCP_RETRANSMITTED_SEGMENTS, CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, CONTAINER_UDP_SEND_BUFFER_ERRORS,
-    NODE_SOFTNET_DROPPED,
+    NODE_PACKET_DROPS, NODE_SOFTNET_DROPPED, NODE_SYSCTL,
 };
 
 use super::{
     Group, Rule,
-    Severity::Warning,
+    Severity::{Critical, Warning},
     alert,
     recorded::{DROPS, LOSS, MEMBER, RETRANSMITTED, ROUND_TRIP_TIME},
 };
 use crate::{
-    label::{Container, Instance, Job, Network, Reason, Service, Stack},
+    label::{Container, Instance, Job, Name, Network, Reason, Service, Stack},
     query::{Window, of},
 };
 
@@ -37,6 +37,7 @@ const FUTILE: &[&str] = &[
 
 pub(super) fn group() -> anyhow::Result<Group> {
     let mut rules = on_the_way()?;
+    rules.extend(routes()?);
     rules.extend(room()?);
     Ok(Group {
         name: "netmon-losses".to_owned(),
@@ -112,6 +113,49 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
             &refused_share.above(0.1).only_with(enough),
             "A container cannot connect.",
             "{share} of the connections that {container} on {instance} tries on network {network} fail: {reason}.",
+        )?,
+    ])
+}
+
+/// What leads from one network to another.
+fn routes() -> anyhow::Result<Vec<Rule>> {
+    let window = Window::Of("10m");
+    let node = (Job, Instance);
+    let container = (Job, Instance, Stack, Service, Container);
+    let lost = (Job, Instance, Network, Reason);
+    // Without a network they are the node's own, such as what its firewall keeps out.
+    let of_networks = of(NODE_PACKET_DROPS)
+        .is_not(Network, "")
+        .is_none_of(Reason, FUTILE)
+        .seen(window);
+    let forwards = of(NODE_SYSCTL).is(Name, "net.ipv4.ip_forward").now().max(node);
+    Ok(vec![
+        alert(
+            RUNBOOK,
+            "NetmonNoRoute",
+            Warning,
+            "5m",
+            &of(CONTAINER_IP_NO_ROUTES).increase(window).sum(container).above(10.0),
+            "A container sends to where it has no route.",
+            "{container} on {instance} had no route for {value} packets within ten minutes.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonNodeDrops",
+            Warning,
+            "5m",
+            &of_networks.sum(lost).above(60.0),
+            "A node loses packets of a network.",
+            "{instance} threw away {value} packets of network {network} within ten minutes: {reason}.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonForwardingOff",
+            Critical,
+            "5m",
+            &forwards.exactly(0.0),
+            "A node does not forward packets.",
+            "{instance} forwards no packets between its devices: net.ipv4.ip_forward is 0.",
         )?,
     ])
 }

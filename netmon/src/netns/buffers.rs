@@ -36,6 +36,13 @@ const SYSCTLS: &[(&str, &str, usize)] = &[
     ("net.ipv4.tcp_mem_max_pages", "net.ipv4.tcp_mem", 2),
     ("net.ipv4.udp_mem_max_pages", "net.ipv4.udp_mem", 2),
     ("net.ipv4.ipfrag_high_thresh", "net.ipv4.ipfrag_high_thresh", 0),
+    ("net.ipv4.ip_forward", "net.ipv4.ip_forward", 0),
+    // Exists with br_netfilter only.
+    (
+        "net.bridge.bridge-nf-call-iptables",
+        "net.bridge.bridge-nf-call-iptables",
+        0,
+    ),
     ("net.netfilter.nf_conntrack_max", CONNTRACK_LIMIT, 0),
 ];
 

@@ -117,6 +117,7 @@ fn limits_are_those_of_the_kernels_settings() -> anyhow::Result<()> {
     a.netns.run(&format!("ip link set {DEVICE} txqueuelen 999"))?;
     let node = world.node()?;
     node.run("sysctl -qw net.ipv4.tcp_max_syn_backlog=333")?;
+    node.run("sysctl -qw net.ipv4.ip_forward=1")?;
     until("the limits", || {
         let page = netmon.page()?;
         let sysctl = |name: &str| page.count("netmon_node_sysctl", &[("name", name)]);
@@ -127,10 +128,19 @@ fn limits_are_those_of_the_kernels_settings() -> anyhow::Result<()> {
         let kernel = node.run("sysctl -n net.ipv4.tcp_rmem")?;
         let largest: u64 = kernel.split_whitespace().nth(2).context("three numbers")?.parse()?;
         ensure!(sysctl("net.ipv4.tcp_rmem_max")? == largest, "not {largest}");
+        ensure!(sysctl("net.ipv4.ip_forward")? == 1, "the node forwards");
         let limit = page.count("netmon_container_listen_backlog_limit", &[("container", "a")])?;
         ensure!(limit == 77, "the container's limit is {limit}, not 77");
         Ok(())
-    })
+    })?;
+    node.run("sysctl -qw net.ipv4.ip_forward=0")?;
+    netmon
+        .page_until("the node to forward no more", |page| {
+            let forwards = page.count("netmon_node_sysctl", &[("name", "net.ipv4.ip_forward")])?;
+            ensure!(forwards == 0, "it is {forwards}");
+            Ok(())
+        })
+        .map(drop)
 }
 
 #[test]

@@ -121,7 +121,7 @@ schemas! {
         SYSCTLS(it in u64) by Sysctl, SHOWN {
             NODE_SYSCTL: Gauge, "netmon_node_sysctl",
                 *it,
-                "Kernel settings that bound buffers and queues, where they can be read. Of a setting with three numbers the last, which is the limit.";
+                "Kernel settings that bound buffers and queues, or decide whether packets are forwarded and filtered, where they can be read. Of a setting with three numbers the last, which is the limit.";
         }
     }
 }
