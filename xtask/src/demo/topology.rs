@@ -105,6 +105,8 @@ impl Topology {
             other.path().display()
         ))?;
         for (at, node) in self.nodes.iter().enumerate() {
+            // As the engine does when it starts.
+            node.run("sysctl -qw net.ipv4.ip_forward=1")?;
             node.run(&format!("ip address add {}/24 dev eth0", NODES[at]))?;
             node.run("ip link set eth0 up")?;
             let overlay = &self.overlays[at];
