@@ -15,6 +15,7 @@ pub mod host;
 pub mod overlay;
 pub mod pins;
 mod share;
+mod store;
 pub mod symbols;
 pub mod tcp;
 mod tracepoint;
@@ -23,6 +24,7 @@ pub mod traffic;
 pub mod yardstick;
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -195,15 +197,15 @@ impl Tracepoints {
         }
     }
 
-    /// Deletes the counts of the namespaces that are `gone`.
-    pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) {
-        let drops = self.drops.as_mut().map(|drops| drops.forget(&gone));
-        let tcp = self.tcp.as_mut().map(|tcp| tcp.forget(&gone));
-        for result in [drops, tcp].into_iter().flatten() {
-            if let Err(error) = result {
-                warn!(%error, "cannot delete the counts of removed namespaces from the kernel map");
-            }
-        }
+    /// Deletes the counts of the namespaces that are `gone`, and takes back their room. After an error it goes on with
+    /// what else there is, so that the next call has less to do.
+    ///
+    /// # Errors
+    /// The kernel refuses: the first error. Something of these namespaces is left.
+    pub fn forget(&mut self, gone: &BTreeSet<NetnsId>) -> Result<(), DatapathError> {
+        let drops = self.drops.as_mut().map(|drops| drops.forget(gone));
+        let tcp = self.tcp.as_mut().map(|tcp| tcp.forget(gone));
+        [drops, tcp].into_iter().flatten().fold(Ok(()), Result::and)
     }
 }
 

@@ -7,7 +7,7 @@ pub(super) mod harmless;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
+use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap};
 use netmon_common::{
     drops::{
         FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBAL_SOCKET_FILTER, GLOBAL_TCP_CLOSE,
@@ -22,6 +22,7 @@ use self::harmless::{FUNCTIONS, REASONS, UNWANTED};
 use super::{
     DatapathError, batch,
     share::Shares,
+    store::removed,
     symbols::Ranges,
     tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
 };
@@ -120,7 +121,7 @@ impl DropsMap {
     /// # Errors
     /// The kernel refuses, or there are too many.
     pub fn watch(&mut self, netns: NetnsId) -> Result<(), DatapathError> {
-        self.shares.watch(self.attached.map_mut(MAP_SHARES)?, netns)
+        self.shares.watch(&mut self.attached.hash(MAP_SHARES)?, netns)
     }
 
     /// Reads every count that is a loss. Also counts the entries of unwatched namespaces, and writes that number to
@@ -148,7 +149,7 @@ impl DropsMap {
         .map_err(failed)?;
         drops.merge();
         drops.lost = self.lost()?;
-        Shares::settle(self.attached.map_mut(MAP_SHARES)?, drops.strangers)?;
+        Shares::settle(&mut self.attached.hash(MAP_SHARES)?, drops.strangers)?;
         Ok(drops)
     }
 
@@ -185,26 +186,27 @@ impl DropsMap {
         self.reasons.name(number)
     }
 
-    /// Deletes the counts of the namespaces that are `gone`.
+    /// Deletes the counts of the namespaces that are `gone`. Goes on after an error.
     ///
     /// # Errors
-    /// The kernel refuses.
-    pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
-        let removed = self.remove(|interface| gone(interface.netns), &mut Vec::new());
-        self.unwatch(gone)?;
-        removed.map(|_| ())
+    /// The kernel refuses: the first error.
+    pub fn forget(&mut self, gone: &BTreeSet<NetnsId>) -> Result<(), DatapathError> {
+        let deleted = self.remove(|interface| gone.contains(&interface.netns), &mut Vec::new());
+        let unwatched = self.unwatch(|netns| gone.contains(&netns));
+        deleted.and(unwatched)
     }
 
-    /// Takes back the room of these namespaces.
+    /// Takes back the room of these namespaces. Goes on after an error. What is left is tried again by the next call,
+    /// for whichever namespaces.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// The kernel refuses: the first error.
     pub fn unwatch(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
-        self.shares.forget(self.attached.map_mut(MAP_SHARES)?, gone)
+        self.shares.forget(&mut self.attached.hash(MAP_SHARES)?, gone)
     }
 
-    /// Deletes the counts of these namespaces, unless they are watched by now. Adds to `deleted` what was deleted, up
-    /// to an error, too.
+    /// Deletes the counts of these namespaces, unless they are watched by now. Adds to `deleted` what was deleted, also
+    /// if there is an error.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -220,7 +222,7 @@ impl DropsMap {
     }
 
     /// Deletes the counts of the devices that are `gone`, and gives their room back to the watched namespaces. Adds to
-    /// `deleted` what was deleted, up to an error, too.
+    /// `deleted` what was deleted, also if there is an error.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -233,13 +235,13 @@ impl DropsMap {
         let namespaces: BTreeSet<NetnsId> = gone.iter().map(|interface| interface.netns).collect();
         for netns in namespaces {
             let keys = left.get(&netns).copied().unwrap_or(0);
-            self.shares.recount(self.attached.map_mut(MAP_SHARES)?, netns, keys)?;
+            self.shares.recount(&mut self.attached.hash(MAP_SHARES)?, netns, keys)?;
         }
         Ok(())
     }
 
-    /// Deletes counts, and returns how many each namespace has left. Adds to `deleted` what was deleted, up to an
-    /// error, too. Each count is read just before it is deleted.
+    /// Deletes counts, and returns how many each namespace has left. Adds to `deleted` what was deleted. Goes on after an
+    /// error, and returns the first. Each count is read just before it is deleted.
     fn remove(
         &mut self,
         gone: impl Fn(InterfaceId) -> bool,
@@ -263,21 +265,19 @@ impl DropsMap {
         let map = self.attached.map_mut(MAP)?;
         let mut map: PerCpuHashMap<&mut MapData, Key, u64> = map.try_into().map_err(DatapathError::map)?;
         let mut counts = Vec::with_capacity(keys.len());
-        let mut removed = Ok(());
-        for key in keys {
-            removed = map.get(&key, 0).and_then(|last| {
-                map.remove(&key)?;
-                counts.push((key, last));
-                Ok(())
-            });
-            if removed.is_err() {
-                break;
-            }
-        }
+        let each = keys.into_iter().map(|key| {
+            let last = match map.get(&key, 0) {
+                Err(MapError::KeyNotFound) => return Ok(()),
+                last => last.map_err(DatapathError::map)?,
+            };
+            removed(map.remove(&key))?;
+            counts.push((key, last));
+            Ok(())
+        });
+        let result = each.fold(Ok(()), Result::and);
         let losses = counts.iter().filter_map(|(key, last)| self.loss(*key, last));
         deleted.extend(losses);
-        removed.map_err(DatapathError::map)?;
-        Ok(left)
+        result.map(|()| left)
     }
 
     /// How full the map is.

@@ -27,6 +27,7 @@ use super::{
     batch,
     hook::Attached,
     host::Mode,
+    store::removed,
     tracepoint::descriptor,
 };
 use crate::model::{
@@ -254,10 +255,10 @@ impl OverlayMap {
         Ok(array.get(&0, 0).map_err(DatapathError::map)?.iter().sum())
     }
 
-    /// Deletes the counts of the tunnels that are `gone`.
+    /// Deletes the counts of the tunnels that are `gone`. Goes on after an error.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// The kernel refuses: the first error.
     pub fn forget(&mut self, gone: impl Fn(&Tunnel) -> bool) -> Result<(), DatapathError> {
         // A tunnel that is known again gets a new entry.
         self.known.retain(|tunnel| !gone(tunnel));
@@ -271,10 +272,9 @@ impl OverlayMap {
             .map_err(|error| DatapathError::of("read the counts of tunnels", error))?;
         let map = self.object.map_mut(MAP).ok_or(DatapathError::Incomplete(MAP))?;
         let mut map: PerCpuHashMap<&mut MapData, Key, Outer> = map.try_into().map_err(DatapathError::map)?;
-        for key in keys {
-            map.remove(&key).map_err(DatapathError::map)?;
-        }
-        Ok(())
+        keys.iter()
+            .map(|key| removed(map.remove(key)))
+            .fold(Ok(()), Result::and)
     }
 
     /// How full the map is, given its number of entries and of lost packets.

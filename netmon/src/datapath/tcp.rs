@@ -3,24 +3,28 @@
 //! This module also gives the programs the addresses of devices. They need these for connections that have an address
 //! and no route yet. It does not know to which container a namespace belongs.
 
+mod addresses;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
-use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap};
+use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
 use netmon_common::{
     share::{MAP as MAP_SHARES, OF_STRANGERS},
     tcp::{
-        Address, FIELDS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_ADDRESSES, MAP_LOST, MAX_ADDRESSES, MAX_ENTRIES,
-        PROGRAMS, Program, Tcp,
+        FIELDS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_ADDRESSES, MAP_LOST, MAX_ADDRESSES, MAX_ENTRIES, PROGRAMS,
+        Program, Tcp,
     },
 };
 use tracing::{debug, warn};
 
+use self::addresses::Addresses;
 use super::{
     DatapathError, batch,
     share::Shares,
+    store::removed,
     tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
 };
 use crate::model::{
@@ -32,9 +36,6 @@ use crate::model::{
 /// The programs, as built with this daemon.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcp.o"));
 
-/// How many addresses of one namespace the programs get. Docker gives a container two for each network.
-const ADDRESSES_PER_NAMESPACE: usize = 128;
-
 /// The running programs and their counts.
 #[derive(Debug)]
 pub struct TcpMap {
@@ -43,11 +44,7 @@ pub struct TcpMap {
     cpus: usize,
     /// The attached programs.
     programs: Vec<Program>,
-    /// The ifindex of each address that the programs know, by namespace.
-    addresses: BTreeMap<NetnsId, BTreeMap<[u8; 16], u32>>,
-    /// How many these are.
-    address_count: u64,
-    refused: u64,
+    addresses: Addresses,
 }
 
 impl TcpMap {
@@ -85,9 +82,7 @@ impl TcpMap {
             shares: Shares::default(),
             cpus: usize::try_from(cpus).unwrap_or(usize::MAX),
             programs,
-            addresses: BTreeMap::new(),
-            address_count: 0,
-            refused: 0,
+            addresses: Addresses::default(),
         })
     }
 
@@ -105,7 +100,7 @@ impl TcpMap {
     /// # Errors
     /// The kernel refuses, or there are too many.
     pub fn watch(&mut self, netns: NetnsId) -> Result<(), DatapathError> {
-        self.shares.watch(self.attached.map_mut(MAP_SHARES)?, netns)
+        self.shares.watch(&mut self.attached.hash(MAP_SHARES)?, netns)
     }
 
     /// Counts the interfaces of unwatched namespaces in a reading. Returns that number, and writes it to the
@@ -116,7 +111,7 @@ impl TcpMap {
     pub fn settle(&mut self, events: &BTreeMap<InterfaceId, Events>) -> Result<u32, DatapathError> {
         let is_strangers = |id: &&InterfaceId| !self.shares.has(id.netns);
         let strangers = u32::try_from(events.keys().filter(is_strangers).count()).unwrap_or(u32::MAX);
-        Shares::settle(self.attached.map_mut(MAP_SHARES)?, strangers)?;
+        Shares::settle(&mut self.attached.hash(MAP_SHARES)?, strangers)?;
         Ok(strangers)
     }
 
@@ -161,68 +156,38 @@ impl TcpMap {
         Ok(array.get(&0, 0).map_err(DatapathError::map)?.iter().sum())
     }
 
-    /// Gives the programs the addresses that a namespace's devices have now. If they do not all fit, this is counted.
-    /// Events of a missing address then belong to no network.
+    /// Gives the programs the addresses that a namespace's devices have now. What they do not get is counted, and is
+    /// tried again by the next call. Events of a missing address belong to no network.
     pub fn set_addresses(&mut self, netns: NetnsId, addresses: impl IntoIterator<Item = (IpAddr, u32)>) {
-        let wanted: BTreeMap<[u8; 16], u32> = addresses
-            .into_iter()
-            .take(ADDRESSES_PER_NAMESPACE)
-            .map(|(address, ifindex)| (octets(address), ifindex))
-            .collect();
-        let known = self.addresses.remove(&netns).unwrap_or_default();
-        if wanted != known
-            && let Err(error) = self.write(netns, &known, &wanted)
-        {
+        let map = self.attached.hash(MAP_ADDRESSES);
+        let set = map.and_then(|mut map| self.addresses.set(&mut map, netns, addresses));
+        if let Err(error) = set {
             debug!(netns = netns.0, %error, "the kernel programs do not know all addresses");
-            self.refused += 1;
         }
-        if !wanted.is_empty() {
-            self.addresses.insert(netns, wanted);
-        }
-        self.address_count = self.addresses.values().map(|its| its.len() as u64).sum();
     }
 
-    fn write(
-        &mut self,
-        netns: NetnsId,
-        known: &BTreeMap<[u8; 16], u32>,
-        wanted: &BTreeMap<[u8; 16], u32>,
-    ) -> Result<(), DatapathError> {
-        let map = self.attached.map_mut(MAP_ADDRESSES)?;
-        let mut map: HashMap<&mut MapData, Address, u32> = map.try_into().map_err(DatapathError::map)?;
-        let key = |address: &[u8; 16]| Address {
-            netns: netns.0,
-            address: *address,
-        };
-        for address in known.keys().filter(|address| !wanted.contains_key(*address)) {
-            map.remove(&key(address)).map_err(DatapathError::map)?;
-        }
-        for (address, ifindex) in wanted {
-            map.insert(key(address), ifindex, 0).map_err(DatapathError::map)?;
-        }
-        Ok(())
-    }
-
-    /// Deletes the counts and the addresses of the namespaces that are `gone`.
+    /// Deletes the counts and the addresses of the namespaces that are `gone`. Goes on after an error.
     ///
     /// # Errors
-    /// The kernel refuses.
-    pub fn forget(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
-        let removed = self.remove(&gone);
-        self.unwatch(gone)?;
-        removed
+    /// The kernel refuses: the first error.
+    pub fn forget(&mut self, gone: &BTreeSet<NetnsId>) -> Result<(), DatapathError> {
+        let deleted = self.remove(|netns| gone.contains(&netns));
+        let unwatched = self.unwatch(|netns| gone.contains(&netns));
+        deleted.and(unwatched)
     }
 
-    /// Takes back the room of these namespaces, and their addresses.
+    /// Takes back the room of these namespaces, and their addresses. Goes on after an error. What is left is tried again
+    /// by the next call, for whichever namespaces.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// The kernel refuses: the first error.
     pub fn unwatch(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
-        let known: Vec<NetnsId> = self.addresses.keys().copied().filter(|netns| gone(*netns)).collect();
-        for netns in known {
-            self.set_addresses(netns, []);
-        }
-        self.shares.forget(self.attached.map_mut(MAP_SHARES)?, gone)
+        let shares = self.shares.forget(&mut self.attached.hash(MAP_SHARES)?, gone);
+        let mut addresses = self.attached.hash(MAP_ADDRESSES)?;
+        let emptied = self
+            .addresses
+            .forget(&mut addresses, |netns| !self.shares.is_watched(netns));
+        shares.and(emptied)
     }
 
     /// Deletes the counts of these namespaces, unless they are watched by now: what their sockets did before is
@@ -236,6 +201,7 @@ impl TcpMap {
         self.remove(|netns| unwatched.contains(&netns))
     }
 
+    /// Deletes counts. Goes on after an error, and returns the first.
     fn remove(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
         let mut keys: Vec<Key> = Vec::new();
         let each = |key: Key, _: &[Tcp]| {
@@ -247,10 +213,9 @@ impl TcpMap {
             .map_err(|error| DatapathError::of("read the counts of TCP events", error))?;
         let map = self.attached.map_mut(MAP)?;
         let mut map: PerCpuHashMap<&mut MapData, Key, Tcp> = map.try_into().map_err(DatapathError::map)?;
-        for key in keys {
-            map.remove(&key).map_err(DatapathError::map)?;
-        }
-        Ok(())
+        keys.iter()
+            .map(|key| removed(map.remove(key)))
+            .fold(Ok(()), Result::and)
     }
 
     /// How full the maps are, given the number of interfaces and of lost events.
@@ -265,9 +230,9 @@ impl TcpMap {
             },
             MapRow {
                 map: MAP_ADDRESSES,
-                entries: self.address_count,
+                entries: self.addresses.count(),
                 max_entries: MAX_ADDRESSES.into(),
-                update_failures: self.refused,
+                update_failures: self.addresses.refused(),
             },
         ]
     }
@@ -293,12 +258,5 @@ const fn interface(key: Key) -> InterfaceId {
     InterfaceId {
         netns: NetnsId(netns),
         ifindex,
-    }
-}
-
-const fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
     }
 }

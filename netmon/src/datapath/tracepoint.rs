@@ -10,8 +10,8 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
-    maps::{Map, MapData},
+    Btf, Ebpf, EbpfLoader, Pod,
+    maps::{HashMap, Map, MapData},
     programs::{BtfTracePoint, Program, ProgramError},
 };
 use netmon_common::kernel::{Field, NAMESPACE};
@@ -101,7 +101,8 @@ impl<'k> Programs<'k> {
             .map_err(|error| DatapathError::Load(Box::new(error)))?;
         // Programs without counts do not have this map.
         if let Some(shares) = object.map_mut(netmon_common::share::MAP) {
-            share::begin(shares)?;
+            let mut shares = HashMap::try_from(shares).map_err(DatapathError::map)?;
+            share::begin(&mut shares)?;
         }
         Ok(Self {
             object,
@@ -160,6 +161,14 @@ impl Attached {
     /// Any other map.
     pub(super) fn map(&self, name: &'static str) -> Result<&Map, DatapathError> {
         self.0.map(name).ok_or(DatapathError::Incomplete(name))
+    }
+
+    /// A hash map that the daemon writes.
+    pub(super) fn hash<K: Pod, V: Pod>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<HashMap<&mut MapData, K, V>, DatapathError> {
+        self.map_mut(name)?.try_into().map_err(DatapathError::map)
     }
 
     /// Any other map, mutably.

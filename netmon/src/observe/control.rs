@@ -1,6 +1,7 @@
 //! The loop that keeps the registry up to date: receives changes, reads namespaces, names interfaces, attaches
 //! programs, and removes what has lingered long enough.
 
+mod forgotten;
 mod look;
 mod programs;
 
@@ -19,7 +20,7 @@ use std::{
 
 use tracing::warn;
 
-use self::programs::Attachments;
+use self::{forgotten::Forgotten, programs::Attachments};
 use super::{Shared, state::Number, underlay::Underlay};
 use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
@@ -112,6 +113,7 @@ impl Control {
             datapath,
             tracepoints,
             attachments: Attachments::default(),
+            forgotten: Forgotten::default(),
             underlay: Underlay::new(overlay, times.round),
             waker,
             dirty: BTreeSet::new(),
@@ -167,6 +169,7 @@ struct Loop {
     places: Places,
     home: Client,
     attachments: Attachments,
+    forgotten: Forgotten,
     datapath: Option<Datapath>,
     tracepoints: SharedTracepoints,
     underlay: Underlay,
@@ -379,14 +382,14 @@ impl Loop {
 
     /// Removes what has lingered long enough, from the registry and from the kernel's maps.
     fn expire(&mut self) {
-        let (forgotten, over) = {
+        let over = {
             let mut state = self.shared.lock();
             state.expire(Instant::now());
-            (state.take_forgotten(), state.take_over())
+            self.forgotten.extend(state.take_forgotten());
+            self.forgotten.spare(|netns| state.namespace(netns).is_some());
+            state.take_over()
         };
         self.attachments.free(over);
-        if !forgotten.is_empty() {
-            self.tracepoints.lock().forget(|netns| forgotten.contains(&netns));
-        }
+        self.forgotten.delete(|gone| self.tracepoints.lock().forget(gone));
     }
 }
