@@ -5,8 +5,8 @@
 //! namespace that the daemon watches has a share of its own. All others have one share together, because a container
 //! can also create namespaces.
 
-/// The map with the numbers of keys: a hash map by the namespace's cookie, with a `u32`. A watched namespace has an
-/// entry from the moment that the daemon adds it, if there was room for it. [`STRANGERS`] stands for all others.
+/// The map of the shares: a hash map by the namespace's cookie, with a [`Share`]. A watched namespace has an entry from
+/// the moment that the daemon adds it, if there was room for it. [`STRANGERS`] stands for all others.
 pub const MAP: &str = "SHARES";
 /// The key of [`MAP`] for all namespaces that are not watched.
 pub const STRANGERS: u64 = 0;
@@ -17,3 +17,20 @@ pub const MAX_ENTRIES: u32 = 16_384;
 pub const OF_NAMESPACE: u32 = 512;
 /// How many keys all others may have: a quarter of a map.
 pub const OF_STRANGERS: u32 = 4_096;
+
+/// What a namespace has of a map. The programs count its keys, and the daemon corrects them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// How many keys it has.
+    pub keys: u32,
+    /// How many it may have.
+    pub room: u32,
+}
+
+const _: () = assert!(size_of::<Share>() == 8 && align_of::<Share>() == 4);
+
+// SAFETY: `repr(C)`, integers only, no padding (the assertion above). So every bit pattern is a value.
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya asks for the promise that any bytes are a valid value")]
+unsafe impl aya::Pod for Share {}

@@ -4,7 +4,7 @@
 use core::{mem::MaybeUninit, panic::PanicInfo, ptr::read_volatile};
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_NOEXIST, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_NET},
+    bindings::{BPF_NOEXIST, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_NET},
     helpers::{
         bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_skc_to_tcp_sock, generated::bpf_skb_load_bytes_relative,
     },
@@ -117,13 +117,8 @@ macro_rules! hash_maps {
             }
 
             #[inline(always)]
-            fn set(&self, key: &K, value: &V) -> bool {
-                self.insert(key, value, u64::from(BPF_ANY)).is_ok()
-            }
-
-            #[inline(always)]
-            fn add(&self, key: &K, value: &V) {
-                let _ = self.insert(key, value, u64::from(BPF_NOEXIST));
+            fn add(&self, key: &K, value: &V) -> bool {
+                self.insert(key, value, u64::from(BPF_NOEXIST)).is_ok()
             }
         }
     )*};

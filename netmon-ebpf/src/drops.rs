@@ -11,13 +11,16 @@
 //! - A packet whose `protocol` is 0 belongs to no network protocol (Unix and netlink sockets).
 //! - The kernel does not run a program within itself on one CPU. So a CPU's counter has no other writer.
 
-use netmon_common::drops::{Key, LOST_REASONS};
+use netmon_common::{
+    drops::{Key, LOST_REASONS},
+    share::Share,
+};
 
 use crate::{
     kernel::{Arguments, Interface, Kernel, of_device, of_route, of_socket},
     maps::{Array, Map},
     packet::{self, IPV4, IPV4_PROTOCOL, IPV6, IPV6_NEXT_HEADER, TCP},
-    share::{self, Room},
+    share,
 };
 
 /// What the object of drops has: the offsets of what is read, what the daemon sets, and maps.
@@ -68,8 +71,8 @@ pub trait Object: Kernel {
     fn drops(&self) -> &impl Map<Key, u64>;
     /// Packets that found no room, by the low bits of the reason.
     fn lost(&self) -> &impl Array<u64>;
-    /// How many keys each namespace has.
-    fn shares(&self) -> &impl Map<u64, u32>;
+    /// What each namespace has of the counts.
+    fn shares(&self) -> &impl Map<u64, Share>;
 }
 
 const PACKET_BROADCAST: u8 = 1;
@@ -249,15 +252,20 @@ fn is_over(length_and_flags: u16, length: u32) -> bool {
 fn count(object: &impl Object, mut key: Key, segments: u64) {
     let drops = object.drops();
     let mut found = drops.find(&key);
-    if found.is_none() {
-        let room = share::take(object.shares(), key.netns);
-        if room == Room::WithoutDevice {
+    if found.is_none()
+        && let Some(room) = share::look(object.shares(), key.netns)
+    {
+        if !room.has_device {
             key.ifindex = 0;
             found = drops.find(&key);
         }
-        // If two CPUs get here for the same key, each sets its own counter.
-        if found.is_none() && room != Room::None && drops.set(&key, &segments) {
-            return;
+        if found.is_none() {
+            if drops.add(&key, &segments) {
+                room.take();
+                return;
+            }
+            // Another CPU may have created it in between.
+            found = drops.find(&key);
         }
     }
     let counter = match found {

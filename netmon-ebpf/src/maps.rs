@@ -7,10 +7,8 @@
 pub trait Map<K, V> {
     /// The value of this key. It stays readable and writable while the program runs, even if the key is deleted.
     fn find(&self, key: &K) -> Option<*mut V>;
-    /// Sets the value of this key. Returns whether there was room.
-    fn set(&self, key: &K, value: &V) -> bool;
-    /// Sets the value of this key unless it exists.
-    fn add(&self, key: &K, value: &V);
+    /// Creates this key. Returns whether that was done: the key may exist, or the map may be full.
+    fn add(&self, key: &K, value: &V) -> bool;
 }
 
 /// A map of a fixed size.

@@ -82,7 +82,14 @@ pub fn count(object: &impl Object, packet: impl Packet, direction: u32) {
     };
     let tunnels = object.tunnels();
     let mut outer = tunnels.find(&key);
-    if outer.is_none() && has_room(object.strangers()) && tunnels.set(&key, &ZERO) {
+    if outer.is_none()
+        && let Some(strangers) = room(object.strangers())
+    {
+        if tunnels.add(&key, &ZERO) {
+            // SAFETY: the map's value lives as long as the map. Others may write meanwhile, and then there is one key
+            // too many.
+            unsafe { *strangers += 1 };
+        }
         outer = tunnels.find(&key);
     }
     let packets = packet::on_a_wire(packet.gso_segments());
@@ -173,20 +180,14 @@ fn in_16_bits(direction: u32) -> u16 {
     direction as u16
 }
 
-/// Reserves room for one unknown tunnel. Anybody can write any address and VNI into a packet, and such packets
-/// must not use the room of known tunnels. The daemon corrects the number when it reads.
+/// The number of unknown tunnels, if there is room for one more. Anybody can write any address and VNI into a packet,
+/// and such packets must not use the room of known tunnels. The daemon corrects the number when it reads.
 #[inline(always)]
-fn has_room(strangers: &impl Array<u32>) -> bool {
-    let Some(strangers) = strangers.at(0) else {
-        return false;
-    };
-    // SAFETY: the map's value lives as long as the map. Others may write meanwhile, and then there is one key too
-    // many.
-    unsafe {
-        let has_room = *strangers < OF_STRANGERS;
-        *strangers += u32::from(has_room);
-        has_room
-    }
+fn room(strangers: &impl Array<u32>) -> Option<*mut u32> {
+    let strangers = strangers.at(0)?;
+    // SAFETY: the map's value lives as long as the map.
+    let has_room = unsafe { *strangers < OF_STRANGERS };
+    has_room.then_some(strangers)
 }
 
 #[cfg(test)]

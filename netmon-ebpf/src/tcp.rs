@@ -7,16 +7,19 @@
 //! Kernel facts relied on: each is stated where it is used. The kernel does not run a program within itself on one
 //! CPU, so a CPU's counter has no other writer.
 
-use netmon_common::tcp::{
-    Address, FAILURE_ABORTED, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNREACHABLE, Key,
-    ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, STATES, Tcp,
+use netmon_common::{
+    share::Share,
+    tcp::{
+        Address, FAILURE_ABORTED, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNREACHABLE,
+        Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, STATES, Tcp,
+    },
 };
 
 use crate::{
     kernel::{Arguments, Interface, Kernel, of_device, of_socket},
     maps::{Array, Map},
     packet::in_ipv6_form,
-    share::{self, Room},
+    share,
 };
 
 /// What the object of TCP has: the offsets of what is read, what the daemon sets, and maps.
@@ -57,8 +60,8 @@ pub trait Object: Kernel {
     fn lost(&self) -> &impl Array<u64>;
     /// The devices of addresses, which the daemon writes.
     fn addresses(&self) -> &impl Map<Address, u32>;
-    /// How many keys each namespace has.
-    fn shares(&self) -> &impl Map<u64, u32>;
+    /// What each namespace has of the counts.
+    fn shares(&self) -> &impl Map<u64, Share>;
 }
 
 /// The initial counts of an interface. They are a static, because a structure built on the stack becomes a call
@@ -339,17 +342,17 @@ fn with(object: &impl Object, interface: Interface, change: impl FnOnce(&mut Tcp
     };
     let all = object.counts();
     let mut counts = all.find(&key);
-    if counts.is_none() {
-        let room = share::take(object.shares(), netns);
-        if room == Room::WithoutDevice {
+    if counts.is_none()
+        && let Some(room) = share::look(object.shares(), netns)
+    {
+        if !room.has_device {
             key.ifindex = 0;
         }
-        if room != Room::None {
-            // Another of these programs may have run in between, on this CPU, too. Its counts must not be
-            // overwritten.
-            all.add(&key, &ZERO);
-            counts = all.find(&key);
+        // Another of these programs may have run in between, on this CPU, too. Its counts must not be overwritten.
+        if all.add(&key, &ZERO) {
+            room.take();
         }
+        counts = all.find(&key);
     }
     // SAFETY: the value exists while the program runs. This CPU's value has no other writer (see the module).
     unsafe {

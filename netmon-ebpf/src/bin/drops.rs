@@ -19,7 +19,7 @@ static DROPS: PerCpuHashMap<Key, u64> = PerCpuHashMap::with_max_entries(MAX_ENTR
 #[map]
 static DROPS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_REASONS, 0);
 #[map]
-static SHARES: HashMap<u64, u32> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
+static SHARES: HashMap<u64, share::Share> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
 
 struct Object;
 
@@ -56,7 +56,7 @@ impl drops::Object for Object {
     netmon_ebpf::maps! {
         drops: Map<Key, u64> = DROPS;
         lost: Array<u64> = DROPS_LOST;
-        shares: Map<u64, u32> = SHARES;
+        shares: Map<u64, share::Share> = SHARES;
     }
 }
 

@@ -21,7 +21,7 @@ static TCP_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(MAX_ADDRESSES, BPF_F_NO_PREALLOC);
 #[map]
-static SHARES: HashMap<u64, u32> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
+static SHARES: HashMap<u64, share::Share> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
 
 struct Object;
 
@@ -52,7 +52,7 @@ impl tcp::Object for Object {
         counts: Map<Key, Tcp> = TCP;
         lost: Array<u64> = TCP_LOST;
         addresses: Map<Address, u32> = ADDRESSES;
-        shares: Map<u64, u32> = SHARES;
+        shares: Map<u64, share::Share> = SHARES;
     }
 }
 

@@ -1,8 +1,10 @@
 //! Which drops count, where, and as how many packets. The packets, sockets and devices are a test's own structures.
 
+mod room;
+
 use netmon_common::{
     drops::{Key, LOST_REASONS},
-    share::{OF_NAMESPACE, OF_STRANGERS, STRANGERS},
+    share::{STRANGERS, Share},
 };
 
 use super::{Object, dropped, first_bits, is_among, is_for_everybody, is_over};
@@ -28,6 +30,9 @@ const SOCKET_FILTER: u32 = 11;
 const TCP_FLAGS: u32 = 12;
 const TCP_CLOSE: u32 = 13;
 
+/// How many keys a namespace may have.
+const ROOM: u32 = 9;
+
 /// Where the kernel dropped the packet.
 const LOCATION: u64 = 0xffff_ffff_8100_0000;
 const NETWORK_HEADER: u16 = 14;
@@ -40,7 +45,7 @@ struct World {
     arguments: u32,
     drops: Table<Key, u64>,
     lost: Table<u32, u64>,
-    shares: Table<u64, u32>,
+    shares: Table<u64, Share>,
 }
 
 impl World {
@@ -50,7 +55,7 @@ impl World {
             arguments: 3,
             drops: Table::default(),
             lost: Table::with((0..LOST_REASONS).map(|reason| (reason, 0))),
-            shares: Table::with([(HERE, 0), (STRANGERS, 0)]),
+            shares: Table::with([HERE, STRANGERS].map(|netns| (netns, Share { keys: 0, room: ROOM }))),
         }
     }
 
@@ -89,6 +94,16 @@ impl World {
         let device = self.kernel.device(netns, ifindex);
         self.kernel.point(packet, self.packet_device(), device);
         packet
+    }
+
+    /// How many keys a namespace has.
+    fn keys(&self, netns: u64) -> Option<u32> {
+        self.shares.get(&netns).map(|share| share.keys)
+    }
+
+    /// Lets a namespace have used up its share.
+    fn use_up(&self, netns: u64) {
+        self.shares.set(&netns, Share { keys: ROOM, room: ROOM });
     }
 
     /// Drops a packet, as kernels up to 6.10 report it.
@@ -148,7 +163,7 @@ impl Object for World {
         &self.lost
     }
 
-    fn shares(&self) -> &impl Map<u64, u32> {
+    fn shares(&self) -> &impl Map<u64, Share> {
         &self.shares
     }
 }
@@ -208,7 +223,7 @@ fn a_drop_counts_at_the_packets_device() {
     world.drop(packet, OTHER);
     world.drop(packet, OTHER);
     assert_eq!(world.drops.all(), [(key(HERE, 5, OTHER), 2)]);
-    assert_eq!(world.shares.get(&HERE), Some(1));
+    assert_eq!(world.keys(HERE), Some(1));
 }
 
 #[test]
@@ -353,31 +368,4 @@ fn without_a_device_the_sender_and_its_route_say_where() {
     world.kernel.point(packet, world.packet_device(), NOWHERE);
     world.drop(packet, OTHER);
     assert_eq!(world.drops.get(&key(HERE, 5, OTHER)), Some(3));
-}
-
-#[test]
-fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
-    let world = World::new();
-    world.drop(world.on(HERE, 5, world.packet(IPV4, UDP)), OTHER);
-    world.shares.set(&HERE, &OF_NAMESPACE);
-    world.drop(world.on(HERE, 6, world.packet(IPV4, UDP)), OTHER);
-    world.drop(world.on(HERE, 7, world.packet(IPV4, UDP)), OTHER);
-    // A key that exists still counts.
-    world.drop(world.on(HERE, 5, world.packet(IPV4, UDP)), OTHER);
-    let expected = [(key(HERE, 0, OTHER), 2), (key(HERE, 5, OTHER), 2)];
-    assert_eq!(world.drops.all(), expected);
-    assert_eq!(world.lost.get(&OTHER), Some(0));
-}
-
-#[test]
-fn what_finds_no_room_is_lost_by_the_low_bits_of_its_reason() {
-    let world = World::new();
-    world.shares.set(&STRANGERS, &OF_STRANGERS);
-    let packet = world.packet(IPV4, UDP);
-    world.drop(packet, OTHER);
-    world.drop(packet, OTHER + LOST_REASONS);
-    // The map is full, although the namespace has a share.
-    world.drops.room.set(0);
-    world.drop(world.on(HERE, 5, packet), OTHER);
-    assert_eq!((world.drops.all(), world.lost.get(&OTHER)), (vec![], Some(3)));
 }

@@ -254,4 +254,5 @@ fn what_finds_the_map_full_is_lost() {
     world.tunnels.room.set(0);
     count(&world, &ipv4(UDP_PROTOCOL, 0, &vxlan()), RECEIVE);
     assert_eq!(world.lost.get(&0), Some(1));
+    assert_eq!(world.strangers.get(&0), Some(0), "no key was created");
 }

@@ -3,7 +3,7 @@
 mod decisions;
 
 use netmon_common::{
-    share::{OF_NAMESPACE, OF_STRANGERS, STRANGERS},
+    share::{STRANGERS, Share},
     tcp::{Address, Key, Tcp},
 };
 
@@ -29,6 +29,9 @@ const LISTEN: usize = 10;
 
 const ECONNRESET: i32 = 104;
 
+/// How many keys a namespace may have.
+const ROOM: u32 = 9;
+
 /// The address of every IPv4 socket, and the ifindex of the device that has it.
 const IPV4: [u8; 4] = [10, 0, 0, 7];
 const OF_IPV4: u32 = 7;
@@ -41,7 +44,7 @@ struct World {
     counts: Table<Key, Tcp>,
     lost: Table<u32, u64>,
     addresses: Table<Address, u32>,
-    shares: Table<u64, u32>,
+    shares: Table<u64, Share>,
 }
 
 impl World {
@@ -56,7 +59,7 @@ impl World {
             counts: Table::default(),
             lost: Table::with([(0, 0)]),
             addresses: Table::with([(address(mapped), OF_IPV4), (address(IPV6), OF_IPV6)]),
-            shares: Table::with([(HERE, 0), (STRANGERS, 0)]),
+            shares: Table::with([HERE, STRANGERS].map(|netns| (netns, Share { keys: 0, room: ROOM }))),
         }
     }
 
@@ -96,6 +99,16 @@ impl World {
     fn of(&self, netns: u64, ifindex: u32) -> Tcp {
         let zero = 0;
         self.counts.get(&Key { netns, ifindex, zero }).unwrap_or_default()
+    }
+
+    /// How many keys a namespace has.
+    fn keys(&self, netns: u64) -> Option<u32> {
+        self.shares.get(&netns).map(|share| share.keys)
+    }
+
+    /// Lets a namespace have used up its share.
+    fn use_up(&self, netns: u64) {
+        self.shares.set(&netns, Share { keys: ROOM, room: ROOM });
     }
 
     /// Which interfaces have counts.
@@ -140,7 +153,7 @@ impl Object for World {
         &self.addresses
     }
 
-    fn shares(&self) -> &impl Map<u64, u32> {
+    fn shares(&self) -> &impl Map<u64, Share> {
         &self.shares
     }
 }
@@ -168,7 +181,7 @@ fn a_connection_counts_at_its_routes_device() {
     retransmitted(&world, &[socket, world.packet(1, 0)]);
     assert_eq!(world.interfaces(), [(HERE, 5)]);
     assert_eq!(world.of(HERE, 5).retransmitted_segments, 4);
-    assert_eq!(world.shares.get(&HERE), Some(1));
+    assert_eq!(world.keys(HERE), Some(1));
 }
 
 #[test]
@@ -312,7 +325,7 @@ fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
     let world = World::new();
     let socket = |ifindex| world.routed(HERE, world.kernel.device(HERE, ifindex));
     reset_received(&world, &[socket(5)]);
-    world.shares.set(&HERE, &OF_NAMESPACE);
+    world.use_up(HERE);
     for ifindex in [6, 7, 5] {
         reset_received(&world, &[socket(ifindex)]);
     }
@@ -324,10 +337,35 @@ fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
 #[test]
 fn what_finds_no_room_is_lost() {
     let world = World::new();
-    world.shares.set(&STRANGERS, &OF_STRANGERS);
+    world.use_up(STRANGERS);
     reset_received(&world, &[world.socket(THERE)]);
     // The map is full, although the namespace has a share.
     world.counts.room.set(0);
     reset_received(&world, &[world.socket(HERE)]);
     assert_eq!((world.interfaces(), world.lost.get(&0)), (vec![], Some(2)));
+}
+
+#[test]
+fn a_key_that_found_no_room_uses_no_share() {
+    let world = World::new();
+    world.counts.room.set(0);
+    for ifindex in 1..=ROOM + 100 {
+        reset_received(&world, &[world.routed(HERE, world.kernel.device(HERE, ifindex))]);
+    }
+    assert_eq!(world.keys(HERE), Some(0));
+    // Others have left the map.
+    world.counts.room.set(1);
+    reset_received(&world, &[world.routed(HERE, world.kernel.device(HERE, 5))]);
+    assert_eq!(world.interfaces(), [(HERE, 5)]);
+    assert_eq!(world.keys(HERE), Some(1));
+}
+
+#[test]
+fn a_key_that_two_cpus_create_is_one() {
+    let world = World::new();
+    reset_received(&world, &[world.socket(HERE)]);
+    world.counts.misses.set(1);
+    reset_received(&world, &[world.socket(HERE)]);
+    assert_eq!(world.of(HERE, OF_IPV4).resets_received, 2);
+    assert_eq!(world.keys(HERE), Some(1));
 }

@@ -1,4 +1,4 @@
-//! Reads a hash map of per-CPU values, many entries at a time.
+//! Reads a hash map, many entries at a time.
 //!
 //! aya reads entry by entry, with two system calls each: 22 ms for 10,000 entries, against 2 ms in batches.
 
@@ -28,8 +28,9 @@ struct Request {
     flags: u64,
 }
 
-/// Reads a whole hash map of per-CPU values, and calls `each` with every key and the values of all CPUs. An entry
-/// that is created or deleted meanwhile may or may not be included.
+/// Reads a whole hash map of per-CPU values, and calls `each` with every key and the values of all CPUs. A map with one
+/// value for each key is read like one of a single CPU. An entry that is created or deleted meanwhile may or may not be
+/// included.
 ///
 /// # Errors
 /// The kernel refuses.

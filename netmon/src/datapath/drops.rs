@@ -124,20 +124,22 @@ impl DropsMap {
         self.shares.watch(&mut self.attached.hash(MAP_SHARES)?, netns)
     }
 
-    /// Reads every count that is a loss. Also counts the entries of unwatched namespaces, and writes that number to
-    /// the programs.
+    /// Reads every count that is a loss. Also counts the keys of every namespace, and corrects the programs' numbers by
+    /// them.
     ///
     /// # Errors
     /// The kernel refuses.
     pub fn read(&mut self) -> Result<Drops, DatapathError> {
         let failed = |error| DatapathError::of("read the counts of dropped packets", error);
+        let before = self.attached.shares()?;
         let mut drops = Drops::default();
+        let mut keys: BTreeMap<NetnsId, u32> = BTreeMap::new();
         batch::read(
             descriptor(self.attached.per_cpu_hash(MAP)?),
             self.cpus,
             |key: Key, counts: &[u64]| {
                 drops.entries += 1;
-                drops.strangers += u32::from(!self.shares.has(NetnsId(key.netns)));
+                *keys.entry(NetnsId(key.netns)).or_default() += 1;
                 match self.loss(key, counts) {
                     Some(drop) => drops.counted.push(drop),
                     None => {
@@ -149,7 +151,8 @@ impl DropsMap {
         .map_err(failed)?;
         drops.merge();
         drops.lost = self.lost()?;
-        Shares::settle(&mut self.attached.hash(MAP_SHARES)?, drops.strangers)?;
+        let mut map = self.attached.hash(MAP_SHARES)?;
+        drops.strangers = self.shares.settle(&mut map, &before, &keys)?;
         Ok(drops)
     }
 
@@ -217,12 +220,11 @@ impl DropsMap {
     ) -> Result<(), DatapathError> {
         let unwatched = foreign.iter().filter(|netns| !self.shares.is_watched(**netns));
         let unwatched: BTreeSet<NetnsId> = unwatched.copied().collect();
-        self.remove(|interface| unwatched.contains(&interface.netns), deleted)?;
-        Ok(())
+        self.remove(|interface| unwatched.contains(&interface.netns), deleted)
     }
 
-    /// Deletes the counts of the devices that are `gone`, and gives their room back to the watched namespaces. Adds to
-    /// `deleted` what was deleted, also if there is an error.
+    /// Deletes the counts of the devices that are `gone`. The next reading gives their room back to their namespaces. Adds
+    /// to `deleted` what was deleted, also if there is an error.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -231,33 +233,19 @@ impl DropsMap {
         gone: &BTreeSet<InterfaceId>,
         deleted: &mut Vec<Drop>,
     ) -> Result<(), DatapathError> {
-        let left = self.remove(|interface| gone.contains(&interface), deleted)?;
-        let namespaces: BTreeSet<NetnsId> = gone.iter().map(|interface| interface.netns).collect();
-        for netns in namespaces {
-            let keys = left.get(&netns).copied().unwrap_or(0);
-            self.shares.recount(&mut self.attached.hash(MAP_SHARES)?, netns, keys)?;
-        }
-        Ok(())
+        self.remove(|interface| gone.contains(&interface), deleted)
     }
 
-    /// Deletes counts, and returns how many each namespace has left. Adds to `deleted` what was deleted. Goes on after an
-    /// error, and returns the first. Each count is read just before it is deleted.
-    fn remove(
-        &mut self,
-        gone: impl Fn(InterfaceId) -> bool,
-        deleted: &mut Vec<Drop>,
-    ) -> Result<BTreeMap<NetnsId, u32>, DatapathError> {
+    /// Deletes counts. Adds to `deleted` what was deleted. Goes on after an error, and returns the first. Each count is
+    /// read just before it is deleted.
+    fn remove(&mut self, gone: impl Fn(InterfaceId) -> bool, deleted: &mut Vec<Drop>) -> Result<(), DatapathError> {
         let mut keys: Vec<Key> = Vec::new();
-        let mut left: BTreeMap<NetnsId, u32> = BTreeMap::new();
         batch::read(
             descriptor(self.attached.per_cpu_hash(MAP)?),
             self.cpus,
             |key: Key, _: &[u64]| {
-                let interface = interface(key);
-                if gone(interface) {
+                if gone(interface(key)) {
                     keys.push(key);
-                } else {
-                    *left.entry(interface.netns).or_default() += 1;
                 }
             },
         )
@@ -277,7 +265,7 @@ impl DropsMap {
         let result = each.fold(Ok(()), Result::and);
         let losses = counts.iter().filter_map(|(key, last)| self.loss(*key, last));
         deleted.extend(losses);
-        result.map(|()| left)
+        result
     }
 
     /// How full the map is.

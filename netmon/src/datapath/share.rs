@@ -1,12 +1,19 @@
 //! Room in the maps that all namespaces share. This module writes to the programs which namespaces are watched, and
-//! corrects their numbers of keys after a reading. The map is [`netmon_common::share::MAP`].
+//! corrects their numbers of keys by every reading. The map is [`netmon_common::share::MAP`].
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::BorrowedFd,
+};
 
-use netmon_common::share::STRANGERS;
+use netmon_common::share::{OF_NAMESPACE, OF_STRANGERS, STRANGERS, Share};
 
-use super::{DatapathError, store::Store};
+use super::{DatapathError, batch, store::Store};
 use crate::model::interface::NetnsId;
+
+/// How many keys a namespace may have more than its share counts. Two CPUs that create keys at the same moment may count
+/// one, and this costs nobody much.
+const UNCOUNTED: u32 = OF_NAMESPACE / 8;
 
 /// The namespaces that are watched, as the programs know them.
 #[derive(Debug, Default)]
@@ -19,12 +26,12 @@ pub(super) struct Shares {
 
 impl Shares {
     /// Gives a namespace a share of its own from now on. If there is no room, it shares that of the unwatched ones.
-    pub(super) fn watch(&mut self, map: &mut impl Store<u64, u32>, netns: NetnsId) -> Result<(), DatapathError> {
+    pub(super) fn watch(&mut self, map: &mut impl Store<u64, Share>, netns: NetnsId) -> Result<(), DatapathError> {
         self.watched.insert(netns);
         if self.has(netns) {
             return Ok(());
         }
-        map.write(netns.0, 0)?;
+        map.write(netns.0, share(netns.0, 0))?;
         self.with_share.insert(netns);
         Ok(())
     }
@@ -39,29 +46,34 @@ impl Shares {
         self.with_share.contains(&netns)
     }
 
-    /// Sets the number of keys of all unwatched namespaces together.
-    pub(super) fn settle(map: &mut impl Store<u64, u32>, strangers: u32) -> Result<(), DatapathError> {
-        map.write(STRANGERS, strangers)
-    }
-
-    /// Sets the number of keys that a watched namespace has now.
-    pub(super) fn recount(
+    /// Corrects the numbers of keys, by a reading of all keys: how many each namespace has. Returns how many the unwatched
+    /// ones have together.
+    ///
+    /// `before` is what the map had before that reading, so every key that it counts was there to be read. If a share
+    /// counts more than were read, keys were deleted since, or it counts some that there are not.
+    pub(super) fn settle(
         &self,
-        map: &mut impl Store<u64, u32>,
-        netns: NetnsId,
-        keys: u32,
-    ) -> Result<(), DatapathError> {
-        if self.has(netns) {
-            map.write(netns.0, keys)?;
+        map: &mut impl Store<u64, Share>,
+        before: &BTreeMap<NetnsId, Share>,
+        keys: &BTreeMap<NetnsId, u32>,
+    ) -> Result<u32, DatapathError> {
+        let strangers = keys.iter().filter(|(netns, _)| !self.has(**netns));
+        let strangers = strangers.map(|(_, keys)| keys).sum();
+        map.write(STRANGERS, share(STRANGERS, strangers))?;
+        for (netns, before) in before.iter().filter(|(netns, _)| self.has(**netns)) {
+            let keys = keys.get(netns).copied().unwrap_or(0);
+            if before.keys > keys || keys - before.keys > UNCOUNTED {
+                map.write(netns.0, share(netns.0, keys))?;
+            }
         }
-        Ok(())
+        Ok(strangers)
     }
 
     /// Removes the shares of the namespaces that are `gone`, and those that could not be removed earlier. Goes on after
     /// an error, and returns the first.
     pub(super) fn forget(
         &mut self,
-        map: &mut impl Store<u64, u32>,
+        map: &mut impl Store<u64, Share>,
         gone: impl Fn(NetnsId) -> bool,
     ) -> Result<(), DatapathError> {
         self.watched.retain(|netns| !gone(*netns));
@@ -75,20 +87,70 @@ impl Shares {
     }
 }
 
+/// Reads the shares of a map.
+pub(super) fn read(map: BorrowedFd<'_>) -> Result<BTreeMap<NetnsId, Share>, DatapathError> {
+    let mut shares = BTreeMap::new();
+    // The map has one value for all CPUs.
+    batch::read(map, 1, |netns: u64, share: &[Share]| {
+        shares.extend(share.first().map(|share| (NetnsId(netns), *share)));
+    })
+    .map_err(|error| DatapathError::of("read how many counts each namespace has", error))?;
+    Ok(shares)
+}
+
 /// Lets the programs create keys. Before this they create none.
-pub(super) fn begin(map: &mut impl Store<u64, u32>) -> Result<(), DatapathError> {
-    map.write(STRANGERS, 0)
+pub(super) fn begin(map: &mut impl Store<u64, Share>) -> Result<(), DatapathError> {
+    map.write(STRANGERS, share(STRANGERS, 0))
+}
+
+/// The share of a namespace that has so many keys.
+const fn share(netns: u64, keys: u32) -> Share {
+    let room = if netns == STRANGERS { OF_STRANGERS } else { OF_NAMESPACE };
+    Share { keys, room }
 }
 
 #[cfg(test)]
 mod tests {
-    use netmon_common::share::STRANGERS;
+    use std::collections::BTreeMap;
 
-    use super::{Shares, begin};
+    use netmon_common::share::{OF_NAMESPACE, STRANGERS, Share};
+
+    use super::{Shares, UNCOUNTED, begin, share};
     use crate::{datapath::store::tests::Memory, model::interface::NetnsId};
 
     const ONE: NetnsId = NetnsId(1);
     const OTHER: NetnsId = NetnsId(2);
+    const STRANGER: NetnsId = NetnsId(3);
+
+    fn keys(map: &Memory<u64, Share>) -> Vec<(u64, u32)> {
+        map.values.iter().map(|(netns, share)| (*netns, share.keys)).collect()
+    }
+
+    #[test]
+    fn keys_that_are_not_there_use_no_share() {
+        let (mut map, mut shares) = (Memory::default(), Shares::default());
+        for netns in [ONE, OTHER] {
+            assert!(shares.watch(&mut map, netns).is_ok());
+        }
+        // How many keys the first one's share counts after a reading. The other one's were all there.
+        let mut settle = |had: u32, has: u32| {
+            let all = [ONE.0, OTHER.0, STRANGERS].map(|netns| (netns, share(netns, had)));
+            map.values = all.into();
+            let before: BTreeMap<_, _> = all.map(|(netns, share)| (NetnsId(netns), share)).into();
+            let counted = [(ONE, has), (OTHER, had), (STRANGER, 4), (NetnsId(STRANGERS), 3)];
+            let strangers = shares.settle(&mut map, &before, &counted.into());
+            assert_eq!(strangers.ok(), Some(7));
+            assert_eq!(keys(&map)[0], (STRANGERS, 7));
+            assert_eq!(keys(&map)[2], (OTHER.0, had));
+            keys(&map)[1].1
+        };
+        // They were never created, or were deleted.
+        assert_eq!(settle(OF_NAMESPACE, 0), 0);
+        assert_eq!(settle(OF_NAMESPACE, OF_NAMESPACE - 1), OF_NAMESPACE - 1);
+        // Those that were created meanwhile are counted by the programs.
+        assert_eq!(settle(5, 5 + UNCOUNTED), 5);
+        assert_eq!(settle(5, 6 + UNCOUNTED), 6 + UNCOUNTED);
+    }
 
     #[test]
     fn a_share_that_the_kernel_did_not_take_is_none() {
@@ -99,7 +161,7 @@ mod tests {
         map.refused.clear();
         assert!(shares.watch(&mut map, ONE).is_ok());
         assert!(shares.has(ONE), "it is tried again");
-        assert_eq!(map.values, [(ONE.0, 0)].into());
+        assert_eq!(keys(&map), [(ONE.0, 0)]);
     }
 
     #[test]
@@ -111,15 +173,11 @@ mod tests {
         }
         map.refused = vec![ONE.0];
         assert!(shares.forget(&mut map, |_| true).is_err());
-        assert_eq!(
-            map.values,
-            [(STRANGERS, 0), (ONE.0, 0)].into(),
-            "the other one is removed"
-        );
+        assert_eq!(keys(&map), [(STRANGERS, 0), (ONE.0, 0)], "the other one is removed");
         assert_eq!((shares.is_watched(ONE), shares.has(ONE)), (false, true));
         map.refused.clear();
         assert!(shares.forget(&mut map, |_| false).is_ok());
-        assert_eq!(map.values, [(STRANGERS, 0)].into());
+        assert_eq!(keys(&map), [(STRANGERS, 0)]);
         let calls = map.calls;
         assert!(shares.forget(&mut map, |_| true).is_ok());
         assert_eq!(map.calls, calls, "nothing is left");

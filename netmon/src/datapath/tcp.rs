@@ -103,23 +103,25 @@ impl TcpMap {
         self.shares.watch(&mut self.attached.hash(MAP_SHARES)?, netns)
     }
 
-    /// Counts the interfaces of unwatched namespaces in a reading. Returns that number, and writes it to the
-    /// programs.
+    /// Reads the counts of every interface. Also counts the keys of every namespace, and corrects the programs' numbers by
+    /// them. The second number is how many interfaces of unwatched namespaces there are.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn settle(&mut self, events: &BTreeMap<InterfaceId, Events>) -> Result<u32, DatapathError> {
-        let is_strangers = |id: &&InterfaceId| !self.shares.has(id.netns);
-        let strangers = u32::try_from(events.keys().filter(is_strangers).count()).unwrap_or(u32::MAX);
-        Shares::settle(&mut self.attached.hash(MAP_SHARES)?, strangers)?;
-        Ok(strangers)
+    pub fn read(&mut self) -> Result<(BTreeMap<InterfaceId, Events>, u32), DatapathError> {
+        let before = self.attached.shares()?;
+        let events = self.events()?;
+        let mut keys: BTreeMap<NetnsId, u32> = BTreeMap::new();
+        for id in events.keys() {
+            *keys.entry(id.netns).or_default() += 1;
+        }
+        let mut map = self.attached.hash(MAP_SHARES)?;
+        let strangers = self.shares.settle(&mut map, &before, &keys)?;
+        Ok((events, strangers))
     }
 
-    /// Reads the counts of every interface.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn read(&self) -> Result<BTreeMap<InterfaceId, Events>, DatapathError> {
+    /// The counts of every interface.
+    fn events(&self) -> Result<BTreeMap<InterfaceId, Events>, DatapathError> {
         let mut all = BTreeMap::new();
         let each = |key: Key, counts: &[Tcp]| {
             let mut sum = Tcp::ZERO;
@@ -139,7 +141,7 @@ impl TcpMap {
     /// The kernel refuses.
     pub fn read_namespace(&self, netns: NetnsId) -> Result<Events, DatapathError> {
         let mut all = Events::default();
-        for (id, events) in self.read()? {
+        for (id, events) in self.events()? {
             if id.netns == netns {
                 all.accumulate(&events);
             }

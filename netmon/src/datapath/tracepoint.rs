@@ -5,6 +5,7 @@
 //! before those are loaded. The verifier checks the programs against the same types.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
 };
@@ -14,9 +15,13 @@ use aya::{
     maps::{HashMap, Map, MapData},
     programs::{BtfTracePoint, Program, ProgramError},
 };
-use netmon_common::kernel::{Field, NAMESPACE};
+use netmon_common::{
+    kernel::{Field, NAMESPACE},
+    share::{MAP as MAP_SHARES, Share},
+};
 
 use super::{DatapathError, btf::Types, share};
+use crate::model::interface::NetnsId;
 
 /// The running kernel's types, which are needed to load programs. They are large and must not be kept.
 pub(super) struct Kernel {
@@ -100,7 +105,7 @@ impl<'k> Programs<'k> {
             .load(object)
             .map_err(|error| DatapathError::Load(Box::new(error)))?;
         // Programs without counts do not have this map.
-        if let Some(shares) = object.map_mut(netmon_common::share::MAP) {
+        if let Some(shares) = object.map_mut(MAP_SHARES) {
             let mut shares = HashMap::try_from(shares).map_err(DatapathError::map)?;
             share::begin(&mut shares)?;
         }
@@ -143,6 +148,14 @@ impl Attached {
         match self.0.map(name) {
             Some(Map::PerCpuHashMap(map)) => Ok(map),
             _ => Err(DatapathError::Incomplete(name)),
+        }
+    }
+
+    /// What each namespace has of the counts, as the programs count it.
+    pub(super) fn shares(&self) -> Result<BTreeMap<NetnsId, Share>, DatapathError> {
+        match self.0.map(MAP_SHARES) {
+            Some(Map::HashMap(map)) => share::read(descriptor(map)),
+            _ => Err(DatapathError::Incomplete(MAP_SHARES)),
         }
     }
 

@@ -35,8 +35,8 @@ pub(super) struct Collector {
 
 impl Collector {
     fn read_map(&mut self, map: &mut TcpMap) -> Result<(), DatapathError> {
-        let events = map.read()?;
-        self.strangers = map.settle(&events)?;
+        let (events, strangers) = map.read()?;
+        self.strangers = strangers;
         self.maps = map.rows(events.len() as u64, map.lost()?).into();
         self.events = Some(events);
         Ok(())

@@ -1,0 +1,59 @@
+//! What happens when a namespace's share, or the map, has no room.
+
+use netmon_common::{drops::LOST_REASONS, share::STRANGERS};
+
+use super::{IPV4, OTHER, ROOM, UDP, World, key};
+use crate::testing::HERE;
+
+#[test]
+fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
+    let world = World::new();
+    world.drop(world.on(HERE, 5, world.packet(IPV4, UDP)), OTHER);
+    world.use_up(HERE);
+    world.drop(world.on(HERE, 6, world.packet(IPV4, UDP)), OTHER);
+    world.drop(world.on(HERE, 7, world.packet(IPV4, UDP)), OTHER);
+    // A key that exists still counts.
+    world.drop(world.on(HERE, 5, world.packet(IPV4, UDP)), OTHER);
+    let expected = [(key(HERE, 0, OTHER), 2), (key(HERE, 5, OTHER), 2)];
+    assert_eq!(world.drops.all(), expected);
+    assert_eq!(world.lost.get(&OTHER), Some(0));
+}
+
+#[test]
+fn what_finds_no_room_is_lost_by_the_low_bits_of_its_reason() {
+    let world = World::new();
+    world.use_up(STRANGERS);
+    let packet = world.packet(IPV4, UDP);
+    world.drop(packet, OTHER);
+    world.drop(packet, OTHER + LOST_REASONS);
+    // The map is full, although the namespace has a share.
+    world.drops.room.set(0);
+    world.drop(world.on(HERE, 5, packet), OTHER);
+    assert_eq!((world.drops.all(), world.lost.get(&OTHER)), (vec![], Some(3)));
+}
+
+#[test]
+fn a_key_that_found_no_room_uses_no_share() {
+    let world = World::new();
+    world.drops.room.set(0);
+    for ifindex in 1..=ROOM + 100 {
+        world.drop(world.on(HERE, ifindex, world.packet(IPV4, UDP)), OTHER);
+    }
+    assert_eq!(world.keys(HERE), Some(0));
+    // Others have left the map.
+    world.drops.room.set(1);
+    world.drop(world.on(HERE, 5, world.packet(IPV4, UDP)), OTHER);
+    assert_eq!(world.drops.all(), [(key(HERE, 5, OTHER), 1)]);
+    assert_eq!(world.keys(HERE), Some(1));
+}
+
+#[test]
+fn a_key_that_two_cpus_create_is_one() {
+    let world = World::new();
+    let packet = world.on(HERE, 5, world.packet(IPV4, UDP));
+    world.drop(packet, OTHER);
+    world.drops.misses.set(1);
+    world.drop(packet, OTHER);
+    assert_eq!(world.drops.all(), [(key(HERE, 5, OTHER), 2)]);
+    assert_eq!(world.keys(HERE), Some(1));
+}
