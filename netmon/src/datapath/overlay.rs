@@ -190,36 +190,20 @@ impl OverlayMap {
         self.devices.values().flatten().any(Attached::needs_visit)
     }
 
-    /// Reads the counts of every tunnel. Also counts the entries of unknown tunnels, and writes that number to the
-    /// programs.
+    /// Reads the counts of every tunnel. Also counts the keys of unknown tunnels, and writes that number to the programs.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn read(&mut self) -> Result<Tunnels, DatapathError> {
-        let mut all = Tunnels::new();
-        let mut strangers = 0;
-        let each = |key: Key, counts: &[Outer]| {
-            let mut sum = Outer::ZERO;
-            for its in counts {
-                sum.accumulate(its);
-            }
-            if let Some(tunnel) = tunnel(key) {
-                strangers += u32::from(!self.known.contains(&tunnel));
-                let both = all.entry(tunnel).or_default();
-                if u32::from(key.direction) == RECEIVE {
-                    both.receive = sum.into();
-                } else {
-                    both.transmit = sum.into();
-                }
-            }
-        };
+    pub fn read(&mut self) -> Result<Reading, DatapathError> {
+        let mut reading = Reading::default();
+        let each = |key: Key, counts: &[Outer]| reading.take_in(key, counts, &self.known);
         batch::read(descriptor(self.counts()?), self.cpus, each)
             .map_err(|error| DatapathError::of("read the counts of tunnels", error))?;
         let map = self.object.map_mut(MAP_STRANGERS);
         let map = map.ok_or(DatapathError::Incomplete(MAP_STRANGERS))?;
         let mut map: Array<&mut MapData, u32> = map.try_into().map_err(DatapathError::map)?;
-        map.set(0, strangers, 0).map_err(DatapathError::map)?;
-        Ok(all)
+        map.set(0, reading.strangers, 0).map_err(DatapathError::map)?;
+        Ok(reading)
     }
 
     /// Creates entries for the known tunnels, so that unknown tunnels cannot take their room. The entries of tunnels
@@ -307,6 +291,36 @@ impl OverlayMap {
     }
 }
 
+/// One reading of the counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The tunnels.
+    pub tunnels: Tunnels,
+    /// The number of keys in the map. A tunnel has one for each direction that was seen.
+    pub entries: u64,
+    /// How many of them are of unknown tunnels.
+    strangers: u32,
+}
+
+impl Reading {
+    /// Takes in one key, with the counts of all CPUs.
+    fn take_in(&mut self, key: Key, counts: &[Outer], known: &BTreeSet<Tunnel>) {
+        self.entries += 1;
+        let Some(tunnel) = tunnel(key) else { return };
+        self.strangers += u32::from(!known.contains(&tunnel));
+        let mut sum = Outer::ZERO;
+        for its in counts {
+            sum.accumulate(its);
+        }
+        let both = self.tunnels.entry(tunnel).or_default();
+        if u32::from(key.direction) == RECEIVE {
+            both.receive = sum.into();
+        } else {
+            both.transmit = sum.into();
+        }
+    }
+}
+
 /// [`OverlayMap`], shared by the scrapes and the loop that attaches the programs. `None` if the programs are not
 /// wanted, or this kernel does not support them.
 #[derive(Clone, Debug, Default)]
@@ -364,4 +378,38 @@ fn tunnel(key: Key) -> Option<Tunnel> {
     };
     let remote = IpAddr::V6(Ipv6Addr::from(remote)).to_canonical();
     Some(Tunnel { kind, remote })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use netmon_common::{
+        overlay::Outer,
+        traffic::{RECEIVE, TRANSMIT},
+    };
+
+    use super::{Reading, key};
+    use crate::model::overlay::{Tunnel, TunnelKind};
+
+    #[test]
+    fn a_tunnel_has_a_key_for_each_direction() {
+        let tunnel = |last| Tunnel {
+            kind: TunnelKind::Vxlan { vni: 4097 },
+            remote: IpAddr::from([192, 0, 2, last]),
+        };
+        let (known, stranger) = (tunnel(1), tunnel(2));
+        let mut reading = Reading::default();
+        for (tunnel, direction, packets) in [(known, RECEIVE, 1), (known, TRANSMIT, 2), (stranger, RECEIVE, 3)] {
+            // On two CPUs.
+            let counts = [Outer { packets, bytes: 100 }; 2];
+            reading.take_in(key(tunnel, direction), &counts, &[known].into());
+        }
+        let packets = |tunnel| {
+            let both = reading.tunnels.get(&tunnel)?;
+            Some((both.receive.packets, both.transmit.packets))
+        };
+        assert_eq!((packets(known), packets(stranger)), (Some((2, 4)), Some((6, 0))));
+        assert_eq!((reading.entries, reading.strangers), (3, 1));
+    }
 }

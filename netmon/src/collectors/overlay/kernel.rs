@@ -80,7 +80,7 @@ impl Collect for Collector {
 }
 
 fn read(map: &mut OverlayMap) -> Result<(Tunnels, MapRow), DatapathError> {
-    let tunnels = map.read()?;
-    let row = OverlayMap::row(tunnels.len() as u64, map.lost()?);
-    Ok((tunnels, row))
+    let reading = map.read()?;
+    let row = OverlayMap::row(reading.entries, map.lost()?);
+    Ok((reading.tunnels, row))
 }
