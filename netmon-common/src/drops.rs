@@ -4,8 +4,8 @@ use crate::kernel::{Field, field};
 
 /// The map of the counts: a hash map by [`Key`], with a `u64` for every CPU.
 pub const MAP: &str = "DROPS";
-/// The map of packets that found no room in [`MAP`]: an array by the low bits of the reason, with a `u64` for every
-/// CPU.
+/// The map of packets that found no room in [`MAP`]: an array by the reason, with a `u64` for every CPU. All
+/// reasons from [`LOST_REASONS`] on share the last entry.
 pub const MAP_LOST: &str = "DROPS_LOST";
 /// The program.
 pub const PROGRAM: &str = "drops_kfree_skb";
@@ -31,8 +31,16 @@ pub const GLOBAL_TCP_CLOSE: &str = "TCP_CLOSE";
 
 /// The maximum number of keys in the map.
 pub const MAX_ENTRIES: u32 = 16_384;
-/// The number of entries of [`MAP_LOST`].
+/// How many reasons [`MAP_LOST`] tells apart. The kernel's own have smaller numbers; those of its subsystems do not.
 pub const LOST_REASONS: u32 = 256;
+/// The number of entries of [`MAP_LOST`].
+pub const LOST_ENTRIES: u32 = LOST_REASONS + 1;
+
+/// The reason of an entry of [`MAP_LOST`]; `None` if it stands for several.
+#[must_use]
+pub const fn lost_reason(index: u32) -> Option<u32> {
+    if index < LOST_REASONS { Some(index) } else { None }
+}
 
 /// The fields that the program reads, besides [`crate::kernel::NAMESPACE`].
 pub const FIELDS: &[Field] = &[

@@ -69,7 +69,7 @@ pub trait Object: Kernel {
 
     /// The counts.
     fn drops(&self) -> &impl Map<Key, u64>;
-    /// Packets that found no room, by the low bits of the reason.
+    /// Packets that found no room, by the reason. All reasons from [`LOST_REASONS`] on are one.
     fn lost(&self) -> &impl Array<u64>;
     /// What each namespace has of the counts.
     fn shares(&self) -> &impl Map<u64, Share>;
@@ -270,7 +270,7 @@ fn count(object: &impl Object, mut key: Key, segments: u64) {
     }
     let counter = match found {
         Some(counter) => counter,
-        None => match object.lost().at(key.reason % LOST_REASONS) {
+        None => match object.lost().at(key.reason.min(LOST_REASONS)) {
             Some(counter) => counter,
             None => return,
         },

@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use netmon_common::{
-    drops::{Key, LOST_REASONS, MAX_ENTRIES},
+    drops::{Key, LOST_ENTRIES, MAX_ENTRIES},
     share,
 };
 use netmon_ebpf::drops;
@@ -17,7 +17,7 @@ use netmon_ebpf::drops;
 #[map]
 static DROPS: PerCpuHashMap<Key, u64> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
 #[map]
-static DROPS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_REASONS, 0);
+static DROPS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_ENTRIES, 0);
 #[map]
 static SHARES: HashMap<u64, share::Share> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
 

@@ -3,7 +3,7 @@
 mod room;
 
 use netmon_common::{
-    drops::{Key, LOST_REASONS},
+    drops::{Key, LOST_ENTRIES},
     share::{STRANGERS, Share},
 };
 
@@ -54,7 +54,7 @@ impl World {
             kernel: Structures::default(),
             arguments: 3,
             drops: Table::default(),
-            lost: Table::with((0..LOST_REASONS).map(|reason| (reason, 0))),
+            lost: Table::with((0..LOST_ENTRIES).map(|reason| (reason, 0))),
             shares: Table::with([HERE, STRANGERS].map(|netns| (netns, Share { keys: 0, room: ROOM }))),
         }
     }

@@ -11,8 +11,8 @@ use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap};
 use netmon_common::{
     drops::{
         FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBAL_SOCKET_FILTER, GLOBAL_TCP_CLOSE,
-        GLOBAL_TCP_FLAGS, GLOBALS_HARMLESS, GLOBALS_UNWANTED, Key, LOST_REASONS, MAP, MAP_LOST, MAX_ENTRIES, PROGRAM,
-        TRACEPOINT,
+        GLOBAL_TCP_FLAGS, GLOBALS_HARMLESS, GLOBALS_UNWANTED, Key, LOST_ENTRIES, MAP, MAP_LOST, MAX_ENTRIES, PROGRAM,
+        TRACEPOINT, lost_reason,
     },
     share::{MAP as MAP_SHARES, OF_STRANGERS},
 };
@@ -170,14 +170,14 @@ impl DropsMap {
         })
     }
 
-    /// The packets that found no room in the map, by the low bits of the reason.
-    fn lost(&self) -> Result<Vec<(u32, u64)>, DatapathError> {
+    /// The packets that found no room in the map, by reason.
+    fn lost(&self) -> Result<Vec<(Option<u32>, u64)>, DatapathError> {
         let array: PerCpuArray<&MapData, u64> = self.attached.map(MAP_LOST)?.try_into().map_err(DatapathError::map)?;
         let mut lost = Vec::new();
-        for reason in 0..LOST_REASONS {
-            let packets = array.get(&reason, 0).map_err(DatapathError::map)?.iter().sum();
+        for index in 0..LOST_ENTRIES {
+            let packets = array.get(&index, 0).map_err(DatapathError::map)?.iter().sum();
             if packets > 0 {
-                lost.push((reason, packets));
+                lost.push((lost_reason(index), packets));
             }
         }
         Ok(lost)

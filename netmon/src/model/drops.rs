@@ -12,8 +12,8 @@ pub struct Drops {
     pub counted: Vec<Drop>,
     /// The interfaces with counts that are not losses.
     pub harmless: BTreeSet<InterfaceId>,
-    /// Packets that the map had no room for, by the low bits of the reason.
-    pub lost: Vec<(u32, u64)>,
+    /// Packets that the map had no room for, by reason. `None` stands for the reasons that are then not told apart.
+    pub lost: Vec<(Option<u32>, u64)>,
     /// The number of counts in the kernel's map, including those that are not losses.
     pub entries: u64,
     /// How many of them are in namespaces that are not watched.

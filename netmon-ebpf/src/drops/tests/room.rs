@@ -1,6 +1,9 @@
 //! What happens when a namespace's share, or the map, has no room.
 
-use netmon_common::{drops::LOST_REASONS, share::STRANGERS};
+use netmon_common::{
+    drops::{LOST_REASONS, lost_reason},
+    share::STRANGERS,
+};
 
 use super::{IPV4, OTHER, ROOM, UDP, World, key};
 use crate::testing::HERE;
@@ -20,16 +23,29 @@ fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
 }
 
 #[test]
-fn what_finds_no_room_is_lost_by_the_low_bits_of_its_reason() {
+fn what_finds_no_room_is_lost_by_its_reason_and_a_subsystems_reasons_are_one() {
     let world = World::new();
     world.use_up(STRANGERS);
     let packet = world.packet(IPV4, UDP);
     world.drop(packet, OTHER);
-    world.drop(packet, OTHER + LOST_REASONS);
+    // The last one that the kernel may have for itself, and three of subsystems.
+    world.drop(packet, LOST_REASONS - 1);
+    for reason in [LOST_REASONS, OTHER + LOST_REASONS, 3 << 16 | OTHER] {
+        world.drop(packet, reason);
+    }
     // The map is full, although the namespace has a share.
     world.drops.room.set(0);
     world.drop(world.on(HERE, 5, packet), OTHER);
-    assert_eq!((world.drops.all(), world.lost.get(&OTHER)), (vec![], Some(3)));
+    assert!(world.drops.all().is_empty());
+    let lost: Vec<(u32, u64)> = world
+        .lost
+        .all()
+        .into_iter()
+        .filter(|(_, packets)| *packets > 0)
+        .collect();
+    assert_eq!(lost, [(OTHER, 2), (LOST_REASONS - 1, 1), (LOST_REASONS, 3)]);
+    let reasons: Vec<_> = lost.iter().map(|(index, _)| lost_reason(*index)).collect();
+    assert_eq!(reasons, [Some(OTHER), Some(LOST_REASONS - 1), None]);
 }
 
 #[test]

@@ -16,6 +16,9 @@ use crate::{
     observe::state::State,
 };
 
+/// What the reasons are called that the kernel program does not tell apart when the map is full.
+pub const OTHER: &str = "(other)";
+
 /// Dropped packets, by owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DropRows {
@@ -68,7 +71,8 @@ pub struct Retired {
 
 #[derive(Clone, Debug, Default)]
 struct Sums {
-    without_owner: BTreeMap<(u32, Cause), u64>,
+    /// By reason; `None` for those that are not told apart.
+    without_owner: BTreeMap<(Option<u32>, Cause), u64>,
     /// By place, namespace, network and reason.
     of_places: BTreeMap<(Place, NetnsId, Arc<str>, u32), u64>,
 }
@@ -120,7 +124,7 @@ pub fn rows(
         .without_owner
         .into_iter()
         .map(|((reason, cause), packets)| UnattributedRow {
-            reason: named(reason),
+            reason: reason.map_or_else(|| Arc::from(OTHER), &mut named),
             cause,
             packets,
         })
@@ -171,7 +175,7 @@ impl Sums {
             }
         };
         if let Some((cause, shown)) = shown {
-            *self.without_owner.entry((reason, cause)).or_default() += shown;
+            *self.without_owner.entry((Some(reason), cause)).or_default() += shown;
         }
         let rest = packets.saturating_sub(shown.map_or(0, |(_, shown)| shown));
         if let (Some(Attribution::In { place, network }), 1..) = (attribution, rest) {
@@ -192,7 +196,7 @@ impl Retired {
         let counts: BTreeMap<Key, u64> = drops.counted.iter().map(|drop| (drop.key(), drop.packets)).collect();
         let is_forgotten = |key: &Key, shown: &mut (Cause, u64)| counts.get(key).is_none_or(|now| *now < shown.1);
         for ((_, reason, _), (cause, packets)) in self.unattributed.extract_if(.., is_forgotten) {
-            *self.sums.without_owner.entry((reason, cause)).or_default() += packets;
+            *self.sums.without_owner.entry((Some(reason), cause)).or_default() += packets;
         }
     }
 

@@ -52,7 +52,7 @@ schemas! {
         UNATTRIBUTED(it in u64) by UnattributedDrop, SHOWN {
             UNATTRIBUTED_DROPS: Counter, "netmon_unattributed_drops",
                 *it,
-                "Dropped packets that belong to no known container or network, by cause. no_namespace: the packet named neither device nor socket. foreign_namespace: the namespace is not the engine's. unnamed: the engine did not name the container. no_place: there is no reason, and the kernel hides the function. map_full: the kernel map was full.";
+                "Dropped packets that belong to no known container or network, by cause. no_namespace: the packet named neither device nor socket. foreign_namespace: the namespace is not the engine's. unnamed: the engine did not name the container. no_place: there is no reason, and the kernel hides the function. map_full: the kernel map was full. The reasons of the kernel's subsystems are then one, (other).";
         }
     }
 }

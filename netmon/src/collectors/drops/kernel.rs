@@ -41,7 +41,7 @@ impl Collect for Collector {
         self.program = Some(map.program());
         self.read = match map.read() {
             Ok(drops) => {
-                let lost = drops.lost.iter().map(|(reason, _)| *reason);
+                let lost = drops.lost.iter().filter_map(|(reason, _)| *reason);
                 learn(
                     &mut self.names,
                     map,

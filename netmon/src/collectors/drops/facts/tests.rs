@@ -319,6 +319,26 @@ fn of_a_bridge_network_that_is_gone_nothing_is_kept() {
 }
 
 #[test]
+fn what_is_lost_for_a_reason_that_is_not_told_apart_has_no_other_reasons_name() {
+    let now = Instant::now();
+    let (mut state, mut retired) = (node(now), Retired::default());
+    let drops = Drops {
+        lost: vec![(Some(70), 2), (None, 3)],
+        ..Drops::default()
+    };
+    let rows = rows(&drops, &mut retired, &mut state, now, |reason| {
+        format!("reason {reason}")
+    });
+    let mut lost: Vec<_> = rows
+        .unattributed
+        .iter()
+        .map(|row| (&*row.reason, row.cause.as_str(), row.packets))
+        .collect();
+    lost.sort_unstable();
+    assert_eq!(lost, [("(other)", "map_full", 3), ("reason 70", "map_full", 2)]);
+}
+
+#[test]
 fn a_deletion_that_stops_half_way_counts_nothing_twice() {
     let begin = Instant::now();
     let (mut state, mut retired) = (node(begin), Retired::default());
