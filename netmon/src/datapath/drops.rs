@@ -4,10 +4,14 @@
 //! know to which container a namespace belongs.
 
 pub(super) mod harmless;
+mod reasons;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
-use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap};
+use aya::maps::{MapData, PerCpuArray};
 use netmon_common::{
     drops::{
         FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBAL_SOCKET_FILTER, GLOBAL_TCP_CLOSE,
@@ -19,10 +23,10 @@ use netmon_common::{
 use tracing::warn;
 
 use self::harmless::{FUNCTIONS, REASONS, UNWANTED};
+pub(super) use self::reasons::{ENUMERATION, Reasons, SUBSYSTEMS};
 use super::{
     DatapathError, batch,
     share::Shares,
-    store::removed,
     symbols::Ranges,
     tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
 };
@@ -34,17 +38,6 @@ use crate::model::{
 
 /// The program, as built with this daemon.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/drops.o"));
-
-/// The kernel's enumeration of reasons.
-pub(super) const ENUMERATION: &str = "skb_drop_reason";
-/// The prefix of most of its names.
-const PREFIX: &str = "SKB_DROP_REASON_";
-/// The upper half of a reason is the number of its subsystem (6.3).
-const SUBSYSTEM_SHIFT: u32 = 16;
-/// The kernel's enumeration of subsystems.
-pub(super) const SUBSYSTEMS: &str = "skb_drop_reason_subsys";
-/// The prefix of its names.
-const SUBSYSTEM_PREFIX: &str = "SKB_DROP_REASON_SUBSYS_";
 
 /// The running program and its counts.
 #[derive(Debug)]
@@ -69,7 +62,7 @@ impl DropsMap {
         let types = &kernel.types;
         let reasons = Reasons::new(types.enumeration(ENUMERATION), types.enumeration(SUBSYSTEMS));
         let arguments = types.arguments(TRACEPOINT).unwrap_or(0);
-        if reasons.names.is_empty() || arguments < 3 {
+        if reasons.is_empty() || arguments < 3 {
             return Err(DatapathError::NoReasons);
         }
         let mut globals = Globals::offsets(types, FIELDS)?;
@@ -194,9 +187,9 @@ impl DropsMap {
     /// # Errors
     /// The kernel refuses: the first error.
     pub fn forget(&mut self, gone: &BTreeSet<NetnsId>) -> Result<(), DatapathError> {
-        let deleted = self.remove(|interface| gone.contains(&interface.netns), &mut Vec::new());
+        let deleted = self.remove(|interface| gone.contains(&interface.netns));
         let unwatched = self.unwatch(|netns| gone.contains(&netns));
-        deleted.and(unwatched)
+        deleted.and_then(|it| it.error.map_or(Ok(()), Err)).and(unwatched)
     }
 
     /// Takes back the room of these namespaces. Goes on after an error. What is left is tried again by the next call,
@@ -208,64 +201,41 @@ impl DropsMap {
         self.shares.forget(&mut self.attached.hash(MAP_SHARES)?, gone)
     }
 
-    /// Deletes the counts of these namespaces, unless they are watched by now. Adds to `deleted` what was deleted, also
-    /// if there is an error.
+    /// Deletes the counts of these namespaces, unless they are watched by now.
     ///
     /// # Errors
-    /// The kernel refuses.
-    pub fn forget_unwatched(
-        &mut self,
-        foreign: &BTreeSet<NetnsId>,
-        deleted: &mut Vec<Drop>,
-    ) -> Result<(), DatapathError> {
+    /// The kernel refuses, and nothing is deleted.
+    pub fn forget_unwatched(&mut self, foreign: &BTreeSet<NetnsId>) -> Result<Deletion, DatapathError> {
         let unwatched = foreign.iter().filter(|netns| !self.shares.is_watched(**netns));
         let unwatched: BTreeSet<NetnsId> = unwatched.copied().collect();
-        self.remove(|interface| unwatched.contains(&interface.netns), deleted)
+        self.remove(|interface| unwatched.contains(&interface.netns))
     }
 
-    /// Deletes the counts of the devices that are `gone`. The next reading gives their room back to their namespaces. Adds
-    /// to `deleted` what was deleted, also if there is an error.
+    /// Deletes the counts of the devices that are `gone`. The next reading gives their room back to their namespaces.
     ///
     /// # Errors
-    /// The kernel refuses.
-    pub fn forget_devices(
-        &mut self,
-        gone: &BTreeSet<InterfaceId>,
-        deleted: &mut Vec<Drop>,
-    ) -> Result<(), DatapathError> {
-        self.remove(|interface| gone.contains(&interface), deleted)
+    /// The kernel refuses, and nothing is deleted.
+    pub fn forget_devices(&mut self, gone: &BTreeSet<InterfaceId>) -> Result<Deletion, DatapathError> {
+        self.remove(|interface| gone.contains(&interface))
     }
 
-    /// Deletes counts. Adds to `deleted` what was deleted. Goes on after an error, and returns the first. Each count is
-    /// read just before it is deleted.
-    fn remove(&mut self, gone: impl Fn(InterfaceId) -> bool, deleted: &mut Vec<Drop>) -> Result<(), DatapathError> {
+    /// Deletes counts.
+    fn remove(&mut self, gone: impl Fn(InterfaceId) -> bool) -> Result<Deletion, DatapathError> {
+        let map = descriptor(self.attached.per_cpu_hash(MAP)?);
         let mut keys: Vec<Key> = Vec::new();
-        batch::read(
-            descriptor(self.attached.per_cpu_hash(MAP)?),
-            self.cpus,
-            |key: Key, _: &[u64]| {
-                if gone(interface(key)) {
-                    keys.push(key);
-                }
-            },
-        )
+        batch::read(map, self.cpus, |key: Key, _: &[u64]| {
+            if gone(interface(key)) {
+                keys.push(key);
+            }
+        })
         .map_err(|error| DatapathError::of("read the counts of dropped packets", error))?;
-        let map = self.attached.map_mut(MAP)?;
-        let mut map: PerCpuHashMap<&mut MapData, Key, u64> = map.try_into().map_err(DatapathError::map)?;
-        let mut counts = Vec::with_capacity(keys.len());
-        let each = keys.into_iter().map(|key| {
-            let last = match map.get(&key, 0) {
-                Err(MapError::KeyNotFound) => return Ok(()),
-                last => last.map_err(DatapathError::map)?,
-            };
-            removed(map.remove(&key))?;
-            counts.push((key, last));
-            Ok(())
-        });
-        let result = each.fold(Ok(()), Result::and);
-        let losses = counts.iter().filter_map(|(key, last)| self.loss(*key, last));
-        deleted.extend(losses);
-        result
+        let take = |key: &Key| batch::take(map, self.cpus, key);
+        let (taken, kept, error) = take_each(keys, take);
+        Ok(Deletion {
+            deleted: taken.iter().filter_map(|(key, last)| self.loss(*key, last)).collect(),
+            kept,
+            error: error.map(|error| DatapathError::of("delete the counts of dropped packets", error)),
+        })
     }
 
     /// How full the map is.
@@ -292,6 +262,37 @@ impl DropsMap {
     }
 }
 
+/// What a deletion did.
+#[derive(Debug)]
+pub struct Deletion {
+    /// The losses among what was deleted, as the kernel had them last.
+    pub deleted: Vec<Drop>,
+    /// The interfaces that still have counts, because the kernel refused to delete them.
+    pub kept: BTreeSet<InterfaceId>,
+    /// The first error.
+    pub error: Option<DatapathError>,
+}
+
+/// Takes these keys out of a map, whatever becomes of one of them. Returns what was taken, the interfaces with keys that
+/// are still there, and the first error.
+#[expect(clippy::type_complexity, reason = "three results of one loop")]
+fn take_each(
+    keys: Vec<Key>,
+    take: impl Fn(&Key) -> io::Result<Option<Vec<u64>>>,
+) -> (Vec<(Key, Vec<u64>)>, BTreeSet<InterfaceId>, Option<io::Error>) {
+    let (mut taken, mut kept, mut first) = (Vec::with_capacity(keys.len()), BTreeSet::new(), None);
+    for key in keys {
+        match take(&key) {
+            Ok(last) => taken.extend(last.map(|last| (key, last))),
+            Err(error) => {
+                kept.insert(interface(key));
+                first = first.or(Some(error));
+            }
+        }
+    }
+    (taken, kept, first)
+}
+
 const fn interface(key: Key) -> InterfaceId {
     InterfaceId {
         netns: NetnsId(key.netns),
@@ -299,89 +300,31 @@ const fn interface(key: Key) -> InterfaceId {
     }
 }
 
-/// The running kernel's reasons.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reasons {
-    names: BTreeMap<u32, String>,
-    subsystems: BTreeMap<u32, String>,
-}
-
-impl Reasons {
-    pub(super) fn new(reasons: Vec<(String, u64)>, subsystems: Vec<(String, u64)>) -> Self {
-        let short = |values: Vec<(String, u64)>, prefix: &str| {
-            let values = values.into_iter().filter_map(|(name, number)| {
-                let name = name.strip_prefix(prefix).unwrap_or(&name).to_owned();
-                Some((u32::try_from(number).ok()?, name))
-            });
-            values.collect()
-        };
-        Self {
-            names: short(reasons, PREFIX),
-            subsystems: short(subsystems, SUBSYSTEM_PREFIX),
-        }
-    }
-
-    pub(super) fn number(&self, name: &str) -> Option<u32> {
-        self.names.iter().find(|(_, it)| *it == name).map(|(number, _)| *number)
-    }
-
-    /// The name of a reason. The names of a subsystem's own reasons are not known here, so the subsystem's name and a
-    /// number are used.
-    pub(super) fn name(&self, number: u32) -> String {
-        if let Some(name) = self.names.get(&number) {
-            return name.clone();
-        }
-        let (subsystem, reason) = (number >> SUBSYSTEM_SHIFT, number & ((1 << SUBSYSTEM_SHIFT) - 1));
-        match self.subsystems.get(&subsystem) {
-            Some(name) if subsystem > 0 => format!("{name}_{reason}"),
-            _ => format!("REASON_{number}"),
-        }
-    }
-
-    /// A bit set of these reasons, by number. A reason that this kernel lacks has no bit.
-    pub(super) fn bits(&self, names: &[&str]) -> [u64; 4] {
-        let mut bits = [0_u64; 4];
-        for number in names.iter().filter_map(|name| self.number(name)) {
-            let word = usize::try_from(number / u64::BITS).unwrap_or(usize::MAX);
-            if let Some(word) = bits.get_mut(word) {
-                *word |= 1 << (number % u64::BITS);
-            }
-        }
-        bits
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::Reasons;
+    use std::io;
 
-    fn reasons() -> Reasons {
-        let value = |name: &str, number| (name.to_owned(), number);
-        Reasons::new(
-            vec![
-                value("SKB_CONSUMED", 1),
-                value("SKB_DROP_REASON_NO_SOCKET", 3),
-                value("SKB_DROP_REASON_QUEUE_PURGE", 104),
-                value("SKB_DROP_REASON_SUBSYS_MASK", 0xffff_0000),
-            ],
-            vec![
-                value("SKB_DROP_REASON_SUBSYS_CORE", 0),
-                value("SKB_DROP_REASON_SUBSYS_OPENVSWITCH", 3),
-            ],
-        )
-    }
+    use netmon_common::drops::Key;
+
+    use super::{interface, take_each};
 
     #[test]
-    fn a_reason_is_called_as_the_kernel_calls_it() {
-        assert_eq!(reasons().name(3), "NO_SOCKET");
-        assert_eq!(reasons().name(1), "SKB_CONSUMED");
-        assert_eq!(reasons().name(200), "REASON_200");
-        assert_eq!(reasons().name(3 << 16 | 5), "OPENVSWITCH_5");
-    }
-
-    #[test]
-    fn harmless_reasons_are_bits_by_the_running_kernels_numbers() {
-        let bits = reasons().bits(&["SKB_CONSUMED", "QUEUE_PURGE", "NOT_IN_THIS_KERNEL"]);
-        assert_eq!(bits, [1 << 1, 1 << (104 - 64), 0, 0]);
+    fn what_the_kernel_keeps_ends_no_deletion() {
+        let key = |ifindex, reason| Key {
+            netns: 1,
+            location: 0,
+            ifindex,
+            reason,
+        };
+        let (kept, gone) = (key(3, 5), key(3, 6));
+        let take = |key: &Key| match *key {
+            key if key == kept => Err(io::Error::from_raw_os_error(libc::ENOMEM)),
+            key if key == gone => Ok(None),
+            key => Ok(Some(vec![key.reason.into(), 1])),
+        };
+        let (taken, still, error) = take_each(vec![kept, gone, key(3, 7), key(4, 5)], take);
+        assert_eq!(taken, [(key(3, 7), vec![7, 1]), (key(4, 5), vec![5, 1])]);
+        assert_eq!(still, [interface(kept)].into());
+        assert_eq!(error.and_then(|error| error.raw_os_error()), Some(libc::ENOMEM));
     }
 }

@@ -158,6 +158,14 @@ pub fn foreign(drops: &Drops, state: &mut State, now: Instant) -> BTreeSet<Netns
     foreign
 }
 
+/// The devices of which the kernel has no counts any more, if it `kept` some of what was to be deleted. Their ifindexes
+/// may be reused, so what was decided about them must not stay.
+#[must_use]
+pub fn without_counts(mut deleted: BTreeSet<InterfaceId>, kept: &BTreeSet<InterfaceId>) -> BTreeSet<InterfaceId> {
+    deleted.retain(|id| !kept.contains(id));
+    deleted
+}
+
 impl Sums {
     /// Adds a count to its owner, except for the part that was shown as unattributed.
     fn charge(&mut self, drop: &Drop, attribution: Option<Attribution>, unattributed: &BTreeMap<Key, (Cause, u64)>) {

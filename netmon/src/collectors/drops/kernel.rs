@@ -10,9 +10,12 @@ use super::{
 };
 use crate::{
     collectors::visit::{Collect, Collected, Tools, Visit},
-    datapath::{DatapathError, drops::DropsMap},
+    datapath::{
+        DatapathError,
+        drops::{Deletion, DropsMap},
+    },
     model::{
-        drops::{Drop, Drops},
+        drops::Drops,
         health::{MapRow, ProgramRow},
         interface::{InterfaceId, NetnsId},
         place::{Attribution, Cause},
@@ -81,15 +84,14 @@ impl Collect for Collector {
         let (devices, foreign) = (std::mem::take(&mut self.devices), std::mem::take(&mut self.foreign));
         if !devices.is_empty() {
             let gone = devices.keys().copied().collect();
-            let (deleted, is_done) = self.delete(tools, |map, deleted| map.forget_devices(&gone, deleted));
-            self.retired.take_over(deleted, |id| devices.get(&id).cloned());
-            if is_done {
-                // Their ifindexes may be reused.
-                shared.lock().forget_attributions(&gone);
+            if let Some(Deletion { deleted, kept, .. }) = self.delete(tools, |map| map.forget_devices(&gone)) {
+                self.retired.take_over(deleted, |id| devices.get(&id).cloned());
+                shared.lock().forget_attributions(&facts::without_counts(gone, &kept));
             }
         }
-        if !foreign.is_empty() {
-            let (deleted, _) = self.delete(tools, |map, deleted| map.forget_unwatched(&foreign, deleted));
+        if !foreign.is_empty()
+            && let Some(Deletion { deleted, .. }) = self.delete(tools, |map| map.forget_unwatched(&foreign))
+        {
             let attribution = Attribution::Nowhere(Cause::ForeignNamespace);
             self.retired.take_over(deleted, |_| Some(attribution.clone()));
         }
@@ -97,23 +99,26 @@ impl Collect for Collector {
 }
 
 impl Collector {
-    /// Deletes counts from the kernel's map. Returns what was deleted, and whether that is all.
+    /// Deletes counts from the kernel's map. What it keeps is deleted by a later scrape, which finds it again. `None` if
+    /// nothing was deleted.
     fn delete(
         &mut self,
         tools: &Tools,
-        how: impl FnOnce(&mut DropsMap, &mut Vec<Drop>) -> Result<(), DatapathError>,
-    ) -> (Vec<Drop>, bool) {
-        let mut deleted = Vec::new();
+        how: impl FnOnce(&mut DropsMap) -> Result<Deletion, DatapathError>,
+    ) -> Option<Deletion> {
         let mut tracepoints = tools.tracepoints.lock();
-        let Some(map) = &mut tracepoints.drops else {
-            return (deleted, false);
+        let map = tracepoints.drops.as_mut()?;
+        let done = how(map);
+        let error = match &done {
+            Ok(deletion) => deletion.error.as_ref(),
+            Err(error) => Some(error),
         };
-        let done = how(map, &mut deleted);
-        learn(&mut self.names, map, deleted.iter().map(|drop| drop.reason));
-        if let Err(error) = &done {
+        if let Some(error) = error {
             warn!(%error, "cannot delete drops of removed devices or unknown namespaces from the kernel map");
         }
-        (deleted, done.is_ok())
+        let deletion = done.ok()?;
+        learn(&mut self.names, map, deletion.deleted.iter().map(|drop| drop.reason));
+        Some(deletion)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Drops over time: whose they are, and what is kept when the kernel forgets.
 
+mod deleted;
+
 use std::{
     collections::BTreeSet,
     path::PathBuf,
@@ -7,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Retired, foreign as foreign_ones, rows};
+use super::{Retired, foreign as foreign_ones, rows, without_counts};
 use crate::{
     model::{
         drops::{Drop, Drops},
@@ -87,7 +89,7 @@ fn shown(drops: &Drops, retired: &mut Retired, state: &mut State, now: Instant) 
 }
 
 /// Takes over the counts of deleted devices, with what the kernel has for them when it deletes them. Returns these
-/// devices.
+/// devices. The kernel keeps what `last` does not have.
 fn forget_with(
     drops: &Drops,
     last: &Drops,
@@ -100,91 +102,15 @@ fn forget_with(
     let gone: BTreeSet<InterfaceId> = devices.keys().copied().collect();
     let deleted = last.counted.iter().filter(|drop| gone.contains(&drop.interface));
     let deleted: Vec<Drop> = deleted.copied().collect();
-    let is_done = !deleted.is_empty() || drops.counted.is_empty();
+    let has = |drops: &Drops| drops.counted.iter().map(|drop| drop.interface).collect::<BTreeSet<_>>();
+    let kept = &has(drops) - &has(last);
     retired.take_over(deleted, |id| devices.get(&id).cloned());
-    if is_done {
-        state.forget_attributions(&gone);
-    }
+    state.forget_attributions(&without_counts(gone.clone(), &kept));
     gone
 }
 
 fn forget(drops: &Drops, retired: &mut Retired, state: &mut State, now: Instant) -> BTreeSet<InterfaceId> {
     forget_with(drops, drops, retired, state, now)
-}
-
-#[test]
-fn what_is_dropped_between_a_reading_and_the_deletion_is_counted() {
-    let begin = Instant::now();
-    let (mut state, mut retired) = (node(begin), Retired::default());
-    let counted = drops([(3, 12)]);
-    assert_eq!(shown(&counted, &mut retired, &mut state, begin), 12);
-    state.node_has(NODE, &[device(2)], begin);
-    let now = begin + LONG;
-    state.node_has(NODE, &[device(2)], now);
-    assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
-    let (now, last) = (now + REST, drops([(3, 15)]));
-    assert_eq!(
-        forget_with(&counted, &last, &mut retired, &mut state, now),
-        BTreeSet::from([on(3)])
-    );
-    assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 15);
-}
-
-#[test]
-fn what_the_kernel_did_not_delete_is_not_counted_twice() {
-    let begin = Instant::now();
-    let (mut state, mut retired) = (node(begin), Retired::default());
-    let counted = drops([(3, 12)]);
-    assert_eq!(shown(&counted, &mut retired, &mut state, begin), 12);
-    state.node_has(NODE, &[device(2)], begin);
-    let now = begin + LONG;
-    state.node_has(NODE, &[device(2)], now);
-    assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
-    let now = now + REST;
-    assert!(!forget_with(&counted, &drops([]), &mut retired, &mut state, now).is_empty());
-    assert_eq!(shown(&counted, &mut retired, &mut state, now), 12);
-}
-
-#[test]
-fn what_was_dropped_on_a_device_of_the_nodes_stays_counted_when_the_kernel_forgets_it() {
-    let begin = Instant::now();
-    let (mut state, mut retired) = (node(begin), Retired::default());
-    let counted = drops([(2, 4), (3, 12)]);
-    assert_eq!(shown(&counted, &mut retired, &mut state, begin), 16);
-    assert!(forget(&counted, &mut retired, &mut state, begin).is_empty());
-
-    // The device is deleted and stays known for a while. After that its counts must not change for a while.
-    state.node_has(NODE, &[device(2)], begin);
-    assert!(forget(&counted, &mut retired, &mut state, begin + REST).is_empty());
-    let now = begin + LONG;
-    state.node_has(NODE, &[device(2)], now);
-    assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
-    let now = now + REST;
-    // One packet was counted late.
-    let counted = drops([(2, 4), (3, 13)]);
-    assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
-    let now = now + REST;
-    assert_eq!(forget(&counted, &mut retired, &mut state, now), BTreeSet::from([on(3)]));
-    assert_eq!(shown(&drops([(2, 4)]), &mut retired, &mut state, now), 17);
-
-    // Another device has the ifindex now.
-    state.node_has(NODE, &[device(2), device(3)], now);
-    assert_eq!(shown(&drops([(2, 4), (3, 1)]), &mut retired, &mut state, now), 18);
-}
-
-#[test]
-fn devices_that_only_had_what_is_no_loss_are_forgotten_too() {
-    let begin = Instant::now();
-    let (mut state, mut retired) = (node(begin), Retired::default());
-    let counted = Drops {
-        harmless: [on(1), on(2), on(9)].into(),
-        ..Drops::default()
-    };
-    assert!(forget(&counted, &mut retired, &mut state, begin).is_empty());
-    assert_eq!(
-        forget(&counted, &mut retired, &mut state, begin + REST),
-        BTreeSet::from([on(9)])
-    );
 }
 
 fn inventory(networks: &[(&str, &str)]) -> Arc<Inventory> {
@@ -297,28 +223,6 @@ fn a_namespace_that_never_had_a_name_leaves_what_was_nobodys_when_it_goes() {
 }
 
 #[test]
-fn of_a_bridge_network_that_is_gone_nothing_is_kept() {
-    let begin = Instant::now();
-    let (mut state, mut retired) = (node(begin), Retired::default());
-    let bridge = Device::new(3, "br-abcdefghijkl".to_owned(), DeviceKind::Bridge);
-    state.node_has(NODE, &[device(2), bridge], begin);
-    state.set_inventory(inventory(&[("abcdefghijklm", "ci_1")]));
-    let counted = drops([(3, 5)]);
-    assert_eq!(shown(&counted, &mut retired, &mut state, begin), 5);
-    let mut now = begin;
-    for _ in 0..2 {
-        state.node_has(NODE, &[device(2)], now);
-        forget(&counted, &mut retired, &mut state, now);
-        now += LONG;
-    }
-    assert_eq!(forget(&counted, &mut retired, &mut state, now), BTreeSet::from([on(3)]));
-    assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 5, "it is there");
-    state.set_inventory(inventory(&[("nopqrstuvwxyz", "ci_2")]));
-    forget(&drops([]), &mut retired, &mut state, now);
-    assert_eq!(shown(&drops([]), &mut retired, &mut state, now), 0);
-}
-
-#[test]
 fn what_is_lost_for_a_reason_that_is_not_told_apart_has_no_other_reasons_name() {
     let now = Instant::now();
     let (mut state, mut retired) = (node(now), Retired::default());
@@ -336,22 +240,6 @@ fn what_is_lost_for_a_reason_that_is_not_told_apart_has_no_other_reasons_name() 
         .collect();
     lost.sort_unstable();
     assert_eq!(lost, [("(other)", "map_full", 3), ("reason 70", "map_full", 2)]);
-}
-
-#[test]
-fn a_deletion_that_stops_half_way_counts_nothing_twice() {
-    let begin = Instant::now();
-    let (mut state, mut retired) = (node(begin), Retired::default());
-    let foreign = |packets| drops_in(NetnsId(10), packets);
-    assert_eq!(of_network(&foreign(8), &mut retired, &mut state, begin), (0, 0));
-    let late = begin + LONG;
-    assert_eq!(of_network(&foreign(8), &mut retired, &mut state, late), (8, 0));
-    // The program counts by place in the kernel, too: 3 of the 8 were deleted, and the rest could not be.
-    let nowhere = Attribution::Nowhere(Cause::ForeignNamespace);
-    retired.take_over(foreign(3).counted, |_| Some(nowhere.clone()));
-    assert_eq!(of_network(&foreign(5), &mut retired, &mut state, late), (8, 0));
-    retired.take_over(foreign(5).counted, |_| Some(nowhere.clone()));
-    assert_eq!(of_network(&drops([]), &mut retired, &mut state, late), (8, 0));
 }
 
 #[test]
