@@ -15,6 +15,11 @@ pub const MAX_ENTRIES: u32 = 16_384;
 /// How many keys a watched namespace may have. Beyond that, new keys do not distinguish its devices. Three networks
 /// and fifty reasons make 150 keys.
 pub const OF_NAMESPACE: u32 = 512;
+/// How many more keys the node's namespace, or an overlay network's, may have for each of its devices. Every container has
+/// a device there, and each has a few reasons.
+pub const OF_DEVICE: u32 = 8;
+/// How many keys such a namespace may have, whatever its number of devices: a quarter of a map.
+pub const OF_DEVICES: u32 = 4_096;
 /// How many keys all others may have: a quarter of a map.
 pub const OF_STRANGERS: u32 = 4_096;
 

@@ -117,6 +117,12 @@ impl DropsMap {
         self.shares.watch(&mut self.attached.hash(MAP_SHARES)?, netns)
     }
 
+    /// Gives a watched namespace room by its number of devices: it is the node's or a network's, so no container can choose
+    /// that number. TCP needs no such room, because it has one key for each device that has connections.
+    pub fn give_room(&mut self, netns: NetnsId, devices: usize) {
+        self.shares.give(netns, devices);
+    }
+
     /// Reads every count that is a loss. Also counts the keys of every namespace, and corrects the programs' numbers by
     /// them.
     ///

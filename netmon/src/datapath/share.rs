@@ -6,7 +6,7 @@ use std::{
     os::fd::BorrowedFd,
 };
 
-use netmon_common::share::{OF_NAMESPACE, OF_STRANGERS, STRANGERS, Share};
+use netmon_common::share::{OF_DEVICE, OF_DEVICES, OF_NAMESPACE, OF_STRANGERS, STRANGERS, Share};
 
 use super::{DatapathError, batch, store::Store};
 use crate::model::interface::NetnsId;
@@ -19,9 +19,9 @@ const UNCOUNTED: u32 = OF_NAMESPACE / 8;
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     watched: BTreeSet<NetnsId>,
-    /// Those that have a share of their own in the map. A namespace that is no longer watched may be among them: the
-    /// kernel did not remove its share.
-    with_share: BTreeSet<NetnsId>,
+    /// Those that have a share of their own in the map, and how many keys each may have. A namespace that is no longer
+    /// watched may be among them: the kernel did not remove its share.
+    with_share: BTreeMap<NetnsId, u32>,
 }
 
 impl Shares {
@@ -31,9 +31,20 @@ impl Shares {
         if self.has(netns) {
             return Ok(());
         }
-        map.write(netns.0, share(netns.0, 0))?;
-        self.with_share.insert(netns);
+        let (keys, room) = (0, OF_NAMESPACE);
+        map.write(netns.0, Share { keys, room })?;
+        self.with_share.insert(netns, room);
         Ok(())
+    }
+
+    /// Gives a namespace room for this number of devices, which are not its own choice. The next reading writes it.
+    pub(super) fn give(&mut self, netns: NetnsId, devices: usize) {
+        if let Some(room) = self.with_share.get_mut(&netns) {
+            let devices = u32::try_from(devices).unwrap_or(u32::MAX);
+            *room = OF_NAMESPACE
+                .saturating_add(devices.saturating_mul(OF_DEVICE))
+                .min(OF_DEVICES);
+        }
     }
 
     /// Whether a namespace is watched, with a share of its own or without.
@@ -43,7 +54,7 @@ impl Shares {
 
     /// Whether a namespace has a share of its own.
     pub(super) fn has(&self, netns: NetnsId) -> bool {
-        self.with_share.contains(&netns)
+        self.with_share.contains_key(&netns)
     }
 
     /// Corrects the numbers of keys, by a reading of all keys: how many each namespace has. Returns how many the unwatched
@@ -59,11 +70,14 @@ impl Shares {
     ) -> Result<u32, DatapathError> {
         let strangers = keys.iter().filter(|(netns, _)| !self.has(**netns));
         let strangers = strangers.map(|(_, keys)| keys).sum();
-        map.write(STRANGERS, share(STRANGERS, strangers))?;
-        for (netns, before) in before.iter().filter(|(netns, _)| self.has(**netns)) {
+        map.write(STRANGERS, of_strangers(strangers))?;
+        for (netns, before) in before {
+            let Some(room) = self.with_share.get(netns).copied() else {
+                continue;
+            };
             let keys = keys.get(netns).copied().unwrap_or(0);
-            if before.keys > keys || keys - before.keys > UNCOUNTED {
-                map.write(netns.0, share(netns.0, keys))?;
+            if room != before.room || before.keys > keys || keys - before.keys > UNCOUNTED {
+                map.write(netns.0, Share { keys, room })?;
             }
         }
         Ok(strangers)
@@ -77,7 +91,8 @@ impl Shares {
         gone: impl Fn(NetnsId) -> bool,
     ) -> Result<(), DatapathError> {
         self.watched.retain(|netns| !gone(*netns));
-        let gone: Vec<NetnsId> = self.with_share.difference(&self.watched).copied().collect();
+        let with_share = self.with_share.keys().copied();
+        let gone: Vec<NetnsId> = with_share.filter(|netns| !self.watched.contains(netns)).collect();
         let removed = gone.into_iter().map(|netns| {
             map.remove(netns.0)?;
             self.with_share.remove(&netns);
@@ -100,12 +115,12 @@ pub(super) fn read(map: BorrowedFd<'_>) -> Result<BTreeMap<NetnsId, Share>, Data
 
 /// Lets the programs create keys. Before this they create none.
 pub(super) fn begin(map: &mut impl Store<u64, Share>) -> Result<(), DatapathError> {
-    map.write(STRANGERS, share(STRANGERS, 0))
+    map.write(STRANGERS, of_strangers(0))
 }
 
-/// The share of a namespace that has so many keys.
-const fn share(netns: u64, keys: u32) -> Share {
-    let room = if netns == STRANGERS { OF_STRANGERS } else { OF_NAMESPACE };
+/// The share of all unwatched namespaces, which have so many keys.
+const fn of_strangers(keys: u32) -> Share {
+    let room = OF_STRANGERS;
     Share { keys, room }
 }
 
@@ -113,9 +128,9 @@ const fn share(netns: u64, keys: u32) -> Share {
 mod tests {
     use std::collections::BTreeMap;
 
-    use netmon_common::share::{OF_NAMESPACE, STRANGERS, Share};
+    use netmon_common::share::{OF_DEVICE, OF_DEVICES, OF_NAMESPACE, STRANGERS, Share};
 
-    use super::{Shares, UNCOUNTED, begin, share};
+    use super::{Shares, UNCOUNTED, begin};
     use crate::{datapath::store::tests::Memory, model::interface::NetnsId};
 
     const ONE: NetnsId = NetnsId(1);
@@ -134,7 +149,8 @@ mod tests {
         }
         // How many keys the first one's share counts after a reading. The other one's were all there.
         let mut settle = |had: u32, has: u32| {
-            let all = [ONE.0, OTHER.0, STRANGERS].map(|netns| (netns, share(netns, had)));
+            let room = OF_NAMESPACE;
+            let all = [ONE.0, OTHER.0, STRANGERS].map(|netns| (netns, Share { keys: had, room }));
             map.values = all.into();
             let before: BTreeMap<_, _> = all.map(|(netns, share)| (NetnsId(netns), share)).into();
             let counted = [(ONE, has), (OTHER, had), (STRANGER, 4), (NetnsId(STRANGERS), 3)];
@@ -150,6 +166,32 @@ mod tests {
         // Those that were created meanwhile are counted by the programs.
         assert_eq!(settle(5, 5 + UNCOUNTED), 5);
         assert_eq!(settle(5, 6 + UNCOUNTED), 6 + UNCOUNTED);
+    }
+
+    #[test]
+    fn a_namespace_with_many_devices_has_more_room_up_to_a_bound() {
+        let (mut map, mut shares) = (Memory::default(), Shares::default());
+        for netns in [ONE, OTHER] {
+            assert!(shares.watch(&mut map, netns).is_ok());
+        }
+        let mut room = |devices: usize| {
+            shares.give(ONE, devices);
+            shares.give(STRANGER, devices);
+            let before: BTreeMap<_, _> = map
+                .values
+                .iter()
+                .map(|(netns, share)| (NetnsId(*netns), *share))
+                .collect();
+            assert!(shares.settle(&mut map, &before, &[(ONE, 7)].into()).is_ok());
+            assert_eq!(keys(&map), [(STRANGERS, 0), (ONE.0, 7), (OTHER.0, 0)]);
+            let room = |netns: NetnsId| map.values.get(&netns.0).map(|share| share.room);
+            assert_eq!(room(OTHER), Some(OF_NAMESPACE), "it was given none");
+            room(ONE)
+        };
+        assert_eq!(room(100), Some(OF_NAMESPACE + 100 * OF_DEVICE));
+        assert_eq!(room(2), Some(OF_NAMESPACE + 2 * OF_DEVICE));
+        assert_eq!(room(100_000), Some(OF_DEVICES));
+        assert_eq!(room(usize::MAX), Some(OF_DEVICES));
     }
 
     #[test]

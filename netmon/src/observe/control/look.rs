@@ -186,6 +186,11 @@ fn look_inside(
             tcp.set_addresses(netns, addresses);
         }
     }
+    if matches!(file.role, Role::Node | Role::Overlay { .. })
+        && let Some(drops) = &mut tracepoints.lock().drops
+    {
+        drops.give_room(netns, devices.devices.len());
+    }
     let remotes = match file.role {
         Role::Overlay { .. } => client.remotes()?,
         Role::Sandbox | Role::LoadBalancer { .. } | Role::Ingress | Role::Node => Vec::new(),
