@@ -84,22 +84,24 @@ impl Totals {
         }
     }
 
-    /// What a device's last counters add to these; zero if they are behind. The segments of packets that only the
-    /// device saw are unknown, so each counts as one.
+    /// The higher of each value.
     #[must_use]
-    pub fn missed(self, last: DeviceCounters) -> Self {
-        let known = self.device();
-        if !last.follows(known) {
-            return Self::default();
-        }
-        let packets = last.packets - known.packets;
-        Self {
+    pub fn highest(self, other: Self) -> Self {
+        let Self {
             packets,
-            bytes: last.bytes - known.bytes,
-            segments: packets,
-            tcp_segments: 0,
-            errors: last.errors - known.errors,
-            dropped: last.dropped - known.dropped,
+            bytes,
+            segments,
+            tcp_segments,
+            errors,
+            dropped,
+        } = other;
+        Self {
+            packets: self.packets.max(packets),
+            bytes: self.bytes.max(bytes),
+            segments: self.segments.max(segments),
+            tcp_segments: self.tcp_segments.max(tcp_segments),
+            errors: self.errors.max(errors),
+            dropped: self.dropped.max(dropped),
         }
     }
 }

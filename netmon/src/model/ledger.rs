@@ -7,15 +7,26 @@
 //! in the programs' map, which outlives the device. So every reading of the device also *settles* the distance
 //! between the two. The last total is the map plus that distance.
 //!
+//! Three rules make the totals exact:
+//!
+//! - What was read, and what was shown, are kept apart. An estimate is shown, and what was shown never falls. But an
+//!   estimate is never compared with the device's own counters, and never refuses them.
+//! - Device and hook count a packet one after the other. So a difference that may be packets between the two is
+//!   believed only when a second reading has it, too.
+//! - Where it is unknown whether a packet is counted already, it is not counted again.
+//!
 //! Pure: it gets readings, and does not know where they come from or when they were taken.
 
+mod account;
+mod programs;
 #[cfg(test)]
 mod tests;
 
-use super::counters::{DeviceCounters, Directions, Totals, Traffic, since};
+use self::{account::Account, programs::First};
+use super::counters::{DeviceCounters, Directions, Totals, Traffic};
 
 /// The ledger of one interface, from its first sight until its series end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Ledger {
     receive: Account,
     transmit: Account,
@@ -37,6 +48,18 @@ pub struct Reading {
     pub after: Option<Traffic>,
 }
 
+impl Default for Ledger {
+    /// The ledger of a new device.
+    fn default() -> Self {
+        Self {
+            receive: Account::of(First::Device),
+            transmit: Account::of(First::Hook),
+            is_older: false,
+            before: None,
+        }
+    }
+}
+
 impl Ledger {
     /// The ledger of a device that existed before netmon started.
     #[must_use]
@@ -47,19 +70,17 @@ impl Ledger {
         }
     }
 
-    /// The ledger of a device that disappeared and came back. `last` holds its totals before that.
+    /// The ledger of the same device after it disappeared and came back. Packets and bytes go on from what was shown.
+    /// What counts since netmon started goes on from 0, because this ledger keeps what it has. `None` if it is not
+    /// known what the device counted before netmon started.
     #[must_use]
-    pub fn of_returned(last: Directions<Totals>) -> Self {
-        let account = |last: Totals| Account {
-            device: last.device(),
-            ..Account::default()
-        };
-        Self {
+    pub fn returned(&self) -> Option<Self> {
+        self.has_start().then(|| Self {
             is_older: true,
-            before: Some(last.map(Totals::device)),
-            receive: account(last.receive),
-            transmit: account(last.transmit),
-        }
+            before: Some(self.totals().map(Totals::device)),
+            receive: self.receive.returned(),
+            transmit: self.transmit.returned(),
+        })
     }
 
     /// Takes a reading of an existing device.
@@ -84,29 +105,38 @@ impl Ledger {
     /// How many packets only the device counted since the programs were attached, in both directions together.
     #[must_use]
     pub fn unseen(&self) -> u64 {
-        let of = |account: &Account| account.programs.map_or(0, |programs| programs.unseen);
-        of(&self.receive) + of(&self.transmit)
+        self.receive.unseen() + self.transmit.unseen()
     }
 
-    /// Records that the programs are detached. Their counts are kept.
-    pub fn part(&mut self) {
-        self.receive.part();
-        self.transmit.part();
+    /// Records that the programs are detached. `map` is what they counted to their end.
+    pub fn part(&mut self, map: Directions<Traffic>) {
+        self.receive.part(map.receive);
+        self.transmit.part(map.transmit);
     }
 
-    /// Updates the totals from the map and the last distance. For a device that cannot be read, usually because it is
-    /// already deleted.
+    /// Takes in what the programs counted. Packets and bytes stay as they are: the device was not read, usually
+    /// because it is deleted, and its last counters may still come.
+    pub fn count(&mut self, map: Directions<Traffic>) {
+        self.receive.count(map.receive);
+        self.transmit.count(map.transmit);
+    }
+
+    /// Takes in what the programs counted, and estimates packets and bytes from it. For a device that could not be
+    /// read.
     pub fn estimate(&mut self, map: Directions<Traffic>) {
         self.receive.estimate(map.receive);
         self.transmit.estimate(map.transmit);
     }
 
-    /// Settles the ledger of a deleted device for good. It uses the kernel's last counters of the device, if there
-    /// are any, and otherwise the map.
-    pub fn close(&mut self, final_counters: Directions<Option<DeviceCounters>>, map: Option<Directions<Traffic>>) {
-        self.receive.close(final_counters.receive, map.map(|map| map.receive));
-        self.transmit
-            .close(final_counters.transmit, map.map(|map| map.transmit));
+    /// Settles the ledger of a deleted device. It uses the kernel's last counters of the device, if there are any,
+    /// and otherwise the map. If the last counters arrive later, it is called again with them and without a map.
+    pub fn close(&mut self, last: Directions<Option<DeviceCounters>>, map: Option<Directions<Traffic>>) {
+        self.receive.close(last.receive, map.map(|map| map.receive));
+        self.transmit.close(last.transmit, map.map(|map| map.transmit));
+        if let (Some(receive), Some(transmit)) = (last.receive, last.transmit) {
+            // A device that was never read: all of this may be from before netmon started.
+            self.before.get_or_insert(Directions { receive, transmit });
+        }
     }
 
     /// The totals to expose. Packets and bytes count since the device was created, segments since netmon started. The
@@ -137,244 +167,13 @@ impl Ledger {
 
     /// The device's counters from before netmon started. All of them, if the device was never read.
     fn before(&self) -> Directions<DeviceCounters> {
-        let Self { receive, transmit, .. } = self;
         match self.before {
             _ if !self.is_older => Directions::default(),
             Some(before) => before,
             None => Directions {
-                receive: receive.device,
-                transmit: transmit.device,
+                receive: self.receive.device(),
+                transmit: self.transmit.device(),
             },
         }
     }
-}
-
-/// The ledger of one direction.
-#[derive(Clone, Copy, Debug, Default)]
-struct Account {
-    device: DeviceCounters,
-    programs: Option<Programs>,
-    /// The totals when earlier programs were detached.
-    earlier: Earlier,
-}
-
-/// The totals when programs were found to be detached.
-#[derive(Clone, Copy, Debug, Default)]
-struct Earlier {
-    packets: u64,
-    segments: u64,
-    tcp_segments: u64,
-}
-
-/// How many packets may be between the hook and the device, where the device counts them later. A device's queue has
-/// this length by default. Packets beyond it were dropped.
-const QUEUE: i64 = 1_000;
-
-/// What is known while programs are attached.
-#[derive(Clone, Copy, Debug)]
-struct Programs {
-    /// The last reading of the map.
-    map: Traffic,
-    /// Device minus map, in packets and in bytes. Negative if packets are dropped between hook and driver.
-    distance: (i64, i64),
-    /// Whether no packet passed while the distance was measured.
-    exact: bool,
-    /// Which of the map's figures the device agrees with.
-    measure: Measure,
-    /// Segments from before the programs were attached. Those of packets that only the device counted are unknown, so
-    /// each such packet counts as one.
-    before: u64,
-    /// Packets since then that only the device counted. Another program hides them from ours (a later clsact filter
-    /// of the same priority comes first), or somebody detached ours. This is the highest value of `balance`.
-    unseen: u64,
-    /// The current estimate of that number. Packets on their way from the hook to the device make it lower. Packets
-    /// on their way from the device to the hook make it higher.
-    balance: i64,
-    /// The map and the device's packets at the time of the last exact distance.
-    exact_at: (Traffic, u64),
-}
-
-/// What a driver counts as a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Measure {
-    /// What the driver gets. A super-packet is one packet.
-    Buffers,
-    /// What goes on the wire. The driver gets packets that the kernel has already segmented.
-    Wire,
-}
-
-impl Measure {
-    const fn of(self, map: Traffic) -> (u64, u64) {
-        match self {
-            Self::Buffers => (map.packets, map.bytes),
-            Self::Wire => (map.segments, map.wire_bytes),
-        }
-    }
-}
-
-impl Account {
-    fn observe(&mut self, reading: Reading) {
-        let Reading { before, device, after } = reading;
-        if let (Some(before), Some(after)) = (before, after) {
-            self.programs = Some(match self.programs {
-                None => Programs::seed(self.earlier.segments(device.packets), before, device, after),
-                Some(programs) => programs.settle(self.device, before, device, after),
-            });
-        }
-        self.device = device;
-    }
-
-    fn part(&mut self) {
-        let Totals {
-            packets,
-            segments,
-            tcp_segments,
-            ..
-        } = self.totals();
-        self.earlier = Earlier {
-            packets,
-            segments,
-            tcp_segments,
-        };
-        self.programs = None;
-    }
-
-    fn is_settled(&self) -> bool {
-        self.programs.is_some_and(|programs| programs.exact)
-    }
-
-    fn estimate(&mut self, map: Traffic) {
-        if let Some(programs) = &mut self.programs {
-            programs.map = map;
-            let (packets, bytes) = programs.measured();
-            self.device.packets = self.device.packets.max(packets);
-            self.device.bytes = self.device.bytes.max(bytes);
-        }
-    }
-
-    fn close(&mut self, final_counters: Option<DeviceCounters>, map: Option<Traffic>) {
-        // The counters of one device never fall. Final counters behind the last reading are incomplete: a veth whose
-        // peer was deleted first has lost its count of received packets.
-        if let Some(final_counters) = final_counters.filter(|final_counters| final_counters.follows(self.device)) {
-            self.device = final_counters;
-            if let (Some(programs), Some(map)) = (&mut self.programs, map) {
-                programs.map = map;
-            }
-        } else if let Some(map) = map {
-            self.estimate(map);
-        }
-    }
-
-    fn totals(&self) -> Totals {
-        let DeviceCounters {
-            packets,
-            bytes,
-            errors,
-            dropped,
-        } = self.device;
-        let segments = self.programs.map_or_else(
-            || self.earlier.segments(packets),
-            |programs| programs.before + programs.unseen + programs.map.segments,
-        );
-        Totals {
-            packets,
-            bytes,
-            segments,
-            tcp_segments: self.earlier.tcp_segments + self.programs.map_or(0, |programs| programs.map.tcp_segments),
-            errors,
-            dropped,
-        }
-    }
-}
-
-impl Earlier {
-    /// All segments, if no programs have counted since.
-    const fn segments(self, packets: u64) -> u64 {
-        self.segments + packets.saturating_sub(self.packets)
-    }
-}
-
-impl Programs {
-    /// The first reading with programs attached, after the device passed this many `segments`.
-    fn seed(segments: u64, before: Traffic, device: DeviceCounters, after: Traffic) -> Self {
-        let measure = Measure::Buffers;
-        Self {
-            map: after,
-            distance: distance(device, measure.of(after)),
-            exact: before == after,
-            measure,
-            before: segments.saturating_sub(after.packets),
-            unseen: 0,
-            balance: 0,
-            exact_at: (after, device.packets),
-        }
-    }
-
-    fn settle(mut self, earlier: DeviceCounters, before: Traffic, device: DeviceCounters, after: Traffic) -> Self {
-        let exact = before == after;
-        if exact {
-            if self.exact {
-                let (map, packets) = self.exact_at;
-                let passed = since(after, map);
-                self.weigh(device.packets.saturating_sub(packets), passed);
-            }
-            self.exact_at = (after, device.packets);
-            self.measure = self.follow(since(after, self.map), device.packets.saturating_sub(earlier.packets));
-            self.distance = distance(device, self.measure.of(after));
-            self.exact = true;
-        } else {
-            // Packets passed while the device was read. The distance is between those to the two readings of the map.
-            // If the settled distance is outside that range, something was dropped in between.
-            let low = distance(device, self.measure.of(after));
-            let high = distance(device, self.measure.of(before));
-            let clamped = (
-                self.distance.0.clamp(low.0, high.0),
-                self.distance.1.clamp(low.1, high.1),
-            );
-            self.exact = self.exact && clamped == self.distance;
-            self.distance = clamped;
-        }
-        self.map = after;
-        self
-    }
-
-    /// Compares the packets that the device `counted` with those that `passed` the programs.
-    fn weigh(&mut self, counted: u64, passed: Traffic) {
-        // However super-packets are counted, the device counts at most the packets on the wire, and at least the
-        // packets that it got.
-        let (fewest, most) = (passed.packets.min(passed.segments), passed.packets.max(passed.segments));
-        let more = counted.saturating_sub(most).min(i64::MAX as u64).cast_signed();
-        let fewer = fewest.saturating_sub(counted).min(i64::MAX as u64).cast_signed();
-        self.balance = self.balance.saturating_add(more).saturating_sub(fewer).max(-QUEUE);
-        self.unseen = self.unseen.max(u64::try_from(self.balance).unwrap_or(0));
-    }
-
-    /// Which measure the device follows, as far as the traffic since the last reading shows it.
-    fn follow(self, passed: Traffic, device_packets: u64) -> Measure {
-        if !self.exact || passed.packets == passed.segments {
-            self.measure
-        } else if device_packets == passed.segments {
-            Measure::Wire
-        } else if device_packets == passed.packets {
-            Measure::Buffers
-        } else {
-            self.measure
-        }
-    }
-
-    /// The device's packets and bytes, computed from the map and the distance.
-    fn measured(self) -> (u64, u64) {
-        let (packets, bytes) = self.measure.of(self.map);
-        (
-            packets.saturating_add_signed(self.distance.0),
-            bytes.saturating_add_signed(self.distance.1),
-        )
-    }
-}
-
-fn distance(device: DeviceCounters, (packets, bytes): (u64, u64)) -> (i64, i64) {
-    (
-        device.packets.wrapping_sub(packets).cast_signed(),
-        device.bytes.wrapping_sub(bytes).cast_signed(),
-    )
 }

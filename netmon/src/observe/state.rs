@@ -196,7 +196,7 @@ impl State {
         });
         let lingering = self.ended().filter_map(move |ended| {
             let owner = wanted(ended.owner.as_ref()?)?;
-            Some((owner, ended.id, &ended.device, ended.totals))
+            Some((owner, ended.id, &ended.device, ended.totals()))
         });
         living.chain(lingering)
     }

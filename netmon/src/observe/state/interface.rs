@@ -194,9 +194,18 @@ impl Interface {
         unseen > before && matches!(self.programs, Programs::Attached(_))
     }
 
-    /// Its programs are no longer attached, and it waits for new ones.
+    /// Its device was not read, usually because it is deleted: takes in what its programs counted since.
+    pub(super) fn count(&mut self) {
+        if let Some(map) = self.programs.read() {
+            self.ledger.count(map);
+        }
+    }
+
+    /// Its programs were detached, so they have counted everything. It waits for new ones.
     pub(super) fn detach(&mut self) {
-        self.ledger.part();
+        if let Some(map) = self.programs.read() {
+            self.ledger.part(map);
+        }
         self.unseen = 0;
         self.was_detached = true;
         self.programs = Programs::Waiting;
@@ -254,9 +263,7 @@ impl Interface {
             file,
             device,
             owner,
-            totals: ledger.totals(),
-            recent: ledger.recent(),
-            has_start: ledger.has_start(),
+            ledger,
             at: now,
             created,
             is_continued: false,
@@ -275,7 +282,7 @@ fn later(before: Option<DeviceCounters>, now: Option<DeviceCounters>) -> Option<
 }
 
 impl Ended {
-    /// Takes in a late change: the device's final counters, if they exceed what was known.
+    /// Takes in a late change: the device's final counters.
     pub(super) fn on_change(&mut self, change: &DeviceChange) {
         if !change.is_last_word() {
             return;
@@ -283,29 +290,29 @@ impl Ended {
         self.on_last_counters(change.counters);
     }
 
-    /// The device appears again. Returns its totals, from which a new entry counts on; `None` if it was never read.
-    pub(super) fn resume(&mut self) -> Option<Directions<Totals>> {
+    /// The device appears again. Returns the ledger with which a new entry counts on; `None` if it was never read.
+    pub(super) fn resume(&mut self) -> Option<Ledger> {
         self.is_continued = true;
-        self.has_start.then_some(self.totals)
+        self.ledger.returned()
     }
 
-    /// Takes in late counters of the device, if they exceed what was known.
+    /// Takes in late counters of the device, if they are not behind those that were read.
     pub(super) fn on_last_counters(&mut self, last: Directions<Option<DeviceCounters>>) {
-        if self.is_continued {
-            return;
+        if !self.is_continued {
+            self.ledger.close(last, None);
         }
-        let missed = self.totals.zip(last, |totals, last| {
-            last.map_or_else(Totals::default, |last| totals.missed(last))
-        });
-        if self.has_start {
-            self.totals = self.totals + missed;
-            self.recent = self.recent + missed;
-        } else {
-            // Its first counters: all of this may be from before netmon started.
-            let missed = missed.map(|missed| Totals { segments: 0, ..missed });
-            self.totals = self.totals + missed;
-            self.has_start = last.receive.is_some() && last.transmit.is_some();
-        }
+    }
+
+    /// Its totals.
+    #[must_use]
+    pub fn totals(&self) -> Directions<Totals> {
+        self.ledger.totals()
+    }
+
+    /// The part of its totals that was counted since netmon started.
+    #[must_use]
+    pub fn recent(&self) -> Directions<Totals> {
+        self.ledger.recent()
     }
 
     /// Whether its container created it: it belongs to no network of the engine.
@@ -325,12 +332,8 @@ pub struct Ended {
     pub device: Arc<Device>,
     /// Its owner. It may become known only now, when the engine reports a container that has already ended.
     pub owner: Option<Owner>,
-    /// Its totals.
-    pub totals: Directions<Totals>,
-    /// The part of its totals that was counted since netmon started.
-    pub recent: Directions<Totals>,
-    /// Whether the part from before netmon started is known.
-    has_start: bool,
+    /// What it counted.
+    ledger: Ledger,
     /// When it ended.
     pub at: Instant,
     /// When its entry was made.

@@ -132,7 +132,7 @@ impl State {
                     let ledger = if are_older {
                         let mut latest = self.ended.iter_mut().rev();
                         let last = latest.find(|ended| ended.id == id).and_then(Ended::resume);
-                        last.map_or_else(Ledger::of_older, Ledger::of_returned)
+                        last.unwrap_or_else(Ledger::of_older)
                     } else {
                         Ledger::default()
                     };
@@ -231,7 +231,7 @@ impl State {
                 && let Some(sandbox) = namespace.sandbox_mut()
             {
                 let passed = sandbox.passed_before.entry(Arc::clone(network)).or_default();
-                *passed += ended.totals.transmit.tcp_segments;
+                *passed += ended.totals().transmit.tcp_segments;
             }
         }
         let is_over = |closed: &Closed| now.saturating_duration_since(closed.at) >= linger;

@@ -111,7 +111,7 @@ impl State {
     }
 
     /// Records that an interface's programs were detached by somebody else, which counts as a failure. New ones will
-    /// be attached.
+    /// be attached. The caller has detached what was left of them, so they count nothing any more.
     pub fn mark_detached(&mut self, id: InterfaceId) {
         if let Some(interface) = self.interfaces.get_mut(&id) {
             interface.detach();

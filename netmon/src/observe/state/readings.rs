@@ -88,7 +88,7 @@ impl State {
     }
 
     /// Takes in a reading: the devices' counters, read between two readings of the programs'. A device that is not
-    /// among them is deleted already.
+    /// among them is deleted already: its last counters may still come, and only they are its own.
     pub fn close_reading(
         &mut self,
         opening: &Opening,
@@ -110,7 +110,7 @@ impl State {
                     interface.observe(None, *device, None);
                 }
                 (Some(interface), Some(device)) => interface.observe(before, *device, after),
-                (Some(interface), None) => interface.estimate(),
+                (Some(interface), None) => interface.count(),
                 (None, Some(last)) => {
                     let mut ended = self.ended.iter_mut().rev();
                     if let Some(ended) = ended.find(|it| it.id == id && it.created == opened.created) {

@@ -47,7 +47,7 @@ impl Services {
             add(&mut sums, interface.owner.as_ref(), interface.ledger.recent());
         }
         for ended in ended {
-            add(&mut sums, ended.owner.as_ref(), ended.recent);
+            add(&mut sums, ended.owner.as_ref(), ended.recent());
         }
         sums
     }
@@ -66,9 +66,9 @@ impl Services {
         inventory: &Inventory,
     ) {
         for gone in over {
-            add(&mut self.retired, gone.owner.as_ref(), gone.recent);
+            add(&mut self.retired, gone.owner.as_ref(), gone.recent());
             if gone.owner.is_none() && gone.file.role == Role::Sandbox {
-                self.unattributed = self.unattributed + gone.recent;
+                self.unattributed = self.unattributed + gone.recent();
             }
         }
         let living = || interfaces.values().map(|interface| interface.owner.as_ref());

@@ -4,6 +4,7 @@ mod bounds;
 mod heard;
 mod late;
 mod readings;
+mod totals;
 
 use std::{
     collections::HashMap,
@@ -165,7 +166,7 @@ fn packets(state: &State) -> Vec<u64> {
         .interfaces()
         .map(|interface| interface.ledger.totals().receive.packets);
     living
-        .chain(state.ended().map(|ended| ended.totals.receive.packets))
+        .chain(state.ended().map(|ended| ended.totals().receive.packets))
         .collect()
 }
 

@@ -111,7 +111,7 @@ fn late_news_of_a_device_that_was_found_gone_is_not_another_device() {
     assert_eq!(packets(&state), [12], "but its last value");
     hear(&mut state, &news(true, false, counters(3)));
     assert_eq!(packets(&state), [12]);
-    let recent = state.ended().next().map(|ended| ended.recent.transmit.packets);
+    let recent = state.ended().next().map(|ended| ended.recent().transmit.packets);
     assert_eq!(recent, Some(2), "of it since netmon came");
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     ETH0, LINGER, NSID, SCOPE, counters, device, empty_container, inventory, news, one_container, packets, read,
+    readings::attach,
 };
 use crate::{
     model::{
@@ -127,8 +128,8 @@ fn the_nodes_namespace_stays_what_it_is_when_the_engine_mounts_it() {
 fn segments_that_passed_a_network_stay_its_own_when_the_container_has_left_it() {
     let now = Instant::now();
     let (mut state, file, netns) = one_container(now);
+    attach(&mut state, netns, 1, 1_000);
     state.looked(&file, netns, Vec::new(), now);
-    state.ended[0].totals.transmit.tcp_segments = 1_000;
     state.looked(&file, netns, vec![device(ETH0 + 1, "eth0")], now);
     let passed = |state: &State| {
         let sandbox = state.namespaces()[&netns].sandbox().expect("a container's");

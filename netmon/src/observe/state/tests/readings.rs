@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -165,16 +168,26 @@ fn what_a_device_counted_before_netmon_is_not_recent_though_its_only_reading_cam
     assert_eq!((of_service(&state), packets(&state)), (Some(0), vec![50]));
 }
 
-/// Programs that have counted this many packets in each direction.
-#[derive(Debug)]
-struct Counted(u64);
+/// Programs that have counted this many packets in each direction, of one TCP segment each.
+#[derive(Clone, Debug)]
+pub(super) struct Counted(Arc<AtomicU64>);
+
+impl Counted {
+    pub(super) fn count(&self, packets: u64) {
+        self.0.fetch_add(packets, Ordering::Relaxed);
+    }
+}
 
 impl Counts for Counted {
     fn read(&self) -> Directions<Traffic> {
+        let packets = self.0.load(Ordering::Relaxed);
+        let bytes = packets * 100;
         let traffic = Traffic {
-            packets: self.0,
-            segments: self.0,
-            ..Traffic::default()
+            packets,
+            bytes,
+            segments: packets,
+            wire_bytes: bytes,
+            tcp_segments: packets,
         };
         Directions {
             receive: traffic,
@@ -183,16 +196,19 @@ impl Counts for Counted {
     }
 }
 
-fn attach(state: &mut State, netns: NetnsId, handle: u64, packets: u64) {
+/// Attaches programs that have counted this many packets by now.
+pub(super) fn attach(state: &mut State, netns: NetnsId, handle: u64, packets: u64) -> Counted {
+    let counted = Counted(Arc::new(packets.into()));
     let attached = Attached {
         handle: Handle(handle),
-        counts: Arc::new(Counted(packets)),
+        counts: Arc::new(counted.clone()),
     };
     let id = InterfaceId { netns, ifindex: ETH0 };
     assert!(
         state.attached(id, Ok(attached), Instant::now()),
         "the interface is there"
     );
+    counted
 }
 
 fn segments(state: &State) -> Vec<u64> {
@@ -217,6 +233,20 @@ fn programs_that_were_replaced_while_their_device_was_read_say_nothing_about_it(
     let devices = HashMap::from([(ETH0, counters(31))]);
     state.close_reading(&next, &next.read(), &devices, &next.read());
     assert_eq!((packets(&state), segments(&state)), (vec![31], vec![21]));
+}
+
+#[test]
+fn what_programs_counted_until_they_were_detached_is_kept() {
+    let (mut state, _, netns) = one_container(Instant::now());
+    let counted = attach(&mut state, netns, 1, 0);
+    let reading = open(&mut state, netns);
+    let devices = HashMap::from([(ETH0, counters(10))]);
+    state.close_reading(&reading, &reading.read(), &devices, &reading.read());
+    counted.count(5);
+    state.mark_detached(InterfaceId { netns, ifindex: ETH0 });
+    let totals = state.interfaces().map(|it| it.ledger.totals().transmit);
+    let kept: Vec<_> = totals.map(|it| (it.segments, it.tcp_segments)).collect();
+    assert_eq!(kept, [(5, 5)]);
 }
 
 #[test]
@@ -249,7 +279,7 @@ fn the_programs_of_a_device_that_was_deleted_meanwhile_are_refused() {
     };
     let attached = Attached {
         handle: Handle(1),
-        counts: Arc::new(Counted(0)),
+        counts: Arc::new(Counted(Arc::default())),
     };
     assert!(!state.attached(id, Ok(attached), Instant::now()));
 }
