@@ -110,8 +110,9 @@ impl Loop {
                 if let Some(handle) = find_detached(shared, attachments, &suspect, thread) {
                     let Candidate { id, name, path } = suspect;
                     warn!(namespace = %path.display(), device = name, "programs were detached by somebody else; attaching them again");
-                    shared.lock().mark_detached(id);
+                    // One of the two may still be on. What it counts until it is off belongs to the interface.
                     attachments.detach_here(handle);
+                    shared.lock().mark_detached(id);
                 }
             }
         });
