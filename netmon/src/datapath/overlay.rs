@@ -3,9 +3,10 @@
 //!
 //! This module does not know which devices those are, or to which network a tunnel belongs.
 
+mod reading;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,12 +16,12 @@ use aya::{
     programs::{ProgramError, SchedClassifier, TcAttachType},
 };
 use netmon_common::{
-    overlay::{
-        ESP, Key, MAP, MAP_LOST, MAP_PORT, MAP_STRANGERS, MAX_ENTRIES, Outer, PROGRAM_EGRESS, PROGRAM_INGRESS, VXLAN,
-    },
+    overlay::{Key, MAP, MAP_LOST, MAP_PORT, MAP_STRANGERS, MAX_ENTRIES, Outer, PROGRAM_EGRESS, PROGRAM_INGRESS},
     traffic::{RECEIVE, TRANSMIT},
 };
 
+pub use self::reading::Reading;
+use self::reading::{key, tunnel};
 use super::{
     DatapathError,
     attach::{AttachError, check_device},
@@ -33,7 +34,7 @@ use super::{
 use crate::model::{
     counters::Directions,
     health::{MapRow, ProgramRow},
-    overlay::{Tunnel, TunnelKind, Tunnels},
+    overlay::Tunnel,
 };
 
 /// The programs, as built with this daemon.
@@ -291,36 +292,6 @@ impl OverlayMap {
     }
 }
 
-/// One reading of the counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
-    /// The tunnels.
-    pub tunnels: Tunnels,
-    /// The number of keys in the map. A tunnel has one for each direction that was seen.
-    pub entries: u64,
-    /// How many of them are of unknown tunnels.
-    strangers: u32,
-}
-
-impl Reading {
-    /// Takes in one key, with the counts of all CPUs.
-    fn take_in(&mut self, key: Key, counts: &[Outer], known: &BTreeSet<Tunnel>) {
-        self.entries += 1;
-        let Some(tunnel) = tunnel(key) else { return };
-        self.strangers += u32::from(!known.contains(&tunnel));
-        let mut sum = Outer::ZERO;
-        for its in counts {
-            sum.accumulate(its);
-        }
-        let both = self.tunnels.entry(tunnel).or_default();
-        if u32::from(key.direction) == RECEIVE {
-            both.receive = sum.into();
-        } else {
-            both.transmit = sum.into();
-        }
-    }
-}
-
 /// [`OverlayMap`], shared by the scrapes and the loop that attaches the programs. `None` if the programs are not
 /// wanted, or this kernel does not support them.
 #[derive(Clone, Debug, Default)]
@@ -344,72 +315,4 @@ fn classifier<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Sc
     program
         .try_into()
         .map_err(|_: ProgramError| DatapathError::Incomplete(name))
-}
-
-fn key(tunnel: Tunnel, direction: u32) -> Key {
-    let (kind, vni) = match tunnel.kind {
-        TunnelKind::Vxlan { vni } => (VXLAN, vni),
-        TunnelKind::Esp => (ESP, 0),
-    };
-    let remote = match tunnel.remote {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
-    };
-    Key {
-        remote: remote.octets(),
-        vni,
-        kind,
-        // 0 or 1.
-        direction: u16::try_from(direction).unwrap_or_default(),
-    }
-}
-
-fn tunnel(key: Key) -> Option<Tunnel> {
-    let Key {
-        remote,
-        vni,
-        kind,
-        direction: _,
-    } = key;
-    let kind = match kind {
-        VXLAN => TunnelKind::Vxlan { vni },
-        ESP => TunnelKind::Esp,
-        _ => return None,
-    };
-    let remote = IpAddr::V6(Ipv6Addr::from(remote)).to_canonical();
-    Some(Tunnel { kind, remote })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::IpAddr;
-
-    use netmon_common::{
-        overlay::Outer,
-        traffic::{RECEIVE, TRANSMIT},
-    };
-
-    use super::{Reading, key};
-    use crate::model::overlay::{Tunnel, TunnelKind};
-
-    #[test]
-    fn a_tunnel_has_a_key_for_each_direction() {
-        let tunnel = |last| Tunnel {
-            kind: TunnelKind::Vxlan { vni: 4097 },
-            remote: IpAddr::from([192, 0, 2, last]),
-        };
-        let (known, stranger) = (tunnel(1), tunnel(2));
-        let mut reading = Reading::default();
-        for (tunnel, direction, packets) in [(known, RECEIVE, 1), (known, TRANSMIT, 2), (stranger, RECEIVE, 3)] {
-            // On two CPUs.
-            let counts = [Outer { packets, bytes: 100 }; 2];
-            reading.take_in(key(tunnel, direction), &counts, &[known].into());
-        }
-        let packets = |tunnel| {
-            let both = reading.tunnels.get(&tunnel)?;
-            Some((both.receive.packets, both.transmit.packets))
-        };
-        assert_eq!((packets(known), packets(stranger)), (Some((2, 4)), Some((6, 0))));
-        assert_eq!((reading.entries, reading.strangers), (3, 1));
-    }
 }

@@ -183,8 +183,16 @@ fn read_after(
     first: impl FnOnce(&mut Client),
 ) -> Result<(), ReadError> {
     let read = try_read(shared, netns, file, thread, first);
-    if read.is_err() {
-        alone(shared, netns, || shared.lock().estimate(netns));
+    if let Err(error) = &read {
+        // The last counters of devices that are gone may still come. An estimate that is higher would stay.
+        alone(shared, netns, || {
+            let mut state = shared.lock();
+            if error.is_gone() {
+                state.count(netns);
+            } else {
+                state.estimate(netns);
+            }
+        });
     }
     read
 }

@@ -122,6 +122,13 @@ impl State {
         }
     }
 
+    /// The devices of a namespace are gone, it seems: takes in what their programs counted.
+    pub fn count(&mut self, netns: NetnsId) {
+        for (_, interface) in self.interfaces_of(netns) {
+            interface.count();
+        }
+    }
+
     /// The devices of a namespace could not be read: estimates their counters from what their programs counted since.
     pub fn estimate(&mut self, netns: NetnsId) {
         for (_, interface) in self.interfaces_of(netns) {
