@@ -79,18 +79,20 @@ fn another_program_that_lets_nothing_pass_hides_nothing() -> anyhow::Result<()> 
                 .run(&format!("ping -q -c 20 -i 0.002 -W 1 {}", a.address))
                 .err()
                 .context("pings were answered: nothing is dropped")?;
-            let (page, after) = agree(&netmon, &a, "net")?;
-            let after = (segments(&page)?, after);
-            ensure!(
-                after.1.since(before.1).receive_packets == 20,
-                "the device counted {after:?}"
-            );
-            ensure!(
-                after.0 - before.0 == 20,
-                "{mode}, foreign program {}: the programs saw {} of 20 packets",
-                if foreign_first { "first" } else { "later" },
-                after.0 - before.0
-            );
+            let (_, after) = agree(&netmon, &a, "net")?;
+            let received = after.since(before.1).receive_packets;
+            ensure!(received == 20, "the device counted {after:?}");
+            // A received packet that only the device has counted may be on its way to the hook. It is known to be hidden
+            // when the next reading shows it, too.
+            netmon.page_until("the segments of what is hidden", |page| {
+                let more = segments(page)? - before.0;
+                ensure!(
+                    more == 20,
+                    "{mode}, foreign program {}: {more} of 20 packets have segments",
+                    if foreign_first { "first" } else { "later" },
+                );
+                Ok(())
+            })?;
         }
     }
     Ok(())
