@@ -205,9 +205,15 @@ impl Sources {
             health.programs.extend(programs.iter().cloned());
         } else {
             // If nothing is attached, zero failures mean nothing. The collector reports that it does not count.
-            let AttachHealth { waiting, failures, .. } = &mut health.attach;
+            let AttachHealth {
+                waiting,
+                longest_wait,
+                failures,
+                ..
+            } = &mut health.attach;
             failures.retain(|_, count| *count > 0);
             *waiting = None;
+            *longest_wait = None;
         }
         health
     }

@@ -1,8 +1,8 @@
 //! Alerts on whether netmon sees everything. An exporter that sees nothing silences all other alerts.
 
 use netmon::collectors::catalog::{
-    ATTACH_FAILURES, BPF_MAP_ENTRIES, BPF_MAP_MAX_ENTRIES, BPF_MAP_UPDATE_FAILURES, CONTAINERS, DOCKER_UP,
-    NETLINK_OVERRUNS, SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS, WORKER_LAST_TURN_AGE,
+    ATTACH_FAILURES, ATTACH_LONGEST_WAIT, BPF_MAP_ENTRIES, BPF_MAP_MAX_ENTRIES, BPF_MAP_UPDATE_FAILURES, CONTAINERS,
+    DOCKER_UP, NETLINK_OVERRUNS, SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS, WORKER_LAST_TURN_AGE,
 };
 
 use super::{
@@ -134,6 +134,15 @@ fn in_part() -> anyhow::Result<Vec<Rule>> {
                 .above(0.0),
             "Interfaces stay without kernel programs.",
             "On {instance} {value} interfaces stayed without kernel programs ({reason}): they have packets and bytes, but no segments.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonAttachWaits",
+            Warning,
+            "10m",
+            &of(ATTACH_LONGEST_WAIT).now().max((Job, Instance)).above(300.0),
+            "Interfaces wait long for kernel programs.",
+            "On {instance} an interface has waited for kernel programs for {value} s: it has packets and bytes, but no segments.",
         )?,
         alert(
             RUNBOOK,

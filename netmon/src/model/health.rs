@@ -57,6 +57,8 @@ pub struct AttachHealth {
     pub delay: Histogram,
     /// Interfaces that wait for programs and have had no failed attach. `None` if no programs are attached at all.
     pub waiting: Option<usize>,
+    /// How long the one of these waits that waits longest.
+    pub longest_wait: Option<Duration>,
     /// Interfaces that remained without programs, by reason.
     pub failures: BTreeMap<AttachFailure, u64>,
 }

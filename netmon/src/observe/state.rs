@@ -77,6 +77,8 @@ pub struct State {
     was_listed: bool,
     /// How often the kernel dropped messages about devices.
     overruns: u64,
+    /// How often programs were attached or could not be.
+    attempts: u64,
     /// True once everything that existed at start-up has been read.
     has_begun: bool,
     /// How many inventories of the engine were taken in.
@@ -120,6 +122,7 @@ impl State {
             first_listing: BTreeMap::new(),
             was_listed: false,
             overruns: 0,
+            attempts: 0,
             has_begun: false,
             inventories_set: 0,
             forgotten: BTreeSet::new(),
@@ -133,6 +136,7 @@ impl State {
             attach: AttachHealth {
                 delay: Histogram::new(&DELAY_BOUNDS),
                 waiting: None,
+                longest_wait: None,
                 failures: AttachFailure::ALL.map(|reason| (reason, 0)).into(),
             },
             stamp: Stamp::default(),
@@ -218,6 +222,7 @@ impl State {
     pub fn attach_health(&self, now: Instant) -> AttachHealth {
         AttachHealth {
             waiting: Some(self.waiting(now)),
+            longest_wait: Some(self.longest_wait(now)),
             ..self.attach.clone()
         }
     }

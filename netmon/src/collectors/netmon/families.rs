@@ -48,6 +48,9 @@ schemas! {
             ATTACH_WAITING: Gauge, "netmon_attach_waiting_interfaces",
                 it.waiting,
                 "Interfaces that wait for kernel programs. Their own counters are exposed meanwhile.";
+            ATTACH_LONGEST_WAIT: Gauge, "netmon_attach_longest_wait" in Seconds,
+                it.longest_wait.map(|wait| wait.as_secs_f64()),
+                "How long the interface has waited that has waited longest for kernel programs; 0 if none waits. Container starts have priority over attaching, and the newest and the oldest interface get programs by turns.";
         }
         /// Interfaces without programs.
         FAILURES(it in u64) by Reason, SHOWN {

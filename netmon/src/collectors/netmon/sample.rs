@@ -38,6 +38,7 @@ pub(in crate::collectors) fn health() -> Health {
         attach: AttachHealth {
             delay,
             waiting: Some(1),
+            longest_wait: Some(Duration::from_millis(1500)),
             failures: BTreeMap::from([(AttachFailure::Full, 2), (AttachFailure::Load, 0)]),
         },
         programs: vec![

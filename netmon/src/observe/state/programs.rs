@@ -24,15 +24,21 @@ pub struct Candidate {
 }
 
 impl State {
-    /// The interface that should get programs next: the newest that waits, because it may be deleted soon. It has to
-    /// be at least `age` old. An interface does not wait while its container is only being started.
+    /// The interface that should get programs next. By turns it is the newest that waits, because that one may be deleted
+    /// soon, and the one that waits longest: on a node where containers start all the time it would wait for ever. It has
+    /// to be at least `age` old. An interface does not wait while its container is only being started.
     #[must_use]
     pub fn candidate(&self, now: Instant, age: Duration) -> Option<Candidate> {
-        self.interfaces
+        let waiting = self
+            .interfaces
             .iter()
-            .filter(|(_, interface)| interface.waits(self.scope, now) && interface.first_seen + age <= now)
-            .max_by_key(|(_, interface)| interface.first_seen)
-            .and_then(|(id, _)| self.as_candidate(*id))
+            .filter(|(_, interface)| interface.waits(self.scope, now) && interface.first_seen + age <= now);
+        let next = if self.attempts % 2 == 1 {
+            waiting.min_by_key(|(_, interface)| interface.first_seen)
+        } else {
+            waiting.max_by_key(|(_, interface)| interface.first_seen)
+        };
+        next.and_then(|(id, _)| self.as_candidate(*id))
     }
 
     fn as_candidate(&self, id: InterfaceId) -> Option<Candidate> {
@@ -43,15 +49,26 @@ impl State {
         })
     }
 
+    /// The interfaces that wait for programs and have had no failed attach.
+    fn all_waiting(&self, now: Instant) -> impl Iterator<Item = &Interface> {
+        let never_refused = |interface: &&Interface| interface.retry_at().is_none();
+        let all = self.interfaces.values().filter(never_refused);
+        all.filter(move |interface| interface.waits(self.scope, now))
+    }
+
     /// How many interfaces wait for programs and have had no failed attach.
     #[must_use]
     pub fn waiting(&self, now: Instant) -> usize {
-        let never_refused = |interface: &&Interface| interface.retry_at().is_none();
-        self.interfaces
-            .values()
-            .filter(never_refused)
-            .filter(|interface| interface.waits(self.scope, now))
-            .count()
+        self.all_waiting(now).count()
+    }
+
+    /// How long the one of these waits that waits longest; zero if none does.
+    #[must_use]
+    pub fn longest_wait(&self, now: Instant) -> Duration {
+        let waits = self
+            .all_waiting(now)
+            .map(|it| now.saturating_duration_since(it.first_seen));
+        waits.max().unwrap_or_default()
     }
 
     /// When the next interface may be tried that cannot be tried now: its retry is not due, or it is younger than
@@ -70,6 +87,7 @@ impl State {
 
     /// Takes in the result of an attach. Returns false if the interface was deleted meanwhile.
     pub fn attached(&mut self, id: InterfaceId, attempt: Result<Attached, AttachFailure>, now: Instant) -> bool {
+        self.attempts += 1;
         let Some(interface) = self.interfaces.get_mut(&id) else {
             return false;
         };

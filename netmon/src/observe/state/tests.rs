@@ -3,6 +3,7 @@
 mod bounds;
 mod heard;
 mod late;
+mod programs;
 mod readings;
 mod totals;
 
@@ -285,41 +286,6 @@ fn a_container_that_ended_before_the_engine_told_of_it_gets_its_name_while_it_li
     assert!(state.ended().all(|ended| ended.owner.is_none()));
     state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
     assert!(state.ended().all(|ended| ended.owner.is_some()));
-}
-
-/// How old an interface has to be to get programs.
-const AGE: Duration = Duration::from_secs(1);
-
-#[test]
-fn programs_go_to_the_newest_interface_of_a_running_container() {
-    let now = Instant::now();
-    let (mut state, ..) = one_container(now);
-    let id = InterfaceId {
-        netns: NetnsId(100),
-        ifindex: ETH0,
-    };
-    let candidate = |state: &State, now| state.candidate(now, AGE).map(|candidate| candidate.id);
-    assert_eq!(candidate(&state, now), None, "it is too young");
-    assert_eq!(state.next_try(now, AGE), Some(now + AGE));
-    assert_eq!(candidate(&state, now + AGE), Some(id));
-    let mut starting = Arc::unwrap_or_clone(inventory("web.1", "aaaaaaaaaaaa"));
-    for container in starting.containers.values_mut() {
-        Arc::make_mut(container).running = false;
-    }
-    state.set_inventory(Arc::new(starting));
-    assert_eq!(candidate(&state, now + AGE), None);
-}
-
-#[test]
-fn an_interface_that_nobody_owns_gets_no_programs() {
-    let now = Instant::now();
-    let (mut state, ..) = one_container(now);
-    state.looked(&file("cccccccccccc", 3), NetnsId(300), vec![device(ETH0, "eth0")], now);
-    state.name();
-    assert_eq!(
-        state.candidate(now + AGE, AGE).map(|candidate| candidate.id.netns),
-        Some(NetnsId(100))
-    );
 }
 
 #[test]
