@@ -3,7 +3,7 @@
 use super::{
     super::counters::{DeviceCounters, Totals, Traffic},
     Reading,
-    programs::{First, Programs},
+    programs::{First, Programs, QUEUE, unsigned},
 };
 
 /// The ledger of one direction.
@@ -94,8 +94,10 @@ impl Account {
         let Reading { before, device, after } = reading;
         if self.first == First::Device {
             // These were on their way to the hook at the last reading, and its programs have counted them since.
-            let twice = self.earlier.due(device.packets);
-            self.earlier.packets -= twice;
+            let due = self.earlier.due(device.packets);
+            self.earlier.packets -= due;
+            // More cannot be on their way. The rest only says that the device does not count super-packets as was learnt.
+            let twice = due.min(unsigned(QUEUE));
             self.earlier.segments = self.earlier.segments.saturating_sub(twice);
         }
         if let (Some(before), Some(after)) = (before, after) {

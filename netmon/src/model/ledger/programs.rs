@@ -14,7 +14,7 @@ pub(super) enum First {
 
 /// How many packets may be between the hook and the device. A device's queue has this length by default
 /// (`DEFAULT_TX_QUEUE_LEN`), and so has a processor's backlog (`net.core.netdev_max_backlog`).
-const QUEUE: i64 = 1_000;
+pub(super) const QUEUE: i64 = 1_000;
 
 /// What is known while programs are attached.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +41,10 @@ pub(super) struct Programs {
     /// The current estimate of that number. Packets that only the hook has counted make it lower. Packets that only
     /// the device has counted make it higher.
     balance: i64,
-    /// The last exact reading, or the first one.
+    /// The last exact reading, or the first one. On a busy device it may be hours old.
     reference: Reference,
+    /// The last reading.
+    latest: Latest,
 }
 
 /// A reading that later ones are compared with.
@@ -52,6 +54,14 @@ struct Reference {
     device: DeviceCounters,
     /// Whether no packet passed meanwhile.
     exact: bool,
+}
+
+/// A reading of the device between two readings of the map.
+#[derive(Clone, Copy, Debug)]
+struct Latest {
+    before: Traffic,
+    device: DeviceCounters,
+    after: Traffic,
 }
 
 /// What a driver counts as a packet.
@@ -105,6 +115,7 @@ impl Programs {
                 device,
                 exact: before == after,
             },
+            latest: Latest { before, device, after },
         }
     }
 
@@ -130,10 +141,11 @@ impl Programs {
         let high = distance(device, self.measure.of(before));
         let (floor, is_certain) = match self.first {
             First::Hook => (low, true),
-            // A burst on its way to the hook raises the distance until it has arrived. The exact reading before does
-            // not have it.
+            // A burst on its way to the hook raises the distance until it has arrived. The reading before does not have
+            // it.
             First::Device => {
-                let earlier = distance(reference.device, self.measure.of(reference.map));
+                let Latest { device, after, .. } = self.latest;
+                let earlier = distance(device, self.measure.of(after));
                 ((low.0.min(earlier.0), low.1.min(earlier.1)), reference.exact)
             }
         };
@@ -144,6 +156,7 @@ impl Programs {
         // If the settled distance is outside that range, something was dropped in between.
         self.exact = exact && is_certain || self.exact && settled == self.distance;
         self.distance = settled;
+        self.latest = Latest { before, device, after };
         self
     }
 
@@ -232,15 +245,23 @@ impl Programs {
     /// How many of the device's packets are among the segments when the map has counted this. The segments of others
     /// are unknown.
     pub(super) fn parted_at(self, map: Traffic) -> u64 {
-        let Reference { map: then, device, .. } = self.reference;
-        let compared = distance(device, self.measure.of(then)).0;
+        let of = |device, map| distance(device, self.measure.of(map)).0;
         // Packets that only the device had counted are in the map by now, or are hidden and not among the segments.
         // Packets that only the hook had counted are among them. The device may count them later.
         let only_hook = signed(self.unseen).saturating_sub(self.balance).min(QUEUE);
-        self.measure
-            .of(map)
-            .0
-            .saturating_add_signed(compared.saturating_add(only_hook))
+        let by_reference = of(self.reference.device, self.reference.map).saturating_add(only_hook);
+        // The reference may be old. Since then packets may have been dropped behind the hook, or the device may count
+        // super-packets otherwise. The last reading shows that, but for what was between device and hook.
+        let Latest { before, device, after } = self.latest;
+        let (low, high) = (of(device, after), of(device, before));
+        let (low, high) = match self.first {
+            First::Hook => (low, high.saturating_add(QUEUE)),
+            // Those that were on their way at the first reading may be among the segments twice.
+            First::Device => (low.saturating_sub(QUEUE), high.saturating_add(signed(self.doubtful))),
+        };
+        let is_likely = (low..=high).contains(&by_reference);
+        let compared = if is_likely { by_reference } else { high };
+        self.measure.of(map).0.saturating_add_signed(compared)
     }
 }
 
@@ -256,6 +277,6 @@ fn signed(count: u64) -> i64 {
 }
 
 /// Zero if it is negative.
-fn unsigned(balance: i64) -> u64 {
+pub(super) fn unsigned(balance: i64) -> u64 {
     u64::try_from(balance).unwrap_or(0)
 }

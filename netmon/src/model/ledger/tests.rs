@@ -1,6 +1,7 @@
 //! Ledgers of simulated devices, compared with what a kernel would count.
 
 mod between;
+mod busy;
 mod estimates;
 mod properties;
 

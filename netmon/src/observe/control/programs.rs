@@ -69,9 +69,13 @@ impl Loop {
         }
         let Some(datapath) = &mut self.datapath else { return };
         let (shared, attachments) = (&self.shared, &mut self.attachments);
+        // Readings that follow an attach hold the lock for microseconds, with pauses in between.
+        let mut held = Duration::ZERO;
         let attached = on_netns_thread(|thread| {
             let id = candidate.id;
-            match attach(datapath, &candidate, thread) {
+            let result = attach(datapath, &candidate, thread);
+            held = now.elapsed();
+            match result {
                 Ok(attachment) => {
                     debug!(interface = %id, name = candidate.name, "programs attached");
                     let attached = attachments.add(attachment);
@@ -90,7 +94,7 @@ impl Loop {
         });
         let end = Instant::now();
         let quiet = self.last_change + self.times.attach_quiet <= now;
-        self.rest_until = end + (end - now) * if quiet { REST.0 } else { REST.1 };
+        self.rest_until = end + held * if quiet { REST.0 } else { REST.1 };
         if let Err(error) = attached {
             warn!(%error, "cannot attach programs; will retry");
             self.rest_until += self.times.retry;
