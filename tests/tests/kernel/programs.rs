@@ -73,6 +73,8 @@ fn another_program_that_lets_nothing_pass_hides_nothing() -> anyhow::Result<()> 
                     &[("container", "a"), ("network", "net")],
                 )
             };
+            // What was hidden already has its segments at the second of two readings.
+            netmon.page()?;
             let (page, before) = agree(&netmon, &a, "net")?;
             let before = (segments(&page)?, before);
             b.netns
