@@ -242,7 +242,12 @@ fn a_device_with_hundreds_of_names_hides_nothing_and_costs_no_neighbour_its_last
     );
     let lost = overruns(&page)? - before;
     ensure!(lost == 0, "messages were lost {lost} times");
-    Ok(())
+    // One that has not seen the device before has to list it.
+    let next = scene.world.netmon(&[])?;
+    next.page_until("the next netmon to find the device", |page| {
+        page.interface("hostile", "net")
+    })
+    .map(drop)
 }
 
 /// A container that ends before it has programs. Returns its name, and the last counters of its device.
