@@ -41,10 +41,34 @@ impl Attached {
         mode: Mode,
         pin: Option<&Path>,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let id = classifier.info()?.id();
+        let link = match mode {
+            Mode::Tcx => {
+                let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+                let link = classifier.attach_with_options(device, hook, options)?;
+                let link: FdLink = classifier.take_link(link)?.try_into()?;
+                if let Some(path) = pin {
+                    // From here on the pin holds the link, and the descriptor is closed.
+                    link.pin(path)?;
+                    Link::Pinned(Pin(path.to_owned()))
+                } else {
+                    Link::Held(link)
+                }
+            }
+            Mode::Clsact => {
+                prepare_clsact(device, hook, program)?;
+                let options = NlOptions {
+                    priority: CLSACT_PRIORITY,
+                    ..NlOptions::default()
+                };
+                let link = classifier.attach_with_options(device, hook, TcAttachOptions::Netlink(options))?;
+                Link::Filter(ManuallyDrop::new(classifier.take_link(link)?))
+            }
+        };
         Ok(Self {
-            program: classifier.info()?.id(),
+            program: id,
             hook,
-            link: Link::make((program, classifier), hook, device, mode, pin)?,
+            link,
         })
     }
 
@@ -94,37 +118,6 @@ enum Link {
     /// A clsact filter, which is only removed on purpose. When dropped, aya would remove it from the device with its
     /// ifindex in the namespace of the dropping thread. That may be another device.
     Filter(ManuallyDrop<SchedClassifierLink>),
-}
-
-impl Link {
-    fn make(
-        (program, classifier): (&str, &mut SchedClassifier),
-        hook: TcAttachType,
-        device: &str,
-        mode: Mode,
-        pin: Option<&Path>,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        match mode {
-            Mode::Tcx => {
-                let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-                let link = classifier.attach_with_options(device, hook, options)?;
-                let link: FdLink = classifier.take_link(link)?.try_into()?;
-                let Some(path) = pin else { return Ok(Self::Held(link)) };
-                // From here on the pin holds the link, and the descriptor is closed.
-                link.pin(path)?;
-                Ok(Self::Pinned(Pin(path.to_owned())))
-            }
-            Mode::Clsact => {
-                prepare_clsact(device, hook, program)?;
-                let options = NlOptions {
-                    priority: CLSACT_PRIORITY,
-                    ..NlOptions::default()
-                };
-                let link = classifier.attach_with_options(device, hook, TcAttachOptions::Netlink(options))?;
-                Ok(Self::Filter(ManuallyDrop::new(classifier.take_link(link)?)))
-            }
-        }
-    }
 }
 
 /// The ids of the tcx programs on one side of a device of the calling thread's namespace.

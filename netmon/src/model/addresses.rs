@@ -126,7 +126,7 @@ mod tests {
 
     use super::{Addresses, Holder};
     use crate::model::{
-        inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
+        inventory::{Container, Endpoint, Identity, Inventory, Network},
         peers::{Member, Members},
     };
 
@@ -147,14 +147,9 @@ mod tests {
                 container: name.to_owned(),
                 ..Identity::default()
             }),
-            image: String::new(),
-            task_id: String::new(),
-            task_slot: String::new(),
-            network_mode: String::new(),
-            sandbox: Sandbox::Absent,
             endpoints: on.iter().map(endpoint).collect(),
-            started: None,
             running,
+            ..Container::default()
         })
     }
 

@@ -57,7 +57,7 @@ pub struct Identity {
 }
 
 /// A container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
     /// Its id.
     pub id: ContainerId,
@@ -83,7 +83,7 @@ pub struct Container {
 }
 
 /// Which network namespace a container uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Sandbox {
     /// Its own. The engine mounted the namespace on this file.
     Own(PathBuf),
@@ -94,6 +94,7 @@ pub enum Sandbox {
     /// Its own, with only loopback (`--network none`).
     Isolated,
     /// The engine reports none: the container has not started yet, or it ended.
+    #[default]
     Absent,
 }
 

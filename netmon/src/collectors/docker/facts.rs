@@ -170,14 +170,10 @@ mod tests {
                 container: name.to_owned(),
                 ..Identity::default()
             }),
-            image: String::new(),
-            task_id: String::new(),
-            task_slot: String::new(),
-            network_mode: String::new(),
             sandbox: host.map_or(Sandbox::Isolated, |host| Sandbox::Shared(host.into())),
-            endpoints: Vec::new(),
             started: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(started)),
             running: true,
+            ..Container::default()
         }
     }
 

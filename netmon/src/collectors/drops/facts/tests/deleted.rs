@@ -13,8 +13,8 @@ use crate::{
     observe::state::State,
 };
 
-#[test]
-fn what_is_dropped_between_a_reading_and_the_deletion_is_counted() {
+/// A node of which a device with twelve drops was deleted a while ago. Its counts are about to be taken over.
+fn without_a_device() -> (State, Retired, Drops, Instant) {
     let begin = Instant::now();
     let (mut state, mut retired) = (node(begin), Retired::default());
     let counted = drops([(3, 12)]);
@@ -23,6 +23,12 @@ fn what_is_dropped_between_a_reading_and_the_deletion_is_counted() {
     let now = begin + LONG;
     state.node_has(NODE, &[device(2)], now);
     assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
+    (state, retired, counted, now)
+}
+
+#[test]
+fn what_is_dropped_between_a_reading_and_the_deletion_is_counted() {
+    let (mut state, mut retired, counted, now) = without_a_device();
     let (now, last) = (now + REST, drops([(3, 15)]));
     assert_eq!(
         forget_with(&counted, &last, &mut retired, &mut state, now),
@@ -33,14 +39,7 @@ fn what_is_dropped_between_a_reading_and_the_deletion_is_counted() {
 
 #[test]
 fn what_the_kernel_did_not_delete_is_not_counted_twice() {
-    let begin = Instant::now();
-    let (mut state, mut retired) = (node(begin), Retired::default());
-    let counted = drops([(3, 12)]);
-    assert_eq!(shown(&counted, &mut retired, &mut state, begin), 12);
-    state.node_has(NODE, &[device(2)], begin);
-    let now = begin + LONG;
-    state.node_has(NODE, &[device(2)], now);
-    assert!(forget(&counted, &mut retired, &mut state, now).is_empty());
+    let (mut state, mut retired, counted, now) = without_a_device();
     let now = now + REST;
     assert!(!forget_with(&counted, &drops([]), &mut retired, &mut state, now).is_empty());
     assert_eq!(shown(&counted, &mut retired, &mut state, now), 12);
