@@ -4,7 +4,10 @@
 
 use std::fs;
 
-use super::rtnetlink::{Client, NetlinkError};
+use super::{
+    proc_net::ProcNet,
+    rtnetlink::{Client, NetlinkError},
+};
 use crate::model::{
     buffers::{Backlogs, Conntrack, NodeBuffers, Softnet},
     interface::Device,
@@ -12,6 +15,8 @@ use crate::model::{
 
 const SOFTNET: &str = "/proc/thread-self/net/softnet_stat";
 const CONNTRACK: &str = "/proc/thread-self/net/stat/nf_conntrack";
+/// The same, by its name in [`ProcNet`].
+const CONNTRACK_STATISTICS: &str = "stat/nf_conntrack";
 const SOCKETS: &str = "/proc/thread-self/net/sockstat";
 /// Shows the settings of the namespace of the thread that opens a file in it.
 const SYSCTL: &str = "/proc/sys/";
@@ -82,9 +87,9 @@ pub fn node(client: &mut Client, devices: &[Device]) -> Result<(NodeBuffers, Bac
 /// Read from the statistics if the kernel has them. The sysctl of this name has the same value, but opening a sysctl
 /// takes longer the more namespaces there are. The kernel keeps those of one name in one chain (`proc_sys_compare`).
 #[must_use]
-pub fn conntrack_entries() -> Option<u64> {
-    match fs::read_to_string(CONNTRACK) {
-        Ok(text) => parse_conntrack_entries(&text),
+pub fn conntrack_entries(proc_net: &mut ProcNet) -> Option<u64> {
+    match proc_net.read(CONNTRACK_STATISTICS) {
+        Ok(text) => parse_conntrack_entries(text),
         Err(_) => sysctl(CONNTRACK_ENTRIES, 0),
     }
 }

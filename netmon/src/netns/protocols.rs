@@ -3,61 +3,34 @@
 //! Columns are found by name, because they differ between kernels. A missing one counts as zero. The files are read
 //! for every container at every scrape, so only the sums are kept.
 
-use std::{fs::File, io, io::Read as _, str};
+use std::io;
 
+use super::proc_net::ProcNet;
 use crate::model::protocols::Protocols;
 
 /// Two lines for each group: names, then values.
-const TABLES: [&str; 2] = ["/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat"];
+const TABLES: [&str; 2] = ["snmp", "netstat"];
 /// A name and a value on each line. Missing without IPv6.
-const IPV6: &str = "/proc/thread-self/net/snmp6";
+const IPV6: &str = "snmp6";
 /// Alternating names and values.
-const SOCKETS: &str = "/proc/thread-self/net/sockstat";
-/// Several times the size of any of these files.
-const LARGEST: usize = 64 << 10;
+const SOCKETS: &str = "sockstat";
 
-/// Reads files into one reused buffer.
-#[derive(Debug)]
-pub struct Reader {
-    buffer: Vec<u8>,
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        Self {
-            buffer: vec![0; LARGEST],
-        }
+/// Reads the counters of the calling thread's namespace.
+///
+/// # Errors
+/// A file cannot be read. The IPv6 file may be missing.
+pub fn read(proc_net: &mut ProcNet) -> io::Result<Protocols> {
+    let mut protocols = Protocols::default();
+    for name in TABLES {
+        table(proc_net.read(name)?, &mut protocols);
     }
-}
-
-impl Reader {
-    /// Reads the counters of the calling thread's namespace.
-    ///
-    /// # Errors
-    /// A file cannot be read. The IPv6 file may be missing.
-    pub fn read(&mut self) -> io::Result<Protocols> {
-        let mut protocols = Protocols::default();
-        for path in TABLES {
-            table(self.load(path)?, &mut protocols);
-        }
-        match self.load(IPV6) {
-            Ok(text) => ipv6(text, &mut protocols),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        sockets(self.load(SOCKETS)?, &mut protocols);
-        Ok(protocols)
+    match proc_net.read(IPV6) {
+        Ok(text) => ipv6(text, &mut protocols),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
-
-    fn load(&mut self, path: &str) -> io::Result<&str> {
-        // The kernel returns each of these files in a single read if the buffer is large enough (`single_open_net` in
-        // fs/proc/proc_net.c). The calls for the file's size and for its end would take a third of the total time.
-        let count = File::open(path)?.read(&mut self.buffer)?;
-        if count == LARGEST {
-            return Err(io::Error::other(format!("{path} has more than {LARGEST} bytes")));
-        }
-        str::from_utf8(&self.buffer[..count]).map_err(io::Error::other)
-    }
+    sockets(proc_net.read(SOCKETS)?, &mut protocols);
+    Ok(protocols)
 }
 
 pub(super) fn table(text: &str, protocols: &mut Protocols) {

@@ -25,7 +25,7 @@ use crate::{
     },
     netns::{
         enter::{EnterError, NetnsThread, on_netns_thread},
-        protocols::Reader,
+        proc_net::ProcNet,
         rtnetlink::{Client, NetlinkError},
     },
 };
@@ -122,7 +122,7 @@ impl Reading {
 pub fn read_all(shared: &Shared, wanted: &BTreeSet<Need>) -> Result<Reading, EnterError> {
     on_netns_thread(|thread| {
         let namespaces = to_read(&shared.lock(), wanted);
-        let mut reader = Reader::default();
+        let mut proc_net = ProcNet::default();
         let mut reading = Reading::default();
         for (netns, file) in namespaces {
             let needs: Vec<_> = wanted
@@ -133,7 +133,7 @@ pub fn read_all(shared: &Shared, wanted: &BTreeSet<Need>) -> Result<Reading, Ent
             let read = read_after(shared, netns, &file, thread, |client| {
                 for need in &needs {
                     let begin = Instant::now();
-                    if let Err(error) = read_need(shared, netns, *need, &file.role, client, &mut reader) {
+                    if let Err(error) = read_need(shared, netns, *need, &file.role, client, &mut proc_net) {
                         reading.fail_in_part(netns, [*need], error);
                     }
                     *reading.spent.entry(*need).or_default() += begin.elapsed();

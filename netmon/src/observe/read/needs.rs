@@ -8,7 +8,7 @@ use std::{
 use super::{ReadError, Shared};
 use crate::{
     model::{collector::Need, interface::NetnsId, netns::Role},
-    netns::{buffers, protocols::Reader, rtnetlink::Client, xfrm},
+    netns::{buffers, proc_net::ProcNet, protocols, rtnetlink::Client, xfrm},
 };
 
 /// Whether a namespace with this role has what is needed.
@@ -34,7 +34,7 @@ pub(super) fn read_need(
     need: Need,
     role: &Role,
     client: &mut Client,
-    reader: &mut Reader,
+    proc_net: &mut ProcNet,
 ) -> Result<(), ReadError> {
     match need {
         Need::Tunnels => {
@@ -42,7 +42,7 @@ pub(super) fn read_need(
             shared.lock().set_remotes(netns, remotes);
         }
         Need::Protocols => {
-            let protocols = reader.read()?;
+            let protocols = protocols::read(proc_net)?;
             shared.lock().counted(netns, protocols);
         }
         Need::Encryption => {
@@ -58,7 +58,7 @@ pub(super) fn read_need(
             state.node_has(netns, &devices, Instant::now());
             failed?;
         }
-        Need::Buffers => read_buffers(shared, netns, client)?,
+        Need::Buffers => read_buffers(shared, netns, client, proc_net)?,
         Need::NodeDevices => {
             let devices = client.devices()?.devices;
             shared.lock().node_has(netns, &devices, Instant::now());
@@ -76,8 +76,8 @@ fn parted<T, E>(read: Result<T, E>) -> (Option<T>, Result<(), E>) {
 }
 
 /// Reads a container's queues, tables and limits.
-fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client) -> Result<(), ReadError> {
-    let conntrack_entries = buffers::conntrack_entries();
+fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client, proc_net: &mut ProcNet) -> Result<(), ReadError> {
+    let conntrack_entries = buffers::conntrack_entries(proc_net);
     let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
     let mut state = shared.lock();
     state.set_conntrack_entries(netns, conntrack_entries);
