@@ -2,7 +2,8 @@
 
 use netmon::collectors::catalog::{
     CONTAINER_CONNTRACK_ENTRIES, NODE_CONNTRACK_DROPS, NODE_CONNTRACK_EARLY_DROPS, NODE_CONNTRACK_ENTRIES,
-    NODE_CONNTRACK_LIMIT, NODE_NEIGHBOUR_ENTRIES, NODE_NEIGHBOUR_LIMIT, NODE_NEIGHBOUR_TABLE_FULL,
+    NODE_CONNTRACK_LIMIT, NODE_NEIGHBOUR_ENTRIES, NODE_NEIGHBOUR_EXEMPT, NODE_NEIGHBOUR_LIMIT,
+    NODE_NEIGHBOUR_TABLE_FULL,
 };
 
 use super::{
@@ -31,6 +32,11 @@ pub(super) fn group() -> anyhow::Result<Group> {
         .now()
         .max(family)
         .above(0.0);
+    // Permanent neighbours are among the entries, but have no limit. An engine adds one for each endpoint elsewhere.
+    let bounded = of(NODE_NEIGHBOUR_ENTRIES)
+        .now()
+        .max(family)
+        .minus(of(NODE_NEIGHBOUR_EXEMPT).now().max(family));
     let lost = of(NODE_CONNTRACK_DROPS).increase(window).sum(node);
     let lost = lost.plus(of(NODE_CONNTRACK_EARLY_DROPS).increase(window).sum(node));
     Ok(Group {
@@ -73,9 +79,9 @@ pub(super) fn group() -> anyhow::Result<Group> {
                 "NetmonNeighbourTableNearlyFull",
                 Warning,
                 "5m",
-                &of(NODE_NEIGHBOUR_ENTRIES).now().max(family).per(most).above(NEARLY),
+                &bounded.per(most).above(NEARLY),
                 "A node's table of neighbours is nearly full.",
-                "{instance} knows {share} of the {family} neighbours that it may, in all namespaces together.",
+                "{instance} knows {share} of the {family} neighbours that it may, in all namespaces together. Permanent ones do not count.",
             )?,
             alert(
                 RUNBOOK,

@@ -1,6 +1,6 @@
 //! Queues and tables that hold packets or connections, and their limits.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::AddAssign};
 
 /// The queues and tables of the node, as its own network namespace shows them. Some are shared by the whole machine.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -99,6 +99,32 @@ pub struct Neighbours {
     pub thresholds: [u64; 3],
     /// How often the table had no room for an entry.
     pub full: u64,
+}
+
+/// Entries of the neighbour tables that no threshold bounds: permanent ones, and those learnt by others than the kernel
+/// (`neigh_update_gc_list` of net/core/neighbour.c). An engine adds a permanent one for each endpoint on another node.
+/// Their thresholds bound only the others, but the kernel tells only how many there are together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExemptNeighbours {
+    /// Of the table for IPv4.
+    pub ipv4: u64,
+    /// Of the table for IPv6.
+    pub ipv6: u64,
+}
+
+impl ExemptNeighbours {
+    /// Each table's, by the label of its family.
+    #[must_use]
+    pub const fn by_family(self) -> [(&'static str, u64); 2] {
+        [("ipv4", self.ipv4), ("ipv6", self.ipv6)]
+    }
+}
+
+impl AddAssign for ExemptNeighbours {
+    fn add_assign(&mut self, other: Self) {
+        self.ipv4 += other.ipv4;
+        self.ipv6 += other.ipv6;
+    }
 }
 
 /// The tables of a container's namespace.

@@ -34,7 +34,7 @@ use netlink_sys::Socket;
 
 use self::connection::{Connection, Dump};
 use crate::model::{
-    buffers::{Neighbours, Queue},
+    buffers::{ExemptNeighbours, Neighbours, Queue},
     counters::{DeviceCounters, Directions},
     interface::{DeviceList, NetnsId},
 };
@@ -179,6 +179,24 @@ impl Client {
         let request = RouteNetlinkMessage::GetNeighbourTable(NeighbourTableMessage::default());
         self.0
             .list("list the tables of neighbours", &request, queues::neighbours)
+    }
+
+    /// How many neighbours of this namespace no threshold of their table bounds. They may change meanwhile.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn exempt_neighbours(&mut self) -> Result<ExemptNeighbours, NetlinkError> {
+        // No family means all that have a table, which bridges have not.
+        let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+        let mut exempt = ExemptNeighbours::default();
+        for family in self.0.dump("list the neighbours", &request, routes::exempt)?.items {
+            match family {
+                routes::AF_INET => exempt.ipv4 += 1,
+                routes::AF_INET6 => exempt.ipv6 += 1,
+                _ => {}
+            }
+        }
+        Ok(exempt)
     }
 
     /// The nodes (VTEPs) that the namespace's VXLAN devices send to, by the device's ifindex.

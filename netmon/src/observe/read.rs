@@ -11,7 +11,7 @@ use std::{
 use rustix::io::Errno;
 use tracing::debug;
 
-use self::needs::{has, has_protocols, read_need};
+use self::needs::{has, read_need};
 use super::{
     Shared,
     state::{Namespace, State},
@@ -151,9 +151,8 @@ pub fn read_all(shared: &Shared, wanted: &BTreeSet<Need>) -> Result<Reading, Ent
 fn to_read(state: &State, wanted: &BTreeSet<Need>) -> Vec<(NetnsId, NetnsFile)> {
     let with_interfaces: BTreeSet<_> = state.interface_ids().map(|id| id.netns).collect();
     let has_any = |(netns, namespace): &(&NetnsId, &Namespace)| {
-        with_interfaces.contains(netns)
-            || has_protocols(&namespace.file.role)
-            || wanted.contains(&Need::Tunnels) && namespace.tunnels().next().is_some()
+        let role = &namespace.file.role;
+        with_interfaces.contains(netns) || wanted.iter().any(|need| has(*need, role, wanted))
     };
     let namespaces = state.namespaces().iter().filter(has_any);
     namespaces

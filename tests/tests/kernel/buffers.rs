@@ -9,11 +9,18 @@ use crate::world::{Cable, DEVICE, World, ready};
 
 /// A world whose node is the test's own namespace.
 fn node() -> anyhow::Result<(World, crate::world::Member, crate::world::Member, Netmon)> {
+    node_with(Cable::Bridge, 2)
+}
+
+fn node_with(
+    cable: Cable,
+    interfaces: u64,
+) -> anyhow::Result<(World, crate::world::Member, crate::world::Member, Netmon)> {
     let mut world = World::new()?;
     world.sees_node = true;
-    let (a, b) = world.pair(Cable::Bridge)?;
+    let (a, b) = world.pair(cable)?;
     let netmon = world.netmon(&[])?;
-    ready(&netmon, 2)?;
+    ready(&netmon, interfaces)?;
     Ok((world, a, b, netmon))
 }
 
@@ -169,6 +176,24 @@ fn the_neighbour_table_and_its_limits_are_the_kernels() -> anyhow::Result<()> {
         ensure!(limit == kernel, "netmon shows {limit}, the kernel {kernel}");
         Ok(())
     })
+}
+
+#[test]
+fn permanent_neighbours_of_an_overlay_are_shown_beside_the_whole_table() -> anyhow::Result<()> {
+    let (world, _a, _b, netmon) = node_with(Cable::Vxlan, 3)?;
+    let overlay = world.overlay_netns()?;
+    let exempt = |page: &Page, family| page.count("netmon_node_neighbour_exempt_entries", &[("family", family)]);
+    let before = exempt(&netmon.page()?, "ipv4")?;
+    for number in 1..=30 {
+        let permanent = if number > 20 { "reachable" } else { "permanent" };
+        overlay.run(&format!(
+            "ip neigh replace 10.77.1.{number} lladdr 02:00:00:00:01:{number:02x} dev vxlan0 nud {permanent}"
+        ))?;
+    }
+    overlay.run("ip neigh replace fd77::1 lladdr 02:00:00:00:01:01 dev vxlan0 nud permanent")?;
+    let page = netmon.page()?;
+    assert_eq!((exempt(&page, "ipv4")? - before, exempt(&page, "ipv6")?), (20, 1));
+    Ok(())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     model::{
-        buffers::{ContainerBuffers, NodeBuffers, Queue},
+        buffers::{ContainerBuffers, ExemptNeighbours, NodeBuffers, Queue},
         inventory::Identity,
         place::Place,
     },
@@ -20,6 +20,8 @@ pub struct BufferRows {
     pub queues: Vec<QueueRow>,
     /// Of the node; `None` if its namespace is unknown or could not be read.
     pub node: Option<Arc<NodeBuffers>>,
+    /// Neighbours that no threshold bounds, in the namespaces of the node and of its overlays.
+    pub exempt_neighbours: ExemptNeighbours,
 }
 
 /// The queue of a container's interface.
@@ -53,6 +55,9 @@ pub fn rows(state: &State) -> BufferRows {
             Place::Node => rows.node = namespace.node().and_then(|node| node.buffers.clone()),
             Place::Overlay { .. } | Place::LoadBalancer { .. } => {}
         }
+    }
+    for namespace in state.namespaces().values() {
+        rows.exempt_neighbours += namespace.exempt_neighbours;
     }
     rows.queues = state
         .interfaces()

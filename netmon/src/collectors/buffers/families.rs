@@ -102,6 +102,12 @@ schemas! {
                 it.full,
                 "How often the neighbour table had no room for an entry. Raise gc_thresh3 of net.ipv4.neigh.default or net.ipv6.neigh.default.";
         }
+        /// The part of a neighbour table that its limits do not bound.
+        EXEMPT_NEIGHBOURS(it in u64) by AddressFamily, SHOWN {
+            NODE_NEIGHBOUR_EXEMPT: Gauge, "netmon_node_neighbour_exempt_entries",
+                *it,
+                "Entries of the neighbour table that its limits do not bound: permanent and externally learnt ones, in the namespaces of the node and of its overlays. The engine adds one for each endpoint on another node.";
+        }
         /// The limits of a neighbour table.
         NEIGHBOUR_LIMITS(it in u64) by Threshold, SHOWN {
             NODE_NEIGHBOUR_LIMIT: Gauge, "netmon_node_neighbour_limit",
@@ -132,6 +138,7 @@ pub(crate) fn rows(buffers: &BufferRows) -> Vec<Rows> {
         containers,
         queues,
         node,
+        exempt_neighbours,
     } = buffers;
     let entries = containers
         .iter()
@@ -150,7 +157,12 @@ pub(crate) fn rows(buffers: &BufferRows) -> Vec<Rows> {
         CONTAINER_CONNTRACK.rows(entries),
         CONTAINER_LIMITS.rows(limits),
     ];
-    rows.extend(node.iter().flat_map(|node| of_node(node)));
+    if let Some(node) = node {
+        let exempt = exempt_neighbours.by_family().into_iter();
+        let exempt = exempt.map(|(family, entries)| (Key::default().what(family), entries));
+        rows.extend(of_node(node));
+        rows.push(EXEMPT_NEIGHBOURS.rows(exempt));
+    }
     rows
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     collectors::sample::web,
-    model::buffers::{Conntrack, ContainerBuffers, Neighbours, NodeBuffers, Queue, Softnet},
+    model::buffers::{Conntrack, ContainerBuffers, ExemptNeighbours, Neighbours, NodeBuffers, Queue, Softnet},
     page::rows::Rows,
 };
 
@@ -58,5 +58,6 @@ pub(super) fn rows() -> Vec<Rows> {
             udp_memory_bytes: 8192,
             sysctls: vec![("net.core.rmem_max", 212_992)],
         })),
+        exempt_neighbours: ExemptNeighbours { ipv4: 4, ipv6: 0 },
     })
 }

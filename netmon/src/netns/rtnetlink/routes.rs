@@ -1,4 +1,4 @@
-//! Decodes rtnetlink messages about FDB entries and routes: pure, from bytes to the model.
+//! Decodes rtnetlink messages about FDB entries, neighbours and routes: pure, from bytes to the model.
 //!
 //! Constants and layouts are those of the kernel's `neighbour.h` and `rtnetlink.h`.
 
@@ -6,10 +6,14 @@ use std::{io, net::IpAddr};
 
 use super::decode::{Answer, ip_address, u32_at};
 
+pub(super) const AF_INET: u8 = 2;
+pub(super) const AF_INET6: u8 = 10;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_NEWNEIGH: u16 = 28;
 const NDMSG_BYTES: usize = 12;
 const NDA_DST: u16 = 1;
+const NUD_PERMANENT: u16 = 0x80;
+const NTF_EXT_LEARNED: u8 = 0x10;
 const RTMSG_BYTES: usize = 12;
 const RTA_OIF: u16 = 4;
 
@@ -24,6 +28,18 @@ pub(super) fn remote(answer: Answer<'_>) -> Option<(u32, IpAddr)> {
         _ => None,
     })?;
     (!address.is_unspecified() && !address.is_multicast()).then_some((ifindex, address))
+}
+
+/// The address family of a neighbour that no threshold bounds, from `RTM_NEWNEIGH`.
+pub(super) fn exempt(answer: Answer<'_>) -> Option<u8> {
+    if answer.kind != RTM_NEWNEIGH {
+        return None;
+    }
+    let &[family, _, _, _, _, _, _, _, low, high, flags, ..] = answer.payload else {
+        return None;
+    };
+    let is_permanent = u16::from_ne_bytes([low, high]) & NUD_PERMANENT != 0;
+    (is_permanent || flags & NTF_EXT_LEARNED != 0).then_some(family)
 }
 
 /// The device of a route, from `RTM_NEWROUTE`.
@@ -48,7 +64,10 @@ pub(super) fn is_no_route(error: &io::Error) -> bool {
 mod tests {
     use std::io;
 
-    use super::{Answer, RTM_NEWNEIGH, RTM_NEWROUTE, device, is_no_route, remote};
+    use super::{
+        AF_INET, AF_INET6, Answer, NTF_EXT_LEARNED, NUD_PERMANENT, RTM_NEWNEIGH, RTM_NEWROUTE, device, exempt,
+        is_no_route, remote,
+    };
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let length = u16::try_from(4 + value.len()).expect("short");
@@ -66,6 +85,27 @@ mod tests {
             kind: RTM_NEWNEIGH,
             payload,
         })
+    }
+
+    #[test]
+    fn permanent_and_learnt_neighbours_are_exempt() {
+        const REACHABLE: u16 = 0x02;
+        const NOARP: u16 = 0x40;
+        let of = |family: u8, state: u16, flags: u8| {
+            let [low, high] = state.to_ne_bytes();
+            let payload = [family, 0, 0, 0, 2, 0, 0, 0, low, high, flags, 0];
+            let answer = |kind| Answer {
+                kind,
+                payload: &payload,
+            };
+            assert_eq!(exempt(answer(RTM_NEWROUTE)), None);
+            exempt(answer(RTM_NEWNEIGH))
+        };
+        assert_eq!(of(AF_INET, NUD_PERMANENT, 0), Some(AF_INET));
+        assert_eq!(of(AF_INET6, REACHABLE, NTF_EXT_LEARNED), Some(AF_INET6));
+        assert_eq!(of(AF_INET, REACHABLE, 0), None);
+        // Loopback's. The kernel may evict it.
+        assert_eq!(of(AF_INET, NOARP, 0), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) fn has(need: Need, role: &Role, wanted: &BTreeSet<Need>) -> bool {
     match (need, role) {
         (Need::Tunnels, Role::Overlay { .. })
         | (Need::Encryption, Role::Node)
-        | (Need::Buffers, Role::Sandbox | Role::Node) => true,
+        | (Need::Buffers, Role::Sandbox | Role::Overlay { .. } | Role::Node) => true,
         // Reading the buffers also lists the devices.
         (Need::NodeDevices, Role::Node) => !wanted.contains(&Need::Buffers),
         (Need::Protocols, role) => has_protocols(role),
@@ -50,13 +50,23 @@ pub(super) fn read_need(
             shared.lock().set_xfrm_errors(netns, errors.flatten());
             failed?;
         }
+        // An engine adds a neighbour for each endpoint on another node to the overlay's namespace.
+        Need::Buffers if matches!(role, Role::Overlay { .. }) => {
+            let exempt = client.exempt_neighbours()?;
+            shared.lock().set_exempt_neighbours(netns, exempt);
+        }
         Need::Buffers if *role == Role::Node => {
             let devices = client.devices()?.devices;
             let (read, failed) = parted(buffers::node(client, &devices));
+            let (exempt, no_neighbours) = parted(client.exempt_neighbours());
             let mut state = shared.lock();
+            if let Some(exempt) = exempt {
+                state.set_exempt_neighbours(netns, exempt);
+            }
             state.node_bounded(netns, read);
             state.node_has(netns, &devices, Instant::now());
             failed?;
+            no_neighbours?;
         }
         Need::Buffers => read_buffers(shared, netns, client, proc_net)?,
         Need::NodeDevices => {

@@ -8,7 +8,7 @@ use super::{
     range,
 };
 use crate::model::{
-    buffers::{Backlogs, NodeBuffers},
+    buffers::{Backlogs, ExemptNeighbours, NodeBuffers},
     interface::{Device, NetnsId},
     netns::NetnsFile,
     overlay::XfrmErrors,
@@ -32,6 +32,8 @@ pub struct Namespace {
     pub kind: Kind,
     /// How many of its devices are not watched because there are too many.
     pub(super) refused: u64,
+    /// How many of its neighbours no threshold bounds. Counted in the namespaces of the node and of its overlays.
+    pub exempt_neighbours: ExemptNeighbours,
     /// Held by whoever reads its devices.
     pub(super) reading: ReadingLock,
 }
@@ -63,6 +65,7 @@ impl Namespace {
             is_older,
             kind: Kind::new(&file.role),
             refused: 0,
+            exempt_neighbours: ExemptNeighbours::default(),
             reading: ReadingLock::default(),
             file,
         }
@@ -197,6 +200,13 @@ impl State {
     pub fn set_conntrack_entries(&mut self, netns: NetnsId, conntrack_entries: Option<u64>) {
         if let Some(sandbox) = self.sandbox_mut(netns) {
             sandbox.buffers.conntrack_entries = conntrack_entries;
+        }
+    }
+
+    /// Takes in how many of a namespace's neighbours no threshold bounds.
+    pub fn set_exempt_neighbours(&mut self, netns: NetnsId, exempt: ExemptNeighbours) {
+        if let Some(namespace) = self.namespaces.get_mut(&netns) {
+            namespace.exempt_neighbours = exempt;
         }
     }
 
