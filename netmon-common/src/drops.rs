@@ -7,6 +7,8 @@ pub const MAP: &str = "DROPS";
 /// The map of packets that found no room in [`MAP`]: an array by the reason, with a `u64` for every CPU. All
 /// reasons from [`LOST_REASONS`] on share the last entry.
 pub const MAP_LOST: &str = "DROPS_LOST";
+/// The map of the same packets by the cause ([`crate::refusal`]).
+pub const MAP_REFUSED: &str = "DROPS_REFUSED";
 /// The program.
 pub const PROGRAM: &str = "drops_kfree_skb";
 /// The tracepoint that it is attached to.

@@ -7,6 +7,7 @@
 pub mod drops;
 pub mod kernel;
 pub mod overlay;
+pub mod refusal;
 pub mod share;
 pub mod tcp;
 pub mod traffic;

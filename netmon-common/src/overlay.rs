@@ -2,7 +2,8 @@
 
 /// The map of the counts: a hash map by [`Key`], with an [`Outer`] for every CPU.
 pub const MAP: &str = "OVERLAY";
-/// The map of packets that found no room in [`MAP`]: one `u64` for every CPU.
+/// The map of packets that found no room in [`MAP`]: an array by the cause ([`crate::refusal`]), with a `u64` for every
+/// CPU.
 pub const MAP_LOST: &str = "OVERLAY_LOST";
 /// The map with the number of keys of unknown tunnels: one `u32`. The daemon creates the keys of known tunnels before
 /// any traffic.

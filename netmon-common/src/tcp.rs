@@ -4,7 +4,8 @@ use crate::kernel::{Field, field};
 
 /// The map of the counts: a hash map by [`Key`], with a [`Tcp`] for every CPU.
 pub const MAP: &str = "TCP";
-/// The map of events that found no room in [`MAP`]: one `u64` for every CPU.
+/// The map of events that found no room in [`MAP`]: an array by the cause ([`crate::refusal`]), with a `u64` for every
+/// CPU.
 pub const MAP_LOST: &str = "TCP_LOST";
 /// The map that the daemon fills: the ifindex of the device that has an address, by [`Address`]. It serves sockets
 /// with an address and no route, such as a connection that is still being established.

@@ -12,15 +12,22 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TcContext},
 };
 
+use netmon_common::refusal;
+
 use crate::{
     kernel::{Arguments, Integer, Memory},
-    maps::{Array, Map},
+    maps::{Added, Array, Map},
     packet::Packet,
 };
 
 /// What a program at a hook returns. The packet goes on to the other attached programs: with tcx this is `TCX_NEXT`,
 /// with clsact "no verdict".
 pub const PASS: i32 = TC_ACT_UNSPEC;
+
+/// Errors of the kernel (`include/uapi/asm-generic/errno-base.h`).
+const E2BIG: i32 = -7;
+const ENOMEM: i32 = -12;
+const EEXIST: i32 = -17;
 
 /// The licence that the kernel asks for; see the package's manifest. Every object gets it by linking the library.
 #[unsafe(link_section = "license")]
@@ -117,8 +124,15 @@ macro_rules! hash_maps {
             }
 
             #[inline(always)]
-            fn add(&self, key: &K, value: &V) -> bool {
-                self.insert(key, value, u64::from(BPF_NOEXIST)).is_ok()
+            fn add(&self, key: &K, value: &V) -> Added {
+                // `htab_map_update_elem` and `alloc_htab_elem` of kernel/bpf/hashtab.c.
+                match self.insert(key, value, u64::from(BPF_NOEXIST)) {
+                    Ok(()) => Added::Created,
+                    Err(EEXIST) => Added::Exists,
+                    Err(E2BIG) => Added::Refused(refusal::FULL),
+                    Err(ENOMEM) => Added::Refused(refusal::NO_MEMORY),
+                    Err(_) => Added::Refused(refusal::OTHER),
+                }
             }
         }
     )*};

@@ -13,12 +13,13 @@
 
 use netmon_common::{
     drops::{Key, LOST_REASONS},
+    refusal,
     share::Share,
 };
 
 use crate::{
     kernel::{Arguments, Interface, Kernel, of_device, of_route, of_socket},
-    maps::{Array, Map},
+    maps::{Added, Array, Map},
     packet::{self, IPV4, IPV4_PROTOCOL, IPV6, IPV6_NEXT_HEADER, TCP},
     share,
 };
@@ -71,6 +72,8 @@ pub trait Object: Kernel {
     fn drops(&self) -> &impl Map<Key, u64>;
     /// Packets that found no room, by the reason. All reasons from [`LOST_REASONS`] on are one.
     fn lost(&self) -> &impl Array<u64>;
+    /// The same packets, by the cause.
+    fn refused(&self) -> &impl Array<u64>;
     /// What each namespace has of the counts.
     fn shares(&self) -> &impl Map<u64, Share>;
 }
@@ -252,6 +255,7 @@ fn is_over(length_and_flags: u16, length: u32) -> bool {
 fn count(object: &impl Object, mut key: Key, segments: u64) {
     let drops = object.drops();
     let mut found = drops.find(&key);
+    let mut cause = refusal::SHARE;
     if found.is_none()
         && let Some(room) = share::look(object.shares(), key.netns)
     {
@@ -260,23 +264,28 @@ fn count(object: &impl Object, mut key: Key, segments: u64) {
             found = drops.find(&key);
         }
         if found.is_none() {
-            if drops.add(&key, &segments) {
+            let added = drops.add(&key, &segments);
+            if added == Added::Created {
                 room.take();
                 return;
             }
-            // Another CPU may have created it in between.
+            cause = added.cause();
             found = drops.find(&key);
         }
     }
-    let counter = match found {
-        Some(counter) => counter,
-        None => match object.lost().at(key.reason.min(LOST_REASONS)) {
-            Some(counter) => counter,
-            None => return,
-        },
+    let increase = |counter: Option<*mut u64>| {
+        if let Some(counter) = counter {
+            // SAFETY: the value exists while the program runs. This CPU's counter has no other writer (see the
+            // module).
+            unsafe { *counter += segments };
+        }
     };
-    // SAFETY: the value exists while the program runs. This CPU's counter has no other writer (see the module).
-    unsafe { *counter += segments };
+    if found.is_some() {
+        increase(found);
+    } else {
+        increase(object.lost().at(key.reason.min(LOST_REASONS)));
+        increase(object.refused().at(cause));
+    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,37 @@
 //! What is found is a raw pointer: the kernel and other CPUs may use the value meanwhile. Whoever follows the pointer
 //! argues why that is right.
 
+use netmon_common::refusal;
+
 /// A map with keys.
 pub trait Map<K, V> {
     /// The value of this key. It stays readable and writable while the program runs, even if the key is deleted.
     fn find(&self, key: &K) -> Option<*mut V>;
-    /// Creates this key. Returns whether that was done: the key may exist, or the map may be full.
-    fn add(&self, key: &K, value: &V) -> bool;
+    /// Creates this key.
+    fn add(&self, key: &K, value: &V) -> Added;
+}
+
+/// What became of a key that was to be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It was created.
+    Created,
+    /// It exists: another CPU, or another program on this one, has just created it.
+    Exists,
+    /// The kernel refused, for a cause of [`netmon_common::refusal`].
+    Refused(u32),
+}
+
+impl Added {
+    /// The cause, if the key is missing all the same.
+    #[inline(always)]
+    pub(crate) const fn cause(self) -> u32 {
+        match self {
+            Self::Refused(cause) => cause,
+            // It was deleted in between.
+            Self::Created | Self::Exists => refusal::OTHER,
+        }
+    }
 }
 
 /// A map of a fixed size.

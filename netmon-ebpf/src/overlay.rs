@@ -13,11 +13,12 @@
 
 use netmon_common::{
     overlay::{ESP, Key, OF_STRANGERS, Outer, VXLAN},
+    refusal,
     traffic::RECEIVE,
 };
 
 use crate::{
-    maps::{Array, Map},
+    maps::{Added, Array, Map},
     packet::{self, Packet, in_ipv6_form},
 };
 
@@ -25,7 +26,7 @@ use crate::{
 pub trait Object {
     /// The counts.
     fn tunnels(&self) -> &impl Map<Key, Outer>;
-    /// Packets that found no room.
+    /// Packets that found no room, by the cause.
     fn lost(&self) -> &impl Array<u64>;
     /// How many keys of unknown tunnels there are.
     fn strangers(&self) -> &impl Array<u32>;
@@ -82,14 +83,17 @@ pub fn count(object: &impl Object, packet: impl Packet, direction: u32) {
     };
     let tunnels = object.tunnels();
     let mut outer = tunnels.find(&key);
+    let mut cause = refusal::SHARE;
     if outer.is_none()
         && let Some(strangers) = room(object.strangers())
     {
-        if tunnels.add(&key, &ZERO) {
+        let added = tunnels.add(&key, &ZERO);
+        if added == Added::Created {
             // SAFETY: the map's value lives as long as the map. Others may write meanwhile, and then there is one key
             // too many.
             unsafe { *strangers += 1 };
         }
+        cause = added.cause();
         outer = tunnels.find(&key);
     }
     let packets = packet::on_a_wire(packet.gso_segments());
@@ -99,7 +103,7 @@ pub fn count(object: &impl Object, packet: impl Packet, direction: u32) {
         if let Some(outer) = outer {
             (*outer).packets += packets;
             (*outer).bytes += u64::from(packet.length());
-        } else if let Some(lost) = object.lost().at(0) {
+        } else if let Some(lost) = object.lost().at(cause) {
             *lost += packets;
         }
     }

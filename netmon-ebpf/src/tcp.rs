@@ -8,6 +8,7 @@
 //! CPU, so a CPU's counter has no other writer.
 
 use netmon_common::{
+    refusal,
     share::Share,
     tcp::{
         Address, FAILURE_ABORTED, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNREACHABLE,
@@ -17,7 +18,7 @@ use netmon_common::{
 
 use crate::{
     kernel::{Arguments, Interface, Kernel, of_device, of_socket},
-    maps::{Array, Map},
+    maps::{Added, Array, Map},
     packet::in_ipv6_form,
     share,
 };
@@ -56,7 +57,7 @@ pub trait Object: Kernel {
 
     /// The counts.
     fn counts(&self) -> &impl Map<Key, Tcp>;
-    /// Events that found no room.
+    /// Events that found no room, by the cause.
     fn lost(&self) -> &impl Array<u64>;
     /// The devices of addresses, which the daemon writes.
     fn addresses(&self) -> &impl Map<Address, u32>;
@@ -342,6 +343,7 @@ fn with(object: &impl Object, interface: Interface, change: impl FnOnce(&mut Tcp
     };
     let all = object.counts();
     let mut counts = all.find(&key);
+    let mut cause = refusal::SHARE;
     if counts.is_none()
         && let Some(room) = share::look(object.shares(), netns)
     {
@@ -349,16 +351,18 @@ fn with(object: &impl Object, interface: Interface, change: impl FnOnce(&mut Tcp
             key.ifindex = 0;
         }
         // Another of these programs may have run in between, on this CPU, too. Its counts must not be overwritten.
-        if all.add(&key, &ZERO) {
+        let added = all.add(&key, &ZERO);
+        if added == Added::Created {
             room.take();
         }
+        cause = added.cause();
         counts = all.find(&key);
     }
     // SAFETY: the value exists while the program runs. This CPU's value has no other writer (see the module).
     unsafe {
         if let Some(counts) = counts {
             change(&mut *counts);
-        } else if let Some(lost) = object.lost().at(0) {
+        } else if let Some(lost) = object.lost().at(cause) {
             *lost += 1;
         }
     }

@@ -6,9 +6,11 @@ use std::{
     ptr,
 };
 
+use netmon_common::refusal;
+
 use crate::{
     kernel::{Arguments, Integer, Kernel, Memory},
-    maps::{Array, Map},
+    maps::{Added, Array, Map},
     packet::Packet,
 };
 
@@ -209,6 +211,8 @@ pub(crate) struct Table<K, V> {
     values: RefCell<BTreeMap<K, Box<UnsafeCell<V>>>>,
     /// How many more keys it takes.
     pub(crate) room: Cell<usize>,
+    /// The cause of a refusal once there is no room.
+    pub(crate) cause: Cell<u32>,
     /// How often it does not find what it has: another CPU creates the key just afterwards.
     pub(crate) misses: Cell<usize>,
 }
@@ -218,6 +222,7 @@ impl<K, V> Default for Table<K, V> {
         Self {
             values: RefCell::default(),
             room: Cell::new(usize::MAX),
+            cause: Cell::new(refusal::FULL),
             misses: Cell::new(0),
         }
     }
@@ -228,7 +233,7 @@ impl<K: Copy + Ord, V: Copy> Table<K, V> {
     pub(crate) fn with(values: impl IntoIterator<Item = (K, V)>) -> Self {
         let table = Self::default();
         for (key, value) in values {
-            table.add(&key, &value);
+            assert_eq!(table.add(&key, &value), Added::Created, "each key once");
         }
         table
     }
@@ -264,17 +269,29 @@ impl<K: Copy + Ord, V: Copy> Map<K, V> for Table<K, V> {
         self.values.borrow().get(key).map(|value| value.get())
     }
 
-    fn add(&self, key: &K, value: &V) -> bool {
+    fn add(&self, key: &K, value: &V) -> Added {
         if self.values.borrow().contains_key(key) {
-            return false;
+            return Added::Exists;
         }
         let Some(left) = self.room.get().checked_sub(1) else {
-            return false;
+            return Added::Refused(self.cause.get());
         };
         self.room.set(left);
         let value = Box::new(UnsafeCell::new(*value));
         self.values.borrow_mut().insert(*key, value);
-        true
+        Added::Created
+    }
+}
+
+/// An array of counters, one for each cause of a refusal.
+pub(crate) fn causes() -> Table<u32, u64> {
+    Table::with((0..refusal::CAUSES).map(|cause| (cause, 0)))
+}
+
+impl Table<u32, u64> {
+    /// The counters that counted.
+    pub(crate) fn counted(&self) -> Vec<(u32, u64)> {
+        self.all().into_iter().filter(|(_, count)| *count > 0).collect()
     }
 }
 

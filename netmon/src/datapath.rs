@@ -14,6 +14,7 @@ mod hook;
 pub mod host;
 pub mod overlay;
 pub mod pins;
+mod refusals;
 mod share;
 mod store;
 pub mod symbols;

@@ -158,7 +158,7 @@ fn programs() -> Row {
             "Interfaces without programs, by why: they have packets and bytes all the same, but no segments. Entries that did not fit into a map. And packets of interfaces that are gone, and of which the engine never said whose they were.",
             vec![
                 of(ATTACH_FAILURES).rate().sum(Reason).legend(Reason),
-                of(BPF_MAP_UPDATE_FAILURES).rate().sum(Map).legend_and(Map, "is full"),
+                of(BPF_MAP_UPDATE_FAILURES).rate().sum((Map, Reason)).above(0.0).legend((Map, Reason)),
                 of(UNATTRIBUTED_RECEIVE_PACKETS).rate().sum(()).named("received, not named"),
                 of(UNATTRIBUTED_TRANSMIT_PACKETS).rate().sum(()).named("sent, not named"),
             ],

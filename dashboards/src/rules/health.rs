@@ -16,6 +16,8 @@ use crate::{
 };
 
 const RUNBOOK: &str = "health";
+/// The reason of a map that has no entry because the kernel had no memory at that moment.
+const NO_MEMORY: &str = "no_memory";
 
 pub(super) fn group() -> anyhow::Result<Group> {
     let mut rules = blind()?;
@@ -150,12 +152,27 @@ fn in_part() -> anyhow::Result<Vec<Rule>> {
             Warning,
             "5m",
             &of(BPF_MAP_UPDATE_FAILURES)
+                .is_not(Reason, NO_MEMORY)
                 .increase(Window::Of("15m"))
                 .sum(map)
                 .above(0.0)
                 .or(fill.above(0.9)),
             "A kernel map of netmon's is full, or nearly.",
             "The map {map} on {instance} has no room, or will soon have none: what does not fit is not counted.",
+        )?,
+        // A burst of new entries empties the kernel's stock of memory for a moment. That mends itself.
+        alert(
+            RUNBOOK,
+            "NetmonMapWithoutMemory",
+            Info,
+            "1h",
+            &of(BPF_MAP_UPDATE_FAILURES)
+                .is(Reason, NO_MEMORY)
+                .increase(Window::Of("15m"))
+                .sum(map)
+                .above(0.0),
+            "The kernel has no memory for new entries of netmon's maps, again and again.",
+            "On {instance} the kernel had no memory for entries of the map {map} {value} times within a quarter of an hour: these events are not counted.",
         )?,
         alert(
             RUNBOOK,

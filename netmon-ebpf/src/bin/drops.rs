@@ -10,6 +10,7 @@ use aya_ebpf::{
 };
 use netmon_common::{
     drops::{Key, LOST_ENTRIES, MAX_ENTRIES},
+    refusal::CAUSES,
     share,
 };
 use netmon_ebpf::drops;
@@ -18,6 +19,8 @@ use netmon_ebpf::drops;
 static DROPS: PerCpuHashMap<Key, u64> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
 #[map]
 static DROPS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_ENTRIES, 0);
+#[map]
+static DROPS_REFUSED: PerCpuArray<u64> = PerCpuArray::with_max_entries(CAUSES, 0);
 #[map]
 static SHARES: HashMap<u64, share::Share> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
 
@@ -56,6 +59,7 @@ impl drops::Object for Object {
     netmon_ebpf::maps! {
         drops: Map<Key, u64> = DROPS;
         lost: Array<u64> = DROPS_LOST;
+        refused: Array<u64> = DROPS_REFUSED;
         shares: Map<u64, share::Share> = SHARES;
     }
 }

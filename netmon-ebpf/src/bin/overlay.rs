@@ -10,6 +10,7 @@ use aya_ebpf::{
 };
 use netmon_common::{
     overlay::{Key, MAX_ENTRIES, Outer},
+    refusal::CAUSES,
     traffic::{RECEIVE, TRANSMIT},
 };
 use netmon_ebpf::{bpf::PASS, overlay};
@@ -17,7 +18,7 @@ use netmon_ebpf::{bpf::PASS, overlay};
 #[map]
 static OVERLAY: PerCpuHashMap<Key, Outer> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
 #[map]
-static OVERLAY_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static OVERLAY_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(CAUSES, 0);
 #[map]
 static OVERLAY_STRANGERS: Array<u32> = Array::with_max_entries(1, 0);
 #[map]

@@ -9,6 +9,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use netmon_common::{
+    refusal::CAUSES,
     share,
     tcp::{Address, Key, MAX_ADDRESSES, MAX_ENTRIES, Tcp},
 };
@@ -17,7 +18,7 @@ use netmon_ebpf::tcp;
 #[map]
 static TCP: PerCpuHashMap<Key, Tcp> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
 #[map]
-static TCP_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static TCP_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(CAUSES, 0);
 #[map]
 static ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(MAX_ADDRESSES, BPF_F_NO_PREALLOC);
 #[map]

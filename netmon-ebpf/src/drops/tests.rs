@@ -10,7 +10,7 @@ use netmon_common::{
 use super::{Object, dropped, first_bits, is_among, is_for_everybody, is_over};
 use crate::{
     maps::{Array, Map},
-    testing::{HERE, NOWHERE, Structures, THERE, Table, numbers, with_structures},
+    testing::{HERE, NOWHERE, Structures, THERE, Table, causes, numbers, with_structures},
 };
 
 const IPV4: [u8; 2] = [0x08, 0x00];
@@ -45,6 +45,7 @@ struct World {
     arguments: u32,
     drops: Table<Key, u64>,
     lost: Table<u32, u64>,
+    refused: Table<u32, u64>,
     shares: Table<u64, Share>,
 }
 
@@ -55,6 +56,7 @@ impl World {
             arguments: 3,
             drops: Table::default(),
             lost: Table::with((0..LOST_ENTRIES).map(|reason| (reason, 0))),
+            refused: causes(),
             shares: Table::with([HERE, STRANGERS].map(|netns| (netns, Share { keys: 0, room: ROOM }))),
         }
     }
@@ -161,6 +163,10 @@ impl Object for World {
 
     fn lost(&self) -> &impl Array<u64> {
         &self.lost
+    }
+
+    fn refused(&self) -> &impl Array<u64> {
+        &self.refused
     }
 
     fn shares(&self) -> &impl Map<u64, Share> {

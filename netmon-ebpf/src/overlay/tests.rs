@@ -4,13 +4,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netmon_common::{
     overlay::{ESP, Key, OF_STRANGERS, Outer, VXLAN},
+    refusal::{FULL, OTHER, SHARE},
     traffic::{RECEIVE, TRANSMIT},
 };
 
 use super::{ESP_PROTOCOL, Object, UDP_PROTOCOL, count};
 use crate::{
-    maps::{Array, Map},
-    testing::{Frame, Table},
+    maps::{Added, Array, Map},
+    testing::{Frame, Table, causes},
 };
 
 const IPV4: [u8; 2] = [0x08, 0x00];
@@ -31,7 +32,7 @@ impl World {
     fn new() -> Self {
         Self {
             tunnels: Table::default(),
-            lost: Table::with([(0, 0)]),
+            lost: causes(),
             strangers: Table::with([(0, 0)]),
             port: Table::with([(0, u32::from(PORT))]),
         }
@@ -88,7 +89,7 @@ fn ipv6(next: u8, from: Ipv6Addr, to: Ipv6Addr, inside: &[u8]) -> Frame {
 fn keys(packet: &Frame, direction: u32) -> Vec<Key> {
     let world = World::new();
     count(&world, packet, direction);
-    assert_eq!(world.lost.get(&0), Some(0));
+    assert_eq!(world.lost.counted(), []);
     world.tunnels.all().into_iter().map(|(key, _)| key).collect()
 }
 
@@ -239,13 +240,13 @@ fn unknown_tunnels_have_a_limited_room_and_known_ones_do_not_use_it() {
     assert_eq!(world.tunnels.get(&received).map(|it| it.packets), Some(4));
     assert_eq!(world.tunnels.all().len(), 1);
     assert_eq!(world.strangers.get(&0), Some(OF_STRANGERS));
-    assert_eq!(world.lost.get(&0), Some(4));
+    assert_eq!(world.lost.counted(), [(SHARE, 4)]);
     // The daemon creates the key of a tunnel that it knows.
     let transmitted = of_vxlan(TO.to_ipv6_mapped(), 1);
-    world.tunnels.add(&transmitted, &Outer::ZERO);
+    assert_eq!(world.tunnels.add(&transmitted, &Outer::ZERO), Added::Created);
     count(&world, &packet, TRANSMIT);
     assert_eq!(world.tunnels.get(&transmitted).map(|it| it.packets), Some(4));
-    assert_eq!(world.lost.get(&0), Some(4));
+    assert_eq!(world.lost.counted(), [(SHARE, 4)]);
 }
 
 #[test]
@@ -253,6 +254,8 @@ fn what_finds_the_map_full_is_lost() {
     let world = World::new();
     world.tunnels.room.set(0);
     count(&world, &ipv4(UDP_PROTOCOL, 0, &vxlan()), RECEIVE);
-    assert_eq!(world.lost.get(&0), Some(1));
+    world.tunnels.cause.set(OTHER);
+    count(&world, &ipv4(UDP_PROTOCOL, 0, &vxlan()), RECEIVE);
+    assert_eq!(world.lost.counted(), [(FULL, 1), (OTHER, 1)]);
     assert_eq!(world.strangers.get(&0), Some(0), "no key was created");
 }

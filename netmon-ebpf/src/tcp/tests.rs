@@ -3,6 +3,7 @@
 mod decisions;
 
 use netmon_common::{
+    refusal::{FULL, NO_MEMORY, SHARE},
     share::{STRANGERS, Share},
     tcp::{Address, Key, Tcp},
 };
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     maps::{Array, Map},
-    testing::{HERE, NOWHERE, Structures, THERE, Table, numbers, with_structures},
+    testing::{HERE, NOWHERE, Structures, THERE, Table, causes, numbers, with_structures},
 };
 
 const AF_UNIX: u16 = 1;
@@ -57,7 +58,7 @@ impl World {
             kernel: Structures::default(),
             retransmit_arguments: 2,
             counts: Table::default(),
-            lost: Table::with([(0, 0)]),
+            lost: causes(),
             addresses: Table::with([(address(mapped), OF_IPV4), (address(IPV6), OF_IPV6)]),
             shares: Table::with([HERE, STRANGERS].map(|netns| (netns, Share { keys: 0, room: ROOM }))),
         }
@@ -331,18 +332,23 @@ fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
     }
     assert_eq!(world.interfaces(), [(HERE, 0), (HERE, 5)]);
     let counted = [0, 5].map(|ifindex| world.of(HERE, ifindex).resets_received);
-    assert_eq!((counted, world.lost.get(&0)), ([2, 2], Some(0)));
+    assert_eq!((counted, world.lost.counted()), ([2, 2], vec![]));
 }
 
 #[test]
-fn what_finds_no_room_is_lost() {
+fn what_finds_no_room_is_lost_by_its_cause() {
     let world = World::new();
     world.use_up(STRANGERS);
     reset_received(&world, &[world.socket(THERE)]);
     // The map is full, although the namespace has a share.
     world.counts.room.set(0);
     reset_received(&world, &[world.socket(HERE)]);
-    assert_eq!((world.interfaces(), world.lost.get(&0)), (vec![], Some(2)));
+    world.counts.cause.set(NO_MEMORY);
+    for _ in 0..2 {
+        reset_received(&world, &[world.socket(HERE)]);
+    }
+    assert_eq!(world.interfaces(), []);
+    assert_eq!(world.lost.counted(), [(FULL, 1), (NO_MEMORY, 2), (SHARE, 1)]);
 }
 
 #[test]

@@ -15,8 +15,8 @@ use aya::maps::{MapData, PerCpuArray};
 use netmon_common::{
     drops::{
         FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBAL_SOCKET_FILTER, GLOBAL_TCP_CLOSE,
-        GLOBAL_TCP_FLAGS, GLOBALS_HARMLESS, GLOBALS_UNWANTED, Key, LOST_ENTRIES, MAP, MAP_LOST, MAX_ENTRIES, PROGRAM,
-        TRACEPOINT, lost_reason,
+        GLOBAL_TCP_FLAGS, GLOBALS_HARMLESS, GLOBALS_UNWANTED, Key, LOST_ENTRIES, MAP, MAP_LOST, MAP_REFUSED,
+        MAX_ENTRIES, PROGRAM, TRACEPOINT, lost_reason,
     },
     share::{MAP as MAP_SHARES, OF_STRANGERS},
 };
@@ -26,13 +26,14 @@ use self::harmless::{FUNCTIONS, REASONS, UNWANTED};
 pub(super) use self::reasons::{ENUMERATION, Reasons, SUBSYSTEMS};
 use super::{
     DatapathError, batch,
+    refusals::refusals,
     share::Shares,
     symbols::Ranges,
     tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
 };
 use crate::model::{
     drops::{Drop, Drops},
-    health::{MapRow, ProgramRow},
+    health::{MapRow, ProgramRow, Refusals},
     interface::{InterfaceId, NetnsId},
 };
 
@@ -96,6 +97,7 @@ impl DropsMap {
         let attached = programs.ready();
         attached.per_cpu_hash(MAP)?;
         attached.map(MAP_LOST)?;
+        attached.map(MAP_REFUSED)?;
         Ok(Self {
             attached,
             shares: Shares::default(),
@@ -150,6 +152,7 @@ impl DropsMap {
         .map_err(failed)?;
         drops.merge();
         drops.lost = self.lost()?;
+        drops.refusals = refusals(self.attached.map(MAP_REFUSED)?)?;
         let mut map = self.attached.hash(MAP_SHARES)?;
         drops.strangers = self.shares.settle(&mut map, &before, &keys)?;
         Ok(drops)
@@ -246,12 +249,12 @@ impl DropsMap {
 
     /// How full the map is.
     #[must_use]
-    pub fn row(entries: u64, lost: u64) -> MapRow {
+    pub fn row(entries: u64, refusals: Refusals) -> MapRow {
         MapRow {
             map: MAP,
             entries,
             max_entries: MAX_ENTRIES.into(),
-            update_failures: lost,
+            update_failures: refusals,
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
+    maps::{Array, Map, MapData, MapError, PerCpuHashMap, PerCpuValues},
     programs::{ProgramError, SchedClassifier, TcAttachType},
 };
 use netmon_common::{
@@ -28,12 +28,13 @@ use super::{
     batch,
     hook::Attached,
     host::Mode,
+    refusals::refusals,
     store::removed,
     tracepoint::descriptor,
 };
 use crate::model::{
     counters::Directions,
-    health::{MapRow, ProgramRow},
+    health::{MapRow, ProgramRow, Refusals},
     overlay::Tunnel,
 };
 
@@ -230,14 +231,12 @@ impl OverlayMap {
         Ok(())
     }
 
-    /// The number of packets that were not counted because the map had no room.
+    /// The number of packets that were not counted because the map has no entry for them.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn lost(&self) -> Result<u64, DatapathError> {
-        let map = self.object.map(MAP_LOST).ok_or(DatapathError::Incomplete(MAP_LOST))?;
-        let array: PerCpuArray<&MapData, u64> = map.try_into().map_err(DatapathError::map)?;
-        Ok(array.get(&0, 0).map_err(DatapathError::map)?.iter().sum())
+    pub fn lost(&self) -> Result<Refusals, DatapathError> {
+        refusals(self.object.map(MAP_LOST).ok_or(DatapathError::Incomplete(MAP_LOST))?)
     }
 
     /// Deletes the counts of the tunnels that are `gone`. Goes on after an error.
@@ -264,12 +263,12 @@ impl OverlayMap {
 
     /// How full the map is, given its number of entries and of lost packets.
     #[must_use]
-    pub fn row(entries: u64, lost: u64) -> MapRow {
+    pub fn row(entries: u64, refusals: Refusals) -> MapRow {
         MapRow {
             map: MAP,
             entries,
             max_entries: MAX_ENTRIES.into(),
-            update_failures: lost,
+            update_failures: refusals,
         }
     }
 

@@ -10,8 +10,9 @@ use std::{
     net::IpAddr,
 };
 
-use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
+use aya::maps::{MapData, PerCpuHashMap};
 use netmon_common::{
+    refusal,
     share::{MAP as MAP_SHARES, OF_STRANGERS},
     tcp::{
         FIELDS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_ADDRESSES, MAP_LOST, MAX_ADDRESSES, MAX_ENTRIES, PROGRAMS,
@@ -23,12 +24,13 @@ use tracing::{debug, warn};
 use self::addresses::Addresses;
 use super::{
     DatapathError, batch,
+    refusals::refusals,
     share::Shares,
     store::removed,
     tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
 };
 use crate::model::{
-    health::{MapRow, ProgramRow},
+    health::{MapRow, ProgramRow, Refusals},
     interface::{InterfaceId, NetnsId},
     tcp::Events,
 };
@@ -149,13 +151,12 @@ impl TcpMap {
         Ok(all)
     }
 
-    /// The number of events that were not counted because the map had no room.
+    /// The number of events that were not counted because the map has no entry for them.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn lost(&self) -> Result<u64, DatapathError> {
-        let array: PerCpuArray<&MapData, u64> = self.attached.map(MAP_LOST)?.try_into().map_err(DatapathError::map)?;
-        Ok(array.get(&0, 0).map_err(DatapathError::map)?.iter().sum())
+    pub fn lost(&self) -> Result<Refusals, DatapathError> {
+        refusals(self.attached.map(MAP_LOST)?)
     }
 
     /// Gives the programs the addresses that a namespace's devices have now. What they do not get is counted, and is
@@ -222,19 +223,19 @@ impl TcpMap {
 
     /// How full the maps are, given the number of interfaces and of lost events.
     #[must_use]
-    pub fn rows(&self, interfaces: u64, lost: u64) -> [MapRow; 2] {
+    pub fn rows(&self, interfaces: u64, refusals: Refusals) -> [MapRow; 2] {
         [
             MapRow {
                 map: MAP,
                 entries: interfaces,
                 max_entries: MAX_ENTRIES.into(),
-                update_failures: lost,
+                update_failures: refusals,
             },
             MapRow {
                 map: MAP_ADDRESSES,
                 entries: self.addresses.count(),
                 max_entries: MAX_ADDRESSES.into(),
-                update_failures: self.addresses.refused(),
+                update_failures: vec![(refusal::NAMES[refusal::SHARE as usize], self.addresses.refused())],
             },
         ]
     }

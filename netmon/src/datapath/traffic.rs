@@ -11,7 +11,10 @@ use std::{
     },
 };
 
-use netmon_common::traffic::{DIRECTIONS, MAP, RECEIVE, TRANSMIT, Traffic, index};
+use netmon_common::{
+    refusal,
+    traffic::{DIRECTIONS, MAP, RECEIVE, TRANSMIT, Traffic, index},
+};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::DatapathError;
@@ -138,7 +141,7 @@ impl TrafficMap {
             map: MAP,
             entries: used,
             max_entries: self.slots.into(),
-            update_failures: free.refused,
+            update_failures: vec![(refusal::NAMES[refusal::FULL as usize], free.refused)],
         }
     }
 

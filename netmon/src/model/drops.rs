@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::interface::InterfaceId;
+use super::{health::Refusals, interface::InterfaceId};
 
 /// One reading of the counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Drops {
     pub harmless: BTreeSet<InterfaceId>,
     /// Packets that the map had no room for, by reason. `None` stands for the reasons that are then not told apart.
     pub lost: Vec<(Option<u32>, u64)>,
+    /// The same packets, by the cause.
+    pub refusals: Refusals,
     /// The number of counts in the kernel's map, including those that are not losses.
     pub entries: u64,
     /// How many of them are in namespaces that are not watched.

@@ -148,9 +148,13 @@ pub struct MapRow {
     pub entries: u64,
     /// The maximum number of entries.
     pub max_entries: u64,
-    /// How often an entry did not fit.
-    pub update_failures: u64,
+    /// How often an entry was not created, by the cause.
+    pub update_failures: Refusals,
 }
+
+/// How often an entry was not created, by the cause's name. Every cause that a map can have is there, with 0 if it never
+/// happened.
+pub type Refusals = Vec<(&'static str, u64)>;
 
 /// One collector's part of a scrape.
 #[derive(Clone, Debug, PartialEq, Eq)]

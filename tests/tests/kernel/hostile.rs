@@ -118,7 +118,16 @@ fn entries(page: &Page, map: &str) -> anyhow::Result<u64> {
     page.count("netmon_bpf_map_entries", &[("map", map)])
 }
 
-/// The number of keys that found no room in a map.
+/// How much found no entry in a map for a reason.
+fn refused(page: &Page, map: &str, reason: &str) -> anyhow::Result<u64> {
+    page.count(
+        "netmon_bpf_map_update_failures_total",
+        &[("map", map), ("reason", reason)],
+    )
+}
+
+/// How much found no entry in a map.
 fn lost(page: &Page, map: &str) -> anyhow::Result<u64> {
-    page.count("netmon_bpf_map_update_failures_total", &[("map", map)])
+    let refused = |reason| refused(page, map, reason);
+    ["full", "no_memory", "share", "other"].into_iter().map(refused).sum()
 }

@@ -2,6 +2,7 @@
 
 use netmon_common::{
     drops::{LOST_REASONS, lost_reason},
+    refusal::{FULL, NO_MEMORY, SHARE},
     share::STRANGERS,
 };
 
@@ -33,17 +34,15 @@ fn what_finds_no_room_is_lost_by_its_reason_and_a_subsystems_reasons_are_one() {
     for reason in [LOST_REASONS, OTHER + LOST_REASONS, 3 << 16 | OTHER] {
         world.drop(packet, reason);
     }
-    // The map is full, although the namespace has a share.
+    // The map is full, or there is no memory, although the namespace has a share.
     world.drops.room.set(0);
     world.drop(world.on(HERE, 5, packet), OTHER);
+    world.drops.cause.set(NO_MEMORY);
+    world.drop(world.on(HERE, 5, packet), OTHER);
     assert!(world.drops.all().is_empty());
-    let lost: Vec<(u32, u64)> = world
-        .lost
-        .all()
-        .into_iter()
-        .filter(|(_, packets)| *packets > 0)
-        .collect();
-    assert_eq!(lost, [(OTHER, 2), (LOST_REASONS - 1, 1), (LOST_REASONS, 3)]);
+    assert_eq!(world.refused.counted(), [(FULL, 1), (NO_MEMORY, 1), (SHARE, 5)]);
+    let lost = world.lost.counted();
+    assert_eq!(lost, [(OTHER, 3), (LOST_REASONS - 1, 1), (LOST_REASONS, 3)]);
     let reasons: Vec<_> = lost.iter().map(|(index, _)| lost_reason(*index)).collect();
     assert_eq!(reasons, [Some(OTHER), Some(LOST_REASONS - 1), None]);
 }

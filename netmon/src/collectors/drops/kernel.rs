@@ -50,8 +50,7 @@ impl Collect for Collector {
                     map,
                     drops.counted.iter().map(|drop| drop.reason).chain(lost),
                 );
-                let lost = drops.lost.iter().map(|(_, packets)| packets).sum();
-                let row = DropsMap::row(drops.entries, lost);
+                let row = DropsMap::row(drops.entries, drops.refusals.clone());
                 Some((drops, row))
             }
             Err(error) => {

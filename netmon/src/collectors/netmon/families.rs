@@ -20,6 +20,8 @@ key_labels! {
     pub Program { program = what }
     /// A kernel map.
     pub Map { map = what }
+    /// Why a kernel map has no entry.
+    pub MapRefusal { map = what, reason = detail }
     /// A collector.
     pub ByCollector { collector = what }
     /// One of netmon's workers.
@@ -78,9 +80,12 @@ schemas! {
             BPF_MAP_MAX_ENTRIES: Gauge, "netmon_bpf_map_max_entries",
                 it.max_entries,
                 "Maximum number of entries of the kernel map.";
+        }
+        /// Entries that a map has not.
+        MAP_FAILURES(it in u64) by MapRefusal, SHOWN {
             BPF_MAP_UPDATE_FAILURES: Counter, "netmon_bpf_map_update_failures",
-                it.update_failures,
-                "How often an entry did not fit into the kernel map.";
+                *it,
+                "How often the kernel map has no entry for what was to be counted. full: it has no room. no_memory: the kernel had no memory for a new entry at that moment, as in a burst of them. share: whoever causes these entries has used up his share of the map. other: anything else.";
         }
     }
     "netmon itself" {
@@ -215,12 +220,17 @@ pub(crate) fn rows(health: &Health) -> Vec<Rows> {
     let failures = attach.failures.iter();
     let turned_away = http.turned_away.iter();
     let limited = limits.limited.iter();
+    let refusals = maps.iter().flat_map(|row| {
+        let of = |(reason, count): &(&'static str, u64)| (named(row.map).detail(*reason), *count);
+        row.update_failures.iter().map(of)
+    });
     let mut rows = vec![
         ATTACH.row(attach),
         FAILURES.rows(failures.map(|(reason, count)| (named(reason.as_str()), *count))),
         PROGRAM_FACTS.labelled(programs.iter().map(|row| (program_info(row), ()))),
         PROGRAMS.rows(programs.iter().map(|row| (named(row.program), row))),
         MAPS.rows(maps.iter().map(|row| (named(row.map), row))),
+        MAP_FAILURES.rows(refusals),
         SCRAPES.row(scrapes),
         UNREAD.row(unread),
         OVERRUNS.row(overruns),

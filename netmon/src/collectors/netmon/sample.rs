@@ -50,7 +50,7 @@ pub(in crate::collectors) fn health() -> Health {
             map: "TRAFFIC",
             entries: 3,
             max_entries: 4096,
-            update_failures: 0,
+            update_failures: vec![("full", 0), ("no_memory", 3)],
         }],
         limits: LimitHealth::default(),
         http: HttpHealth {

@@ -10,7 +10,7 @@ use netmon_tests::{
     traffic,
 };
 
-use super::{MEMORY, PAGE, entries, lost};
+use super::{MEMORY, PAGE, entries, refused};
 use crate::world::{Cable, World, agree, quiet, ready};
 
 /// How many nodes that do not exist send something.
@@ -70,7 +70,10 @@ fn tunnels_that_somebody_made_up_take_no_room_from_those_that_there_are() -> any
         "{} of {most} keys are taken",
         entries(&page, "OVERLAY")?
     );
-    ensure!(lost(&page, "OVERLAY")? > 0, "it is not said that something was lost");
+    ensure!(
+        refused(&page, "OVERLAY", "share")? > 0,
+        "it is not said that something was lost"
+    );
     // netmon decides only half a minute later which of the fakes it shows: see the tests of limits.
     let size = netmon.get("/metrics")?.body.len();
     ensure!(size < PAGE, "the page has {size} bytes");
