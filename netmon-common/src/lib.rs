@@ -6,6 +6,7 @@
 
 pub mod drops;
 pub mod kernel;
+pub mod notes;
 pub mod overlay;
 pub mod refusal;
 pub mod share;

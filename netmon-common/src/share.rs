@@ -31,9 +31,11 @@ pub struct Share {
     pub keys: u32,
     /// How many it may have.
     pub room: u32,
+    /// What the programs have noted about it: a bit for each kind of note.
+    pub noted: u64,
 }
 
-const _: () = assert!(size_of::<Share>() == 8 && align_of::<Share>() == 4);
+const _: () = assert!(size_of::<Share>() == 16 && align_of::<Share>() == 8);
 
 // SAFETY: `repr(C)`, integers only, no padding (the assertion above). So every bit pattern is a value.
 #[cfg(feature = "user")]

@@ -115,6 +115,31 @@ macro_rules! maps {
     )*};
 }
 
+/// Defines how an object writes notes: to aya-log's ring buffer. It is a macro, because an object that links aya-log has
+/// this buffer, and the objects that are loaded for every interface must not.
+#[macro_export]
+macro_rules! notes {
+    ($object:ty) => {
+        impl $crate::notes::Notes for $object {
+            #[inline(always)]
+            fn wants_notes(&self) -> bool {
+                ::aya_log_ebpf::macro_support::level_enabled(::aya_log_ebpf::macro_support::Level::Debug)
+            }
+
+            #[inline(always)]
+            fn note(&self, note: u32, netns: u64, number: u32) {
+                netmon_note(note, netns, number);
+            }
+        }
+
+        /// The one function that programs may call: the build knows its name. Its code is long and is hardly ever run.
+        #[inline(never)]
+        fn netmon_note(note: u32, netns: u64, number: u32) {
+            ::aya_log_ebpf::debug!((), "{} {} {}", note, netns, number);
+        }
+    };
+}
+
 macro_rules! hash_maps {
     ($($map:ident),*) => {$(
         impl<K, V> Map<K, V> for maps::$map<K, V> {

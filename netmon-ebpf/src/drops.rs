@@ -13,6 +13,7 @@
 
 use netmon_common::{
     drops::{Key, LOST_REASONS},
+    notes::{NO_DEVICE, NO_KEY, NO_SHARE},
     refusal,
     share::Share,
 };
@@ -20,6 +21,7 @@ use netmon_common::{
 use crate::{
     kernel::{Arguments, Interface, Kernel, of_device, of_route, of_socket},
     maps::{Added, Array, Map},
+    notes,
     packet::{self, IPV4, IPV4_PROTOCOL, IPV6, IPV6_NEXT_HEADER, TCP},
     share,
 };
@@ -118,7 +120,7 @@ pub fn dropped(object: &impl Object, arguments: impl Arguments) {
     } else {
         0
     };
-    let Interface { netns, ifindex } = place(object, packet, receiver);
+    let Interface { netns, ifindex } = place(object, packet, receiver, reason);
     let location = if reason == object.not_specified() {
         arguments.pointer(1)
     } else {
@@ -160,9 +162,9 @@ fn is_for_everybody(kind: u8) -> bool {
 }
 
 /// Where the packet was dropped. The receiving socket is the best source, then the device. If the packet has not
-/// reached a device yet, the sending socket is used.
+/// reached a device yet, or was dropped in a queue, the sending socket is used.
 #[inline(always)]
-fn place(object: &impl Object, packet: u64, receiver: u64) -> Interface {
+fn place(object: &impl Object, packet: u64, receiver: u64, reason: u32) -> Interface {
     // SAFETY: `packet` is the tracepoint's `struct sk_buff *`, and `receiver` is a `struct sock *` or 0. Every
     // pointer read from them is used with its own type.
     unsafe {
@@ -172,14 +174,18 @@ fn place(object: &impl Object, packet: u64, receiver: u64) -> Interface {
                 ifindex: object.field(packet, object.packet_arrived_on()),
             };
         }
-        if let Some(interface) = of_device(object, object.field(packet, object.packet_device())) {
+        let device: u64 = object.field(packet, object.packet_device());
+        if let Some(interface) = of_device(object, device) {
             return interface;
         }
         let sender: u64 = object.field(packet, object.packet_socket());
-        if sender == 0 {
-            return Interface { netns: 0, ifindex: 0 };
+        let netns = if sender == 0 { 0 } else { of_socket(object, sender) };
+        if device != 0 {
+            notes::once(object, object.shares(), NO_DEVICE, netns, reason);
         }
-        let netns = of_socket(object, sender);
+        if sender == 0 {
+            return Interface { netns, ifindex: 0 };
+        }
         let route = object.field::<u64>(packet, object.packet_route()) & !ROUTE_FLAG;
         Interface {
             netns,
@@ -260,6 +266,7 @@ fn count(object: &impl Object, mut key: Key, segments: u64) {
         && let Some(room) = share::look(object.shares(), key.netns)
     {
         if !room.has_device {
+            notes::once(object, object.shares(), NO_SHARE, key.netns, 0);
             key.ifindex = 0;
             found = drops.find(&key);
         }
@@ -283,6 +290,7 @@ fn count(object: &impl Object, mut key: Key, segments: u64) {
     if found.is_some() {
         increase(found);
     } else {
+        notes::once(object, object.shares(), NO_KEY, key.netns, cause);
         increase(object.lost().at(key.reason.min(LOST_REASONS)));
         increase(object.refused().at(cause));
     }

@@ -6,6 +6,8 @@
 //! The offsets are load-time globals (see [`netmon_common::kernel`]). If a field is missing, its offset keeps a value
 //! with which the verifier refuses the program.
 
+use crate::notes::Notes;
+
 /// The value of an offset before it is set. It is larger than any structure, so that the verifier refuses the
 /// program.
 pub const UNSET: u32 = 0xffff;
@@ -60,7 +62,7 @@ pub trait Memory {
 
 /// Where the fields are that lead from a device, a socket or a route to a namespace, and to that namespace's cookie.
 /// The macro `kernel_globals` defines them for an object.
-pub trait Kernel: Memory {
+pub trait Kernel: Memory + Notes {
     /// From a device to its namespace.
     fn device_namespace(&self) -> u32;
     /// A device's ifindex.

@@ -26,6 +26,7 @@ pub mod bpf;
 pub mod drops;
 pub mod kernel;
 pub mod maps;
+pub mod notes;
 pub mod overlay;
 pub mod packet;
 mod share;

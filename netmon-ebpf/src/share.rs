@@ -30,18 +30,24 @@ impl Room {
 /// What a namespace may do about a missing key. `None`: it must not be created.
 #[inline(always)]
 pub(crate) fn look(shares: &impl Map<u64, Share>, netns: u64) -> Option<Room> {
-    // A variable, because a reference to a constant would become one more section of read-only data, and so a map.
-    let strangers = STRANGERS;
-    let (share, is_watched) = match shares.find(&netns) {
-        Some(share) if netns != strangers => (share, true),
-        _ => (shares.find(&strangers)?, false),
-    };
+    let (share, is_watched) = of(shares, netns)?;
     // SAFETY: the value exists while the program runs. Others may write meanwhile, see the module.
     let has_device = unsafe { (*share).keys < (*share).room };
     if has_device || is_watched {
         Some(Room { share, has_device })
     } else {
         None
+    }
+}
+
+/// The share of a namespace, and whether it is its own. The others have one together.
+#[inline(always)]
+pub(crate) fn of(shares: &impl Map<u64, Share>, netns: u64) -> Option<(*mut Share, bool)> {
+    // A variable, because a reference to a constant would become one more section of read-only data, and so a map.
+    let strangers = STRANGERS;
+    match shares.find(&netns) {
+        Some(share) if netns != strangers => Some((share, true)),
+        _ => Some((shares.find(&strangers)?, false)),
     }
 }
 
@@ -57,7 +63,7 @@ mod tests {
 
     /// The shares of a watched namespace and of all others: how many keys of how many.
     fn shares(watched: (u32, u32), strangers: (u32, u32)) -> Table<u64, Share> {
-        let share = |(keys, room)| Share { keys, room };
+        let share = |(keys, room)| Share { keys, room, noted: 0 };
         Table::with([(WATCHED, share(watched)), (STRANGERS, share(strangers))])
     }
 

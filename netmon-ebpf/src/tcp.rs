@@ -8,6 +8,7 @@
 //! CPU, so a CPU's counter has no other writer.
 
 use netmon_common::{
+    notes::{NO_KEY, NO_SHARE},
     refusal,
     share::Share,
     tcp::{
@@ -19,6 +20,7 @@ use netmon_common::{
 use crate::{
     kernel::{Arguments, Interface, Kernel, of_device, of_socket},
     maps::{Added, Array, Map},
+    notes,
     packet::in_ipv6_form,
     share,
 };
@@ -349,6 +351,7 @@ fn with(object: &impl Object, interface: Interface, change: impl FnOnce(&mut Tcp
     {
         if !room.has_device {
             key.ifindex = 0;
+            notes::once(object, object.shares(), NO_SHARE, netns, 0);
         }
         // Another of these programs may have run in between, on this CPU, too. Its counts must not be overwritten.
         let added = all.add(&key, &ZERO);
@@ -357,6 +360,9 @@ fn with(object: &impl Object, interface: Interface, change: impl FnOnce(&mut Tcp
         }
         cause = added.cause();
         counts = all.find(&key);
+    }
+    if counts.is_none() {
+        notes::once(object, object.shares(), NO_KEY, netns, cause);
     }
     // SAFETY: the value exists while the program runs. This CPU's value has no other writer (see the module).
     unsafe {

@@ -11,6 +11,7 @@ use netmon_common::refusal;
 use crate::{
     kernel::{Arguments, Integer, Kernel, Memory},
     maps::{Added, Array, Map},
+    notes::Notes,
     packet::Packet,
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Structures {
     bytes: RefCell<BTreeMap<u64, [u8; SIZE]>>,
     /// The addresses of namespaces, by their cookies.
     namespaces: RefCell<BTreeMap<u64, u64>>,
+    /// What was noted.
+    pub(crate) notes: RefCell<Vec<(u32, u64, u32)>>,
 }
 
 impl Structures {
@@ -114,6 +117,16 @@ impl Memory for Structures {
     }
 }
 
+impl Notes for Structures {
+    fn wants_notes(&self) -> bool {
+        true
+    }
+
+    fn note(&self, note: u32, netns: u64, number: u32) {
+        self.notes.borrow_mut().push((note, netns, number));
+    }
+}
+
 impl Kernel for Structures {
     fn device_namespace(&self) -> u32 {
         8
@@ -156,6 +169,16 @@ macro_rules! with_structures {
 
             fn tcp_socket(&self, socket: u64) -> u64 {
                 self.$field.tcp_socket(socket)
+            }
+        }
+
+        impl crate::notes::Notes for $object {
+            fn wants_notes(&self) -> bool {
+                self.$field.wants_notes()
+            }
+
+            fn note(&self, note: u32, netns: u64, number: u32) {
+                self.$field.note(note, netns, number);
             }
         }
 

@@ -1,7 +1,10 @@
 //! Checks a compiled kernel program before it is used. Knows ELF and BPF instructions, but not how the object was
 //! made.
 
-use object::{Architecture, Object as _, ObjectSection as _, SectionFlags, SectionKind, elf::SHF_EXECINSTR};
+use object::{
+    Architecture, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionFlags, SectionKind,
+    elf::SHF_EXECINSTR,
+};
 
 /// The size of a BPF instruction in bytes. A 64-bit constant takes two instructions, the second with operation code
 /// 0.
@@ -19,6 +22,9 @@ const LICENSE_SECTION: &str = "license";
 const CONSTANTS: &str = ".rodata";
 /// The section of functions that were not inlined. The kernel loads it only if a program calls into it.
 const LIBRARY_SECTION: &str = ".text";
+/// The end of the name of the one function that programs may call. It writes a note, and the verifier removes the call
+/// from the programs if nobody reads notes.
+const NOTE: &str = "netmon_note";
 
 /// Fails with the reason if the object is unfit:
 ///
@@ -27,7 +33,7 @@ const LIBRARY_SECTION: &str = ".text";
 /// - It must say its licence.
 /// - It may have no more than one section of constants. The compiler puts a constant that is borrowed into another one,
 ///   which would be one more map for every copy that is loaded.
-/// - No program may call another function. LLVM turns zeroed structures into calls of `memset`, and a kernel of the
+/// - No program may call another function but the one that writes notes. LLVM turns zeroed structures into calls of `memset`, and a kernel of the
 ///   5.10 series has panicked on such a call in a tracing program.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
     let file = object::File::parse(bytes).map_err(|error| format!("it is no ELF object: {error}"))?;
@@ -61,7 +67,8 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
             .data()
             .map_err(|error| format!("section {name} cannot be read: {error}"))?;
         programs += 1;
-        if let Some(at) = first_local_call(code, file.is_little_endian()) {
+        let calls = local_calls(code, file.is_little_endian());
+        if let Some((at, _)) = calls.into_iter().find(|call| !is_note(&file, &section, *call)) {
             return Err(format!(
                 "instruction {at} of section {name} calls another BPF function, which old kernels do not survive. \
                  Mark the function #[inline(always)]; if it is memset or memcpy, write the fields one by one."
@@ -87,25 +94,50 @@ fn is_code(flags: &SectionFlags, kind: SectionKind) -> bool {
     }
 }
 
-/// The index of the first call to a function of the same object. The two register numbers share a byte. The
-/// destination is in the first half by byte order: the lower half if little-endian, the upper half if big-endian.
-fn first_local_call(code: &[u8], little_endian: bool) -> Option<usize> {
-    code.chunks_exact(INSTRUCTION).position(|instruction| {
-        let &[operation, registers, ..] = instruction else {
+/// The calls to functions of the same object: the index of the instruction, and its number, which says where the function
+/// is. The two register numbers share a byte. The destination is in the first half by byte order: the lower half if
+/// little-endian, the upper half if big-endian.
+fn local_calls(code: &[u8], little_endian: bool) -> Vec<(usize, i32)> {
+    let call = |(at, instruction): (usize, &[u8])| {
+        let &[operation, registers, _, _, a, b, c, d] = instruction else {
+            return None;
+        };
+        let (source, number) = if little_endian {
+            (registers >> 4, i32::from_le_bytes([a, b, c, d]))
+        } else {
+            (registers & 0x0f, i32::from_be_bytes([a, b, c, d]))
+        };
+        (operation == CALL && source == PSEUDO_CALL).then_some((at, number))
+    };
+    code.chunks_exact(INSTRUCTION).enumerate().filter_map(call).collect()
+}
+
+/// Whether a call leads to the function that writes notes. The linker leaves a relocation to the section of functions at
+/// such a call, and the number of instructions before the function, less one, in the instruction.
+fn is_note(file: &object::File<'_>, section: &object::Section<'_, '_>, (at, number): (usize, i32)) -> bool {
+    let leads_to_library = section.relocations().any(|(offset, relocation)| {
+        let RelocationTarget::Symbol(symbol) = relocation.target() else {
             return false;
         };
-        let source = if little_endian {
-            registers >> 4
-        } else {
-            registers & 0x0f
-        };
-        operation == CALL && source == PSEUDO_CALL
-    })
+        let to = file
+            .symbol_by_index(symbol)
+            .ok()
+            .and_then(|symbol| symbol.section_index());
+        let to = to.and_then(|index| file.section_by_index(index).ok());
+        usize::try_from(offset).is_ok_and(|offset| offset == at * INSTRUCTION)
+            && to.is_some_and(|to| to.name() == Ok(LIBRARY_SECTION))
+    });
+    let function = usize::try_from(number + 1).map(|index| index * INSTRUCTION);
+    leads_to_library
+        && file.symbols().any(|symbol| {
+            symbol.name().is_ok_and(|name| name.ends_with(NOTE))
+                && usize::try_from(symbol.address()).ok() == function.ok()
+        })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{check, first_local_call, is_stray};
+    use super::{check, is_stray, local_calls};
 
     const HELPER_CALL: [u8; 8] = [0x85, 0x00, 0, 0, 8, 0, 0, 0];
     const LOCAL_CALL: [u8; 8] = [0x85, 0x10, 0, 0, 0xff, 0xff, 0xff, 0xff];
@@ -113,15 +145,12 @@ mod tests {
 
     #[test]
     fn a_call_of_a_helper_is_no_local_call() {
-        assert_eq!(first_local_call(&[HELPER_CALL, EXIT].concat(), true), None);
+        assert_eq!(local_calls(&[HELPER_CALL, EXIT].concat(), true), []);
     }
 
     #[test]
     fn a_local_call_is_found_where_it_stands() {
-        assert_eq!(
-            first_local_call(&[HELPER_CALL, LOCAL_CALL, EXIT].concat(), true),
-            Some(1)
-        );
+        assert_eq!(local_calls(&[HELPER_CALL, LOCAL_CALL, EXIT].concat(), true), [(1, -1)]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod drops;
 pub(crate) mod fuzz;
 mod hook;
 pub mod host;
+mod notes;
 pub mod overlay;
 pub mod pins;
 mod refusals;

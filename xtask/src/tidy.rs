@@ -19,6 +19,7 @@ use crate::sh;
 const HOMES: &[(&str, &[&str])] = &[
     ("aya", &["datapath"]),
     ("bcrypt", &["http"]),
+    ("aya_log", &["datapath"]),
     ("bollard", &["docker"]),
     ("CapabilitySet", &["privilege.rs"]),
     ("clap", &["config", "main.rs"]),

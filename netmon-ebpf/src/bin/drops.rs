@@ -26,6 +26,8 @@ static SHARES: HashMap<u64, share::Share> = HashMap::with_max_entries(share::MAX
 
 struct Object;
 
+netmon_ebpf::notes!(Object);
+
 netmon_ebpf::kernel_globals!(Object);
 
 impl drops::Object for Object {

@@ -4,6 +4,7 @@ mod room;
 
 use netmon_common::{
     drops::{Key, LOST_ENTRIES},
+    notes::NO_DEVICE,
     share::{STRANGERS, Share},
 };
 
@@ -57,7 +58,16 @@ impl World {
             drops: Table::default(),
             lost: Table::with((0..LOST_ENTRIES).map(|reason| (reason, 0))),
             refused: causes(),
-            shares: Table::with([HERE, STRANGERS].map(|netns| (netns, Share { keys: 0, room: ROOM }))),
+            shares: Table::with([HERE, STRANGERS].map(|netns| {
+                (
+                    netns,
+                    Share {
+                        keys: 0,
+                        room: ROOM,
+                        noted: 0,
+                    },
+                )
+            })),
         }
     }
 
@@ -105,7 +115,14 @@ impl World {
 
     /// Lets a namespace have used up its share.
     fn use_up(&self, netns: u64) {
-        self.shares.set(&netns, Share { keys: ROOM, room: ROOM });
+        self.shares.set(
+            &netns,
+            Share {
+                keys: ROOM,
+                room: ROOM,
+                noted: 0,
+            },
+        );
     }
 
     /// Drops a packet, as kernels up to 6.10 report it.
@@ -373,5 +390,7 @@ fn without_a_device_the_sender_and_its_route_say_where() {
     // A device pointer that is no device, because the packet is in a queue.
     world.kernel.point(packet, world.packet_device(), NOWHERE);
     world.drop(packet, OTHER);
-    assert_eq!(world.drops.get(&key(HERE, 5, OTHER)), Some(3));
+    world.drop(packet, OTHER);
+    assert_eq!(world.drops.get(&key(HERE, 5, OTHER)), Some(4));
+    assert_eq!(world.kernel.notes.take(), [(NO_DEVICE, HERE, OTHER)]);
 }

@@ -3,6 +3,7 @@
 mod decisions;
 
 use netmon_common::{
+    notes::{NO_KEY, NO_SHARE},
     refusal::{FULL, NO_MEMORY, SHARE},
     share::{STRANGERS, Share},
     tcp::{Address, Key, Tcp},
@@ -60,7 +61,16 @@ impl World {
             counts: Table::default(),
             lost: causes(),
             addresses: Table::with([(address(mapped), OF_IPV4), (address(IPV6), OF_IPV6)]),
-            shares: Table::with([HERE, STRANGERS].map(|netns| (netns, Share { keys: 0, room: ROOM }))),
+            shares: Table::with([HERE, STRANGERS].map(|netns| {
+                (
+                    netns,
+                    Share {
+                        keys: 0,
+                        room: ROOM,
+                        noted: 0,
+                    },
+                )
+            })),
         }
     }
 
@@ -109,7 +119,14 @@ impl World {
 
     /// Lets a namespace have used up its share.
     fn use_up(&self, netns: u64) {
-        self.shares.set(&netns, Share { keys: ROOM, room: ROOM });
+        self.shares.set(
+            &netns,
+            Share {
+                keys: ROOM,
+                room: ROOM,
+                noted: 0,
+            },
+        );
     }
 
     /// Which interfaces have counts.
@@ -333,6 +350,7 @@ fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
     assert_eq!(world.interfaces(), [(HERE, 0), (HERE, 5)]);
     let counted = [0, 5].map(|ifindex| world.of(HERE, ifindex).resets_received);
     assert_eq!((counted, world.lost.counted()), ([2, 2], vec![]));
+    assert_eq!(world.kernel.notes.take(), [(NO_SHARE, HERE, 0)]);
 }
 
 #[test]
@@ -349,6 +367,9 @@ fn what_finds_no_room_is_lost_by_its_cause() {
     }
     assert_eq!(world.interfaces(), []);
     assert_eq!(world.lost.counted(), [(FULL, 1), (NO_MEMORY, 2), (SHARE, 1)]);
+    // Of each namespace once.
+    let noted = [(NO_KEY, THERE, SHARE), (NO_KEY, HERE, FULL)];
+    assert_eq!(world.kernel.notes.take(), noted);
 }
 
 #[test]

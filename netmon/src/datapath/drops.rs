@@ -94,7 +94,7 @@ impl DropsMap {
         }
         let mut programs = Programs::open(OBJECT, &globals, kernel)?;
         programs.attach(PROGRAM, TRACEPOINT)?;
-        let attached = programs.ready();
+        let attached = programs.ready("drops");
         attached.per_cpu_hash(MAP)?;
         attached.map(MAP_LOST)?;
         attached.map(MAP_REFUSED)?;
@@ -131,6 +131,7 @@ impl DropsMap {
     /// # Errors
     /// The kernel refuses.
     pub fn read(&mut self) -> Result<Drops, DatapathError> {
+        self.attached.read_notes();
         let failed = |error| DatapathError::of("read the counts of dropped packets", error);
         let before = self.attached.shares()?;
         let mut drops = Drops::default();

@@ -32,7 +32,7 @@ impl Shares {
             return Ok(());
         }
         let (keys, room) = (0, OF_NAMESPACE);
-        map.write(netns.0, Share { keys, room })?;
+        map.write(netns.0, Share { keys, room, noted: 0 })?;
         self.with_share.insert(netns, room);
         Ok(())
     }
@@ -70,14 +70,16 @@ impl Shares {
     ) -> Result<u32, DatapathError> {
         let strangers = keys.iter().filter(|(netns, _)| !self.has(**netns));
         let strangers = strangers.map(|(_, keys)| keys).sum();
-        map.write(STRANGERS, of_strangers(strangers))?;
+        let noted = before.get(&NetnsId(STRANGERS)).map_or(0, |it| it.noted);
+        map.write(STRANGERS, of_strangers(strangers, noted))?;
         for (netns, before) in before {
             let Some(room) = self.with_share.get(netns).copied() else {
                 continue;
             };
             let keys = keys.get(netns).copied().unwrap_or(0);
             if room != before.room || before.keys > keys || keys - before.keys > UNCOUNTED {
-                map.write(netns.0, Share { keys, room })?;
+                let noted = before.noted;
+                map.write(netns.0, Share { keys, room, noted })?;
             }
         }
         Ok(strangers)
@@ -115,13 +117,13 @@ pub(super) fn read(map: BorrowedFd<'_>) -> Result<BTreeMap<NetnsId, Share>, Data
 
 /// Lets the programs create keys. Before this they create none.
 pub(super) fn begin(map: &mut impl Store<u64, Share>) -> Result<(), DatapathError> {
-    map.write(STRANGERS, of_strangers(0))
+    map.write(STRANGERS, of_strangers(0, 0))
 }
 
-/// The share of all unwatched namespaces, which have so many keys.
-const fn of_strangers(keys: u32) -> Share {
+/// The share of all unwatched namespaces, which have so many keys, and of which this was noted.
+const fn of_strangers(keys: u32, noted: u64) -> Share {
     let room = OF_STRANGERS;
-    Share { keys, room }
+    Share { keys, room, noted }
 }
 
 #[cfg(test)]
@@ -150,7 +152,9 @@ mod tests {
         // How many keys the first one's share counts after a reading. The other one's were all there.
         let mut settle = |had: u32, has: u32| {
             let room = OF_NAMESPACE;
-            let all = [ONE.0, OTHER.0, STRANGERS].map(|netns| (netns, Share { keys: had, room }));
+            let noted = 5;
+            let share = Share { keys: had, room, noted };
+            let all = [ONE.0, OTHER.0, STRANGERS].map(|netns| (netns, share));
             map.values = all.into();
             let before: BTreeMap<_, _> = all.map(|(netns, share)| (NetnsId(netns), share)).into();
             let counted = [(ONE, has), (OTHER, had), (STRANGER, 4), (NetnsId(STRANGERS), 3)];
@@ -158,6 +162,10 @@ mod tests {
             assert_eq!(strangers.ok(), Some(7));
             assert_eq!(keys(&map)[0], (STRANGERS, 7));
             assert_eq!(keys(&map)[2], (OTHER.0, had));
+            assert!(
+                map.values.values().all(|share| share.noted == noted),
+                "notes are forgotten"
+            );
             keys(&map)[1].1
         };
         // They were never created, or were deleted.

@@ -75,7 +75,7 @@ impl TcpMap {
         if let (Some(error), true) = (last, programs.is_empty()) {
             return Err(error);
         }
-        let attached = open.ready();
+        let attached = open.ready("tcp");
         attached.per_cpu_hash(MAP)?;
         attached.map(MAP_LOST)?;
         attached.map(MAP_ADDRESSES)?;
@@ -111,6 +111,7 @@ impl TcpMap {
     /// # Errors
     /// The kernel refuses.
     pub fn read(&mut self) -> Result<(BTreeMap<InterfaceId, Events>, u32), DatapathError> {
+        self.attached.read_notes();
         let before = self.attached.shares()?;
         let events = self.events()?;
         let mut keys: BTreeMap<NetnsId, u32> = BTreeMap::new();

@@ -20,7 +20,7 @@ use netmon_common::{
     share::{MAP as MAP_SHARES, Share},
 };
 
-use super::{DatapathError, btf::Types, share};
+use super::{DatapathError, btf::Types, notes::Notes, share};
 use crate::model::interface::NetnsId;
 
 /// The running kernel's types, which are needed to load programs. They are large and must not be kept.
@@ -101,6 +101,7 @@ impl<'k> Programs<'k> {
         for (name, value) in &globals.long {
             loader.override_global(name, value, true);
         }
+        Notes::prepare(&mut loader);
         let mut object = loader
             .load(object)
             .map_err(|error| DatapathError::Load(Box::new(error)))?;
@@ -133,19 +134,30 @@ impl<'k> Programs<'k> {
         Ok(())
     }
 
-    /// Drops everything that was only needed to load programs.
-    pub(super) fn ready(self) -> Attached {
-        Attached(self.object)
+    /// Drops everything that was only needed to load programs. `counts` is what they count, for the log.
+    pub(super) fn ready(mut self, counts: &'static str) -> Attached {
+        Attached {
+            notes: Notes::of(&mut self.object, counts),
+            object: self.object,
+        }
     }
 }
 
 /// Attached programs and their maps. Detached when dropped, or when the process ends.
-pub(super) struct Attached(Ebpf);
+pub(super) struct Attached {
+    object: Ebpf,
+    notes: Notes,
+}
 
 impl Attached {
+    /// Writes what the programs noted to the log.
+    pub(super) fn read_notes(&mut self) {
+        self.notes.read();
+    }
+
     /// A hash map of per-CPU values, for [`super::batch`].
     pub(super) fn per_cpu_hash(&self, name: &'static str) -> Result<&MapData, DatapathError> {
-        match self.0.map(name) {
+        match self.object.map(name) {
             Some(Map::PerCpuHashMap(map)) => Ok(map),
             _ => Err(DatapathError::Incomplete(name)),
         }
@@ -153,7 +165,7 @@ impl Attached {
 
     /// What each namespace has of the counts, as the programs count it.
     pub(super) fn shares(&self) -> Result<BTreeMap<NetnsId, Share>, DatapathError> {
-        match self.0.map(MAP_SHARES) {
+        match self.object.map(MAP_SHARES) {
             Some(Map::HashMap(map)) => share::read(descriptor(map)),
             _ => Err(DatapathError::Incomplete(MAP_SHARES)),
         }
@@ -162,7 +174,7 @@ impl Attached {
     /// How often the kernel skipped a program because an interrupt came while it was running on that CPU
     /// (`bpf_prog_show_fdinfo`, since 5.12).
     pub(super) fn missed_runs(&self, program: &str) -> Option<u64> {
-        let Some(Program::BtfTracePoint(program)) = self.0.program(program) else {
+        let Some(Program::BtfTracePoint(program)) = self.object.program(program) else {
             return None;
         };
         let file = program.fd().ok()?.as_fd().as_raw_fd();
@@ -173,7 +185,7 @@ impl Attached {
 
     /// Any other map.
     pub(super) fn map(&self, name: &'static str) -> Result<&Map, DatapathError> {
-        self.0.map(name).ok_or(DatapathError::Incomplete(name))
+        self.object.map(name).ok_or(DatapathError::Incomplete(name))
     }
 
     /// A hash map that the daemon writes.
@@ -186,7 +198,7 @@ impl Attached {
 
     /// Any other map, mutably.
     pub(super) fn map_mut(&mut self, name: &'static str) -> Result<&mut Map, DatapathError> {
-        self.0.map_mut(name).ok_or(DatapathError::Incomplete(name))
+        self.object.map_mut(name).ok_or(DatapathError::Incomplete(name))
     }
 }
 

@@ -65,7 +65,7 @@ pub fn per_event(cpus: u32, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathEr
     let mut yardstick = Programs::open(OBJECT, &globals, &kernel)?;
     yardstick.attach("empty_drop", "kfree_skb")?;
     yardstick.attach("empty_segment", "tcp_probe")?;
-    let yardstick = yardstick.ready();
+    let yardstick = yardstick.ready("yardstick");
     let stats = aya::sys::enable_stats(aya::sys::Stats::RunTime)
         .map_err(|error| DatapathError::of("measure programs", error.io_error))?;
     work();

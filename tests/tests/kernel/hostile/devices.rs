@@ -50,6 +50,16 @@ fn two_thousand_devices_take_no_room_from_others_and_delay_nobody() -> anyhow::R
         ensure!(more <= 2 * SHARE, "{map} has {more} keys more");
         ensure!(lost(&page, map)? == lost(&before, map)?, "{map} has lost something");
     }
+    // The programs say once what happened a thousand times.
+    let log = scene.netmon.log();
+    for object in ["drops", "tcp"] {
+        let said = |line: &&str| line.contains("has used up its share") && line.contains(object);
+        let said = log.lines().filter(said).count();
+        ensure!(
+            said == 1,
+            "it is said {said} times that a share of the map of {object} is used up"
+        );
+    }
     let rows = page.all(
         "netmon_container_network_receive_packets_total",
         &[("container", "hostile")],
