@@ -3,6 +3,11 @@
 //! Capabilities belong to threads. So each thread declares its role, and keeps only what the role needs. The threads
 //! that talk to clients and to the engine have none, whatever the process was started with. A thread inherits the
 //! capabilities of the thread that started it. No thread gets any back.
+//!
+//! Threads share memory, so capabilities are no boundary between them. The threads that talk to others may not make the
+//! system calls in [`confine`] either.
+
+mod confine;
 
 use std::{io, sync::mpsc, thread};
 
@@ -80,20 +85,24 @@ pub fn begin() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives up, for the calling thread, what its role does not need.
+/// Gives up, for the calling thread, what its role does not need: capabilities, and to serve, system calls.
 ///
 /// # Errors
 /// The kernel refuses, which it has no reason to.
 pub fn keep(role: ThreadRole) -> io::Result<()> {
     let kept = capabilities(None)?.permitted & role.needs();
-    Ok(set_capabilities(
+    set_capabilities(
         None,
         CapabilitySets {
             effective: kept,
             permitted: kept,
             inheritable: CapabilitySet::empty(),
         },
-    )?)
+    )?;
+    if role == ThreadRole::Serve {
+        confine::or_warn();
+    }
+    Ok(())
 }
 
 /// Like [`keep`], for a thread that cannot return an error.

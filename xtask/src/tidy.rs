@@ -33,6 +33,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["metrics"]),
     ("rustls", &["http"]),
     ("sd_notify", &["systemd.rs"]),
+    ("seccompiler", &["privilege"]),
     ("serde_saphyr", &["http"]),
     ("tokio_rustls", &["http"]),
     ("tracing_subscriber", &["logging.rs"]),

@@ -38,6 +38,46 @@ fn threads(pid: u32) -> anyhow::Result<Vec<BTreeMap<String, String>>> {
     Ok(all)
 }
 
+/// The seccomp mode that this test runs in, and so netmon's threads at least: 0 is none, 2 is a filter.
+fn own_mode() -> anyhow::Result<String> {
+    let own = threads(std::process::id())?;
+    let own = own.first().and_then(|it| it.get("Seccomp"));
+    own.cloned().context("this kernel has no seccomp")
+}
+
+#[test]
+fn threads_that_talk_to_others_may_not_make_calls_that_only_the_others_need() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let netmon = world.netmon(&[])?;
+    // What needs the calls still works: containers that come later are entered, and get programs.
+    let (a, _b) = world.pair(Cable::Bridge)?;
+    ready(&netmon, 2)?;
+    agree(&netmon, &a, "net")?;
+    let own = own_mode()?;
+    let mut seen = Vec::new();
+    for thread in threads(netmon.pid())? {
+        let name = thread.get("Name").context("a thread without a name")?.clone();
+        let is_holder = HOLDERS.iter().any(|(holder, _)| *holder == name);
+        let expected = if is_holder { own.as_str() } else { "2" };
+        let mode = thread.get("Seccomp").map(String::as_str);
+        ensure!(mode == Some(expected), "{name}: {thread:?}");
+        seen.push(name);
+    }
+    // The first thread has the process' name.
+    for needed in [
+        "netmon",
+        "tokio-rt-worker",
+        "engine",
+        "netns-watch",
+        "control",
+        "reader",
+    ] {
+        ensure!(seen.iter().any(|it| it == needed), "no {needed}: {seen:?}");
+    }
+    ensure!(!netmon.log().contains("refuse system calls"), "{}", netmon.log());
+    Ok(())
+}
+
 /// A netmon that is started as root with only these capabilities.
 fn with_capabilities(world: &World, capabilities: &str) -> anyhow::Result<Netmon> {
     let mut command = Command::new("setpriv");
