@@ -231,6 +231,10 @@ fn load(path: &Path) -> Result<(Rules, Vec<Stamp>), AccessError> {
     // The stamp is taken before the file is read. So the next check notices a change during the read.
     let mut stamps = vec![Stamp::of(path)];
     let file = file::parse(path, &read(path)?)?;
+    // What the file itself says comes first: its faults are shown before those of other files.
+    let users = BasicAuth::new(&file.basic_auth_users, path)?;
+    let rate = Rate::new(&file.rate_limit, path)?;
+    let headers = file.headers(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let tls = match &file.tls_server_config {
         Some(settings) => {
@@ -239,9 +243,6 @@ fn load(path: &Path) -> Result<(Rules, Vec<Stamp>), AccessError> {
         }
         None => None,
     };
-    let users = BasicAuth::new(&file.basic_auth_users, path)?;
-    let rate = Rate::new(&file.rate_limit, path)?;
-    let headers = file.headers(path)?;
     Ok((
         Rules {
             tls,

@@ -32,6 +32,7 @@ const WANTED: &[&str] = &[
     "LICENSE-*",
     "METRICS.md",
     "README.md",
+    "SECURITY.md",
     "dashboards/*.json",
     "dashboards/rules/*.yml",
     "dashboards/runbooks/*.md",

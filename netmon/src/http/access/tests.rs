@@ -86,6 +86,24 @@ fn what_cannot_be_honoured_is_refused_by_name() {
 }
 
 #[test]
+fn the_example_that_is_shipped_is_refused_until_it_has_a_password_of_its_own() {
+    let example = include_str!("../../../../deploy/package/web.yml");
+    let error = read(example)
+        .1
+        .expect_err("a password that everybody knows")
+        .to_string();
+    assert!(
+        error.contains("basic_auth_users.prometheus: this is not a bcrypt hash; make one with `htpasswd"),
+        "{error}"
+    );
+    // With one, only the certificate is missing.
+    let hash = bcrypt::hash("a password of its own", 4).expect("a hash");
+    let error = read(&example.replace("REPLACE-THIS-WITH-A-HASH", &hash)).1;
+    let error = error.expect_err("no certificate").to_string();
+    assert!(error.contains("netmon.crt"), "{error}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_an_error_that_names_it() {
     let error = Access::read(Some("/nowhere/web.yml".into())).expect_err("absent");
     let error = error.to_string();
