@@ -12,9 +12,11 @@ mod rate;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod turns;
 
 use std::{
     fs, io,
+    net::IpAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -169,6 +171,7 @@ impl Access {
         match load(path) {
             Ok((rules, fresh)) => {
                 *stamps = fresh;
+                rules.remember(&self.rules.load());
                 self.rules.store(Arc::new(rules));
                 self.is_current.store(true, Ordering::Relaxed);
                 info!(file = %path.display(), "web configuration reloaded");
@@ -202,14 +205,30 @@ impl Rules {
         }
     }
 
-    /// Decides on a request by its headers.
-    pub(super) async fn judge(&self, headers: &HeaderMap) -> Verdict {
+    /// Decides on a request of a client at that address, by its headers. Whoever is known already is not limited:
+    /// otherwise strangers could use up the limit.
+    pub(super) async fn judge(&self, headers: &HeaderMap, address: IpAddr) -> Verdict {
+        let claim = self.users.as_ref().map(|users| (users, users.claim(headers)));
+        if let Some((users, Some(claim))) = &claim
+            && users.remembers(claim)
+        {
+            return Verdict::Welcome;
+        }
         if self.rate.as_ref().is_some_and(|rate| !rate.admits(Instant::now())) {
             return Verdict::TooMany;
         }
-        match &self.users {
-            Some(users) if !users.know(headers).await => Verdict::Unknown,
-            Some(_) | None => Verdict::Welcome,
+        let is_welcome = match claim {
+            Some((users, Some(claim))) => users.is_right(claim, address).await,
+            Some((_, None)) => false,
+            None => true,
+        };
+        if is_welcome { Verdict::Welcome } else { Verdict::Unknown }
+    }
+
+    /// Takes over what the rules before these have learned about clients.
+    fn remember(&self, before: &Self) {
+        if let (Some(users), Some(before)) = (&self.users, &before.users) {
+            users.remember(before);
         }
     }
 

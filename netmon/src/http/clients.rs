@@ -83,6 +83,7 @@ struct Taken {
 pub(super) struct Connection {
     clients: Arc<Clients>,
     number: u64,
+    address: IpAddr,
     leave: Arc<Notify>,
 }
 
@@ -126,6 +127,7 @@ impl Clients {
         Some(Connection {
             clients: Arc::clone(self),
             number,
+            address,
             leave,
         })
     }
@@ -195,6 +197,11 @@ impl Connections {
 }
 
 impl Connection {
+    /// The client's address.
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Completes when the client has to be disconnected.
     pub(super) async fn has_to_leave(&self) {
         self.leave.notified().await;

@@ -95,7 +95,7 @@ impl Site {
         let rules = self.rules();
         // A client may be disconnected while it waits for this decision. Otherwise clients that guess passwords would
         // fill all connections and wait for one another.
-        let verdict = rules.judge(request.headers()).await;
+        let verdict = rules.judge(request.headers(), connection.address()).await;
         let mut response = connection
             .while_busy(self.welcome(verdict, request, pages, connection))
             .await;

@@ -1,11 +1,12 @@
 //! Users and their passwords. The only module that names bcrypt.
 //!
 //! Checking a password takes a tenth of a second of processor time, by design. So it runs on a thread that may block,
-//! one check at a time. Correct passwords are remembered by a digest. So a scrape costs only a digest, and a client
-//! that guesses passwords waits behind others that do.
+//! one check at a time. Correct passwords are remembered by a digest, as long as the user's hash stays. So a scrape
+//! costs only a digest, and waits for no client that guesses passwords.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
+    net::IpAddr,
     path::Path,
     str::FromStr as _,
     sync::{Arc, Mutex, PoisonError},
@@ -15,9 +16,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bcrypt::HashParts;
 use hyper::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
 
-use super::{AccessError, setting};
+use super::{AccessError, setting, turns::Turns};
 
 /// How many correct answers are remembered. Usually there is one for each user.
 const REMEMBERED: usize = 100;
@@ -30,9 +30,20 @@ pub(super) struct BasicAuth {
     users: BTreeMap<String, Arc<str>>,
     /// The hash to check for an unknown user, so that the time of an answer does not reveal which users exist.
     anybody: Arc<str>,
-    /// Digests of correct users and passwords.
-    right: Mutex<BTreeSet<[u8; 32]>>,
-    one_at_a_time: Semaphore,
+    /// Digests of correct users and passwords, with the users.
+    right: Mutex<BTreeMap<[u8; 32], String>>,
+    turns: Turns,
+}
+
+/// Who a client says to be.
+#[derive(Debug)]
+pub(super) struct Claim {
+    user: String,
+    password: String,
+    /// The hash to compare with.
+    hash: Arc<str>,
+    is_user: bool,
+    digest: [u8; 32],
 }
 
 impl BasicAuth {
@@ -66,47 +77,65 @@ impl BasicAuth {
             users,
             anybody,
             right: Mutex::default(),
-            one_at_a_time: Semaphore::new(1),
+            turns: Turns::new(),
         }))
     }
 
-    /// Whether the request has the credentials of a known user.
-    pub(super) async fn know(&self, headers: &HeaderMap) -> bool {
-        let Some((user, password)) = credentials(headers) else {
-            return false;
-        };
+    /// Takes over what was found to be right, of users whose hashes are still the same.
+    pub(super) fn remember(&self, before: &Self) {
+        let unchanged = |user: &String| self.users.contains_key(user) && self.users.get(user) == before.users.get(user);
+        let mut right = before.right.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        right.retain(|_, user| unchanged(user));
+        *self.right.lock().unwrap_or_else(PoisonError::into_inner) = right;
+    }
+
+    /// Who the request says to come from. `None` if it does not say so.
+    pub(super) fn claim(&self, headers: &HeaderMap) -> Option<Claim> {
+        let (user, password) = credentials(headers)?;
         let known = self.users.get(&user);
-        let hash = known.unwrap_or(&self.anybody);
+        let hash = Arc::clone(known.unwrap_or(&self.anybody));
         let digest = digest(&[user.as_bytes(), password.as_bytes(), hash.as_bytes()]);
-        if self.is_remembered(&digest) {
-            return known.is_some();
-        }
-        // The semaphore is never closed.
-        let Ok(_turn) = self.one_at_a_time.acquire().await else {
+        Some(Claim {
+            user,
+            password,
+            hash,
+            is_user: known.is_some(),
+            digest,
+        })
+    }
+
+    /// Whether the claim was found to be right before. Costs next to nothing.
+    pub(super) fn remembers(&self, claim: &Claim) -> bool {
+        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        claim.is_user && right.contains_key(&claim.digest)
+    }
+
+    /// Whether a client at that address is who it claims to be.
+    pub(super) async fn is_right(&self, claim: Claim, address: IpAddr) -> bool {
+        let Some(_turn) = self.turns.of(address).await else {
             return false;
         };
-        // Another request may have checked the same password meanwhile.
-        if self.is_remembered(&digest) {
-            return known.is_some();
+        // Another request may have had the same password checked meanwhile.
+        if self.remembers(&claim) {
+            return true;
         }
-        let hash = Arc::clone(hash);
+        let Claim {
+            user,
+            password,
+            hash,
+            is_user,
+            digest,
+        } = claim;
         let check = move || bcrypt::verify(&password, &hash).unwrap_or(false);
-        let is_right = tokio::task::spawn_blocking(check).await.unwrap_or(false) && known.is_some();
+        let is_right = tokio::task::spawn_blocking(check).await.unwrap_or(false) && is_user;
         if is_right {
             let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
             if right.len() >= REMEMBERED {
                 right.clear();
             }
-            right.insert(digest);
+            right.insert(digest, user);
         }
         is_right
-    }
-
-    fn is_remembered(&self, digest: &[u8; 32]) -> bool {
-        self.right
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(digest)
     }
 }
 

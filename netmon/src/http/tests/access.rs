@@ -1,5 +1,7 @@
 //! Access rules and encryption, over real sockets and with certificates made here.
 
+mod guessers;
+
 use std::{fs, path::PathBuf, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
