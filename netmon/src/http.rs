@@ -29,8 +29,9 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use socket2::SockRef;
 use tokio::{
-    net::{TcpListener, lookup_host},
+    net::{TcpListener, TcpSocket, lookup_host},
     sync::watch,
     task::JoinSet,
 };
@@ -199,17 +200,35 @@ async fn listen(address: &str) -> Result<TcpListener, HttpError> {
         address: address.to_owned(),
     };
     if let Listen::Everywhere(port) = Listen::parse(address).ok_or_else(nonsense)? {
-        // This address accepts IPv4 as well. A host without IPv6 has only IPv4.
-        return match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+        // A host without IPv6 has only IPv4.
+        return match bind((Ipv6Addr::UNSPECIFIED, port).into()) {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.map_err(failed)
+                bind((Ipv4Addr::UNSPECIFIED, port).into()).map_err(failed)
             }
             result => result.map_err(failed),
         };
     }
     let mut found = lookup_host(address).await.map_err(|_| nonsense())?;
     let resolved = found.next().ok_or_else(nonsense)?;
-    TcpListener::bind(resolved).await.map_err(failed)
+    bind(resolved).map_err(failed)
+}
+
+/// Listens on the address. `[::]` is every address, those of IPv4 too, whatever `net.ipv6.bindv6only` is.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    /// The kernel takes no more than `net.core.somaxconn`.
+    const BACKLOG: u32 = 4096;
+
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        SockRef::from(&socket).set_only_v6(false)?;
+    }
+    // Connections of a netmon that has just ended do not keep the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn accept<P: Pages>(
@@ -238,7 +257,7 @@ async fn accept<P: Pages>(
                 tasks.spawn(async move {
                     let its = Arc::clone(&connection);
                     let talk = async move {
-                        let agreed = tokio::time::timeout(HEAD_TIMEOUT, site.rules().agree(stream)).await;
+                        let agreed = tokio::time::timeout(HEAD_TIMEOUT, site.agree(stream)).await;
                         let conversation = agreed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                         match conversation {
                             Ok(conversation) => {

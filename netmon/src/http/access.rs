@@ -147,14 +147,28 @@ impl Access {
 
     /// The rules in force. Checks now and then whether the files have changed. Invalid rules do not replace the
     /// current ones.
-    pub(super) fn rules(&self) -> Arc<Rules> {
-        if let Some(path) = &self.file {
-            self.refresh(path);
+    pub(super) async fn rules(this: &Arc<Self>) -> Arc<Rules> {
+        if this.is_due() {
+            let access = Arc::clone(this);
+            // Files may be slow. Who serves must not wait for them, but this request does: the file may have taken
+            // somebody's access away.
+            let looked = tokio::task::spawn_blocking(move || access.refresh()).await;
+            if let Err(panic) = looked {
+                this.is_current.store(false, Ordering::Relaxed);
+                warn!(%panic, "cannot check the web configuration; the previous one stays in force");
+            }
         }
-        self.rules.load_full()
+        this.rules.load_full()
     }
 
-    fn refresh(&self, path: &Path) {
+    /// Whether the files have to be checked, and no other thread does.
+    fn is_due(&self) -> bool {
+        let seen = || self.seen.try_lock();
+        self.file.is_some() && seen().is_ok_and(|seen| seen.1.elapsed() >= LOOK_EVERY)
+    }
+
+    fn refresh(&self) {
+        let Some(path) = &self.file else { return };
         // While another thread reloads, the current rules apply.
         let Ok(mut seen) = self.seen.try_lock() else { return };
         let (stamps, at) = &mut *seen;

@@ -29,7 +29,7 @@ pub(super) fn reachable(listening: SocketAddr) -> Vec<SocketAddr> {
     let on = |address: IpAddr| SocketAddr::new(address, port);
     match listening.ip() {
         IpAddr::V4(address) if address.is_unspecified() => vec![on(Ipv4Addr::LOCALHOST.into())],
-        // On most hosts this address accepts IPv4 as well. Some have no IPv6 on loopback.
+        // This address accepts IPv4 as well. Some hosts have no IPv6 on loopback.
         IpAddr::V6(address) if address.is_unspecified() => {
             vec![on(Ipv6Addr::LOCALHOST.into()), on(Ipv4Addr::LOCALHOST.into())]
         }

@@ -1,6 +1,7 @@
 //! Turns a request into an answer.
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,6 +13,7 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use tokio::{
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
@@ -19,7 +21,7 @@ use tracing::error;
 
 use super::{
     Access, Options, Pages, accept,
-    access::{Rules, Verdict},
+    access::{Conversation, Rules, Verdict},
     body::Body,
     clients::{Clients, Connection, Reason},
 };
@@ -70,8 +72,13 @@ impl Site {
     }
 
     /// The rules in force.
-    pub(super) fn rules(&self) -> Arc<Rules> {
-        self.access.rules()
+    async fn rules(&self) -> Arc<Rules> {
+        Access::rules(&self.access).await
+    }
+
+    /// Begins a client's conversation, by the rules in force.
+    pub(super) async fn agree(&self, stream: TcpStream) -> io::Result<Conversation> {
+        self.rules().await.agree(stream).await
     }
 
     /// Whether a page is being made.
@@ -92,7 +99,7 @@ impl Site {
         {
             return verdict("healthy", Err(reason));
         }
-        let rules = self.rules();
+        let rules = self.rules().await;
         // A client may be disconnected while it waits for this decision. Otherwise clients that guess passwords would
         // fill all connections and wait for one another.
         let verdict = rules.judge(request.headers(), connection.address()).await;

@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use netmon_tests::{
-    netmon::{Netmon, binary},
+    netmon::{Netmon, binary, get_in},
     page::Page,
     patience::until,
     prometheus::{self, Prometheus},
@@ -64,6 +64,24 @@ fn a_page_is_in_the_format_that_the_client_asks_for() -> anyhow::Result<()> {
     }
     let post = netmon.request("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     ensure!(post.status == 405, "{post:?}");
+    Ok(())
+}
+
+/// By the setting, an address of IPv6 takes IPv4 too, or does not. netmon must not depend on it.
+#[test]
+fn every_address_means_those_of_ipv4_too_whatever_the_kernels_setting() -> anyhow::Result<()> {
+    let request = "GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let world = World::new()?;
+    world.home.run("sysctl --quiet --write net.ipv6.bindv6only=1")?;
+    let netmon = world.netmon(&["--web.listen-address=:9801", "--web.listen-address=[::]:9802"])?;
+    for port in [9801, 9802] {
+        for address in ["127.0.0.1", "[::1]"] {
+            let address = format!("{address}:{port}").parse()?;
+            let answer = get_in(Some(world.home.path()), address, request)
+                .with_context(|| format!("{address}: {}", netmon.log()))?;
+            ensure!(answer.status == 200, "{address}: {answer:?}");
+        }
+    }
     Ok(())
 }
 

@@ -18,7 +18,7 @@ fn read(text: &str) -> (TempDir, Result<Access, AccessError>) {
 #[test]
 fn an_empty_file_sets_nothing() {
     for text in ["", "\n", "# nothing yet\n\n", "basic_auth_users: {}\n"] {
-        let rules = read(text).1.expect("rules").rules();
+        let rules = read(text).1.expect("rules").rules.load_full();
         assert!(
             rules.tls.is_none() && rules.users.is_none() && rules.rate.is_none() && rules.headers.is_empty(),
             "{text:?} sets {rules:?}"
@@ -30,7 +30,7 @@ fn an_empty_file_sets_nothing() {
 fn headers_are_those_that_the_format_has() {
     let text = "http_server_config:\n  http2: true\n  headers:\n    X-Frame-Options: deny\n    \
                 Strict-Transport-Security: max-age=600\n    Content-Security-Policy: ''\n";
-    let rules = read(text).1.expect("rules").rules();
+    let rules = read(text).1.expect("rules").rules.load_full();
     let headers: Vec<_> = rules
         .headers()
         .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or_default()))
