@@ -1,4 +1,5 @@
-//! One request to the engine, bounded in time and in memory whatever the answer is.
+//! One request to the engine, bounded in time and in memory whatever the answer is. There is one exception: the body
+//! of a refusal (a status above 299) is bounded in time alone, because bollard reads it whole before anything sees it.
 //!
 //! bollard connects, speaks HTTP and negotiates the API version. Its typed calls are not used, for three reasons.
 //! They collect a body of any size. They fail a whole list because of one element. They lose the events behind one
