@@ -1,8 +1,9 @@
 //! The project's own rules, which no compiler checks. Every module says what it owns, each third-party library is
-//! named in one folder, pure layers do no I/O, and documents are readable.
+//! named in one folder, pure layers do no I/O, documents are readable, and what is deployed is bounded.
 
 mod documents;
 mod imports;
+mod stacks;
 
 use std::{
     fs,
@@ -72,6 +73,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
         };
         if path.extension().is_some_and(|it| it == "rs") {
             source(&path, text, &mut breaches);
+        }
+        if path.starts_with("deploy") && path.extension().is_some_and(|it| it == "yml") {
+            breaches.extend(stacks::breaches(&path.to_string_lossy(), text)?);
         }
         if path.extension().is_some_and(|it| it == "md") {
             documents.push(Document::read(&path, text));

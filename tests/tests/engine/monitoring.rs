@@ -29,6 +29,11 @@ const PROMETHEUS: &str = "lab/prometheus:1";
 #[test]
 fn on_the_nodes_network_prometheus_finds_every_node_by_name_and_sums_up_a_service() -> anyhow::Result<()> {
     let lab = lab(Engine::Installed)?;
+    // Nobody deploys a Grafana with a password that everybody knows.
+    let files = ["stack.yml", "monitoring.yml"].map(deploy);
+    let refused = lab.deploy(STACK, &files, &[]);
+    let refused = refused.err().context("it was deployed without a password")?;
+    ensure!(format!("{refused:#}").contains("GRAFANA_PASSWORD"), "{refused:#}");
     Fleet::deploy_files(&lab, &["stack.yml", "monitoring.yml"], &variables("prometheus"))?;
     let prometheus = prometheus_of(&lab)?;
     finds_every_node(&lab, &prometheus)?;
@@ -94,6 +99,13 @@ fn on_an_overlay_network_prometheus_finds_every_node_and_the_nodes_own_families_
     both_ends_say_the_same(&fleet, &lab)?;
     finds_every_node(&lab, &prometheus_of(&lab)?)?;
 
+    // A container that is no task of a service cannot join the network, and read what is on it.
+    let joined = lab
+        .node(1)
+        .docker(&format!("run --rm --network {STACK}_monitoring {IMAGE} true"));
+    let refused = joined.err().context("a container joined the network")?;
+    ensure!(format!("{refused:#}").contains("attachable"), "{refused:#}");
+
     // Swarm's own DNS, for a Prometheus that does not run on a manager.
     let manager = lab.node(1);
     let addresses: BTreeSet<IpAddr> = within(PATIENCE, "tasks.netmon to have three addresses", || {
@@ -120,8 +132,9 @@ fn lab(engine: Engine) -> anyhow::Result<Lab> {
     Ok(lab)
 }
 
-fn variables(discovery: &str) -> [(&str, &str); 3] {
+fn variables(discovery: &str) -> [(&str, &str); 4] {
     [
+        ("GRAFANA_PASSWORD", "a password of a test"),
         ("PROMETHEUS_IMAGE", PROMETHEUS),
         ("GRAFANA_IMAGE", IMAGE),
         ("NETMON_DISCOVERY", discovery),

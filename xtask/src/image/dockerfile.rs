@@ -142,7 +142,7 @@ mod tests {
         let at = |pointer| image.config.pointer(pointer).cloned().unwrap_or_default();
         assert_eq!(at("/Entrypoint"), json!(["/netmon"]));
         assert_eq!(at("/Healthcheck/Test"), json!(["CMD", "/netmon", "healthcheck"]));
-        assert_eq!(at("/Healthcheck/Interval"), json!(30_000_000_000_u64));
+        assert_eq!(at("/Healthcheck/Interval"), json!(10_000_000_000_u64));
         assert_eq!(at("/ExposedPorts"), json!({"10095/tcp": {}}));
         assert_eq!(at("/Labels/org.opencontainers.image.version"), json!("1.2.3"));
         assert_eq!(at("/Labels/org.opencontainers.image.revision"), json!("unknown"));
