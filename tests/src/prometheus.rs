@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     netmon::{free_port, get_in},
@@ -95,6 +95,29 @@ pub fn root(folder: &Path) -> anyhow::Result<()> {
         fs::copy(&library, to(&library)?).with_context(|| format!("{}", library.display()))?;
     }
     Ok(())
+}
+
+/// What relabelling makes of each target, by `promtool check service-discovery`. A target is the labels that discovery
+/// gives it. `configuration` is a file of Prometheus' with one job, of which the relabelling is used. A target that is
+/// dropped has no labels.
+///
+/// # Errors
+/// The output of `promtool`; or the file has no relabelling.
+pub fn relabel(folder: &Path, configuration: &Path, targets: &Value) -> anyhow::Result<Vec<Value>> {
+    let text = fs::read_to_string(configuration).with_context(|| format!("{}", configuration.display()))?;
+    let (_, rules) = text.split_once("    relabel_configs:\n").context("no relabelling")?;
+    let targets = targets.as_array().into_iter().flatten();
+    let targets: Vec<Value> = targets
+        .map(|labels| json!({"targets": [labels["__address__"]], "labels": labels}))
+        .collect();
+    let targets = serde_json::to_string(&targets)?;
+    fs::write(
+        folder.join("relabel.yml"),
+        format!("scrape_configs:\n  - job_name: netmon\n    static_configs: {targets}\n    relabel_configs:\n{rules}"),
+    )?;
+    let words = ["check", "service-discovery", "--timeout=1s"];
+    let found: Vec<Value> = serde_json::from_str(&promtool(folder, &words, ["relabel.yml", "netmon"])?)?;
+    Ok(found.into_iter().map(|mut it| it["labels"].take()).collect())
 }
 
 /// Runs promtool on files, in a folder.

@@ -2,7 +2,7 @@
 //! place of Grafana.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::{IpAddr, SocketAddr},
     path::Path,
@@ -16,7 +16,7 @@ use netmon_tests::{
     prometheus::{self, Prometheus},
     scratch::Scratch,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     fleet::{both_ends_say_the_same, is_what_it_says},
@@ -215,5 +215,50 @@ fn the_projects_prometheus_configurations_are_right() -> anyhow::Result<()> {
     for file in ["prometheus.yml", "prometheus-overlay.yml"] {
         prometheus::check_config(&deploy(file))?;
     }
+    Ok(())
+}
+
+/// A manager that joined without `--advertise-addr`, and was the leader once, is listed at 0.0.0.0: that is whoever asks.
+#[test]
+fn a_node_is_scraped_at_an_address_of_its_own_unless_it_is_drained() -> anyhow::Result<()> {
+    let node = |hostname: &str, address: &str, manager: &str, availability: &str| {
+        json!({
+            "__address__": format!("{address}:10095"),
+            "__meta_dockerswarm_node_address": address,
+            "__meta_dockerswarm_node_availability": availability,
+            "__meta_dockerswarm_node_hostname": hostname,
+            "__meta_dockerswarm_node_manager_address": manager,
+            "__meta_dockerswarm_node_role": if manager.is_empty() { "worker" } else { "manager" },
+            "__meta_dockerswarm_node_status": "ready",
+        })
+    };
+    let nodes = json!([
+        node("n1", "10.0.0.1", "10.0.0.1:2377", "active"),
+        node("n2", "0.0.0.0", "10.0.0.2:2377", "active"),
+        node("n3", "0.0.0.0", "[fd00::3]:2377", "active"),
+        node("n4", "10.0.0.4", "", "active"),
+        node("n5", "10.0.0.5", "", "pause"),
+        node("n6", "10.0.0.6", "10.0.0.6:2377", "drain"),
+    ]);
+    let scratch = Scratch::new()?;
+    let mut found = BTreeMap::new();
+    for labels in prometheus::relabel(scratch.path(), &deploy("prometheus.yml"), &nodes)? {
+        let text = |name: &str| labels[name].as_str().unwrap_or_default().to_owned();
+        if text("instance").is_empty() {
+            continue;
+        }
+        found.insert(text("instance"), text("__address__"));
+    }
+    let wanted = [
+        ("n1", "10.0.0.1:10095"),
+        ("n2", "10.0.0.2:10095"),
+        ("n3", "[fd00::3]:10095"),
+        ("n4", "10.0.0.4:10095"),
+        ("n5", "10.0.0.5:10095"),
+    ];
+    let wanted = wanted
+        .map(|(name, address)| (name.to_owned(), address.to_owned()))
+        .into();
+    ensure!(found == wanted, "{found:?}");
     Ok(())
 }
