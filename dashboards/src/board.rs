@@ -167,7 +167,8 @@ fn datasource() -> Variable {
 fn job() -> Variable {
     // This family is on every page of netmon.
     let query = format!("label_values({}, job)", catalog::EXPOSED_SERIES.about().name());
-    choice("job", "Job", query, ".+")
+    // No regular expression for all of them: other jobs of the same Prometheus have an `up`, too.
+    choice("job", "Job", query, None)
 }
 
 /// From `up`, because it includes nodes that never answered.
@@ -176,7 +177,7 @@ fn instance() -> Variable {
         "instance",
         "Node",
         "label_values(up{job=~\"$job\"}, instance)".to_owned(),
-        ".+",
+        Some(".+"),
     )
 }
 
@@ -204,10 +205,10 @@ where
         A::NAME
     );
     // The value is empty for a container without a service, and for loopback traffic.
-    choice(A::NAME, label, query, ".*")
+    choice(A::NAME, label, query, Some(".*"))
 }
 
-fn choice(name: &'static str, label: &'static str, query: String, all: &'static str) -> Variable {
+fn choice(name: &'static str, label: &'static str, query: String, all_value: Option<&'static str>) -> Variable {
     Variable {
         name,
         label,
@@ -219,7 +220,7 @@ fn choice(name: &'static str, label: &'static str, query: String, all: &'static 
         sort: Some(1),
         multi: true,
         include_all: true,
-        all_value: Some(all),
+        all_value,
         current: Choice {
             text: Some("All"),
             value: Some("$__all"),
