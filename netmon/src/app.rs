@@ -368,8 +368,8 @@ impl Pages for Page {
         if !self.engine.synced() {
             return Err("the engine has not reported yet what runs on this node".to_owned());
         }
-        if !self.sources.has_begun() {
-            return Err("what runs on this node is being looked at".to_owned());
+        if let Some(reason) = self.sources.unready() {
+            return Err(reason);
         }
         match self.sources.waiting() {
             0 => {

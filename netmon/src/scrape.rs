@@ -94,6 +94,7 @@ impl Sources {
         }
         let attach = state.attach_health(Instant::now());
         let overruns = state.overruns();
+        let missing = state.missing_namespaces(Instant::now());
         let inventory = Arc::clone(state.inventory());
         drop(state);
         let mut parts = running.tidy(&self.shared, &self.tools);
@@ -117,6 +118,7 @@ impl Sources {
             scrapes: self.scrapes.fetch_add(1, Ordering::Relaxed) + 1,
             collectors: parts,
             unread: reading.unread.len(),
+            missing,
             overruns,
             ..Health::default()
         });
@@ -176,11 +178,15 @@ impl Sources {
         self.wanted.has(collector)
     }
 
-    /// True once every namespace that existed at start-up has been read and named. Must not be called before the
+    /// Why not everything that existed at start-up is read and named; `None` if it is. Must not be called before the
     /// engine has reported everything once.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.is_whole(&self.shared.lock())
+    pub fn unready(&self) -> Option<String> {
+        let state = self.shared.lock();
+        if !self.is_whole(&state) {
+            return Some("what runs on this node is being looked at".to_owned());
+        }
+        state.misfit().map(|misfit| misfit.to_string())
     }
 
     fn is_whole(&self, state: &State) -> bool {

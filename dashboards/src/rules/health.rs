@@ -2,7 +2,8 @@
 
 use netmon::collectors::catalog::{
     ATTACH_FAILURES, ATTACH_LONGEST_WAIT, BPF_MAP_ENTRIES, BPF_MAP_MAX_ENTRIES, BPF_MAP_UPDATE_FAILURES, CONTAINERS,
-    DOCKER_UP, NETLINK_OVERRUNS, SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS, WORKER_LAST_TURN_AGE,
+    DOCKER_UP, MISSING_NAMESPACES, NETLINK_OVERRUNS, SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS,
+    WORKER_LAST_TURN_AGE,
 };
 
 use super::{
@@ -85,6 +86,15 @@ fn blind() -> anyhow::Result<Vec<Rule>> {
                 .above(60.0),
             "A part of netmon hangs.",
             "The worker {worker} of netmon on {instance} has ended no turn for {value} s: what it does is not done, and figures there may be wrong.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonNamespacesMissing",
+            Warning,
+            "5m",
+            &of(MISSING_NAMESPACES).now().max((Job, Instance, Reason)).above(0.0),
+            "Containers' network namespaces are not where netmon looks.",
+            "{value} containers on {instance} are not counted: netmon does not find their network namespaces ({reason}). /-/ready and netmon's log say what to bind or to set.",
         )?,
         alert(
             RUNBOOK,

@@ -23,6 +23,8 @@ pub struct Health {
     pub collectors: Vec<CollectorRow>,
     /// Namespaces that exist and could not be read.
     pub unread: usize,
+    /// Running containers whose namespaces are not where netmon looks, by reason.
+    pub missing: BTreeMap<MissingNamespace, usize>,
     /// How often the kernel dropped messages about devices.
     pub overruns: u64,
     /// netmon's workers, and how long ago each one's last turn ended.
@@ -101,6 +103,32 @@ impl AttachFailure {
             Self::Gone => "gone",
             Self::Load => "load",
             Self::TooManyDevices => "too_many_devices",
+        }
+    }
+}
+
+/// Why the namespace of a running container is not found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MissingNamespace {
+    /// The directory in which netmon looks does not exist, or cannot be read.
+    NoDirectory,
+    /// The directory has no file of that name.
+    NoFile,
+    /// The file is not a namespace. A mount on the host did not reach netmon.
+    NotMounted,
+}
+
+impl MissingNamespace {
+    /// Every reason, in the order of the metrics.
+    pub const ALL: [Self; 3] = [Self::NoDirectory, Self::NoFile, Self::NotMounted];
+
+    /// The label value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoDirectory => "no_directory",
+            Self::NoFile => "no_file",
+            Self::NotMounted => "not_mounted",
         }
     }
 }

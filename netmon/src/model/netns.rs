@@ -65,13 +65,17 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The contents of the directory.
+/// The contents of the engine's directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
+    /// The directory, as netmon knows it.
+    pub directory: PathBuf,
+    /// There is no such directory.
+    pub is_missing: bool,
     /// The namespaces, sorted by path.
     pub files: Vec<NetnsFile>,
-    /// How many files are not mounted namespaces.
-    pub strays: usize,
+    /// The files that are not mounted namespaces.
+    pub strays: Vec<PathBuf>,
 }
 
 /// A change of one device.

@@ -42,6 +42,9 @@ pub struct Times {
     /// carry the node's address. This is longer than a loaded engine needs to describe a container. It is also longer
     /// than a manager without a quorum needs to fail.
     pub name_patience: Duration,
+    /// How long the namespace of a running container may be missing before that is a fault. A loaded engine may take
+    /// that long to report that the container ended.
+    pub namespace_patience: Duration,
     /// How long a deleted device must be without drops before the kernel's counts of it are deleted. Packets that
     /// were under way are dropped late.
     pub device_rest: Duration,
@@ -84,6 +87,7 @@ impl Default for Times {
             retry: Duration::from_secs(1),
             device_linger: Duration::from_mins(1),
             name_patience: Duration::from_secs(30),
+            namespace_patience: Duration::from_secs(30),
             device_rest: Duration::from_secs(30),
             sync: Duration::from_mins(1),
             engine_patience: Duration::from_secs(30),
@@ -115,6 +119,7 @@ impl Times {
             "retry" => &mut self.retry,
             "device-linger" => &mut self.device_linger,
             "name-patience" => &mut self.name_patience,
+            "namespace-patience" => &mut self.namespace_patience,
             "device-rest" => &mut self.device_rest,
             "sync" => &mut self.sync,
             "engine-patience" => &mut self.engine_patience,

@@ -21,11 +21,17 @@ pub const OWN: &str = "/proc/self/ns/net";
 /// The directory cannot be read. A missing directory is an empty list: the engine creates it with the first
 /// namespace.
 pub fn list(directory: &Path) -> io::Result<Listing> {
+    let mut listing = Listing {
+        directory: directory.to_owned(),
+        ..Listing::default()
+    };
     let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            listing.is_missing = true;
+            return Ok(listing);
+        }
         entries => entries?,
     };
-    let mut listing = Listing::default();
     for entry in entries {
         let path = entry?.path();
         match netns_inode(&path) {
@@ -33,7 +39,7 @@ pub fn list(directory: &Path) -> io::Result<Listing> {
                 let role = Role::of(&path.file_name().unwrap_or_default().to_string_lossy());
                 listing.files.push(NetnsFile { path, inode, role });
             }
-            None => listing.strays += 1,
+            None => listing.strays.push(path),
         }
     }
     listing.files.sort_by(|one, other| one.path.cmp(&other.path));
@@ -74,9 +80,12 @@ pub(super) fn is_own(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
 
-    use super::{Role, list};
+    use super::{Listing, Role, list};
 
     #[test]
     fn a_role_is_read_off_the_name_the_engine_gives() {
@@ -98,19 +107,22 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_directory_is_an_empty_list() {
-        assert_eq!(
-            list(Path::new("/nonexistent/netns")).expect("a listing"),
-            super::Listing::default()
-        );
+    fn a_missing_directory_is_an_empty_list_that_says_so() {
+        let expected = Listing {
+            directory: PathBuf::from("/nonexistent/netns"),
+            is_missing: true,
+            ..Listing::default()
+        };
+        assert_eq!(list(Path::new("/nonexistent/netns")).expect("a listing"), expected);
     }
 
     #[test]
     fn a_plain_file_is_no_namespace() {
         let directory = tempfile::tempdir().expect("a directory");
-        fs::write(directory.path().join("4bb2bc5b7b64"), b"").expect("a file");
+        let stray = directory.path().join("4bb2bc5b7b64");
+        fs::write(&stray, b"").expect("a file");
         let listing = list(directory.path()).expect("a listing");
-        assert!(listing.files.is_empty());
-        assert_eq!(listing.strays, 1);
+        assert!(listing.files.is_empty() && !listing.is_missing);
+        assert_eq!(listing.strays, [stray]);
     }
 }

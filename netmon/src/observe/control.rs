@@ -2,6 +2,7 @@
 //! programs, and removes what has lingered long enough.
 
 mod forgotten;
+mod host;
 mod look;
 mod programs;
 
@@ -222,6 +223,7 @@ impl Loop {
             self.underlay.reconcile(&self.shared, Instant::now());
             self.attach_next();
             self.expire();
+            self.check_host();
         }
         self.detach_all();
         self.underlay.detach_all(&self.shared);

@@ -4,6 +4,7 @@ mod attributions;
 mod interface;
 mod kinds;
 mod lifecycle;
+mod misfits;
 mod namespaces;
 mod naming;
 mod peers;
@@ -27,6 +28,7 @@ pub use self::{
     interface::{Ended, Interface, Programs},
     kinds::{Devices, Kind, Node, Overlay, Sandbox, TunnelDevice},
     lifecycle::SLOT_REST,
+    misfits::{Misfit, News},
     namespaces::{Closed, Namespace, Number},
     naming::Owner,
     peers::PeerNames,
@@ -99,6 +101,7 @@ pub struct State {
     /// Programs are missing on some of these, or the devices are not known.
     pub misses_underlay: bool,
     attach: AttachHealth,
+    misfits: misfits::Misfits,
     /// The last moment that was given out.
     stamp: Stamp,
     /// Programs that are over, until [`Self::take_over`] is called.
@@ -139,6 +142,7 @@ impl State {
                 longest_wait: None,
                 failures: AttachFailure::ALL.map(|reason| (reason, 0)).into(),
             },
+            misfits: misfits::Misfits::default(),
             stamp: Stamp::default(),
             over: Vec::new(),
         }
@@ -268,6 +272,7 @@ impl State {
         self.inventories_set += 1;
         self.addresses = Addresses::of(&inventory);
         self.inventory = inventory;
+        self.misfits.inventory_changed();
         self.name();
     }
 

@@ -57,10 +57,10 @@ struct Ends {
 /// Why the programs are attached to no device, or not to all.
 #[derive(Debug, thiserror::Error)]
 enum UnderlayError {
-    #[error(
-        "no namespace is the node's: netmon runs in a container's. Run it in the host's network, or set --path.node-netns"
-    )]
+    #[error("no namespace is the node's")]
     NoNode,
+    #[error("no device leads to the other nodes: there is no route to the ends of their tunnels")]
+    NoWay,
     #[error(transparent)]
     Attach(#[from] AttachError),
     #[error(transparent)]
@@ -109,7 +109,9 @@ impl Underlay {
                 let leading = ways(&ends, &mut client)?;
                 let wanted = leading.iter().copied().chain(own(&ends, devices)).collect();
                 let failed = match &mut *overlay.lock() {
-                    Some(overlay) => attach(overlay, &listed, &outermost(&wanted, devices), port).err(),
+                    Some(overlay) => attach(overlay, &listed, &outermost(&wanted, devices), port)
+                        .and_then(|()| check_way(&ends, overlay.devices().next().is_some()))
+                        .err(),
                     None => None,
                 };
                 Ok((outermost(&leading, devices), failed))
@@ -128,6 +130,8 @@ impl Underlay {
         drop(state);
         match failed {
             None => self.complained = false,
+            // It is said for all that netmon does not see without the node's namespace, when all is read.
+            Some(UnderlayError::NoNode) => debug!("traffic between nodes is not counted"),
             Some(error) if !self.complained => {
                 self.complained = true;
                 warn!(%error, "cannot count traffic between nodes");
@@ -284,6 +288,18 @@ fn attach(
     refused.map_or(Ok(()), |error| Err(error.into()))
 }
 
+/// Whether the programs are on a device, if there are other nodes.
+///
+/// # Errors
+/// They are on none.
+fn check_way(ends: &Ends, is_on_a_device: bool) -> Result<(), UnderlayError> {
+    if ends.remotes.is_empty() || is_on_a_device {
+        Ok(())
+    } else {
+        Err(UnderlayError::NoWay)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -291,7 +307,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{Shared, SharedOverlay, State, Underlay, outermost};
+    use super::{Ends, Shared, SharedOverlay, State, Underlay, check_way, outermost};
     use crate::{
         model::interface::{Device, DeviceKind},
         observe::state::Scope,
@@ -343,6 +359,18 @@ mod tests {
     fn a_port_is_left_out_where_its_bridge_is_watched() {
         assert_eq!(chosen(&[2, 3, 4]), [3, 4]);
         assert_eq!(chosen(&[2]), [2]);
+    }
+
+    #[test]
+    fn programs_on_no_device_miss_something_only_where_there_are_other_nodes() {
+        let alone = Ends::default();
+        let in_company = Ends {
+            remotes: BTreeSet::from(["10.88.0.2".parse().expect("an address")]),
+            ..Ends::default()
+        };
+        assert!(check_way(&alone, false).is_ok());
+        assert!(check_way(&in_company, true).is_ok());
+        assert!(check_way(&in_company, false).is_err());
     }
 
     #[test]

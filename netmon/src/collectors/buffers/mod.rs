@@ -22,8 +22,8 @@ pub(super) const DEFINITION: Definition = Definition {
     summary: "Queues and tables, and their limits.",
     is_optional: true,
     incomplete: Some((
-        "the node's own figures in `/proc` cannot be read",
-        "the log says which file",
+        "the node's own figures: netmon is not in the node's network namespace, or its `/proc` cannot be read",
+        "`--network host`, or `--path.node-netns`; else the log says which file",
     )),
     needs: &[Need::Buffers],
     groups: families::GROUPS,

@@ -107,6 +107,12 @@ schemas! {
                 *it,
                 "Namespaces that exist and that this scrape could not read, at least in part. Their figures are estimates or from an earlier scrape.";
         }
+        /// Namespaces that are not where netmon looks.
+        MISSING(it in usize) by Reason, SHOWN {
+            MISSING_NAMESPACES: Gauge, "netmon_missing_namespaces",
+                *it,
+                "Running containers whose network namespace netmon has not found for 30 s, by reason. Nothing of them is counted. no_directory: there is no directory --docker.netns-dir. no_file: it has no file of that name; the engine may use another directory. not_mounted: the file is no namespace, because the host's mounts do not reach netmon (rslave).";
+        }
         /// Messages that the kernel dropped.
         OVERRUNS(it in u64) by Unlabelled, SHOWN {
             NETLINK_OVERRUNS: Counter, "netmon_netlink_overruns",
@@ -210,6 +216,7 @@ pub(crate) fn rows(health: &Health) -> Vec<Rows> {
         scrapes,
         collectors,
         unread,
+        missing,
         overruns,
         workers,
         web_config,
@@ -233,6 +240,7 @@ pub(crate) fn rows(health: &Health) -> Vec<Rows> {
         MAP_FAILURES.rows(refusals),
         SCRAPES.row(scrapes),
         UNREAD.row(unread),
+        MISSING.rows(missing.iter().map(|(reason, count)| (named(reason.as_str()), *count))),
         OVERRUNS.row(overruns),
         COLLECTORS.rows(collectors.iter().map(|row| (named(row.collector), row))),
         LIMITED.rows(limited.map(|(collector, is_limited)| (named(collector.as_str()), *is_limited))),

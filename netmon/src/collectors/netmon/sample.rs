@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::model::{
     health::{
-        AttachFailure, AttachHealth, CollectorRow, Health, HttpHealth, LimitHealth, MapRow, ProcessHealth, ProgramRow,
+        AttachFailure, AttachHealth, CollectorRow, Health, HttpHealth, LimitHealth, MapRow, MissingNamespace,
+        ProcessHealth, ProgramRow,
     },
     histogram::Histogram,
 };
@@ -59,6 +60,7 @@ pub(in crate::collectors) fn health() -> Health {
         },
         scrapes: 17,
         unread: 1,
+        missing: BTreeMap::from([(MissingNamespace::NoFile, 3), (MissingNamespace::NotMounted, 0)]),
         overruns: 2,
         collectors: vec![collector("traffic", 1500, true), collector("vxlan", 20, false)],
         workers: vec![

@@ -58,11 +58,12 @@ impl Collect for Collector {
         }
         // If nothing is encrypted, no figure is missing when the kernel does not report encryption errors.
         let has_errors = rows.xfrm_errors.is_some() || !facts::has_encryption(visit.state);
+        let is_counted = tunnels.is_some() && !visit.state.misses_underlay || !visit.tools.counting_wanted;
+        // The devices on the way to other nodes are the node's.
+        let has_node = visit.state.node().is_some();
         Collected {
             rows: families::rows(&rows),
-            is_whole: Some(
-                has_errors && (tunnels.is_some() && !visit.state.misses_underlay || !visit.tools.counting_wanted),
-            ),
+            is_whole: Some(has_errors && is_counted && has_node),
         }
     }
 

@@ -21,8 +21,8 @@ pub(super) const DEFINITION: Definition = Definition {
     summary: "Traffic between nodes, by overlay network and remote node; how large packets may be.",
     is_optional: true,
     incomplete: Some((
-        "kernel programs on the node's devices; or counters of encryption errors (a kernel without `CONFIG_XFRM_STATISTICS`) where a network is encrypted",
-        "another kernel; else `--no-collector.overlay`",
+        "kernel programs on the node's devices; the node's network namespace; or, where a network is encrypted, counters of encryption errors (`CONFIG_XFRM_STATISTICS`)",
+        "the log says which: `--network host` or `--path.node-netns`, another kernel, else `--no-collector.overlay`",
     )),
     needs: &[Need::Tunnels, Need::Encryption],
     groups: families::GROUPS,

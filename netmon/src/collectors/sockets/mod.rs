@@ -22,8 +22,8 @@ pub(super) const DEFINITION: Definition = Definition {
     summary: "Losses of sockets and their buffers.",
     is_optional: true,
     incomplete: Some((
-        "the node's own figures in `/proc` cannot be read",
-        "the log says which file",
+        "the node's own figures: netmon is not in the node's network namespace, or its `/proc` cannot be read",
+        "`--network host`, or `--path.node-netns`; else the log says which file",
     )),
     needs: &[Need::Protocols],
     groups: families::GROUPS,
@@ -35,7 +35,7 @@ pub(super) const DEFINITION: Definition = Definition {
 fn collect(visit: &mut Visit<'_>) -> Collected {
     let sockets = facts::rows(visit.state);
     Collected {
-        is_whole: Some(sockets.node.is_some() || !sockets.containers.is_empty()),
+        is_whole: Some(sockets.node.is_some()),
         rows: families::rows(&sockets),
     }
 }

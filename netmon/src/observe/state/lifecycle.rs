@@ -36,6 +36,7 @@ impl State {
     /// Takes in a listing of the directory. Closes the namespaces that are no longer listed, and returns the files
     /// that have to be read.
     pub fn listed(&mut self, listing: Listing, now: Instant) -> Vec<NetnsFile> {
+        self.misfits.listed(&listing);
         let files: BTreeMap<PathBuf, NetnsFile> = listing
             .files
             .into_iter()

@@ -181,7 +181,7 @@ impl<'a> Sandboxes<'a> {
     }
 }
 
-fn file_name(path: &Path) -> Option<&str> {
+pub(super) fn file_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
 }
 

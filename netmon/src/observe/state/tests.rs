@@ -3,6 +3,7 @@
 mod bounds;
 mod heard;
 mod late;
+mod misfits;
 mod programs;
 mod readings;
 mod totals;
@@ -109,7 +110,7 @@ fn one_container(now: Instant) -> (State, NetnsFile, NetnsId) {
         state.listed(
             Listing {
                 files: vec![file.clone()],
-                strays: 0
+                ..Listing::default()
             },
             now
         ),
@@ -238,7 +239,7 @@ fn a_service_keeps_the_sum_of_its_containers_that_are_gone() {
     state.listed(
         Listing {
             files: vec![next.clone()],
-            strays: 0,
+            ..Listing::default()
         },
         now,
     );
@@ -311,7 +312,15 @@ fn of_several_devices_with_the_address_that_the_engine_gave_one_is_on_the_networ
 fn of_a_containers_former_namespaces_the_latest_stands_whatever_its_number() {
     let now = Instant::now();
     let mut state = State::new(SCOPE, LINGER);
-    let list = |state: &mut State, files, now| state.listed(Listing { files, strays: 0 }, now);
+    let list = |state: &mut State, files, now| {
+        state.listed(
+            Listing {
+                files,
+                ..Listing::default()
+            },
+            now,
+        )
+    };
     for (number, netns) in [NetnsId(200), NetnsId(100)].into_iter().enumerate() {
         let now = now + Duration::from_secs(number as u64);
         let sandbox = format!("aaaaaaaaaaa{number}");

@@ -48,7 +48,7 @@ fn node(now: Instant) -> State {
     };
     let listing = Listing {
         files: vec![file.clone()],
-        strays: 0,
+        ..Listing::default()
     };
     state.listed(listing, now);
     state.looked(&file, NODE, vec![device(2), device(3)], now);

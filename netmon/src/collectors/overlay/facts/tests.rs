@@ -62,7 +62,7 @@ fn node(encrypted: bool, now: Instant) -> State {
     let mut state = State::new(scope, LINGER);
     let listing = Listing {
         files: vec![file()],
-        strays: 0,
+        ..Listing::default()
     };
     state.listed(listing, now);
     let device = Device {

@@ -38,7 +38,7 @@ fn container(attribution: Option<Attribution>) -> Option<(String, Arc<str>)> {
 fn listing(file: &NetnsFile) -> Listing {
     Listing {
         files: vec![file.clone()],
-        strays: 0,
+        ..Listing::default()
     }
 }
 

@@ -68,7 +68,13 @@ fn who_waits_longest_gets_programs_although_others_start_all_the_time() {
         let oldest = if step > OLD + YOUNG { step - YOUNG } else { OLD + 1 };
         let living = (1..=OLD.min(step)).chain(oldest..=step);
         let files = living.map(|number| file(&name(number), number)).collect();
-        state.listed(Listing { files, strays: 0 }, now);
+        state.listed(
+            Listing {
+                files,
+                ..Listing::default()
+            },
+            now,
+        );
         state.looked(&file(&name(step), step), NetnsId(step), vec![device(ETH0, "eth0")], now);
         state.name();
         if step <= OLD {

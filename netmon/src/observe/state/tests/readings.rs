@@ -37,7 +37,7 @@ fn one_unread(now: Instant) -> (State, NetnsFile, NetnsId) {
     let (file, netns) = (file("aaaaaaaaaaaa", 1), NetnsId(100));
     let listing = Listing {
         files: vec![file.clone()],
-        strays: 0,
+        ..Listing::default()
     };
     state.listed(listing, now);
     state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
