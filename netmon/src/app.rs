@@ -352,7 +352,7 @@ impl Pages for Page {
 
     fn healthy(&self) -> Result<(), String> {
         match self.clocks.hung(Instant::now()) {
-            None => Ok(()),
+            None => self.engine.hopeless().map_or(Ok(()), Err),
             Some((worker, time)) => Err(format!(
                 "worker `{worker}` has been in one turn for {} s",
                 time.as_secs()
@@ -366,7 +366,8 @@ impl Pages for Page {
             return Ok(());
         }
         if !self.engine.synced() {
-            return Err("the engine has not reported yet what runs on this node".to_owned());
+            let silent = || "the engine has not reported yet what runs on this node".to_owned();
+            return Err(self.engine.trouble().unwrap_or_else(silent));
         }
         if let Some(reason) = self.sources.unready() {
             return Err(reason);

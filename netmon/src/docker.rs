@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `host` | the engine's address |
 //! | `client` | one request, bounded in time and memory |
+//! | `unreachable` | why the engine cannot be reached, and what to do |
 //! | `lines` | splits an endless answer into lines |
 //! | `wire` | the parts of the engine's JSON that netmon reads |
 //! | `convert` | converts the engine's types to the model's; pure |
@@ -27,6 +28,7 @@ mod host;
 mod lines;
 mod question;
 mod roster;
+mod unreachable;
 mod watch;
 mod wire;
 

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use super::{
     host::Host,
     lines::{Line, Lines},
+    unreachable::{Cause, version_remedy},
     wire,
 };
 
@@ -46,20 +47,40 @@ const NOWHERE: &str = "nowhere";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
     /// The engine cannot be reached.
-    #[error("no Docker engine answers at {host}: {reason}; check that it runs, and --docker.host")]
-    Unreachable { host: String, reason: String },
+    #[error("no Docker engine answers at {host}: {reason}; {}", .cause.remedy())]
+    Unreachable { host: String, reason: String, cause: Cause },
     /// The answer took too long.
     #[error("the Docker engine took more than {} s to answer {path}", .limit.as_secs())]
     Slow { path: String, limit: Duration },
     /// The engine, or a proxy in front of it, refused the request.
     #[error("the Docker engine refused {path} with status {status}: {message}")]
     Refused { path: String, status: u16, message: String },
+    /// netmon and the engine have no version of the API in common.
+    #[error("the Docker engine refused {path}: {message}; {remedy}")]
+    Version {
+        path: String,
+        message: String,
+        remedy: &'static str,
+    },
     /// There was an answer, but not one of a Docker engine.
     #[error("the answer to {path} is not a Docker engine's: {reason}; check what listens at --docker.host")]
     Nonsense { path: String, reason: String },
     /// The stream of events ended.
     #[error("the Docker engine closed the stream of events")]
     Closed,
+}
+
+impl RequestError {
+    /// Whether no later request can succeed, unless netmon is started again.
+    pub(super) const fn is_stale_socket(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable {
+                cause: Cause::Stale,
+                ..
+            }
+        )
+    }
 }
 
 /// A connection to an engine that answered.
@@ -163,10 +184,14 @@ impl Client {
     /// Converts bollard's error.
     fn explain(&self, path: &str, error: Error) -> RequestError {
         if let Error::DockerResponseServerError { status_code, message } = error {
-            RequestError::Refused {
-                path: path.to_owned(),
-                status: status_code,
-                message: quote(&message),
+            let (path, message) = (path.to_owned(), quote(&message));
+            match version_remedy(status_code, &message) {
+                Some(remedy) => RequestError::Version { path, message, remedy },
+                None => RequestError::Refused {
+                    path,
+                    status: status_code,
+                    message,
+                },
             }
         } else if matches!(error, Error::RequestTimeoutError) {
             slow(path, self.patience)
@@ -229,6 +254,7 @@ fn unreachable_engine(host: &Host, error: &Error) -> RequestError {
     RequestError::Unreachable {
         host: host.to_string(),
         reason: root_cause(error),
+        cause: Cause::of(error, host.socket()),
     }
 }
 

@@ -23,6 +23,10 @@ struct State {
     warned: BTreeSet<&'static str>,
     /// Whether the engine is unreachable and a warning was logged.
     outage: bool,
+    /// Why the last attempt to connect failed; `None` while the engine answers.
+    trouble: Option<String>,
+    /// netmon holds a socket that the engine no longer has.
+    is_stale: bool,
 }
 
 impl Health {
@@ -35,12 +39,25 @@ impl Health {
             figures,
             warned: BTreeSet::new(),
             outage: false,
+            trouble: None,
+            is_stale: false,
         }))
     }
 
     /// The current figures.
     pub(super) fn figures(&self) -> DockerHealth {
         self.lock().figures.clone()
+    }
+
+    /// Why the engine does not answer; `None` if it does, or was not asked yet.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.lock().trouble.clone()
+    }
+
+    /// Why the engine can never answer this netmon, however long it waits.
+    pub(super) fn hopeless(&self) -> Option<String> {
+        let state = self.lock();
+        state.trouble.clone().filter(|_| state.is_stale)
     }
 
     /// Counts an event of this kind.
@@ -62,6 +79,8 @@ impl Health {
     pub(super) fn up(&self) {
         let mut state = self.lock();
         state.figures.up = true;
+        state.trouble = None;
+        state.is_stale = false;
         let was_outage = std::mem::take(&mut state.outage);
         drop(state);
         if was_outage {
@@ -76,6 +95,8 @@ impl Health {
     pub(super) fn down(&self, error: &RequestError) -> bool {
         let mut state = self.lock();
         let was_up = std::mem::take(&mut state.figures.up);
+        state.trouble = Some(error.to_string());
+        state.is_stale = error.is_stale_socket();
         let warn = !was_up && !std::mem::replace(&mut state.outage, true);
         drop(state);
         if warn {

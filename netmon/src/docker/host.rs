@@ -1,6 +1,6 @@
 //! The engine's address: which one to use, and whether it is valid.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use super::DockerError;
 
@@ -23,6 +23,11 @@ impl Host {
 
     pub(super) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The file of a Unix socket.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        self.0.strip_prefix("unix://").map(Path::new)
     }
 
     fn parse(host: &str) -> Result<Self, DockerError> {

@@ -100,6 +100,18 @@ impl Watch {
         self.health.figures()
     }
 
+    /// Why the engine does not answer; `None` if it does, or was not asked yet.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.health.trouble()
+    }
+
+    /// Why the engine can never answer, unless netmon is started again.
+    #[must_use]
+    pub fn hopeless(&self) -> Option<String> {
+        self.health.hopeless()
+    }
+
     /// Whether the inventory has been complete once: every network, and every container that was running.
     #[must_use]
     pub fn synced(&self) -> bool {

@@ -13,6 +13,7 @@ mod hostile;
 mod http;
 mod leaks;
 mod lifetimes;
+mod misfits;
 mod names;
 mod overlay;
 mod privileges;
