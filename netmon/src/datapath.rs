@@ -7,6 +7,7 @@
 pub mod attach;
 mod batch;
 pub mod btf;
+mod denial;
 pub mod drops;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -37,6 +38,7 @@ use tracing::{debug, warn};
 
 use self::{
     attach::{AttachError, Attacher, Attachment},
+    denial::{permission, with_causes},
     drops::DropsMap,
     host::{Host, Mode},
     overlay::OverlayMap,
@@ -53,9 +55,7 @@ use crate::model::{
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
     /// The kernel refused because netmon lacks a permission.
-    #[error(
-        "the kernel does not allow netmon to {what}: {source}; run it as root, or give it CAP_SYS_ADMIN and CAP_NET_ADMIN"
-    )]
+    #[error("the kernel does not allow netmon to {what}: {source}{}", denial::advice())]
     NotAllowed {
         /// What was tried.
         what: &'static str,
@@ -71,7 +71,7 @@ pub enum DatapathError {
         source: io::Error,
     },
     /// The kernel programs could not be loaded.
-    #[error("cannot load the kernel programs: {0}")]
+    #[error("cannot load the kernel programs: {}{}", with_causes(.0.as_ref()), denial::remedy(.0.as_ref()))]
     Load(Box<EbpfError>),
     /// The kernel's type information (BTF) cannot be read.
     #[error(transparent)]
@@ -124,21 +124,6 @@ impl DatapathError {
 /// An error, then its source, then the source of that, and so on.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// The messages of an error and of all its sources. aya's own messages omit the kernel's answer.
-fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut sentences: Vec<String> = chain(error).map(ToString::to_string).collect();
-    // An error that only wraps its source has the same message as the source.
-    sentences.dedup();
-    sentences.join(": ")
-}
-
-/// Whether one of an error's sources is a refusal by the kernel for lack of permission.
-fn permission(error: &(dyn Error + 'static)) -> bool {
-    chain(error)
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// The programs on tracepoints and their counts. They are attached once, for all namespaces.
@@ -215,6 +200,7 @@ fn or_none<T>(what: &str, loaded: Result<T, DatapathError>) -> Result<Option<T>,
     match loaded {
         Err(error) if !error.is_permission() => {
             warn!(%error, "{what} are not counted on this host");
+            debug!(?error, "all that the kernel said");
             Ok(None)
         }
         result => result.map(Some),

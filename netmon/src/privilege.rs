@@ -112,6 +112,22 @@ pub fn keep_or_warn(role: ThreadRole) {
     }
 }
 
+/// Whether the calling thread has what loading programs and entering namespaces takes.
+#[must_use]
+pub fn may_load_programs() -> bool {
+    has(CapabilitySet::SYS_ADMIN)
+}
+
+/// Whether the calling thread has what changing devices takes.
+#[must_use]
+pub fn may_change_devices() -> bool {
+    has(CapabilitySet::NET_ADMIN)
+}
+
+fn has(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|it| it.effective.contains(capability))
+}
+
 /// Starts a thread. When this returns, the thread has only what its role needs.
 ///
 /// # Errors

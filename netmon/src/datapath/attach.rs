@@ -14,16 +14,18 @@ use netmon_common::traffic::{GLOBAL_SLOT, GLOBAL_SLOTS, MAP, PROGRAM_EGRESS, PRO
 
 use super::{
     DatapathError,
+    denial::{self, permission, with_causes},
     hook::Attached,
     host::{Host, Mode},
-    permission,
     pins::Pins,
     traffic::{Counters, Slot, TrafficMap},
-    with_causes,
 };
-use crate::model::{
-    counters::Directions,
-    health::{AttachFailure, ProgramRow},
+use crate::{
+    model::{
+        counters::Directions,
+        health::{AttachFailure, ProgramRow},
+    },
+    privilege,
 };
 
 /// The programs, as built with this daemon.
@@ -82,10 +84,10 @@ impl AttachError {
 
 /// Advice on an attachment that the kernel refused.
 fn remedy(error: &(dyn Error + 'static)) -> &'static str {
-    if permission(error) {
+    if permission(error) && !privilege::may_change_devices() {
         "; without tcx, which Linux has from 6.6 on, netmon needs CAP_NET_ADMIN"
     } else {
-        ""
+        denial::remedy(error)
     }
 }
 

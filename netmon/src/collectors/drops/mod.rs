@@ -20,8 +20,8 @@ pub(super) const DEFINITION: Definition = Definition {
     summary: "Packets that the kernel dropped, and why.",
     is_optional: true,
     incomplete: Some((
-        "the kernel's type information (BTF), or drop reasons (before Linux 5.17)",
-        "a newer kernel; else `--no-collector.drops`",
+        "the kernel's type information (BTF), or drop reasons (before Linux 5.17); or the kernel is locked down (`lockdown=confidentiality`)",
+        "a newer kernel, or one that is not; else `--no-collector.drops`",
     )),
     needs: &[Need::NodeDevices],
     groups: families::GROUPS,
