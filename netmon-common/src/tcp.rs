@@ -109,8 +109,9 @@ pub const FAILURE_ABORTED: usize = 4;
 /// Anything else.
 pub const FAILURE_OTHER: usize = 5;
 
-/// The number of counters for a connection's states. The kernel has fewer states (`include/net/tcp_states.h`: 13).
-pub const STATES: usize = 16;
+/// The number of states that a connection's socket can have, including 0 (`include/net/tcp_states.h`). The kernel has a
+/// few more numbers, for what is no such socket.
+pub const STATES: usize = 12;
 
 /// Upper bounds of the buckets of round-trip times, in microseconds. One more bucket has all longer times.
 pub const ROUND_TRIP_BOUNDS: [u32; 12] = [
@@ -123,15 +124,22 @@ pub const ROUND_TRIP_BUCKETS: usize = ROUND_TRIP_BOUNDS.len() + 1;
 pub const ROUND_TRIP_SAMPLING: u32 = 8;
 
 /// The counts of one CPU for an interface's connections.
+///
+/// A word has one program that writes it. Programs do not lock: one may run on a CPU while another is between the load
+/// and the store of a word.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tcp {
-    /// Retransmitted segments, as `TcpRetransSegs` counts them.
+    /// Retransmitted segments of connections. With the SYN-ACKs, these are what `TcpRetransSegs` counts.
     pub retransmitted_segments: u64,
+    /// Retransmitted answers to connection requests.
+    pub retransmitted_syn_acks: u64,
     /// Resets sent.
     pub resets_sent: u64,
-    /// Resets received. Falls again when a reset turns out to be this end's own, and wraps below 0.
+    /// Resets received, including those that turn out to be this end's own.
     pub resets_received: u64,
+    /// Resets that were counted as received, and turned out to be this end's own.
+    pub resets_taken_back: u64,
     /// Connections established to others.
     pub connects: u64,
     /// Connections accepted from others.
@@ -151,8 +159,10 @@ impl Tcp {
     /// All counts at 0.
     pub const ZERO: Self = Self {
         retransmitted_segments: 0,
+        retransmitted_syn_acks: 0,
         resets_sent: 0,
         resets_received: 0,
+        resets_taken_back: 0,
         connects: 0,
         accepts: 0,
         failures: [0; FAILURES],
@@ -165,8 +175,10 @@ impl Tcp {
     pub fn accumulate(&mut self, other: &Self) {
         let Self {
             retransmitted_segments,
+            retransmitted_syn_acks,
             resets_sent,
             resets_received,
+            resets_taken_back,
             connects,
             accepts,
             failures,
@@ -176,8 +188,10 @@ impl Tcp {
         } = other;
         let add = |sum: &mut u64, more: &u64| *sum = sum.wrapping_add(*more);
         add(&mut self.retransmitted_segments, retransmitted_segments);
+        add(&mut self.retransmitted_syn_acks, retransmitted_syn_acks);
         add(&mut self.resets_sent, resets_sent);
         add(&mut self.resets_received, resets_received);
+        add(&mut self.resets_taken_back, resets_taken_back);
         add(&mut self.connects, connects);
         add(&mut self.accepts, accepts);
         add(&mut self.round_trip_microseconds, round_trip_microseconds);
@@ -199,7 +213,7 @@ impl Default for Tcp {
 
 const _: () = assert!(size_of::<Key>() == 16 && align_of::<Key>() == 8);
 const _: () = assert!(size_of::<Address>() == 24 && align_of::<Address>() == 8);
-const _: () = assert!(size_of::<Tcp>() == 8 * (6 + FAILURES + STATES + ROUND_TRIP_BUCKETS) && align_of::<Tcp>() == 8);
+const _: () = assert!(size_of::<Tcp>() == 8 * (8 + FAILURES + STATES + ROUND_TRIP_BUCKETS) && align_of::<Tcp>() == 8);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for the promise that any bytes are a valid value")]

@@ -5,7 +5,7 @@
 //! segment received; its program looks closer at only one in several. Knows no names.
 //!
 //! Kernel facts relied on: each is stated where it is used. The kernel does not run a program within itself on one
-//! CPU, so a CPU's counter has no other writer.
+//! CPU, but another of these programs may run in between. So each word of the counts has one program that writes it.
 
 use netmon_common::{
     notes::{NO_KEY, NO_SHARE},
@@ -13,7 +13,7 @@ use netmon_common::{
     share::Share,
     tcp::{
         Address, FAILURE_ABORTED, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNREACHABLE,
-        Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, STATES, Tcp,
+        Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, Tcp,
     },
 };
 
@@ -123,7 +123,7 @@ fn was_counted(error: i32) -> bool {
 #[inline(always)]
 pub fn retransmitted_syn_ack(object: &impl Object, arguments: impl Arguments) {
     with(object, of_address(object, arguments.pointer(1)), |tcp| {
-        tcp.retransmitted_segments += 1;
+        tcp.retransmitted_syn_acks += 1;
     });
 }
 
@@ -138,7 +138,7 @@ pub fn reset_sent(object: &impl Object, arguments: impl Arguments) {
     if packet != 0 {
         if socket != 0 && was_reset(object, socket) {
             with(object, of_connection(object, socket), |tcp| {
-                tcp.resets_received = tcp.resets_received.wrapping_sub(1);
+                tcp.resets_taken_back += 1;
             });
         }
         // SAFETY: the second argument is a `struct sk_buff *` or 0.
@@ -197,12 +197,15 @@ pub fn state_changed(object: &impl Object, arguments: impl Arguments) {
 fn count_state(tcp: &mut Tcp, old: i32, new: i32, error: i32) {
     // An incoming connection starts as a copy of the listening socket, which goes on listening
     // (inet_csk_clone_lock). A closed socket is not counted as a connection.
-    if old != CLOSE && !(old == LISTEN && new == SYN_RECEIVED) {
-        let count = &mut tcp.states[old.cast_unsigned() as usize % STATES];
+    if old != CLOSE
+        && !(old == LISTEN && new == SYN_RECEIVED)
+        && let Some(count) = tcp.states.get_mut(old.cast_unsigned() as usize)
+    {
         *count = count.wrapping_sub(1);
     }
-    if new != CLOSE {
-        let count = &mut tcp.states[new.cast_unsigned() as usize % STATES];
+    if new != CLOSE
+        && let Some(count) = tcp.states.get_mut(new.cast_unsigned() as usize)
+    {
         *count = count.wrapping_add(1);
     }
     match (old, new) {
@@ -364,7 +367,8 @@ fn with(object: &impl Object, interface: Interface, change: impl FnOnce(&mut Tcp
     if counts.is_none() {
         notes::once(object, object.shares(), NO_KEY, netns, cause);
     }
-    // SAFETY: the value exists while the program runs. This CPU's value has no other writer (see the module).
+    // SAFETY: the value exists while the program runs. On this CPU, no other program writes the same words (see the
+    // module). All share the counter of lost events, which may miss one of two that are lost at once.
     unsafe {
         if let Some(counts) = counts {
             change(&mut *counts);

@@ -56,11 +56,18 @@ impl Events {
         &self.0
     }
 
-    /// Resets received. Never negative: the sum may be below 0 for a moment while one CPU takes back another CPU's
-    /// reset.
+    /// Retransmitted segments, as `TcpRetransSegs` counts them.
     #[must_use]
-    pub fn resets_received(&self) -> u64 {
-        u64::try_from(self.0.resets_received.cast_signed()).unwrap_or(0)
+    pub const fn retransmitted_segments(&self) -> u64 {
+        self.0
+            .retransmitted_segments
+            .saturating_add(self.0.retransmitted_syn_acks)
+    }
+
+    /// Resets received. Never negative: one that another CPU takes back may be read later than that.
+    #[must_use]
+    pub const fn resets_received(&self) -> u64 {
+        self.0.resets_received.saturating_sub(self.0.resets_taken_back)
     }
 
     /// Connections in a state, given the numbers from `before` the programs counted. Never negative: the sum may be
@@ -104,7 +111,7 @@ pub struct Before([i64; STATES]);
 /// The figures that the kernel counts for a whole namespace, and the programs for each of its networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segments {
-    /// Segments sent for the first time (`TcpOutSegs`).
+    /// Segments sent for the first time, and SYN-ACKs each time (`TcpOutSegs`).
     pub sent: u64,
     /// Retransmitted segments (`TcpRetransSegs`).
     pub retransmitted: u64,
@@ -143,7 +150,8 @@ pub struct Shares {
     /// The rest at the first reading, if the namespace is older than netmon. It is subtracted from the rest.
     before: Option<Segments>,
     shown: BTreeMap<Arc<str>, Segments>,
-    /// Segments that passed each network's devices, including retransmits.
+    /// Segments that passed each network's devices, including retransmits. A retransmitted SYN-ACK counts twice, as in
+    /// the kernel's sum of both figures.
     passed: BTreeMap<Arc<str>, u64>,
 }
 
@@ -227,7 +235,7 @@ impl Shares {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use netmon_common::tcp::Tcp;
+    use netmon_common::tcp::{STATES, Tcp};
 
     use super::{Before, Events, NO_NETWORK, Segments, Shares};
 
@@ -355,9 +363,9 @@ mod tests {
     #[test]
     fn a_reset_that_is_found_to_be_none_on_another_cpu_first_is_none() {
         let mut counts = Tcp::ZERO;
-        counts.resets_received = 0_u64.wrapping_sub(1);
+        counts.resets_taken_back = 1;
         assert_eq!(Events::from(counts).resets_received(), 0);
-        counts.resets_received = 4;
+        counts.resets_received = 5;
         assert_eq!(Events::from(counts).resets_received(), 4);
     }
 
@@ -365,7 +373,7 @@ mod tests {
     fn sockets_that_were_there_before_are_counted_from_what_is_there_now() {
         let mut counts = Tcp::ZERO;
         counts.states[1] = 0_u64.wrapping_sub(2);
-        let mut now = [0; 16];
+        let mut now = [0; STATES];
         now[1] = 5;
         let before = Events::from(counts).before(&now);
         counts.states[1] = 0_u64.wrapping_sub(6);

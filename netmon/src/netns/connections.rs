@@ -11,8 +11,8 @@ use std::{
 
 /// The lists of the calling thread's namespace.
 const LISTS: [&str; 2] = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
-/// The number of states (`include/net/tcp_states.h`), including 0.
-pub const STATES: usize = 16;
+/// The number of states that a listed socket can have (`include/net/tcp_states.h`), including 0.
+pub const STATES: usize = 12;
 /// A connection being made to a listening socket is listed with this state, but is not a socket yet.
 const SYN_RECEIVED: usize = 3;
 /// A closed connection is listed with this state, but is no longer a socket.

@@ -69,6 +69,13 @@ fn a_handshake_that_is_lost_is_sent_again_and_counted() -> anyhow::Result<()> {
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
+    let sent_elsewhere = || {
+        let labels = [("container", &*b.name), ("network", "")];
+        netmon
+            .page()?
+            .count("netmon_container_tcp_sent_segments_total", &labels)
+    };
+    let before = sent_elsewhere()?;
     for address in [b.address, b.ipv6_address] {
         // First the SYN is dropped at the receiver, then the SYN-ACK.
         for (netns, flags) in [(&b.netns, "syn"), (&a.netns, "syn|ack")] {
@@ -91,6 +98,9 @@ fn a_handshake_that_is_lost_is_sent_again_and_counted() -> anyhow::Result<()> {
             }
         }
     }
+    // The kernel counts a SYN-ACK that it sends again as sent, too.
+    let elsewhere = sent_elsewhere()? - before;
+    ensure!(elsewhere == 0, "{elsewhere} segments of b have no network");
     are_named(&netmon, [&a, &b])
 }
 

@@ -103,11 +103,14 @@ fn a_state_may_be_left_on_another_cpu_than_it_was_entered_on() {
 }
 
 #[test]
-fn a_state_that_no_kernel_has_stays_within_the_counters() {
+fn a_state_that_no_socket_has_is_not_counted() {
     let mut tcp = Tcp::ZERO;
-    count_state(&mut tcp, 7, 20, 0);
-    count_state(&mut tcp, 7, -1, 0);
-    assert_eq!(tcp.states, states([(4, 1), (15, 1)]));
+    for state in [12, 20, -1] {
+        count_state(&mut tcp, 7, state, 0);
+        count_state(&mut tcp, state, 7, 0);
+    }
+    count_state(&mut tcp, 7, 11, 0);
+    assert_eq!(tcp.states, states([(11, 1)]));
 }
 
 #[test]

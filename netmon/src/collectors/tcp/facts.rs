@@ -142,13 +142,14 @@ fn segments(networks: &Networks, has_events: bool) -> BTreeMap<Arc<str>, Segment
     let share = |share: &Share| {
         let counts = share.events.counts();
         Segments {
-            // Without the programs that count retransmitted segments, the number of first transmissions is unknown.
+            // Without the programs that count retransmitted segments, the number of first transmissions is unknown. The
+            // kernel counts a SYN-ACK each time it is sent (`tcp_make_synack`), also as a retransmit.
             sent: if has_events {
                 share.passed.saturating_sub(counts.retransmitted_segments)
             } else {
                 0
             },
-            retransmitted: counts.retransmitted_segments,
+            retransmitted: share.events.retransmitted_segments(),
             resets_sent: counts.resets_sent,
             resets_received: share.events.resets_received(),
         }
@@ -196,5 +197,70 @@ fn connections_row(identity: &Arc<Identity>, netns: NetnsId, networks: &Networks
     ConnectionsRow {
         identity: Arc::clone(identity),
         states: states.into_iter().chain(time_wait).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use netmon_common::tcp::Tcp;
+
+    use super::{Networks, Share, segments};
+    use crate::model::tcp::{Events, NO_NETWORK, Segments, Shares};
+
+    /// What is shown of a new namespace, if the kernel counts this in all.
+    fn shown(kernel: Segments, networks: &Networks) -> Vec<(&str, Segments)> {
+        let mut shares = Shares::default();
+        shares.observe(Some(kernel), &segments(networks, true), false);
+        let its = |network: &str| shares.iter().find(|(name, _)| &***name == network).map(|(_, its)| its);
+        let names = networks.keys().map(|network| &**network);
+        let all = names.filter(|network| *network != NO_NETWORK).chain([NO_NETWORK]);
+        all.map(|network| (network, its(network).unwrap_or_default())).collect()
+    }
+
+    fn both(sent: u64, retransmitted: u64) -> Segments {
+        Segments {
+            sent,
+            retransmitted,
+            ..Segments::default()
+        }
+    }
+
+    /// One network, and what passed its devices.
+    fn front(passed: u64, retransmitted_segments: u64, retransmitted_syn_acks: u64) -> Networks {
+        let events = Events::from(Tcp {
+            retransmitted_segments,
+            retransmitted_syn_acks,
+            ..Tcp::ZERO
+        });
+        BTreeMap::from([(Arc::from("front"), Share { passed, events })])
+    }
+
+    #[test]
+    fn a_segment_that_is_sent_again_is_sent_for_the_first_time_once() {
+        let networks = front(12, 2, 0);
+        let wanted = [("front", both(10, 2)), (NO_NETWORK, both(0, 0))];
+        assert_eq!(shown(both(10, 2), &networks), wanted);
+    }
+
+    /// For the kernel, each is an answer of its own (`tcp_make_synack`), and also one that is sent again
+    /// (`tcp_rtx_synack`).
+    #[test]
+    fn an_answer_to_a_request_that_is_sent_again_is_sent_each_time() {
+        let networks = front(2, 0, 1);
+        let wanted = [("front", both(2, 1)), (NO_NETWORK, both(0, 0))];
+        assert_eq!(shown(both(2, 1), &networks), wanted);
+        // Beside segments of the connection, and with what went over loopback.
+        let networks = front(30, 4, 3);
+        let wanted = [("front", both(26, 7)), (NO_NETWORK, both(5, 0))];
+        assert_eq!(shown(both(31, 7), &networks), wanted);
+    }
+
+    #[test]
+    fn an_answer_that_is_sent_again_without_a_program_hearing_of_it_is_in_no_sum_twice() {
+        let networks = front(2, 0, 0);
+        let wanted = [("front", both(2, 0)), (NO_NETWORK, both(0, 1))];
+        assert_eq!(shown(both(2, 1), &networks), wanted);
     }
 }
