@@ -72,6 +72,12 @@ pub const FIELDS: &[Field] = &[
     field("TCP_ROUND_TRIP", "tcp_sock", "srtt_us"),
 ];
 
+/// Fields without which the programs know fewer reasons why a connection was given up.
+pub const FIELDS_OF_REASONS: &[Field] = &[
+    field("TCP_SEGMENTS_SENT", "tcp_sock", "segs_out"),
+    field("TCP_RETRANSMITS", "tcp_sock", "total_retrans"),
+];
+
 /// The key of the counts: an interface.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,7 +101,7 @@ pub struct Address {
 }
 
 /// The number of reasons why a connection was not established.
-pub const FAILURES: usize = 6;
+pub const FAILURES: usize = 8;
 /// The other end reported that no socket listens.
 pub const FAILURE_REFUSED: usize = 0;
 /// No answer came.
@@ -104,10 +110,14 @@ pub const FAILURE_TIMEOUT: usize = 1;
 pub const FAILURE_UNREACHABLE: usize = 2;
 /// The other end reset the connection.
 pub const FAILURE_RESET: usize = 3;
-/// The application gave up first.
+/// The application gave up before the SYN was sent again.
 pub const FAILURE_ABORTED: usize = 4;
 /// Anything else.
 pub const FAILURE_OTHER: usize = 5;
+/// The application gave up after the SYN was sent again: nobody had answered.
+pub const FAILURE_UNANSWERED: usize = 6;
+/// This host failed it before the first SYN: there was no free local port, or no route once the port was known.
+pub const FAILURE_LOCAL: usize = 7;
 
 /// The number of states that a connection's socket can have, including 0 (`include/net/tcp_states.h`). The kernel has a
 /// few more numbers, for what is no such socket.

@@ -7,16 +7,16 @@
 //! Kernel facts relied on: each is stated where it is used. The kernel does not run a program within itself on one
 //! CPU, but another of these programs may run in between. So each word of the counts has one program that writes it.
 
+mod failure;
+
 use netmon_common::{
     notes::{NO_KEY, NO_SHARE},
     refusal,
     share::Share,
-    tcp::{
-        Address, FAILURE_ABORTED, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNREACHABLE,
-        Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, Tcp,
-    },
+    tcp::{Address, Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, Tcp},
 };
 
+use self::failure::failure;
 use crate::{
     kernel::{Arguments, Interface, Kernel, of_device, of_socket},
     maps::{Added, Array, Map},
@@ -53,6 +53,10 @@ pub trait Object: Kernel {
     fn tcp_unacknowledged(&self) -> u32;
     /// `tcp_sock.srtt_us`.
     fn tcp_round_trip(&self) -> u32;
+    /// `tcp_sock.segs_out`. [`crate::kernel::UNSET`] if the kernel has no such field.
+    fn tcp_segments_sent(&self) -> u32;
+    /// `tcp_sock.total_retrans`. [`crate::kernel::UNSET`] if the kernel has no such field.
+    fn tcp_retransmits(&self) -> u32;
 
     /// The number of arguments of `tcp_retransmit_skb` on this kernel.
     fn retransmit_arguments(&self) -> u32;
@@ -84,12 +88,6 @@ const LISTEN: i32 = 10;
 const EPERM: i32 = 1;
 const ECONNRESET: i32 = 104;
 const ENOBUFS: i32 = 105;
-const ETIMEDOUT: i32 = 110;
-const ECONNREFUSED: i32 = 111;
-const EHOSTDOWN: i32 = 112;
-const EHOSTUNREACH: i32 = 113;
-const ENETDOWN: i32 = 100;
-const ENETUNREACH: i32 = 101;
 
 /// From this number of arguments on, `tcp_retransmit_skb` also reports failed attempts, with their error.
 const WITH_ERROR: u32 = 3;
@@ -186,15 +184,13 @@ pub fn state_changed(object: &impl Object, arguments: impl Arguments) {
     if unsafe { object.field::<u16>(socket, object.socket_protocol()) } != IPPROTO_TCP {
         return;
     }
-    // SAFETY: as above.
-    let error: i32 = unsafe { object.field(socket, object.socket_error()) };
     with(object, of_connection(object, socket), |tcp| {
-        count_state(tcp, old, new, error);
+        count_state(tcp, old, new, || failure(object, socket));
     });
 }
 
 #[inline(always)]
-fn count_state(tcp: &mut Tcp, old: i32, new: i32, error: i32) {
+fn count_state(tcp: &mut Tcp, old: i32, new: i32, failure: impl FnOnce() -> usize) {
     // An incoming connection starts as a copy of the listening socket, which goes on listening
     // (inet_csk_clone_lock). A closed socket is not counted as a connection.
     if old != CLOSE
@@ -211,21 +207,8 @@ fn count_state(tcp: &mut Tcp, old: i32, new: i32, error: i32) {
     match (old, new) {
         (SYN_SENT, ESTABLISHED) => tcp.connects += 1,
         (SYN_RECEIVED, ESTABLISHED) => tcp.accepts += 1,
-        // The error is set before the state (tcp_reset, tcp_write_err, tcp_v4_err). No error means close().
-        (SYN_SENT, CLOSE) => tcp.failures[failure(error)] += 1,
+        (SYN_SENT, CLOSE) => tcp.failures[failure()] += 1,
         _ => {}
-    }
-}
-
-#[inline(always)]
-fn failure(error: i32) -> usize {
-    match error {
-        0 => FAILURE_ABORTED,
-        ECONNREFUSED => FAILURE_REFUSED,
-        ETIMEDOUT => FAILURE_TIMEOUT,
-        EHOSTUNREACH | ENETUNREACH | EHOSTDOWN | ENETDOWN => FAILURE_UNREACHABLE,
-        ECONNRESET => FAILURE_RESET,
-        _ => FAILURE_OTHER,
     }
 }
 

@@ -128,7 +128,7 @@ fn connections() -> Row {
             "Connections that failed",
             Unit::PerSecond,
             Limits::Above(0.1, 1.0),
-            "TCP connections that it could not make. refused: nobody listens there. timeout: nobody answers, look for drops on the way. unreachable: no way there. reset: the other end broke it off. aborted: it gave up first.",
+            "TCP connections that it could not make. refused: nobody listens there. timeout: nobody answers, look for drops on the way. unanswered: the same, and it did not wait. unreachable: no way there. reset: the other end broke it off. local: no packet was sent, mostly for want of a free port. aborted: it gave up within a second.",
             vec![of(CONTAINER_TCP_CONNECT_FAILURES).chosen(Container).rate().top(10).above(0.0).legend(failed)],
         ))
         .panel(8, 9, stack(

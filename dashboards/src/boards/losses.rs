@@ -119,7 +119,7 @@ fn tcp() -> Row {
         ))
         .panel(14, 9, table(
             "Connections that failed",
-            "By container and why: refused (nobody listens), timeout (nobody answers), unreachable (no way there), reset (the other end broke it off), aborted (the application gave up first).",
+            "By container and why: refused (nobody listens), timeout (nobody answers), unanswered (the same, and the application did not wait), unreachable (no way there), reset (the other end broke it off), local (no packet was sent, mostly for want of a free port), aborted (the application gave up within a second).",
             rows,
             ["Container", "Network", "Why", "Node"],
         )

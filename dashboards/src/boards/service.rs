@@ -108,7 +108,7 @@ fn connections() -> Row {
             "Connections that failed",
             Unit::PerSecond,
             Limits::Above(0.1, 1.0),
-            "TCP connections that it could not make: refused (nobody listens: is the other service up?), timeout (nobody answers: look at drops there), unreachable (no way), reset, aborted (it gave up first).",
+            "TCP connections that it could not make: refused (nobody listens: is the other service up?), timeout and unanswered (nobody answers: look at drops there), unreachable (no way), reset, local (no free port), aborted (it gave up within a second).",
             vec![of(CONTAINER_TCP_CONNECT_FAILURES).chosen(Service).rate().sum((Service, Network, Reason)).above(0.0).legend((Service, Network, Reason))],
         ))
         .panel(8, 9, stack(

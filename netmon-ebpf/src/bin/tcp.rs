@@ -45,6 +45,8 @@ impl tcp::Object for Object {
         control_acknowledged: CONTROL_ACKNOWLEDGED;
         tcp_unacknowledged: TCP_UNACKNOWLEDGED;
         tcp_round_trip: TCP_ROUND_TRIP;
+        tcp_segments_sent: TCP_SEGMENTS_SENT;
+        tcp_retransmits: TCP_RETRANSMITS;
     }
 
     netmon_ebpf::globals! {

@@ -1,13 +1,14 @@
 //! Which events of TCP count, where, and as what. The sockets, packets and devices are a test's own structures.
 
 mod decisions;
+mod failures;
 mod writers;
 
 use netmon_common::{
     notes::{NO_KEY, NO_SHARE},
     refusal::{FULL, NO_MEMORY, SHARE},
     share::{STRANGERS, Share},
-    tcp::{Address, Key, Tcp},
+    tcp::{Address, FAILURE_REFUSED, Key, Tcp},
 };
 
 use super::{
@@ -44,6 +45,8 @@ const OF_IPV6: u32 = 8;
 struct World {
     kernel: Structures,
     retransmit_arguments: u32,
+    tcp_segments_sent: u32,
+    tcp_retransmits: u32,
     counts: Table<Key, Tcp>,
     lost: Table<u32, u64>,
     addresses: Table<Address, u32>,
@@ -59,6 +62,8 @@ impl World {
         Self {
             kernel: Structures::default(),
             retransmit_arguments: 2,
+            tcp_segments_sent: 116,
+            tcp_retransmits: 120,
             counts: Table::default(),
             lost: causes(),
             addresses: Table::with([(address(mapped), OF_IPV4), (address(IPV6), OF_IPV6)]),
@@ -156,6 +161,14 @@ impl Object for World {
         tcp_round_trip = 112;
     }
 
+    fn tcp_segments_sent(&self) -> u32 {
+        self.tcp_segments_sent
+    }
+
+    fn tcp_retransmits(&self) -> u32 {
+        self.tcp_retransmits
+    }
+
     fn retransmit_arguments(&self) -> u32 {
         self.retransmit_arguments
     }
@@ -182,12 +195,12 @@ fn signed(number: i32) -> u64 {
     i64::from(number).cast_unsigned()
 }
 
-/// What a socket's way through these states changes.
-fn after(states: &[usize], error: i32) -> Tcp {
+/// What a socket's way through these states changes, if this is why it fails.
+fn after(states: &[usize], reason: usize) -> Tcp {
     let mut tcp = Tcp::ZERO;
     for pair in states.windows(2) {
         let [old, new] = [pair[0], pair[1]].map(|it| i32::try_from(it).expect("a state is small"));
-        count_state(&mut tcp, old, new, error);
+        count_state(&mut tcp, old, new, || reason);
     }
     tcp
 }
@@ -306,7 +319,10 @@ fn states_of_tcp_count_and_those_of_other_protocols_do_not() {
     world.kernel.write(socket, world.socket_error(), refused.to_ne_bytes());
     state_changed(&world, &[socket, CLOSE as u64, SYN_SENT as u64]);
     state_changed(&world, &[socket, SYN_SENT as u64, CLOSE as u64]);
-    assert_eq!(world.of(HERE, OF_IPV4), after(&[CLOSE, SYN_SENT, CLOSE], refused));
+    assert_eq!(
+        world.of(HERE, OF_IPV4),
+        after(&[CLOSE, SYN_SENT, CLOSE], FAILURE_REFUSED)
+    );
     let sctp = 132_u16;
     world.kernel.write(socket, world.socket_protocol(), sctp.to_ne_bytes());
     state_changed(&world, &[socket, CLOSE as u64, LISTEN as u64]);

@@ -15,7 +15,8 @@ const FARTHEST: u32 = u32::MAX / 8;
 /// Parses `data` as the kernel's types, and checks what is read from them.
 pub(crate) fn types(data: &[u8]) {
     let Ok(types) = Types::parse(data.to_vec()) else { return };
-    for field in NAMESPACE.iter().chain(drops::FIELDS).chain(tcp::FIELDS) {
+    let fields = [NAMESPACE, drops::FIELDS, tcp::FIELDS, tcp::FIELDS_OF_REASONS];
+    for field in fields.into_iter().flatten() {
         let offset = types.offset(field.structure, field.member);
         assert!(offset.is_none_or(|offset| offset <= FARTHEST), "{offset:?} is nowhere");
     }

@@ -13,10 +13,11 @@ use std::{
 use aya::maps::{MapData, PerCpuHashMap};
 use netmon_common::{
     refusal,
+    kernel::Field,
     share::{MAP as MAP_SHARES, OF_STRANGERS},
     tcp::{
-        FIELDS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_ADDRESSES, MAP_LOST, MAX_ADDRESSES, MAX_ENTRIES, PROGRAMS,
-        Program, Tcp,
+        FIELDS, FIELDS_OF_REASONS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_ADDRESSES, MAP_LOST, MAX_ADDRESSES,
+        MAX_ENTRIES, PROGRAMS, Program, Tcp,
     },
 };
 use tracing::{debug, warn};
@@ -57,6 +58,9 @@ impl TcpMap {
     /// The kernel has no type information, or accepts none of the programs.
     pub(super) fn load(kernel: &Kernel, cpus: u32) -> Result<Self, DatapathError> {
         let mut globals = Globals::offsets(&kernel.types, FIELDS)?;
+        for Field { structure, member, .. } in globals.optional(&kernel.types, FIELDS_OF_REASONS) {
+            warn!(%structure, %member, "this kernel has no such field; connections that fail have fewer reasons");
+        }
         let arguments = kernel.types.arguments("tcp_retransmit_skb").unwrap_or(0);
         globals.set(GLOBAL_RETRANSMIT_ARGUMENTS, arguments);
         let mut open = Programs::open(OBJECT, &globals, kernel)?;

@@ -74,6 +74,19 @@ impl Globals {
         })
     }
 
+    /// Adds the offsets of fields that the programs can do without. One that the kernel does not have stays unset, and
+    /// is returned.
+    pub(super) fn optional<'f>(&mut self, types: &Types, fields: &'f [Field]) -> Vec<&'f Field> {
+        let mut missing = Vec::new();
+        for field in fields {
+            match types.offset(field.structure, field.member) {
+                Some(offset) => self.words.push((field.global, offset)),
+                None => missing.push(field),
+            }
+        }
+        missing
+    }
+
     /// Adds a constant.
     pub(super) fn set(&mut self, global: &'static str, value: u32) {
         self.words.push((global, value));

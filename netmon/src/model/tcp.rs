@@ -3,8 +3,8 @@
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use netmon_common::tcp::{
-    FAILURE_ABORTED, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNREACHABLE, FAILURES,
-    ROUND_TRIP_BOUNDS, STATES, Tcp,
+    FAILURE_ABORTED, FAILURE_LOCAL, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNANSWERED,
+    FAILURE_UNREACHABLE, FAILURES, ROUND_TRIP_BOUNDS, STATES, Tcp,
 };
 
 use super::histogram::Histogram;
@@ -15,6 +15,8 @@ pub const FAILURE_REASONS: [(&str, usize); FAILURES] = [
     ("timeout", FAILURE_TIMEOUT),
     ("unreachable", FAILURE_UNREACHABLE),
     ("reset", FAILURE_RESET),
+    ("local", FAILURE_LOCAL),
+    ("unanswered", FAILURE_UNANSWERED),
     ("aborted", FAILURE_ABORTED),
     ("other", FAILURE_OTHER),
 ];

@@ -1,6 +1,7 @@
 //! Connections that are made, refused, reset, timed out or open, and their round-trip times.
 
 mod counts;
+mod failures;
 mod server;
 mod wire;
 
@@ -104,35 +105,6 @@ fn connections_made_refused_and_given_up_are_counted_on_both_ends() -> anyhow::R
         })?;
     }
     Ok(())
-}
-
-#[test]
-fn a_connection_that_the_kernel_gives_up_is_a_timeout_or_unreachable() -> anyhow::Result<()> {
-    let mut world = World::new()?;
-    let (a, b) = world.pair(Cable::Bridge)?;
-    a.netns.run("sysctl -qw net.ipv4.tcp_syn_retries=1")?;
-    let netmon = world.netmon(&[])?;
-    ready(&netmon, 2)?;
-    let silence = Filter::new(&b.netns, "prerouting", "meta l4proto tcp drop")?;
-    a.netns.within(|| {
-        ensure!(TcpStream::connect((b.address, PORT)).is_err(), "somebody answers");
-        Ok(())
-    })?;
-    drop(silence);
-    // There is no such neighbour. After three requests, one a second, the address is unreachable.
-    a.netns.run("sysctl -qw net.ipv4.tcp_syn_retries=4")?;
-    a.netns.within(|| {
-        ensure!(TcpStream::connect(("10.77.0.99", PORT)).is_err(), "somebody answers");
-        Ok(())
-    })?;
-    netmon.page_until("both to be counted", |page| {
-        let (timeout, unreachable) = (failures(page, "a", "timeout")?, failures(page, "a", "unreachable")?);
-        ensure!(
-            (timeout, unreachable) == (1, 1),
-            "{timeout} timeouts, {unreachable} unreachable"
-        );
-        Ok(())
-    })
 }
 
 #[test]

@@ -79,6 +79,11 @@ fn written(program: &str) -> BTreeSet<String> {
                 world.kernel.write(socket, world.socket_error(), error.to_ne_bytes());
                 state_changed(&world, &[socket, SYN_SENT as u64, CLOSE as u64]);
             }
+            for field in [world.tcp_segments_sent(), world.tcp_retransmits()] {
+                world.kernel.write(socket, world.socket_error(), 0_i32.to_ne_bytes());
+                world.kernel.write(socket, field, 1_u32.to_ne_bytes());
+                state_changed(&world, &[socket, SYN_SENT as u64, CLOSE as u64]);
+            }
         }
         "tcp_round_trip" => {
             let sampled = (1..1000).find(|it| is_sampled(*it)).expect("one in several is");

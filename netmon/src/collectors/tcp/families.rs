@@ -48,7 +48,7 @@ schemas! {
         FAILURES(it in u64) by ContainerNetworkFailure, CONTAINER {
             CONTAINER_TCP_CONNECT_FAILURES: Counter, "netmon_container_tcp_connect_failures",
                 *it,
-                "TCP connections that the container failed to open, by reason. refused: nobody listens. timeout: nobody answered. unreachable: there is no route. reset: the other end aborted it. aborted: the application closed the socket first. other: any other error.";
+                "TCP connections that the container failed to open, by reason. refused: nobody listens. timeout: nobody answered until the kernel gave up. unanswered: nobody answered the first SYN, and the application gave up after the second. unreachable: a router or this host reported that there is no way. reset: the other end aborted it. local: this host failed it before the first SYN, mostly because no local port was free. aborted: the application gave up before the second SYN. other: any other error.";
         }
         /// A container's round-trip times. A histogram has fifteen series, so it appears only if there is an observation.
         ROUND_TRIPS(it in TcpRow) by ContainerNetwork, CONTAINER_TRAFFIC {
