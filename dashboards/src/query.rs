@@ -30,6 +30,15 @@
 //! let drops = of(CONTAINER_PACKET_DROPS).now(); // the bare value of a counter says nothing
 //! ```
 //!
+//! ```compile_fail
+//! use netmon::collectors::catalog::{CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTS};
+//! use netmon_dashboards::{label::{Container, Reason, Service}, query::of};
+//!
+//! let made = of(CONTAINER_TCP_CONNECTS).rate().sum((Container, Service));
+//! let failed = of(CONTAINER_TCP_CONNECT_FAILURES).rate().sum((Container, Service, Reason));
+//! let share = failed.per_one(Container, made); // several services may have a container of one name
+//! ```
+//!
 //! Must not know what queries are for. Boards and rules define that.
 
 mod expression;

@@ -232,23 +232,33 @@ impl<L: Labels> Vector<L> {
         self.binary("unless", Some(&P::NAMES), None, other)
     }
 
-    /// Divides each series by the one of `other` with the same `on` labels.
+    /// Divides each series by the one of `other` with the same `on` labels. These are all that `other` has, because a second
+    /// series would fail the whole query.
     #[must_use]
     pub fn per_one<P: Labels, M: Labels>(self, _: P, other: Vector<M>) -> Self {
         const {
             assert!(L::NAMES.has_all(&P::NAMES), "the left series do not have those labels");
             assert!(M::NAMES.has_all(&P::NAMES), "the right series do not have those labels");
+            assert!(
+                P::NAMES.has_all(&M::NAMES),
+                "several of the right series may have the same labels: sum them first"
+            );
         }
         let (on, none) = (P::NAMES, Names::new(&[]));
         self.binary("/", Some(&on), Some(&none), other)
     }
 
-    /// Subtracts from each series the one of `other` with the same `on` labels.
+    /// Subtracts from each series the one of `other` with the same `on` labels. These are all that `other` has, because a second
+    /// series would fail the whole query.
     #[must_use]
     pub fn less_one<P: Labels, M: Labels>(self, _: P, other: Vector<M>) -> Self {
         const {
             assert!(L::NAMES.has_all(&P::NAMES), "the left series do not have those labels");
             assert!(M::NAMES.has_all(&P::NAMES), "the right series do not have those labels");
+            assert!(
+                P::NAMES.has_all(&M::NAMES),
+                "several of the right series may have the same labels: sum them first"
+            );
         }
         let (on, none) = (P::NAMES, Names::new(&[]));
         self.binary("-", Some(&on), Some(&none), other)

@@ -48,20 +48,6 @@ pub(super) fn group() -> anyhow::Result<Group> {
 /// Packets, segments, connections and time.
 fn on_the_way() -> anyhow::Result<Vec<Rule>> {
     let window = Window::Of("10m");
-    let failed = || {
-        of(CONTAINER_TCP_CONNECT_FAILURES)
-            .is_not(Reason, "aborted")
-            .increase(window)
-    };
-    // Both counters exist from the start, at 0, even if a container never connects.
-    let tried = of(CONTAINER_TCP_CONNECTS)
-        .increase(window)
-        .sum(MEMBER)
-        .plus(failed().sum(MEMBER))
-        .above(0.0);
-    let refused_share = failed().sum(LOSS).per_one((Job, Instance, Container, Network), tried);
-    let enough = failed().sum(LOSS).above(10.0);
-
     // A share of few segments says nothing, but a rate would leave out whoever hangs: ever longer pauses are between the
     // retransmits of a segment.
     let again = of(CONTAINER_TCP_RETRANSMITTED_SEGMENTS).increase(window);
@@ -105,16 +91,39 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
             "The round-trip time of a service is far above its usual.",
             "The connections of service {service} on network {network} take {seconds}, more than three times as long as in the last day.",
         )?,
-        alert(
-            RUNBOOK,
-            "NetmonConnectFailures",
-            Warning,
-            "5m",
-            &refused_share.above(0.1).only_with(enough),
-            "A container cannot connect.",
-            "{share} of the connections that {container} on {instance} tries on network {network} fail: {reason}.",
-        )?,
+        connect_failures()?,
     ])
+}
+
+/// Connections that are not made. The share counts, because an application that waits for each makes few. So four within
+/// ten minutes are enough, which is what one thread makes that waits until the kernel gives up. They have to go on:
+/// a new container may find the others a little later, and then keep its connections.
+///
+/// An application that gives up within a second may be hasty, and so it is left out.
+fn connect_failures() -> anyhow::Result<Rule> {
+    let failed = |window| {
+        of(CONTAINER_TCP_CONNECT_FAILURES)
+            .is_not(Reason, "aborted")
+            .increase(Window::Of(window))
+    };
+    // Both counters exist from the start, at 0, even if a container never connects.
+    let tried = of(CONTAINER_TCP_CONNECTS)
+        .increase(Window::Of("10m"))
+        .sum(MEMBER)
+        .plus(failed("10m").sum(MEMBER))
+        .above(0.0);
+    let share = failed("10m").sum(LOSS).per_one(MEMBER, tried);
+    let enough = failed("10m").sum(LOSS).above(3.0);
+    let still = failed("5m").sum(LOSS).above(0.0);
+    alert(
+        RUNBOOK,
+        "NetmonConnectFailures",
+        Warning,
+        "5m",
+        &share.above(0.1).only_with(enough).only_with(still),
+        "A container cannot connect.",
+        "{share} of the connections that {container} on {instance} tries on network {network} fail: {reason}.",
+    )
 }
 
 /// What leads from one network to another.
