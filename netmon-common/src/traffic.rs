@@ -37,7 +37,8 @@ pub struct Traffic {
     /// Transmit: bytes as on a wire, including the headers of every segment. Receive: the same as `bytes`, because
     /// the kernel does not provide more there.
     pub wire_bytes: u64,
-    /// Transmit: TCP segments that local sockets sent, including retransmitted ones. Receive: not counted.
+    /// Transmit: segments that the namespace's TCP sent, including retransmitted ones. Those of raw and packet sockets
+    /// are not TCP's. Receive: not counted.
     pub tcp_segments: u64,
 }
 

@@ -6,7 +6,8 @@ use core::{mem::MaybeUninit, panic::PanicInfo, ptr::read_volatile};
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_NET},
     helpers::{
-        bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_skc_to_tcp_sock, generated::bpf_skb_load_bytes_relative,
+        bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
+        generated::{bpf_sk_fullsock, bpf_skb_load_bytes_relative},
     },
     maps,
     programs::{BtfTracePointContext, TcContext},
@@ -17,7 +18,7 @@ use netmon_common::refusal;
 use crate::{
     kernel::{Arguments, Integer, Memory},
     maps::{Added, Array, Map},
-    packet::Packet,
+    packet::{Packet, Sender},
 };
 
 /// What a program at a hook returns. The packet goes on to the other attached programs: with tcx this is `TCX_NEXT`,
@@ -260,8 +261,24 @@ impl Packet for TcContext {
     }
 
     #[inline(always)]
-    fn has_socket(&self) -> bool {
-        !of_context!(self.__bindgen_anon_2.sk).is_null()
+    fn sender(&self) -> Sender {
+        let socket = of_context!(self.__bindgen_anon_2.sk);
+        if socket.is_null() {
+            return Sender::None;
+        }
+        // SAFETY: the helper takes any socket, and returns null if it is no full one.
+        let full = unsafe { bpf_sk_fullsock(socket) };
+        if full.is_null() {
+            return Sender::Small;
+        }
+        // SAFETY: a full socket is valid for the program's run. The loads are volatile, because the verifier accepts
+        // only those of single fields.
+        unsafe {
+            Sender::Full {
+                kind: read_volatile(&raw const (*full).type_),
+                protocol: read_volatile(&raw const (*full).protocol),
+            }
+        }
     }
 
     #[inline(always)]

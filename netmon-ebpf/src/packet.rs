@@ -8,6 +8,27 @@ pub(crate) const IPV4_PROTOCOL: u32 = 9;
 pub(crate) const IPV6_NEXT_HEADER: u32 = 6;
 pub(crate) const TCP: u8 = 6;
 
+/// `SOCK_STREAM` and `SOCK_RAW`.
+pub(crate) const STREAM: u32 = 1;
+pub(crate) const RAW: u32 = 3;
+
+/// What sends a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sender {
+    /// No socket: the packet was forwarded, or the kernel itself sends it.
+    #[default]
+    None,
+    /// A request for a connection, or a connection in `TIME_WAIT`. These are no full sockets.
+    Small,
+    /// A full socket.
+    Full {
+        /// Its type (`SOCK_STREAM` and so on).
+        kind: u32,
+        /// Its protocol (`IPPROTO_TCP` and so on).
+        protocol: u32,
+    },
+}
+
 /// A socket buffer at a hook (`struct __sk_buff`): one packet, or a super-packet.
 pub trait Packet {
     /// The network protocol, in the byte order of the packet.
@@ -22,8 +43,8 @@ pub trait Packet {
     fn wire_length(&self) -> u32;
     /// `gso_segs`: how many segments a super-packet has; 0 for an ordinary packet.
     fn gso_segments(&self) -> u32;
-    /// Whether the packet belongs to a socket of this host.
-    fn has_socket(&self) -> bool;
+    /// The socket of this host that the packet belongs to.
+    fn sender(&self) -> Sender;
     /// The byte at an offset from the link-layer header. `None` if it is not in the packet's linear part.
     fn byte(&self, offset: u32) -> Option<u8>;
     /// The bytes at an offset from the beginning of the IP header. `None` if the packet ends before.

@@ -12,7 +12,7 @@ use crate::{
     kernel::{Arguments, Integer, Kernel, Memory},
     maps::{Added, Array, Map},
     notes::Notes,
-    packet::Packet,
+    packet::{Packet, Sender},
 };
 
 /// Cookies of two namespaces.
@@ -338,7 +338,7 @@ pub(crate) struct Frame {
     pub(crate) vlan: u32,
     pub(crate) gso_segments: u32,
     pub(crate) wire_length: u32,
-    pub(crate) has_socket: bool,
+    pub(crate) sender: Sender,
     pub(crate) protocol: u32,
 }
 
@@ -385,8 +385,8 @@ impl Packet for &Frame {
         self.gso_segments
     }
 
-    fn has_socket(&self) -> bool {
-        self.has_socket
+    fn sender(&self) -> Sender {
+        self.sender
     }
 
     fn byte(&self, offset: u32) -> Option<u8> {

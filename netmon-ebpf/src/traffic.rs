@@ -15,7 +15,7 @@ use netmon_common::traffic::{TRANSMIT, Traffic, index};
 
 use crate::{
     maps::Array,
-    packet::{self, IPV4_PROTOCOL, IPV6_NEXT_HEADER, Packet, TCP},
+    packet::{self, IPV4_PROTOCOL, IPV6_NEXT_HEADER, Packet, RAW, STREAM, Sender, TCP},
 };
 
 /// What the object of traffic has: what the daemon sets, and the map.
@@ -31,6 +31,11 @@ pub trait Object {
 const IPV4: u32 = packet::IPV4 as u32;
 const IPV6: u32 = packet::IPV6 as u32;
 const ETHERNET_HEADER: u32 = 14;
+
+/// The offset of the flags in a TCP header, and two of them.
+const FLAGS: u32 = 13;
+const RESET: u8 = 0x04;
+const ACKNOWLEDGEMENT: u8 = 0x10;
 
 /// Counts a packet on the CPU that the program runs on.
 #[inline(always)]
@@ -60,17 +65,41 @@ pub fn count(object: &impl Object, packet: impl Packet, cpu: u32, direction: u32
     }
 }
 
-/// Whether a local socket sends this packet over TCP. A forwarded packet no longer has a socket (`ip_rcv_core`).
+/// Whether this namespace's TCP sends this packet. A forwarded packet no longer has a socket (`ip_rcv_core`).
 ///
 /// IPv6 extension headers are not followed, because the kernel's TCP sends none.
 #[inline(always)]
 fn is_own_tcp(packet: &impl Packet) -> bool {
+    const OF_TCP: u32 = TCP as u32;
     let protocol_at = match packet.protocol() {
         IPV4 => IPV4_PROTOCOL,
         IPV6 => IPV6_NEXT_HEADER,
         _ => return false,
     };
-    packet.has_socket() && packet.byte(ETHERNET_HEADER + protocol_at) == Some(TCP)
+    if packet.byte(ETHERNET_HEADER + protocol_at) != Some(TCP) {
+        return false;
+    }
+    match packet.sender() {
+        // DCCP has such sockets, too. The header says TCP.
+        Sender::Small => true,
+        Sender::Full { kind, protocol: OF_TCP } => kind == STREAM || kind == RAW && is_answer(packet),
+        Sender::None | Sender::Full { .. } => false,
+    }
+}
+
+/// Whether this may be an answer of the kernel's own: a reset, or nothing but an acknowledgement. Over IPv4, it sends
+/// answers for which there is no connection through a raw socket (`ip_send_unicast_reply`), which looks like an
+/// application's. Over IPv6 it sends them without a socket.
+#[inline(always)]
+fn is_answer(packet: &impl Packet) -> bool {
+    let Some([first]) = packet.load::<1>(0) else {
+        return false;
+    };
+    let (version, words) = (first >> 4, u32::from(first & 0xf));
+    version == 4
+        && packet
+            .load::<1>(4 * words + FLAGS)
+            .is_some_and(|[flags]| flags & !(RESET | ACKNOWLEDGEMENT) == 0)
 }
 
 #[cfg(test)]
@@ -80,6 +109,7 @@ mod tests {
     use super::{Object, count};
     use crate::{
         maps::Array,
+        packet::{RAW, STREAM, Sender},
         testing::{Frame, Table, numbers},
     };
 
@@ -126,11 +156,18 @@ mod tests {
         Frame::ethernet(protocol, &ip)
     }
 
+    fn sent_by(sender: Sender, packet: Frame) -> Frame {
+        Frame { sender, ..packet }
+    }
+
+    fn full(kind: u32, protocol: u8) -> Sender {
+        let protocol = protocol.into();
+        Sender::Full { kind, protocol }
+    }
+
+    /// Sent by a socket of TCP.
     fn sent_by_a_socket(packet: Frame) -> Frame {
-        Frame {
-            has_socket: true,
-            ..packet
-        }
+        sent_by(full(STREAM, TCP), packet)
     }
 
     #[test]
@@ -185,6 +222,63 @@ mod tests {
         for packet in [packet(IPV4, UDP), packet(IPV6, UDP), arp] {
             assert_eq!(of(&sent_by_a_socket(packet), TRANSMIT).tcp_segments, 0);
         }
+    }
+
+    #[test]
+    fn segments_of_no_connection_are_no_tcp() {
+        const DATAGRAM: u32 = 2;
+        const IPPROTO_RAW: u8 = 255;
+        let others = [
+            // A raw socket, one that brings its IP header along, a packet socket.
+            full(RAW, TCP),
+            full(RAW, IPPROTO_RAW),
+            full(RAW, 0),
+            full(DATAGRAM, TCP),
+            full(STREAM, UDP),
+        ];
+        for (sender, protocol) in others.into_iter().flat_map(|sender| [(sender, IPV4), (sender, IPV6)]) {
+            let mut packet = sent_by(sender, packet(protocol, TCP));
+            // A SYN.
+            packet.bytes[14] = if protocol == IPV4 { 0x45 } else { 0x60 };
+            packet.bytes[14 + 20 + 13] = 0x02;
+            assert_eq!(of(&packet, TRANSMIT).tcp_segments, 0, "{sender:?}");
+        }
+    }
+
+    #[test]
+    fn requests_and_connections_that_have_ended_are_tcp() {
+        for protocol in [IPV4, IPV6] {
+            let packet = sent_by(Sender::Small, packet(protocol, TCP));
+            assert_eq!(of(&packet, TRANSMIT).tcp_segments, 1);
+        }
+    }
+
+    #[test]
+    fn an_answer_of_the_kernels_own_is_tcp() {
+        let counted = |words: u8, flags: u8| {
+            let mut packet = sent_by(full(RAW, TCP), packet(IPV4, TCP));
+            packet.bytes[14] = 0x40 | words;
+            packet.bytes[14 + 4 * usize::from(words) + 13] = flags;
+            of(&packet, TRANSMIT).tcp_segments
+        };
+        let (fin, syn, rst, psh, ack) = (0x01, 0x02, 0x04, 0x08, 0x10);
+        for words in [5, 8] {
+            assert_eq!([rst, rst | ack, ack].map(|flags| counted(words, flags)), [1; 3]);
+            assert_eq!(
+                [syn, syn | ack, fin, psh | ack].map(|flags| counted(words, flags)),
+                [0; 4]
+            );
+        }
+        // The packet ends before the flags, or is of IPv6.
+        let mut short = sent_by(full(RAW, TCP), packet(IPV4, TCP));
+        short.bytes[14] = 0x45;
+        short.bytes.truncate(14 + 20 + 13);
+        short.linear = short.bytes.len();
+        assert_eq!(of(&short, TRANSMIT).tcp_segments, 0);
+        let mut ipv6 = sent_by(full(RAW, TCP), packet(IPV6, TCP));
+        ipv6.bytes[14] = 0x60;
+        ipv6.bytes[14 + 40 + 13] = rst;
+        assert_eq!(of(&ipv6, TRANSMIT).tcp_segments, 0);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod counts;
 mod failures;
+mod raw;
 mod server;
 mod wire;
 
