@@ -7,6 +7,7 @@
 pub mod attach;
 mod batch;
 pub mod btf;
+mod constants;
 mod denial;
 pub mod drops;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -37,7 +38,7 @@ use aya::EbpfError;
 use tracing::{debug, warn};
 
 use self::{
-    attach::{AttachError, Attacher, Attachment},
+    attach::{AttachError, Attacher, Attachment, NotAttached},
     denial::{permission, with_causes},
     drops::DropsMap,
     host::{Host, Mode},
@@ -269,8 +270,8 @@ impl Datapath {
     /// Attaches programs to a device of the namespace that the calling thread is in.
     ///
     /// # Errors
-    /// See [`AttachError`]. Nothing stays attached.
-    pub fn attach(&mut self, name: &str, ifindex: u32) -> Result<Attachment, AttachError> {
+    /// See [`AttachError`]. Nothing stays attached, but the slot may have to rest.
+    pub fn attach(&mut self, name: &str, ifindex: u32) -> Result<Attachment, Box<NotAttached>> {
         let slot = self.traffic.allocate().ok_or(AttachError::Full)?;
         self.attacher.attach(slot, name, ifindex)
     }

@@ -14,6 +14,7 @@ use netmon_common::traffic::{GLOBAL_SLOT, GLOBAL_SLOTS, MAP, PROGRAM_EGRESS, PRO
 
 use super::{
     DatapathError,
+    constants::Constants,
     denial::{self, permission, with_causes},
     hook::Attached,
     host::{Host, Mode},
@@ -79,6 +80,23 @@ impl AttachError {
             Self::Load { .. } => AttachFailure::Load,
             Self::Attach { .. } => AttachFailure::Attach,
         }
+    }
+}
+
+/// An attach that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct NotAttached {
+    /// Why.
+    pub error: AttachError,
+    /// The slot, if a program may have been on the device.
+    pub remains: Option<Remains>,
+}
+
+impl From<AttachError> for Box<NotAttached> {
+    /// Nothing was attached.
+    fn from(error: AttachError) -> Self {
+        Self::new(NotAttached { error, remains: None })
     }
 }
 
@@ -164,19 +182,21 @@ impl Attacher {
     }
 
     /// Attaches a copy to a device of the calling thread's namespace.
-    pub(super) fn attach(&mut self, slot: Slot, name: &str, ifindex: u32) -> Result<Attachment, AttachError> {
-        let mut programs = self.copy(slot.number()).map_err(|source| AttachError::Load {
+    pub(super) fn attach(&mut self, slot: Slot, name: &str, ifindex: u32) -> Result<Attachment, Box<NotAttached>> {
+        let not_loaded = |source| AttachError::Load {
             name: name.to_owned(),
             source: Box::new(source),
-        })?;
+        };
+        let mut copy = self.copy(slot.number()).map_err(not_loaded)?;
+        let constants = Constants::of(&copy).map_err(not_loaded)?;
         check_device(name, ifindex)?;
         let mut attachment = Attachment {
-            slot,
             programs: Vec::with_capacity(HOOKS.len()),
+            remains: Remains { slot, constants },
         };
         let attached = HOOKS.into_iter().try_for_each(|(program, hook, side)| {
-            let pin = self.pins.path(&format!("{side}_{}", attachment.slot.number()));
-            let attached = classifier(&mut programs, program)
+            let pin = self.pins.path(&format!("{side}_{}", attachment.remains.slot.number()));
+            let attached = classifier(&mut copy, program)
                 .map_err(Into::into)
                 .and_then(|classifier| Attached::make((program, classifier), hook, name, self.mode, Some(&pin)));
             attachment.programs.push(attached.map_err(|source| AttachError::Attach {
@@ -191,10 +211,10 @@ impl Attacher {
         match attached.and_then(|()| check_device(name, ifindex)) {
             Ok(()) => Ok(attachment),
             Err(error) => {
-                attachment.detach_here();
+                let remains = Some(attachment.detach_here());
                 // If the device was deleted meanwhile, the error is `Gone` and not a failure to attach.
-                check_device(name, ifindex)?;
-                Err(error)
+                let error = check_device(name, ifindex).err().unwrap_or(error);
+                Err(Box::new(NotAttached { error, remains }))
             }
         }
     }
@@ -225,16 +245,23 @@ pub(crate) fn device_name(ifindex: u32) -> Option<String> {
 /// Programs on a device, and the slot they count into.
 #[derive(Debug)]
 pub struct Attachment {
-    // Dropped before the slot, which the next device gets. The kernel may run the programs for a moment longer.
     programs: Vec<Attached>,
+    remains: Remains,
+}
+
+/// The slot of programs that are detached, or that are left on a device. It is freed when this is dropped, which must not
+/// be before the programs are gone: they would count for the slot's next device.
+#[derive(Debug)]
+pub struct Remains {
     slot: Slot,
+    constants: Constants,
 }
 
 impl Attachment {
     /// What it counts.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
-        self.slot.counters()
+        self.remains.slot.counters()
     }
 
     /// Whether the programs are attached to this device of the calling thread's namespace. `filters` has the ids of
@@ -250,10 +277,29 @@ impl Attachment {
         self.programs.iter().any(Attached::needs_visit)
     }
 
-    /// Detaches the programs from a device that still exists. The calling thread is in the device's namespace. The slot
-    /// stays taken.
-    pub fn detach_here(&mut self) {
-        self.programs.drain(..).for_each(Attached::detach_here);
+    /// Detaches the programs from a device that still exists. The calling thread is in the device's namespace.
+    #[must_use]
+    pub fn detach_here(self) -> Remains {
+        let Self { programs, remains } = self;
+        programs.into_iter().for_each(Attached::detach_here);
+        remains
+    }
+
+    /// Gives the programs up, from any namespace. The kernel detaches them if they are on tcx. Filters stay on their
+    /// device, and count as long as it exists.
+    #[must_use]
+    pub fn leave(self) -> Remains {
+        self.remains
+    }
+}
+
+impl Remains {
+    /// Whether the programs still exist, so that they may count into the slot.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn are_loaded(&self) -> Result<bool, DatapathError> {
+        self.constants.are_loaded()
     }
 }
 

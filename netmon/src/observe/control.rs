@@ -1,6 +1,7 @@
 //! The loop that keeps the registry up to date: receives changes, reads namespaces, names interfaces, attaches
 //! programs, and removes what has lingered long enough.
 
+mod attachments;
 mod forgotten;
 mod host;
 mod look;
@@ -21,7 +22,7 @@ use std::{
 
 use tracing::warn;
 
-use self::{forgotten::Forgotten, programs::Attachments};
+use self::{attachments::Attachments, forgotten::Forgotten};
 use super::{Shared, state::Number, underlay::Underlay};
 use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
@@ -288,6 +289,7 @@ impl Loop {
             Some(self.next_trim),
             attach.filter(|_| self.datapath.is_some()),
             state.next_expiry(),
+            self.attachments.next_free(),
             self.dirty
                 .iter()
                 .map(|netns| self.rested.get(netns).copied().unwrap_or(now))

@@ -19,6 +19,7 @@ mod overlay;
 mod privileges;
 mod programs;
 mod retransmits;
+mod slots;
 mod tcp;
 mod workers;
 mod world;

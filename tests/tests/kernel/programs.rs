@@ -26,7 +26,7 @@ fn programs_count_packets_and_bytes_as_the_device_does() -> anyhow::Result<()> {
             // Filters of clsact have to be detached in the same namespace.
             a.netns.within(|| {
                 let before = a.figures()?;
-                let mut attachment = datapath.attach(DEVICE, ifindex)?;
+                let attachment = datapath.attach(DEVICE, ifindex)?;
                 traffic::ping(&a.netns, b.address, 100)?;
                 traffic::udp(&a.netns, &b.netns, b.address, 50, 4000)?;
                 traffic::udp(&b.netns, &a.netns, a.ipv6_address, 50, 4000)?;
@@ -34,7 +34,7 @@ fn programs_count_packets_and_bytes_as_the_device_does() -> anyhow::Result<()> {
                 traffic::tcp(&b.netns, &a.netns, a.address, 10_000_000)?;
                 let device = a.figures()?.since(before);
                 let map = attachment.counters().read();
-                attachment.detach_here();
+                drop(attachment.detach_here());
                 let programs = Figures {
                     receive_packets: map.receive.packets,
                     receive_bytes: map.receive.bytes,

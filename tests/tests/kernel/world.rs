@@ -304,6 +304,16 @@ pub(crate) fn ready(netmon: &Netmon, interfaces: u64) -> anyhow::Result<()> {
     })
 }
 
+/// The number of netmons' filters on a container's device.
+pub(crate) fn filters(netns: &Netns) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for side in ["ingress", "egress"] {
+        let text = netns.run(&format!("tc filter show dev {DEVICE} {side}"))?;
+        count += text.lines().filter(|line| line.contains("traffic_")).count();
+    }
+    Ok(count)
+}
+
 /// Turns segmentation and receive offloads on or off.
 pub(crate) fn offloads(member: &Member, state: &str) -> anyhow::Result<()> {
     member

@@ -8,24 +8,19 @@
 //! others for half of the time. On a node that is never quiet, it is left to them for nine tenths.
 
 use std::{
-    collections::BTreeMap,
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use tracing::{debug, info, warn};
 
-use super::Loop;
+use super::{Loop, attachments::Attachments};
 use crate::{
     datapath::{
         Datapath,
-        attach::{AttachError, Attachment, check_device},
+        attach::{AttachError, Attachment, NotAttached, check_device},
     },
-    model::{
-        interface::InterfaceId,
-        programs::{Attached, Handle},
-    },
+    model::{interface::InterfaceId, programs::Handle},
     netns::{
         enter::{NetnsThread, on_netns_thread},
         rtnetlink::Client,
@@ -33,7 +28,7 @@ use crate::{
     observe::{
         Shared,
         read::read_namespace,
-        state::{Candidate, Interface, SLOT_REST},
+        state::{Candidate, Interface},
     },
 };
 
@@ -86,8 +81,12 @@ impl Loop {
                         attachments.detach_here(handle);
                     }
                 }
-                Err(error) => {
+                Err(not_attached) => {
+                    let NotAttached { error, remains } = *not_attached;
                     report(&candidate, &error);
+                    if let Some(remains) = remains {
+                        attachments.rest(remains);
+                    }
                     shared.lock().attached(id, Err(error.reason()), Instant::now());
                 }
             }
@@ -150,47 +149,6 @@ impl Loop {
     }
 }
 
-/// The attached programs of all interfaces. The registry knows them by their handles.
-#[derive(Debug, Default)]
-pub(super) struct Attachments {
-    all: BTreeMap<Handle, Attachment>,
-    /// Detached ones, and since when. The kernel may run their programs for a moment longer.
-    resting: Vec<(Attachment, Instant)>,
-    last: Handle,
-}
-
-impl Attachments {
-    fn add(&mut self, attachment: Attachment) -> Attached {
-        self.last.0 += 1;
-        let attached = Attached {
-            handle: self.last,
-            counts: Arc::new(attachment.counters().clone()),
-        };
-        self.all.insert(self.last, attachment);
-        attached
-    }
-
-    fn get(&self, handle: Handle) -> Option<&Attachment> {
-        self.all.get(&handle)
-    }
-
-    /// Detaches programs from a device that still exists. The calling thread is in the device's namespace.
-    fn detach_here(&mut self, handle: Handle) {
-        if let Some(mut attachment) = self.all.remove(&handle) {
-            attachment.detach_here();
-            self.resting.push((attachment, Instant::now()));
-        }
-    }
-
-    /// Drops these programs, whose devices are deleted, and frees their slots and those of others that rested.
-    pub(super) fn free(&mut self, over: Vec<Handle>) {
-        for handle in over {
-            self.all.remove(&handle);
-        }
-        self.resting.retain(|(_, since)| since.elapsed() < SLOT_REST);
-    }
-}
-
 /// The programs of an interface, if they are no longer attached. The calling thread is then in the device's namespace.
 fn find_detached(
     shared: &Shared,
@@ -210,7 +168,11 @@ fn find_detached(
     (!is_on).then_some(handle)
 }
 
-fn attach(datapath: &mut Datapath, candidate: &Candidate, thread: &mut NetnsThread) -> Result<Attachment, AttachError> {
+fn attach(
+    datapath: &mut Datapath,
+    candidate: &Candidate,
+    thread: &mut NetnsThread,
+) -> Result<Attachment, Box<NotAttached>> {
     let Candidate { id, name, path } = candidate;
     let gone = || AttachError::Gone { name: name.clone() };
     let _file = thread.enter(path).map_err(|_| gone())?;
@@ -220,7 +182,7 @@ fn attach(datapath: &mut Datapath, candidate: &Candidate, thread: &mut NetnsThre
     if there {
         datapath.attach(name, id.ifindex)
     } else {
-        Err(gone())
+        Err(gone().into())
     }
 }
 

@@ -340,6 +340,6 @@ pub struct Ended {
     pub(super) created: Stamp,
     /// It was closed while its namespace's file was missing, and a new entry counts from its totals on.
     is_continued: bool,
-    /// Its programs, until they can count nothing any more.
+    /// Its programs, until they are given up.
     pub(super) rest: Option<Handle>,
 }

@@ -28,8 +28,8 @@ pub(super) const LINGERING_PER_NAMESPACE: usize = 64;
 /// have held all namespaces of a node.
 pub(super) const PARTED: usize = 4_096;
 
-/// How long the slot of a deleted device stays taken. Packets in flight at its deletion must not be counted for the
-/// slot's next device. A device that only moved out of its namespace is about to be deleted.
+/// How long the programs of a deleted device stay where they are: a device that only moved out of its namespace is about
+/// to be deleted. It is also how long a slot rests before the kernel is asked whether its programs are gone.
 pub const SLOT_REST: Duration = Duration::from_secs(1);
 
 impl State {
@@ -253,7 +253,8 @@ impl State {
             .retire(&over, &self.interfaces, &self.ended, &self.inventory);
     }
 
-    /// The programs that are over since the last call: their device was deleted, and they can count nothing any more.
+    /// The programs that are over since the last call: their device was deleted, or its namespace is out of sight. In
+    /// that case they may still count.
     #[must_use]
     pub fn take_over(&mut self) -> Vec<Handle> {
         std::mem::take(&mut self.over)

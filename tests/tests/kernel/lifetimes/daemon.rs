@@ -14,7 +14,7 @@ use netmon_tests::{
     sh, traffic,
 };
 
-use crate::world::{Cable, DEVICE, Member, World, agree, modes, quiet, ready};
+use crate::world::{Cable, World, agree, filters, modes, quiet, ready};
 
 /// The kernel ignores a signal that process 1 of a container does not handle. `docker stop` would wait 10 s and kill it.
 #[test]
@@ -75,7 +75,7 @@ fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Res
             "{mode}: what passed in between is missing: {second:?} after {first:?}"
         );
         if mode == "clsact" {
-            ensure!(filters(&a)? == 2, "filters of the killed netmon are left");
+            ensure!(filters(&a.netns)? == 2, "filters of the killed netmon are left");
         }
         let second = netmon.programs()?;
         drop(netmon);
@@ -86,7 +86,7 @@ fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Res
             }
             Ok(())
         })?;
-        ensure!(filters(&a)? == 0, "{mode}: filters are left");
+        ensure!(filters(&a.netns)? == 0, "{mode}: filters are left");
     }
     Ok(())
 }
@@ -161,14 +161,4 @@ fn told_to_end_it_ends_before_the_clients_that_keep_their_connections() -> anyho
         "it waited for them: it ended after {took:?}"
     );
     Ok(())
-}
-
-/// The number of netmon's filters on a container's device.
-fn filters(member: &Member) -> anyhow::Result<usize> {
-    let mut count = 0;
-    for side in ["ingress", "egress"] {
-        let text = member.netns.run(&format!("tc filter show dev {DEVICE} {side}"))?;
-        count += text.lines().filter(|line| line.contains("traffic_")).count();
-    }
-    Ok(count)
 }

@@ -1,0 +1,78 @@
+//! Whether anything of a copy of the programs is still loaded, wherever it is.
+//!
+//! The loader puts a copy's constants into a map of the copy's own, and the copy's programs refer to it. The kernel
+//! releases that map after it has freed the programs (`bpf_prog_free_deferred`), when no processor runs them any more.
+//! So a program keeps the map that is only detached, and one on a filter that netmon cannot reach.
+//!
+//! The ids of maps are the same in all namespaces. The kernel gives an id again only when it has given all others
+//! (`idr_alloc_cyclic`).
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, MapError, MapInfo},
+};
+
+use super::DatapathError;
+
+/// The section of the constants, and the name of their map. The build checks that an object has no other one.
+const SECTION: &str = ".rodata";
+
+/// The constants of a copy of the programs: the id of their map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Constants(u32);
+
+impl Constants {
+    /// The constants of this copy.
+    ///
+    /// # Errors
+    /// It has none, or the kernel does not say their id.
+    pub(super) fn of(copy: &Ebpf) -> Result<Self, DatapathError> {
+        let info = match copy.map(SECTION) {
+            Some(Map::Array(map)) => MapData::info(map).map_err(DatapathError::map)?,
+            _ => return Err(DatapathError::Incomplete("constants")),
+        };
+        Ok(Self(info.id()))
+    }
+
+    /// Whether they are loaded: a program of the copy still exists, or a process has their descriptor. While this asks,
+    /// it has a descriptor itself.
+    ///
+    /// # Errors
+    /// The kernel does not say. They may be loaded.
+    pub(super) fn are_loaded(self) -> Result<bool, DatapathError> {
+        loaded(MapInfo::from_id(self.0).map(|info| info.name() == SECTION.as_bytes()))
+    }
+}
+
+/// Takes an answer about an id. Only one answer says that nothing has it.
+fn loaded(answer: Result<bool, MapError>) -> Result<bool, DatapathError> {
+    match answer {
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        answer => answer.map_err(DatapathError::map),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use aya::{maps::MapError, sys::SyscallError};
+
+    use super::loaded;
+
+    #[test]
+    fn only_an_id_that_nothing_has_is_known_to_be_gone() {
+        let refused = |errno| {
+            Err(MapError::SyscallError(SyscallError {
+                call: "bpf_map_get_fd_by_id",
+                io_error: io::Error::from_raw_os_error(errno),
+            }))
+        };
+        assert!(matches!(loaded(Ok(true)), Ok(true)));
+        assert!(matches!(loaded(Ok(false)), Ok(false)), "another map has the id");
+        assert!(matches!(loaded(refused(libc::ENOENT)), Ok(false)));
+        for errno in [libc::EPERM, libc::ENOMEM, libc::EMFILE] {
+            assert!(loaded(refused(errno)).is_err(), "errno {errno}");
+        }
+    }
+}

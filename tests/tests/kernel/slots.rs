@@ -1,0 +1,158 @@
+//! Each interface's programs count for that interface alone: a slot of the map is given away when its programs are gone.
+
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use netmon_tests::{fake_engine::Container, netmon::binary, netns::Netns, page::Page, sh, traffic};
+
+use crate::world::{Cable, DEVICE, Member, World, agree, filters, modes, quiet, ready};
+
+/// How old an interface is when it gets programs, where the slots of others have to be free by then.
+const LATE: &str = "attach-age=4s,attach-quiet=100ms";
+
+#[test]
+fn the_slot_of_a_half_made_attachment_rests_until_its_programs_are_gone() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    world.times = format!("{},attach-retry=60s", world.times);
+    let (a, _b) = world.pair(Cable::Bridge)?;
+    // netmon's filters are for all protocols. The kernel has one protocol for each priority.
+    a.netns.run(&format!("tc qdisc add dev {DEVICE} clsact"))?;
+    let filter = format!("tc filter add dev {DEVICE} egress pref 1 protocol ip bpf da bytecode");
+    sh::output(a.netns.command(&filter).arg("1,6 0 0 4294967295"))?;
+    let netmon = world.netmon(&["--bpf.attach=clsact"])?;
+    let used = netmon.page_until("the failure to be counted", |page| {
+        let failures = page.count("netmon_attach_failures_total", &[("reason", "attach")])?;
+        ensure!(failures == 1, "{failures} failures");
+        let waiting = page.count("netmon_attach_waiting_interfaces", &[])?;
+        ensure!(waiting == 0, "{waiting} wait");
+        slots(page)
+    })?;
+    ensure!(used == 2, "{used} slots are taken a moment after the failure");
+    ensure!(filters(&a.netns)? == 0, "half of it is left");
+    netmon.page_until("the slot to be free", |page| {
+        let used = slots(page)?;
+        ensure!(used == 1, "{used} slots are taken");
+        Ok(())
+    })
+}
+
+#[test]
+fn programs_that_are_out_of_sight_count_for_nobody_else() -> anyhow::Result<()> {
+    for mode in modes()? {
+        out_of_sight(mode).context(mode)?;
+    }
+    Ok(())
+}
+
+fn out_of_sight(mode: &str) -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    LATE.clone_into(&mut world.times);
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let c = single(&mut world)?;
+    // netmon sees either `a` and `b`, or `c`.
+    let (directory, elsewhere) = (world.netns_dir(), world.scratch.path().join("others"));
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation=slave"])
+        .arg(binary()?)
+        .args(world.flags(&[&format!("--bpf.attach={mode}")]));
+    let netmon = world.spawn(&command)?;
+    let in_sight = |command: &str| sh::run(&format!("nsenter --target {} --mount {command}", netmon.pid()));
+    ready(&netmon, 2)?;
+    agree(&netmon, &a, "net")?;
+
+    in_sight(&format!(
+        "mount --rbind {} {}",
+        elsewhere.display(),
+        directory.display()
+    ))?;
+    world.engine.start_container(Container {
+        sandbox: directory.join("cccccccccccc"),
+        ..c.container("net")?
+    });
+    netmon
+        .page_until("the third to have programs", |page| {
+            page.one("netmon_container_info", &[("container", "a"), ("state", "pending")])?;
+            let (used, waiting) = (slots(page)?, page.count("netmon_attach_waiting_interfaces", &[])?);
+            let has_programs = if mode == "clsact" {
+                filters(&c.netns)? == 2
+            } else {
+                used == 1
+            };
+            ensure!(waiting == 0 && has_programs, "{waiting} wait, {used} slots are taken");
+            Ok(())
+        })
+        .with_context(|| format!("netmon's log:\n{}", netmon.log()))?;
+    quiet(&[&c])?;
+    let (page, before) = agree(&netmon, &c, "net")?;
+    let counted = segments(&page, "c")?;
+    traffic::ping(&a.netns, b.address, 200)?;
+    traffic::tcp(&a.netns, &b.netns, b.address, 1_000_000)?;
+    let (page, after) = agree(&netmon, &c, "net")?;
+    let now = segments(&page, "c")?;
+    ensure!(
+        before == after && now == counted,
+        "what others sent is counted: {counted:?} segments, and then {now:?}"
+    );
+    // Filters stay on devices that netmon does not see, and those count into their slots.
+    let stay = if mode == "clsact" { 2 } else { 0 };
+    ensure!(slots(&page)? == stay + 1, "{} slots are taken", slots(&page)?);
+
+    in_sight(&format!("umount --recursive {}", directory.display()))?;
+    // Now `c` is out of sight.
+    netmon
+        .page_until("the others to have programs again", |page| {
+            page.one("netmon_container_info", &[("container", "c"), ("state", "pending")])?;
+            let (used, waiting) = (slots(page)?, page.count("netmon_attach_waiting_interfaces", &[])?);
+            ensure!(waiting == 0, "{waiting} wait");
+            ensure!(used == stay / 2 + 2, "{used} slots are taken");
+            Ok(())
+        })
+        .with_context(|| format!("netmon's log:\n{}", netmon.log()))?;
+    if mode == "clsact" {
+        let of_each = [filters(&a.netns)?, filters(&b.netns)?, filters(&c.netns)?];
+        ensure!(of_each == [2, 2, 2], "{of_each:?} filters are on the devices");
+    }
+    agree(&netmon, &a, "net")?;
+    world.engine.end_container("c");
+    c.netns.run(&format!("ip link del {DEVICE}"))?;
+    netmon.page_until("its slot to be free", |page| {
+        let used = slots(page)?;
+        ensure!(used == 2, "{used} slots are taken");
+        Ok(())
+    })
+}
+
+/// A container with a device, of which the engine says nothing yet. netmon does not see it.
+fn single(world: &mut World) -> anyhow::Result<Member> {
+    let netns = Netns::new(&world.scratch.path().join("others"), "cccccccccccc")?;
+    let far = world.other("far")?;
+    far.run(&format!(
+        "ip link add far type veth peer name {DEVICE} netns {}",
+        netns.path().display()
+    ))?;
+    far.run("ip link set far up")?;
+    netns.run(&format!("ip link set {DEVICE} up"))?;
+    netns.run(&format!("ip addr add 10.77.0.3/24 dev {DEVICE}"))?;
+    netns.passes(DEVICE)?;
+    Ok(Member {
+        name: "c".to_owned(),
+        netns,
+        address: "10.77.0.3".parse()?,
+        ipv6_address: "fd77::3".parse()?,
+    })
+}
+
+/// How many slots are not free.
+fn slots(page: &Page) -> anyhow::Result<u64> {
+    page.count("netmon_bpf_map_entries", &[("map", "TRAFFIC")])
+}
+
+/// The segments that a container received, and those that it sent.
+fn segments(page: &Page, container: &str) -> anyhow::Result<[u64; 2]> {
+    let labels = [("container", container), ("network", "net")];
+    Ok([
+        page.count("netmon_container_network_receive_segments_total", &labels)?,
+        page.count("netmon_container_network_transmit_segments_total", &labels)?,
+    ])
+}
