@@ -16,6 +16,7 @@ mod hook;
 pub mod host;
 mod notes;
 pub mod overlay;
+mod owner;
 pub mod pins;
 mod refusals;
 mod share;
@@ -48,8 +49,10 @@ use self::{
     traffic::TrafficMap,
 };
 use crate::model::{
+    counters::Directions,
     health::{MapRow, ProgramRow},
     interface::NetnsId,
+    programs::Filter,
 };
 
 /// Why the data path could not be loaded or used.
@@ -229,7 +232,6 @@ impl SharedTracepoints {
 #[derive(Debug)]
 pub struct Datapath {
     host: Host,
-    mode: Mode,
     attacher: Attacher,
     traffic: Arc<TrafficMap>,
 }
@@ -243,7 +245,6 @@ impl Datapath {
         let (attacher, traffic) = Attacher::load(&host, mode, interfaces)?;
         Ok(Self {
             host,
-            mode,
             attacher,
             traffic: Arc::new(traffic),
         })
@@ -258,7 +259,7 @@ impl Datapath {
     /// How programs are attached.
     #[must_use]
     pub const fn mode(&self) -> Mode {
-        self.mode
+        self.attacher.way().mode
     }
 
     /// The counters.
@@ -267,13 +268,19 @@ impl Datapath {
         Arc::clone(&self.traffic)
     }
 
-    /// Attaches programs to a device of the namespace that the calling thread is in.
+    /// Attaches programs to a device of the namespace that the calling thread is in. `filters` are those of the device.
+    /// They matter only for [`Mode::Clsact`]: some may have been left behind.
     ///
     /// # Errors
     /// See [`AttachError`]. Nothing stays attached, but the slot may have to rest.
-    pub fn attach(&mut self, name: &str, ifindex: u32) -> Result<Attachment, Box<NotAttached>> {
+    pub fn attach(
+        &mut self,
+        name: &str,
+        ifindex: u32,
+        filters: &Directions<Vec<Filter>>,
+    ) -> Result<Attachment, Box<NotAttached>> {
         let slot = self.traffic.allocate().ok_or(AttachError::Full)?;
-        self.attacher.attach(slot, name, ifindex)
+        self.attacher.attach(slot, name, ifindex, filters)
     }
 
     /// Loads the programs that count traffic between nodes. They are attached by the same [`Mode`].
@@ -283,13 +290,16 @@ impl Datapath {
     /// # Errors
     /// netmon lacks a permission.
     pub fn load_overlay(&self) -> Result<Option<OverlayMap>, DatapathError> {
-        or_none("packets between nodes", OverlayMap::load(self.mode, self.host.cpus))
+        or_none(
+            "packets between nodes",
+            OverlayMap::load(self.attacher.way().clone(), self.host.cpus),
+        )
     }
 
     /// Which programs are in use.
     #[must_use]
     pub fn programs(&self) -> Vec<ProgramRow> {
-        attach::programs(self.mode)
+        attach::programs(self.mode())
     }
 
     /// How full the maps are.

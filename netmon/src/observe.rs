@@ -6,6 +6,7 @@
 //! HTTP. Of the engine it knows only the inventory.
 
 pub mod control;
+mod filters;
 pub mod read;
 pub mod state;
 mod underlay;

@@ -23,7 +23,12 @@ use netmon::{
         visit::{Counting, Tools},
     },
     datapath::{Datapath, SharedTracepoints, Tracepoints, host::Host, overlay::SharedOverlay, yardstick},
-    model::{collector::Collectors, counters::Traffic, health::DockerHealth, programs::Counts as _},
+    model::{
+        collector::Collectors,
+        counters::{Directions, Traffic},
+        health::DockerHealth,
+        programs::Counts as _,
+    },
     netns::{enter::on_netns_thread, rtnetlink::Client},
     observe::{
         Shared,
@@ -312,7 +317,7 @@ fn attaching(report: &mut Report, datapath: &mut Datapath) -> anyhow::Result<()>
             thread.enter(&path)?;
             for (name, ifindex) in devices {
                 let begin = Instant::now();
-                attachments.push(datapath.attach(&name, ifindex)?);
+                attachments.push(datapath.attach(&name, ifindex, &Directions::default())?);
                 times.push(begin.elapsed());
             }
         }

@@ -3,7 +3,7 @@
 //! Every interface gets its own copy, with its slot as a constant. No other way of identifying the interface is free
 //! of cost per packet.
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -16,8 +16,9 @@ use super::{
     DatapathError,
     constants::Constants,
     denial::{self, permission, with_causes},
-    hook::Attached,
+    hook::{Attached, Way},
     host::{Host, Mode},
+    owner::Owner,
     pins::Pins,
     traffic::{Counters, Slot, TrafficMap},
 };
@@ -25,6 +26,7 @@ use crate::{
     model::{
         counters::Directions,
         health::{AttachFailure, ProgramRow},
+        programs::Filter,
     },
     privilege,
 };
@@ -58,6 +60,14 @@ pub enum AttachError {
         /// Why.
         source: Box<DatapathError>,
     },
+    /// What is on the device already is not known.
+    #[error("cannot attach to {name}: {source}")]
+    Unlisted {
+        /// The device.
+        name: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The kernel did not attach them.
     #[error("cannot attach to the {hook} side of {name}: {}{}", with_causes(source.as_ref()), remedy(source.as_ref()))]
     Attach {
@@ -78,7 +88,7 @@ impl AttachError {
             Self::Full => AttachFailure::Full,
             Self::Gone { .. } => AttachFailure::Gone,
             Self::Load { .. } => AttachFailure::Load,
-            Self::Attach { .. } => AttachFailure::Attach,
+            Self::Unlisted { .. } | Self::Attach { .. } => AttachFailure::Attach,
         }
     }
 }
@@ -115,7 +125,7 @@ pub(super) struct Attacher {
     /// Constants that the loader borrows. They must outlive the loader.
     numbers: &'static [u32],
     pins: Pins,
-    mode: Mode,
+    way: Way,
 }
 
 impl std::fmt::Debug for Attacher {
@@ -124,11 +134,11 @@ impl std::fmt::Debug for Attacher {
             loader: _,
             numbers: _,
             pins,
-            mode,
+            way,
         } = self;
         f.debug_struct("Attacher")
             .field("pins", pins)
-            .field("mode", mode)
+            .field("way", way)
             .finish_non_exhaustive()
     }
 }
@@ -147,42 +157,39 @@ impl Attacher {
         loader.map_max_entries(MAP, TrafficMap::entries(host.cpus, slots));
         let slots_number = numbers.last().ok_or(DatapathError::Incomplete("slots"))?;
         loader.override_global(GLOBAL_SLOTS, slots_number, true);
-        let mut attacher = Self {
-            loader,
-            numbers,
-            pins,
-            mode,
-        };
-        let mut programs = attacher.copy(0)?;
+        let mut programs = copy(&mut loader, numbers, 0)?;
         let Some(Map::Array(array)) = programs.take_map(MAP) else {
             return Err(DatapathError::Incomplete("array of counters"));
         };
         let traffic = TrafficMap::map(array.fd(), host.cpus, slots)?;
+        let owner = Arc::new(Owner::new(programs)?);
+        let attacher = Self {
+            loader,
+            numbers,
+            pins,
+            way: Way { mode, owner },
+        };
         Ok((attacher, traffic))
+    }
+
+    /// How programs are attached.
+    pub(super) const fn way(&self) -> &Way {
+        &self.way
     }
 
     /// Loads a copy of the programs that counts into a slot.
     pub(super) fn copy(&mut self, slot: u32) -> Result<Ebpf, DatapathError> {
-        let number = self
-            .numbers
-            .get(slot as usize)
-            .ok_or(DatapathError::Incomplete("such slot"))?;
-        let failed = |error: EbpfError| DatapathError::Load(Box::new(error));
-        let mut programs = self
-            .loader
-            .override_global(GLOBAL_SLOT, number, true)
-            .load(OBJECT)
-            .map_err(failed)?;
-        for (name, _, _) in HOOKS {
-            classifier(&mut programs, name)?
-                .load()
-                .map_err(|error| failed(error.into()))?;
-        }
-        Ok(programs)
+        copy(&mut self.loader, self.numbers, slot)
     }
 
-    /// Attaches a copy to a device of the calling thread's namespace.
-    pub(super) fn attach(&mut self, slot: Slot, name: &str, ifindex: u32) -> Result<Attachment, Box<NotAttached>> {
+    /// Attaches a copy to a device of the calling thread's namespace, which has these `filters`.
+    pub(super) fn attach(
+        &mut self,
+        slot: Slot,
+        name: &str,
+        ifindex: u32,
+        filters: &Directions<Vec<Filter>>,
+    ) -> Result<Attachment, Box<NotAttached>> {
         let not_loaded = |source| AttachError::Load {
             name: name.to_owned(),
             source: Box::new(source),
@@ -198,7 +205,7 @@ impl Attacher {
             let pin = self.pins.path(&format!("{side}_{}", attachment.remains.slot.number()));
             let attached = classifier(&mut copy, program)
                 .map_err(Into::into)
-                .and_then(|classifier| Attached::make((program, classifier), hook, name, self.mode, Some(&pin)));
+                .and_then(|it| Attached::make((program, it), hook, name, &self.way, filters, Some(&pin)));
             attachment.programs.push(attached.map_err(|source| AttachError::Attach {
                 name: name.to_owned(),
                 hook: side,
@@ -218,6 +225,23 @@ impl Attacher {
             }
         }
     }
+}
+
+fn copy(loader: &mut EbpfLoader<'static>, numbers: &'static [u32], slot: u32) -> Result<Ebpf, DatapathError> {
+    let number = numbers
+        .get(slot as usize)
+        .ok_or(DatapathError::Incomplete("such slot"))?;
+    let failed = |error: EbpfError| DatapathError::Load(Box::new(error));
+    let mut programs = loader
+        .override_global(GLOBAL_SLOT, number, true)
+        .load(OBJECT)
+        .map_err(failed)?;
+    for (name, _, _) in HOOKS {
+        classifier(&mut programs, name)?
+            .load()
+            .map_err(|error| failed(error.into()))?;
+    }
+    Ok(programs)
 }
 
 fn classifier<'a>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, DatapathError> {
@@ -264,10 +288,10 @@ impl Attachment {
         self.remains.slot.counters()
     }
 
-    /// Whether the programs are attached to this device of the calling thread's namespace. `filters` has the ids of
-    /// the clsact programs there. If the kernel does not report its tcx programs, they are assumed to be attached.
+    /// Whether the programs are attached to this device of the calling thread's namespace, which has these `filters`. If
+    /// the kernel does not report its tcx programs, they are assumed to be attached.
     #[must_use]
-    pub fn is_on(&self, name: &str, filters: &Directions<Vec<u32>>) -> bool {
+    pub fn is_on(&self, name: &str, filters: &Directions<Vec<Filter>>) -> bool {
         self.programs.iter().all(|program| program.is_on(name, filters))
     }
 
@@ -277,11 +301,21 @@ impl Attachment {
         self.programs.iter().any(Attached::needs_visit)
     }
 
-    /// Detaches the programs from a device that still exists. The calling thread is in the device's namespace.
+    /// Detaches programs that were just attached. The calling thread is still in the device's namespace.
     #[must_use]
     pub fn detach_here(self) -> Remains {
         let Self { programs, remains } = self;
         programs.into_iter().for_each(Attached::detach_here);
+        remains
+    }
+
+    /// Detaches what is left of the programs on a device of the calling thread's namespace, which has these `filters`.
+    #[must_use]
+    pub fn detach_if_on(self, filters: &Directions<Vec<Filter>>) -> Remains {
+        let Self { programs, remains } = self;
+        for program in programs {
+            program.detach_if_on(filters);
+        }
         remains
     }
 

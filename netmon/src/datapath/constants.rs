@@ -34,6 +34,24 @@ impl Constants {
         Ok(Self(info.id()))
     }
 
+    /// The map of these constants, of which this process then has a descriptor.
+    ///
+    /// # Errors
+    /// There are none.
+    pub(super) fn take(copy: &mut Ebpf) -> Result<Map, DatapathError> {
+        copy.take_map(SECTION).ok_or(DatapathError::Incomplete("constants"))
+    }
+
+    /// The map with this id, if it is one of constants.
+    pub(super) const fn of_id(id: u32) -> Self {
+        Self(id)
+    }
+
+    /// The id of their map.
+    pub(super) const fn id(self) -> u32 {
+        self.0
+    }
+
     /// Whether they are loaded: a program of the copy still exists, or a process has their descriptor. While this asks,
     /// it has a descriptor itself.
     ///

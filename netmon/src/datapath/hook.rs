@@ -4,23 +4,30 @@
 //! hide the packet.
 
 use std::{
-    io,
     mem::ManuallyDrop,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use aya::programs::{
-    LinkOrder, ProgramError, ProgramInfo, SchedClassifier, TcAttachType,
+    Link as _, LinkOrder, ProgramError, ProgramInfo, SchedClassifier, TcAttachType,
     links::FdLink,
-    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions},
 };
 use tracing::debug;
 
-use super::{host::Mode, pins::unpin};
-use crate::model::counters::Directions;
+use super::{host::Mode, owner::Owner, pins::unpin};
+use crate::model::{counters::Directions, programs::Filter};
 
 /// The priority before every other filter. Within one priority the newest filter comes first (`cls_bpf_change`).
 const CLSACT_PRIORITY: u16 = 1;
+
+/// How programs are attached, and by whom.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    pub(super) mode: Mode,
+    pub(super) owner: Arc<Owner>,
+}
 
 /// A program on one side of a device.
 #[derive(Debug)]
@@ -32,17 +39,18 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    /// Attaches a loaded program to a device of the calling thread's namespace. With `pin`, a tcx link is held by
-    /// that pin and needs no descriptor.
+    /// Attaches a loaded program to a device of the calling thread's namespace, which has these `filters`. With `pin`, a
+    /// tcx link is held by that pin and needs no descriptor.
     pub(super) fn make(
         (program, classifier): (&str, &mut SchedClassifier),
         hook: TcAttachType,
         device: &str,
-        mode: Mode,
+        way: &Way,
+        filters: &Directions<Vec<Filter>>,
         pin: Option<&Path>,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let id = classifier.info()?.id();
-        let link = match mode {
+        let link = match way.mode {
             Mode::Tcx => {
                 let options = TcAttachOptions::TcxOrder(LinkOrder::first());
                 let link = classifier.attach_with_options(device, hook, options)?;
@@ -56,9 +64,17 @@ impl Attached {
                 }
             }
             Mode::Clsact => {
-                prepare_clsact(device, hook, program)?;
+                // It may already exist. Any other failure shows when the filter is attached.
+                if let Err(error) = tc::qdisc_add_clsact(device) {
+                    debug!(device, error = %error, "clsact was not added");
+                }
+                let left = way.owner.leftovers(on_side(hook, filters), program);
+                for filter in left.filter(|filter| filter.priority == CLSACT_PRIORITY) {
+                    remove(device, hook, filter);
+                }
                 let options = NlOptions {
                     priority: CLSACT_PRIORITY,
+                    handle: way.owner.handle().into(),
                     ..NlOptions::default()
                 };
                 let link = classifier.attach_with_options(device, hook, TcAttachOptions::Netlink(options))?;
@@ -72,23 +88,26 @@ impl Attached {
         })
     }
 
-    /// Whether the program is attached to this device of the calling thread's namespace. `filters` has the ids of the
-    /// clsact programs there. If the kernel does not report its tcx programs, it is assumed to be attached.
-    pub(super) fn is_on(&self, device: &str, filters: &Directions<Vec<u32>>) -> bool {
-        let found = match (&self.link, self.hook) {
-            (Link::Pinned(_) | Link::Held(_), hook) => programs(device, hook)
+    /// Whether the program is attached to this device of the calling thread's namespace, which has these `filters`. If the
+    /// kernel does not report its tcx programs, it is assumed to be attached.
+    pub(super) fn is_on(&self, device: &str, filters: &Directions<Vec<Filter>>) -> bool {
+        match &self.link {
+            Link::Pinned(_) | Link::Held(_) => programs(device, self.hook)
                 .inspect_err(|error| debug!(device, %error, "the kernel does not report what is attached"))
-                .ok(),
-            (Link::Filter(_), TcAttachType::Ingress) => Some(filters.receive.clone()),
-            (Link::Filter(_), _) => Some(filters.transmit.clone()),
-        };
-        found.is_none_or(|found| found.contains(&self.program))
+                .map_or(true, |found| found.contains(&self.program)),
+            Link::Filter(_) => self.is_among(filters),
+        }
     }
 
-    /// Detaches the program if it is still on this device of the calling thread's namespace. Where it is not, another
-    /// filter may have its priority and handle.
-    pub(super) fn detach_if_on(self, device: &str, filters: &Directions<Vec<u32>>) {
-        if self.is_on(device, filters) {
+    fn is_among(&self, filters: &Directions<Vec<Filter>>) -> bool {
+        let mut on_side = on_side(self.hook, filters).iter();
+        on_side.any(|filter| filter.program == self.program)
+    }
+
+    /// Detaches the program from a device of the calling thread's namespace, which has these `filters`. If the program is
+    /// not among them, another filter may have its priority and handle.
+    pub(super) fn detach_if_on(self, filters: &Directions<Vec<Filter>>) {
+        if self.is_among(filters) {
             self.detach_here();
         }
     }
@@ -139,14 +158,20 @@ impl Drop for Pin {
     }
 }
 
-/// Creates the clsact queueing discipline, and removes a filter that a killed netmon left behind.
-fn prepare_clsact(device: &str, hook: TcAttachType, program: &str) -> Result<(), TcError> {
-    // It may already exist. Any other failure shows when the filter is attached.
-    if let Err(error) = tc::qdisc_add_clsact(device) {
-        debug!(device, error = %error, "clsact was not added");
+/// The filters on one side of a device.
+fn on_side(hook: TcAttachType, filters: &Directions<Vec<Filter>>) -> &[Filter] {
+    match hook {
+        TcAttachType::Ingress => &filters.receive,
+        TcAttachType::Egress | TcAttachType::Custom(_) => &filters.transmit,
     }
-    match tc::qdisc_detach_program(device, hook, program) {
-        Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
+}
+
+/// Removes a filter that is left behind. If that fails, the filter is gone, or it only takes time: if it were in the way,
+/// attaching would fail.
+fn remove(device: &str, hook: TcAttachType, filter: &Filter) {
+    let Filter { priority, handle, .. } = filter;
+    let link = SchedClassifierLink::attached(device, hook, *priority, (*handle).into(), None);
+    if let Err(error) = link.map_err(Into::into).and_then(SchedClassifierLink::detach) {
+        debug!(device, ?filter, %error, "a filter that is left behind was not removed");
     }
 }

@@ -26,7 +26,7 @@ use super::{
     DatapathError,
     attach::{AttachError, check_device},
     batch,
-    hook::Attached,
+    hook::{Attached, Way},
     host::Mode,
     refusals::refusals,
     store::removed,
@@ -36,6 +36,7 @@ use crate::model::{
     counters::Directions,
     health::{MapRow, ProgramRow, Refusals},
     overlay::Tunnel,
+    programs::Filter,
 };
 
 /// The programs, as built with this daemon.
@@ -51,7 +52,7 @@ const HOOKS: [(&str, TcAttachType, &str); 2] = [
 pub struct OverlayMap {
     object: Ebpf,
     cpus: usize,
-    mode: Mode,
+    way: Way,
     port: Option<u16>,
     /// The known tunnels, which have their own entries in the map.
     known: BTreeSet<Tunnel>,
@@ -64,14 +65,14 @@ impl std::fmt::Debug for OverlayMap {
         let Self {
             object: _,
             cpus,
-            mode,
+            way,
             port,
             known,
             devices,
         } = self;
         f.debug_struct("OverlayMap")
             .field("cpus", cpus)
-            .field("mode", mode)
+            .field("way", way)
             .field("port", port)
             .field("known", known)
             .field("devices", devices)
@@ -84,7 +85,7 @@ impl OverlayMap {
     ///
     /// # Errors
     /// The kernel does not accept them.
-    pub fn load(mode: Mode, cpus: u32) -> Result<Self, DatapathError> {
+    pub(super) fn load(way: Way, cpus: u32) -> Result<Self, DatapathError> {
         let failed = |error: aya::EbpfError| DatapathError::Load(Box::new(error));
         // These programs use no kernel structure. Without this call, the loader keeps all of the kernel's types in
         // memory.
@@ -97,7 +98,7 @@ impl OverlayMap {
         let map = Self {
             object,
             cpus: usize::try_from(cpus).unwrap_or(usize::MAX),
-            mode,
+            way,
             port: None,
             known: BTreeSet::new(),
             devices: BTreeMap::new(),
@@ -125,12 +126,12 @@ impl OverlayMap {
         Ok(())
     }
 
-    /// Attaches the programs to a device of the calling thread's namespace. Every call must come from the same
-    /// namespace.
+    /// Attaches the programs to a device of the calling thread's namespace, which has these `filters`. Every call must
+    /// come from the same namespace.
     ///
     /// # Errors
     /// See [`AttachError`]. Nothing stays attached.
-    pub fn watch(&mut self, name: &str, ifindex: u32) -> Result<(), AttachError> {
+    pub fn watch(&mut self, name: &str, ifindex: u32, filters: &Directions<Vec<Filter>>) -> Result<(), AttachError> {
         if self.devices.contains_key(&ifindex) {
             return Ok(());
         }
@@ -139,7 +140,7 @@ impl OverlayMap {
         for (program, hook, side) in HOOKS {
             let attached = classifier(&mut self.object, program)
                 .map_err(Into::into)
-                .and_then(|classifier| Attached::make((program, classifier), hook, name, self.mode, None));
+                .and_then(|it| Attached::make((program, it), hook, name, &self.way, filters, None));
             match attached {
                 Ok(attached) => programs.push(attached),
                 Err(source) => {
@@ -166,19 +167,25 @@ impl OverlayMap {
     }
 
     /// The same for a device of which somebody else has detached a program. See [`Self::is_on`].
-    pub fn unwatch_rest(&mut self, name: &str, ifindex: u32, filters: &Directions<Vec<u32>>) {
+    pub fn unwatch_rest(&mut self, ifindex: u32, filters: &Directions<Vec<Filter>>) {
         let programs = self.devices.remove(&ifindex).unwrap_or_default();
         for program in programs {
-            program.detach_if_on(name, filters);
+            program.detach_if_on(filters);
         }
     }
 
-    /// Whether the programs are attached to this device, which has that name in the calling thread's namespace.
-    /// `filters` has the ids of the clsact programs there.
+    /// Whether the programs are attached to this device, which has that name in the calling thread's namespace, and
+    /// these `filters`.
     #[must_use]
-    pub fn is_on(&self, name: &str, ifindex: u32, filters: &Directions<Vec<u32>>) -> bool {
+    pub fn is_on(&self, name: &str, ifindex: u32, filters: &Directions<Vec<Filter>>) -> bool {
         let programs = self.devices.get(&ifindex);
         programs.is_some_and(|programs| programs.iter().all(|program| program.is_on(name, filters)))
+    }
+
+    /// How the programs are attached.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.way.mode
     }
 
     /// The ifindexes of the devices that have programs.
@@ -278,7 +285,7 @@ impl OverlayMap {
             program,
             kind: "sched_cls",
             attach_point: side,
-            mode: self.mode.as_str(),
+            mode: self.way.mode.as_str(),
             missed_runs: None,
         })
     }

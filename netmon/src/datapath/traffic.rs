@@ -62,7 +62,7 @@ struct Free {
     refused: u64,
 }
 
-/// A slot of the map, freed when dropped.
+/// A slot of the map, freed when dropped. By then no program may count into it.
 #[derive(Debug)]
 pub struct Slot(Counters);
 

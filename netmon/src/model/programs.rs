@@ -22,3 +22,16 @@ pub struct Attached {
 /// Identifies attached programs. No two have the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Handle(pub u64);
+
+/// A BPF program on a device as a clsact filter. It may be anybody's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// The name that it was attached with, which is the program's in netmon's case.
+    pub name: String,
+    /// The kernel's id of the program.
+    pub program: u32,
+    /// Filters of a lower priority come first.
+    pub priority: u16,
+    /// Tells it from others of its priority.
+    pub handle: u32,
+}

@@ -37,6 +37,7 @@ use crate::model::{
     buffers::{ExemptNeighbours, Neighbours, Queue},
     counters::{DeviceCounters, Directions},
     interface::{DeviceList, NetnsId},
+    programs::Filter,
 };
 
 pub(super) use decode::{LinkEvent, Message, link_event, messages};
@@ -153,17 +154,17 @@ impl Client {
         self.0.list("list the queues", &request, queues::queue)
     }
 
-    /// The ids of the BPF programs attached to a device as clsact filters.
+    /// The BPF programs attached to a device as clsact filters.
     ///
     /// # Errors
     /// See [`NetlinkError`]. A device without clsact has no filters, which is not an error.
-    pub fn filters(&mut self, ifindex: u32) -> Result<Directions<Vec<u32>>, NetlinkError> {
+    pub fn filters(&mut self, ifindex: u32) -> Result<Directions<Vec<Filter>>, NetlinkError> {
         let mut of = |side: u32| {
             let mut request = TcMessage::default();
             request.header.index = ifindex.cast_signed();
             request.header.parent = side.into();
             let request = RouteNetlinkMessage::GetTrafficFilter(request);
-            self.0.list("list the filters of a device", &request, filters::program)
+            self.0.list("list the filters of a device", &request, filters::filter)
         };
         Ok(Directions {
             receive: of(filters::INGRESS)?,

@@ -18,7 +18,7 @@ use std::{
 
 use tracing::{debug, info, warn};
 
-use super::{Shared, state::State};
+use super::{Shared, filters, state::State};
 use crate::{
     datapath::{
         attach::{AttachError, device_name},
@@ -109,7 +109,7 @@ impl Underlay {
                 let leading = ways(&ends, &mut client)?;
                 let wanted = leading.iter().copied().chain(own(&ends, devices)).collect();
                 let failed = match &mut *overlay.lock() {
-                    Some(overlay) => attach(overlay, &listed, &outermost(&wanted, devices), port)
+                    Some(overlay) => attach(overlay, &listed, &outermost(&wanted, devices), port, &mut client)
                         .and_then(|()| check_way(&ends, overlay.devices().next().is_some()))
                         .err(),
                     None => None,
@@ -164,7 +164,7 @@ impl Underlay {
                         device = name,
                         "programs were detached by somebody else; attaching them again"
                     );
-                    overlay.unwatch_rest(&name, ifindex, &filters);
+                    overlay.unwatch_rest(ifindex, &filters);
                     detached += 1;
                 }
             }
@@ -264,6 +264,7 @@ fn attach(
     listed: &DeviceList,
     wanted: &BTreeSet<u32>,
     port: u16,
+    client: &mut Client,
 ) -> Result<(), UnderlayError> {
     overlay.tell_port(port)?;
     let watched: BTreeSet<u32> = overlay.devices().collect();
@@ -277,7 +278,9 @@ fn attach(
     let new = wanted.difference(&watched);
     let mut refused = None;
     for device in new.filter_map(|ifindex| device(*ifindex)) {
-        match overlay.watch(&device.name, device.ifindex) {
+        let (name, ifindex) = (&device.name, device.ifindex);
+        let filters = filters::before(overlay.mode(), name, ifindex, client);
+        match filters.and_then(|filters| overlay.watch(name, ifindex, &filters)) {
             Ok(()) => info!(device = %device.name, port, "counting traffic between nodes on this device"),
             Err(error) => {
                 debug!(device = %device.name, %error, "cannot count traffic between nodes on this device");

@@ -1,7 +1,11 @@
 //! netmon ends and starts again while packets pass. The devices' counts continue exactly. What only netmon knows
 //! starts at 0, which Prometheus takes for a reset.
 
-use std::net::{SocketAddr, TcpStream};
+use std::{
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
@@ -17,6 +21,8 @@ use netmon_tests::{
 use crate::nodes::{Member, Nodes, tunnel};
 
 const NETWORK: &str = "wide";
+/// How often netmons check their programs, where two of them share interfaces.
+const CHECK: &str = "program-check=1s";
 
 #[test]
 fn a_netmon_that_follows_another_goes_on_exactly_or_begins_at_nothing() -> anyhow::Result<()> {
@@ -92,7 +98,7 @@ fn a_netmon_that_follows_another_goes_on_exactly_or_begins_at_nothing() -> anyho
 /// one.
 #[test]
 fn two_netmons_on_a_node_both_count_right_and_the_second_says_that_the_port_is_taken() -> anyhow::Result<()> {
-    let nodes = Nodes::up(2, Engine::Installed)?;
+    let mut nodes = Nodes::up(2, Engine::Installed)?;
     let members = nodes.overlay(NETWORK)?;
     let [one, two] = &members[..] else {
         anyhow::bail!("there are {} members", members.len());
@@ -108,9 +114,18 @@ fn two_netmons_on_a_node_both_count_right_and_the_second_says_that_the_port_is_t
 
     let stream = Stream::start(&one.netns, &two.netns, two.address)?;
     for attach in ["tcx", "clsact"] {
+        let flags = [
+            format!("--bpf.attach={attach}"),
+            format!("--debug.times=page-age=0ms,{CHECK}"),
+        ];
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        nodes.unwatch(1).terminate()?;
+        let next = nodes.node(1).netmon(&flags)?;
+        next.wait_ready()?;
+        nodes.watch(1, next);
         let first = nodes.netmon(1);
-        let before = counts(&first.page()?, one)?;
-        let second = nodes.node(1).netmon(&[&format!("--bpf.attach={attach}")])?;
+        let before = first.page_until("what the first begins with", |page| counts(page, one))?;
+        let second = nodes.node(1).netmon(&flags)?;
         second.wait_ready()?;
         let start = second.page_until("what the second begins with", |page| counts(page, one))?;
         stream.flows()?;
@@ -130,6 +145,21 @@ fn two_netmons_on_a_node_both_count_right_and_the_second_says_that_the_port_is_t
             ensure!(more == [1, 1], "one connection was refused, and {more:?} are shown");
             Ok(())
         })?;
+        // Both have checked twice whether their programs are still on.
+        for _ in 0..4 {
+            stream.flows()?;
+            thread::sleep(Duration::from_secs(1));
+            for netmon in [first, &second] {
+                let detached = netmon
+                    .page()?
+                    .count("netmon_attach_failures_total", &[("reason", "detached")])?;
+                ensure!(
+                    detached == 0,
+                    "{attach}: {detached} devices were found bare:\n{}",
+                    netmon.log()
+                );
+            }
+        }
         drop(second);
         // The first netmon misses nothing that passes its own programs.
         let (low, from, high) = segments(&nodes, one)?;

@@ -7,7 +7,7 @@ use netmon::{
         Datapath,
         host::{Host, Mode},
     },
-    model::programs::Counts as _,
+    model::{counters::Directions, programs::Counts as _},
 };
 use netmon_tests::{figures::Figures, sh, traffic};
 
@@ -26,7 +26,7 @@ fn programs_count_packets_and_bytes_as_the_device_does() -> anyhow::Result<()> {
             // Filters of clsact have to be detached in the same namespace.
             a.netns.within(|| {
                 let before = a.figures()?;
-                let attachment = datapath.attach(DEVICE, ifindex)?;
+                let attachment = datapath.attach(DEVICE, ifindex, &Directions::default())?;
                 traffic::ping(&a.netns, b.address, 100)?;
                 traffic::udp(&a.netns, &b.netns, b.address, 50, 4000)?;
                 traffic::udp(&b.netns, &a.netns, a.ipv6_address, 50, 4000)?;

@@ -1,11 +1,21 @@
-//! Each interface's programs count for that interface alone: a slot of the map is given away when its programs are gone.
+//! Each interface's programs count for that interface alone: a slot of the map is given away when its programs are gone,
+//! and netmons that share an interface leave each other's filters alone.
 
-use std::process::Command;
+use std::{process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use netmon_tests::{fake_engine::Container, netmon::binary, netns::Netns, page::Page, sh, traffic};
+use netmon_tests::{
+    fake_engine::Container,
+    netmon::{Netmon, binary},
+    netns::Netns,
+    page::Page,
+    sh, traffic,
+};
 
-use crate::world::{Cable, DEVICE, Member, World, agree, filters, modes, quiet, ready};
+use crate::{
+    accidents::CHECK,
+    world::{Cable, DEVICE, Member, World, agree, filters, modes, quiet, ready},
+};
 
 /// How old an interface is when it gets programs, where the slots of others have to be free by then.
 const LATE: &str = "attach-age=4s,attach-quiet=100ms";
@@ -28,7 +38,7 @@ fn the_slot_of_a_half_made_attachment_rests_until_its_programs_are_gone() -> any
         slots(page)
     })?;
     ensure!(used == 2, "{used} slots are taken a moment after the failure");
-    ensure!(filters(&a.netns)? == 0, "half of it is left");
+    ensure!(filters(&a.netns, DEVICE)? == 0, "half of it is left");
     netmon.page_until("the slot to be free", |page| {
         let used = slots(page)?;
         ensure!(used == 1, "{used} slots are taken");
@@ -75,7 +85,7 @@ fn out_of_sight(mode: &str) -> anyhow::Result<()> {
             page.one("netmon_container_info", &[("container", "a"), ("state", "pending")])?;
             let (used, waiting) = (slots(page)?, page.count("netmon_attach_waiting_interfaces", &[])?);
             let has_programs = if mode == "clsact" {
-                filters(&c.netns)? == 2
+                filters(&c.netns, DEVICE)? == 2
             } else {
                 used == 1
             };
@@ -110,7 +120,11 @@ fn out_of_sight(mode: &str) -> anyhow::Result<()> {
         })
         .with_context(|| format!("netmon's log:\n{}", netmon.log()))?;
     if mode == "clsact" {
-        let of_each = [filters(&a.netns)?, filters(&b.netns)?, filters(&c.netns)?];
+        let of_each = [
+            filters(&a.netns, DEVICE)?,
+            filters(&b.netns, DEVICE)?,
+            filters(&c.netns, DEVICE)?,
+        ];
         ensure!(of_each == [2, 2, 2], "{of_each:?} filters are on the devices");
     }
     agree(&netmon, &a, "net")?;
@@ -121,6 +135,84 @@ fn out_of_sight(mode: &str) -> anyhow::Result<()> {
         ensure!(used == 2, "{used} slots are taken");
         Ok(())
     })
+}
+
+#[test]
+fn two_netmons_with_filters_leave_each_others_alone_and_remove_those_of_a_dead_one() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    world.sees_node = true;
+    world.times = format!("{},{CHECK}", world.times);
+    let (a, b) = world.pair(Cable::Vxlan)?;
+    let node = world.node()?;
+    // A netmon whose process ids are its own sees no process of another one.
+    let start = |runner: &str| {
+        let mut words = runner.split_whitespace();
+        let mut command = Command::new(words.next().context("no command")?);
+        command
+            .args(words)
+            .arg(binary()?)
+            .args(world.flags(&["--bpf.attach=clsact"]));
+        let netmon = world.spawn(&command)?;
+        // Of `a`, of the tunnel, and of `b`, whose namespace is among the watched ones.
+        ready(&netmon, 3)?;
+        Ok::<_, anyhow::Error>(netmon)
+    };
+    let counts = |netmons: &[&Netmon], when: &str| -> anyhow::Result<()> {
+        each_counts(netmons, &a, &b).context(when.to_owned())?;
+        let on = (filters(&a.netns, DEVICE)?, filters(node, "under0")?);
+        let wanted = 2 * netmons.len();
+        ensure!(
+            on == (wanted, wanted),
+            "{when}: filters on the devices are {on:?}, not {wanted}"
+        );
+        Ok(())
+    };
+    let (first, second) = (start("env")?, start("env")?);
+    counts(&[&first, &second], "side by side")?;
+    first.kill()?;
+    let third = start("unshare --pid --fork --kill-child --mount-proc")?;
+    counts(&[&second, &third], "beside the next after one that was killed")?;
+    drop(second);
+    counts(&[&third], "alone")?;
+    drop(third);
+    counts(&[], "all have ended")
+}
+
+/// Checks, for longer than twice the time in which netmon checks its programs, that each netmon counts everything with its
+/// own.
+fn each_counts(netmons: &[&Netmon], a: &Member, b: &Member) -> anyhow::Result<()> {
+    quiet(&[a, b])?;
+    let look = |netmon: &Netmon| -> anyhow::Result<_> {
+        let (page, figures) = agree(netmon, a, "net")?;
+        Ok((segments(&page, "a")?, figures))
+    };
+    let before = netmons.iter().map(|it| look(it)).collect::<anyhow::Result<Vec<_>>>()?;
+    for _ in 0..4 {
+        traffic::tcp(&a.netns, &b.netns, b.address, 1_000_000)?;
+        for netmon in netmons {
+            netmon.page()?;
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+    quiet(&[a, b])?;
+    let mut all = Vec::new();
+    for (netmon, (counted, figures)) in netmons.iter().zip(before) {
+        let (now, later) = look(netmon)?;
+        let [received, sent] = [now[0] - counted[0], now[1] - counted[1]];
+        ensure!(
+            sent > later.since(figures).transmit_packets,
+            "{sent} segments in {:?}: super-packets are not seen through",
+            later.since(figures)
+        );
+        all.push([received, sent]);
+        // This also tells of the node's devices.
+        let detached = netmon
+            .page()?
+            .count("netmon_attach_failures_total", &[("reason", "detached")])?;
+        ensure!(detached == 0, "{detached} devices were found bare:\n{}", netmon.log());
+    }
+    ensure!(all.iter().all(|it| *it == all[0]), "they count {all:?} segments");
+    Ok(())
 }
 
 /// A container with a device, of which the engine says nothing yet. netmon does not see it.

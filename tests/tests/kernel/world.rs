@@ -304,12 +304,13 @@ pub(crate) fn ready(netmon: &Netmon, interfaces: u64) -> anyhow::Result<()> {
     })
 }
 
-/// The number of netmons' filters on a container's device.
-pub(crate) fn filters(netns: &Netns) -> anyhow::Result<usize> {
+/// The number of netmons' filters on a device.
+pub(crate) fn filters(netns: &Netns, device: &str) -> anyhow::Result<usize> {
     let mut count = 0;
     for side in ["ingress", "egress"] {
-        let text = netns.run(&format!("tc filter show dev {DEVICE} {side}"))?;
-        count += text.lines().filter(|line| line.contains("traffic_")).count();
+        let text = netns.run(&format!("tc filter show dev {device} {side}"))?;
+        let is_netmons = |line: &&str| line.contains("traffic_") || line.contains("overlay_");
+        count += text.lines().filter(is_netmons).count();
     }
     Ok(count)
 }

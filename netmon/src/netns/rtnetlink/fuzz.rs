@@ -2,7 +2,7 @@
 
 use super::{
     decode::{self, Answer, Message},
-    queues, routes,
+    filters, queues, routes,
 };
 
 /// A message has a header of its own. It yields at most two items: the message, and the note that the dump was
@@ -48,6 +48,9 @@ fn read(answer: Answer<'_>) {
             "{} would be a label",
             table.family
         );
+    }
+    if let Some(filter) = filters::filter(answer) {
+        assert_printable(&filter.name, bytes);
     }
     if let Some(nsid) = decode::nsid(answer) {
         assert!(nsid >= 0, "{nsid} is not an nsid");

@@ -13,7 +13,10 @@ use crate::{
         DatapathError,
         attach::{Attachment, Remains},
     },
-    model::programs::{Attached, Handle},
+    model::{
+        counters::Directions,
+        programs::{Attached, Filter, Handle},
+    },
     observe::state::SLOT_REST,
 };
 
@@ -48,10 +51,10 @@ impl Attachments {
         self.all.get(&handle)
     }
 
-    /// Detaches programs from a device that still exists. The calling thread is in the device's namespace.
-    pub(super) fn detach_here(&mut self, handle: Handle) {
+    /// Detaches what is left of programs on a device of the calling thread's namespace, which has these `filters`.
+    pub(super) fn detach(&mut self, handle: Handle, filters: &Directions<Vec<Filter>>) {
         if let Some(attachment) = self.all.remove(&handle) {
-            self.rest(attachment.detach_here());
+            self.rest(attachment.detach_if_on(filters));
         }
     }
 

@@ -20,13 +20,17 @@ use crate::{
         Datapath,
         attach::{AttachError, Attachment, NotAttached, check_device},
     },
-    model::{interface::InterfaceId, programs::Handle},
+    model::{
+        counters::Directions,
+        interface::InterfaceId,
+        programs::{Filter, Handle},
+    },
     netns::{
         enter::{NetnsThread, on_netns_thread},
         rtnetlink::Client,
     },
     observe::{
-        Shared,
+        Shared, filters,
         read::read_namespace,
         state::{Candidate, Interface},
     },
@@ -78,7 +82,7 @@ impl Loop {
                     if shared.lock().attached(id, Ok(attached), Instant::now()) {
                         settle(shared, id, thread);
                     } else {
-                        attachments.detach_here(handle);
+                        detach(attachments, handle, &candidate);
                     }
                 }
                 Err(not_attached) => {
@@ -110,11 +114,11 @@ impl Loop {
         let (shared, attachments) = (&self.shared, &mut self.attachments);
         let looked = on_netns_thread(|thread| {
             for suspect in suspects {
-                if let Some(handle) = find_detached(shared, attachments, &suspect, thread) {
+                if let Some((handle, filters)) = find_detached(shared, attachments, &suspect, thread) {
                     let Candidate { id, name, path } = suspect;
                     warn!(namespace = %path.display(), device = name, "programs were detached by somebody else; attaching them again");
                     // One of the two may still be on. What it counts until it is off belongs to the interface.
-                    attachments.detach_here(handle);
+                    attachments.detach(handle, &filters);
                     shared.lock().mark_detached(id);
                 }
             }
@@ -137,9 +141,9 @@ impl Loop {
         }
         info!(interfaces = left_in_place.len(), "removing filters");
         let done = on_netns_thread(|thread| {
-            for (path, handle) in left_in_place {
-                if thread.enter(&path).is_ok() {
-                    attachments.detach_here(handle);
+            for (candidate, handle) in left_in_place {
+                if enter(&candidate, thread).is_some() {
+                    detach(attachments, handle, &candidate);
                 }
             }
         });
@@ -149,23 +153,38 @@ impl Loop {
     }
 }
 
-/// The programs of an interface, if they are no longer attached. The calling thread is then in the device's namespace.
+/// Enters the namespace of a device, if it is still the same one. Returns a client in it.
+fn enter(candidate: &Candidate, thread: &mut NetnsThread) -> Option<Client> {
+    let _file = thread.enter(&candidate.path).ok()?;
+    let client = Client::open().ok()?;
+    (client.netns().ok()? == candidate.id.netns).then_some(client)
+}
+
+/// The programs of an interface, if they are no longer attached, and the device's filters. The calling thread is then in
+/// the device's namespace.
 fn find_detached(
     shared: &Shared,
     attachments: &Attachments,
     suspect: &Candidate,
     thread: &mut NetnsThread,
-) -> Option<Handle> {
-    let Candidate { id, name, path } = suspect;
-    let _file = thread.enter(path).ok()?;
-    let mut client = Client::open().ok()?;
-    if client.netns().ok()? != id.netns || check_device(name, id.ifindex).is_err() {
-        return None;
-    }
+) -> Option<(Handle, Directions<Vec<Filter>>)> {
+    let Candidate { id, name, .. } = suspect;
+    let mut client = enter(suspect, thread)?;
+    check_device(name, id.ifindex).ok()?;
     let filters = client.filters(id.ifindex).ok()?;
     let handle = shared.lock().handle(*id)?;
     let is_on = attachments.get(handle)?.is_on(name, &filters);
-    (!is_on).then_some(handle)
+    (!is_on).then_some((handle, filters))
+}
+
+/// Detaches programs. The calling thread is in the device's namespace.
+fn detach(attachments: &mut Attachments, handle: Handle, candidate: &Candidate) {
+    let filters = Client::open().and_then(|mut client| client.filters(candidate.id.ifindex));
+    let filters = filters.unwrap_or_else(|error| {
+        debug!(interface = %candidate.id, %error, "filters stay on a device: they cannot be listed");
+        Directions::default()
+    });
+    attachments.detach(handle, &filters);
 }
 
 fn attach(
@@ -173,17 +192,11 @@ fn attach(
     candidate: &Candidate,
     thread: &mut NetnsThread,
 ) -> Result<Attachment, Box<NotAttached>> {
-    let Candidate { id, name, path } = candidate;
+    let Candidate { id, name, .. } = candidate;
     let gone = || AttachError::Gone { name: name.clone() };
-    let _file = thread.enter(path).map_err(|_| gone())?;
-    let there = Client::open()
-        .and_then(|client| client.netns())
-        .is_ok_and(|netns| netns == id.netns);
-    if there {
-        datapath.attach(name, id.ifindex)
-    } else {
-        Err(gone().into())
-    }
+    let mut client = enter(candidate, thread).ok_or_else(gone)?;
+    let filters = filters::before(datapath.mode(), name, id.ifindex, &mut client)?;
+    datapath.attach(name, id.ifindex, &filters)
 }
 
 /// Reads until a reading shows exactly how far the device's counters are ahead of its new programs'.
@@ -201,7 +214,7 @@ fn settle(shared: &Shared, id: InterfaceId, thread: &mut NetnsThread) {
 fn report(candidate: &Candidate, error: &AttachError) {
     match error {
         AttachError::Gone { .. } => debug!(interface = %candidate.id, %error, "no programs attached"),
-        AttachError::Full | AttachError::Load { .. } | AttachError::Attach { .. } => {
+        AttachError::Full | AttachError::Load { .. } | AttachError::Unlisted { .. } | AttachError::Attach { .. } => {
             warn!(namespace = %candidate.path.display(), %error, "cannot attach programs; will retry");
         }
     }

@@ -142,17 +142,14 @@ impl State {
         *self.attach.failures.entry(AttachFailure::Detached).or_default() += devices;
     }
 
-    /// Takes out all programs, so that they can be detached in order. Returns them with the files of their
-    /// namespaces.
-    pub fn take_programs(&mut self) -> Vec<(PathBuf, Handle)> {
-        let Self {
-            namespaces, interfaces, ..
-        } = self;
-        let taken = interfaces.iter_mut().filter_map(|(id, interface)| {
-            let path = namespaces.get(&id.netns)?.file.path.clone();
-            let handle = interface.programs.handle()?;
-            interface.programs = Programs::Waiting;
-            Some((path, handle))
+    /// Takes out all programs, so that they can be detached in order. Returns them with their devices.
+    pub fn take_programs(&mut self) -> Vec<(Candidate, Handle)> {
+        let attached = |(id, interface): (&InterfaceId, &Interface)| Some((*id, interface.programs.handle()?));
+        let all: Vec<_> = self.interfaces.iter().filter_map(attached).collect();
+        let taken = all.into_iter().filter_map(|(id, handle)| {
+            let candidate = self.as_candidate(id)?;
+            self.interfaces.get_mut(&id)?.programs = Programs::Waiting;
+            Some((candidate, handle))
         });
         taken.collect()
     }

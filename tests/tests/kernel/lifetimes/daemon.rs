@@ -14,7 +14,7 @@ use netmon_tests::{
     sh, traffic,
 };
 
-use crate::world::{Cable, World, agree, filters, modes, quiet, ready};
+use crate::world::{Cable, DEVICE, World, agree, filters, modes, quiet, ready};
 
 /// The kernel ignores a signal that process 1 of a container does not handle. `docker stop` would wait 10 s and kill it.
 #[test]
@@ -75,7 +75,7 @@ fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Res
             "{mode}: what passed in between is missing: {second:?} after {first:?}"
         );
         if mode == "clsact" {
-            ensure!(filters(&a.netns)? == 2, "filters of the killed netmon are left");
+            ensure!(filters(&a.netns, DEVICE)? == 2, "filters of the killed netmon are left");
         }
         let second = netmon.programs()?;
         drop(netmon);
@@ -86,7 +86,7 @@ fn a_killed_netmon_leaves_nothing_and_the_next_goes_on_counting() -> anyhow::Res
             }
             Ok(())
         })?;
-        ensure!(filters(&a.netns)? == 0, "{mode}: filters are left");
+        ensure!(filters(&a.netns, DEVICE)? == 0, "{mode}: filters are left");
     }
     Ok(())
 }

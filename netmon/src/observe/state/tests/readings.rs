@@ -19,7 +19,7 @@ use crate::{
         netns::{Listing, NetnsFile},
         programs::{Attached, Counts, Handle},
     },
-    observe::state::{Opening, State},
+    observe::state::{Candidate, Opening, State},
 };
 
 fn open(state: &mut State, netns: NetnsId) -> Opening {
@@ -266,7 +266,12 @@ fn programs_are_over_a_moment_after_their_device_was_deleted() {
 fn no_programs_are_left_behind_when_all_are_taken_out() {
     let (mut state, file, netns) = one_container(Instant::now());
     attach(&mut state, netns, 7, 5);
-    assert_eq!(state.take_programs(), [(file.path, Handle(7))]);
+    let device = Candidate {
+        id: InterfaceId { netns, ifindex: ETH0 },
+        name: "eth0".to_owned(),
+        path: file.path,
+    };
+    assert_eq!(state.take_programs(), [(device, Handle(7))]);
     assert_eq!(state.take_programs(), []);
 }
 

@@ -1,0 +1,91 @@
+//! Which netmon a clsact filter is of. The kernel removes no filter when its netmon is killed, so the next netmon does.
+//! It must not touch the filters of one that runs, perhaps in a container with process ids of its own.
+//!
+//! So a netmon gives all its filters one handle: the id of a map of which only its process has a descriptor. The
+//! kernel releases that map when the process ends, however that happens. Maps' ids are the same in all namespaces.
+
+use aya::{Ebpf, maps::Map};
+use tracing::debug;
+
+use super::{DatapathError, constants::Constants};
+use crate::model::programs::Filter;
+
+/// The sign that this netmon runs.
+#[derive(Debug)]
+pub(super) struct Owner {
+    constants: Constants,
+    /// Nothing else may hold the map.
+    _map: Map,
+}
+
+impl Owner {
+    /// Takes the constants of a copy of the programs that is never attached.
+    ///
+    /// # Errors
+    /// It has none.
+    pub(super) fn new(mut copy: Ebpf) -> Result<Self, DatapathError> {
+        let constants = Constants::of(&copy)?;
+        Ok(Self {
+            constants,
+            _map: Constants::take(&mut copy)?,
+        })
+    }
+
+    /// The handle of this netmon's filters. No device has two of them on one side.
+    pub(super) const fn handle(&self) -> u32 {
+        self.constants.id()
+    }
+
+    /// Which of these filters with a program of this name are left behind: this netmon's own, and those of netmons that
+    /// no longer run. It is about to attach that program.
+    pub(super) fn leftovers<'a>(&self, filters: &'a [Filter], program: &str) -> impl Iterator<Item = &'a Filter> {
+        leftovers(filters, program, self.handle(), |handle| {
+            Constants::of_id(handle)
+                .are_loaded()
+                .inspect_err(|error| debug!(handle, %error, "a filter stays: perhaps its netmon runs"))
+                .unwrap_or(true)
+        })
+    }
+}
+
+fn leftovers<'a>(
+    filters: &'a [Filter],
+    program: &str,
+    own: u32,
+    runs: impl Fn(u32) -> bool,
+) -> impl Iterator<Item = &'a Filter> {
+    filters
+        .iter()
+        .filter(move |filter| filter.name == program)
+        .filter(move |filter| filter.handle == own || !runs(filter.handle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leftovers;
+    use crate::model::programs::Filter;
+
+    const OWN: u32 = 100;
+    const RUNS: u32 = 200;
+    const DEAD: u32 = 300;
+
+    #[test]
+    fn a_netmon_that_runs_keeps_its_filters_and_nobody_elses_are_touched() {
+        let filter = |(name, handle): (&str, u32)| Filter {
+            name: name.to_owned(),
+            program: 1,
+            priority: 1,
+            handle,
+        };
+        let filters = [
+            ("traffic_ingress", OWN),
+            ("traffic_ingress", RUNS),
+            ("traffic_ingress", DEAD),
+            ("overlay_ingress", OWN),
+            ("cil_from_container", DEAD),
+        ]
+        .map(filter);
+        let left = leftovers(&filters, "traffic_ingress", OWN, |handle| handle == RUNS);
+        assert_eq!(left.map(|filter| filter.handle).collect::<Vec<_>>(), [OWN, DEAD]);
+    }
+}
