@@ -1,8 +1,8 @@
 //! How many TCP sockets a namespace has in each state, from the kernel's own list.
 //!
 //! Used for namespaces that existed at start-up: the BPF programs count changes of state, and need a starting value.
-//! The kernel walks all connections of the machine for such a list, which takes some milliseconds. So each
-//! namespace's list is read only once.
+//! The kernel walks all connections of the machine for such a list, which takes some milliseconds. So a namespace's
+//! list is read once, and again only if the count was not exact or is not right any more.
 
 use std::{
     fs::File,
@@ -15,8 +15,9 @@ const LISTS: [&str; 2] = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tc
 pub const STATES: usize = 12;
 /// A connection being made to a listening socket is listed with this state, but is not a socket yet.
 const SYN_RECEIVED: usize = 3;
-/// A closed connection is listed with this state, but is no longer a socket.
-const TIME_WAIT: usize = 6;
+/// The timer of a closed connection, which is no longer a socket (`get_timewait4_sock`). Its state is that in which
+/// the socket ended: `TIME_WAIT`, or `FIN_WAIT2`. No socket has this timer.
+const TIME_WAIT: &str = "03:";
 
 /// Counts the sockets of the calling thread's namespace by the number of their state.
 ///
@@ -48,8 +49,10 @@ pub(super) fn tally(mut list: impl BufRead, counts: &mut [u64; STATES]) -> io::R
 /// The state of the socket in a line of the list. `None` for the header line.
 fn state(line: &[u8]) -> Option<usize> {
     let line = std::str::from_utf8(line).ok()?;
-    let state = usize::from_str_radix(line.split_ascii_whitespace().nth(3)?, 16).ok()?;
-    (state != SYN_RECEIVED && state != TIME_WAIT).then_some(state)
+    let mut words = line.split_ascii_whitespace().skip(3);
+    let state = usize::from_str_radix(words.next()?, 16).ok()?;
+    let is_closed = words.nth(1)?.starts_with(TIME_WAIT);
+    (state != SYN_RECEIVED && !is_closed).then_some(state)
 }
 
 #[cfg(test)]
@@ -64,11 +67,13 @@ mod tests {
    2: 0100007F:0BB8 0100007F:9C42 01 00000000:00000000 00:00000000 00000000     0        0 35152 1
    3: 0100007F:0BB8 0100007F:9C44 03 00000000:00000000 01:00000050 00000000     0        0 0 1
    4: 0100007F:0BB8 0100007F:9C46 06 00000000:00000000 03:00000050 00000000     0        0 0 3
+   5: 0100007F:0BB8 0100007F:9C48 05 00000000:00000000 03:00000050 00000000     0        0 0 3
+   6: 0100007F:0BB8 0100007F:9C4A 05 00000000:00000000 00:00000000 00000000     0        0 35153 1
 \u{fffd} cut
 ";
         let mut counts = [0; STATES];
         tally(list.as_bytes(), &mut counts).expect("a list");
-        assert_eq!((counts[1], counts[10]), (2, 1));
-        assert_eq!(counts.iter().sum::<u64>(), 3);
+        assert_eq!((counts[1], counts[5], counts[10]), (2, 1, 1));
+        assert_eq!(counts.iter().sum::<u64>(), 4);
     }
 }
