@@ -258,6 +258,17 @@ impl Shift {
 #[derive(Debug)]
 pub struct Turn<'a>(&'a Clock);
 
+impl Turn<'_> {
+    /// Ends the turn and begins the next one. Work that consists of many parts takes one turn for each part: on a large
+    /// node all of them together may take longer than a turn may.
+    pub fn renew(&self) {
+        let Self(clock) = self;
+        let now = clock.at(Instant::now());
+        clock.ended.store(now, Ordering::Relaxed);
+        clock.began.store(now, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let Self(clock) = self;

@@ -276,6 +276,25 @@ impl Netmon {
         bail!("process {} has no map of packets", self.pid)
     }
 
+    /// The id of its map with this name.
+    ///
+    /// # Errors
+    /// The process does not exist, or has no such map.
+    pub fn map(&self, name: &str) -> anyhow::Result<u64> {
+        for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.pid))? {
+            let info = fs::read_to_string(entry?.path())?;
+            let Some(id) = info.lines().find_map(|line| line.strip_prefix("map_id:")) else {
+                continue;
+            };
+            let shown = sh::run(&format!("bpftool -j map show id {}", id.trim()))?;
+            let shown: serde_json::Value = serde_json::from_str(&shown)?;
+            if shown["name"] == name {
+                return Ok(id.trim().parse()?);
+            }
+        }
+        bail!("process {} has no map {name}", self.pid)
+    }
+
     /// The ids of the links of programs that it holds by descriptors, which are those on the node's devices.
     ///
     /// # Errors

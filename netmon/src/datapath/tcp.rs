@@ -10,7 +10,7 @@ use std::{
     net::IpAddr,
 };
 
-use aya::maps::{MapData, PerCpuHashMap};
+use aya::maps::{MapData, MapError, PerCpuHashMap};
 use netmon_common::{
     refusal,
     kernel::Field,
@@ -142,18 +142,41 @@ impl TcpMap {
         Ok(all)
     }
 
-    /// Reads the counts of one namespace, summed over its interfaces.
+    /// The ifindexes of each namespace that have counts.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn read_namespace(&self, netns: NetnsId) -> Result<Events, DatapathError> {
-        let mut all = Events::default();
-        for (id, events) in self.events()? {
-            if id.netns == netns {
-                all.accumulate(&events);
+    pub fn interfaces(&self) -> Result<BTreeMap<NetnsId, BTreeSet<u32>>, DatapathError> {
+        let mut all: BTreeMap<NetnsId, BTreeSet<u32>> = BTreeMap::new();
+        let each = |key: Key, _: &[Tcp]| {
+            all.entry(NetnsId(key.netns)).or_default().insert(key.ifindex);
+        };
+        batch::read(descriptor(self.attached.per_cpu_hash(MAP)?), self.cpus, each)
+            .map_err(|error| DatapathError::of("read the counts of TCP events", error))?;
+        Ok(all)
+    }
+
+    /// Reads the counts of some interfaces of a namespace, added up. Those without counts have none yet.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn read_interfaces(&self, netns: NetnsId, interfaces: &BTreeSet<u32>) -> Result<Events, DatapathError> {
+        let map = self.attached.map(MAP)?;
+        let map: PerCpuHashMap<&MapData, Key, Tcp> = map.try_into().map_err(DatapathError::map)?;
+        let mut sum = Tcp::ZERO;
+        for ifindex in interfaces {
+            let key = Key {
+                netns: netns.0,
+                ifindex: *ifindex,
+                zero: 0,
+            };
+            match map.get(&key, 0) {
+                Ok(counts) => counts.iter().for_each(|its| sum.accumulate(its)),
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(DatapathError::map(error)),
             }
         }
-        Ok(all)
+        Ok(Events::from(sum))
     }
 
     /// The number of events that were not counted because the map has no entry for them.

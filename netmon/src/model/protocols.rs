@@ -9,6 +9,9 @@ pub struct Protocols {
     pub segments: Segments,
     /// Sockets in the state `TIME_WAIT` (`sockstat`: `TCP: tw`).
     pub time_wait: u64,
+    /// Sockets in any other state (`TCP: inuse` of `sockstat`, and `TCP6: inuse` of `sockstat6`). `None` if that was not
+    /// read this time.
+    pub sockets_in_use: Option<u64>,
     /// Packets and connections lost while receiving, sending or routing.
     pub losses: Losses,
 }

@@ -1,5 +1,7 @@
 //! TCP events, as the kernel programs count them.
 
+pub mod sockets;
+
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use netmon_common::tcp::{
@@ -76,14 +78,25 @@ impl Events {
     /// below 0 for a moment while a socket moves from one CPU to another.
     #[must_use]
     pub fn connections(&self, state: usize, before: &Before) -> u64 {
-        let count = self
-            .changes(state)
-            .wrapping_add(before.0.get(state).copied().unwrap_or(0));
-        u64::try_from(count).unwrap_or(0)
+        u64::try_from(self.sockets(state, before)).unwrap_or(0)
+    }
+
+    /// The same number, which is below 0 if changes of state were lost.
+    fn sockets(&self, state: usize, before: &Before) -> i64 {
+        self.changes(state)
+            .wrapping_add(before.0.get(state).copied().unwrap_or(0))
     }
 
     fn changes(&self, state: usize) -> i64 {
         self.0.states.get(state).copied().unwrap_or(0).cast_signed()
+    }
+
+    /// Whether no socket changed its state between these counts and the `other` ones. A socket that came and went
+    /// meanwhile leaves the numbers by state as they were.
+    #[must_use]
+    pub fn has_same_sockets(&self, other: &Self) -> bool {
+        let of = |Self(counts): &Self| (counts.states, counts.connects, counts.accepts, counts.failures);
+        of(self) == of(other)
     }
 
     /// The numbers from before the programs counted, if these are the sockets in each state `now`.

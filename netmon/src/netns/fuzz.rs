@@ -22,6 +22,7 @@ pub(crate) fn procfs(data: &[u8]) {
         protocols::table(text, &mut protocols);
         protocols::ipv6(text, &mut protocols);
         protocols::sockets(text, &mut protocols);
+        protocols::ipv6_sockets(text, &mut protocols);
         let conntrack = buffers::parse_conntrack(text, Conntrack::default());
         let pages = ["TCP:", "UDP:"].map(|protocol| buffers::pages(text, protocol));
         (protocols, buffers::parse_softnet(text), conntrack, pages)

@@ -14,23 +14,38 @@ const TABLES: [&str; 2] = ["snmp", "netstat"];
 const IPV6: &str = "snmp6";
 /// Alternating names and values.
 const SOCKETS: &str = "sockstat";
+/// The same for IPv6. Missing without it.
+const IPV6_SOCKETS: &str = "sockstat6";
 
-/// Reads the counters of the calling thread's namespace.
+/// Reads the counters of the calling thread's namespace. The sockets in use are left out unless they are `wanted`: they
+/// take one more file.
 ///
 /// # Errors
-/// A file cannot be read. The IPv6 file may be missing.
-pub fn read(proc_net: &mut ProcNet) -> io::Result<Protocols> {
+/// A file cannot be read. The IPv6 files may be missing.
+pub fn read(proc_net: &mut ProcNet, sockets_wanted: bool) -> io::Result<Protocols> {
     let mut protocols = Protocols::default();
     for name in TABLES {
         table(proc_net.read(name)?, &mut protocols);
     }
-    match proc_net.read(IPV6) {
-        Ok(text) => ipv6(text, &mut protocols),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    if let Some(text) = if_there(proc_net.read(IPV6))? {
+        ipv6(text, &mut protocols);
     }
     sockets(proc_net.read(SOCKETS)?, &mut protocols);
+    if sockets_wanted {
+        if let Some(text) = if_there(proc_net.read(IPV6_SOCKETS))? {
+            ipv6_sockets(text, &mut protocols);
+        }
+    } else {
+        protocols.sockets_in_use = None;
+    }
     Ok(protocols)
+}
+
+fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 pub(super) fn table(text: &str, protocols: &mut Protocols) {
@@ -74,13 +89,28 @@ pub(super) fn ipv6(text: &str, protocols: &mut Protocols) {
 }
 
 pub(super) fn sockets(text: &str, protocols: &mut Protocols) {
-    let tcp = text.lines().find_map(|line| line.strip_prefix("TCP:"));
-    let mut words = tcp.unwrap_or_default().split_ascii_whitespace();
-    while let (Some(name), Some(value)) = (words.next(), words.next()) {
-        if name == "tw" {
-            add(&mut protocols.time_wait, value);
+    for (name, value) in pairs(text, "TCP:") {
+        match name {
+            "tw" => add(&mut protocols.time_wait, value),
+            "inuse" => add(protocols.sockets_in_use.get_or_insert_default(), value),
+            _ => {}
         }
     }
+}
+
+/// Adds the sockets of IPv6 to those of IPv4, if these are known.
+pub(super) fn ipv6_sockets(text: &str, protocols: &mut Protocols) {
+    let in_use = pairs(text, "TCP6:").find(|(name, _)| *name == "inuse");
+    if let (Some(sum), Some((_, value))) = (&mut protocols.sockets_in_use, in_use) {
+        add(sum, value);
+    }
+}
+
+/// The names and values in the line that begins so.
+fn pairs<'a>(text: &'a str, begin: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let line = text.lines().find_map(|line| line.strip_prefix(begin));
+    let mut words = line.unwrap_or_default().split_ascii_whitespace();
+    std::iter::from_fn(move || Some((words.next()?, words.next()?)))
 }
 
 /// The field for a counter. `None` if the counter is not used.
@@ -88,6 +118,7 @@ fn field<'a>(group: &str, name: &str, protocols: &'a mut Protocols) -> Option<&'
     let Protocols {
         segments,
         time_wait: _,
+        sockets_in_use: _,
         losses,
     } = protocols;
     Some(match (group, name) {
@@ -116,7 +147,7 @@ fn add(field: &mut u64, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{ipv6, sockets, table};
+    use super::{ipv6, ipv6_sockets, sockets, table};
     use crate::model::protocols::Protocols;
 
     /// From Linux 6.18, shortened.
@@ -170,6 +201,22 @@ UdpLite: 9 9 9
     }
 
     #[test]
+    fn sockets_in_use_are_those_of_both_families() {
+        let text = "sockets: used 13\nTCP: inuse 3 orphan 0 tw 42 alloc 1 mem 169\nUDP: inuse 9 mem 0\n";
+        assert_eq!(parsed(&[(sockets, text)]).sockets_in_use, Some(3));
+        let text6 = "TCP6: inuse 4\nUDP6: inuse 8\n";
+        assert_eq!(
+            parsed(&[(sockets, text), (ipv6_sockets, text6)]).sockets_in_use,
+            Some(7)
+        );
+        assert_eq!(
+            parsed(&[(ipv6_sockets, text6)]).sockets_in_use,
+            None,
+            "half of them is no sum"
+        );
+    }
+
+    #[test]
     fn what_makes_no_sense_counts_nothing() {
         for text in [
             "",
@@ -180,7 +227,7 @@ UdpLite: 9 9 9
             "Tcp: OutSegs\nTcp:\n",
             "\u{0}\n\n\n",
         ] {
-            let nothing = parsed(&[(table, text), (ipv6, text), (sockets, text)]);
+            let nothing = parsed(&[(table, text), (ipv6, text), (sockets, text), (ipv6_sockets, text)]);
             assert_eq!(nothing, Protocols::default(), "{text:?}");
         }
     }

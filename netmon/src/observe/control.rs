@@ -5,13 +5,15 @@ mod attachments;
 mod forgotten;
 mod host;
 mod look;
+mod numbers;
 mod programs;
+mod sockets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
@@ -23,7 +25,7 @@ use std::{
 use tracing::warn;
 
 use self::{attachments::Attachments, forgotten::Forgotten};
-use super::{Shared, state::Number, underlay::Underlay};
+use super::{Shared, underlay::Underlay};
 use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
     model::{interface::NetnsId, inventory::Inventory, netns::DeviceChange, times::Times},
@@ -201,10 +203,10 @@ struct Loop {
 impl Loop {
     fn run(mut self, inbox: &Receiver<Signal>, turns: &Shift) {
         loop {
-            if self.wait(inbox).is_break() {
+            if self.wait(inbox, turns).is_break() {
                 break;
             }
-            let _turn = turns.turn();
+            let turn = turns.turn();
             let now = Instant::now();
             if now >= self.next_round {
                 self.next_round = now + self.round;
@@ -215,13 +217,16 @@ impl Loop {
                 self.next_check = now + self.times.program_check;
                 self.verify_programs();
                 self.underlay.verify(&self.shared);
+                turn.renew();
             }
             if now >= self.next_trim {
                 self.next_trim = now + self.times.trim_round;
                 process::trim_memory();
             }
-            self.look();
+            self.look(&turn);
+            turn.renew();
             self.underlay.reconcile(&self.shared, Instant::now());
+            turn.renew();
             self.attach_next();
             self.expire();
             self.check_host();
@@ -230,8 +235,8 @@ impl Loop {
         self.underlay.detach_all(&self.shared);
     }
 
-    /// Sleeps until there is something to do, and handles all signals that arrive meanwhile.
-    fn wait(&mut self, inbox: &Receiver<Signal>) -> ControlFlow<()> {
+    /// Sleeps until there is something to do, and handles all signals that arrive meanwhile, each in a turn of its own.
+    fn wait(&mut self, inbox: &Receiver<Signal>, turns: &Shift) -> ControlFlow<()> {
         let deadline = self.deadline();
         let mut end = None;
         loop {
@@ -249,6 +254,7 @@ impl Loop {
                     } else {
                         self.times.gather_most
                     };
+                    let _turn = turns.turn();
                     self.handle(signal)?;
                     end = Some(end.map_or(now + most, |end: Instant| end.min(now + most)));
                 }
@@ -258,6 +264,7 @@ impl Loop {
         }
         // A look must not read a newer state than the messages that were handled, so the channel is emptied first.
         for signal in inbox.try_iter().take(MOST_SIGNALS) {
+            let _turn = turns.turn();
             self.handle(signal)?;
         }
         ControlFlow::Continue(())
@@ -340,48 +347,6 @@ impl Loop {
         } else {
             self.list = true;
         }
-    }
-
-    /// Asks for the nsids of the namespaces that have none yet: one may have got its nsid just now.
-    fn find_number(&mut self, wanted: i32) -> Option<NetnsId> {
-        let unnumbered: Vec<_> = self
-            .shared
-            .lock()
-            .namespaces()
-            .iter()
-            .filter(|(_, namespace)| namespace.number.is_none())
-            .map(|(netns, namespace)| (*netns, namespace.file.path.clone()))
-            .collect();
-        let mut found = None;
-        for (netns, path) in unnumbered {
-            let Some(number) = self.number_of(&path) else { continue };
-            self.shared.lock().numbered(netns, number);
-            self.waker.wake();
-            if number.nsid == wanted {
-                found = Some(netns);
-            }
-        }
-        found
-    }
-
-    /// Whether a namespace still has this nsid in the node's namespace.
-    fn calls(&mut self, netns: NetnsId, nsid: i32) -> bool {
-        let path = self
-            .shared
-            .lock()
-            .namespaces()
-            .get(&netns)
-            .map(|it| it.file.path.clone());
-        path.and_then(|path| self.number_of(&path))
-            .is_some_and(|number| number.nsid == nsid)
-    }
-
-    /// The nsid of the namespace on that file in the node's namespace, if it has one.
-    fn number_of(&mut self, path: &Path) -> Option<Number> {
-        let file = std::fs::File::open(path).ok()?;
-        let nsid = self.home.nsid(file).ok().flatten()?;
-        let since = Instant::now();
-        Some(Number { nsid, since })
     }
 
     /// Removes what has lingered long enough, from the registry and from the kernel's maps.

@@ -11,7 +11,7 @@ use std::{
 use rustix::io::Errno;
 use tracing::debug;
 
-use self::needs::{has, read_need};
+use self::needs::{Place, has, read_need};
 use super::{
     Shared,
     state::{Namespace, State},
@@ -121,7 +121,10 @@ impl Reading {
 /// No thread could be started.
 pub fn read_all(shared: &Shared, wanted: &BTreeSet<Need>) -> Result<Reading, EnterError> {
     on_netns_thread(|thread| {
-        let namespaces = to_read(&shared.lock(), wanted);
+        let (number, namespaces) = {
+            let mut state = shared.lock();
+            (state.begin_reading(), to_read(&state, wanted))
+        };
         let mut proc_net = ProcNet::default();
         let mut reading = Reading::default();
         for (netns, file) in namespaces {
@@ -133,7 +136,12 @@ pub fn read_all(shared: &Shared, wanted: &BTreeSet<Need>) -> Result<Reading, Ent
             let read = read_after(shared, netns, &file, thread, |client| {
                 for need in &needs {
                     let begin = Instant::now();
-                    if let Err(error) = read_need(shared, netns, *need, &file.role, client, &mut proc_net) {
+                    let place = Place {
+                        netns,
+                        role: &file.role,
+                        reading: number,
+                    };
+                    if let Err(error) = read_need(shared, *need, place, client, &mut proc_net) {
                         reading.fail_in_part(netns, [*need], error);
                     }
                     *reading.spent.entry(*need).or_default() += begin.elapsed();

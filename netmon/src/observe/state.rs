@@ -102,6 +102,8 @@ pub struct State {
     pub misses_underlay: bool,
     attach: AttachHealth,
     misfits: misfits::Misfits,
+    /// How many readings of all namespaces were begun.
+    readings_begun: u64,
     /// The last moment that was given out.
     stamp: Stamp,
     /// Programs that are over, until [`Self::take_over`] is called.
@@ -143,6 +145,7 @@ impl State {
                 failures: AttachFailure::ALL.map(|reason| (reason, 0)).into(),
             },
             misfits: misfits::Misfits::default(),
+            readings_begun: 0,
             stamp: Stamp::default(),
             over: Vec::new(),
         }
@@ -231,11 +234,20 @@ impl State {
         }
     }
 
-    /// Whether a namespace that was never read before is older than netmon. Its connections have to be counted then.
+    /// Numbers a reading of all namespaces that begins now.
+    pub const fn begin_reading(&mut self) -> u64 {
+        self.readings_begun += 1;
+        self.readings_begun
+    }
+
+    /// Whether the sockets of a container's namespace have to be counted: the namespace is older than netmon and was never
+    /// read, or an earlier count is not right.
     #[must_use]
-    pub fn is_unread_and_older(&self, file: &NetnsFile, netns: NetnsId) -> bool {
-        let is_older = self.first_listing.contains_key(&file.path) || self.parted.contains(&netns);
-        is_older && self.namespace(netns).is_none()
+    pub fn lacks_sockets(&self, file: &NetnsFile, netns: NetnsId) -> bool {
+        let is_older = || self.first_listing.contains_key(&file.path) || self.parted.contains(&netns);
+        self.namespace(netns).map_or_else(is_older, |namespace| {
+            namespace.sandbox().is_some_and(|sandbox| sandbox.sockets.is_due())
+        })
     }
 
     /// The interfaces of one namespace, with their ifindexes.

@@ -80,6 +80,9 @@ pub fn rows(
     }
     for (netns, networks) in &namespaces {
         state.set_segment_shares(*netns, &segments(networks, events.is_some()));
+        if events.is_some() {
+            state.compare_sockets(*netns, &whole(networks));
+        }
     }
     let (mut rows, mut connections) = (Vec::new(), Vec::new());
     for (identity, netns) in &containers {
@@ -160,6 +163,15 @@ fn segments(networks: &Networks, has_events: bool) -> BTreeMap<Arc<str>, Segment
         .collect()
 }
 
+/// The events of all networks.
+fn whole(networks: &Networks) -> Events {
+    let mut all = Events::default();
+    for share in networks.values() {
+        all.accumulate(&share.events);
+    }
+    all
+}
+
 fn sandbox(state: &State, netns: NetnsId) -> Option<&Sandbox> {
     state.namespace(netns)?.sandbox()
 }
@@ -185,12 +197,9 @@ fn network_rows(
 }
 
 fn connections_row(identity: &Arc<Identity>, netns: NetnsId, networks: &Networks, state: &State) -> ConnectionsRow {
-    let mut all = Events::default();
-    for share in networks.values() {
-        all.accumulate(&share.events);
-    }
+    let all = whole(networks);
     let sandbox = sandbox(state, netns);
-    let before = sandbox.map(|sandbox| sandbox.connections_before).unwrap_or_default();
+    let before = sandbox.map(|sandbox| *sandbox.sockets.before()).unwrap_or_default();
     let states = CONNECTION_STATES.map(|(name, number)| (name, all.connections(number, &before)));
     let protocols = sandbox.and_then(|sandbox| sandbox.protocols);
     let time_wait = protocols.map(|protocols| ("time_wait", protocols.time_wait));

@@ -1,27 +1,30 @@
 //! Looks into namespaces: lists the engine's directory, reads what is new or changed, and writes to the registry.
 
-use std::{path::Path, time::Instant};
+use std::{collections::BTreeSet, path::Path, time::Instant};
 
 use tracing::{debug, info, warn};
 
-use super::Loop;
+use super::{
+    Loop,
+    sockets::{Counting, Kernel},
+};
 use crate::{
     datapath::SharedTracepoints,
     model::{
         interface::NetnsId,
         netns::{Listing, NetnsFile, Role},
-        tcp::Before,
     },
     netns::{
-        buffers, connections, discover,
+        buffers, discover,
         enter::{NetnsThread, on_netns_thread},
         rtnetlink::Client,
     },
     observe::{
         Shared,
         read::{ReadError, take_reading},
-        state::Number,
+        state::{Namespace, Number},
     },
+    workers::Turn,
 };
 
 /// How long the loop does not read a namespace again, as a multiple of the time its last look took. A container may
@@ -29,50 +32,15 @@ use crate::{
 /// other containers the wait is too short to notice.
 const LOOK_REST: u32 = 9;
 
-/// How often the sockets of an older namespace are counted at most. They are counted again if some changed their
-/// state meanwhile.
-const COUNT_ATTEMPTS: u32 = 5;
-
 impl Loop {
-    /// Lists the directory if that is due, and reads every namespace that is new or changed.
-    pub(super) fn look(&mut self) {
-        let mut files: Vec<(NetnsFile, Option<Number>)> = Vec::new();
+    /// Lists the directory if that is due, and reads every namespace that is new or changed. Each takes a turn of its
+    /// own.
+    pub(super) fn look(&mut self, turn: &Turn<'_>) {
         let is_listing = std::mem::take(&mut self.list);
-        if is_listing {
-            match discover::list(&self.places.directory) {
-                Ok(mut listing) => {
-                    self.directory_unreadable = false;
-                    listing.files.extend(node_unless_listed(&listing, &self.places.node));
-                    let new = self.shared.lock().listed(listing, Instant::now());
-                    // Assign the nsid before the look, so that every change after the look is received.
-                    files.extend(new.into_iter().map(|file| {
-                        let number = self.number(&file);
-                        (file, number)
-                    }));
-                    self.waker.wake();
-                }
-                Err(error) => {
-                    if !self.directory_unreadable {
-                        let directory = self.places.directory.display();
-                        warn!(%directory, %error, "cannot list the engine's namespaces");
-                    }
-                    self.directory_unreadable = true;
-                    self.soon();
-                }
-            }
-        }
-        let now = Instant::now();
-        self.rested.retain(|_, until| *until > now);
-        let rested = &self.rested;
-        let due: Vec<NetnsId> = self.dirty.extract_if(.., |netns| !rested.contains_key(netns)).collect();
-        {
-            let state = self.shared.lock();
-            files.extend(
-                due.iter()
-                    .filter_map(|netns| state.namespaces().get(netns))
-                    .map(|namespace| (namespace.file.clone(), None)),
-            );
-        }
+        let new = if is_listing { self.listed() } else { Vec::new() };
+        let (unnumbered, numbered) = self.due(&new);
+        let (mut files, no_number) = self.number_all(new.into_iter().chain(unnumbered), turn);
+        files.extend(numbered.into_iter().map(|file| (file, None)));
         if files.is_empty() {
             if is_listing {
                 self.shared.lock().finish_first_look();
@@ -81,25 +49,29 @@ impl Loop {
         }
         let (shared, tracepoints, rested) = (&self.shared, &self.tracepoints, &mut self.rested);
         let want = on_netns_thread(|thread| {
-            let mut want = None;
-            for (file, number) in &files {
+            let mut counting = Counting::new(Kernel(tracepoints));
+            let looked = each_in_its_turn(&files, turn, |(file, number)| {
                 let begin = Instant::now();
-                match look_into(shared, tracepoints, file, *number, thread) {
+                match look_into(shared, tracepoints, file, *number, thread, &mut counting) {
                     Ok(netns) => {
                         let end = Instant::now();
                         rested.insert(netns, end + (end - begin) * LOOK_REST);
+                        None
                     }
                     // Mostly the namespace is deleted already, which the next listing shows. A container whose
                     // namespace cannot be entered is shown as pending.
                     Err(error) => {
                         debug!(path = %file.path.display(), %error, "cannot look into a namespace");
-                        want = want.or_else(|| error.is_want().then_some(error));
+                        error.is_want().then_some(error)
                     }
                 }
+            });
+            for netns in counting.missed() {
+                shared.lock().recount_sockets(netns);
             }
-            want
+            looked
         });
-        let want = want.unwrap_or_else(|error| Some(error.into()));
+        let want = want.unwrap_or_else(|error| Some(error.into())).or(no_number);
         match &want {
             Some(error) if !self.lacks_resources => warn!(%error, "cannot read namespaces; will retry"),
             None if self.lacks_resources => info!("namespaces can be read again"),
@@ -116,29 +88,59 @@ impl Loop {
         }
     }
 
+    /// Lists the directory, and returns the files that have to be read.
+    fn listed(&mut self) -> Vec<NetnsFile> {
+        match discover::list(&self.places.directory) {
+            Ok(mut listing) => {
+                self.directory_unreadable = false;
+                listing.files.extend(node_unless_listed(&listing, &self.places.node));
+                self.shared.lock().listed(listing, Instant::now())
+            }
+            Err(error) => {
+                if !self.directory_unreadable {
+                    let directory = self.places.directory.display();
+                    warn!(%directory, %error, "cannot list the engine's namespaces");
+                }
+                self.directory_unreadable = true;
+                self.soon();
+                Vec::new()
+            }
+        }
+    }
+
+    /// The files of the changed namespaces that have rested: of those without an nsid, and of those with one. The `new`
+    /// ones are read anyway.
+    fn due(&mut self, new: &[NetnsFile]) -> (Vec<NetnsFile>, Vec<NetnsFile>) {
+        let now = Instant::now();
+        self.rested.retain(|_, until| *until > now);
+        let rested = &self.rested;
+        let due: Vec<NetnsId> = self.dirty.extract_if(.., |netns| !rested.contains_key(netns)).collect();
+        let new: BTreeSet<_> = new.iter().map(|file| &file.path).collect();
+        let state = self.shared.lock();
+        let (unnumbered, numbered): (Vec<_>, Vec<_>) = due
+            .iter()
+            .filter_map(|netns| state.namespaces().get(netns))
+            .filter(|namespace| !new.contains(&namespace.file.path))
+            .partition(|namespace| namespace.number.is_none());
+        let files = |namespaces: Vec<&Namespace>| namespaces.iter().map(|it| it.file.clone()).collect();
+        (files(unnumbered), files(numbered))
+    }
+
     /// Brings the next round forward, for what could not be read.
     fn soon(&mut self) {
         self.next_round = self.next_round.min(Instant::now() + self.times.retry);
     }
+}
 
-    /// The nsid of a namespace that is read for the first time. Assigns one if it has none.
-    fn number(&mut self, file: &NetnsFile) -> Option<Number> {
-        // The node's devices are not counted, and messages about them carry no nsid.
-        if file.role == Role::Node {
-            return None;
-        }
-        let open = std::fs::File::open(&file.path).ok()?;
-        match self.home.number(open) {
-            Ok(nsid) => {
-                let since = Instant::now();
-                nsid.map(|nsid| Number { nsid, since })
-            }
-            Err(error) => {
-                debug!(path = %file.path.display(), %error, "changes in a namespace are found by looking");
-                None
-            }
-        }
+/// Looks at each of these in a turn of its own. Returns the first error.
+fn each_in_its_turn<T, E>(all: &[T], turn: &Turn<'_>, mut look: impl FnMut(&T) -> Option<E>) -> Option<E> {
+    let mut first = None;
+    for one in all {
+        turn.renew();
+        let error = look(one);
+        first = first.or(error);
     }
+    first
 }
 
 /// The node's namespace, unless the listing has it. The namespace that netmon runs in is the node's, unless the
@@ -155,12 +157,13 @@ fn look_into(
     file: &NetnsFile,
     number: Option<Number>,
     thread: &mut NetnsThread,
+    counting: &mut Counting<Kernel<'_>>,
 ) -> Result<NetnsId, ReadError> {
     let _file = thread.enter(&file.path)?;
     let mut client = Client::open()?;
     let netns = client.netns()?;
     tracepoints.lock().watch(netns);
-    let looked = look_inside(shared, tracepoints, file, netns, number, &mut client);
+    let looked = look_inside(shared, tracepoints, file, netns, number, &mut client, counting);
     if looked.is_err() && shared.lock().namespace(netns).is_none() {
         // Only what the registry has known is forgotten with it.
         tracepoints.lock().unwatch(netns);
@@ -175,6 +178,7 @@ fn look_inside(
     netns: NetnsId,
     number: Option<Number>,
     client: &mut Client,
+    counting: &mut Counting<Kernel<'_>>,
 ) -> Result<(), ReadError> {
     let devices = client.devices()?;
     if file.role == Role::Sandbox {
@@ -199,13 +203,14 @@ fn look_inside(
         Role::Sandbox => buffers::listen_backlog_limit(),
         Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress | Role::Node => None,
     };
-    let is_older = file.role == Role::Sandbox && shared.lock().is_unread_and_older(file, netns);
-    let connections = is_older.then(|| connections_before(tracepoints, netns)).flatten();
+    // Before the namespace is in the registry: nobody sees it without its sockets.
+    let is_due = file.role == Role::Sandbox && shared.lock().lacks_sockets(file, netns);
+    let sockets = is_due.then(|| counting.count(netns, devices.devices.iter().map(|device| device.ifindex)));
     {
         let mut state = shared.lock();
         state.looked(file, netns, devices, Instant::now());
-        if let Some(before) = connections {
-            state.set_connections_before(netns, before);
+        if let Some(counted) = sockets {
+            state.set_sockets(netns, counted);
         }
         state.set_remotes(netns, remotes);
         state.set_listen_backlog_limit(netns, backlog);
@@ -217,20 +222,31 @@ fn look_inside(
     take_reading(shared, netns, || client.statistics())
 }
 
-/// Counts the sockets of an older namespace, because the kernel programs count only changes. The calling thread is in
-/// it. `None` without programs.
-fn connections_before(tracepoints: &SharedTracepoints, netns: NetnsId) -> Option<Before> {
-    let events = || Some(tracepoints.lock().tcp.as_ref()?.read_namespace(netns));
-    let mut counted = None;
-    for _ in 0..COUNT_ATTEMPTS {
-        let (Ok(before), Ok(sockets), Ok(after)) = (events()?, connections::count(), events()?) else {
-            debug!(netns = netns.0, "connections from before netmon are not counted");
-            return counted;
-        };
-        counted = Some(after.before(&sockets));
-        if before == after {
-            break;
-        }
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use super::each_in_its_turn;
+    use crate::workers::{Worker, Workers};
+
+    #[test]
+    fn a_look_into_many_namespaces_takes_as_many_turns() {
+        let workers = Workers::new(Duration::ZERO, None);
+        let (clocks, shift) = (workers.clocks(), workers.shift(Worker::Control));
+        let later = Instant::now() + Duration::from_mins(1);
+        let turn = shift.turn();
+        let mut turns = BTreeSet::new();
+        let error = each_in_its_turn(&[1, 2, 3, 4, 5], &turn, |number| {
+            turns.insert(clocks.hung(later).map(|(_, time)| time));
+            // The clock of turns has milliseconds.
+            thread::sleep(Duration::from_millis(2));
+            (number % 2 == 0).then_some(*number)
+        });
+        assert_eq!(turns.len(), 5, "{turns:?}");
+        assert_eq!(error, Some(2), "the first");
     }
-    counted
 }

@@ -27,22 +27,42 @@ pub(super) fn has(need: Need, role: &Role, wanted: &BTreeSet<Need>) -> bool {
     }
 }
 
+/// How often a container's sockets in use are read: in one of so many readings. Each namespace has its own turn. The
+/// file takes five percent of a namespace's reading, and a difference has to last anyway.
+const SOCKETS_EVERY: u64 = 4;
+
+/// The namespace that is read.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) netns: NetnsId,
+    pub(super) role: &'a Role,
+    /// The number of the reading.
+    pub(super) reading: u64,
+}
+
+impl Place<'_> {
+    /// Whether its sockets in use are read this time.
+    fn wants_sockets(self) -> bool {
+        *self.role == Role::Sandbox && (self.netns.0 % SOCKETS_EVERY) == self.reading % SOCKETS_EVERY
+    }
+}
+
 /// Reads what is needed from the namespace that the calling thread has entered.
 pub(super) fn read_need(
     shared: &Shared,
-    netns: NetnsId,
     need: Need,
-    role: &Role,
+    place: Place<'_>,
     client: &mut Client,
     proc_net: &mut ProcNet,
 ) -> Result<(), ReadError> {
+    let Place { netns, role, .. } = place;
     match need {
         Need::Tunnels => {
             let remotes = client.remotes()?;
             shared.lock().set_remotes(netns, remotes);
         }
         Need::Protocols => {
-            let protocols = protocols::read(proc_net)?;
+            let protocols = protocols::read(proc_net, place.wants_sockets())?;
             shared.lock().counted(netns, protocols);
         }
         Need::Encryption => {
@@ -102,5 +122,27 @@ pub(super) const fn has_protocols(role: &Role) -> bool {
     match role {
         Role::Sandbox | Role::Node => true,
         Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NetnsId, Place, Role};
+
+    #[test]
+    fn each_containers_sockets_are_read_in_every_fourth_reading() {
+        let role = Role::Sandbox;
+        for netns in [NetnsId(0), NetnsId(1), NetnsId(4_026_532_007)] {
+            let wants = (1..=40).filter(|reading| {
+                let reading = *reading;
+                let place = Place {
+                    netns,
+                    role: &role,
+                    reading,
+                };
+                place.wants_sockets()
+            });
+            assert_eq!(wants.count(), 10);
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::model::{
     netns::Role,
     overlay::XfrmErrors,
     protocols::Protocols,
-    tcp::{Before, Shares},
+    tcp::{Shares, sockets::Sockets},
 };
 
 /// How many nodes of a network are told apart. No Swarm that large is known. Somebody else has filled a larger table.
@@ -45,8 +45,8 @@ pub struct Sandbox {
     pub tcp: Shares,
     /// TCP segments sent through devices that it no longer has, by network.
     pub passed_before: BTreeMap<Arc<str>, u64>,
-    /// Its TCP sockets from before the kernel programs counted. Only an older namespace has them.
-    pub connections_before: Before,
+    /// Its TCP sockets that the programs' counts lack.
+    pub sockets: Sockets,
 }
 
 /// What is known of an overlay network's namespace.

@@ -14,7 +14,7 @@ use crate::model::{
     overlay::XfrmErrors,
     place::Place,
     protocols::Protocols,
-    tcp::{Before, Segments},
+    tcp::{Events, Segments, sockets::Counted},
 };
 
 /// A watched namespace.
@@ -253,10 +253,28 @@ impl State {
         }
     }
 
-    /// Takes in the TCP sockets that a container had before the kernel programs counted.
-    pub fn set_connections_before(&mut self, netns: NetnsId, before: Before) {
+    /// Takes in a count of a container's TCP sockets; `None` if they could not be counted.
+    pub fn set_sockets(&mut self, netns: NetnsId, counted: Option<Counted>) {
         if let Some(sandbox) = self.sandbox_mut(netns) {
-            sandbox.connections_before = before;
+            sandbox.sockets.counted(counted);
+        }
+    }
+
+    /// The last count of a container's TCP sockets missed something.
+    pub fn recount_sockets(&mut self, netns: NetnsId) {
+        if let Some(sandbox) = self.sandbox_mut(netns) {
+            sandbox.sockets.recount();
+        }
+    }
+
+    /// Compares what the programs counted in a container with how many TCP sockets the kernel says are in use, if that
+    /// was read since the last comparison.
+    pub fn compare_sockets(&mut self, netns: NetnsId, events: &Events) {
+        if let Some(sandbox) = self.sandbox_mut(netns)
+            && let Some(protocols) = &mut sandbox.protocols
+            && let Some(in_use) = protocols.sockets_in_use.take()
+        {
+            sandbox.sockets.compare(events, in_use);
         }
     }
 

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use netmon_tests::{netns::Netns, page::Page};
+use anyhow::{Context as _, ensure};
+use netmon_tests::{netmon::Netmon, netns::Netns, page::Page, patience::until, sh};
+
+use crate::world::Member;
 
 pub(super) fn count(page: &Page, family: &str, container: &str, network: &str) -> anyhow::Result<u64> {
     page.count(
@@ -54,6 +57,39 @@ pub(super) fn listed(netns: &Netns) -> anyhow::Result<BTreeMap<String, u64>> {
         *states.entry(state.to_owned()).or_default() += 1;
     }
     Ok(states)
+}
+
+/// Waits until the sockets by state on the page are those that the kernel lists.
+pub(super) fn agree(netmon: &Netmon, members: [&Member; 2]) -> anyhow::Result<()> {
+    until("the connections to be the kernel's", || {
+        let page = netmon.page()?;
+        for member in members {
+            let (shown, kernel) = (connections(&page, &member.name), listed(&member.netns)?);
+            ensure!(
+                shown == kernel,
+                "{}: netmon {shown:?}, the kernel {kernel:?}",
+                member.name
+            );
+        }
+        Ok(())
+    })
+}
+
+/// Deletes all that the kernel programs have counted.
+pub(super) fn lose_all(netmon: &Netmon) -> anyhow::Result<()> {
+    let map = netmon.map("TCP")?;
+    let dump: serde_json::Value = serde_json::from_str(&sh::run(&format!("bpftool -j map dump id {map}"))?)?;
+    let entries = dump.as_array().context("bpftool shows no list")?;
+    ensure!(!entries.is_empty(), "nothing was counted");
+    for entry in entries {
+        let key = entry["key"].as_array().context("an entry without a key")?;
+        let bytes: Vec<_> = key.iter().filter_map(serde_json::Value::as_str).collect();
+        sh::run(&format!(
+            "bpftool map delete id {map} key hex {}",
+            bytes.join(" ").replace("0x", "")
+        ))?;
+    }
+    Ok(())
 }
 
 /// The smoothed round-trip time of every connection from `ss`, in milliseconds.

@@ -1,0 +1,238 @@
+//! The sockets of a namespace by state, and when to count them anew.
+//!
+//! The kernel programs count changes of state. A namespace that is older than netmon needs a starting value, and a
+//! change that was lost has to be made good. Both take a count of the sockets that the kernel lists now.
+//!
+//! Pure. Must not know how sockets are listed.
+
+use super::{Before, CONNECTION_STATES, Events};
+
+/// How many comparisons running have to differ in the same direction. The two sides of a comparison are not read at the
+/// same moment, so a busy namespace differs often, and in both directions.
+const LASTING: u32 = 2;
+/// The most that it ever waits for. A count that changes nothing is repeated after twice as many comparisons.
+const MOST_LASTING: u32 = 64;
+
+/// A count of the sockets that the kernel lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The numbers from before the programs counted.
+    pub before: Before,
+    /// No socket changed its state meanwhile.
+    pub is_exact: bool,
+}
+
+/// The sockets of a namespace that the programs' counts lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sockets {
+    before: Before,
+    is_due: bool,
+    /// The direction of the last comparisons, and how many of them differed so.
+    differing: (Direction, u32),
+    patience: u32,
+}
+
+/// How a comparison turned out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Direction {
+    #[default]
+    Equal,
+    TooMany,
+    TooFew,
+    /// A state has less than no socket.
+    Impossible,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self {
+            before: Before::default(),
+            is_due: false,
+            differing: Default::default(),
+            patience: LASTING,
+        }
+    }
+}
+
+impl Sockets {
+    /// The numbers from before the programs counted.
+    #[must_use]
+    pub const fn before(&self) -> &Before {
+        &self.before
+    }
+
+    /// Whether the sockets have to be counted anew.
+    #[must_use]
+    pub const fn is_due(&self) -> bool {
+        self.is_due
+    }
+
+    /// Takes in a count; `None` if the sockets could not be counted. One that is not exact is better than none, and has
+    /// to be repeated.
+    pub const fn counted(&mut self, counted: Option<Counted>) {
+        self.is_due = true;
+        if let Some(Counted { before, is_exact }) = counted {
+            self.before = before;
+            self.is_due = !is_exact;
+        }
+    }
+
+    /// The last count missed something.
+    pub const fn recount(&mut self) {
+        self.is_due = true;
+    }
+
+    /// Compares the programs' counts with how many TCP sockets the kernel says are in use. A difference that lasts comes
+    /// from a lost change of state.
+    ///
+    /// The kernel's figure has every socket that is in its tables of listening and of connected sockets
+    /// (`sock_prot_inuse_add` in `__inet_hash`, `inet_ehash_nolisten` and `inet_unhash`). These are the sockets in all
+    /// states but `CLOSE`. Requests for connections and sockets in `TIME_WAIT` are in these tables, too, but are
+    /// neither in the figure nor among the programs' counts.
+    pub fn compare(&mut self, events: &Events, in_use: u64) {
+        if self.is_due {
+            return;
+        }
+        let direction = self.direction(events, in_use);
+        if direction == Direction::Equal {
+            self.differing = Default::default();
+            self.patience = LASTING;
+            return;
+        }
+        let (last, running) = self.differing;
+        let running = if last == direction { running + 1 } else { 1 };
+        self.differing = (direction, running);
+        if running >= self.patience {
+            self.is_due = true;
+            self.differing = Default::default();
+            self.patience = (self.patience * 2).min(MOST_LASTING);
+        }
+    }
+
+    fn direction(&self, events: &Events, in_use: u64) -> Direction {
+        let states = CONNECTION_STATES.map(|(_, number)| events.sockets(number, &self.before));
+        if states.iter().any(|sockets| *sockets < 0) {
+            return Direction::Impossible;
+        }
+        let sum = states.iter().fold(0_i64, |sum, sockets| sum.saturating_add(*sockets));
+        match u64::try_from(sum).unwrap_or(0).cmp(&in_use) {
+            std::cmp::Ordering::Equal => Direction::Equal,
+            std::cmp::Ordering::Greater => Direction::TooMany,
+            std::cmp::Ordering::Less => Direction::TooFew,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netmon_common::tcp::Tcp;
+
+    use super::{Before, Counted, Events, MOST_LASTING, Sockets};
+
+    const ESTABLISHED: usize = 1;
+    const LISTEN: usize = 10;
+
+    fn events(established: i64, listening: i64) -> Events {
+        let mut counts = Tcp::ZERO;
+        counts.states[ESTABLISHED] = established.cast_unsigned();
+        counts.states[LISTEN] = listening.cast_unsigned();
+        Events::from(counts)
+    }
+
+    /// A count that finds so many established sockets.
+    fn count(events: &Events, established: u64, is_exact: bool) -> Counted {
+        let mut now = [0; 16];
+        now[ESTABLISHED] = established;
+        let before = events.before(&now);
+        Counted { before, is_exact }
+    }
+
+    /// After how many comparisons with the same figure the sockets have to be counted; at most 1,000.
+    fn due_after(sockets: &mut Sockets, events: &Events, in_use: u64) -> Option<u32> {
+        (1..=1000).find(|_| {
+            sockets.compare(events, in_use);
+            sockets.is_due()
+        })
+    }
+
+    #[test]
+    fn an_inexact_count_is_used_and_repeated_until_one_is_exact() {
+        let mut sockets = Sockets::default();
+        assert!(!sockets.is_due(), "a new namespace has no sockets from before");
+        sockets.counted(None);
+        assert!(sockets.is_due());
+        let seen = events(2, 0);
+        sockets.counted(Some(count(&seen, 5, false)));
+        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 5);
+        assert!(sockets.is_due());
+        sockets.counted(None);
+        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 5, "none is no better");
+        sockets.counted(Some(count(&seen, 4, true)));
+        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 4);
+        assert!(!sockets.is_due());
+        sockets.recount();
+        assert!(sockets.is_due());
+    }
+
+    #[test]
+    fn a_socket_that_came_and_went_is_a_change() {
+        let seen = events(3, 1);
+        let mut counts = *seen.counts();
+        counts.round_trips[0] += 1;
+        assert!(seen.has_same_sockets(&Events::from(counts)));
+        counts.accepts += 1;
+        assert!(!seen.has_same_sockets(&Events::from(counts)));
+        assert!(!seen.has_same_sockets(&events(3, 2)));
+    }
+
+    #[test]
+    fn as_many_as_the_kernel_says_are_not_counted_anew() {
+        let mut sockets = Sockets::default();
+        assert_eq!(due_after(&mut sockets, &events(3, 1), 4), None);
+    }
+
+    #[test]
+    fn a_difference_that_lasts_is_made_good_by_one_count() {
+        for in_use in [3, 5] {
+            let mut sockets = Sockets::default();
+            let seen = events(3, 1);
+            assert_eq!(due_after(&mut sockets, &seen, in_use), Some(2));
+            sockets.counted(Some(count(&seen, in_use, true)));
+            assert_eq!(due_after(&mut sockets, &seen, in_use), None);
+        }
+    }
+
+    #[test]
+    fn what_differs_this_way_and_that_way_is_busy_and_not_wrong() {
+        let mut sockets = Sockets::default();
+        for _ in 0..1000 {
+            for in_use in [5, 3, 4, 5, 4, 3] {
+                sockets.compare(&events(3, 1), in_use);
+                assert!(!sockets.is_due());
+            }
+        }
+    }
+
+    #[test]
+    fn a_difference_that_a_count_does_not_mend_is_counted_ever_more_rarely() {
+        let mut sockets = Sockets::default();
+        let seen = events(3, 1);
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            waits.extend(due_after(&mut sockets, &seen, 9));
+            sockets.counted(Some(count(&seen, 4, true)));
+        }
+        assert_eq!(waits, [2, 4, 8, 16, 32, MOST_LASTING, MOST_LASTING, MOST_LASTING]);
+        // Once they agree, the next difference is as good as the first.
+        sockets.compare(&seen, 4);
+        assert_eq!(due_after(&mut sockets, &seen, 9), Some(2));
+    }
+
+    #[test]
+    fn a_state_with_less_than_no_socket_is_a_difference_whatever_the_sum() {
+        let mut sockets = Sockets::default();
+        // The change to the established state was lost, so that the closing socket leaves a state in which none was.
+        assert_eq!(due_after(&mut sockets, &events(-1, 2), 1), Some(2));
+        assert_eq!(sockets.before(), &Before::default());
+    }
+}
