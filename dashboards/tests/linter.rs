@@ -47,7 +47,11 @@ fn every_dashboard_lets_people_choose_jobs_and_nodes() {
             assert_eq!(variable["datasource"]["uid"], "${datasource}", "{name}: {wanted}");
             // All jobs are those of netmon, one by one. With `.+`, as the linter wants it, `up` would be that of everything
             // that this Prometheus scrapes.
-            let all = if wanted == "job" { Value::Null } else { Value::from(".+") };
+            let all = if wanted == "job" {
+                Value::Null
+            } else {
+                Value::from(".+")
+            };
             assert_eq!(variable["allValue"], all, "{name}: {wanted}");
             // Refreshed when the shown time range changes.
             assert_eq!(variable["refresh"], 2, "{name}: {wanted}");

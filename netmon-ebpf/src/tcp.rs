@@ -10,10 +10,10 @@
 mod failure;
 
 use netmon_common::{
-    notes::{NO_KEY, NO_SHARE},
+    notes::{NO_KEY, NO_SHARE, UNKNOWN_STATE},
     refusal,
     share::Share,
-    tcp::{Address, Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, Tcp},
+    tcp::{Address, Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, STATES, Tcp},
 };
 
 use self::failure::failure;
@@ -184,7 +184,14 @@ pub fn state_changed(object: &impl Object, arguments: impl Arguments) {
     if unsafe { object.field::<u16>(socket, object.socket_protocol()) } != IPPROTO_TCP {
         return;
     }
-    with(object, of_connection(object, socket), |tcp| {
+    let interface = of_connection(object, socket);
+    for state in [old, new] {
+        let state = state.cast_unsigned();
+        if state as usize >= STATES {
+            notes::once(object, object.shares(), UNKNOWN_STATE, interface.netns, state);
+        }
+    }
+    with(object, interface, |tcp| {
         count_state(tcp, old, new, || failure(object, socket));
     });
 }

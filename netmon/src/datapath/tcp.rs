@@ -12,8 +12,8 @@ use std::{
 
 use aya::maps::{MapData, MapError, PerCpuHashMap};
 use netmon_common::{
-    refusal,
     kernel::Field,
+    refusal,
     share::{MAP as MAP_SHARES, OF_STRANGERS},
     tcp::{
         FIELDS, FIELDS_OF_REASONS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_ADDRESSES, MAP_LOST, MAX_ADDRESSES,

@@ -125,7 +125,7 @@ impl Sockets {
 
 #[cfg(test)]
 mod tests {
-    use netmon_common::tcp::Tcp;
+    use netmon_common::tcp::{STATES, Tcp};
 
     use super::{Before, Counted, Events, MOST_LASTING, Sockets};
 
@@ -141,7 +141,7 @@ mod tests {
 
     /// A count that finds so many established sockets.
     fn count(events: &Events, established: u64, is_exact: bool) -> Counted {
-        let mut now = [0; 16];
+        let mut now = [0; STATES];
         now[ESTABLISHED] = established;
         let before = events.before(&now);
         Counted { before, is_exact }
