@@ -93,14 +93,15 @@ pub fn of(state: &State, engine: &DockerHealth) -> Facts {
     let inventory = state.inventory();
     Facts {
         node: inventory.node.clone(),
-        containers: rows(inventory, state),
+        containers: rows(inventory, state, engine.up),
         networks: mtu::networks(state, &mtu::overlays(state)),
         engine: engine.clone(),
     }
 }
 
-/// Every container, and how netmon observes it.
-fn rows(inventory: &Inventory, state: &State) -> Vec<ContainerRow> {
+/// Every container, and how netmon observes it. An engine that does not answer does not say that a container ended: then
+/// the namespace says it, which the engine removes with the container.
+fn rows(inventory: &Inventory, state: &State, engine_is_up: bool) -> Vec<ContainerRow> {
     let observed: BTreeSet<_> = state
         .interfaces()
         .filter_map(|interface| match interface.owner.as_ref()? {
@@ -113,6 +114,7 @@ fn rows(inventory: &Inventory, state: &State) -> Vec<ContainerRow> {
         let state = match &container.sandbox {
             _ if !container.running => ContainerState::Ended,
             Sandbox::Own(_) if observed.contains(&container.id) => ContainerState::Observed,
+            Sandbox::Own(sandbox) if !engine_is_up && state.is_removed(sandbox) => ContainerState::Ended,
             Sandbox::Own(_) | Sandbox::Absent => ContainerState::Pending,
             Sandbox::Shared(_) if is_orphaned => ContainerState::Orphaned,
             Sandbox::Shared(_) => ContainerState::Shared,
@@ -156,11 +158,52 @@ mod tests {
     use std::{
         collections::BTreeMap,
         sync::Arc,
-        time::{Duration, SystemTime},
+        time::{Duration, Instant, SystemTime},
     };
 
-    use super::{Container, ContainerId, Sandbox, sharer};
-    use crate::model::inventory::Identity;
+    use super::{Container, ContainerId, ContainerState, Sandbox, rows, sharer};
+    use crate::{
+        model::{
+            inventory::{Identity, Inventory},
+            netns::{Listing, NetnsFile, Role},
+        },
+        observe::state::{Scope, State},
+    };
+
+    #[test]
+    fn a_container_that_is_gone_has_ended_though_a_silent_engine_does_not_say_so() {
+        let now = Instant::now();
+        let scope = Scope {
+            containers: true,
+            vxlan: true,
+        };
+        let mut state = State::new(scope, Duration::from_mins(1));
+        let mut web = container("web", 10, None);
+        web.sandbox = Sandbox::Own("/var/run/docker/netns/aaaaaaaaaaaa".into());
+        let inventory = Arc::new(Inventory {
+            containers: BTreeMap::from([(web.id.clone(), Arc::new(web))]),
+            ..Inventory::default()
+        });
+        state.set_inventory(Arc::clone(&inventory));
+        let shown = |state: &State, engine_is_up| rows(&inventory, state, engine_is_up)[0].state;
+        assert_eq!(shown(&state, false), ContainerState::Pending, "it was never seen");
+        let file = NetnsFile {
+            path: "/netns/aaaaaaaaaaaa".into(),
+            inode: 5,
+            role: Role::Sandbox,
+        };
+        for files in [vec![file], Vec::new()] {
+            let listing = Listing {
+                files,
+                ..Listing::default()
+            };
+            state.listed(listing, now);
+            state.check_host(now);
+        }
+        assert_eq!(shown(&state, false), ContainerState::Ended);
+        // An engine that answers is about to say so, and knows better.
+        assert_eq!(shown(&state, true), ContainerState::Pending);
+    }
 
     /// A container that started at this second, in another one's namespace or in its own.
     fn container(name: &str, started: u64, host: Option<&str>) -> Container {

@@ -205,6 +205,14 @@ impl State {
         missing.or_else(|| self.has_no_node().then_some(Misfit::NoNode))
     }
 
+    /// Whether a container's namespace was where netmon looks, and is no more.
+    #[must_use]
+    pub fn is_removed(&self, sandbox: &Path) -> bool {
+        let Misfits { listed, seen, .. } = &self.misfits;
+        let is_absent = |name: &str| listed.as_ref().is_some_and(|listed| !listed.present.contains(name));
+        file_name(sandbox).is_some_and(|name| seen.contains(name) && is_absent(name))
+    }
+
     /// Everything that existed at start-up has been read, and nothing of it is the node's namespace.
     fn has_no_node(&self) -> bool {
         self.has_begun && self.node().is_none()

@@ -124,14 +124,18 @@ fn a_container_that_has_just_started_or_ended_is_no_fault() {
     // The engine says that it runs before its namespace is listed.
     state.set_inventory(inventory("web.1", NAME));
     assert_eq!(state.check_host(now), []);
+    let sandbox = PathBuf::from(format!("/var/run/docker/netns/{NAME}"));
+    assert!(!state.is_removed(&sandbox), "it was never there");
     state.listed(listing("/netns", vec![file("default", 9), file(NAME, 5)], &[]), now);
     assert_eq!(state.check_host(now + patience), []);
+    assert!(!state.is_removed(&sandbox), "it is there");
     // Its namespace is gone, and an engine that does not answer goes on saying that it runs.
     state.listed(listing("/netns", vec![file("default", 9)], &[]), now);
     state.set_inventory(inventory("web.1", NAME));
     assert_eq!(state.check_host(now + patience), []);
     assert_eq!(state.check_host(now + 10 * patience), []);
     assert_eq!(state.misfit(), None);
+    assert!(state.is_removed(&sandbox), "it is gone");
     // One that ended before its namespace was seen.
     state.set_inventory(inventory("web.2", "bbbbbbbbbbbb"));
     assert_eq!(state.check_host(now), []);
