@@ -1,8 +1,8 @@
 //! Whether anything of a copy of the programs is still loaded, wherever it is.
 //!
 //! The loader puts a copy's constants into a map of the copy's own, and the copy's programs refer to it. The kernel
-//! releases that map after it has freed the programs (`bpf_prog_free_deferred`), when no processor runs them any more.
-//! So a program keeps the map that is only detached, and one on a filter that netmon cannot reach.
+//! releases that map when it frees the last of them (`bpf_prog_free_deferred`), and no processor runs that any more. So
+//! a program keeps the map that is only detached, and one on a filter that netmon cannot reach.
 //!
 //! The ids of maps are the same in all namespaces. The kernel gives an id again only when it has given all others
 //! (`idr_alloc_cyclic`).
@@ -58,8 +58,13 @@ impl Constants {
     /// # Errors
     /// The kernel does not say. They may be loaded.
     pub(super) fn are_loaded(self) -> Result<bool, DatapathError> {
-        loaded(MapInfo::from_id(self.0).map(|info| info.name() == SECTION.as_bytes()))
+        loaded(MapInfo::from_id(self.0).map(|info| may_be_of_constants(info.name())))
     }
+}
+
+/// Whether a map of this name may be one of constants. Another map has the id only when ids are given for the second time.
+fn may_be_of_constants(name: &[u8]) -> bool {
+    name.is_empty() || name == SECTION.as_bytes()
 }
 
 /// Takes an answer about an id. Only one answer says that nothing has it.
@@ -76,7 +81,7 @@ mod tests {
 
     use aya::{maps::MapError, sys::SyscallError};
 
-    use super::loaded;
+    use super::{loaded, may_be_of_constants};
 
     #[test]
     fn only_an_id_that_nothing_has_is_known_to_be_gone() {
@@ -92,5 +97,12 @@ mod tests {
         for errno in [libc::EPERM, libc::ENOMEM, libc::EMFILE] {
             assert!(loaded(refused(errno)).is_err(), "errno {errno}");
         }
+    }
+
+    #[test]
+    fn only_a_map_that_has_another_name_is_another_one() {
+        assert!(may_be_of_constants(b".rodata"));
+        assert!(may_be_of_constants(b""), "the loader gave it none");
+        assert!(!may_be_of_constants(b"TRAFFIC"));
     }
 }
