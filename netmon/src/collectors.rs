@@ -187,6 +187,7 @@ impl Running {
                 collector: working.name.as_str(),
                 duration: working.spent,
                 success,
+                supported: working.collect.is_supported(),
             }));
         }
         parts

@@ -123,6 +123,21 @@ impl DatapathError {
             Self::Unsupported { .. } | Self::NoField { .. } | Self::NoReasons | Self::Incomplete(_) => false,
         }
     }
+
+    /// Whether this kernel has nothing of the kind. What netmon does not understand is no such case: a newer netmon may.
+    fn is_lacking(&self) -> bool {
+        match self {
+            Self::NoReasons => true,
+            Self::Types(btf::BtfError::Missing(source)) => source.kind() == io::ErrorKind::NotFound,
+            Self::NotAllowed { .. }
+            | Self::Unsupported { .. }
+            | Self::Load(_)
+            | Self::Types(_)
+            | Self::NoField { .. }
+            | Self::Map(_)
+            | Self::Incomplete(_) => false,
+        }
+    }
 }
 
 /// An error, then its source, then the source of that, and so on.
@@ -135,10 +150,21 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 /// A field is `None` if it is not wanted, or if this host does not support it.
 #[derive(Debug, Default)]
 pub struct Tracepoints {
+    /// What this kernel is too old for, or was built without.
+    pub lacking: Lacking,
     /// Packets that the kernel dropped.
     pub drops: Option<DropsMap>,
     /// Events of TCP connections.
     pub tcp: Option<TcpMap>,
+}
+
+/// What a kernel has nothing of, whatever netmon and its operator do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// Reasons for drops.
+    pub drops: bool,
+    /// The types that programs for TCP events need.
+    pub tcp: bool,
 }
 
 impl Tracepoints {
@@ -151,15 +177,21 @@ impl Tracepoints {
         if !wants_drops && !wants_tcp {
             return Ok(Self::default());
         }
-        let Some(kernel) = or_none("neither drops nor TCP events", Kernel::detect())? else {
-            return Ok(Self::default());
+        let mut loaded = Self::default();
+        let mut lacks = false;
+        let Some(kernel) = or_none("neither drops nor TCP events", &mut lacks, Kernel::detect())? else {
+            loaded.lacking = Lacking {
+                drops: lacks,
+                tcp: lacks,
+            };
+            return Ok(loaded);
         };
-        let drops = || or_none("drops", DropsMap::load(&kernel, cpus));
-        let tcp = || or_none("TCP events", TcpMap::load(&kernel, cpus));
-        let loaded = Self {
-            drops: if wants_drops { drops()? } else { None },
-            tcp: if wants_tcp { tcp()? } else { None },
-        };
+        if wants_drops {
+            loaded.drops = or_none("drops", &mut loaded.lacking.drops, DropsMap::load(&kernel, cpus))?;
+        }
+        if wants_tcp {
+            loaded.tcp = or_none("TCP events", &mut loaded.lacking.tcp, TcpMap::load(&kernel, cpus))?;
+        }
         Ok(loaded)
     }
 
@@ -200,9 +232,11 @@ impl Tracepoints {
     }
 }
 
-fn or_none<T>(what: &str, loaded: Result<T, DatapathError>) -> Result<Option<T>, DatapathError> {
+/// Tells in `lacks` whether there is nothing because the kernel lacks it.
+fn or_none<T>(what: &str, lacks: &mut bool, loaded: Result<T, DatapathError>) -> Result<Option<T>, DatapathError> {
     match loaded {
         Err(error) if !error.is_permission() => {
+            *lacks = error.is_lacking();
             warn!(%error, "{what} are not counted on this host");
             debug!(?error, "all that the kernel said");
             Ok(None)
@@ -290,8 +324,11 @@ impl Datapath {
     /// # Errors
     /// netmon lacks a permission.
     pub fn load_overlay(&self) -> Result<Option<OverlayMap>, DatapathError> {
+        // Every kernel has what these need.
+        let mut lacks = false;
         or_none(
             "packets between nodes",
+            &mut lacks,
             OverlayMap::load(self.attacher.way().clone(), self.host.cpus),
         )
     }
@@ -306,5 +343,39 @@ impl Datapath {
     #[must_use]
     pub fn maps(&self) -> Vec<MapRow> {
         vec![self.traffic.row()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{DatapathError, btf::BtfError, or_none};
+
+    /// Whether the collector is given up, and whether that is no fault.
+    fn outcome(error: DatapathError) -> Option<bool> {
+        let mut lacks = false;
+        let loaded: Result<Option<()>, _> = or_none("drops", &mut lacks, Err(error));
+        loaded.ok().map(|_| lacks)
+    }
+
+    #[test]
+    fn what_a_kernel_never_had_is_no_fault_and_what_netmon_does_not_understand_is() {
+        let missing = |kind: io::ErrorKind| DatapathError::from(BtfError::Missing(kind.into()));
+        for lacking in [DatapathError::NoReasons, missing(io::ErrorKind::NotFound)] {
+            assert_eq!(outcome(lacking), Some(true));
+        }
+        for fault in [
+            missing(io::ErrorKind::InvalidData),
+            BtfError::UnknownKind(99).into(),
+            DatapathError::NoField {
+                structure: "sk_buff",
+                member: "dev",
+            },
+            DatapathError::of("load it", io::Error::from_raw_os_error(libc::ENOMEM)),
+        ] {
+            assert_eq!(outcome(fault), Some(false));
+        }
+        assert_eq!(outcome(missing(io::ErrorKind::PermissionDenied)), None);
     }
 }

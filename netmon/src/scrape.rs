@@ -150,6 +150,7 @@ impl Sources {
             collector: "device",
             duration: begin.elapsed().saturating_sub(reading.spent.values().sum()),
             success: !reading.misses_devices,
+            supported: true,
         };
         (reading, device)
     }

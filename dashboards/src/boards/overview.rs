@@ -4,8 +4,8 @@ use netmon::collectors::catalog::{
     ATTACH_FAILURES, BPF_MAP_UPDATE_FAILURES, CONTAINER_PACKET_DROPS, CONTAINER_TCP_CONNECT_FAILURES,
     CONTAINER_TCP_RETRANSMITTED_SEGMENTS, CONTAINER_TCP_ROUND_TRIP_TIME, CONTAINER_TRANSMIT_BYTES, CONTAINERS,
     DOCKER_UP, LOAD_BALANCER_PACKET_DROPS, NETWORK_INFO, NODE_PACKET_DROPS, OVERLAY_CLEARTEXT_PACKETS,
-    OVERLAY_PACKET_DROPS, OVERLAY_TRANSMIT_BYTES, SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, SERVICE_RECEIVE_BYTES,
-    SERVICE_TRANSMIT_BYTES, UNATTRIBUTED_DROPS,
+    OVERLAY_PACKET_DROPS, OVERLAY_TRANSMIT_BYTES, SCRAPE_COLLECTOR_SUCCESS, SCRAPE_COLLECTOR_SUPPORTED, SERIES_LIMITED,
+    SERVICE_RECEIVE_BYTES, SERVICE_TRANSMIT_BYTES, UNATTRIBUTED_DROPS,
 };
 
 use super::{CONTAINER, OVERVIEW, RETRANSMITS, none_if_looked, retransmitted};
@@ -37,8 +37,11 @@ fn missing() -> Row {
     let down = up().count(()).minus(up().sum(()));
     let engines = of(DOCKER_UP).now();
     let engines = engines.clone().count(()).minus(engines.sum(()));
-    let collectors = of(SCRAPE_COLLECTOR_SUCCESS).now();
-    let collectors = collectors.clone().count(()).minus(collectors.sum(()));
+    // What a kernel does not support is never complete.
+    let collectors = of(SCRAPE_COLLECTOR_SUPPORTED)
+        .now()
+        .sum(())
+        .minus(of(SCRAPE_COLLECTOR_SUCCESS).now().sum(()));
     let pending = of(CONTAINERS).is(State, "pending").now().sum(());
     let limited = of(SERIES_LIMITED).now().sum(());
     let full = of(BPF_MAP_UPDATE_FAILURES).increase(Window::Shown).sum(());

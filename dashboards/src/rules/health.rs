@@ -2,8 +2,8 @@
 
 use netmon::collectors::catalog::{
     ATTACH_FAILURES, ATTACH_LONGEST_WAIT, BPF_MAP_ENTRIES, BPF_MAP_MAX_ENTRIES, BPF_MAP_UPDATE_FAILURES, CONTAINERS,
-    DOCKER_UP, MISSING_NAMESPACES, NETLINK_OVERRUNS, SCRAPE_COLLECTOR_SUCCESS, SERIES_LIMITED, WEB_CONFIG_SUCCESS,
-    WORKER_LAST_TURN_AGE,
+    DOCKER_UP, MISSING_NAMESPACES, NETLINK_OVERRUNS, SCRAPE_COLLECTOR_SUCCESS, SCRAPE_COLLECTOR_SUPPORTED,
+    SERIES_LIMITED, WEB_CONFIG_SUCCESS, WORKER_LAST_TURN_AGE,
 };
 
 use super::{
@@ -31,6 +31,8 @@ pub(super) fn group() -> anyhow::Result<Group> {
 
 /// A node, an engine, a collector or a container is not seen at all.
 fn blind() -> anyhow::Result<Vec<Rule>> {
+    let collector = (Job, Instance, Collector);
+    let unsupported = of(SCRAPE_COLLECTOR_SUPPORTED).now().max(collector).exactly(0.0);
     Ok(vec![
         // An update of the service stops and starts netmon on every node, which takes less than five minutes.
         alert(
@@ -57,10 +59,13 @@ fn blind() -> anyhow::Result<Vec<Rule>> {
             "NetmonBlind",
             Warning,
             "10m",
+            // A kernel that has nothing to read stays so, and nobody can mend it with the service's settings: those are the
+            // same on all nodes.
             &of(SCRAPE_COLLECTOR_SUCCESS)
                 .now()
-                .max((Job, Instance, Collector))
-                .exactly(0.0),
+                .max(collector)
+                .exactly(0.0)
+                .unless(collector, unsupported),
             "A collector of netmon does not give everything it should.",
             "The collector {collector} on {instance} leaves something out; netmon's log says what and why.",
         )?,

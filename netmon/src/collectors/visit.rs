@@ -21,6 +21,11 @@ pub trait Collect: Send {
 
     /// Deletes from the kernel's maps what they need not hold any more.
     fn tidy(&mut self, _shared: &Shared, _tools: &Tools) {}
+
+    /// Whether this kernel has what the collector reads. If not, its failure is no fault.
+    fn is_supported(&self) -> bool {
+        true
+    }
 }
 
 /// A collector that reads nothing from maps.

@@ -193,6 +193,8 @@ pub struct CollectorRow {
     pub duration: Duration,
     /// Whether it read everything it should.
     pub success: bool,
+    /// Whether this kernel has what it reads.
+    pub supported: bool,
 }
 
 /// netmon's own process, as the kernel reports it.

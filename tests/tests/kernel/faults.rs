@@ -209,3 +209,29 @@ fn refuses(output: &Output, status: i32, words: &[&str]) -> anyhow::Result<()> {
     ensure!(!text.contains("panicked"), "{text}");
     Ok(())
 }
+
+#[test]
+fn what_a_kernel_without_types_lacks_is_no_fault() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c"])
+        .arg("mount -t tmpfs none /sys/kernel/btf && exec \"$0\" \"$@\"")
+        .arg(binary()?)
+        .args(world.flags(&[]));
+    let netmon = world.spawn(&command)?;
+    ready(&netmon, 2)?;
+    traffic::ping(&a.netns, b.address, 20)?;
+    let (page, _) = agree(&netmon, &a, "net")?;
+    for (collector, expected) in [("drops", 0), ("tcp", 0), ("traffic", 1), ("sockets", 1)] {
+        for family in ["success", "supported"] {
+            let family = format!("netmon_scrape_collector_{family}");
+            let said = page.count(&family, &[("collector", collector)])?;
+            ensure!(said == expected, "{family} of {collector} is {said}: {}", netmon.log());
+        }
+    }
+    let warned = netmon.log().matches("CONFIG_DEBUG_INFO_BTF").count();
+    ensure!(warned == 1, "{warned} warnings: {}", netmon.log());
+    Ok(())
+}

@@ -31,6 +31,8 @@ pub(super) struct Collector {
     read: Option<(Drops, MapRow)>,
     /// The running kernel's names of the reasons that were ever read.
     names: BTreeMap<u32, String>,
+    /// This kernel gives no reasons.
+    is_lacking: bool,
     retired: Retired,
     /// Deleted devices, and foreign namespaces, whose counts can be deleted.
     devices: BTreeMap<InterfaceId, Attribution>,
@@ -40,6 +42,7 @@ pub(super) struct Collector {
 impl Collect for Collector {
     fn read(&mut self, _shared: &Shared, tools: &Tools) {
         let mut tracepoints = tools.tracepoints.lock();
+        self.is_lacking = tracepoints.lacking.drops;
         let Some(map) = &mut tracepoints.drops else { return };
         self.program = Some(map.program());
         self.read = match map.read() {
@@ -77,6 +80,10 @@ impl Collect for Collector {
             self.foreign = facts::foreign(&drops, visit.state, visit.now);
         }
         Collected::whole(families::rows(&rows))
+    }
+
+    fn is_supported(&self) -> bool {
+        !self.is_lacking
     }
 
     fn tidy(&mut self, shared: &Shared, tools: &Tools) {

@@ -127,6 +127,9 @@ schemas! {
             SCRAPE_COLLECTOR_SUCCESS: Gauge, "netmon_scrape_collector_success",
                 it.success,
                 "Whether the collector was complete in this scrape.";
+            SCRAPE_COLLECTOR_SUPPORTED: Gauge, "netmon_scrape_collector_supported",
+                it.supported,
+                "Whether this kernel has what the collector reads. If not, the collector is never complete, and nothing is broken.";
         }
         /// A collector's series.
         SERIES(it in usize) by ByCollector, SHOWN {

@@ -34,6 +34,7 @@ pub(in crate::collectors) fn health() -> Health {
         collector,
         duration: Duration::from_micros(micros),
         success,
+        supported: collector != "vxlan",
     };
     Health {
         attach: AttachHealth {

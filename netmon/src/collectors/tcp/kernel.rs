@@ -29,6 +29,8 @@ pub(super) struct Collector {
     strangers: u32,
     /// Every program is attached.
     is_whole: bool,
+    /// This kernel does not describe the types that the programs need.
+    is_lacking: bool,
     /// Unknown namespaces whose counts can be deleted.
     foreign: BTreeSet<NetnsId>,
 }
@@ -49,6 +51,7 @@ impl Collect for Collector {
         // In the other order it would be shown as one of them for good.
         self.passed = facts::passed(&shared.lock());
         let mut tracepoints = tools.tracepoints.lock();
+        self.is_lacking = tracepoints.lacking.tcp;
         let Some(map) = &mut tracepoints.tcp else { return };
         self.programs = map.programs().collect();
         self.is_whole = map.is_whole();
@@ -71,6 +74,10 @@ impl Collect for Collector {
             rows: families::rows(&rows, &connections, events.is_some()),
             is_whole: Some(self.is_whole && events.is_some() || !visit.tools.counting_wanted),
         }
+    }
+
+    fn is_supported(&self) -> bool {
+        !self.is_lacking
     }
 
     fn tidy(&mut self, _shared: &Shared, tools: &Tools) {
