@@ -2,7 +2,7 @@
 //!
 //! cargo-deny checks everything, but takes minutes to compile. [`light`] is the part that lint can afford.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fmt, fs, process::Command};
 
 use anyhow::{Context as _, bail};
 use spdx::{Expression, ParseMode};
@@ -18,7 +18,7 @@ const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// Runs cargo-deny. With `advisories`, it also checks for known vulnerabilities, which needs the network.
 pub(crate) fn run(advisories: bool) -> anyhow::Result<()> {
     setup::run(Purpose::Deny)?;
-    let mut command = std::process::Command::new(CARGO_DENY.program());
+    let mut command = Command::new(CARGO_DENY.program());
     command.current_dir(sh::workspace()).arg("--locked");
     if !advisories {
         command.arg("--offline");
@@ -28,6 +28,58 @@ pub(crate) fn run(advisories: bool) -> anyhow::Result<()> {
         command.arg("advisories");
     }
     sh::run("licences, duplicates and origins", &mut command)
+}
+
+/// The list of known vulnerabilities that cargo-deny fetches.
+const ADVISORIES: &str = "https://github.com/rustsec/advisory-db";
+/// How long its server may take to answer, in seconds.
+const ANSWERS_WITHIN: &str = "20";
+
+/// Nothing was found, because nothing could be looked up. That is no fault of the project's, but must not pass for a
+/// result.
+#[derive(Debug)]
+pub(crate) struct NotChecked {
+    list: String,
+}
+
+impl NotChecked {
+    /// The exit status that says so: `EX_TEMPFAIL` of `sysexits.h`.
+    pub(crate) const STATUS: u8 = 75;
+}
+
+impl fmt::Display for NotChecked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { list } = self;
+        write!(
+            f,
+            "known vulnerabilities were NOT CHECKED: {list} cannot be had from here"
+        )
+    }
+}
+
+impl std::error::Error for NotChecked {}
+
+/// Checks for known vulnerabilities only. The error is [`NotChecked`] where the list cannot be had.
+pub(crate) fn advisories() -> anyhow::Result<()> {
+    // Before cargo-deny is compiled, which takes minutes.
+    reachable(ADVISORIES)?;
+    setup::run(Purpose::Deny)?;
+    let mut command = Command::new(CARGO_DENY.program());
+    command
+        .current_dir(sh::workspace())
+        .args(["--locked", "check", "advisories"]);
+    sh::run("known vulnerabilities", &mut command)
+}
+
+fn reachable(list: &str) -> Result<(), NotChecked> {
+    let asked = sh::ask(
+        Command::new("timeout")
+            .args([ANSWERS_WITHIN, "git", "ls-remote", "--quiet", list, "HEAD"])
+            // Nobody is there to type a password.
+            .env("GIT_TERMINAL_PROMPT", "0"),
+    );
+    let answer = || NotChecked { list: list.to_owned() };
+    asked.map(drop).ok_or_else(answer)
 }
 
 /// Checks licences and origins of everything in the lock file, by the lists in `deny.toml`.
@@ -70,7 +122,13 @@ fn is_allowed(license: &str, allowed: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{allowed, is_allowed};
+    use super::{allowed, is_allowed, reachable};
+
+    #[test]
+    fn a_list_that_cannot_be_had_is_no_clean_result() {
+        let error = reachable("https://127.0.0.1:1/advisory-db").expect_err("nobody listens there");
+        assert!(error.to_string().contains("NOT CHECKED"), "{error}");
+    }
 
     #[test]
     fn the_list_in_deny_toml_is_found() {

@@ -118,6 +118,8 @@ enum Chore {
         #[arg(long)]
         advisories: bool,
     },
+    /// Check for known vulnerabilities only. Where their list cannot be had, says so, with exit status 75.
+    Advisories,
     /// Generate inputs for all code that reads input from outside, until something breaks or the time is over.
     Fuzz(fuzz::Wish),
     /// Measure what netmon costs, and compare it with the bounds; needs root.
@@ -197,6 +199,7 @@ fn main() -> ExitCode {
         Chore::Dashboards { .. } => dashboards::run(Wish::Make),
         Chore::Dist => dist::run(),
         Chore::Deny { advisories } => deny::run(advisories),
+        Chore::Advisories => deny::advisories(),
         Chore::Fuzz(wish) => fuzz::run(&wish),
         Chore::Bench { subject } => bench::run(subject),
         Chore::Soak { minutes } => bench::soak(minutes),
@@ -205,7 +208,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             sh::complain(&error);
-            ExitCode::FAILURE
+            if error.is::<deny::NotChecked>() {
+                ExitCode::from(deny::NotChecked::STATUS)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
