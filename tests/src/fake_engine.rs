@@ -37,6 +37,8 @@ struct State {
     described: BTreeSet<String>,
     /// Ids of containers whose description was requested by id, sent or not.
     requested: BTreeSet<String>,
+    /// The paths of all requests, without their queries.
+    paths: Vec<String>,
     /// Bodies that replace the correct ones, by path.
     rubbish: BTreeMap<String, Vec<u8>>,
 }
@@ -137,6 +139,20 @@ impl FakeEngine {
         self.state().requested.contains(&id_of(name))
     }
 
+    /// The paths of all requests so far, in their order, without their queries.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        self.state().paths.clone()
+    }
+
+    /// Gives a container another sandbox, as a restart does, without any event.
+    pub fn restart_secretly(&self, name: &str, sandbox: &Path) {
+        let mut state = self.state();
+        if let Some(container) = state.containers.iter_mut().find(|it| it.name == name) {
+            sandbox.clone_into(&mut container.sandbox);
+        }
+    }
+
     /// Sends what was withheld.
     pub fn release(&self, name: &str) {
         self.state().held.remove(&id_of(name));
@@ -213,6 +229,7 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<State>) -> std::io::Result<()> 
     };
     let (path, query) = path.split_once('?').unwrap_or((&path, ""));
     let mut state = lock(told_of_all);
+    state.paths.push(path.to_owned());
     if let Some(rubbish) = state.rubbish.get(path) {
         return answer(&mut stream, 200, rubbish);
     }

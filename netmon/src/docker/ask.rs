@@ -1,23 +1,15 @@
 //! One question to the engine, from the request to the answer in the model's types.
 
-use std::{pin::pin, time::Duration};
-
-use tokio::time::sleep;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    client::{Client, RequestError},
-    convert::{self, Described, SwarmNode},
+    client::{Client, RequestError, filters},
+    convert::{self, Described, Listed, SwarmNode},
     health::Health,
     question::{Answer, MembersAnswer, Networks, Outcome, Question},
     wire::{self, List},
 };
 use crate::model::inventory::{ContainerId, Endpoint, NetworkId, Node};
-
-/// How long a container's description may take before the container's endpoints are looked up in a list. On an idle
-/// node it takes a few milliseconds. A container with a single task may end within fifty.
-const HELD_BACK: Duration = Duration::from_millis(10);
-/// The longest pause between two lookups in a list. Each pause is twice as long as the one before.
-const BETWEEN_LISTS: Duration = Duration::from_millis(100);
 
 pub(super) async fn ask(client: &Client, question: Question, health: &Health) -> Outcome {
     match question {
@@ -29,6 +21,7 @@ pub(super) async fn ask(client: &Client, question: Question, health: &Health) ->
             let answer = members(client, &network, health).await;
             Outcome::Members(network, answer)
         }
+        Question::Endpoints(ids) => Outcome::Endpoints(endpoints(client, &ids).await),
         Question::Container(id) => {
             let answer = container(client, &id, health).await;
             Outcome::Container(id, answer)
@@ -89,7 +82,7 @@ async fn members(client: &Client, network: &NetworkId, health: &Health) -> Membe
     }
 }
 
-async fn containers(client: &Client, health: &Health) -> Result<Vec<ContainerId>, RequestError> {
+async fn containers(client: &Client, health: &Health) -> Result<Vec<Listed>, RequestError> {
     let list = client.get::<List<wire::Listed>>("/containers/json").await;
     let list = list.inspect_err(|error| {
         if let RequestError::Nonsense { .. } = error {
@@ -97,31 +90,16 @@ async fn containers(client: &Client, health: &Health) -> Result<Vec<ContainerId>
         }
     })?;
     // Whether the list is complete does not matter: a container's absence from a list is not taken for its end.
-    let (ids, _complete) = readable(list, |listed| convert::id(&listed.id), "a container in a list", health);
-    Ok(ids)
+    let (listed, _complete) = readable(list, convert::listed, "a container in a list", health);
+    Ok(listed)
 }
 
 async fn container(client: &Client, id: &ContainerId, health: &Health) -> Answer {
     let about = "a description of a container";
     let path = format!("/containers/{id}/json");
-    let mut description = pin!(client.get::<wire::Container>(&path));
-    // The engine holds the description back while it starts or ends the container. On a busy node it arrives when the
-    // container has ended, and engines from 26 on have then forgotten its endpoints. The engine's lists do not wait.
-    let mut look = pin!(look_up_endpoints(client, id));
-    let mut endpoints = Vec::new();
-    let description = loop {
-        tokio::select! {
-            biased;
-            description = &mut description => break description,
-            found = &mut look, if endpoints.is_empty() => endpoints = found,
-        }
-    };
-    match description {
+    match client.get::<wire::Container>(&path).await {
         Ok(description) => match convert::container(description) {
-            Some(mut described) if described.container.id == *id => {
-                convert::complete(&mut described.container, endpoints);
-                Answer::Described(described)
-            }
+            Some(described) if described.container.id == *id => Answer::Described(Box::new(described)),
             Some(Described { container, .. }) => {
                 health.nonsense(about, &format_args!("asked for {id} it describes {}", container.id));
                 Answer::Nothing
@@ -139,33 +117,23 @@ async fn container(client: &Client, id: &ContainerId, health: &Health) -> Answer
     }
 }
 
-/// The endpoints of a container, as soon as a list has them.
-async fn look_up_endpoints(client: &Client, id: &ContainerId) -> Vec<Endpoint> {
-    let mut pause = HELD_BACK;
-    loop {
-        sleep(pause).await;
-        let endpoints = listed_endpoints(client, id).await;
-        if !endpoints.is_empty() {
-            return endpoints;
-        }
-        pause = (pause * 2).min(BETWEEN_LISTS);
-    }
-}
-
-/// The endpoints of a container from a list. Empty if the list has none yet, or no longer. Errors are ignored: the
-/// question for the description reports them.
-async fn listed_endpoints(client: &Client, id: &ContainerId) -> Vec<Endpoint> {
-    // `{"id":["..."]}`. The id needs no escaping.
-    let path = format!("/containers/json?all=1&filters=%7B%22id%22%3A%5B%22{id}%22%5D%7D");
+/// The endpoints of containers from a list. Without those that the list has not yet, or no longer. Errors are ignored:
+/// the questions for the descriptions report them.
+async fn endpoints(client: &Client, ids: &BTreeSet<ContainerId>) -> BTreeMap<ContainerId, Vec<Endpoint>> {
+    let wanted: Vec<_> = ids.iter().collect();
+    let path = format!("/containers/json?all=1&filters={}", filters(&[("id", &wanted[..])]));
     let list = client.get::<List<wire::Summary>>(&path).await;
     let Ok(List { items, .. }) = list else {
-        return Vec::new();
+        return BTreeMap::new();
     };
     items
         .into_iter()
-        .filter(|summary| summary.id == **id)
-        .flat_map(|summary| convert::endpoints(summary.network_settings.as_ref()))
-        .filter(Endpoint::is_located)
+        .filter_map(|summary| {
+            let id = ids.get(summary.id.as_str())?;
+            let endpoints = convert::endpoints(summary.network_settings.as_ref());
+            let located: Vec<_> = endpoints.into_iter().filter(Endpoint::is_located).collect();
+            (!located.is_empty()).then(|| (ContainerId::clone(id), located))
+        })
         .collect()
 }
 

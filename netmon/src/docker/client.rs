@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
 use super::{
+    convert::{EVENT_ACTIONS, EVENT_KINDS_WANTED},
     host::Host,
     lines::{Line, Lines},
     unreachable::{Cause, version_remedy},
@@ -145,7 +146,10 @@ impl Client {
     pub(super) fn events(&self, since: i64) -> Events {
         let (seconds, nanoseconds) = (since.div_euclid(1_000_000_000), since.rem_euclid(1_000_000_000));
         Events {
-            body: self.open(&format!("/events?since={seconds}.{nanoseconds:09}")),
+            body: self.open(&format!(
+                "/events?since={seconds}.{nanoseconds:09}&filters={}",
+                filters(&[("type", &EVENT_KINDS_WANTED[..]), ("event", &EVENT_ACTIONS[..])])
+            )),
             lines: Lines::default(),
             client: self.clone(),
         }
@@ -248,6 +252,19 @@ fn aim(mut request: BollardRequest, target: &str) -> BollardRequest {
         *request.uri_mut() = uri;
     }
     request
+}
+
+/// Filters for a list or for events, as a part of a path. The names and values need no escaping.
+pub(super) fn filters<T: AsRef<str>>(filters: &[(&str, &[T])]) -> String {
+    let quoted = |text: &str| format!("%22{text}%22");
+    let filters: Vec<_> = filters
+        .iter()
+        .map(|(name, values)| {
+            let values: Vec<_> = values.iter().map(|value| quoted(value.as_ref())).collect();
+            format!("{}:%5B{}%5D", quoted(name), values.join(","))
+        })
+        .collect();
+    format!("%7B{}%7D", filters.join(","))
 }
 
 fn unreachable_engine(host: &Host, error: &Error) -> RequestError {

@@ -15,12 +15,14 @@ use crate::model::{
 
 mod identity;
 mod peers;
+mod summary;
 #[cfg(test)]
 mod tests;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) use peers::MOST_OF_A_NETWORK;
 pub(super) use peers::{SwarmNode, by_address, members, swarm_node};
+pub(super) use summary::{Listed, Summary, listed};
 
 /// How many bytes of a name or label are kept, because they become label values of thousands of series. Docker's own
 /// names are much shorter (a DNS label has 63 bytes). So only texts that were never meant as names are cut.
@@ -37,6 +39,8 @@ pub(super) const VNI_LIMIT: u32 = 1 << 24;
 pub(super) struct Described {
     pub(super) container: Container,
     pub(super) stage: Stage,
+    /// What a list says of it if nothing changed. `None` if no list can say that.
+    pub(super) summary: Option<Summary>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,22 +89,29 @@ pub(super) enum Change {
     Node,
 }
 
+/// The kinds of objects whose events are requested.
+pub(super) const EVENT_KINDS_WANTED: [&str; 4] = ["container", "daemon", "network", "node"];
+
+/// What is requested of them. Others would be many: an engine reports every check of a container's health three times.
+pub(super) const EVENT_ACTIONS: [&str; 13] = [
+    "connect",
+    "create",
+    "destroy",
+    "die",
+    "died",
+    "disconnect",
+    "pause",
+    "reload",
+    "remove",
+    "rename",
+    "start",
+    "unpause",
+    "update",
+];
+
 /// The kinds of objects that events are about. Any other kind becomes `other`: a label must not take arbitrary values
 /// from outside.
-pub(super) const EVENT_KINDS: [&str; 12] = [
-    "builder",
-    "config",
-    "container",
-    "daemon",
-    "image",
-    "network",
-    "node",
-    "other",
-    "plugin",
-    "secret",
-    "service",
-    "volume",
-];
+pub(super) const EVENT_KINDS: [&str; 5] = ["container", "daemon", "network", "node", "other"];
 
 /// The text as an id, if it is a valid one. An id becomes part of a request's path.
 pub(super) fn id(text: &str) -> Option<Arc<str>> {
@@ -152,6 +163,9 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
     } else {
         Stage::Ended
     };
+    let summary = (stage == Stage::Running)
+        .then(|| summary::summary_of(name, &settings))
+        .flatten();
     let container = Container {
         id: its_id,
         identity: Arc::new(identity(name, task, &labels)),
@@ -164,7 +178,11 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
         started: moment(&state.started_at),
         running: stage == Stage::Running,
     };
-    Some(Described { container, stage })
+    Some(Described {
+        container,
+        stage,
+        summary,
+    })
 }
 
 /// A time as the engine writes it (RFC 3339). `None` if it is none, or the year 1, which stands for "never".

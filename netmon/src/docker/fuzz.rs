@@ -43,7 +43,11 @@ pub(crate) fn answers(data: &[u8]) {
     if let Some(List { items, .. }) = read::<List<wire::Container>>(data) {
         items.into_iter().for_each(container);
     }
-    let _: Option<List<wire::Listed>> = read(data);
+    if let Some(List { items, .. }) = read::<List<wire::Listed>>(data) {
+        for listed in items.into_iter().filter_map(convert::listed) {
+            assert_id(&listed.id);
+        }
+    }
     if let Some(List { items, .. }) = read::<List<wire::Summary>>(data) {
         for summary in items {
             endpoints(&convert::endpoints(summary.network_settings.as_ref()));

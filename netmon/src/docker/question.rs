@@ -1,12 +1,14 @@
 //! The questions to the engine, and their answers in the model's types. Who keeps the roster asks them, and who talks
 //! to the engine answers them. Neither knows the other.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     client::RequestError,
-    convert::{Described, SwarmNode},
+    convert::{Described, Listed, SwarmNode},
 };
 use crate::model::{
-    inventory::{ContainerId, Network, NetworkId, Node},
+    inventory::{ContainerId, Endpoint, Network, NetworkId, Node},
     peers::Members,
 };
 
@@ -23,6 +25,8 @@ pub(super) enum Question {
     Nodes,
     /// The description of this container.
     Container(ContainerId),
+    /// The endpoints of these containers, from a list.
+    Endpoints(BTreeSet<ContainerId>),
     /// The members of this network, on all nodes.
     Members(NetworkId),
 }
@@ -31,7 +35,7 @@ pub(super) enum Question {
 #[derive(Debug)]
 pub(super) enum Answer {
     /// Its description.
-    Described(Described),
+    Described(Box<Described>),
     /// The engine has no such container.
     NotFound,
     /// There was no answer, or it could not be decoded.
@@ -56,11 +60,13 @@ pub(super) enum Outcome {
     /// The networks. `None` if they could not be read.
     Networks(Option<Networks>),
     /// The running containers. Without them there is nothing to watch, so an error ends the session.
-    Containers(Result<Vec<ContainerId>, RequestError>),
+    Containers(Result<Vec<Listed>, RequestError>),
     /// The Swarm's nodes. `None` if they could not be read.
     Nodes(Option<Vec<SwarmNode>>),
     /// The result of the question about this container.
     Container(ContainerId, Answer),
+    /// The endpoints that a list had, by container. Those that can be located.
+    Endpoints(BTreeMap<ContainerId, Vec<Endpoint>>),
     /// The result of the question about this network's members.
     Members(NetworkId, MembersAnswer),
 }

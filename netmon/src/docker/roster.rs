@@ -10,25 +10,28 @@
 //! question. An event never overrides a newer answer, and an event is never dropped without a question.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque, hash_map::DefaultHasher},
+    hash::{Hash as _, Hasher as _},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use self::{
+    lookup::Lookup,
     member_poll::MemberPoll,
-    track::{Inspect, Track},
+    track::{Inspect, Step, Track},
 };
 use super::{
     convert::{self, Change, SwarmNode},
     question::{MembersAnswer, Networks, Question},
 };
 use crate::model::{
-    inventory::{ContainerId, Inventory, Network, NetworkId, Node},
+    inventory::{ContainerId, Endpoint, Inventory, Network, NetworkId, Node},
     peers::{PeerSource, Peers},
 };
 
 mod containers;
+mod lookup;
 mod member_poll;
 #[cfg(test)]
 mod tests;
@@ -45,6 +48,8 @@ pub(super) struct Roster {
     nodes: Vec<SwarmNode>,
     /// The members of the networks.
     member_poll: MemberPoll,
+    /// The endpoints of containers whose descriptions are held back.
+    lookup: Lookup,
     /// When the known list of networks was asked for.
     networks_as_of: i64,
     tracks: BTreeMap<ContainerId, Track>,
@@ -73,6 +78,7 @@ impl Roster {
             source: PeerSource::default(),
             nodes: Vec::new(),
             member_poll: MemberPoll::new(surveyed, member_pace),
+            lookup: Lookup::default(),
             networks_as_of: 0,
             tracks: BTreeMap::new(),
             urgent: VecDeque::new(),
@@ -119,6 +125,9 @@ impl Roster {
         self.open.clear();
         self.syncing = None;
         self.member_poll.hang_up();
+        self.lookup.hang_up();
+        // Events may have been lost meanwhile.
+        self.distrust();
         for track in self.tracks.values_mut() {
             track.inspect = Inspect::Idle;
         }
@@ -145,6 +154,37 @@ impl Roster {
         self.member_poll.next(now).map(Question::Members)
     }
 
+    /// The containers to look for in a list now, because their descriptions are held back.
+    pub(super) fn lookup_question(&mut self, now: Instant) -> Option<Question> {
+        let held = self.held();
+        self.lookup.look(held, now).map(Question::Endpoints)
+    }
+
+    /// When to look for them next.
+    pub(super) fn next_lookup(&self) -> Option<Instant> {
+        self.lookup.due()
+    }
+
+    /// Takes in the endpoints that a list had.
+    pub(super) fn endpoints(&mut self, found: BTreeMap<ContainerId, Vec<Endpoint>>, now: Instant) {
+        self.lookup.found(found, now);
+    }
+
+    /// A part of `time` that differs between nodes, so that not all of them ask at the same time.
+    pub(super) fn spread(&self, time: Duration) -> Duration {
+        let node = self.node.as_ref();
+        spread(
+            node.map_or("", |node| {
+                if node.node_id.is_empty() {
+                    &node.hostname
+                } else {
+                    &node.node_id
+                }
+            }),
+            time,
+        )
+    }
+
     /// When the next network that has to wait now may be asked for.
     pub(super) fn next_survey(&self) -> Option<Instant> {
         self.member_poll.next_due()
@@ -155,7 +195,10 @@ impl Roster {
         match change {
             Change::Node => _ = self.wanted.insert(Question::Node),
             Change::Networks => _ = self.wanted.insert(Question::Networks),
-            Change::Started(id) | Change::Connected(id) => self.inspect(id),
+            // An event without a time is no older or newer than anything.
+            Change::Started(id) | Change::Connected(id) if at <= 0 => self.inspect(id),
+            Change::Started(id) => self.starts(id, Step::Started(at)),
+            Change::Connected(id) => self.starts(id, Step::Connected(at)),
             Change::Died(id) => self.ended(id, at, now),
             // Ignored unless the container runs or is being asked for. Any other one ended long ago.
             Change::Altered(id) | Change::Disconnected(id) if self.concerns(&id) => self.inspect(id),
@@ -262,4 +305,13 @@ impl Roster {
         let networks = endpoints.map(|endpoint| &endpoint.network);
         networks.filter(is_overlay).cloned().collect()
     }
+}
+
+/// A part of `time` that depends on the name only.
+fn spread(name: &str, time: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    // Sixteen bits are enough to tell thousands apart.
+    let part = u32::try_from(hasher.finish() & 0xffff).unwrap_or(0);
+    time * part / 0x1_0000
 }

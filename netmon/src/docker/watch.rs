@@ -151,7 +151,7 @@ enum Woken {
     Event(Result<Result<wire::Event, String>, RequestError>),
     /// A question was answered.
     Outcome(Result<Outcome, JoinError>),
-    /// A container expires, a network may be asked again, or the heartbeat is due.
+    /// A container expires, a network may be asked again, a list is looked at again, or the heartbeat is due.
     Time,
     /// The next full sync is due.
     Sync,
@@ -195,6 +195,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
         let mut events = client.events(self.since);
         let mut open = JoinSet::new();
         let mut next_sync = None;
+        let mut next_sync_is_first = true;
         self.roster.sync();
         let turns = self.turns.clone();
         loop {
@@ -208,12 +209,24 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
             if self.roster.synced() {
                 self.health
                     .synced(Duration::from_nanos(wall_clock().unsigned_abs()).as_secs_f64());
-                next_sync = Some(Instant::now() + self.times.sync);
+                // The first pause differs between nodes, and the later ones are all the same.
+                let pause = if next_sync_is_first {
+                    self.times.sync / 2 + self.roster.spread(self.times.sync / 2)
+                } else {
+                    self.times.sync
+                };
+                next_sync_is_first = false;
+                next_sync = Some(Instant::now() + pause);
             }
             while let Some(question) = self.roster.survey_question(Instant::now().into_std()) {
                 let (client, health) = (client.clone(), Arc::clone(&self.health));
                 open.spawn(async move { ask(&client, question, &health).await });
             }
+            if let Some(question) = self.roster.lookup_question(Instant::now().into_std()) {
+                let (client, health) = (client.clone(), Arc::clone(&self.health));
+                open.spawn(async move { ask(&client, question, &health).await });
+            }
+            let next_lookup = self.roster.next_lookup().map(Instant::from_std);
             let expiry = self.next_expiry();
             let next_survey = self.roster.next_survey().map(Instant::from_std);
             drop(turn);
@@ -223,6 +236,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
                 Some(outcome) = open.join_next() => Woken::Outcome(outcome),
                 () = until(expiry) => Woken::Time,
                 () = until(next_survey) => Woken::Time,
+                () = until(next_lookup) => Woken::Time,
                 () = until(next_sync) => Woken::Sync,
                 () = sleep(HEARTBEAT) => Woken::Time,
             };
@@ -277,7 +291,10 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
                 self.since = self.since.max(at.saturating_add(1));
                 self.roster.event(change, at, std::time::Instant::now());
             }
-            Err(reason) => self.health.nonsense("an event", &reason),
+            Err(reason) => {
+                self.health.nonsense("an event", &reason);
+                self.roster.distrust();
+            }
         }
     }
 
@@ -291,6 +308,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
             }
             Outcome::Nodes(nodes) => self.roster.nodes(nodes),
             Outcome::Members(network, answer) => self.roster.members(&network, answer),
+            Outcome::Endpoints(found) => self.roster.endpoints(found, std::time::Instant::now()),
             Outcome::Container(id, answer) => self.roster.container(&id, answer, std::time::Instant::now()),
         }
         Ok(())

@@ -41,11 +41,18 @@ pub(super) struct Swarm {
     pub(super) control_available: bool,
 }
 
-/// An element of `GET /containers/json`. All other fields are read from the container's own description.
+/// An element of `GET /containers/json`. Whatever the other fields are, a container with an id is listed.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Listed {
     pub(super) id: String,
+    #[serde(default)]
+    pub(super) names: serde_json::Value,
+    #[serde(default)]
+    pub(super) state: serde_json::Value,
+    /// [`NetworkSettings`].
+    #[serde(default)]
+    pub(super) network_settings: serde_json::Value,
 }
 
 /// The same element, read for its endpoints only.
@@ -106,6 +113,9 @@ pub(super) struct NetworkSettings {
 pub(super) struct Endpoint {
     #[serde(rename = "NetworkID")]
     pub(super) network_id: String,
+    /// Another one after each start of the container.
+    #[serde(rename = "EndpointID")]
+    pub(super) its_id: String,
     pub(super) mac_address: String,
     #[serde(rename = "IPAddress")]
     pub(super) ip_address: String,

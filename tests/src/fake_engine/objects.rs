@@ -51,7 +51,10 @@ impl Container {
 
     /// The container as an element of a list.
     pub(super) fn listed(&self) -> Value {
-        json!({ "Id": self.id(), "State": "running", "NetworkSettings": { "Networks": self.networks() } })
+        json!({
+            "Id": self.id(), "Names": [format!("/{}", self.name)], "State": "running",
+            "NetworkSettings": { "Networks": self.networks() },
+        })
     }
 
     /// The container as engines from 26 on describe it after it ended.
@@ -66,6 +69,8 @@ impl Container {
         let described = |endpoint: &Endpoint| {
             json!({
                 "NetworkID": network_id(&endpoint.network), "MacAddress": endpoint.mac,
+                // Each start gives a container another sandbox and other endpoints.
+                "EndpointID": id_of(&format!("{} {}", self.sandbox.display(), endpoint.network)),
                 "IPAddress": endpoint.address, "GlobalIPv6Address": endpoint.ipv6_address,
             })
         };

@@ -3,6 +3,7 @@
 //! Every figure is compared with the kernel's own tables (`/proc/net/dev`, `snmp`, `netstat`) in the same namespace.
 
 mod accidents;
+mod asking;
 mod buffers;
 mod clock;
 mod counting;

@@ -89,7 +89,7 @@ schemas! {
         EVENTS(it in u64) by Event, SHOWN {
             DOCKER_EVENTS: Counter, "netmon_docker_events",
                 *it,
-                "Events received from the engine.";
+                "Events received from the engine, of those that netmon asks for.";
         }
     }
 }

@@ -6,16 +6,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
-    Roster,
-    track::{Inspect, Track},
+    Roster, spread,
+    track::{Inspect, Start, Step, Track},
 };
 use crate::{
     docker::{
-        convert::Stage,
+        convert::{self, Listed, Stage},
         question::{Answer, Question},
     },
     model::inventory::{Container, ContainerId},
@@ -29,31 +29,48 @@ pub(super) const ROUTINE_AT_ONCE: usize = 8;
 /// holds the answer back while a container starts. Other containers must not wait for that.
 pub(super) const URGENT_AT_ONCE: usize = 32;
 
+/// How long a description is believed without another one. Lists do not have everything, and events may be lost.
+const DESCRIBED_AGAIN: Duration = Duration::from_hours(1);
+
 impl Roster {
     /// Takes in the list of running containers.
     ///
-    /// Asks for each listed container. Also asks for each container that is known as running and is not listed: its
-    /// own description decides, not its absence from the list.
-    pub(in crate::docker) fn containers(&mut self, running: Vec<ContainerId>) {
+    /// Asks for each listed container, unless the list says of it what its description said. Also asks for each
+    /// container that is known as running and is not listed: its own description decides, not its absence from the list.
+    pub(in crate::docker) fn containers(&mut self, running: Vec<Listed>) {
         let asked = self.open.remove(&Question::Containers).unwrap_or_default();
-        let listed: BTreeSet<ContainerId> = running.into_iter().collect();
+        let listed: BTreeMap<ContainerId, _> = running.into_iter().map(|it| (it.id, it.summary)).collect();
         let missing = self
             .tracks
             .iter()
-            .filter(|(id, track)| !listed.contains(*id) && track.runs() && track.as_of < asked);
-        let awaited: BTreeSet<ContainerId> = missing.map(|(id, _)| Arc::clone(id)).chain(listed.clone()).collect();
-        for id in &awaited {
-            let track = self.tracks.entry(Arc::clone(id)).or_default();
-            if matches!(track.inspect, Inspect::Idle) {
-                track.inspect = Inspect::Queued;
-                self.routine.push_back(Arc::clone(id));
+            .filter(|(id, track)| !listed.contains_key(*id) && track.runs() && track.as_of < asked);
+        let missing: Vec<_> = missing.map(|(id, _)| (Arc::clone(id), None)).collect();
+        let mut awaited = BTreeSet::new();
+        for (id, summary) in missing.into_iter().chain(listed) {
+            let track = self.tracks.entry(Arc::clone(&id)).or_default();
+            let is_idle = matches!(track.inspect, Inspect::Idle);
+            if is_idle && track.is_up_to_date(summary, asked, described_again(&id)) {
+                continue;
             }
+            if is_idle {
+                track.inspect = Inspect::Queued;
+                track.listed = summary;
+                self.routine.push_back(Arc::clone(&id));
+            }
+            awaited.insert(id);
         }
         self.syncing = Some(awaited);
     }
 
+    /// An event could not be read: whatever is known may be outdated, and the next sync asks for everything.
+    pub(in crate::docker) fn distrust(&mut self) {
+        for track in self.tracks.values_mut() {
+            (track.summary, track.listed) = (None, None);
+        }
+    }
+
     /// Takes in the result of a question about a container.
-    pub(in crate::docker) fn container(&mut self, id: &ContainerId, answer: Answer, now: Instant) {
+    pub(in crate::docker) fn container(&mut self, id: &ContainerId, mut answer: Answer, now: Instant) {
         if let Some(awaited) = &mut self.syncing {
             awaited.remove(id);
         }
@@ -62,11 +79,22 @@ impl Roster {
             asked,
             routine,
             again,
+            start,
             died,
         } = std::mem::take(&mut track.inspect)
         else {
             return;
         };
+        let endpoints = self.lookup.take(id);
+        let mut is_shown = false;
+        if let Answer::Described(described) = &mut answer {
+            convert::complete(&mut described.container, endpoints);
+            is_shown = died.is_none() && start.is_shown(&described.container);
+        }
+        let again = again || start != Start::default() && !is_shown;
+        if !routine || !matches!(answer, Answer::Described(_)) {
+            track.listed = None;
+        }
         *(if routine {
             &mut self.routine_open
         } else {
@@ -81,7 +109,7 @@ impl Roster {
             {
                 false
             }
-            Answer::Described(described) => track.describe(described, asked, died, expires),
+            Answer::Described(described) => track.describe(*described, asked, died, expires),
             Answer::NotFound => track.end(asked, expires),
             Answer::Nothing => false,
         };
@@ -130,6 +158,26 @@ impl Roster {
     pub(super) fn concerns(&self, id: &ContainerId) -> bool {
         let track = self.tracks.get(id);
         track.is_some_and(|track| track.runs() || track.is_asked())
+    }
+
+    /// Takes in an event of a container's start. Asks for the container, unless what is known of it is newer.
+    pub(super) fn starts(&mut self, id: ContainerId, step: Step) {
+        let track = self.tracks.entry(Arc::clone(&id)).or_default();
+        track.is_starting = matches!(step, Step::Connected(_)) && !track.runs();
+        let mut since = Start::default();
+        since.note(step);
+        match &mut track.inspect {
+            Inspect::Open { start, .. } => start.note(step),
+            Inspect::Idle if track.known.as_ref().is_some_and(|known| since.is_shown(known)) => {}
+            Inspect::Idle | Inspect::Queued => self.inspect(id),
+        }
+    }
+
+    /// The containers that are running and whose descriptions are awaited.
+    pub(super) fn held(&self) -> BTreeSet<ContainerId> {
+        let is_held = |track: &Track| matches!(track.inspect, Inspect::Open { .. }) && !track.is_starting;
+        let held = self.tracks.iter().filter(|(_, track)| is_held(track));
+        held.map(|(id, _)| Arc::clone(id)).collect()
     }
 
     /// Queues a question about a container, or marks an open one to be asked again.
@@ -210,6 +258,12 @@ impl Roster {
     }
 }
 
+/// How long a description is believed as long as the lists agree with it: an hour, more or less, so that not all are
+/// asked for at the same time.
+fn described_again(id: &ContainerId) -> Duration {
+    DESCRIBED_AGAIN * 3 / 4 + spread(id, DESCRIBED_AGAIN / 2)
+}
+
 /// The first container of a queue that is still waiting for its question.
 fn pop(
     queue: &mut VecDeque<ContainerId>,
@@ -225,6 +279,7 @@ fn pop(
                 asked,
                 routine,
                 again: false,
+                start: Start::default(),
                 died: None,
             };
             return Some(id);

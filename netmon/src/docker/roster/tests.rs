@@ -3,11 +3,13 @@
 //! Wall clock times are small numbers here. Only their order matters.
 
 mod lists;
+mod load;
 mod peers;
 mod random;
 mod runs;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,7 +18,7 @@ use std::{
 use super::{Question, Roster};
 use crate::{
     docker::{
-        convert::{Change, Described, Stage},
+        convert::{Change, Described, Listed, Stage, Summary},
         question::{Answer, Networks},
     },
     model::inventory::{Container, ContainerId, Endpoint, Identity, Inventory, Network, Sandbox},
@@ -28,6 +30,8 @@ const PACE: Duration = Duration::from_secs(5);
 
 /// A roster, and a clock that the test advances.
 struct World {
+    /// What lists and descriptions say of containers.
+    summaries: BTreeMap<ContainerId, Summary>,
     roster: Roster,
     now: Instant,
     inventory: Arc<Inventory>,
@@ -36,6 +40,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
+            summaries: BTreeMap::new(),
             roster: Roster::new(LINGER, true, PACE),
             now: Instant::now(),
             inventory: Arc::default(),
@@ -66,7 +71,12 @@ impl World {
     fn answer(&mut self, container: &Container, stage: Stage) {
         let container = container.clone();
         let id = Arc::clone(&container.id);
-        let answer = Answer::Described(Described { container, stage });
+        let summary = self.summaries.get(&id).copied();
+        let answer = Answer::Described(Box::new(Described {
+            container,
+            stage,
+            summary,
+        }));
         self.roster.container(&id, answer, self.now);
     }
 
@@ -79,6 +89,15 @@ impl World {
         self.event(Change::Started, &container.id, asked - 1);
         self.asks_for(&container.id, asked);
         self.answer(container, Stage::Running);
+    }
+
+    /// Passes the roster a list of running containers.
+    fn list(&mut self, running: impl IntoIterator<Item = ContainerId>) {
+        let listed = running.into_iter().map(|id| Listed {
+            summary: self.summaries.get(&id).copied(),
+            id,
+        });
+        self.roster.containers(listed.collect());
     }
 
     /// Passes the roster a list of networks.
@@ -94,7 +113,7 @@ impl World {
         assert_eq!(world.questions(asked).len(), 3);
         world.roster.node(None);
         world.networks(networks, true);
-        world.roster.containers(Vec::new());
+        world.list([]);
         assert!(world.roster.synced());
         world.news();
         world
@@ -131,7 +150,7 @@ fn network(id: &str) -> Network {
 }
 
 /// An endpoint on the network `net` that can be located, with this last byte of its address.
-fn place(host: u8) -> Endpoint {
+pub(super) fn place(host: u8) -> Endpoint {
     Endpoint {
         network: "net".into(),
         network_name: "the net".to_owned(),

@@ -1,12 +1,18 @@
 //! One container as the roster knows it: its description, and the state of the question about it. Decides what a
 //! description or an event changes. Pure, and knows no other container.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
-    docker::convert::{Described, Stage},
+    docker::convert::{Described, Stage, Summary},
     model::inventory::{Container, Sandbox},
 };
+
+/// A start is reported within so many nanoseconds. Another start has another report, and an end before it.
+const REPORTED_WITHIN: i64 = 10_000_000_000;
 
 /// A container that is known or being asked for.
 #[derive(Debug, Default)]
@@ -17,6 +23,12 @@ pub(super) struct Track {
     /// When to forget it. Set only after it ended.
     pub(super) expires: Option<Instant>,
     pub(super) inspect: Inspect,
+    /// What a list says of it as long as `known` is right.
+    pub(super) summary: Option<Summary>,
+    /// What the list said that caused the last description. Some engines' lists and descriptions never agree.
+    pub(super) listed: Option<Summary>,
+    /// It was connected to a network and has not started yet.
+    pub(super) is_starting: bool,
 }
 
 /// The state of the question about a container.
@@ -30,14 +42,61 @@ pub(super) enum Inspect {
         routine: bool,
         /// Something happened since the question: ask again.
         again: bool,
+        /// It started since the question: ask again, unless the answer shows that start.
+        start: Start,
         /// When it ended, if it ended since the question.
         died: Option<i64>,
     },
 }
 
+/// An event of a container's start, by the engine's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Connected(i64),
+    Started(i64),
+}
+
+/// The last events of a container's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Start {
+    connected: Option<i64>,
+    started: Option<i64>,
+}
+
+impl Start {
+    pub(super) fn note(&mut self, step: Step) {
+        match step {
+            Step::Connected(at) => self.connected = self.connected.max(Some(at)),
+            Step::Started(at) => self.started = self.started.max(Some(at)),
+        }
+    }
+
+    /// Whether a description of a running container is from after these events. The engine connects a container to its
+    /// networks before its process starts, and reports the start while it still holds the description back.
+    pub(super) fn is_shown(self, container: &Container) -> bool {
+        let Some(began) = container.started.and_then(nanoseconds) else {
+            return self == Self::default();
+        };
+        let is_its_start = |at: i64| (began..began.saturating_add(REPORTED_WITHIN)).contains(&at);
+        container.running && self.connected.is_none_or(|at| at <= began) && self.started.is_none_or(is_its_start)
+    }
+}
+
+fn nanoseconds(moment: SystemTime) -> Option<i64> {
+    let since_epoch = moment.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since_epoch.as_nanos()).ok()
+}
+
 impl Track {
     pub(super) fn runs(&self) -> bool {
         self.known.as_ref().is_some_and(|known| known.running)
+    }
+
+    /// Whether a list that was asked for at this moment says what the description said, or what the list did that caused
+    /// the description. A description of this age is not believed any more.
+    pub(super) fn is_up_to_date(&self, summary: Option<Summary>, asked: i64, age: Duration) -> bool {
+        let is_young = u128::from(asked.abs_diff(self.as_of)) < age.as_nanos();
+        self.runs() && is_young && summary.is_some() && (summary == self.summary || summary == self.listed)
     }
 
     pub(super) fn is_asked(&self) -> bool {
@@ -60,7 +119,13 @@ impl Track {
     /// Takes in a description. `died` is set if an event since the question reported the container's end. Returns
     /// whether that changed anything.
     pub(super) fn describe(&mut self, described: Described, asked: i64, died: Option<i64>, expires: Instant) -> bool {
-        let Described { mut container, stage } = described;
+        let Described {
+            mut container,
+            stage,
+            summary,
+        } = described;
+        self.summary = summary.filter(|_| died.is_none());
+        self.is_starting = false;
         match (stage, died) {
             (Stage::Running, None) => {
                 self.expires = None;

@@ -16,7 +16,7 @@ fn own(file: &str) -> Sandbox {
 }
 
 fn running(json: &str, name: &str) -> Container {
-    let Described { container, stage } = sample(json, name);
+    let Described { container, stage, .. } = sample(json, name);
     assert_eq!(stage, Stage::Running, "{name}");
     assert!(container.running, "{name}");
     container
@@ -149,7 +149,7 @@ fn a_task_on_the_nodes_own_network_is_told_by_the_sandboxs_file() {
 #[test]
 fn what_was_never_started_has_neither_sandbox_nor_place() {
     for (engine, json) in [("20.10", CONTAINERS_20), ("28", CONTAINERS_28)] {
-        let Described { container, stage } = sample(json, "x-created");
+        let Described { container, stage, .. } = sample(json, "x-created");
         assert_eq!(stage, Stage::NotStarted, "{engine}");
         assert!(!container.running, "{engine}");
         assert_eq!(container.sandbox, Sandbox::Absent, "{engine}");
@@ -187,7 +187,7 @@ fn when_a_container_was_started_is_compared_as_a_time() {
 #[test]
 fn a_paused_container_runs_and_one_that_waits_for_its_restart_does_not() {
     let stage = |state: serde_json::Value| {
-        let Described { container, stage } = described(&serde_json::json!({ "State": state }));
+        let Described { container, stage, .. } = described(&serde_json::json!({ "State": state }));
         (stage, container.running)
     };
     let at = "2026-11-23T16:17:40Z";

@@ -2,7 +2,7 @@
 
 use super::read;
 use crate::docker::{
-    convert::{Change, EVENT_KINDS, Event, event},
+    convert::{Change, EVENT_ACTIONS, EVENT_KINDS, EVENT_KINDS_WANTED, Event, event},
     wire,
 };
 
@@ -35,8 +35,11 @@ fn every_line_of_every_engine_is_read_with_its_kind_and_its_moment() {
     for (engine, stream) in STREAMS {
         let events = heard(stream);
         assert!(events.len() >= 10, "{engine}");
-        for Event { kind, at, .. } in events {
-            assert!(EVENT_KINDS.contains(&kind) && kind != "other", "{engine}: {kind}");
+        for (Event { kind, at, .. }, line) in events.into_iter().zip(stream.lines()) {
+            let said = read::<wire::Event>(line).kind;
+            let wanted = EVENT_KINDS_WANTED.into_iter().find(|wanted| *wanted == said);
+            assert_eq!(kind, wanted.unwrap_or("other"), "{engine}: {said}");
+            assert!(EVENT_KINDS.contains(&kind));
             assert!(
                 (1_795_000_000_000_000_000..1_796_000_000_000_000_000).contains(&at),
                 "{engine}: {at}"
@@ -162,4 +165,30 @@ fn what_alters_a_container_and_podmans_words_are_understood() {
 fn the_daemon_reloading_is_about_the_node() {
     let line = serde_json::json!({ "Type": "daemon", "Action": "reload", "Actor": { "ID": "whatever" } });
     assert_eq!((meaning(&line).kind, meaning(&line).change), ("daemon", Change::Node));
+}
+
+#[test]
+fn whatever_means_something_is_requested_and_checks_of_health_are_not() {
+    let is_requested = |line: &str| {
+        let event: wire::Event = read(line);
+        EVENT_KINDS_WANTED.contains(&event.kind.as_str()) && EVENT_ACTIONS.contains(&event.action.as_str())
+    };
+    for (engine, stream) in STREAMS {
+        for line in stream.lines() {
+            let means = event(&read::<wire::Event>(line)).change != Change::Nothing;
+            assert!(!means || is_requested(line), "{engine}: {line}");
+        }
+    }
+    for action in [
+        "exec_create: true",
+        "exec_start: true",
+        "exec_die",
+        "health_status: healthy",
+        "top",
+    ] {
+        assert!(!is_requested(
+            &serde_json::json!({ "Type": "container", "Action": action }).to_string()
+        ));
+    }
+    assert!(!is_requested(r#"{"Type":"volume","Action":"create"}"#));
 }

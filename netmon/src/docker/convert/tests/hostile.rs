@@ -155,7 +155,8 @@ fn kinds_of_events_that_nobody_knows_are_others() {
 #[test]
 fn a_description_may_leave_out_nearly_everything() {
     let least = json!({ "Id": "c1", "Name": "", "State": { "Running": false } });
-    let Described { container, stage } = container(serde_json::from_value(least).expect("a container")).expect("an id");
+    let Described { container, stage, .. } =
+        container(serde_json::from_value(least).expect("a container")).expect("an id");
     assert_eq!((stage, container.running), (Stage::NotStarted, false));
     assert_eq!(container.sandbox, Sandbox::Absent);
     assert_eq!((&*container.identity.container, &*container.image), ("", ""));
@@ -320,7 +321,7 @@ proptest! {
             prop_assert!(EVENT_KINDS.contains(&event(&line).kind));
         }
         if let Ok(one) = serde_json::from_value::<wire::Container>(answer)
-            && let Some(Described { container, stage }) = container(one)
+            && let Some(Described { container, stage, .. }) = container(one)
         {
             prop_assert!(id(&container.id).is_some());
             prop_assert!(container.identity.container.len() <= LONGEST_TEXT);

@@ -29,7 +29,7 @@ fn a_sync_asks_for_everything_and_then_for_every_container() {
     assert_eq!(world.questions(1), WHOLE);
     assert!(!world.roster.synced());
     world.networks(&["net"], true);
-    world.roster.containers(ids(2));
+    world.list(ids(2));
     assert!(!world.roster.synced(), "no container is described yet");
     assert_eq!(world.questions(2), asked(&ids(2)));
     for id in ids(2) {
@@ -48,7 +48,7 @@ fn a_sync_ends_although_containers_are_gone_or_have_no_answer() {
     world.roster.sync();
     world.questions(1);
     world.roster.networks(None);
-    world.roster.containers(ids(2));
+    world.list(ids(2));
     world.questions(2);
     world.no_answer("c000", Answer::NotFound);
     assert!(!world.roster.synced());
@@ -65,7 +65,7 @@ fn a_sync_finds_what_is_gone_by_asking_for_it() {
     world.runs(&c2, 20);
     world.roster.sync();
     assert_eq!(world.questions(30), WHOLE);
-    world.roster.containers(vec!["c2".into()]);
+    world.list(vec!["c2".into()]);
     assert_eq!(world.known("c1"), Some(c1.clone()), "a list ends nothing");
     assert_eq!(world.questions(31), asked(&["c1".into(), "c2".into()]));
     world.no_answer("c1", Answer::NotFound);
@@ -80,7 +80,7 @@ fn a_container_newer_than_the_list_is_not_missing() {
     world.roster.sync();
     world.questions(10);
     world.runs(&container("c1", "a", 1), 12);
-    world.roster.containers(Vec::new());
+    world.list(Vec::new());
     world.asks_nothing();
     assert!(world.known("c1").is_some_and(|known| known.running));
 }
@@ -93,7 +93,7 @@ fn what_is_asked_for_already_is_not_asked_for_twice_by_a_sync() {
     world.roster.sync();
     world.questions(12);
     world.networks(&["net"], true);
-    world.roster.containers(vec!["c1".into()]);
+    world.list(vec!["c1".into()]);
     world.asks_nothing();
     assert!(!world.roster.synced());
     world.answer(&container("c1", "a", 1), Stage::Running);
@@ -105,7 +105,7 @@ fn a_sync_that_finds_a_container_between_two_attempts_has_found_nothing() {
     let mut world = World::synced(&["net"], 1);
     world.roster.sync();
     world.questions(10);
-    world.roster.containers(vec!["c1".into()]);
+    world.list(vec!["c1".into()]);
     world.questions(11);
     world.answer(&ended(&container("c1", "a", 1)), Stage::Restarting);
     assert_eq!(world.known("c1"), None);
@@ -119,7 +119,7 @@ fn a_long_list_is_asked_for_a_few_at_a_time() {
     world.roster.sync();
     world.questions(10);
     world.networks(&["net"], true);
-    world.roster.containers(all.clone());
+    world.list(all.clone());
     assert_eq!(world.questions(11), asked(&all[..ROUTINE_AT_ONCE]));
     world.answer(&container(&all[3], "a", 1), Stage::Running);
     assert_eq!(world.questions(12), asked(&all[ROUTINE_AT_ONCE..=ROUTINE_AT_ONCE]));

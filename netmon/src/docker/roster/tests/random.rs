@@ -7,7 +7,7 @@ use proptest::{
     test_runner::TestCaseError,
 };
 
-use super::{LINGER, Networks, Stage, World, after_its_end, container, network};
+use super::{LINGER, Networks, Stage, World, after_its_end, container, network, place};
 use crate::{
     docker::{
         convert::Change,
@@ -107,6 +107,7 @@ impl Run {
                 let world = &mut self.world;
                 self.open
                     .extend(std::iter::from_fn(|| world.roster.survey_question(world.now)));
+                self.open.extend(world.roster.lookup_question(world.now));
             }
             Step::Answer { ref which, how } => {
                 if !self.open.is_empty() {
@@ -157,7 +158,11 @@ impl Run {
                 let complete = how < 4;
                 world.roster.networks(Some(Networks { networks, complete }));
             }
-            Question::Containers => world.roster.containers((0..CONTAINERS / (how + 1)).map(id).collect()),
+            Question::Containers => world.list((0..CONTAINERS / (how + 1)).map(id)),
+            Question::Endpoints(ids) => {
+                let found = ids.iter().take(how.into()).map(|id| (id.clone(), vec![place(how)]));
+                world.roster.endpoints(found.collect(), world.now);
+            }
             Question::Container(id) => {
                 let running = container(id, if how < 2 { "a" } else { "b" }, how);
                 match how {
@@ -186,8 +191,14 @@ impl Run {
             |track: &Track, wanted: bool| matches!(track.inspect, Inspect::Open { routine, .. } if routine == wanted);
         let open = |wanted| roster.tracks.values().filter(|track| is_open(track, wanted)).count();
         prop_assert_eq!((open(false), open(true)), (roster.urgent_open, roster.routine_open));
+        let lookups = self
+            .open
+            .iter()
+            .filter(|it| matches!(it, Question::Endpoints(_)))
+            .count();
+        prop_assert!(lookups <= 1);
         prop_assert_eq!(
-            self.open.len(),
+            self.open.len() - lookups,
             roster.urgent_open + roster.routine_open + roster.open.len() + roster.member_poll.open()
         );
         prop_assert!(roster.member_poll.open() <= member_poll::AT_ONCE);
