@@ -74,8 +74,8 @@ fn an_idle_engine_is_asked_for_its_lists_and_one_that_starts_a_container_for_tha
     for number in 0..CONTAINERS {
         start(engine, number);
     }
-    let netmon = world.netmon(&[])?;
-    netmon.wait_ready()?;
+    // It is never ready: the containers have no namespaces.
+    let _netmon = world.netmon(&[])?;
     until("every container to be described", || {
         let described = (0..CONTAINERS).filter(|number| engine.was_asked_for(&name(*number)));
         ensure!(described.count() == CONTAINERS);
