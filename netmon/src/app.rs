@@ -155,7 +155,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         wanted,
         limits: Mutex::new(limits(&config)),
         scrapes: AtomicU64::new(0),
-        is_missing: AtomicBool::new(false),
+        no_reading: Mutex::default(),
         published,
         first_whole: OnceLock::new(),
     });

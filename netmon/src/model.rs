@@ -14,6 +14,7 @@ pub mod interface;
 pub mod inventory;
 pub mod ledger;
 pub mod netns;
+pub mod outage;
 pub mod overlay;
 pub mod peers;
 pub mod place;

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -24,6 +24,7 @@ use crate::{
         collector::{Collector, Collectors},
         health::{AttachHealth, CollectorRow, DockerHealth, Health},
         inventory::{Identity, Inventory},
+        outage::{News, Outage},
     },
     observe::{
         Shared,
@@ -60,8 +61,8 @@ pub struct Sources {
     pub limits: Mutex<Limits>,
     /// How often everything was read.
     pub scrapes: AtomicU64,
-    /// The last scrape could not read all namespaces.
-    pub is_missing: AtomicBool,
+    /// Scrapes cannot read all namespaces.
+    pub no_reading: Mutex<Outage>,
     /// How many inventories the engine has published.
     pub published: Arc<AtomicU64>,
     /// The value of `published` when the engine had reported everything that ran at start-up.
@@ -136,15 +137,17 @@ impl Sources {
             missed: wanted,
             ..Reading::default()
         });
-        let missed = self.is_missing.swap(reading.error.is_some(), Ordering::Relaxed);
-        match &reading.error {
-            Some(error) if !missed => warn!(
+        let mut outage = self.no_reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = outage.note(reading.error.is_some(), Instant::now());
+        drop(outage);
+        match (news, &reading.error) {
+            (Some(News::Begins), Some(error)) => warn!(
                 namespaces = reading.unread.len(),
                 %error,
                 "cannot read namespaces that exist; their figures are estimates or from an earlier scrape"
             ),
-            None if missed => info!("all namespaces can be read again"),
-            Some(_) | None => {}
+            (Some(News::Ends), _) => info!("all namespaces can be read again"),
+            _ => {}
         }
         let device = CollectorRow {
             collector: "device",

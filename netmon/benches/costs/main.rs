@@ -12,7 +12,7 @@ mod world;
 use std::{
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -241,7 +241,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
                 container_series: 400,
             })),
             scrapes: AtomicU64::new(0),
-            is_missing: AtomicBool::new(false),
+            no_reading: Mutex::default(),
             published: Arc::default(),
             first_whole: OnceLock::new(),
         };

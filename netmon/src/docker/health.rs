@@ -1,13 +1,13 @@
 //! The state of the connection to the engine: figures for the metrics, and one log message for each problem.
 
 use std::{
-    collections::BTreeSet,
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use super::{client::RequestError, convert::EVENT_KINDS};
-use crate::model::health::DockerHealth;
+use crate::model::{health::DockerHealth, outage::Said};
 
 /// The longest reason that is logged. A reason may quote input of any length.
 const LONGEST_REASON: usize = 4096;
@@ -19,8 +19,8 @@ pub(super) struct Health(Mutex<State>);
 #[derive(Debug)]
 struct State {
     figures: DockerHealth,
-    /// What was already warned about. The same problem comes back with each full sync.
-    warned: BTreeSet<&'static str>,
+    /// What was warned about. The same problem comes back with each full sync.
+    warned: Said<&'static str>,
     /// Whether the engine is unreachable and a warning was logged.
     outage: bool,
     /// Why the last attempt to connect failed; `None` while the engine answers.
@@ -37,7 +37,7 @@ impl Health {
         };
         Self(Mutex::new(State {
             figures,
-            warned: BTreeSet::new(),
+            warned: Said::default(),
             outage: false,
             trouble: None,
             is_stale: false,
@@ -113,7 +113,7 @@ impl Health {
         let reason = &reason[..reason.floor_char_boundary(LONGEST_REASON)];
         let mut state = self.lock();
         state.figures.decode_errors += 1;
-        let warn = state.warned.insert(about);
+        let warn = state.warned.is_news(about, Instant::now());
         drop(state);
         if warn {
             tracing::warn!(
@@ -129,7 +129,7 @@ impl Health {
     pub(super) fn failed(&self, about: &'static str, error: &RequestError) {
         if let RequestError::Nonsense { .. } = error {
             self.nonsense(about, error);
-        } else if self.lock().warned.insert(about) {
+        } else if self.lock().warned.is_news(about, Instant::now()) {
             tracing::warn!("{error}; netmon goes on without {about}");
         } else {
             tracing::debug!("{error}");

@@ -62,8 +62,6 @@ pub struct Times {
     pub sum_linger: Duration,
     /// How long nothing must have been over a limit until it is logged again.
     pub limit_quiet: Duration,
-    /// How long it is silent about lost messages of the kernel after a warning. A metric counts them.
-    pub overrun_quiet: Duration,
     /// How long one turn of a worker may take before netmon is unhealthy. A supervisor then restarts netmon.
     pub worker_patience: Duration,
     /// How old a page may be. Clients that ask within this time share a page, so their number does not matter.
@@ -94,7 +92,6 @@ impl Default for Times {
             member_pace: Duration::from_secs(5),
             sum_linger: Duration::from_mins(10),
             limit_quiet: Duration::from_hours(1),
-            overrun_quiet: Duration::from_hours(1),
             worker_patience: Duration::from_secs(30),
             page_age: Duration::from_millis(500),
         }
@@ -126,7 +123,6 @@ impl Times {
             "member-pace" => &mut self.member_pace,
             "sum-linger" => &mut self.sum_linger,
             "limit-quiet" => &mut self.limit_quiet,
-            "overrun-quiet" => &mut self.overrun_quiet,
             "worker-patience" => &mut self.worker_patience,
             "page-age" => &mut self.page_age,
             _ => return None,

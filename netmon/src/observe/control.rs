@@ -24,11 +24,17 @@ use std::{
 
 use tracing::warn;
 
-use self::{attachments::Attachments, forgotten::Forgotten};
+use self::{attachments::Attachments, forgotten::Forgotten, programs::AttachLog};
 use super::{Shared, underlay::Underlay};
 use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
-    model::{interface::NetnsId, inventory::Inventory, netns::DeviceChange, times::Times},
+    model::{
+        interface::NetnsId,
+        inventory::Inventory,
+        netns::DeviceChange,
+        outage::{Outage, Said},
+        times::Times,
+    },
     netns::{
         rtnetlink::Client,
         watch::{Change, Waker},
@@ -124,7 +130,7 @@ impl Control {
             rested: BTreeMap::new(),
             list: true,
             last_change: Instant::now(),
-            warned_of_overrun: None,
+            overruns: Said::default(),
             waiting_since: None,
             rest_until: Instant::now(),
             round: times.round,
@@ -132,8 +138,9 @@ impl Control {
             next_check: Instant::now() + times.program_check,
             times,
             next_trim: Instant::now() + times.trim_round,
-            directory_unreadable: false,
-            lacks_resources: false,
+            no_directory: Outage::default(),
+            no_resources: Outage::default(),
+            attach_log: AttachLog::default(),
         };
         let turns = shift.clone();
         let work = shift.clone().watched(move || work.run(&inbox, &turns));
@@ -186,7 +193,8 @@ struct Loop {
     /// The directory has to be listed again.
     list: bool,
     last_change: Instant,
-    warned_of_overrun: Option<Instant>,
+    /// Lost messages, as the log says them. A metric counts them.
+    overruns: Said<()>,
     /// Since when an interface waits for programs.
     waiting_since: Option<Instant>,
     /// No attach before this time: others need the RTNL lock, too.
@@ -195,9 +203,11 @@ struct Loop {
     next_round: Instant,
     next_check: Instant,
     next_trim: Instant,
-    directory_unreadable: bool,
-    /// The last look failed because a resource ran out.
-    lacks_resources: bool,
+    /// The directory cannot be listed.
+    no_directory: Outage,
+    /// Looks fail because a resource ran out.
+    no_resources: Outage,
+    attach_log: AttachLog,
 }
 
 impl Loop {
@@ -312,14 +322,11 @@ impl Loop {
         match change {
             Change::Namespaces => self.list = true,
             Change::Overrun => {
-                let now = Instant::now();
-                let is_news = |at: Instant| now.saturating_duration_since(at) >= self.times.overrun_quiet;
-                if self.warned_of_overrun.is_none_or(is_news) {
+                if self.overruns.is_news((), Instant::now()) {
                     warn!(
                         "the kernel dropped messages about devices, because there were too many at once; all namespaces \
                          are read again, and a container that ended just now may lack its last packets"
                     );
-                    self.warned_of_overrun = Some(now);
                 }
                 let mut state = self.shared.lock();
                 state.on_overrun();

@@ -24,7 +24,10 @@ use crate::{
         attach::{AttachError, device_name},
         overlay::{OverlayMap, SharedOverlay},
     },
-    model::interface::{Device, DeviceKind, DeviceList},
+    model::{
+        interface::{Device, DeviceKind, DeviceList},
+        outage::{News, Outage, Said},
+    },
     netns::{
         enter::{EnterError, on_netns_thread},
         rtnetlink::{Client, NetlinkError},
@@ -42,8 +45,10 @@ pub(super) struct Underlay {
     round: Duration,
     /// The tunnels' ends that the devices were chosen by, and when.
     chosen: Option<(Ends, Instant)>,
-    /// The error that keeps the programs from a device was logged.
-    complained: bool,
+    /// Programs are missing on a device.
+    outage: Outage,
+    /// The devices whose programs somebody else detached.
+    detached: Said<u32>,
 }
 
 /// The known ends of tunnels.
@@ -72,12 +77,13 @@ enum UnderlayError {
 }
 
 impl Underlay {
-    pub(super) const fn new(overlay: SharedOverlay, round: Duration) -> Self {
+    pub(super) fn new(overlay: SharedOverlay, round: Duration) -> Self {
         Self {
             overlay,
             round,
             chosen: None,
-            complained: false,
+            outage: Outage::default(),
+            detached: Said::default(),
         }
     }
 
@@ -128,15 +134,13 @@ impl Underlay {
         };
         state.misses_underlay = failed.is_some();
         drop(state);
-        match failed {
-            None => self.complained = false,
-            // It is said for all that netmon does not see without the node's namespace, when all is read.
-            Some(UnderlayError::NoNode) => debug!("traffic between nodes is not counted"),
-            Some(error) if !self.complained => {
-                self.complained = true;
-                warn!(%error, "cannot count traffic between nodes");
-            }
-            Some(error) => debug!(%error, "traffic between nodes is not counted"),
+        // That there is no node is said for all that netmon then does not see, when all is read.
+        let is_outage = failed.as_ref().is_some_and(|error| !matches!(error, UnderlayError::NoNode));
+        match (self.outage.note(is_outage, now), failed) {
+            (Some(News::Begins), Some(error)) => warn!(%error, "cannot count traffic between nodes"),
+            (Some(News::Ends), _) => info!("traffic between nodes is counted again"),
+            (_, Some(error)) => debug!(%error, "traffic between nodes is not counted"),
+            (_, None) => {}
         }
         self.chosen = Some((ends, now));
     }
@@ -149,6 +153,7 @@ impl Underlay {
             return;
         };
         let overlay = &self.overlay;
+        let said = &mut self.detached;
         let detached = on_netns_thread(|thread| -> Result<u64, UnderlayError> {
             let _file = thread.enter(&node)?;
             let mut client = Client::open()?;
@@ -160,10 +165,12 @@ impl Underlay {
                 if let Some(overlay) = &mut *overlay.lock()
                     && !overlay.is_on(&name, ifindex, &filters)
                 {
-                    warn!(
-                        device = name,
-                        "programs were detached by somebody else; attaching them again"
-                    );
+                    let text = "programs were detached by somebody else; attaching them again";
+                    if said.is_news(ifindex, Instant::now()) {
+                        warn!(device = name, "{text}; more on this device is only counted");
+                    } else {
+                        debug!(device = name, "{text}");
+                    }
                     overlay.unwatch_rest(ifindex, &filters);
                     detached += 1;
                 }

@@ -187,6 +187,17 @@ fn with_no_slot_left_packets_are_still_counted_and_it_is_said() -> anyhow::Resul
         );
         Ok(())
     })?;
+    let refusals = until("it to be refused three times", || {
+        let log = netmon.log();
+        let refusals = log
+            .lines()
+            .filter(|line| line.contains("no room for another interface"));
+        let refusals: Vec<_> = refusals.map(str::to_owned).collect();
+        ensure!(refusals.len() >= 3, "{refusals:?}");
+        Ok(refusals)
+    })?;
+    let warnings = refusals.iter().filter(|line| line.contains(" WARN ")).count();
+    ensure!(warnings == 1, "{refusals:?}");
     traffic::ping(&a.netns, b.address, 20)?;
     agree(&netmon, &a, "net")?;
     agree(&netmon, &b, "net").map(drop)

@@ -1,6 +1,9 @@
 //! Reads the kernel's counts of dropped packets, and deletes those that the map need not hold any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use tracing::warn;
 
@@ -18,6 +21,7 @@ use crate::{
         drops::Drops,
         health::{MapRow, ProgramRow},
         interface::{InterfaceId, NetnsId},
+        outage::Outage,
         place::{Attribution, Cause},
     },
     observe::Shared,
@@ -37,6 +41,8 @@ pub(super) struct Collector {
     /// Deleted devices, and foreign namespaces, whose counts can be deleted.
     devices: BTreeMap<InterfaceId, Attribution>,
     foreign: BTreeSet<NetnsId>,
+    no_reading: Outage,
+    no_deletion: Outage,
 }
 
 impl Collect for Collector {
@@ -57,10 +63,13 @@ impl Collect for Collector {
                 Some((drops, row))
             }
             Err(error) => {
-                warn!(%error, "cannot read drops; this scrape is without them");
+                if self.no_reading.begins(true, Instant::now()) {
+                    warn!(%error, "cannot read drops; scrapes are without them");
+                }
                 None
             }
         };
+        self.no_reading.note(self.read.is_none(), Instant::now());
     }
 
     fn collect(&mut self, visit: &mut Visit<'_>) -> Collected {
@@ -119,7 +128,9 @@ impl Collector {
             Ok(deletion) => deletion.error.as_ref(),
             Err(error) => Some(error),
         };
-        if let Some(error) = error {
+        if self.no_deletion.begins(error.is_some(), Instant::now())
+            && let Some(error) = error
+        {
             warn!(%error, "cannot delete drops of removed devices or unknown namespaces from the kernel map");
         }
         let deletion = done.ok()?;

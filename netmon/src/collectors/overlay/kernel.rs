@@ -1,7 +1,7 @@
 //! Reads the kernel programs' counts of traffic between nodes, reserves room for known tunnels, and deletes the counts
 //! of removed ones.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use tracing::warn;
 
@@ -11,6 +11,7 @@ use crate::{
     datapath::{DatapathError, overlay::OverlayMap},
     model::{
         health::{MapRow, ProgramRow},
+        outage::Outage,
         overlay::{Tunnel, Tunnels},
     },
     observe::Shared,
@@ -24,6 +25,9 @@ pub(super) struct Collector {
     read: Option<(Tunnels, MapRow)>,
     /// Removed tunnels whose counts can be deleted.
     idle: BTreeSet<Tunnel>,
+    no_entries: Outage,
+    no_reading: Outage,
+    no_deletion: Outage,
 }
 
 impl Collect for Collector {
@@ -32,16 +36,18 @@ impl Collect for Collector {
         let mut map = tools.overlay.lock();
         let Some(map) = &mut *map else { return };
         self.programs = map.programs().collect();
-        if let Err(error) = map.know(known) {
+        let known = map.know(known);
+        let begins = self.no_entries.begins(known.is_err(), Instant::now());
+        if let (Err(error), true) = (known, begins) {
             warn!(%error, "cannot reserve map entries for tunnels; they share those of unknown tunnels");
         }
-        self.read = match read(map) {
-            Ok(read) => Some(read),
-            Err(error) => {
-                warn!(%error, "cannot read traffic between nodes; this scrape is without it");
-                None
-            }
-        };
+        let read = read(map);
+        if self.no_reading.begins(read.is_err(), Instant::now())
+            && let Err(error) = &read
+        {
+            warn!(%error, "cannot read traffic between nodes; scrapes are without it");
+        }
+        self.read = read.ok();
     }
 
     fn collect(&mut self, visit: &mut Visit<'_>) -> Collected {
@@ -72,9 +78,11 @@ impl Collect for Collector {
         if idle.is_empty() {
             return;
         }
-        if let Some(map) = &mut *tools.overlay.lock()
-            && let Err(error) = map.forget(|tunnel| idle.contains(tunnel))
-        {
+        let mut map = tools.overlay.lock();
+        let Some(map) = &mut *map else { return };
+        let deleted = map.forget(|tunnel| idle.contains(tunnel));
+        let begins = self.no_deletion.begins(deleted.is_err(), Instant::now());
+        if let (Err(error), true) = (deleted, begins) {
             warn!(%error, "cannot delete removed tunnels from the kernel map");
         }
     }

@@ -1,6 +1,9 @@
 //! Reads the kernel programs' counts of TCP events, and deletes those of unknown namespaces.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use tracing::warn;
 
@@ -11,6 +14,7 @@ use crate::{
     model::{
         health::{MapRow, ProgramRow},
         interface::{InterfaceId, NetnsId},
+        outage::Outage,
         tcp::Events,
     },
     observe::Shared,
@@ -33,6 +37,8 @@ pub(super) struct Collector {
     is_lacking: bool,
     /// Unknown namespaces whose counts can be deleted.
     foreign: BTreeSet<NetnsId>,
+    no_reading: Outage,
+    no_deletion: Outage,
 }
 
 impl Collector {
@@ -55,8 +61,10 @@ impl Collect for Collector {
         let Some(map) = &mut tracepoints.tcp else { return };
         self.programs = map.programs().collect();
         self.is_whole = map.is_whole();
-        if let Err(error) = self.read_map(map) {
-            warn!(%error, "cannot read TCP events; this scrape is without them");
+        let read = self.read_map(map);
+        let begins = self.no_reading.begins(read.is_err(), Instant::now());
+        if let (Err(error), true) = (read, begins) {
+            warn!(%error, "cannot read TCP events; scrapes are without them");
         }
     }
 
@@ -83,9 +91,12 @@ impl Collect for Collector {
     fn tidy(&mut self, _shared: &Shared, tools: &Tools) {
         let foreign = std::mem::take(&mut self.foreign);
         let mut tracepoints = tools.tracepoints.lock();
-        if let (Some(map), false) = (&mut tracepoints.tcp, foreign.is_empty())
-            && let Err(error) = map.forget_unwatched(&foreign)
-        {
+        let (Some(map), false) = (&mut tracepoints.tcp, foreign.is_empty()) else {
+            return;
+        };
+        let deleted = map.forget_unwatched(&foreign);
+        let begins = self.no_deletion.begins(deleted.is_err(), Instant::now());
+        if let (Err(error), true) = (deleted, begins) {
             warn!(%error, "cannot delete TCP events of unknown namespaces from the kernel map");
         }
     }

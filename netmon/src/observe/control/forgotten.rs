@@ -1,17 +1,22 @@
 //! Namespaces that are over, until the kernel's maps have nothing of them any more.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use tracing::{info, warn};
 
-use crate::{datapath::DatapathError, model::interface::NetnsId};
+use crate::{
+    datapath::DatapathError,
+    model::{
+        interface::NetnsId,
+        outage::{News, Outage},
+    },
+};
 
 /// The namespaces whose counts are to be deleted.
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
     waiting: BTreeSet<NetnsId>,
-    /// The last attempt failed, and the log says so.
-    fails: bool,
+    outage: Outage,
 }
 
 impl Forgotten {
@@ -30,18 +35,16 @@ impl Forgotten {
         if self.waiting.is_empty() {
             return;
         }
-        match delete(&self.waiting) {
-            Ok(()) => {
-                self.waiting.clear();
-                if std::mem::take(&mut self.fails) {
-                    info!("the counts of removed namespaces are deleted from the kernel maps again");
-                }
-            }
-            Err(error) if !self.fails => {
-                self.fails = true;
+        let deleted = delete(&self.waiting);
+        match (self.outage.note(deleted.is_err(), Instant::now()), &deleted) {
+            (Some(News::Begins), Err(error)) => {
                 warn!(%error, "cannot delete the counts of removed namespaces from the kernel maps; will retry");
             }
-            Err(_) => {}
+            (Some(News::Ends), _) => info!("the counts of removed namespaces are deleted from the kernel maps again"),
+            _ => {}
+        }
+        if deleted.is_ok() {
+            self.waiting.clear();
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     model::{
         interface::NetnsId,
         netns::{Listing, NetnsFile, Role},
+        outage::News,
     },
     netns::{
         buffers, discover,
@@ -72,18 +73,17 @@ impl Loop {
             looked
         });
         let want = want.unwrap_or_else(|error| Some(error.into())).or(no_number);
-        match &want {
-            Some(error) if !self.lacks_resources => warn!(%error, "cannot read namespaces; will retry"),
-            None if self.lacks_resources => info!("namespaces can be read again"),
+        match (self.no_resources.note(want.is_some(), Instant::now()), &want) {
+            (Some(News::Begins), Some(error)) => warn!(%error, "cannot read namespaces; will retry"),
+            (Some(News::Ends), _) => info!("namespaces can be read again"),
             _ => {}
         }
-        self.lacks_resources = want.is_some();
-        if self.lacks_resources {
+        if want.is_some() {
             self.soon();
         }
         let mut state = self.shared.lock();
         state.name();
-        if is_listing && !self.lacks_resources {
+        if is_listing && want.is_none() {
             state.finish_first_look();
         }
     }
@@ -92,16 +92,17 @@ impl Loop {
     fn listed(&mut self) -> Vec<NetnsFile> {
         match discover::list(&self.places.directory) {
             Ok(mut listing) => {
-                self.directory_unreadable = false;
+                if self.no_directory.note(false, Instant::now()).is_some() {
+                    info!("the engine's namespaces can be listed again");
+                }
                 listing.files.extend(node_unless_listed(&listing, &self.places.node));
                 self.shared.lock().listed(listing, Instant::now())
             }
             Err(error) => {
-                if !self.directory_unreadable {
+                if self.no_directory.begins(true, Instant::now()) {
                     let directory = self.places.directory.display();
                     warn!(%directory, %error, "cannot list the engine's namespaces");
                 }
-                self.directory_unreadable = true;
                 self.soon();
                 Vec::new()
             }

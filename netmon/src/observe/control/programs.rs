@@ -22,7 +22,9 @@ use crate::{
     },
     model::{
         counters::Directions,
-        interface::InterfaceId,
+        health::AttachFailure,
+        interface::{InterfaceId, NetnsId},
+        outage::{Outage, Said},
         programs::{Filter, Handle},
     },
     netns::{
@@ -67,7 +69,7 @@ impl Loop {
             return;
         }
         let Some(datapath) = &mut self.datapath else { return };
-        let (shared, attachments) = (&self.shared, &mut self.attachments);
+        let (shared, attachments, log) = (&self.shared, &mut self.attachments, &mut self.attach_log);
         // Readings that follow an attach hold the lock for microseconds, with pauses in between.
         let mut held = Duration::ZERO;
         let attached = on_netns_thread(|thread| {
@@ -87,7 +89,7 @@ impl Loop {
                 }
                 Err(not_attached) => {
                     let NotAttached { error, remains } = *not_attached;
-                    report(&candidate, &error);
+                    log.report(&candidate, &error);
                     if let Some(remains) = remains {
                         attachments.rest(remains);
                     }
@@ -98,9 +100,14 @@ impl Loop {
         let end = Instant::now();
         let quiet = self.last_change + self.times.attach_quiet <= now;
         self.rest_until = end + held * if quiet { REST.0 } else { REST.1 };
+        let outage = &mut self.attach_log.no_thread;
         if let Err(error) = attached {
-            warn!(%error, "cannot attach programs; will retry");
+            if outage.begins(true, end) {
+                warn!(%error, "cannot attach programs; will retry");
+            }
             self.rest_until += self.times.retry;
+        } else if outage.note(false, end).is_some() {
+            info!("programs can be attached again");
         }
     }
 
@@ -111,19 +118,25 @@ impl Loop {
         if suspects.is_empty() {
             return;
         }
-        let (shared, attachments) = (&self.shared, &mut self.attachments);
+        let (shared, attachments, log) = (&self.shared, &mut self.attachments, &mut self.attach_log);
         let looked = on_netns_thread(|thread| {
             for suspect in suspects {
                 if let Some((handle, filters)) = find_detached(shared, attachments, &suspect, thread) {
                     let Candidate { id, name, path } = suspect;
-                    warn!(namespace = %path.display(), device = name, "programs were detached by somebody else; attaching them again");
+                    let text = "programs were detached by somebody else; attaching them again";
+                    if log.detached.is_news(id.netns, Instant::now()) {
+                        warn!(namespace = %path.display(), device = name, "{text}; more in this namespace is only counted");
+                    } else {
+                        debug!(namespace = %path.display(), device = name, "{text}");
+                    }
                     // One of the two may still be on. What it counts until it is off belongs to the interface.
                     attachments.detach(handle, &filters);
                     shared.lock().mark_detached(id);
                 }
             }
         });
-        if let Err(error) = looked {
+        let begins = self.attach_log.no_check.begins(looked.is_err(), Instant::now());
+        if let (Err(error), true) = (looked, begins) {
             warn!(%error, "cannot check whether programs are still attached");
         }
     }
@@ -211,11 +224,28 @@ fn settle(shared: &Shared, id: InterfaceId, thread: &mut NetnsThread) {
     }
 }
 
-fn report(candidate: &Candidate, error: &AttachError) {
-    match error {
-        AttachError::Gone { .. } => debug!(interface = %candidate.id, %error, "no programs attached"),
-        AttachError::Full | AttachError::Load { .. } | AttachError::Unlisted { .. } | AttachError::Attach { .. } => {
-            warn!(namespace = %candidate.path.display(), %error, "cannot attach programs; will retry");
+/// What the log says of attaching. Each problem comes back with every attempt, and metrics count them.
+#[derive(Debug, Default)]
+pub(super) struct AttachLog {
+    refused: Said<AttachFailure>,
+    detached: Said<NetnsId>,
+    no_thread: Outage,
+    no_check: Outage,
+}
+
+impl AttachLog {
+    fn report(&mut self, candidate: &Candidate, error: &AttachError) {
+        let is_news =
+            !matches!(error, AttachError::Gone { .. }) && self.refused.is_news(error.reason(), Instant::now());
+        if is_news {
+            warn!(
+                namespace = %candidate.path.display(),
+                %error,
+                "cannot attach programs; will retry; more for this reason are only counted, in \
+                 netmon_attach_failures_total"
+            );
+        } else {
+            debug!(interface = %candidate.id, %error, "no programs attached");
         }
     }
 }
