@@ -4,6 +4,7 @@
 mod attachments;
 mod forgotten;
 mod host;
+mod listing;
 mod look;
 mod numbers;
 mod programs;
@@ -25,6 +26,11 @@ use std::{
 use tracing::warn;
 
 use self::{attachments::Attachments, forgotten::Forgotten, programs::AttachLog};
+use self::{
+    forgotten::Forgotten,
+    listing::ListDue,
+    programs::{AttachLog, Attachments},
+};
 use super::{Shared, underlay::Underlay};
 use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
@@ -128,7 +134,7 @@ impl Control {
             waker,
             dirty: BTreeSet::new(),
             rested: BTreeMap::new(),
-            list: true,
+            list: ListDue::now(Instant::now()),
             last_change: Instant::now(),
             overruns: Said::default(),
             waiting_since: None,
@@ -191,7 +197,7 @@ struct Loop {
     /// When namespaces that were read a moment ago may be read again.
     rested: BTreeMap<NetnsId, Instant>,
     /// The directory has to be listed again.
-    list: bool,
+    list: ListDue,
     last_change: Instant,
     /// Lost messages, as the log says them. A metric counts them.
     overruns: Said<()>,
@@ -220,7 +226,7 @@ impl Loop {
             let now = Instant::now();
             if now >= self.next_round {
                 self.next_round = now + self.round;
-                self.list = true;
+                self.list = ListDue::now(now);
                 self.dirty.extend(self.shared.lock().namespaces().keys());
             }
             if now >= self.next_check {
@@ -304,6 +310,7 @@ impl Loop {
             Some(self.next_round),
             Some(self.next_check),
             Some(self.next_trim),
+            self.list.due(),
             attach.filter(|_| self.datapath.is_some()),
             state.next_expiry(),
             self.attachments.next_free(),
@@ -320,7 +327,7 @@ impl Loop {
 
     fn on_change(&mut self, change: Change) {
         match change {
-            Change::Namespaces => self.list = true,
+            Change::Namespaces => self.list = ListDue::now(Instant::now()),
             Change::Overrun => {
                 if self.overruns.is_news((), Instant::now()) {
                     warn!(
@@ -330,7 +337,7 @@ impl Loop {
                 }
                 let mut state = self.shared.lock();
                 state.on_overrun();
-                self.list = true;
+                self.list = ListDue::now(Instant::now());
                 self.dirty.extend(state.namespaces().keys());
             }
             Change::Device(change) => {
@@ -352,7 +359,7 @@ impl Loop {
             }
             self.dirty.insert(netns);
         } else {
-            self.list = true;
+            self.list.want();
         }
     }
 

@@ -37,8 +37,20 @@ impl Loop {
     /// Lists the directory if that is due, and reads every namespace that is new or changed. Each takes a turn of its
     /// own.
     pub(super) fn look(&mut self, turn: &Turn<'_>) {
-        let is_listing = std::mem::take(&mut self.list);
-        let new = if is_listing { self.listed() } else { Vec::new() };
+        let now = Instant::now();
+        self.rested.retain(|_, until| *until > now);
+        let is_listing = self.list.take(now);
+        let mut new = if is_listing { self.listed() } else { Vec::new() };
+        if is_listing {
+            self.list.listed(Instant::now(), now.elapsed());
+            // Whether a network's name is on another namespace now, only a look can tell. It waits until the one that was
+            // there has rested.
+            let resting = self
+                .shared
+                .lock()
+                .resting(&mut new, |netns| self.rested.contains_key(&netns));
+            self.dirty.extend(resting);
+        }
         let (unnumbered, numbered) = self.due(&new);
         let (mut files, no_number) = self.number_all(new.into_iter().chain(unnumbered), turn);
         files.extend(numbered.into_iter().map(|file| (file, None)));
@@ -112,8 +124,6 @@ impl Loop {
     /// The files of the changed namespaces that have rested: of those without an nsid, and of those with one. The `new`
     /// ones are read anyway.
     fn due(&mut self, new: &[NetnsFile]) -> (Vec<NetnsFile>, Vec<NetnsFile>) {
-        let now = Instant::now();
-        self.rested.retain(|_, until| *until > now);
         let rested = &self.rested;
         let due: Vec<NetnsId> = self.dirty.extract_if(.., |netns| !rested.contains_key(netns)).collect();
         let new: BTreeSet<_> = new.iter().map(|file| &file.path).collect();

@@ -1,7 +1,7 @@
 //! The life of namespaces and their devices: how they are found, what is heard of them, and how they end and linger.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -78,6 +78,20 @@ impl State {
             Role::Sandbox | Role::Node => !known.contains(&file.path),
         };
         files.into_values().filter(look).collect()
+    }
+
+    /// Takes those of these files out that are known namespaces' which rest, and returns these namespaces.
+    pub fn resting(&self, files: &mut Vec<NetnsFile>, rests: impl Fn(NetnsId) -> bool) -> Vec<NetnsId> {
+        let resting: HashMap<_, _> = self
+            .namespaces
+            .iter()
+            .filter(|(netns, _)| rests(**netns))
+            .map(|(netns, namespace)| (&namespace.file, *netns))
+            .collect();
+        let resting = |file: &NetnsFile| resting.get(file).copied();
+        let netns = files.iter().filter_map(resting).collect();
+        files.retain(|file| resting(file).is_none());
+        netns
     }
 
     /// Takes in what was read in a namespace. Closes another namespace that was on the same file before, and the
@@ -249,8 +263,13 @@ impl State {
         let closed = self.closed.keys().copied();
         self.attributions
             .forget(now, || self.namespaces.keys().copied().chain(closed).collect());
-        self.services
-            .retire(&over, &self.interfaces, &self.ended, &self.inventory);
+        // Only these take a service's last container away.
+        let has_news = self.services.seen != self.inventories_set;
+        if has_news || !over.is_empty() {
+            self.services.seen = self.inventories_set;
+            self.services
+                .retire(&over, &self.interfaces, &self.ended, &self.inventory);
+        }
     }
 
     /// The programs that are over since the last call: their device was deleted, or its namespace is out of sight. In

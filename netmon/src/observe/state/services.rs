@@ -34,6 +34,8 @@ pub struct ServiceKey {
 pub struct Services {
     retired: BTreeMap<ServiceKey, Directions<Totals>>,
     unattributed: Directions<Totals>,
+    /// The number of the inventory at the last call of [`Self::retire`].
+    pub(super) seen: u64,
 }
 
 impl Services {

@@ -8,6 +8,7 @@ use crate::{
     model::{
         health::AttachFailure,
         interface::{Device, InterfaceId, NetnsId},
+        netns::{Listing, NetnsFile},
     },
     observe::state::{
         State,
@@ -84,4 +85,27 @@ fn namespaces_that_are_none_of_ours_are_forgotten() {
     state.expire(late);
     state.expire(late + Duration::from_hours(1));
     assert_eq!(state.attributions.len(), 1);
+}
+
+#[test]
+fn a_networks_namespace_that_rests_is_not_looked_at_with_every_listing() {
+    let now = Instant::now();
+    let mut state = State::new(SCOPE, LINGER);
+    let (one, two) = (file("1-aaaaaaaaaa", 1), file("1-bbbbbbbbbb", 2));
+    let listing = |files: &[&NetnsFile]| Listing {
+        files: files.iter().map(|file| (*file).clone()).collect(),
+        strays: 0,
+    };
+    state.listed(listing(&[&one, &two]), now);
+    for (file, netns) in [(&one, NetnsId(1)), (&two, NetnsId(2))] {
+        state.looked(file, netns, Vec::new(), now);
+    }
+    let mut files = state.listed(listing(&[&one, &two]), now);
+    assert_eq!(files, [one.clone(), two.clone()]);
+    assert_eq!(state.resting(&mut files, |netns| netns == NetnsId(1)), [NetnsId(1)]);
+    assert_eq!(files, [two]);
+    // Another namespace on that name, which has not been looked at.
+    let mut files = vec![NetnsFile { inode: 3, ..one }];
+    assert_eq!(state.resting(&mut files, |_| true), []);
+    assert_eq!(files.len(), 1);
 }

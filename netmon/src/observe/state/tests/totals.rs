@@ -1,6 +1,6 @@
 //! Totals of an interface, and the sum of its service, whatever happens to their readings.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use proptest::prelude::{Just, Strategy, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
@@ -143,6 +143,23 @@ fn last_counters_that_come_late_are_added_once_though_an_estimate_was_shown() {
     }
     world.state.expire(world.now + LINGER);
     assert_eq!(world.service().receive.packets, 13);
+}
+
+#[test]
+fn a_services_sum_stays_while_the_engine_has_a_container_of_it_and_no_longer() {
+    let mut world = World::new();
+    world.pass(5);
+    world.hear();
+    world.end();
+    let later = world.now + LINGER;
+    // The first call finds that the interface lingered long enough. The others find nothing.
+    for _ in 0..3 {
+        world.state.expire(later);
+        assert_eq!(world.service().receive.packets, 5);
+    }
+    world.state.set_inventory(Arc::default());
+    world.state.expire(later);
+    assert!(world.state.services().is_empty());
 }
 
 #[test]
