@@ -175,7 +175,9 @@ fn filter(
 mod tests {
     use std::{fs, io, process::Command, thread};
 
-    use super::{NAMESPACES, REFUSED, confine};
+    use seccompiler::apply_filter;
+
+    use super::{NAMESPACES, REFUSED, confine, filter, or_warn};
 
     /// The error of a call whose arguments are all invalid.
     #[expect(unsafe_code, reason = "calls that no library makes")]
@@ -237,6 +239,20 @@ mod tests {
             thread.join().expect("no panic")
         });
         assert_eq!(error, Some(libc::EPERM));
+    }
+
+    #[test]
+    fn without_seccomp_in_the_kernel_a_thread_goes_on_unconfined() {
+        let thread = thread::spawn(|| {
+            let none = filter([(libc::SYS_seccomp, Vec::new())], libc::ENOSYS).expect("a filter");
+            apply_filter(&none).expect("this kernel has seccomp");
+            let error = confine().expect_err("it has none");
+            or_warn();
+            (error, error_of(libc::SYS_setns, -1))
+        });
+        let (error, of_call) = thread.join().expect("no panic");
+        assert!(error.contains("os error 38"), "{error}");
+        assert_eq!(of_call, Some(libc::EBADF));
     }
 
     #[cfg(target_arch = "x86_64")]
