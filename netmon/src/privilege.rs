@@ -5,7 +5,7 @@
 //! capabilities of the thread that started it. No thread gets any back.
 //!
 //! Threads share memory, so capabilities are no boundary between them. The threads that talk to others may not make the
-//! system calls in [`confine`] either.
+//! system calls that `confine` lists, either.
 
 mod confine;
 
