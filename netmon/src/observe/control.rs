@@ -25,12 +25,7 @@ use std::{
 
 use tracing::warn;
 
-use self::{attachments::Attachments, forgotten::Forgotten, programs::AttachLog};
-use self::{
-    forgotten::Forgotten,
-    listing::ListDue,
-    programs::{AttachLog, Attachments},
-};
+use self::{attachments::Attachments, forgotten::Forgotten, listing::ListDue, programs::AttachLog};
 use super::{Shared, underlay::Underlay};
 use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},

@@ -135,7 +135,9 @@ impl Underlay {
         state.misses_underlay = failed.is_some();
         drop(state);
         // That there is no node is said for all that netmon then does not see, when all is read.
-        let is_outage = failed.as_ref().is_some_and(|error| !matches!(error, UnderlayError::NoNode));
+        let is_outage = failed
+            .as_ref()
+            .is_some_and(|error| !matches!(error, UnderlayError::NoNode));
         match (self.outage.note(is_outage, now), failed) {
             (Some(News::Begins), Some(error)) => warn!(%error, "cannot count traffic between nodes"),
             (Some(News::Ends), _) => info!("traffic between nodes is counted again"),

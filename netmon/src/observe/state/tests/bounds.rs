@@ -94,7 +94,7 @@ fn a_networks_namespace_that_rests_is_not_looked_at_with_every_listing() {
     let (one, two) = (file("1-aaaaaaaaaa", 1), file("1-bbbbbbbbbb", 2));
     let listing = |files: &[&NetnsFile]| Listing {
         files: files.iter().map(|file| (*file).clone()).collect(),
-        strays: 0,
+        ..Listing::default()
     };
     state.listed(listing(&[&one, &two]), now);
     for (file, netns) in [(&one, NetnsId(1)), (&two, NetnsId(2))] {
