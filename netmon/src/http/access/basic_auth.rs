@@ -112,7 +112,7 @@ impl BasicAuth {
 
     /// Whether a client at that address is who it claims to be.
     pub(super) async fn is_right(&self, claim: Claim, address: IpAddr) -> bool {
-        let Some(_turn) = self.turns.of(address).await else {
+        let Some(turn) = self.turns.of(address).await else {
             return false;
         };
         // Another request may have had the same password checked meanwhile.
@@ -126,7 +126,11 @@ impl BasicAuth {
             is_user,
             digest,
         } = claim;
-        let check = move || bcrypt::verify(&password, &hash).unwrap_or(false);
+        let check = move || {
+            // The turn ends with the check. A client that leaves ends only the waiting for it.
+            let _turn = turn;
+            bcrypt::verify(&password, &hash).unwrap_or(false)
+        };
         let is_right = tokio::task::spawn_blocking(check).await.unwrap_or(false) && is_user;
         if is_right {
             let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,4 +167,37 @@ fn digest(parts: &[&[u8]]) -> [u8; 32] {
         digest.update(part);
     }
     digest.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::IpAddr, path::Path};
+
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    use futures_util::poll;
+    use hyper::{
+        HeaderMap,
+        header::{AUTHORIZATION, HeaderValue},
+    };
+
+    use super::BasicAuth;
+
+    #[tokio::test]
+    async fn a_check_whose_client_has_left_still_runs_alone() {
+        let hash = bcrypt::hash("one", 10).expect("a hash");
+        let users = BasicAuth::new(&[("alice".to_owned(), hash)].into(), Path::new("web.yml"));
+        let users = users.expect("valid users").expect("a user");
+        let header = format!("Basic {}", BASE64_STANDARD.encode("alice:guess"));
+        let headers: HeaderMap = [(AUTHORIZATION, HeaderValue::from_str(&header).expect("a header"))]
+            .into_iter()
+            .collect();
+        let claim = users.claim(&headers).expect("a claim");
+        let [guesser, other] = ["10.0.0.1", "10.0.0.2"].map(|it| it.parse::<IpAddr>().expect("an address"));
+        let mut check = Box::pin(users.is_right(claim, guesser));
+        assert!(poll!(check.as_mut()).is_pending(), "it is being checked");
+        drop(check);
+        let mut next = Box::pin(users.turns.of(other));
+        assert!(poll!(next.as_mut()).is_pending(), "two checks would run at once");
+        assert!(next.await.is_some());
+    }
 }

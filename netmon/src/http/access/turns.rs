@@ -9,12 +9,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The turns, and who waits for one.
 #[derive(Debug)]
 pub(super) struct Turns {
-    one_at_a_time: Semaphore,
+    one_at_a_time: Arc<Semaphore>,
     /// Of each network, one client waits for the semaphore above, and all others for this one. Both are served in the
     /// order of asking. A line ends with the last client in it.
     lines: Mutex<BTreeMap<IpAddr, Weak<Semaphore>>>,
@@ -22,25 +22,25 @@ pub(super) struct Turns {
 
 /// It is this client's turn, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(super) struct Turn {
     // The next client of the same network queues up only after others had their chance.
-    _all: SemaphorePermit<'a>,
+    _all: OwnedSemaphorePermit,
     _own: OwnedSemaphorePermit,
 }
 
 impl Turns {
     pub(super) fn new() -> Self {
         Self {
-            one_at_a_time: Semaphore::new(1),
+            one_at_a_time: Arc::new(Semaphore::new(1)),
             lines: Mutex::default(),
         }
     }
 
     /// Waits for the turn of a client at that address. `None` never comes: nobody closes a semaphore.
-    pub(super) async fn of(&self, address: IpAddr) -> Option<Turn<'_>> {
+    pub(super) async fn of(&self, address: IpAddr) -> Option<Turn> {
         let line = self.line(network(address));
         let own = line.acquire_owned().await.ok()?;
-        let all = self.one_at_a_time.acquire().await.ok()?;
+        let all = Arc::clone(&self.one_at_a_time).acquire_owned().await.ok()?;
         Some(Turn { _all: all, _own: own })
     }
 
