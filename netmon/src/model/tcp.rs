@@ -91,12 +91,18 @@ impl Events {
         self.0.states.get(state).copied().unwrap_or(0).cast_signed()
     }
 
-    /// Whether no socket changed its state between these counts and the `other` ones. A socket that came and went
-    /// meanwhile leaves the numbers by state as they were.
+    /// How many sockets changed their state between these counts and the `other` ones, so that in no state there were
+    /// more than so many more or fewer meanwhile. A connection that came and went leaves the numbers by state as they
+    /// were.
     #[must_use]
-    pub fn has_same_sockets(&self, other: &Self) -> bool {
-        let of = |Self(counts): &Self| (counts.states, counts.connects, counts.accepts, counts.failures);
-        of(self) == of(other)
+    pub fn changed_sockets(&self, other: &Self) -> u64 {
+        let of = |Self(counts): &Self| {
+            let ends = [counts.connects, counts.accepts].into_iter().chain(counts.failures);
+            ends.chain(counts.states).collect::<Vec<_>>()
+        };
+        let pairs = of(self).into_iter().zip(of(other));
+        let changes = pairs.map(|(one, other)| one.wrapping_sub(other).cast_signed().unsigned_abs());
+        changes.fold(0, u64::saturating_add)
     }
 
     /// The numbers from before the programs counted, if these are the sockets in each state `now`.

@@ -10,7 +10,8 @@ use super::{Before, CONNECTION_STATES, Events};
 /// How many comparisons running have to differ in the same direction. The two sides of a comparison are not read at the
 /// same moment, so a busy namespace differs often, and in both directions.
 const LASTING: u32 = 2;
-/// The most that it ever waits for. A count that changes nothing is repeated after twice as many comparisons.
+/// The most that it ever waits for. It waits for twice as many comparisons after each count, and for half as many after
+/// so many that agreed. In a busy namespace some agree by chance, but not so many running.
 const MOST_LASTING: u32 = 64;
 
 /// A count of the sockets that the kernel lists.
@@ -18,17 +19,30 @@ const MOST_LASTING: u32 = 64;
 pub struct Counted {
     /// The numbers from before the programs counted.
     pub before: Before,
-    /// No socket changed its state meanwhile.
-    pub is_exact: bool,
+    /// How many sockets changed their state meanwhile. In no state are there more than so many more or fewer. With 0 it
+    /// is exact.
+    pub doubt: u64,
+}
+
+impl Counted {
+    /// Whether these numbers may be right by this count.
+    fn agrees(&self, Before(others): &Before) -> bool {
+        let Before(its) = &self.before;
+        its.iter()
+            .zip(others)
+            .all(|(one, other)| one.abs_diff(*other) <= self.doubt)
+    }
 }
 
 /// The sockets of a namespace that the programs' counts lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sockets {
     before: Before,
+    /// These numbers are not known to be wrong.
+    is_exact: bool,
     is_due: bool,
-    /// The direction of the last comparisons, and how many of them differed so.
-    differing: (Direction, u32),
+    /// The direction of the last comparisons, and how many of them turned out so.
+    running: (Direction, u32),
     patience: u32,
 }
 
@@ -47,8 +61,9 @@ impl Default for Sockets {
     fn default() -> Self {
         Self {
             before: Before::default(),
+            is_exact: true,
             is_due: false,
-            differing: Default::default(),
+            running: Default::default(),
             patience: LASTING,
         }
     }
@@ -68,17 +83,22 @@ impl Sockets {
     }
 
     /// Takes in a count; `None` if the sockets could not be counted. One that is not exact is better than none, and has
-    /// to be repeated.
-    pub const fn counted(&mut self, counted: Option<Counted>) {
+    /// to be repeated. It is no better than numbers that were exact, unless it refutes them.
+    pub fn counted(&mut self, counted: Option<Counted>) {
+        // Nobody asked for the first count: the namespace is older than netmon.
+        self.is_exact &= self.is_due;
         self.is_due = true;
-        if let Some(Counted { before, is_exact }) = counted {
-            self.before = before;
-            self.is_due = !is_exact;
+        let Some(counted) = counted else { return };
+        if counted.doubt == 0 || !(self.is_exact && counted.agrees(&self.before)) {
+            self.before = counted.before;
+            self.is_exact = counted.doubt == 0;
         }
+        self.is_due = !self.is_exact;
     }
 
     /// The last count missed something.
     pub const fn recount(&mut self) {
+        self.is_exact = false;
         self.is_due = true;
     }
 
@@ -94,17 +114,17 @@ impl Sockets {
             return;
         }
         let direction = self.direction(events, in_use);
-        if direction == Direction::Equal {
-            self.differing = Default::default();
-            self.patience = LASTING;
+        let (last, running) = self.running;
+        let running = if last == direction { running + 1 } else { 1 };
+        self.running = (direction, running);
+        if running < self.patience {
             return;
         }
-        let (last, running) = self.differing;
-        let running = if last == direction { running + 1 } else { 1 };
-        self.differing = (direction, running);
-        if running >= self.patience {
+        self.running = Default::default();
+        if direction == Direction::Equal {
+            self.patience = (self.patience / 2).max(LASTING);
+        } else {
             self.is_due = true;
-            self.differing = Default::default();
             self.patience = (self.patience * 2).min(MOST_LASTING);
         }
     }
@@ -139,12 +159,12 @@ mod tests {
         Events::from(counts)
     }
 
-    /// A count that finds so many established sockets.
-    fn count(events: &Events, established: u64, is_exact: bool) -> Counted {
+    /// A count that finds so many established sockets, while so many changed their state.
+    fn count(events: &Events, established: u64, doubt: u64) -> Counted {
         let mut now = [0; STATES];
         now[ESTABLISHED] = established;
         let before = events.before(&now);
-        Counted { before, is_exact }
+        Counted { before, doubt }
     }
 
     /// After how many comparisons with the same figure the sockets have to be counted; at most 1,000.
@@ -162,12 +182,12 @@ mod tests {
         sockets.counted(None);
         assert!(sockets.is_due());
         let seen = events(2, 0);
-        sockets.counted(Some(count(&seen, 5, false)));
+        sockets.counted(Some(count(&seen, 5, 1)));
         assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 5);
         assert!(sockets.is_due());
         sockets.counted(None);
         assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 5, "none is no better");
-        sockets.counted(Some(count(&seen, 4, true)));
+        sockets.counted(Some(count(&seen, 4, 0)));
         assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 4);
         assert!(!sockets.is_due());
         sockets.recount();
@@ -179,10 +199,10 @@ mod tests {
         let seen = events(3, 1);
         let mut counts = *seen.counts();
         counts.round_trips[0] += 1;
-        assert!(seen.has_same_sockets(&Events::from(counts)));
+        assert_eq!(seen.changed_sockets(&Events::from(counts)), 0);
         counts.accepts += 1;
-        assert!(!seen.has_same_sockets(&Events::from(counts)));
-        assert!(!seen.has_same_sockets(&events(3, 2)));
+        assert_eq!(seen.changed_sockets(&Events::from(counts)), 1);
+        assert_eq!(seen.changed_sockets(&events(1, 2)), 3);
     }
 
     #[test]
@@ -197,7 +217,7 @@ mod tests {
             let mut sockets = Sockets::default();
             let seen = events(3, 1);
             assert_eq!(due_after(&mut sockets, &seen, in_use), Some(2));
-            sockets.counted(Some(count(&seen, in_use, true)));
+            sockets.counted(Some(count(&seen, in_use, 0)));
             assert_eq!(due_after(&mut sockets, &seen, in_use), None);
         }
     }
@@ -220,12 +240,69 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..8 {
             waits.extend(due_after(&mut sockets, &seen, 9));
-            sockets.counted(Some(count(&seen, 4, true)));
+            sockets.counted(Some(count(&seen, 4, 0)));
         }
         assert_eq!(waits, [2, 4, 8, 16, 32, MOST_LASTING, MOST_LASTING, MOST_LASTING]);
-        // Once they agree, the next difference is as good as the first.
+        // Once they agree for long, the next difference is as good as the first.
         sockets.compare(&seen, 4);
+        assert_eq!(due_after(&mut sockets, &seen, 9), Some(MOST_LASTING));
+        sockets.counted(Some(count(&seen, 4, 0)));
+        for _ in 0..2 * MOST_LASTING {
+            sockets.compare(&seen, 4);
+        }
         assert_eq!(due_after(&mut sockets, &seen, 9), Some(2));
+    }
+
+    #[test]
+    fn what_differs_by_chance_is_soon_counted_no_more() {
+        let mut sockets = Sockets::default();
+        let seen = events(3, 1);
+        let (mut random, mut counts) = (1_u32, 0);
+        for _ in 0..10_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            sockets.compare(&seen, 3 + u64::from(random >> 16) % 3);
+            if sockets.is_due() {
+                counts += 1;
+                sockets.counted(Some(count(&seen, 4, 0)));
+            }
+        }
+        assert!((1..10).contains(&counts), "{counts} counts");
+    }
+
+    #[test]
+    fn what_was_exact_stays_unless_a_count_of_a_busy_namespace_refutes_it() {
+        let seen = events(2, 0);
+        let counted = |established, doubt| {
+            let mut sockets = Sockets::default();
+            sockets.counted(Some(count(&seen, 100, 0)));
+            assert_eq!(due_after(&mut sockets, &seen, 101), Some(2));
+            sockets.counted(Some(count(&seen, established, doubt)));
+            (seen.connections(ESTABLISHED, sockets.before()), sockets.is_due())
+        };
+        for established in [95, 100, 105] {
+            assert_eq!(counted(established, 5), (100, false));
+        }
+        assert_eq!(counted(106, 5), (106, true));
+        assert_eq!(counted(94, 5), (94, true));
+        assert_eq!(counted(101, 0), (101, false));
+    }
+
+    #[test]
+    fn what_was_never_counted_exactly_is_no_reason_to_doubt_a_count() {
+        let seen = events(2, 0);
+        let mut sockets = Sockets::default();
+        // The first count of a namespace from before netmon. It is near what the programs say.
+        sockets.counted(Some(count(&seen, 3, 5)));
+        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 3);
+        assert!(sockets.is_due());
+        sockets.counted(Some(count(&seen, 4, 5)));
+        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 4);
+        assert!(sockets.is_due());
+        // A count that turned out to have missed something.
+        sockets.counted(Some(count(&seen, 4, 0)));
+        sockets.recount();
+        sockets.counted(Some(count(&seen, 5, 5)));
+        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 5);
     }
 
     #[test]
