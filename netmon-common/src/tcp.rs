@@ -76,6 +76,7 @@ pub const FIELDS: &[Field] = &[
 pub const FIELDS_OF_REASONS: &[Field] = &[
     field("TCP_SEGMENTS_SENT", "tcp_sock", "segs_out"),
     field("TCP_RETRANSMITS", "tcp_sock", "total_retrans"),
+    field("SOCKET_SHUTDOWN", "sock", "sk_shutdown"),
 ];
 
 /// The key of the counts: an interface.

@@ -57,6 +57,8 @@ pub trait Object: Kernel {
     fn tcp_segments_sent(&self) -> u32;
     /// `tcp_sock.total_retrans`. [`crate::kernel::UNSET`] if the kernel has no such field.
     fn tcp_retransmits(&self) -> u32;
+    /// `sock.sk_shutdown`. [`crate::kernel::UNSET`] if the kernel has no such field.
+    fn socket_shutdown(&self) -> u32;
 
     /// The number of arguments of `tcp_retransmit_skb` on this kernel.
     fn retransmit_arguments(&self) -> u32;

@@ -1,9 +1,9 @@
 //! Traffic of an exact amount between namespaces.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::AsRawFd as _,
+    os::fd::AsRawFd,
     sync::mpsc,
     thread,
     time::Duration,
@@ -136,23 +136,29 @@ pub fn super_packets(from: &Netns, to: SocketAddr, count: u32, datagrams: usize,
 }
 
 /// From now on everything that is sent in one call is segmented into datagrams of that size, as late as possible.
-#[expect(unsafe_code, reason = "no library of ours knows UDP_SEGMENT")]
 fn cut_into(socket: &UdpSocket, size: u16) -> anyhow::Result<()> {
-    let size = libc::c_int::from(size);
-    let length = libc::socklen_t::try_from(size_of_val(&size))?;
+    set_option(socket, (libc::SOL_UDP, libc::UDP_SEGMENT), size.into()).context("UDP_SEGMENT")
+}
+
+/// From now on connecting this socket sends nothing: the SYN waits for the first data, if the namespace has Fast Open.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn connect_with_the_first_data(socket: &impl AsRawFd) -> anyhow::Result<()> {
+    set_option(socket, (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT), 1).context("TCP_FASTOPEN_CONNECT")
+}
+
+#[expect(unsafe_code, reason = "no library of ours knows these options")]
+fn set_option(socket: &impl AsRawFd, (level, name): (libc::c_int, libc::c_int), value: libc::c_int) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
     // SAFETY: the descriptor is that of the borrowed socket. The kernel reads `length` bytes, which is the size of
-    // `size`.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            (&raw const size).cast(),
-            length,
-        )
-    };
-    ensure!(set == 0, "UDP_SEGMENT: {}", std::io::Error::last_os_error());
-    Ok(())
+    // `value`.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) };
+    if set == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Sends that many bytes over one connection, which both ends then close.

@@ -47,6 +47,7 @@ impl tcp::Object for Object {
         tcp_round_trip: TCP_ROUND_TRIP;
         tcp_segments_sent: TCP_SEGMENTS_SENT;
         tcp_retransmits: TCP_RETRANSMITS;
+        socket_shutdown: SOCKET_SHUTDOWN;
     }
 
     netmon_ebpf::globals! {

@@ -39,7 +39,7 @@ pub(super) fn of_error(error: i32) -> usize {
 
 /// Why a connection failed whose socket has no error: the application closed it, or `connect` itself failed
 /// (`tcp_v4_connect`), which then sent no SYN. Its port does not tell, because `tcp_set_state` takes the port away
-/// before the tracepoint. Both fields are cleared when a socket is used again (`tcp_disconnect`).
+/// before the tracepoint. The fields are cleared when a socket is used again (`tcp_disconnect`).
 #[inline(always)]
 fn given_up(object: &impl Object, socket: u64) -> usize {
     let tcp = object.tcp_socket(socket);
@@ -49,11 +49,20 @@ fn given_up(object: &impl Object, socket: u64) -> usize {
     // SAFETY: `tcp` is a `struct tcp_sock *`.
     let is_none = |offset: u32| unsafe { object.field::<u32>(tcp, offset) } == 0;
     let (sent, again) = (object.tcp_segments_sent(), object.tcp_retransmits());
-    if sent != UNSET && is_none(sent) {
+    if sent != UNSET && is_none(sent) && !is_shut(object, socket) {
         FAILURE_LOCAL
     } else if again != UNSET && !is_none(again) {
         FAILURE_UNANSWERED
     } else {
         FAILURE_ABORTED
     }
+}
+
+/// Whether the application has closed the socket. This is noted before the state changes (`__tcp_close`). With Fast Open,
+/// the SYN waits for the first data (`tcp_fastopen_defer_connect`), so an application may give up before it.
+#[inline(always)]
+fn is_shut(object: &impl Object, socket: u64) -> bool {
+    let shutdown = object.socket_shutdown();
+    // SAFETY: the caller passes a `struct sock *` from a tracepoint.
+    shutdown != UNSET && unsafe { object.field::<u8>(socket, shutdown) } != 0
 }

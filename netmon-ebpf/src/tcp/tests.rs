@@ -47,6 +47,7 @@ struct World {
     retransmit_arguments: u32,
     tcp_segments_sent: u32,
     tcp_retransmits: u32,
+    socket_shutdown: u32,
     counts: Table<Key, Tcp>,
     lost: Table<u32, u64>,
     addresses: Table<Address, u32>,
@@ -64,6 +65,7 @@ impl World {
             retransmit_arguments: 2,
             tcp_segments_sent: 116,
             tcp_retransmits: 120,
+            socket_shutdown: 124,
             counts: Table::default(),
             lost: causes(),
             addresses: Table::with([(address(mapped), OF_IPV4), (address(IPV6), OF_IPV6)]),
@@ -167,6 +169,10 @@ impl Object for World {
 
     fn tcp_retransmits(&self) -> u32 {
         self.tcp_retransmits
+    }
+
+    fn socket_shutdown(&self) -> u32 {
+        self.socket_shutdown
     }
 
     fn retransmit_arguments(&self) -> u32 {

@@ -12,6 +12,10 @@ fn reason(world: &World, error: i32, sent: u32, again: u32) -> usize {
     // The places of the fields, also in a world that does not know them.
     world.kernel.write(socket, 116, sent.to_ne_bytes());
     world.kernel.write(socket, 120, again.to_ne_bytes());
+    reason_of(world, socket)
+}
+
+fn reason_of(world: &World, socket: u64) -> usize {
     let before = world.of(HERE, OF_IPV4).failures;
     state_changed(world, &[socket, SYN_SENT as u64, CLOSE as u64]);
     let after = world.of(HERE, OF_IPV4).failures;
@@ -29,6 +33,23 @@ fn a_connection_that_is_given_up_has_the_reason_of_what_was_sent() {
     let refused = 111;
     assert_eq!(reason(&world, refused, 0, 0), FAILURE_REFUSED);
     assert_eq!(reason(&world, refused, 2, 1), FAILURE_REFUSED);
+}
+
+#[test]
+fn who_closes_before_anything_was_sent_has_given_up() {
+    let of = |shutdown: u8, world: &World| {
+        let socket = world.socket(HERE);
+        world.kernel.write(socket, 124, shutdown.to_ne_bytes());
+        reason_of(world, socket)
+    };
+    for (shutdown, reason) in [(0, FAILURE_LOCAL), (3, FAILURE_ABORTED)] {
+        assert_eq!(of(shutdown, &World::new()), reason);
+    }
+    let world = World {
+        socket_shutdown: UNSET,
+        ..World::new()
+    };
+    assert_eq!(of(3, &world), FAILURE_LOCAL, "it is not known");
 }
 
 #[test]

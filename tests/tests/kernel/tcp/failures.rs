@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{filter::Filter, netns::Netns, page::Page};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{PORT, counts::failures};
 use crate::world::{Cable, World, ready};
@@ -106,6 +107,33 @@ fn a_connection_that_is_given_up_is_local_aborted_or_unanswered() -> anyhow::Res
         _ => (reason, 0),
     });
     netmon.page_until("each to have its reason", |page| {
+        let shown = all(page)?;
+        ensure!(shown == wanted, "{shown:?}");
+        Ok(())
+    })
+}
+
+/// With Fast Open, `connect` sends nothing: the SYN waits for the first data. Nothing failed on this host if the
+/// application closes before that.
+#[test]
+fn a_connection_that_is_given_up_before_its_first_data_is_aborted() -> anyhow::Result<()> {
+    const CLIENTS_WITHOUT_COOKIES: &str = "5";
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    for address in [b.address, b.ipv6_address] {
+        let target = SocketAddr::new(address, PORT);
+        a.netns.within(|| {
+            fs::write("/proc/sys/net/ipv4/tcp_fastopen", CLIENTS_WITHOUT_COOKIES)?;
+            let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
+            netmon_tests::traffic::connect_with_the_first_data(&socket)?;
+            socket.connect(&target.into()).context("it would be made later")?;
+            Ok(())
+        })?;
+    }
+    let wanted = REASONS.map(|reason| (reason, if reason == "aborted" { 2 } else { 0 }));
+    netmon.page_until("both to have their reason", |page| {
         let shown = all(page)?;
         ensure!(shown == wanted, "{shown:?}");
         Ok(())
