@@ -2,6 +2,7 @@
 
 mod counts;
 mod failures;
+mod mptcp;
 mod raw;
 mod server;
 mod wire;
