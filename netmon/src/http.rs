@@ -11,6 +11,7 @@ mod clients;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 pub mod healthcheck;
+mod network;
 mod rendered;
 mod respond;
 mod stream;

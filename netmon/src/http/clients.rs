@@ -1,10 +1,11 @@
 //! The connected clients, and which of them is disconnected when there are too many.
 //!
 //! Idle connections cost a client nothing, so there can be any number of them. A client with a request must not wait
-//! behind them. So no client waits for a free slot: the address with the most connections loses the one that has been
-//! silent longest. Prometheus' own connection stays, whatever clients at other addresses do.
+//! behind them. So no client waits for a free slot: the network with the most connections loses the one that has been
+//! silent longest. Prometheus' own connection stays, whatever clients of another network do.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     error::Error as _,
     io,
@@ -18,6 +19,7 @@ use std::{
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+use super::network;
 use crate::model::health::HttpHealth;
 
 /// How long a client may take to receive a page before other clients may take its slot. A page has some megabytes at
@@ -177,7 +179,7 @@ impl Connections {
         let may_go = |it: &Taken| !it.is_busy && it.takes_since.is_none_or(|since| since + SLOW <= now);
         let mut of: BTreeMap<IpAddr, (usize, Option<(Instant, u64)>)> = BTreeMap::new();
         for (number, it) in &self.taken {
-            let (count, silent) = of.entry(it.address).or_default();
+            let (count, silent) = of.entry(network::of(it.address)).or_default();
             *count += 1;
             if may_go(it) {
                 let this = (it.stirred, *number);
@@ -185,7 +187,7 @@ impl Connections {
             }
         }
         let with_silent = of.into_values().filter_map(|(count, silent)| Some((count, silent?)));
-        let (_, (_, number)) = with_silent.max_by_key(|(count, _)| *count)?;
+        let (_, (_, number)) = with_silent.max_by_key(|(count, silent)| (*count, Reverse(*silent)))?;
         Some(number)
     }
 
@@ -304,6 +306,33 @@ mod tests {
         assert_eq!((health.connections, health.turned_away[0]), (4, ("connections", 2)));
         drop(many);
         assert_eq!(clients.health().connections, 1);
+    }
+
+    #[test]
+    fn the_addresses_of_a_network_of_ipv6_are_many_together() {
+        let (clients, now) = (Arc::new(Clients::new(4)), Instant::now());
+        let sit = |address: &str| {
+            let address = address.parse().expect("an address");
+            clients.connection(address, now).expect("a connection")
+        };
+        let alone = [sit("fd00::1"), sit("fd00:0:0:2::1")];
+        let many = [1, 2, 3, 4, 5].map(|host| sit(&format!("fd00:0:0:1::{host}")));
+        assert!(alone.iter().all(|connection| is_here(&clients, connection)));
+        let here = many.each_ref().map(|connection| is_here(&clients, connection));
+        assert_eq!(here, [false, false, false, true, true]);
+    }
+
+    #[test]
+    fn of_networks_with_as_many_connections_the_most_silent_one_goes() {
+        let (clients, now) = (Arc::new(Clients::new(3)), Instant::now());
+        let sit = |host: u8, second| {
+            let address = IpAddr::from([192, 0, 2, host]);
+            let at = now + Duration::from_secs(second);
+            clients.connection(address, at).expect("a connection")
+        };
+        let all = [sit(9, 2), sit(1, 1), sit(5, 3), sit(7, 4)];
+        let here = all.each_ref().map(|connection| is_here(&clients, connection));
+        assert_eq!(here, [true, false, true, true]);
     }
 
     #[tokio::test]

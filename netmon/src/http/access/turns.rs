@@ -5,11 +5,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::super::network;
 
 /// The turns, and who waits for one.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl Turns {
 
     /// Waits for the turn of a client at that address. `None` never comes: nobody closes a semaphore.
     pub(super) async fn of(&self, address: IpAddr) -> Option<Turn> {
-        let line = self.line(network(address));
+        let line = self.line(network::of(address));
         let own = line.acquire_owned().await.ok()?;
         let all = Arc::clone(&self.one_at_a_time).acquire_owned().await.ok()?;
         Some(Turn { _all: all, _own: own })
@@ -57,15 +59,6 @@ impl Turns {
     }
 }
 
-/// A host has one address of IPv4, and as many of IPv6 as its network has: 2^64 usually.
-fn network(address: IpAddr) -> IpAddr {
-    const HOSTS: u128 = u64::MAX as u128;
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !HOSTS).into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -75,7 +68,7 @@ mod tests {
 
     use tokio::task::{JoinSet, yield_now};
 
-    use super::{Turns, network};
+    use super::Turns;
 
     fn at(text: &str) -> IpAddr {
         text.parse().expect("an address")
@@ -119,13 +112,5 @@ mod tests {
         drop(gone);
         drop(held);
         assert!(turns.of(at("10.0.0.2")).await.is_some());
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one() {
-        assert_eq!(network(at("fd00::1")), network(at("fd00::2:3")));
-        assert_ne!(network(at("fd00::1")), network(at("fd00:0:0:1::1")));
-        assert_ne!(network(at("10.0.0.1")), network(at("10.0.0.2")));
-        assert_eq!(network(at("::ffff:10.0.0.1")), at("10.0.0.1"));
     }
 }
