@@ -11,7 +11,8 @@ use super::{Before, CONNECTION_STATES, Events};
 /// same moment, so a busy namespace differs often, and in both directions.
 const LASTING: u32 = 2;
 /// The most that it ever waits for. It waits for twice as many comparisons after each count, and for half as many after
-/// so many that agreed. In a busy namespace some agree by chance, but not so many running.
+/// so many that agreed. In a busy namespace some agree by chance, but not so many running. A namespace that is still does
+/// not wait longer, unless it was counted and has been still since.
 const MOST_LASTING: u32 = 64;
 
 /// A count of the sockets that the kernel lists.
@@ -44,6 +45,10 @@ pub struct Sockets {
     /// The direction of the last comparisons, and how many of them turned out so.
     running: (Direction, u32),
     patience: u32,
+    /// The programs' counts in the last comparison.
+    last: Option<Events>,
+    /// Since the last count because of a difference, no socket changed its state.
+    is_counted_still: bool,
 }
 
 /// How a comparison turned out.
@@ -65,6 +70,8 @@ impl Default for Sockets {
             is_due: false,
             running: Default::default(),
             patience: LASTING,
+            last: None,
+            is_counted_still: false,
         }
     }
 }
@@ -113,11 +120,16 @@ impl Sockets {
         if self.is_due {
             return;
         }
+        let is_still = self.last.is_some_and(|last| last.changed_sockets(events) == 0);
+        self.last = Some(*events);
+        self.is_counted_still &= is_still;
         let direction = self.direction(events, in_use);
         let (last, running) = self.running;
         let running = if last == direction { running + 1 } else { 1 };
         self.running = (direction, running);
-        if running < self.patience {
+        // Where nothing changes, no difference comes from the moments of reading.
+        let is_certain = direction != Direction::Equal && is_still && !self.is_counted_still;
+        if running < if is_certain { LASTING } else { self.patience } {
             return;
         }
         self.running = Default::default();
@@ -125,6 +137,7 @@ impl Sockets {
             self.patience = (self.patience / 2).max(LASTING);
         } else {
             self.is_due = true;
+            self.is_counted_still = true;
             self.patience = (self.patience * 2).min(MOST_LASTING);
         }
     }
@@ -256,9 +269,18 @@ mod tests {
     #[test]
     fn what_differs_by_chance_is_soon_counted_no_more() {
         let mut sockets = Sockets::default();
-        let seen = events(3, 1);
+        let counts = busy(&mut sockets);
+        assert!((1..10).contains(&counts), "{counts} counts");
+    }
+
+    /// Compares the sockets of a namespace that is never still for long, and counts them when they are due. Returns how
+    /// often that was.
+    fn busy(sockets: &mut Sockets) -> u32 {
         let (mut random, mut counts) = (1_u32, 0);
-        for _ in 0..10_000 {
+        for accepts in 0..10_000 {
+            let mut seen = *events(3, 1).counts();
+            seen.accepts = accepts;
+            let seen = Events::from(seen);
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             sockets.compare(&seen, 3 + u64::from(random >> 16) % 3);
             if sockets.is_due() {
@@ -266,7 +288,18 @@ mod tests {
                 sockets.counted(Some(count(&seen, 4, 0)));
             }
         }
-        assert!((1..10).contains(&counts), "{counts} counts");
+        counts
+    }
+
+    #[test]
+    fn a_difference_in_a_namespace_that_is_still_again_is_no_chance() {
+        let mut sockets = Sockets::default();
+        busy(&mut sockets);
+        let seen = events(3, 1);
+        sockets.compare(&seen, 4);
+        assert_eq!(due_after(&mut sockets, &seen, 5), Some(2));
+        sockets.counted(Some(count(&seen, 4, 0)));
+        assert!(due_after(&mut sockets, &seen, 5) > Some(8), "the count changed nothing");
     }
 
     #[test]
