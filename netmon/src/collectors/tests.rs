@@ -1,5 +1,7 @@
 //! What must hold of all collectors.
 
+mod standing;
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{ALL, Definition, families};

@@ -16,6 +16,7 @@ mod tests;
 mod tunnels;
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -195,8 +196,9 @@ impl State {
         self.ended.iter().rev()
     }
 
-    /// What the interfaces counted whose owner is `wanted`: of those that exist, then of those that linger, the latest
-    /// first. If two have the same labels, the first one is shown: a new container replaces a lingering one.
+    /// What the interfaces counted whose owner is `wanted`. If two have the same labels, the first one is shown. The
+    /// interfaces of the namespace that stands come first ([`Self::standing`]). Of one namespace, those that exist come
+    /// first, then those that linger, the latest first.
     pub fn totals_of<'a, T: 'a>(
         &'a self,
         wanted: impl Fn(&'a Owner) -> Option<T> + Copy + 'a,
@@ -209,7 +211,11 @@ impl State {
             let owner = wanted(ended.owner.as_ref()?)?;
             Some((owner, ended.id, &ended.device, ended.totals()))
         });
-        living.chain(lingering)
+        let by_age = self.by_age().into_iter().enumerate();
+        let ages: BTreeMap<_, _> = by_age.map(|(age, (netns, _))| (netns, age)).collect();
+        let mut totals: Vec<_> = living.chain(lingering).collect();
+        totals.sort_by_key(|(_, id, ..)| Reverse(ages.get(&id.netns)));
+        totals.into_iter()
     }
 
     /// Sums over the containers of each service on this node.
@@ -255,6 +261,11 @@ impl State {
         self.interfaces
             .range_mut(range(netns))
             .map(|(id, interface)| (id.ifindex, interface))
+    }
+
+    /// The interfaces of one namespace that exist.
+    pub fn interfaces_in(&self, netns: NetnsId) -> impl Iterator<Item = &Interface> {
+        self.interfaces.range(range(netns)).map(|(_, interface)| interface)
     }
 
     /// The ids of the interfaces that exist.

@@ -8,7 +8,7 @@ use crate::{
         inventory::Identity,
         place::Place,
     },
-    observe::state::{Owner, State},
+    observe::state::{Interface, Owner, State},
 };
 
 /// Queues and tables, and their limits.
@@ -51,6 +51,7 @@ pub fn rows(state: &State) -> BufferRows {
                     .sandbox()
                     .map(|sandbox| (Arc::clone(identity), sandbox.buffers));
                 rows.containers.extend(buffers);
+                rows.queues.extend(state.interfaces_in(netns).filter_map(queue));
             }
             Place::Node => rows.node = namespace.node().and_then(|node| node.buffers.clone()),
             Place::Overlay { .. } | Place::LoadBalancer { .. } => {}
@@ -59,17 +60,17 @@ pub fn rows(state: &State) -> BufferRows {
     for namespace in state.namespaces().values() {
         rows.exempt_neighbours += namespace.exempt_neighbours;
     }
-    rows.queues = state
-        .interfaces()
-        .filter_map(|interface| match (&interface.owner, &interface.queue) {
-            (Some(Owner::Container { identity, network, .. }), Some(queue)) => Some(QueueRow {
-                identity: Arc::clone(identity),
-                network: Arc::clone(network),
-                interface: interface.device.name.clone(),
-                queue: queue.clone(),
-            }),
-            _ => None,
-        })
-        .collect();
     rows
+}
+
+fn queue(interface: &Interface) -> Option<QueueRow> {
+    match (&interface.owner, &interface.queue) {
+        (Some(Owner::Container { identity, network, .. }), Some(queue)) => Some(QueueRow {
+            identity: Arc::clone(identity),
+            network: Arc::clone(network),
+            interface: interface.device.name.clone(),
+            queue: queue.clone(),
+        }),
+        _ => None,
+    }
 }

@@ -46,7 +46,7 @@ type Networks = BTreeMap<Arc<str>, Share>;
 pub struct Passed {
     namespaces: BTreeMap<NetnsId, Networks>,
     /// The containers that are shown, each with its namespace.
-    containers: Vec<(Arc<Identity>, NetnsId)>,
+    pub(in crate::collectors) containers: Vec<(Arc<Identity>, NetnsId)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -147,18 +147,26 @@ impl State {
     }
 
     /// The namespace that is shown for each place. Several may have the same place: a container's old namespace, and
-    /// that of a container which took its name. The one that exists is shown, or else the one that ended last.
+    /// that of a container which took its name. Of those that exist, the one seen last is shown. If none exists, it is
+    /// the one that ended last.
     #[must_use]
     pub fn standing(&self) -> BTreeMap<&Place, NetnsId> {
-        // Sorted by when they ended. Cookies give no order: each CPU allocates them from a batch of its own.
-        let mut closed: Vec<_> = self.closed.iter().collect();
-        closed.sort_by_key(|(_, closed)| closed.at);
-        let closed = closed.into_iter().map(|(netns, closed)| (*netns, &closed.namespace));
-        let living = self.namespaces.iter().map(|(netns, namespace)| (*netns, namespace));
-        closed
-            .chain(living)
+        self.by_age()
+            .into_iter()
             .filter_map(|(netns, namespace)| Some((namespace.place.as_ref()?, netns)))
             .collect()
+    }
+
+    /// The ended namespaces, sorted by when they ended, then those that exist, sorted by when they were first seen.
+    /// Cookies give no order: each CPU allocates them from a batch of its own.
+    pub(super) fn by_age(&self) -> Vec<(NetnsId, &Namespace)> {
+        let mut closed: Vec<_> = self.closed.iter().collect();
+        closed.sort_by_key(|(_, closed)| (closed.at, closed.namespace.seen));
+        let mut living: Vec<_> = self.namespaces.iter().collect();
+        living.sort_by_key(|(_, namespace)| namespace.seen);
+        let closed = closed.into_iter().map(|(netns, closed)| (*netns, &closed.namespace));
+        let living = living.into_iter().map(|(netns, namespace)| (*netns, namespace));
+        closed.chain(living).collect()
     }
 
     /// Whether a device was deleted from a namespace that stays, the node's or a network's. Nothing will be counted

@@ -58,13 +58,14 @@ impl State {
                 namespace.file = node.clone();
             }
         }
-        let gone: Vec<_> = self
+        let mut gone: Vec<_> = self
             .namespaces
             .iter()
             .filter(|(_, namespace)| files.get(&namespace.file.path) != Some(&namespace.file))
-            .map(|(netns, _)| *netns)
+            .map(|(netns, namespace)| (namespace.seen, *netns))
             .collect();
-        for netns in gone {
+        gone.sort_unstable();
+        for (_, netns) in gone {
             self.close_namespace(netns, now);
         }
         let known: BTreeSet<_> = self
@@ -115,7 +116,7 @@ impl State {
         // A device that is connected later to an older namespace is new.
         let are_older = is_older && !is_known;
         let new = || {
-            let mut namespace = returned.unwrap_or_else(|| Namespace::new(file.clone(), is_older));
+            let mut namespace = returned.unwrap_or_else(|| Namespace::new(file.clone(), is_older, stamp));
             namespace.set_file(file.clone());
             namespace
         };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
 
 use super::{
-    ReadingLock, State,
+    ReadingLock, Stamp, State,
     kinds::{Devices, Kind, Node, Sandbox, TunnelDevice},
     range,
 };
@@ -34,6 +34,8 @@ pub struct Namespace {
     pub(super) refused: u64,
     /// How many of its neighbours no threshold bounds. Counted in the namespaces of the node and of its overlays.
     pub exempt_neighbours: ExemptNeighbours,
+    /// When it was first seen.
+    pub(super) seen: Stamp,
     /// Held by whoever reads its devices.
     pub(super) reading: ReadingLock,
 }
@@ -58,7 +60,7 @@ pub struct Closed {
 
 impl Namespace {
     /// A namespace that was just found, and of which nothing is known yet.
-    pub(super) fn new(file: NetnsFile, is_older: bool) -> Self {
+    pub(super) fn new(file: NetnsFile, is_older: bool, seen: Stamp) -> Self {
         Self {
             number: None,
             place: None,
@@ -66,6 +68,7 @@ impl Namespace {
             kind: Kind::new(&file.role),
             refused: 0,
             exempt_neighbours: ExemptNeighbours::default(),
+            seen,
             reading: ReadingLock::default(),
             file,
         }

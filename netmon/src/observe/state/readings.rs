@@ -42,7 +42,7 @@ struct Opened {
 }
 
 /// A moment. No two are equal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(u64);
 
 /// What the programs on each device have counted, by ifindex.
