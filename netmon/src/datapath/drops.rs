@@ -9,6 +9,7 @@ mod reasons;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    time::Instant,
 };
 
 use aya::maps::{MapData, PerCpuArray};
@@ -28,7 +29,7 @@ use super::{
     DatapathError, batch,
     refusals::refusals,
     share::Shares,
-    symbols::Ranges,
+    symbols::Functions,
     tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
 };
 use crate::model::{
@@ -51,7 +52,7 @@ pub struct DropsMap {
     not_specified: Option<u32>,
     /// The functions in which a drop without a reason is no loss. `None` if the kernel hides the addresses of its
     /// functions.
-    harmless: Option<Ranges>,
+    harmless: Option<Functions>,
 }
 
 impl DropsMap {
@@ -84,7 +85,7 @@ impl DropsMap {
         globals
             .long
             .extend(GLOBALS_UNWANTED.into_iter().zip(reasons.bits(UNWANTED)));
-        let harmless = Ranges::of_kernel(FUNCTIONS).unwrap_or_default();
+        let harmless = Functions::of_kernel(FUNCTIONS, Instant::now()).unwrap_or_default();
         if harmless.is_none() {
             warn!(
                 path = super::symbols::PATH,
@@ -136,21 +137,28 @@ impl DropsMap {
         let before = self.attached.shares()?;
         let mut drops = Drops::default();
         let mut keys: BTreeMap<NetnsId, u32> = BTreeMap::new();
+        let mut undecided: Vec<(Key, Vec<u64>)> = Vec::new();
         batch::read(
             descriptor(self.attached.per_cpu_hash(MAP)?),
             self.cpus,
             |key: Key, counts: &[u64]| {
                 drops.entries += 1;
                 *keys.entry(NetnsId(key.netns)).or_default() += 1;
-                match self.loss(key, counts) {
-                    Some(drop) => drops.counted.push(drop),
-                    None => {
-                        drops.harmless.insert(interface(key));
-                    }
+                if self.harmless_by_place(key).is_none() {
+                    undecided.push((key, counts.to_vec()));
+                } else {
+                    drops.add(interface(key), self.loss(key, counts));
                 }
             },
         )
         .map_err(failed)?;
+        if let Some(functions) = &mut self.harmless {
+            functions.decide(undecided.iter().map(|(key, _)| key.location), Instant::now());
+        }
+        for (key, counts) in undecided {
+            let loss = self.harmless_by_place(key).and_then(|_| self.loss(key, &counts));
+            drops.add(interface(key), loss);
+        }
         drops.merge();
         drops.lost = self.lost()?;
         drops.refusals = refusals(self.attached.map(MAP_REFUSED)?)?;
@@ -159,18 +167,26 @@ impl DropsMap {
         Ok(drops)
     }
 
-    /// What was counted under this key; `None` if it is no loss.
+    /// What was counted under this key; `None` if it is no loss. If that is not decided, it is one.
     fn loss(&self, key: Key, counts: &[u64]) -> Option<Drop> {
-        let Key { location, reason, .. } = key;
-        if location != 0 && self.harmless.as_ref().is_some_and(|ranges| ranges.contain(location)) {
+        if self.harmless_by_place(key).unwrap_or(false) {
             return None;
         }
+        let Key { reason, .. } = key;
         Some(Drop {
             interface: interface(key),
             reason,
             unplaced: Some(reason) == self.not_specified && self.harmless.is_none(),
             packets: counts.iter().sum(),
         })
+    }
+
+    /// Whether a drop there is no loss; `None` while that is not decided.
+    fn harmless_by_place(&self, key: Key) -> Option<bool> {
+        match &self.harmless {
+            Some(functions) if key.location != 0 => functions.contain(key.location),
+            _ => Some(false),
+        }
     }
 
     /// The packets that found no room in the map, by reason.

@@ -10,7 +10,7 @@ pub struct Drops {
     /// All counts that are losses. There is one for each device and reason, and one more if some of them are
     /// unplaced.
     pub counted: Vec<Drop>,
-    /// The interfaces with counts that are not losses.
+    /// The interfaces with counts that are not losses, or not yet.
     pub harmless: BTreeSet<InterfaceId>,
     /// Packets that the map had no room for, by reason. `None` stands for the reasons that are then not told apart.
     pub lost: Vec<(Option<u32>, u64)>,
@@ -23,6 +23,16 @@ pub struct Drops {
 }
 
 impl Drops {
+    /// Adds a count of this interface: a loss, or one that is none.
+    pub fn add(&mut self, interface: InterfaceId, loss: Option<Drop>) {
+        match loss {
+            Some(drop) => self.counted.push(drop),
+            None => {
+                self.harmless.insert(interface);
+            }
+        }
+    }
+
     /// Merges counts that differ only in the function that dropped the packets.
     pub fn merge(&mut self) {
         self.counted.sort_unstable_by_key(Drop::key);
