@@ -154,14 +154,14 @@ impl Attacher {
         // memory.
         loader.btf(None);
         loader.map_pin_path(MAP, pins.path(MAP));
-        loader.map_max_entries(MAP, TrafficMap::entries(host.cpus, slots));
+        loader.map_max_entries(MAP, TrafficMap::entries_on(host, slots));
         let slots_number = numbers.last().ok_or(DatapathError::Incomplete("slots"))?;
         loader.override_global(GLOBAL_SLOTS, slots_number, true);
         let mut programs = copy(&mut loader, numbers, 0)?;
         let Some(Map::Array(array)) = programs.take_map(MAP) else {
             return Err(DatapathError::Incomplete("array of counters"));
         };
-        let traffic = TrafficMap::map(array.fd(), host.cpus, slots)?;
+        let traffic = TrafficMap::map(array.fd(), host, slots)?;
         let owner = Arc::new(Owner::new(programs)?);
         let attacher = Self {
             loader,

@@ -4,6 +4,8 @@
 //! Facts come first ([`Host::detect`]), then the decision ([`Host::mode`]). So a test can take one fact away and
 //! check the decision.
 
+use std::{fs, io};
+
 use aya::programs::{SchedClassifier, TcAttachType};
 
 use super::DatapathError;
@@ -11,13 +13,19 @@ use super::DatapathError;
 /// A device that every namespace has.
 const LOOPBACK: &str = "lo";
 
+/// The file in which the kernel lists the CPUs that there may be.
+const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
+
 /// What the host supports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// Programs can be attached by tcx links (Linux 6.6).
     pub tcx: bool,
-    /// The number of possible CPUs. Per-CPU counters need room for each.
+    /// The number of possible CPUs. The value of a per-CPU map has room for each.
     pub cpus: u32,
+    /// What is above the numbers of all possible CPUs. The numbers may have gaps (`0,2-3`), so it may be more than their
+    /// count. What is indexed by a CPU's number needs room for so many.
+    pub cpu_ids: u32,
 }
 
 /// How programs are attached to an interface.
@@ -46,16 +54,20 @@ impl Host {
     /// # Errors
     /// The number of CPUs cannot be determined, because there is no sysfs.
     pub fn detect() -> Result<Self, DatapathError> {
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| {
+        let failed = |error| {
             DatapathError::of(
                 "report how many CPUs there may be (/sys/devices/system/cpu/possible)",
                 error,
             )
-        })?;
+        };
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| failed(error))?;
+        let possible = fs::read_to_string(POSSIBLE_CPUS).map_err(failed)?;
+        let cpu_ids = cpu_ids(&possible).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
         Ok(Self {
             // A kernel without tcx does not know this query: EINVAL (bpf_prog_query).
             tcx: SchedClassifier::query_tcx(LOOPBACK, TcAttachType::Ingress).is_ok(),
             cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+            cpu_ids,
         })
     }
 
@@ -66,11 +78,24 @@ impl Host {
     }
 }
 
+/// What is above the highest number of a list of CPUs, which is sorted: `0,2-3`.
+fn cpu_ids(possible: &str) -> Option<u32> {
+    let highest: u32 = possible.trim().rsplit([',', '-']).next()?.parse().ok()?;
+    highest.checked_add(1)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Host, Mode};
+    use netmon_common::traffic::{TRANSMIT, index};
 
-    const CAPABLE: Host = Host { tcx: true, cpus: 2 };
+    use super::{Host, Mode, cpu_ids};
+    use crate::datapath::traffic::TrafficMap;
+
+    const CAPABLE: Host = Host {
+        tcx: true,
+        cpus: 2,
+        cpu_ids: 2,
+    };
 
     #[test]
     fn a_host_with_tcx_uses_it() {
@@ -80,5 +105,27 @@ mod tests {
     #[test]
     fn a_host_without_tcx_falls_back_to_clsact() {
         assert_eq!(Host { tcx: false, ..CAPABLE }.mode(), Mode::Clsact);
+    }
+
+    #[test]
+    fn where_numbers_of_cpus_have_gaps_the_highest_has_counters_too() {
+        const SLOTS: u32 = 4;
+        let host = Host {
+            cpus: 3,
+            cpu_ids: cpu_ids("0,2-3\n").expect("a list"),
+            ..CAPABLE
+        };
+        let last = index(3, SLOTS, SLOTS - 1, TRANSMIT);
+        assert_eq!(TrafficMap::entries_on(&host, SLOTS), last + 1);
+    }
+
+    #[test]
+    fn numbers_of_cpus_end_with_the_last_of_the_list() {
+        for (list, ids) in [("0\n", 1), ("0-63\n", 64), ("0,2-3\n", 4), ("0-1,7\n", 8)] {
+            assert_eq!(cpu_ids(list), Some(ids), "{list}");
+        }
+        for list in ["", "\n", "0-", "4294967295"] {
+            assert_eq!(cpu_ids(list), None, "{list}");
+        }
     }
 }

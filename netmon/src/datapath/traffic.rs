@@ -17,7 +17,7 @@ use netmon_common::{
 };
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::DatapathError;
+use super::{DatapathError, host::Host};
 use crate::model::{
     counters::{Directions, since},
     health::MapRow,
@@ -40,7 +40,7 @@ const _: () = assert!(size_of::<Shared>() == size_of::<Traffic>() && align_of::<
 #[derive(Debug)]
 pub struct TrafficMap {
     memory: NonNull<Shared>,
-    cpus: u32,
+    cpu_ids: u32,
     slots: u32,
     free: Mutex<Free>,
 }
@@ -76,20 +76,26 @@ pub struct Counters {
 }
 
 impl TrafficMap {
-    /// The number of entries that the array needs.
-    #[must_use]
-    pub const fn entries(cpus: u32, slots: u32) -> u32 {
-        cpus.saturating_mul(slots).saturating_mul(DIRECTIONS)
+    /// The number of entries for these numbers of CPUs.
+    const fn entries(cpu_ids: u32, slots: u32) -> u32 {
+        cpu_ids.saturating_mul(slots).saturating_mul(DIRECTIONS)
     }
 
-    /// Maps the array of [`Self::entries`] into memory.
+    /// The number of entries that the array needs on this host. The programs index it by the numbers of CPUs.
+    #[must_use]
+    pub const fn entries_on(host: &Host, slots: u32) -> u32 {
+        Self::entries(host.cpu_ids, slots)
+    }
+
+    /// Maps the array of [`Self::entries_on`] this host into memory.
     ///
     /// # Errors
     /// The kernel does not map it (`BPF_F_MMAPABLE` needs 5.5).
     #[expect(unsafe_code, reason = "mapping memory")]
-    pub(super) fn map(array: impl AsFd, cpus: u32, slots: u32) -> Result<Self, DatapathError> {
+    pub(super) fn map(array: impl AsFd, host: &Host, slots: u32) -> Result<Self, DatapathError> {
+        let cpu_ids = host.cpu_ids;
         let failed = |error: rustix::io::Errno| DatapathError::of("map the counters into memory", error.into());
-        let length = Self::bytes(cpus, slots);
+        let length = Self::bytes(cpu_ids, slots);
         // SAFETY: no address is requested, so no existing mapping is replaced.
         let memory = unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::SHARED, array, 0) };
         let memory = NonNull::new(memory.map_err(failed)?.cast()).ok_or_else(|| failed(rustix::io::Errno::NOMEM))?;
@@ -100,14 +106,14 @@ impl TrafficMap {
         });
         Ok(Self {
             memory,
-            cpus,
+            cpu_ids,
             slots,
             free,
         })
     }
 
-    const fn bytes(cpus: u32, slots: u32) -> usize {
-        Self::entries(cpus, slots) as usize * size_of::<Traffic>()
+    const fn bytes(cpu_ids: u32, slots: u32) -> usize {
+        Self::entries(cpu_ids, slots) as usize * size_of::<Traffic>()
     }
 
     /// Allocates a slot. Returns `None` if all are taken, and counts that failure.
@@ -155,10 +161,10 @@ impl TrafficMap {
 
     #[expect(unsafe_code, reason = "reading mapped memory")]
     fn sum(&self, slot: u32, direction: u32) -> Traffic {
-        (0..self.cpus).fold(Traffic::default(), |sum, cpu| {
+        (0..self.cpu_ids).fold(Traffic::default(), |sum, cpu| {
             let at = index(cpu, self.slots, slot, direction) as usize;
-            debug_assert!(at < Self::entries(self.cpus, self.slots) as usize);
-            // SAFETY: slots come from `allocate` and are below `slots`. CPUs are below `cpus`, and directions below
+            debug_assert!(at < Self::entries(self.cpu_ids, self.slots) as usize);
+            // SAFETY: slots come from `allocate` and are below `slots`. Numbers of CPUs are below `cpu_ids`, and directions below
             // DIRECTIONS. So `at` is below `entries`, for which the memory was mapped. The memory stays mapped until
             // `self` is dropped, is aligned to a page, and is read through atomics only.
             let shared = unsafe { self.memory.add(at).as_ref() };
@@ -185,7 +191,7 @@ impl Drop for TrafficMap {
     fn drop(&mut self) {
         // SAFETY: `map` mapped the memory with this length. Nothing can read it any more: whoever reads it owns a part of
         // the `Arc`.
-        let _unmapped = unsafe { munmap(self.memory.as_ptr().cast(), Self::bytes(self.cpus, self.slots)) };
+        let _unmapped = unsafe { munmap(self.memory.as_ptr().cast(), Self::bytes(self.cpu_ids, self.slots)) };
     }
 }
 
