@@ -11,6 +11,7 @@ use aya::{
     programs::{ProgramError, SchedClassifier, TcAttachType},
 };
 use netmon_common::traffic::{GLOBAL_SLOT, GLOBAL_SLOTS, MAP, PROGRAM_EGRESS, PROGRAM_INGRESS};
+use rustix::io::Errno;
 
 use super::{
     DatapathError,
@@ -52,6 +53,12 @@ pub enum AttachError {
         /// The device.
         name: String,
     },
+    /// The device's name is no text. The library that attaches programs takes text.
+    #[error("the name of the device {name} is not UTF-8, so no programs can be attached")]
+    Name {
+        /// The device.
+        name: String,
+    },
     /// The kernel did not accept the programs.
     #[error("cannot load programs for {name}: {source}")]
     Load {
@@ -87,6 +94,7 @@ impl AttachError {
         match self {
             Self::Full => AttachFailure::Full,
             Self::Gone { .. } => AttachFailure::Gone,
+            Self::Name { .. } => AttachFailure::Name,
             Self::Load { .. } => AttachFailure::Load,
             Self::Unlisted { .. } | Self::Attach { .. } => AttachFailure::Attach,
         }
@@ -196,7 +204,7 @@ impl Attacher {
         };
         let mut copy = self.copy(slot.number()).map_err(not_loaded)?;
         let constants = Constants::of(&copy).map_err(not_loaded)?;
-        check_device(name, ifindex)?;
+        let device = &*device_name(name, ifindex)?;
         let mut attachment = Attachment {
             programs: Vec::with_capacity(HOOKS.len()),
             remains: Remains { slot, constants },
@@ -205,7 +213,7 @@ impl Attacher {
             let pin = self.pins.path(&format!("{side}_{}", attachment.remains.slot.number()));
             let attached = classifier(&mut copy, program)
                 .map_err(Into::into)
-                .and_then(|it| Attached::make((program, it), hook, name, &self.way, filters, Some(&pin)));
+                .and_then(|it| Attached::make((program, it), hook, device, &self.way, filters, Some(&pin)));
             attachment.programs.push(attached.map_err(|source| AttachError::Attach {
                 name: name.to_owned(),
                 hook: side,
@@ -213,14 +221,13 @@ impl Attacher {
             })?);
             Ok(())
         });
-        // aya attaches by name. The name is checked before and after, so the device in between was the one that was
-        // meant.
-        match attached.and_then(|()| check_device(name, ifindex)) {
+        // aya attaches by name. The device had it before, and is checked to have it still.
+        match attached.and_then(|()| check_device(device, ifindex)) {
             Ok(()) => Ok(attachment),
             Err(error) => {
                 let remains = Some(attachment.detach_here());
                 // If the device was deleted meanwhile, the error is `Gone` and not a failure to attach.
-                let error = check_device(name, ifindex).err().unwrap_or(error);
+                let error = check_device(device, ifindex).err().unwrap_or(error);
                 Err(Box::new(NotAttached { error, remains }))
             }
         }
@@ -260,10 +267,23 @@ pub(crate) fn check_device(name: &str, ifindex: u32) -> Result<(), AttachError> 
     if found == ifindex { Ok(()) } else { Err(gone()) }
 }
 
-/// The name of a device of the calling thread's namespace. `None` if it is gone.
-pub(crate) fn device_name(ifindex: u32) -> Option<String> {
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None);
-    rustix::net::netdevice::index_to_name(socket.ok()?, ifindex).ok()
+/// The name of a device of the calling thread's namespace, by which aya attaches programs. `known` is the name that is
+/// shown, in which bytes are escaped.
+///
+/// # Errors
+/// The device is gone, or its name is no text.
+pub(crate) fn device_name(known: &str, ifindex: u32) -> Result<String, AttachError> {
+    let name = known.to_owned();
+    rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
+        .and_then(|socket| rustix::net::netdevice::index_to_name(socket, ifindex))
+        .map_err(|error| match error {
+            Errno::NODEV => AttachError::Gone { name },
+            Errno::ILSEQ => AttachError::Name { name },
+            error => AttachError::Unlisted {
+                name,
+                source: error.into(),
+            },
+        })
 }
 
 /// Programs on a device, and the slot they count into.

@@ -24,7 +24,7 @@ pub use self::reading::Reading;
 use self::reading::{key, tunnel};
 use super::{
     DatapathError,
-    attach::{AttachError, check_device},
+    attach::{AttachError, check_device, device_name},
     batch,
     hook::{Attached, Way},
     host::Mode,
@@ -135,12 +135,12 @@ impl OverlayMap {
         if self.devices.contains_key(&ifindex) {
             return Ok(());
         }
-        check_device(name, ifindex)?;
+        let device = &*device_name(name, ifindex)?;
         let mut programs = Vec::with_capacity(HOOKS.len());
         for (program, hook, side) in HOOKS {
             let attached = classifier(&mut self.object, program)
                 .map_err(Into::into)
-                .and_then(|it| Attached::make((program, it), hook, name, &self.way, filters, None));
+                .and_then(|it| Attached::make((program, it), hook, device, &self.way, filters, None));
             match attached {
                 Ok(attached) => programs.push(attached),
                 Err(source) => {
@@ -154,9 +154,8 @@ impl OverlayMap {
             }
         }
         self.devices.insert(ifindex, programs);
-        // aya attached by name. This second check makes sure that the name still belongs to the device that was
-        // meant.
-        check_device(name, ifindex).inspect_err(|_| self.unwatch(ifindex))
+        // aya attached by name. The device had it before, and is checked to have it still.
+        check_device(device, ifindex).inspect_err(|_| self.unwatch(ifindex))
     }
 
     /// Detaches the programs from a device. The calling thread is in the device's namespace. If the device was

@@ -78,18 +78,21 @@ pub enum AttachFailure {
     Gone,
     /// The kernel refused to load them.
     Load,
+    /// The interface's name is not UTF-8.
+    Name,
     /// Its container has more interfaces than netmon watches.
     TooManyDevices,
 }
 
 impl AttachFailure {
     /// Every reason, in the order of the metrics.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Attach,
         Self::Detached,
         Self::Full,
         Self::Gone,
         Self::Load,
+        Self::Name,
         Self::TooManyDevices,
     ];
 
@@ -102,6 +105,7 @@ impl AttachFailure {
             Self::Full => "full",
             Self::Gone => "gone",
             Self::Load => "load",
+            Self::Name => "name",
             Self::TooManyDevices => "too_many_devices",
         }
     }

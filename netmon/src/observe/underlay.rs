@@ -162,7 +162,7 @@ impl Underlay {
             let mut detached = 0;
             for ifindex in watched {
                 // A device that is deleted is found by the next look.
-                let Some(name) = device_name(ifindex) else { continue };
+                let Ok(name) = device_name("", ifindex) else { continue };
                 let filters = client.filters(ifindex)?;
                 if let Some(overlay) = &mut *overlay.lock()
                     && !overlay.is_on(&name, ifindex, &filters)

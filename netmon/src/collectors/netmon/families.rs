@@ -58,7 +58,7 @@ schemas! {
         FAILURES(it in u64) by Reason, SHOWN {
             ATTACH_FAILURES: Counter, "netmon_attach_failures",
                 *it,
-                "Interfaces without kernel programs, by reason. full: no slot is left. gone: the interface was removed meanwhile. load: the kernel rejected the programs. attach: the kernel did not attach them. detached: somebody detached them; they are attached again. too_many_devices: their container has more devices than are watched. Their own counters are exposed all the same.";
+                "Interfaces without kernel programs, by reason. full: no slot is left. gone: the interface was removed meanwhile. load: the kernel rejected the programs. attach: the kernel did not attach them. detached: somebody detached them; they are attached again. name: the interface's name is not UTF-8. too_many_devices: their container has more devices than are watched. Their own counters are exposed all the same.";
         }
         /// Facts about a program.
         PROGRAM_FACTS(() in ()) by ProgramInfo, SHOWN {

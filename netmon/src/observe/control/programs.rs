@@ -18,7 +18,7 @@ use super::{Loop, attachments::Attachments};
 use crate::{
     datapath::{
         Datapath,
-        attach::{AttachError, Attachment, NotAttached, check_device},
+        attach::{AttachError, Attachment, NotAttached, device_name},
     },
     model::{
         counters::Directions,
@@ -183,10 +183,10 @@ fn find_detached(
 ) -> Option<(Handle, Directions<Vec<Filter>>)> {
     let Candidate { id, name, .. } = suspect;
     let mut client = enter(suspect, thread)?;
-    check_device(name, id.ifindex).ok()?;
+    let name = device_name(name, id.ifindex).ok()?;
     let filters = client.filters(id.ifindex).ok()?;
     let handle = shared.lock().handle(*id)?;
-    let is_on = attachments.get(handle)?.is_on(name, &filters);
+    let is_on = attachments.get(handle)?.is_on(&name, &filters);
     (!is_on).then_some((handle, filters))
 }
 
@@ -235,8 +235,9 @@ pub(super) struct AttachLog {
 
 impl AttachLog {
     fn report(&mut self, candidate: &Candidate, error: &AttachError) {
-        let is_news =
-            !matches!(error, AttachError::Gone { .. }) && self.refused.is_news(error.reason(), Instant::now());
+        // A container may give its devices any name, as often as it likes. That is only counted.
+        let is_silent = matches!(error, AttachError::Gone { .. } | AttachError::Name { .. });
+        let is_news = !is_silent && self.refused.is_news(error.reason(), Instant::now());
         if is_news {
             warn!(
                 namespace = %candidate.path.display(),

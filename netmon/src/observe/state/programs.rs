@@ -17,7 +17,7 @@ use crate::model::{
 pub struct Candidate {
     /// Its id.
     pub id: InterfaceId,
-    /// Its name, by which programs are attached.
+    /// Its name, as it is shown.
     pub name: String,
     /// The file of its namespace.
     pub path: PathBuf,

@@ -12,8 +12,8 @@ use netmon_tests::{
     prometheus, sh, traffic,
 };
 
-use super::{Scene, labelled};
-use crate::world::{DEVICE, ready};
+use super::{Scene, labelled, neighbour};
+use crate::world::{Cable, DEVICE, World, ready};
 
 /// Characters that would end a label's value, a line or the page, or confuse a parser.
 const ODD: &str = "q\" b\\ n\n\r\t\0 } 1 # {=,\u{2028}\u{feff}\u{202e}";
@@ -194,6 +194,44 @@ fn devices_with_odd_names_and_others_addresses_spoil_nobodys_figures() -> anyhow
         page.one("netmon_container_network_receive_packets_total", &on_net)?;
     }
     is_read(&scene.netmon)
+}
+
+/// Only a device whose name is no text cannot be given to the library that attaches programs.
+#[test]
+fn a_device_has_programs_whatever_its_name_is_as_long_as_it_is_text() -> anyhow::Result<()> {
+    for mode in ["auto", "clsact"] {
+        let mut world = World::new()?;
+        let (a, _b) = world.pair(Cable::Bridge)?;
+        let odd: [&[u8]; 3] = ["\u{e9}t\u{e9}".as_bytes(), b"\"\\'=,#", b"\xff\xfe"];
+        let mut containers = Vec::new();
+        for (number, name) in (60..).zip(odd) {
+            let netns = neighbour(&world, &format!("odd{number}"), number)?;
+            netns.run(&format!("ip link set {DEVICE} down"))?;
+            let mut rename = netns.command(&format!("ip link set {DEVICE} name"));
+            sh::output(rename.arg(OsStr::from_bytes(name)))?;
+            sh::output(netns.command("ip link set").arg(OsStr::from_bytes(name)).arg("up"))?;
+            containers.push(netns);
+        }
+        let netmon = world.netmon(&[&format!("--bpf.attach={mode}")])?;
+        ready(&netmon, 4)?;
+        let failed = |page: &Page, reason: &str| page.count("netmon_attach_failures_total", &[("reason", reason)]);
+        let gone = netmon.page_until("it to be said that the third has none", |page| {
+            ensure!(failed(page, "name")? > 0, "{mode}: it is not said");
+            failed(page, "gone")
+        })?;
+        ensure!(gone == 0, "{mode}: a device that is there is gone");
+        let odd: Vec<_> = (60..62).map(|number| format!("10.77.0.{number}")).collect();
+        for (number, address) in (60..).zip(odd) {
+            traffic::ping(&a.netns, address.parse()?, 10)?;
+            let labels = [("container", &*format!("odd{number}")), ("network", "net")];
+            netmon.page_until("what is received to be counted", |page| {
+                let segments = page.count("netmon_container_network_receive_segments_total", &labels)?;
+                ensure!(segments >= 10, "{mode}: {segments} segments");
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks that Prometheus' own parser accepts the page, and that ours accepts it in both formats.
