@@ -1,8 +1,8 @@
 //! Alerts on losses of containers: packets, segments, connections, time, routes, and room in buffers.
 
 use netmon::collectors::catalog::{
-    CONTAINER_IP_NO_ROUTES, CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTS,
-    CONTAINER_TCP_LISTEN_OVERFLOWS, CONTAINER_TCP_PRUNES, CONTAINER_TCP_RECEIVE_QUEUE_DROPS,
+    CONTAINER_INTERFACE_INFO, CONTAINER_IP_NO_ROUTES, CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES,
+    CONTAINER_TCP_CONNECTS, CONTAINER_TCP_LISTEN_OVERFLOWS, CONTAINER_TCP_PRUNES, CONTAINER_TCP_RECEIVE_QUEUE_DROPS,
     CONTAINER_TCP_RETRANSMITTED_SEGMENTS, CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, CONTAINER_UDP_SEND_BUFFER_ERRORS,
     NODE_PACKET_DROPS, NODE_SOFTNET_DROPPED, NODE_SYSCTL,
 };
@@ -35,14 +35,39 @@ const FUTILE: &[&str] = &[
     "TCP_TOO_OLD_ACK",
 ];
 
+/// Networks on which the engine resolves no names, and no network at all. On `ingress` only the routing mesh talks.
+const NAMELESS: &[&str] = &["", "bridge", "docker_gwbridge", "ingress"];
+
 pub(super) fn group() -> anyhow::Result<Group> {
     let mut rules = on_the_way()?;
     rules.extend(routes()?);
+    rules.push(names()?);
     rules.extend(room()?);
     Ok(Group {
         name: "netmon-losses".to_owned(),
         rules,
     })
+}
+
+/// A name that stands for more than its client means. Swarm's services have their stack in their name, so their aliases
+/// cannot be compared.
+fn names() -> anyhow::Result<Rule> {
+    let projects = of(CONTAINER_INTERFACE_INFO)
+        .is_none_of(Network, NAMELESS)
+        .is_not(Service, "")
+        .is_not(Stack, "")
+        .now()
+        .count((Job, Instance, Network, Service, Stack))
+        .count((Job, Instance, Network, Service));
+    alert(
+        RUNBOOK,
+        "NetmonNameOfTwo",
+        Warning,
+        "10m",
+        &projects.above(1.0),
+        "A name on a network stands for services of several projects.",
+        "On network {network} of {instance}, {value} projects have a service {service}: whoever asks for that name reaches any of them.",
+    )
 }
 
 /// Packets, segments, connections and time.
