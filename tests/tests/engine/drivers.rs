@@ -219,6 +219,9 @@ fn published_stack(ground: &Ground) -> anyhow::Result<()> {
         "netmon_container_info",
         &[("container", "copied"), ("task_id", ""), ("task_slot", "")],
     )?;
+    let of_it = page.samples.iter().filter(|it| it.has(&[("container", "copied")]));
+    let others: Vec<_> = of_it.filter(|it| !it.has(&[("service", ""), ("stack", "")])).collect();
+    ensure!(others.is_empty(), "it is in a service: {others:?}");
     Ok(())
 }
 

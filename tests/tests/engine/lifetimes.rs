@@ -306,7 +306,7 @@ fn gusts(page: &Page) -> anyhow::Result<BTreeMap<String, Figures>> {
 const BETWEEN_PAGES: Duration = Duration::from_millis(100);
 
 /// Traffic that may pass between a container's last reading of its interface and the interface's end.
-const TEARDOWN: Figures = Figures {
+pub(crate) const TEARDOWN: Figures = Figures {
     receive_packets: 5,
     receive_bytes: 500,
     transmit_packets: 5,
@@ -320,7 +320,7 @@ const BROADCASTS: Figures = Figures {
     ..TEARDOWN
 };
 
-fn is_last(seen: Figures, shown: Figures, slack: Figures) -> anyhow::Result<()> {
+pub(crate) fn is_last(seen: Figures, shown: Figures, slack: Figures) -> anyhow::Result<()> {
     ensure!(
         shown.between(seen, plus(seen, slack)),
         "{seen:?} was seen last, and {shown:?} is shown"
@@ -351,7 +351,7 @@ fn run(node: Node<'_>, flags: &str, script: &str) -> anyhow::Result<Figures> {
     })
 }
 
-fn plus(one: Figures, other: Figures) -> Figures {
+pub(crate) fn plus(one: Figures, other: Figures) -> Figures {
     Figures {
         receive_packets: one.receive_packets + other.receive_packets,
         receive_bytes: one.receive_bytes + other.receive_bytes,

@@ -8,6 +8,7 @@ mod fleet;
 mod ground;
 mod lifetimes;
 mod monitoring;
+mod names;
 mod nodes;
 mod package;
 mod prometheus;
