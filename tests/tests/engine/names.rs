@@ -20,14 +20,22 @@ const SAMPLED: &str = "netmon_container_tcp_round_trip_time_seconds";
 
 #[test]
 fn every_figure_is_of_whoever_has_the_name_now() -> anyhow::Result<()> {
-    let ground = Ground::new(Engine::Installed)?;
+    names_move(&Ground::new(Engine::Installed)?)
+}
+
+#[test]
+fn every_figure_is_of_whoever_has_the_name_now_on_a_newer_engine() -> anyhow::Result<()> {
+    names_move(&Ground::new(Engine::New)?)
+}
+
+fn names_move(ground: &Ground) -> anyhow::Result<()> {
     let node = ground.node();
     node.docker(&format!("network create {NETWORK}"))?;
     node.start_container("peer", &format!("--network {NETWORK}"))?;
-    made_anew(&ground)?;
-    renamed(&ground)?;
-    of_two_projects(&ground)?;
-    left_behind(&ground)
+    made_anew(ground)?;
+    renamed(ground)?;
+    of_two_projects(ground)?;
+    left_behind(ground)
 }
 
 /// Flags of a container that Compose starts for that service of that project.
