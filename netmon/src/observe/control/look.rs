@@ -64,11 +64,14 @@ impl Loop {
         let want = on_netns_thread(|thread| {
             let mut counting = Counting::new(Kernel(tracepoints));
             let looked = each_in_its_turn(&files, turn, |(file, number)| {
-                let begin = Instant::now();
+                let (begin, counted) = (Instant::now(), counting.spent());
                 match look_into(shared, tracepoints, file, *number, thread, &mut counting) {
                     Ok(netns) => {
                         let end = Instant::now();
-                        rested.insert(netns, end + (end - begin) * LOOK_REST);
+                        // How often sockets are counted has a limit of its own: a namespace with tens of thousands would
+                        // rest for minutes, and not be counted when it is still.
+                        let look = (end - begin).saturating_sub(counting.spent().saturating_sub(counted));
+                        rested.insert(netns, end + look * LOOK_REST);
                         None
                     }
                     // Mostly the namespace is deleted already, which the next listing shows. A container whose

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    time::{Duration, Instant},
 };
 
 use tracing::debug;
@@ -64,6 +65,7 @@ pub(super) struct Counting<S> {
     before: Option<Interfaces>,
     /// Those that were read for each exact count.
     exact: Interfaces,
+    spent: Duration,
 }
 
 impl<S: Source> Counting<S> {
@@ -72,12 +74,25 @@ impl<S: Source> Counting<S> {
             source,
             before: None,
             exact: Interfaces::new(),
+            spent: Duration::ZERO,
         }
+    }
+
+    /// How long the counts took so far.
+    pub(super) const fn spent(&self) -> Duration {
+        self.spent
     }
 
     /// Counts the sockets of a namespace with these devices. The calling thread is in it. Of several counts, the one
     /// during which the fewest changed is used. `None` if they could not be counted.
     pub(super) fn count(&mut self, netns: NetnsId, devices: impl IntoIterator<Item = u32>) -> Option<Counted> {
+        let begin = Instant::now();
+        let counted = self.try_count(netns, devices);
+        self.spent += begin.elapsed();
+        counted
+    }
+
+    fn try_count(&mut self, netns: NetnsId, devices: impl IntoIterator<Item = u32>) -> Option<Counted> {
         if self.before.is_none() {
             self.before = known(self.source.interfaces()?);
         }
