@@ -24,6 +24,12 @@ use tracing::warn;
 /// The number is the same on all architectures. The C library's headers do not have it yet.
 const OPEN_TREE_ATTR: i64 = 467;
 
+/// The libc crate does not have it for musl on arm64 (`include/uapi/asm-generic/unistd.h`).
+#[cfg(all(target_arch = "aarch64", target_env = "musl"))]
+const KEXEC_FILE_LOAD: i64 = 294;
+#[cfg(not(all(target_arch = "aarch64", target_env = "musl")))]
+const KEXEC_FILE_LOAD: i64 = libc::SYS_kexec_file_load;
+
 /// Calls that are refused with `EPERM`.
 const REFUSED: &[i64] = &[
     // Kernel programs, and measuring other processes.
@@ -61,7 +67,7 @@ const REFUSED: &[i64] = &[
     libc::SYS_finit_module,
     libc::SYS_delete_module,
     libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
+    KEXEC_FILE_LOAD,
     libc::SYS_reboot,
     libc::SYS_swapon,
     libc::SYS_swapoff,
