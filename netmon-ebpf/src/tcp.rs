@@ -187,31 +187,33 @@ pub fn state_changed(object: &impl Object, arguments: impl Arguments) {
         return;
     }
     let interface = of_connection(object, socket);
-    for state in [old, new] {
-        let state = state.cast_unsigned();
-        if state as usize >= STATES {
-            notes::once(object, object.shares(), UNKNOWN_STATE, interface.netns, state);
-        }
-    }
+    let mut unknown = 0;
     with(object, interface, |tcp| {
-        count_state(tcp, old, new, || failure(object, socket));
+        unknown = count_state(tcp, old, new, || failure(object, socket));
     });
+    if unknown != 0 {
+        notes::once(object, object.shares(), UNKNOWN_STATE, interface.netns, unknown);
+    }
 }
 
+/// Counts a change of state. Returns a state that no socket has; 0 if there is none. A state is compared only once: the
+/// verifier of Linux 6.1 follows a way that two comparisons of one value exclude, and refuses the program there.
 #[inline(always)]
-fn count_state(tcp: &mut Tcp, old: i32, new: i32, failure: impl FnOnce() -> usize) {
+fn count_state(tcp: &mut Tcp, old: i32, new: i32, failure: impl FnOnce() -> usize) -> u32 {
+    let mut unknown = 0;
     // An incoming connection starts as a copy of the listening socket, which goes on listening
     // (inet_csk_clone_lock). A closed socket is not counted as a connection.
-    if old != CLOSE
-        && !(old == LISTEN && new == SYN_RECEIVED)
-        && let Some(count) = tcp.states.get_mut(old.cast_unsigned() as usize)
-    {
-        *count = count.wrapping_sub(1);
+    if old != CLOSE && !(old == LISTEN && new == SYN_RECEIVED) {
+        match tcp.states.get_mut(old.cast_unsigned() as usize) {
+            Some(count) => *count = count.wrapping_sub(1),
+            None => unknown = old.cast_unsigned(),
+        }
     }
-    if new != CLOSE
-        && let Some(count) = tcp.states.get_mut(new.cast_unsigned() as usize)
-    {
-        *count = count.wrapping_add(1);
+    if new != CLOSE {
+        match tcp.states.get_mut(new.cast_unsigned() as usize) {
+            Some(count) => *count = count.wrapping_add(1),
+            None => unknown = new.cast_unsigned(),
+        }
     }
     match (old, new) {
         (SYN_SENT, ESTABLISHED) => tcp.connects += 1,
@@ -219,6 +221,7 @@ fn count_state(tcp: &mut Tcp, old: i32, new: i32, failure: impl FnOnce() -> usiz
         (SYN_SENT, CLOSE) => tcp.failures[failure()] += 1,
         _ => {}
     }
+    unknown
 }
 
 /// A segment was received on a connection (`tcp_probe`). If it acknowledges something new, the connection sends data,

@@ -72,6 +72,7 @@ impl TcpMap {
                 Err(error) if error.is_permission() => return Err(error),
                 Err(error) => {
                     warn!(tracepoint = program.tracepoint, %error, "cannot use a tracepoint; its events are not counted");
+                    debug!(?error, "all that the kernel said");
                     last = Some(error);
                 }
             }
