@@ -13,7 +13,7 @@ use netmon_common::{
     notes::{NO_KEY, NO_SHARE, UNKNOWN_STATE},
     refusal,
     share::Share,
-    tcp::{Address, Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, STATES, Tcp},
+    tcp::{Address, Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, Tcp},
 };
 
 use self::failure::failure;
