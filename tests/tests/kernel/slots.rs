@@ -108,7 +108,7 @@ fn out_of_sight(mode: &str) -> anyhow::Result<()> {
     let stay = if mode == "clsact" { 2 } else { 0 };
     ensure!(slots(&page)? == stay + 1, "{} slots are taken", slots(&page)?);
 
-    in_sight(&format!("umount --recursive {}", directory.display()))?;
+    in_sight(&format!("umount -l {}", directory.display()))?;
     // Now `c` is out of sight.
     netmon
         .page_until("the others to have programs again", |page| {
@@ -167,7 +167,7 @@ fn two_netmons_with_filters_leave_each_others_alone_and_remove_those_of_a_dead_o
         );
         Ok(())
     };
-    let (first, second) = (start("env")?, start("env")?);
+    let (first, second) = (start("unshare --uts")?, start("unshare --uts")?);
     counts(&[&first, &second], "side by side")?;
     first.kill()?;
     let third = start("unshare --pid --fork --kill-child --mount-proc")?;
