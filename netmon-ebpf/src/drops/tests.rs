@@ -108,23 +108,6 @@ impl World {
         packet
     }
 
-    /// How many keys a namespace has.
-    fn keys(&self, netns: u64) -> Option<u32> {
-        self.shares.get(&netns).map(|share| share.keys)
-    }
-
-    /// Lets a namespace have used up its share.
-    fn use_up(&self, netns: u64) {
-        self.shares.set(
-            &netns,
-            Share {
-                keys: ROOM,
-                room: ROOM,
-                noted: 0,
-            },
-        );
-    }
-
     /// Drops a packet, as kernels up to 6.10 report it.
     fn drop(&self, packet: u64, reason: u32) {
         dropped(self, &[packet, LOCATION, reason.into()]);
@@ -246,7 +229,7 @@ fn a_drop_counts_at_the_packets_device() {
     world.drop(packet, OTHER);
     world.drop(packet, OTHER);
     assert_eq!(world.drops.all(), [(key(HERE, 5, OTHER), 2)]);
-    assert_eq!(world.keys(HERE), Some(1));
+    assert_eq!(world.shares.keys(HERE), Some(1));
 }
 
 #[test]

@@ -120,23 +120,6 @@ impl World {
         self.counts.get(&Key { netns, ifindex, zero }).unwrap_or_default()
     }
 
-    /// How many keys a namespace has.
-    fn keys(&self, netns: u64) -> Option<u32> {
-        self.shares.get(&netns).map(|share| share.keys)
-    }
-
-    /// Lets a namespace have used up its share.
-    fn use_up(&self, netns: u64) {
-        self.shares.set(
-            &netns,
-            Share {
-                keys: ROOM,
-                room: ROOM,
-                noted: 0,
-            },
-        );
-    }
-
     /// Which interfaces have counts.
     fn interfaces(&self) -> Vec<(u64, u32)> {
         let all = self.counts.all();
@@ -219,7 +202,7 @@ fn a_connection_counts_at_its_routes_device() {
     retransmitted(&world, &[socket, world.packet(1, 0)]);
     assert_eq!(world.interfaces(), [(HERE, 5)]);
     assert_eq!(world.of(HERE, 5).retransmitted_segments, 4);
-    assert_eq!(world.keys(HERE), Some(1));
+    assert_eq!(world.shares.keys(HERE), Some(1));
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod filters;
 pub(super) mod fuzz;
 mod queues;
 mod routes;
+#[cfg(test)]
+mod samples;
 
 use std::{
     io,

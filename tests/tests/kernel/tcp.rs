@@ -27,7 +27,7 @@ use self::{
     server::Server,
     wire::delayed,
 };
-use crate::world::{Cable, DEVICE, World, ready};
+use crate::world::{Cable, DEVICE, Member, World, ready};
 
 const PORT: u16 = 5300;
 
@@ -215,6 +215,12 @@ fn open_connections_are_those_that_the_kernel_lists() -> anyhow::Result<()> {
     agree(&netmon, [&a, &b])
 }
 
+/// Five connections from a container.
+fn connected(member: &Member, server: &Server) -> anyhow::Result<Vec<TcpStream>> {
+    let connect = |_| Ok(TcpStream::connect(server.address)?);
+    member.netns.within(|| (0..5).map(connect).collect())
+}
+
 /// What the kernel programs have no room for, or what somebody deletes, is missing from then on in a sum of changes.
 #[test]
 fn changes_of_state_that_were_lost_are_made_good() -> anyhow::Result<()> {
@@ -224,10 +230,7 @@ fn changes_of_state_that_were_lost_are_made_good() -> anyhow::Result<()> {
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
     let server = Server::start(&b.netns, b.address)?;
-    let mut streams = a.netns.within(|| {
-        let connect = |_| Ok(TcpStream::connect(server.address)?);
-        (0..5).map(connect).collect::<anyhow::Result<Vec<_>>>()
-    })?;
+    let mut streams = connected(&a, &server)?;
     agree(&netmon, [&a, &b])?;
     for at in [4, 2] {
         lose_all(&netmon)?;
@@ -249,10 +252,7 @@ fn connections_whose_way_is_gone_stay_the_containers() -> anyhow::Result<()> {
     let netmon = world.netmon(&[])?;
     ready(&netmon, 2)?;
     let server = Server::start(&b.netns, b.address)?;
-    let mut streams = a.netns.within(|| {
-        let connect = |_| Ok(TcpStream::connect(server.address)?);
-        (0..5).map(connect).collect::<anyhow::Result<Vec<_>>>()
-    })?;
+    let mut streams = connected(&a, &server)?;
     for stream in &mut streams {
         stream.write_all(&[0x5a; 200])?;
         stream.read_exact(&mut [0; 200])?;

@@ -13,7 +13,7 @@ use crate::testing::HERE;
 fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
     let world = World::new();
     world.drop(world.on(HERE, 5, world.packet(IPV4, UDP)), OTHER);
-    world.use_up(HERE);
+    world.shares.use_up(HERE);
     world.drop(world.on(HERE, 6, world.packet(IPV4, UDP)), OTHER);
     world.drop(world.on(HERE, 7, world.packet(IPV4, UDP)), OTHER);
     // A key that exists still counts.
@@ -26,7 +26,7 @@ fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
 #[test]
 fn what_finds_no_room_is_lost_by_its_reason_and_a_subsystems_reasons_are_one() {
     let world = World::new();
-    world.use_up(STRANGERS);
+    world.shares.use_up(STRANGERS);
     let packet = world.packet(IPV4, UDP);
     world.drop(packet, OTHER);
     // The last one that the kernel may have for itself, and three of subsystems.
@@ -54,12 +54,12 @@ fn a_key_that_found_no_room_uses_no_share() {
     for ifindex in 1..=ROOM + 100 {
         world.drop(world.on(HERE, ifindex, world.packet(IPV4, UDP)), OTHER);
     }
-    assert_eq!(world.keys(HERE), Some(0));
+    assert_eq!(world.shares.keys(HERE), Some(0));
     // Others have left the map.
     world.drops.room.set(1);
     world.drop(world.on(HERE, 5, world.packet(IPV4, UDP)), OTHER);
     assert_eq!(world.drops.all(), [(key(HERE, 5, OTHER), 1)]);
-    assert_eq!(world.keys(HERE), Some(1));
+    assert_eq!(world.shares.keys(HERE), Some(1));
 }
 
 #[test]
@@ -70,5 +70,5 @@ fn a_key_that_two_cpus_create_is_one() {
     world.drops.misses.set(1);
     world.drop(packet, OTHER);
     assert_eq!(world.drops.all(), [(key(HERE, 5, OTHER), 2)]);
-    assert_eq!(world.keys(HERE), Some(1));
+    assert_eq!(world.shares.keys(HERE), Some(1));
 }

@@ -14,7 +14,7 @@ fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
     let world = World::new();
     let socket = |ifindex| world.routed(HERE, world.kernel.device(HERE, ifindex));
     reset_received(&world, &[socket(5)]);
-    world.use_up(HERE);
+    world.shares.use_up(HERE);
     for ifindex in [6, 7, 5] {
         reset_received(&world, &[socket(ifindex)]);
     }
@@ -27,7 +27,7 @@ fn beyond_its_share_a_namespaces_new_keys_have_no_device() {
 #[test]
 fn what_finds_no_room_is_lost_by_its_cause() {
     let world = World::new();
-    world.use_up(STRANGERS);
+    world.shares.use_up(STRANGERS);
     reset_received(&world, &[world.socket(THERE)]);
     // The map is full, although the namespace has a share.
     world.counts.room.set(0);
@@ -50,12 +50,12 @@ fn a_key_that_found_no_room_uses_no_share() {
     for ifindex in 1..=ROOM + 100 {
         reset_received(&world, &[world.routed(HERE, world.kernel.device(HERE, ifindex))]);
     }
-    assert_eq!(world.keys(HERE), Some(0));
+    assert_eq!(world.shares.keys(HERE), Some(0));
     // Others have left the map.
     world.counts.room.set(1);
     reset_received(&world, &[world.routed(HERE, world.kernel.device(HERE, 5))]);
     assert_eq!(world.interfaces(), [(HERE, 5)]);
-    assert_eq!(world.keys(HERE), Some(1));
+    assert_eq!(world.shares.keys(HERE), Some(1));
 }
 
 #[test]
@@ -65,5 +65,5 @@ fn a_key_that_two_cpus_create_is_one() {
     world.counts.misses.set(1);
     reset_received(&world, &[world.socket(HERE)]);
     assert_eq!(world.of(HERE, OF_IPV4).resets_received, 2);
-    assert_eq!(world.keys(HERE), Some(1));
+    assert_eq!(world.shares.keys(HERE), Some(1));
 }

@@ -52,19 +52,12 @@ pub(super) fn filter(answer: Answer<'_>) -> Option<Filter> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::attribute;
     use super::filter;
     use crate::{
         model::programs::Filter,
         netns::rtnetlink::{Message, decode::messages},
     };
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(value.len() + 4).expect("short");
-        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     /// The first filter of this kind in a message of the kernel: priority 1, for all protocols.
     fn decoded(kind: &str, options: &[u8]) -> Option<Filter> {

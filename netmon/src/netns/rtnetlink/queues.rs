@@ -85,16 +85,9 @@ fn text(value: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::attribute;
     use super::{super::decode::Message, NO_QUEUE, neighbours, queue};
     use crate::netns::rtnetlink::messages;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(value.len() + 4).expect("short");
-        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     fn message(kind: u16, body: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::from(u32::try_from(body.len() + 16).expect("short").to_ne_bytes());

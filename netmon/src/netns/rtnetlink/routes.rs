@@ -64,15 +64,11 @@ pub(super) fn is_no_route(error: &io::Error) -> bool {
 mod tests {
     use std::io;
 
+    use super::super::samples::attribute;
     use super::{
         AF_INET, AF_INET6, Answer, NTF_EXT_LEARNED, NUD_PERMANENT, RTM_NEWNEIGH, RTM_NEWROUTE, device, exempt,
         is_no_route, remote,
     };
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(4 + value.len()).expect("short");
-        [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat()
-    }
 
     fn neighbour(address: &[u8]) -> Vec<u8> {
         let header = [7, 0, 0, 0, 9, 0, 0, 0, 0x80, 0, 2, 0];
