@@ -18,6 +18,8 @@ pub enum Sender {
     /// No socket: the packet was forwarded, or the kernel itself sends it.
     #[default]
     None,
+    /// A socket with a port above every protocol's number.
+    OfPort,
     /// A request for a connection, or a connection in `TIME_WAIT`. These are no full sockets.
     Small,
     /// A full socket.
@@ -27,6 +29,18 @@ pub enum Sender {
         /// Its protocol (`IPPROTO_TCP` and so on).
         protocol: u32,
     },
+}
+
+impl Sender {
+    /// What the field for the port of a socket says, without a look at the rest of the socket. A raw socket has its
+    /// protocol there (`inet_create` in `net/ipv4/af_inet.c`). A packet socket has 0, and so has a TCP socket that was
+    /// closed.
+    #[inline(always)]
+    #[must_use]
+    pub fn by_port(port: u32) -> Option<Self> {
+        const HIGHEST_PROTOCOL: u32 = 255;
+        (port > HIGHEST_PROTOCOL).then_some(Self::OfPort)
+    }
 }
 
 /// A socket buffer at a hook (`struct __sk_buff`): one packet, or a super-packet.

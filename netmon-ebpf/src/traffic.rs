@@ -80,8 +80,8 @@ fn is_own_tcp(packet: &impl Packet) -> bool {
         return false;
     }
     match packet.sender() {
-        // DCCP has such sockets, too. The header says TCP.
-        Sender::Small => true,
+        // Other protocols have such sockets, too. Only TCP's send a packet whose header says TCP.
+        Sender::OfPort | Sender::Small => true,
         Sender::Full { kind, protocol: OF_TCP } => kind == STREAM || kind == RAW && is_answer(packet),
         Sender::None | Sender::Full { .. } => false,
     }
@@ -246,10 +246,22 @@ mod tests {
     }
 
     #[test]
-    fn requests_and_connections_that_have_ended_are_tcp() {
+    fn the_number_of_a_protocol_is_no_port() {
+        for port in [0, u32::from(TCP), 255] {
+            assert_eq!(Sender::by_port(port), None);
+        }
+        for port in [256, 65_535] {
+            assert_eq!(Sender::by_port(port), Some(Sender::OfPort));
+        }
+    }
+
+    #[test]
+    fn a_socket_with_a_port_is_tcp_if_its_packet_is_and_so_is_no_full_one() {
         for protocol in [IPV4, IPV6] {
-            let packet = sent_by(Sender::Small, packet(protocol, TCP));
-            assert_eq!(of(&packet, TRANSMIT).tcp_segments, 1);
+            for sender in [Sender::OfPort, Sender::Small] {
+                assert_eq!(of(&sent_by(sender, packet(protocol, TCP)), TRANSMIT).tcp_segments, 1);
+                assert_eq!(of(&sent_by(sender, packet(protocol, UDP)), TRANSMIT).tcp_segments, 0);
+            }
         }
     }
 
