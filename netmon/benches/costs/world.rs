@@ -16,7 +16,10 @@ use netmon::{
         inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
         netns::{NetnsFile, Role},
     },
-    netns::{enter::on_netns_thread, rtnetlink::Client},
+    netns::{
+        enter::{inside, on_netns_thread},
+        rtnetlink::Client,
+    },
     observe::Shared,
 };
 
@@ -62,6 +65,7 @@ impl World {
                 let _infallible = writeln!(script, "link set eth{interface} up");
                 script
             });
+            let up = format!("link set lo up\n{up}");
             ip(&["-n", name], &up)?;
         }
         world.look()?;
@@ -90,6 +94,12 @@ impl World {
         };
         self.files = paths.into_iter().map(file).collect();
         Ok(())
+    }
+
+    /// Runs `work` in the first namespace.
+    pub(crate) fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+        let file = self.files.first().context("there is no namespace")?;
+        Ok(inside(&file.path, work)?)
     }
 
     /// Enters all namespaces, devices and names into a registry.

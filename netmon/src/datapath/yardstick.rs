@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{SchedClassifier, TestRun as _, TestRunOptions},
+    programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, tc},
 };
 use netmon_common::traffic::{PROGRAM_EGRESS, PROGRAM_INGRESS};
 
@@ -58,7 +58,6 @@ pub struct Runs {
 /// # Errors
 /// The kernel does not load, attach or measure them.
 pub fn per_event(cpus: u32, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
-    let failed = |error: aya::EbpfError| DatapathError::Load(Box::new(error));
     let kernel = Kernel::detect()?;
     let tracepoints = Tracepoints::load(true, true, cpus)?;
     let globals = Globals::default();
@@ -66,17 +65,48 @@ pub fn per_event(cpus: u32, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathEr
     yardstick.attach("empty_drop", "kfree_skb")?;
     yardstick.attach("empty_segment", "tcp_probe")?;
     let yardstick = yardstick.ready("yardstick");
+    let runs = measured(&["drops_", "tcp_", "empty_"], work);
+    drop((tracepoints, yardstick));
+    runs
+}
+
+/// Runs `work` while the programs for what is sent are attached to this device of the calling thread's namespace,
+/// together with an empty program. Unlike the packets of [`per_packet`], those of `work` may be a connection's.
+///
+/// # Errors
+/// The kernel does not load, attach or measure them.
+pub fn per_sent_packet(datapath: &mut Datapath, device: &str, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
+    let failed = |error: aya::EbpfError| DatapathError::Load(Box::new(error));
+    let mut yardstick = EbpfLoader::new().load(OBJECT).map_err(failed)?;
+    let mut traffic = datapath.attacher.copy(0)?;
+    // Where there is tcx, the queueing discipline is of no use and does no harm.
+    let _there_or_made = tc::qdisc_add_clsact(device);
+    let empty = classifier(&mut yardstick, "empty")?;
+    empty.load().map_err(|error| failed(error.into()))?;
+    for program in [empty, classifier(&mut traffic, PROGRAM_EGRESS)?] {
+        program
+            .attach(device, TcAttachType::Egress)
+            .map_err(|error| failed(error.into()))?;
+    }
+    let runs = measured(&["empty", PROGRAM_EGRESS], work);
+    drop((yardstick, traffic));
+    runs
+}
+
+/// What the kernel measures of the programs whose names begin so, while `work` runs.
+fn measured(prefixes: &[&str], work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
     let stats = aya::sys::enable_stats(aya::sys::Stats::RunTime)
         .map_err(|error| DatapathError::of("measure programs", error.io_error))?;
     work();
     drop(stats);
     let mut runs = Vec::new();
     for info in aya::programs::loaded_programs() {
-        let info = info.map_err(|error| failed(error.into()))?;
+        let info = info.map_err(|error| DatapathError::Load(Box::new(error.into())))?;
         let Some(name) = info.name_as_str() else { continue };
-        let ours = ["drops_", "tcp_", "empty_"]
+        // The kernel cuts names.
+        let ours = prefixes
             .iter()
-            .any(|prefix| name.starts_with(prefix));
+            .any(|prefix| name.starts_with(prefix) || prefix.starts_with(name));
         if ours && info.run_count() > 0 {
             runs.push(Runs {
                 program: name.to_owned(),
@@ -85,7 +115,6 @@ pub fn per_event(cpus: u32, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathEr
             });
         }
     }
-    drop((tracepoints, yardstick));
     Ok(runs)
 }
 
