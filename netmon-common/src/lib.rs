@@ -8,6 +8,7 @@ pub mod drops;
 pub mod kernel;
 pub mod notes;
 pub mod overlay;
+pub mod protocols;
 pub mod refusal;
 pub mod share;
 pub mod tcp;

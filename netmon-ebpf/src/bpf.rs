@@ -1,22 +1,28 @@
 //! The kernel's side of the traits: its helpers, maps and contexts, as aya has them. Also what every object has besides
 //! its programs, and macros for what an object has of its own. The binaries and this module alone name aya.
 
-use core::{mem::MaybeUninit, panic::PanicInfo, ptr::read_volatile};
+use core::{
+    ffi::c_void,
+    mem::MaybeUninit,
+    panic::PanicInfo,
+    ptr::{self, read_volatile, write_volatile},
+};
 
 use aya_ebpf::{
+    Global,
     bindings::{BPF_NOEXIST, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_NET},
     helpers::{
-        bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
-        generated::{bpf_sk_fullsock, bpf_skb_load_bytes_relative},
+        bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
+        generated::{self, bpf_map_lookup_percpu_elem, bpf_sk_fullsock, bpf_skb_load_bytes_relative},
     },
     maps,
-    programs::{BtfTracePointContext, TcContext},
+    programs::{BtfTracePointContext, RawTracePointContext, TcContext},
 };
 
 use netmon_common::refusal;
 
 use crate::{
-    kernel::{Arguments, Integer, Memory},
+    kernel::{Arguments, Integer, Memory, UNSET},
     maps::{Added, Array, Map},
     packet::{Packet, Sender},
 };
@@ -61,6 +67,19 @@ macro_rules! offsets {
             $method: u32 = $name or $crate::kernel::UNSET;
         )*}
     };
+}
+
+/// Defines load-time globals that are lists of numbers, each with the method of the object's trait that reads one.
+#[macro_export]
+macro_rules! lists {
+    ($($method:ident: $name:ident[$length:expr];)*) => {$(
+        #[inline(always)]
+        fn $method(&self, index: usize) -> u32 {
+            #[unsafe(no_mangle)]
+            static $name: ::aya_ebpf::Global<[u32; $length]> = ::aya_ebpf::Global::new([$crate::kernel::UNSET; $length]);
+            $crate::bpf::element(&$name, index)
+        }
+    )*};
 }
 
 /// Defines load-time globals for a bit set of 256 reasons, with the method of the object's trait that reads one word.
@@ -185,12 +204,64 @@ pub fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-impl Arguments for BtfTracePointContext {
-    #[inline(always)]
-    fn pointer(&self, index: usize) -> u64 {
-        self.arg(index)
+/// An element of a load-time global; [`UNSET`] beyond the end.
+#[inline(always)]
+#[must_use]
+pub fn element<const N: usize>(list: &'static Global<[u32; N]>, index: usize) -> u32 {
+    if index >= N {
+        return UNSET;
+    }
+    // SAFETY: the global is transparent, and the element is within it. The load is volatile, because the loader has
+    // changed the value that the compiler knows.
+    unsafe { read_volatile(ptr::from_ref(list).cast::<u32>().add(index)) }
+}
+
+/// The task that runs the program, as a pointer whose type the verifier knows (since 5.11).
+#[inline(always)]
+#[must_use]
+pub fn current_task() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_task_btf() as u64 }
+}
+
+/// Turns a pointer into a number, which the verifier lets the program calculate with. The way leads through a map's value;
+/// nothing is left there.
+#[inline(always)]
+#[must_use]
+pub fn number_of<T>(pointer: *const T, through: &maps::PerCpuArray<u64>) -> u64 {
+    let Some(value) = through.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: the value exists while the program runs, and belongs to this CPU alone.
+    unsafe {
+        write_volatile(value, pointer as u64);
+        let number = read_volatile(value);
+        write_volatile(value, 0);
+        number
     }
 }
+
+/// The address of a per-CPU array's first value on another CPU (since 5.19); 0 if there is no such CPU.
+#[inline(always)]
+#[must_use]
+pub fn value_on<T>(array: *const maps::PerCpuArray<T>, cpu: u32, through: &maps::PerCpuArray<u64>) -> u64 {
+    let first = 0_u32;
+    // SAFETY: the array is a map, and the key is as long as the map's keys are.
+    let value = unsafe { bpf_map_lookup_percpu_elem(array.cast_mut().cast(), (&raw const first).cast(), cpu) };
+    if value.is_null() { 0 } else { number_of(value, through) }
+}
+
+macro_rules! arguments {
+    ($($context:ident),*) => {$(
+        impl Arguments for $context {
+            #[inline(always)]
+            fn pointer(&self, index: usize) -> u64 {
+                self.arg(index)
+            }
+        }
+    )*};
+}
+arguments!(BtfTracePointContext, RawTracePointContext);
 
 impl<O> Memory for O {
     // SAFETY: the caller promises what the trait asks.
@@ -207,6 +278,13 @@ impl<O> Memory for O {
         // SAFETY: the helper checks the address, and reads nothing if it is invalid. Any bytes are a valid `T`,
         // because only integers are read.
         unsafe { bpf_probe_read_kernel((base as *const u8).wrapping_add(offset as usize).cast()) }.ok()
+    }
+
+    // SAFETY: the caller promises what the trait asks.
+    #[inline(always)]
+    unsafe fn copy(&self, to: *mut u64, words: u32, from: u64) -> u64 {
+        // SAFETY: as promised by the caller. The helper checks the address that it reads.
+        unsafe { generated::bpf_probe_read_kernel(to.cast(), words * 8, from as *const c_void).cast_unsigned() }
     }
 
     #[inline(always)]

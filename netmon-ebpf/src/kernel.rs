@@ -56,6 +56,11 @@ pub trait Memory {
     unsafe fn field<T: Integer>(&self, base: u64, offset: u32) -> T;
     /// Reads a field through a number that may be a pointer; `None` if it is not.
     fn probe<T: Integer>(&self, base: u64, offset: u32) -> Option<T>;
+    /// Copies so many words from there. If not all of them can be read, it writes zeros, and does not return 0.
+    ///
+    /// # Safety
+    /// So many words can be written at `to`, which the verifier checks.
+    unsafe fn copy(&self, to: *mut u64, words: u32, from: u64) -> u64;
     /// The `struct tcp_sock *` of a socket, as a pointer whose type the verifier knows; 0 if it is no TCP socket.
     fn tcp_socket(&self, socket: u64) -> u64;
 }

@@ -29,6 +29,7 @@ pub mod maps;
 pub mod notes;
 pub mod overlay;
 pub mod packet;
+pub mod protocols;
 mod share;
 pub mod tcp;
 pub mod traffic;

@@ -107,6 +107,17 @@ impl Memory for Structures {
         Some(unsafe { ptr::read_unaligned(field.as_ptr().cast()) })
     }
 
+    // SAFETY: the caller promises what the trait asks.
+    unsafe fn copy(&self, to: *mut u64, words: u32, from: u64) -> u64 {
+        let read = (0..words).map(|word| self.probe::<u64>(from, 8 * word));
+        let read = read.collect::<Option<Vec<_>>>();
+        let failed = u64::from(read.is_none());
+        let read = read.unwrap_or_else(|| vec![0; words as usize]);
+        // SAFETY: as promised by the caller.
+        unsafe { ptr::copy_nonoverlapping(read.as_ptr(), to, read.len()) };
+        failed
+    }
+
     /// In these tests, a socket is its own `struct tcp_sock`, and all sockets are TCP's.
     fn tcp_socket(&self, socket: u64) -> u64 {
         socket
@@ -161,6 +172,12 @@ macro_rules! with_structures {
 
             fn probe<T: crate::kernel::Integer>(&self, base: u64, offset: u32) -> Option<T> {
                 self.$field.probe(base, offset)
+            }
+
+            // SAFETY: the caller promises what the trait asks.
+            unsafe fn copy(&self, to: *mut u64, words: u32, from: u64) -> u64 {
+                // SAFETY: as promised by the caller.
+                unsafe { self.$field.copy(to, words, from) }
             }
 
             fn tcp_socket(&self, socket: u64) -> u64 {

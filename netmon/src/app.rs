@@ -23,11 +23,12 @@ use crate::{
         Datapath, DatapathError, SharedTracepoints, Tracepoints,
         host::{Host, Mode},
         overlay::SharedOverlay,
+        protocols::ProtocolsProgram,
     },
     docker,
     http::{self, Access, AccessError, HttpError, Pages, Rendered, Server},
     metrics,
-    model::collector::Collectors,
+    model::collector::{Collectors, Need},
     netns::{
         enter::{EnterError, inside},
         rtnetlink::{Client, NetlinkError},
@@ -36,6 +37,7 @@ use crate::{
     observe::{
         Shared,
         control::{Control, Places, Signal, Tools},
+        read::protocols::ProtocolsReader,
         state::{Scope, State},
     },
     page::limits::{Caps, Limits},
@@ -115,6 +117,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     });
 
     let (tracepoints, overlay) = other_programs(datapath.as_ref(), &wanted)?;
+    let protocols = protocols(&config, datapath.as_ref(), &wanted);
     let shared = Shared::new(State::new(scope(&wanted), config.linger).with_times(config.times));
     let waker = Waker::new()?;
     let mut workers = Workers::new(config.times.worker_patience, config.fault);
@@ -151,6 +154,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             tracepoints,
             overlay,
         },
+        protocols: Mutex::new(protocols),
         running: Mutex::new(Running::start(&wanted)),
         wanted,
         limits: Mutex::new(limits(&config)),
@@ -279,6 +283,16 @@ fn other_programs(
         Some(_) | None => None,
     };
     Ok((SharedTracepoints::new(tracepoints), SharedOverlay::new(overlay)))
+}
+
+/// Loads the program that reads the counters of protocols, if a collector wants them.
+fn protocols(config: &Config, datapath: Option<&Datapath>, wanted: &Collectors) -> ProtocolsReader {
+    match datapath {
+        Some(datapath) if collectors::needs(wanted).contains_key(&Need::Protocols) => {
+            ProtocolsReader::new(ProtocolsProgram::load(datapath.host()), &config.node_netns)
+        }
+        Some(_) | None => ProtocolsReader::default(),
+    }
 }
 
 fn scope(wanted: &Collectors) -> Scope {

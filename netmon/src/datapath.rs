@@ -14,10 +14,12 @@ pub mod drops;
 pub(crate) mod fuzz;
 mod hook;
 pub mod host;
+mod mapped;
 mod notes;
 pub mod overlay;
 mod owner;
 pub mod pins;
+pub mod protocols;
 mod refusals;
 mod share;
 mod store;
@@ -94,6 +96,9 @@ pub enum DatapathError {
     /// A map could not be read or written.
     #[error("cannot use a map of the kernel programs: {0}")]
     Map(Box<aya::maps::MapError>),
+    /// A program ran, and could not read all that it should.
+    #[error("a kernel program could not read a namespace's counters")]
+    Unread,
     /// The programs built into this binary lack something that the daemon expects.
     #[error("the kernel programs that netmon was built with have no {0}; build netmon again")]
     Incomplete(&'static str),
@@ -120,7 +125,9 @@ impl DatapathError {
             Self::Load(error) => permission(error.as_ref()),
             Self::Map(error) => permission(error.as_ref()),
             Self::Types(error) => permission(error),
-            Self::Unsupported { .. } | Self::NoField { .. } | Self::NoReasons | Self::Incomplete(_) => false,
+            Self::Unsupported { .. } | Self::NoField { .. } | Self::NoReasons | Self::Unread | Self::Incomplete(_) => {
+                false
+            }
         }
     }
 
@@ -135,6 +142,7 @@ impl DatapathError {
             | Self::Types(_)
             | Self::NoField { .. }
             | Self::Map(_)
+            | Self::Unread
             | Self::Incomplete(_) => false,
         }
     }

@@ -28,7 +28,7 @@ use crate::{
     },
     observe::{
         Shared,
-        read::{Reading, read_all},
+        read::{Reading, protocols::ProtocolsReader, read_all},
         state::State,
     },
     page::{
@@ -53,6 +53,8 @@ pub struct Sources {
     pub shared: Shared,
     /// The kernel programs.
     pub tools: Tools,
+    /// What reads the counters of namespaces' protocols.
+    pub protocols: Mutex<ProtocolsReader>,
     /// The collectors that are switched on.
     pub wanted: Collectors,
     /// The same, at work.
@@ -130,7 +132,10 @@ impl Sources {
     fn read(&self) -> (Reading, CollectorRow) {
         let begin = Instant::now();
         let wanted = collectors::needs(&self.wanted).into_keys().collect();
-        let reading = read_all(&self.shared, &wanted).unwrap_or_else(|error| Reading {
+        let mut protocols = self.protocols.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = read_all(&self.shared, &wanted, &mut protocols);
+        drop(protocols);
+        let reading = read.unwrap_or_else(|error| Reading {
             error: Some(error.into()),
             unread: self.shared.lock().namespaces().keys().copied().collect(),
             misses_devices: true,
@@ -210,6 +215,9 @@ impl Sources {
 
     /// Adds the programs on interfaces.
     fn health(&self, mut health: Health) -> Health {
+        let protocols = self.protocols.lock().unwrap_or_else(PoisonError::into_inner);
+        health.programs.extend(protocols.program());
+        drop(protocols);
         if let Some(Counting { traffic, programs }) = &self.tools.counting {
             health.maps.push(traffic.row());
             health.programs.extend(programs.iter().cloned());

@@ -22,7 +22,10 @@ use netmon::{
         self, Running,
         visit::{Counting, Tools},
     },
-    datapath::{Datapath, SharedTracepoints, Tracepoints, host::Host, overlay::SharedOverlay, yardstick},
+    datapath::{
+        Datapath, SharedTracepoints, Tracepoints, host::Host, overlay::SharedOverlay, protocols::ProtocolsProgram,
+        yardstick,
+    },
     model::{
         collector::Collectors,
         counters::{Directions, Traffic},
@@ -32,6 +35,7 @@ use netmon::{
     netns::{enter::on_netns_thread, rtnetlink::Client},
     observe::{
         Shared,
+        read::protocols::ProtocolsReader,
         state::{Scope, State},
     },
     page::limits::{Caps, Limits},
@@ -248,6 +252,10 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
         };
         let wanted = Collectors::default();
         let sources = Sources {
+            protocols: Mutex::new(ProtocolsReader::new(
+                ProtocolsProgram::load(datapath.host()),
+                "/proc/self/ns/net".as_ref(),
+            )),
             shared,
             tools: Tools {
                 counting: Some(counting),

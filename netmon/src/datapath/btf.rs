@@ -171,22 +171,46 @@ impl Types {
     pub fn enumeration(&self, name: &str) -> Vec<(String, u64)> {
         let values = || {
             let head = self.head(self.find(Class::Enumeration, name)?)?;
-            let size = if head.kind == KIND_ENUM { 8 } else { 12 };
-            (0..head.length)
-                .map(|index| {
-                    let at = head.at + TYPE_BYTES + index * size;
-                    let high = if head.kind == KIND_ENUM64 {
-                        u32_at(&self.bytes, at + 8)?
-                    } else {
-                        0
-                    };
-                    let value = u64::from(high) << 32 | u64::from(u32_at(&self.bytes, at + 4)?);
-                    let name = self.string(u32_at(&self.bytes, at)?)?;
-                    Some((String::from_utf8_lossy(name).into_owned(), value))
-                })
-                .collect::<Option<_>>()
+            let owned = |(name, value)| (String::from_utf8_lossy(name).into_owned(), value);
+            self.enumerators(head).map(|it| it.map(owned)).collect::<Option<_>>()
         };
         values().unwrap_or_default()
+    }
+
+    /// The numbers of enumerators with these names, of whatever enumeration: not all have names themselves.
+    #[must_use]
+    pub fn numbers<const N: usize>(&self, names: [&str; N]) -> [Option<u64>; N] {
+        let mut numbers = [None; N];
+        for head in self
+            .places
+            .iter()
+            .filter_map(|place| self.head_at(usize::try_from(*place).ok()?))
+        {
+            if !matches!(head.kind, KIND_ENUM | KIND_ENUM64) {
+                continue;
+            }
+            for (name, value) in self.enumerators(head).flatten() {
+                if let Some(at) = names.iter().position(|it| it.as_bytes() == name) {
+                    numbers[at].get_or_insert(value);
+                }
+            }
+        }
+        numbers
+    }
+
+    /// The enumerators of an enumeration; `None` for one that is cut.
+    fn enumerators(&self, head: Head) -> impl Iterator<Item = Option<(&[u8], u64)>> {
+        let size = if head.kind == KIND_ENUM { 8 } else { 12 };
+        (0..head.length).map(move |index| {
+            let at = head.at + TYPE_BYTES + index * size;
+            let high = if head.kind == KIND_ENUM64 {
+                u32_at(&self.bytes, at + 8)?
+            } else {
+                0
+            };
+            let value = u64::from(high) << 32 | u64::from(u32_at(&self.bytes, at + 4)?);
+            Some((self.string(u32_at(&self.bytes, at)?)?, value))
+        })
     }
 
     /// The number of a tracepoint's arguments. `None` if there is no such tracepoint.

@@ -16,6 +16,9 @@ const LOOPBACK: &str = "lo";
 /// The file in which the kernel lists the CPUs that there may be.
 const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
 
+/// No kernel has a CPU with this number or a higher one (`NR_CPUS`).
+const LARGEST_CPU: u32 = 1 << 16;
+
 /// What the host supports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -23,6 +26,8 @@ pub struct Host {
     pub tcx: bool,
     /// The number of possible CPUs. The value of a per-CPU map has room for each.
     pub cpus: u32,
+    /// Their numbers.
+    pub possible: Vec<u32>,
     /// What is above the numbers of all possible CPUs. The numbers may have gaps (`0,2-3`), so it may be more than their
     /// count. What is indexed by a CPU's number needs room for so many.
     pub cpu_ids: u32,
@@ -61,13 +66,14 @@ impl Host {
             )
         };
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| failed(error))?;
-        let possible = fs::read_to_string(POSSIBLE_CPUS).map_err(failed)?;
-        let cpu_ids = cpu_ids(&possible).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
+        let listed = fs::read_to_string(POSSIBLE_CPUS).map_err(failed)?;
+        let possible = cpu_list(&listed).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
         Ok(Self {
             // A kernel without tcx does not know this query: EINVAL (bpf_prog_query).
             tcx: SchedClassifier::query_tcx(LOOPBACK, TcAttachType::Ingress).is_ok(),
             cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
-            cpu_ids,
+            cpu_ids: cpu_ids(&possible),
+            possible,
         })
     }
 
@@ -78,23 +84,37 @@ impl Host {
     }
 }
 
-/// What is above the highest number of a list of CPUs, which is sorted: `0,2-3`.
-fn cpu_ids(possible: &str) -> Option<u32> {
-    let highest: u32 = possible.trim().rsplit([',', '-']).next()?.parse().ok()?;
-    highest.checked_add(1)
+/// The numbers of a list of CPUs, as the kernel writes it: `0,2-3`.
+fn cpu_list(text: &str) -> Option<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        if last >= LARGEST_CPU {
+            return None;
+        }
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
+}
+
+/// What is above the numbers of a list.
+fn cpu_ids(possible: &[u32]) -> u32 {
+    possible.iter().max().map_or(0, |highest| highest + 1)
 }
 
 #[cfg(test)]
 mod tests {
     use netmon_common::traffic::{TRANSMIT, index};
 
-    use super::{Host, Mode, cpu_ids};
+    use super::{Host, Mode, cpu_ids, cpu_list};
     use crate::datapath::traffic::TrafficMap;
 
     const CAPABLE: Host = Host {
         tcx: true,
         cpus: 2,
         cpu_ids: 2,
+        possible: Vec::new(),
     };
 
     #[test]
@@ -112,7 +132,7 @@ mod tests {
         const SLOTS: u32 = 4;
         let host = Host {
             cpus: 3,
-            cpu_ids: cpu_ids("0,2-3\n").expect("a list"),
+            cpu_ids: cpu_ids(&cpu_list("0,2-3\n").expect("a list")),
             ..CAPABLE
         };
         let last = index(3, SLOTS, SLOTS - 1, TRANSMIT);
@@ -120,12 +140,19 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_cpus_end_with_the_last_of_the_list() {
-        for (list, ids) in [("0\n", 1), ("0-63\n", 64), ("0,2-3\n", 4), ("0-1,7\n", 8)] {
-            assert_eq!(cpu_ids(list), Some(ids), "{list}");
+    fn numbers_of_cpus_are_those_of_the_list() {
+        let all: Vec<u32> = (0..64).collect();
+        for (list, numbers) in [
+            ("0\n", &[0][..]),
+            ("0-63\n", &all),
+            ("0,2-3\n", &[0, 2, 3]),
+            ("0-1,7\n", &[0, 1, 7]),
+        ] {
+            assert_eq!(cpu_list(list).as_deref(), Some(numbers), "{list}");
         }
-        for list in ["", "\n", "0-", "4294967295"] {
-            assert_eq!(cpu_ids(list), None, "{list}");
+        for list in ["", "\n", "0-", "many", "0-4294967295", "65536"] {
+            assert_eq!(cpu_list(list), None, "{list}");
         }
+        assert_eq!((cpu_ids(&[0, 2, 3]), cpu_ids(&[])), (4, 0));
     }
 }

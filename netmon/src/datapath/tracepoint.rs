@@ -49,6 +49,8 @@ pub(super) struct Globals {
     words: Vec<(&'static str, u32)>,
     /// Constants of 64 bits.
     pub(super) long: Vec<(&'static str, u64)>,
+    /// Lists of constants.
+    pub(super) lists: Vec<(&'static str, Vec<u32>)>,
 }
 
 impl Globals {
@@ -57,7 +59,15 @@ impl Globals {
     /// # Errors
     /// The kernel has no such field.
     pub(super) fn offsets(types: &Types, fields: &[Field]) -> Result<Self, DatapathError> {
-        let words = NAMESPACE.iter().chain(fields).map(|field| {
+        Self::only(types, NAMESPACE.iter().chain(fields))
+    }
+
+    /// The offsets of these fields alone.
+    ///
+    /// # Errors
+    /// The kernel has no such field.
+    pub(super) fn only<'f>(types: &Types, fields: impl IntoIterator<Item = &'f Field>) -> Result<Self, DatapathError> {
+        let words = fields.into_iter().map(|field| {
             let Field {
                 global,
                 structure,
@@ -70,7 +80,7 @@ impl Globals {
         });
         Ok(Self {
             words: words.collect::<Result<_, DatapathError>>()?,
-            long: Vec::new(),
+            ..Self::default()
         })
     }
 
@@ -85,6 +95,20 @@ impl Globals {
             }
         }
         missing
+    }
+
+    /// Has the loader set them.
+    pub(super) fn apply<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        let Self { words, long, lists } = self;
+        for (name, value) in words {
+            loader.override_global(name, value, true);
+        }
+        for (name, value) in long {
+            loader.override_global(name, value, true);
+        }
+        for (name, values) in lists {
+            loader.override_global(name, &**values, true);
+        }
     }
 
     /// Adds a constant.
@@ -108,12 +132,7 @@ impl<'k> Programs<'k> {
         let mut loader = EbpfLoader::new();
         // The programs have no relocations. Without this call, the loader reads the kernel's types once more.
         loader.btf(None);
-        for (name, value) in &globals.words {
-            loader.override_global(name, value, true);
-        }
-        for (name, value) in &globals.long {
-            loader.override_global(name, value, true);
-        }
+        globals.apply(&mut loader);
         Notes::prepare(&mut loader);
         let mut object = loader
             .load(object)

@@ -30,15 +30,30 @@ pub fn read(proc_net: &mut ProcNet, sockets_wanted: bool) -> io::Result<Protocol
     if let Some(text) = if_there(proc_net.read(IPV6))? {
         ipv6(text, &mut protocols);
     }
-    sockets(proc_net.read(SOCKETS)?, &mut protocols);
-    if sockets_wanted {
+    read_sockets(proc_net, sockets_wanted, &mut protocols)?;
+    Ok(protocols)
+}
+
+/// Reads the sockets in use of the calling thread's namespace: [`Protocols::sockets_in_use`].
+///
+/// # Errors
+/// A file cannot be read. That of IPv6 may be missing.
+pub fn sockets_in_use(proc_net: &mut ProcNet) -> io::Result<Option<u64>> {
+    let mut protocols = Protocols::default();
+    read_sockets(proc_net, true, &mut protocols)?;
+    Ok(protocols.sockets_in_use)
+}
+
+fn read_sockets(proc_net: &mut ProcNet, in_use_wanted: bool, protocols: &mut Protocols) -> io::Result<()> {
+    sockets(proc_net.read(SOCKETS)?, protocols);
+    if in_use_wanted {
         if let Some(text) = if_there(proc_net.read(IPV6_SOCKETS))? {
-            ipv6_sockets(text, &mut protocols);
+            ipv6_sockets(text, protocols);
         }
     } else {
         protocols.sockets_in_use = None;
     }
-    Ok(protocols)
+    Ok(())
 }
 
 fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {

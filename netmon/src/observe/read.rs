@@ -1,6 +1,7 @@
 //! One reading of every watched device: the part of a scrape that reads from the kernel.
 
 mod needs;
+pub mod protocols;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,10 @@ use std::{
 use rustix::io::Errno;
 use tracing::debug;
 
-use self::needs::{Place, has, read_need};
+use self::{
+    needs::{Files, Place, has, read_need},
+    protocols::ProtocolsReader,
+};
 use super::{
     Shared,
     state::{Namespace, State},
@@ -119,13 +123,20 @@ impl Reading {
 ///
 /// # Errors
 /// No thread could be started.
-pub fn read_all(shared: &Shared, wanted: &BTreeSet<Need>) -> Result<Reading, EnterError> {
+pub fn read_all(
+    shared: &Shared,
+    wanted: &BTreeSet<Need>,
+    protocols: &mut ProtocolsReader,
+) -> Result<Reading, EnterError> {
     on_netns_thread(|thread| {
         let (number, namespaces) = {
             let mut state = shared.lock();
             (state.begin_reading(), to_read(&state, wanted))
         };
-        let mut proc_net = ProcNet::default();
+        let mut files = Files {
+            proc_net: ProcNet::default(),
+            protocols,
+        };
         let mut reading = Reading::default();
         for (netns, file) in namespaces {
             let needs: Vec<_> = wanted
@@ -141,7 +152,7 @@ pub fn read_all(shared: &Shared, wanted: &BTreeSet<Need>) -> Result<Reading, Ent
                         role: &file.role,
                         reading: number,
                     };
-                    if let Err(error) = read_need(shared, *need, place, client, &mut proc_net) {
+                    if let Err(error) = read_need(shared, *need, place, client, &mut files) {
                         reading.fail_in_part(netns, [*need], error);
                     }
                     *reading.spent.entry(*need).or_default() += begin.elapsed();

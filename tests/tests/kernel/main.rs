@@ -19,6 +19,7 @@ mod names;
 mod overlay;
 mod privileges;
 mod programs;
+mod protocols;
 mod retransmits;
 mod slots;
 mod tcp;

@@ -3,8 +3,8 @@
 use proptest::prelude::{any, prop, proptest};
 
 use super::{
-    BtfError, KIND_ENUM, KIND_FUNC_PROTO, KIND_INT, KIND_PTR, KIND_STRUCT, KIND_TYPEDEF, KIND_UNION, LONGEST_NAME,
-    Types,
+    BtfError, KIND_ENUM, KIND_ENUM64, KIND_FUNC_PROTO, KIND_INT, KIND_PTR, KIND_STRUCT, KIND_TYPEDEF, KIND_UNION,
+    LONGEST_NAME, Types,
 };
 
 /// Builds type information.
@@ -111,6 +111,22 @@ fn an_enumeration_and_a_tracepoints_arguments_are_found() {
 }
 
 #[test]
+fn the_numbers_of_enumerators_are_found_in_whatever_enumeration() {
+    let mut builder = sample();
+    let (of_none, of_long) = (builder.name("OF_NONE"), builder.name("OF_LONG"));
+    builder.add("", (KIND_ENUM, false), 1, 4, (&[[of_none, 41, 0]], 2));
+    builder.add("long", (KIND_ENUM64, false), 1, 8, (&[[of_long, 1, 2]], 3));
+    // The first of a name counts.
+    let again = builder.name("SECOND");
+    builder.add("", (KIND_ENUM, false), 1, 4, (&[[again, 8, 0]], 2));
+    let types = Types::parse(builder.bytes()).expect("types");
+    assert_eq!(
+        types.numbers(["OF_NONE", "SECOND", "nothing", "OF_LONG", ""]),
+        [Some(41), Some(7), None, Some(2 << 32 | 1), None]
+    );
+}
+
+#[test]
 fn a_kind_that_is_not_known_is_said() {
     let mut builder = sample();
     builder.add("later", (31, false), 0, 0, (&[], 0));
@@ -162,6 +178,7 @@ proptest! {
         }
         if let Ok(types) = Types::parse(bytes) {
             let _found = (types.offset("packet", "dev"), types.enumeration("reason"), types.arguments("kfree_skb"));
+            let _numbers = types.numbers(["FIRST", "SECOND"]);
         }
     }
 }

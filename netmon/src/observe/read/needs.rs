@@ -5,10 +5,10 @@ use std::{
     time::Instant,
 };
 
-use super::{ReadError, Shared};
+use super::{ReadError, Shared, protocols::ProtocolsReader};
 use crate::{
     model::{collector::Need, interface::NetnsId, netns::Role},
-    netns::{buffers, proc_net::ProcNet, protocols, rtnetlink::Client, xfrm},
+    netns::{buffers, proc_net::ProcNet, rtnetlink::Client, xfrm},
 };
 
 /// Whether a namespace with this role has what is needed.
@@ -47,13 +47,19 @@ impl Place<'_> {
     }
 }
 
+/// What a namespace is read with, besides rtnetlink.
+pub(super) struct Files<'a> {
+    pub(super) proc_net: ProcNet,
+    pub(super) protocols: &'a mut ProtocolsReader,
+}
+
 /// Reads what is needed from the namespace that the calling thread has entered.
 pub(super) fn read_need(
     shared: &Shared,
     need: Need,
     place: Place<'_>,
     client: &mut Client,
-    proc_net: &mut ProcNet,
+    files: &mut Files<'_>,
 ) -> Result<(), ReadError> {
     let Place { netns, role, .. } = place;
     match need {
@@ -62,8 +68,13 @@ pub(super) fn read_need(
             shared.lock().set_remotes(netns, remotes);
         }
         Need::Protocols => {
-            let protocols = protocols::read(proc_net, place.wants_sockets())?;
-            shared.lock().counted(netns, protocols);
+            let Files { proc_net, protocols } = files;
+            let read = protocols.read(netns, proc_net, place.wants_sockets())?;
+            let mut state = shared.lock();
+            state.counted(netns, read.protocols);
+            if let Some(limit) = read.listen_backlog_limit {
+                state.set_listen_backlog_limit(netns, Some(limit));
+            }
         }
         Need::Encryption => {
             let (errors, failed) = parted(xfrm::errors());
@@ -88,7 +99,7 @@ pub(super) fn read_need(
             failed?;
             no_neighbours?;
         }
-        Need::Buffers => read_buffers(shared, netns, client, proc_net)?,
+        Need::Buffers => read_buffers(shared, netns, client, &mut files.proc_net)?,
         Need::NodeDevices => {
             let devices = client.devices()?.devices;
             shared.lock().node_has(netns, &devices, Instant::now());

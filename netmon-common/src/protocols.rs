@@ -1,0 +1,150 @@
+//! The counters of a namespace's protocols, which a program reads when the daemon runs it.
+//!
+//! The kernel keeps them per CPU, in tables that `/proc/net/snmp`, `netstat` and `snmp6` show as text. Which table a
+//! counter is in, and its number there, differ between kernels. The daemon sets both from the kernel's types.
+
+use core::ops::Range;
+
+use crate::kernel::{Field, field};
+
+/// The program that finds out where a CPU's memory is. It is run once for each CPU that there may be. Its arguments are
+/// the CPU's index in [`MAP_SHIFTS`], and its number.
+pub const PROGRAM_LOCATE: &str = "protocols_locate";
+/// The program that reads the namespace of the thread that runs it, into [`MAP_ROW`]. Its arguments are the index of
+/// the run's first CPU, and a ticket.
+pub const PROGRAM_READ: &str = "protocols_read";
+/// The map of what was read: one [`Row`].
+pub const MAP_ROW: &str = "ROW";
+/// The map of what the kernel adds to a per-CPU pointer: one list, of all CPUs that there may be. Their numbers may have
+/// gaps, and the list has none.
+pub const MAP_SHIFTS: &str = "SHIFTS";
+
+/// How many CPUs one run reads. A verifier walks every round of a loop.
+pub const CPUS_A_RUN: u32 = 64;
+/// The greatest number of CPUs: a power of 2. On a machine with more the counters are read from `/proc`.
+pub const MAX_CPUS: usize = 1024;
+
+/// How many counters are read.
+pub const COUNTERS: usize = 15;
+/// The enumerators of the counters, in the order of [`Row::counts`]. Their enumerations have no names.
+pub const ENUMERATORS: [&str; COUNTERS] = [
+    "TCP_MIB_OUTSEGS",
+    "TCP_MIB_RETRANSSEGS",
+    "TCP_MIB_OUTRSTS",
+    "LINUX_MIB_RCVPRUNED",
+    "LINUX_MIB_OFOPRUNED",
+    "LINUX_MIB_LISTENOVERFLOWS",
+    "LINUX_MIB_LISTENDROPS",
+    "LINUX_MIB_TCPBACKLOGDROP",
+    "LINUX_MIB_TCPRCVQDROP",
+    "UDP_MIB_NOPORTS",
+    "UDP_MIB_RCVBUFERRORS",
+    "UDP_MIB_SNDBUFERRORS",
+    "UDP_MIB_CSUMERRORS",
+    "IPSTATS_MIB_OUTNOROUTES",
+    "IPSTATS_MIB_REASMFAILS",
+];
+
+/// How many kinds of tables there are.
+pub const KINDS: usize = 4;
+/// The counters of each kind of table.
+pub const COUNTERS_OF: [Range<usize>; KINDS] = [0..3, 3..9, 9..13, 13..COUNTERS];
+
+/// The structure of each kind of table. It begins with the counters, `mibs`, of eight bytes each.
+pub const STRUCTURES: [&str; KINDS] = ["tcp_mib", "linux_mib", "udp_mib", "ipstats_mib"];
+
+/// How many tables a namespace has.
+pub const TABLES: usize = 6;
+/// The members of `struct net` that are pointers to tables. A kernel without IPv6 does not have those from
+/// [`FIRST_OF_IPV6`] on.
+pub const MEMBERS: [&str; TABLES] = [
+    "mib.tcp_statistics",
+    "mib.net_statistics",
+    "mib.udp_statistics",
+    "mib.ip_statistics",
+    "mib.udp_stats_in6",
+    "mib.ipv6_statistics",
+];
+/// The first table that only IPv6 has.
+pub const FIRST_OF_IPV6: usize = 4;
+/// The kind of each table.
+pub const KIND_OF: [usize; TABLES] = [0, 1, 2, 3, 2, 3];
+
+/// The global for the offset of each of [`MEMBERS`]: numbers of 32 bits.
+pub const GLOBAL_TABLES: &str = "MIB_TABLES";
+/// The global for the first counter that is copied, for each kind of table.
+pub const GLOBAL_FIRST: &str = "MIB_FIRST";
+/// The global for how many counters are copied, for each kind of table.
+pub const GLOBAL_WORDS: &str = "MIB_WORDS";
+/// The global for where each counter is among those that are copied.
+pub const GLOBAL_PLACES: &str = "MIB_PLACES";
+/// The global for the number of CPUs.
+pub const GLOBAL_CPUS: &str = "CPUS";
+
+/// How many counters can be copied from one table. Kernels have some 130.
+pub const WIDEST: usize = 256;
+
+/// The fields that the programs read.
+pub const FIELDS: &[Field] = &[
+    field("TASK_NAMESPACES", "task_struct", "nsproxy"),
+    field("NAMESPACES_NET", "nsproxy", "net_ns"),
+    field("NAMESPACE_COOKIE", "net", "net_cookie"),
+    field("NAMESPACE_SOMAXCONN", "net", "core.sysctl_somaxconn"),
+    field("NAMESPACE_TIME_WAIT", "net", "ipv4.tcp_death_row.tw_refcount"),
+    field("ARRAY_POINTERS", "bpf_array", "pptrs"),
+];
+
+/// What one run of [`PROGRAM_READ`] read of a namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// The ticket of the run. It is written last, so a run that ended early leaves another one.
+    pub ticket: u64,
+    /// The namespace's cookie.
+    pub cookie: u64,
+    /// Not 0 if a table could not be read on a CPU of the run.
+    pub failures: u64,
+    /// How many connections may wait to be accepted.
+    pub somaxconn: u64,
+    /// Sockets in the state `TIME_WAIT`, and 1: the kernel's count of references.
+    pub time_wait: u64,
+    /// The counters of [`ENUMERATORS`], added up over the CPUs of the run and over both families of addresses.
+    pub counts: [u64; COUNTERS],
+}
+
+/// How many words a [`Row`] has.
+pub const ROW_WORDS: usize = 5 + COUNTERS;
+
+const _: () = assert!(size_of::<Row>() == 8 * ROW_WORDS && align_of::<Row>() == 8);
+
+impl Row {
+    /// The row of these words, as they lie in the map.
+    #[must_use]
+    pub fn of(words: &[u64; ROW_WORDS]) -> Self {
+        let [ticket, cookie, failures, somaxconn, time_wait, counts @ ..] = *words;
+        Self {
+            ticket,
+            cookie,
+            failures,
+            somaxconn,
+            time_wait,
+            counts,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COUNTERS, COUNTERS_OF, ENUMERATORS, KIND_OF};
+
+    #[test]
+    fn every_counter_is_of_one_kind_of_table() {
+        let all: [usize; COUNTERS] = core::array::from_fn(|at| at);
+        assert!(COUNTERS_OF.into_iter().flatten().eq(all));
+        for (kind, prefix) in ["TCP_", "LINUX_", "UDP_", "IPSTATS_"].into_iter().enumerate() {
+            let names = &ENUMERATORS[COUNTERS_OF[kind].clone()];
+            assert!(names.iter().all(|name| name.starts_with(prefix)), "{names:?}");
+            assert!(KIND_OF.contains(&kind));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The object of [`netmon_ebpf::protocols`].
+#![no_std]
+#![no_main]
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    macros::{map, raw_tracepoint},
+    maps::{Array, PerCpuArray},
+    programs::RawTracePointContext,
+};
+use netmon_common::protocols::{COUNTERS, KINDS, Row, TABLES};
+use netmon_ebpf::{
+    bpf,
+    protocols::{self, Scratch, Shifts},
+};
+
+#[map]
+static SHIFTS: Array<Shifts> = Array::with_max_entries(1, 0);
+#[map]
+static ROW: Array<Row> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static NUMBER: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+struct Object;
+
+impl protocols::Object for Object {
+    netmon_ebpf::offsets! {
+        task_namespaces: TASK_NAMESPACES;
+        namespaces_net: NAMESPACES_NET;
+        namespace_cookie: NAMESPACE_COOKIE;
+        namespace_somaxconn: NAMESPACE_SOMAXCONN;
+        namespace_time_wait: NAMESPACE_TIME_WAIT;
+        array_pointers: ARRAY_POINTERS;
+    }
+
+    netmon_ebpf::globals! {
+        cpus: u32 = CPUS or 0;
+    }
+
+    netmon_ebpf::lists! {
+        table: MIB_TABLES[TABLES];
+        first: MIB_FIRST[KINDS];
+        words: MIB_WORDS[KINDS];
+        place: MIB_PLACES[COUNTERS];
+    }
+
+    netmon_ebpf::maps! {
+        shifts: Array<Shifts> = SHIFTS;
+        row: Array<Row> = ROW;
+        scratch: Array<Scratch> = SCRATCH;
+    }
+
+    #[inline(always)]
+    fn current_task(&self) -> u64 {
+        bpf::current_task()
+    }
+
+    #[inline(always)]
+    fn scratch_map(&self) -> u64 {
+        bpf::number_of(&raw const SCRATCH, &NUMBER)
+    }
+
+    #[inline(always)]
+    fn scratch_on(&self, cpu: u32) -> u64 {
+        bpf::value_on(&raw const SCRATCH, cpu, &NUMBER)
+    }
+}
+
+#[raw_tracepoint]
+fn protocols_locate(ctx: RawTracePointContext) -> i32 {
+    protocols::locate(&Object, ctx);
+    0
+}
+
+#[raw_tracepoint]
+fn protocols_read(ctx: RawTracePointContext) -> i32 {
+    protocols::read(&Object, ctx);
+    0
+}

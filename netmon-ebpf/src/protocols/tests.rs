@@ -1,0 +1,262 @@
+//! Which words of the kernel's tables are added up. The namespace, the tables and the CPUs are a test's own.
+
+use netmon_common::protocols::{COUNTERS, CPUS_A_RUN, KINDS, Row, TABLES};
+
+use super::{Object, Scratch, Shifts, locate, ones_unless_zero, read};
+use crate::{
+    kernel::UNSET,
+    maps::Array,
+    testing::{HERE, NOWHERE, Structures, Table, numbers, with_structures},
+};
+
+/// The fields of the test's structures.
+const NAMESPACES: u32 = 16;
+const NET: u32 = 24;
+const SOMAXCONN: u32 = 100;
+const TIME_WAIT: u32 = 104;
+const FIRST_TABLE: u32 = 200;
+const POINTERS: u32 = 64;
+
+/// A per-CPU pointer, and how many bytes lie between two tables.
+const BASE: u64 = 0x5000;
+const BYTES: u64 = 80;
+
+/// The first counter that is copied from each kind of table, how many are, and where each one is among them.
+const FIRST: [u32; KINDS] = [1, 2, 0, 3];
+const WORDS: [u32; KINDS] = [5, 7, 6, 4];
+const PLACES: [u32; COUNTERS] = [0, 1, 4, 6, 5, 0, 1, 2, 3, 0, 3, 4, 5, 0, 3];
+/// The kinds of the counters, and the tables of each kind.
+const KIND: [usize; COUNTERS] = [0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3];
+const TABLES_OF: [&[u64]; KINDS] = [&[0], &[1], &[2, 4], &[3, 5]];
+
+struct World {
+    kernel: Structures,
+    task: u64,
+    net: u64,
+    tables: [u32; TABLES],
+    /// Each CPU's memory.
+    cpus: Vec<u64>,
+    map: u64,
+    shifts: Table<u32, Shifts>,
+    row: Table<u32, Row>,
+    scratch: Table<u32, Scratch>,
+}
+
+with_structures!(World: kernel);
+
+impl Object for World {
+    numbers! {
+        task_namespaces = NAMESPACES;
+        namespaces_net = NET;
+        namespace_somaxconn = SOMAXCONN;
+        namespace_time_wait = TIME_WAIT;
+        array_pointers = POINTERS;
+    }
+
+    fn namespace_cookie(&self) -> u32 {
+        crate::kernel::Kernel::namespace_cookie(&self.kernel)
+    }
+
+    fn cpus(&self) -> u32 {
+        u32::try_from(self.cpus.len()).expect("few")
+    }
+
+    fn table(&self, table: usize) -> u32 {
+        self.tables[table]
+    }
+
+    fn first(&self, kind: usize) -> u32 {
+        FIRST[kind]
+    }
+
+    fn words(&self, kind: usize) -> u32 {
+        WORDS[kind]
+    }
+
+    fn place(&self, counter: usize) -> u32 {
+        PLACES[counter]
+    }
+
+    fn shifts(&self) -> &impl Array<Shifts> {
+        &self.shifts
+    }
+
+    fn row(&self) -> &impl Array<Row> {
+        &self.row
+    }
+
+    fn scratch(&self) -> &impl Array<Scratch> {
+        &self.scratch
+    }
+
+    fn current_task(&self) -> u64 {
+        self.task
+    }
+
+    fn scratch_map(&self) -> u64 {
+        self.map
+    }
+
+    fn scratch_on(&self, cpu: u32) -> u64 {
+        self.cpus.get(cpu as usize).copied().unwrap_or(0)
+    }
+}
+
+impl World {
+    /// A namespace on a machine with so many CPUs, all of which are located. Every counter is 0.
+    fn new(cpus: usize) -> Self {
+        let kernel = Structures::default();
+        let (task, namespaces, map) = (kernel.structure(), kernel.structure(), kernel.structure());
+        let net = kernel.namespace(HERE);
+        kernel.point(task, NAMESPACES, namespaces);
+        kernel.point(namespaces, NET, net);
+        kernel.point(map, POINTERS, BASE);
+        kernel.write(net, SOMAXCONN, 4096_u32.to_ne_bytes());
+        kernel.write(net, TIME_WAIT, 3_u32.to_ne_bytes());
+        let tables = [0, 1, 2, 3, 4, 5].map(|table| FIRST_TABLE + 8 * table);
+        for (table, offset) in (0..).zip(tables) {
+            kernel.point(net, offset, BASE + table * BYTES);
+        }
+        let world = Self {
+            task,
+            net,
+            tables,
+            cpus: (0..cpus).map(|_| kernel.structure()).collect(),
+            map,
+            shifts: Table::with([(0, [0; _])]),
+            row: Table::with([(0, Row::default())]),
+            scratch: Table::with([(0, [0; _])]),
+            kernel,
+        };
+        for cpu in 0..world.cpus.len() as u64 {
+            locate(&world, &[cpu, cpu]);
+        }
+        world
+    }
+
+    /// Sets a counter in one of its tables.
+    fn set(&self, cpu: usize, table: u64, counter: usize, value: u64) {
+        let word = FIRST[KIND[counter]] + PLACES[counter];
+        let offset = u32::try_from(table * BYTES).expect("small") + 8 * word;
+        self.kernel.write(self.cpus[cpu], offset, value.to_ne_bytes());
+    }
+
+    fn read(&self, first: u64, ticket: u64) -> Row {
+        read(self, &[first, ticket]);
+        self.row.get(&0).expect("the row")
+    }
+}
+
+#[test]
+fn a_cpus_memory_is_where_the_value_of_a_map_is() {
+    let world = World::new(2);
+    let shifts = world.shifts.get(&0).expect("the list");
+    for (shift, place) in shifts.iter().zip(&world.cpus) {
+        assert_eq!(BASE.wrapping_add(*shift), *place);
+    }
+    // The second CPU has another number than its index.
+    let mut world = World::new(0);
+    world.cpus = vec![0, 0, 0, world.kernel.structure()];
+    locate(&world, &[1, 3]);
+    let shifts = world.shifts.get(&0).expect("the list");
+    assert_eq!((shifts[0], BASE.wrapping_add(shifts[1])), (0, world.cpus[3]));
+}
+
+#[test]
+fn every_counter_is_the_sum_over_cpus_and_families() {
+    let world = World::new(3);
+    let mut expected = [0_u64; COUNTERS];
+    for (counter, sum) in expected.iter_mut().enumerate() {
+        for cpu in 0..3 {
+            for table in TABLES_OF[KIND[counter]] {
+                let value = 1 << (4 * counter) | (cpu as u64 + 1) << 61 | *table << 8;
+                world.set(cpu, *table, counter, value);
+                *sum = sum.wrapping_add(value);
+            }
+        }
+    }
+    // Each reading begins at 0.
+    for ticket in [7, 8] {
+        let row = world.read(0, ticket);
+        assert_eq!(
+            row,
+            Row {
+                ticket,
+                cookie: HERE,
+                failures: 0,
+                somaxconn: 4096,
+                time_wait: 3,
+                counts: expected,
+            }
+        );
+    }
+}
+
+#[test]
+fn what_is_too_much_for_one_run_is_read_by_the_next() {
+    let world = World::new(CPUS_A_RUN as usize + 2);
+    for cpu in 0..world.cpus.len() {
+        world.set(cpu, 0, 0, 1);
+    }
+    let counts = [0, u64::from(CPUS_A_RUN)].map(|first| world.read(first, 1).counts[0]);
+    assert_eq!(counts, [u64::from(CPUS_A_RUN), 2]);
+    assert_eq!(world.read(u64::from(CPUS_A_RUN) + 2, 1).counts[0], 0);
+}
+
+#[test]
+fn without_ipv6_there_is_nothing_to_add() {
+    let without = |change: fn(&mut World)| {
+        let mut world = World::new(2);
+        for table in 0..6 {
+            let counter = KIND.iter().position(|kind| TABLES_OF[*kind].contains(&table));
+            world.set(1, table, counter.expect("each table has counters"), 5);
+        }
+        change(&mut world);
+        let row = world.read(0, 1);
+        (row.failures, [0, 3, 9, 13].map(|counter| row.counts[counter]))
+    };
+    assert_eq!(without(|_| {}), (0, [5, 5, 10, 10]));
+    // Switched off; not built in.
+    assert_eq!(
+        without(|world| {
+            for table in [4, 5] {
+                world.kernel.point(world.net, world.tables[table], 0);
+            }
+        }),
+        (0, [5; 4])
+    );
+    assert_eq!(without(|world| world.tables[4..].fill(UNSET)), (0, [5; 4]));
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    let mut world = World::new(2);
+    // A third CPU, which was not located.
+    world.cpus.push(world.kernel.structure());
+    let row = world.read(0, 9);
+    assert_ne!(row.failures, 0);
+    assert_eq!(row.ticket, 9);
+    world.cpus.pop();
+    assert_eq!(world.read(0, 10).failures, 0);
+    for table in [0, 3, 5] {
+        let world = World::new(2);
+        world.kernel.point(world.net, world.tables[table], NOWHERE);
+        assert_ne!(world.read(0, 1).failures, 0, "table {table}");
+    }
+}
+
+#[test]
+fn without_a_namespace_nothing_is_read() {
+    let world = World::new(1);
+    world.read(0, 1);
+    world.kernel.point(world.task, NAMESPACES, 0);
+    assert_eq!(world.read(0, 2).ticket, 1, "a ticket that says it was not read");
+}
+
+#[test]
+fn a_pointer_that_is_none_masks_everything() {
+    assert_eq!(ones_unless_zero(0), 0);
+    for pointer in [1, BASE, 1 << 63, u64::MAX] {
+        assert_eq!(ones_unless_zero(pointer), u64::MAX);
+    }
+}

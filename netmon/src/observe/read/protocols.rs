@@ -1,0 +1,224 @@
+//! Where the counters of a namespace's protocols come from: from a kernel program, or from procfs where there is none.
+//!
+//! Both have the same counters. The program takes a fiftieth of the time. It proves itself against procfs before it is
+//! used, and it is given up for good when it fails.
+
+use std::path::Path;
+
+use tracing::{debug, info, warn};
+
+use crate::{
+    datapath::{DatapathError, protocols::ProtocolsProgram},
+    model::{
+        health::ProgramRow,
+        interface::NetnsId,
+        protocols::{Losses, Protocols},
+        tcp::Segments,
+    },
+    netns::{enter::inside, proc_net::ProcNet, protocols as files},
+};
+
+use super::ReadError;
+
+/// How often the program may differ from procfs before it counts as wrong. The counters are read one after the other, so
+/// one that is between two readings of the same value differs only if the program is wrong.
+const TRIALS: usize = 3;
+
+/// Reads the counters of protocols.
+#[derive(Debug, Default)]
+pub struct ProtocolsReader {
+    program: Option<ProtocolsProgram>,
+}
+
+/// What was read of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    pub(super) protocols: Protocols,
+    /// How many connections may wait to be accepted. `None` if that was not read.
+    pub(super) listen_backlog_limit: Option<u64>,
+}
+
+impl ProtocolsReader {
+    /// Reads by this program, if what it reads in the node's namespace is what procfs shows there.
+    #[must_use]
+    pub fn new(program: Result<ProtocolsProgram, DatapathError>, node: &Path) -> Self {
+        let proven = program
+            .map_err(|error| {
+                debug!(?error, "all that the kernel said");
+                error.to_string()
+            })
+            .and_then(|mut program| {
+                let proven = inside(node, || prove(&mut program)).map_err(|error| error.to_string());
+                proven.flatten().map(|()| program)
+            });
+        match proven {
+            Ok(program) => {
+                info!("the protocols' counters are read by a kernel program");
+                Self { program: Some(program) }
+            }
+            Err(error) => {
+                warn!(
+                    error,
+                    "the protocols' counters are read from /proc/net, which takes many times as long"
+                );
+                Self::default()
+            }
+        }
+    }
+
+    /// The program that reads, if one does.
+    #[must_use]
+    pub fn program(&self) -> Option<ProgramRow> {
+        self.program.is_some().then(ProtocolsProgram::info)
+    }
+
+    /// Reads the counters of the calling thread's namespace, which is this one.
+    pub(super) fn read(
+        &mut self,
+        netns: NetnsId,
+        proc_net: &mut ProcNet,
+        wants_sockets: bool,
+    ) -> Result<Read, ReadError> {
+        if let Some(program) = &mut self.program {
+            match program.read() {
+                Ok(reading) if reading.netns == netns => {
+                    let sockets_in_use = if wants_sockets {
+                        files::sockets_in_use(proc_net)?
+                    } else {
+                        None
+                    };
+                    return Ok(Read {
+                        protocols: Protocols {
+                            sockets_in_use,
+                            ..reading.protocols
+                        },
+                        listen_backlog_limit: Some(reading.listen_backlog_limit),
+                    });
+                }
+                Ok(_) => return Err(ReadError::Replaced),
+                Err(error) => {
+                    warn!(%error, "the program that reads the protocols' counters is given up; they are read from /proc/net from now on");
+                    self.program = None;
+                }
+            }
+        }
+        Ok(Read {
+            protocols: files::read(proc_net, wants_sockets)?,
+            listen_backlog_limit: None,
+        })
+    }
+}
+
+/// Compares the program with procfs, in the calling thread's namespace.
+fn prove(program: &mut ProtocolsProgram) -> Result<(), String> {
+    let mut proc_net = ProcNet::default();
+    let mut last = String::new();
+    for _ in 0..TRIALS {
+        let mut read = || files::read(&mut proc_net, false).map_err(|error| format!("cannot read /proc/net: {error}"));
+        let before = read()?;
+        let between = program.read().map_err(|error| error.to_string())?;
+        let after = read()?;
+        match differing(&before, &between.protocols, &after) {
+            None => return Ok(()),
+            Some(counter) => last = format!("the kernel program reads another {counter} than /proc/net shows"),
+        }
+    }
+    Err(last)
+}
+
+/// A counter that is not between its values of before and after. Counters may overflow.
+fn differing(before: &Protocols, between: &Protocols, after: &Protocols) -> Option<&'static str> {
+    let (before, between, after) = (counters(before), counters(between), counters(after));
+    let is_between = |at: usize| {
+        let growth = |counts: &[(&str, u64)]| counts[at].1.wrapping_sub(before[at].1);
+        growth(&between) <= growth(&after)
+    };
+    (0..before.len()).find(|at| !is_between(*at)).map(|at| before[at].0)
+}
+
+/// What never falls.
+fn counters(protocols: &Protocols) -> [(&'static str, u64); 14] {
+    let Protocols {
+        segments,
+        time_wait: _,
+        sockets_in_use: _,
+        losses,
+    } = protocols;
+    let Segments {
+        sent,
+        retransmitted,
+        resets_sent,
+        resets_received: _,
+    } = *segments;
+    let Losses {
+        tcp_listen_overflows,
+        tcp_listen_drops,
+        tcp_backlog_drops,
+        tcp_receive_queue_drops,
+        tcp_prunes,
+        udp_receive_buffer_errors,
+        udp_send_buffer_errors,
+        udp_checksum_errors,
+        udp_no_ports,
+        ip_no_routes,
+        ip_reassembly_failures,
+    } = *losses;
+    [
+        ("Tcp: OutSegs", sent),
+        ("Tcp: RetransSegs", retransmitted),
+        ("Tcp: OutRsts", resets_sent),
+        ("TcpExt: ListenOverflows", tcp_listen_overflows),
+        ("TcpExt: ListenDrops", tcp_listen_drops),
+        ("TcpExt: TCPBacklogDrop", tcp_backlog_drops),
+        ("TcpExt: TCPRcvQDrop", tcp_receive_queue_drops),
+        ("TcpExt: RcvPruned, OfoPruned", tcp_prunes),
+        ("Udp: RcvbufErrors", udp_receive_buffer_errors),
+        ("Udp: SndbufErrors", udp_send_buffer_errors),
+        ("Udp: InCsumErrors", udp_checksum_errors),
+        ("Udp: NoPorts", udp_no_ports),
+        ("Ip: OutNoRoutes", ip_no_routes),
+        ("Ip: ReasmFails", ip_reassembly_failures),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Losses, Protocols, Segments, differing};
+
+    fn sent(sent: u64) -> Protocols {
+        Protocols {
+            segments: Segments {
+                sent,
+                ..Segments::default()
+            },
+            ..Protocols::default()
+        }
+    }
+
+    #[test]
+    fn a_program_is_right_if_all_that_it_reads_is_between_two_readings_of_procfs() {
+        for (before, between, after) in [
+            (3, 3, 3),
+            (3, 4, 5),
+            (3, 5, 5),
+            (u64::MAX, 0, 1),
+            (u64::MAX, u64::MAX, 1),
+        ] {
+            assert_eq!(differing(&sent(before), &sent(between), &sent(after)), None);
+        }
+        for (before, between, after) in [(3, 2, 3), (3, 4, 3), (3, 6, 5), (u64::MAX, 2, 1)] {
+            assert_eq!(
+                differing(&sent(before), &sent(between), &sent(after)),
+                Some("Tcp: OutSegs")
+            );
+        }
+        let wrong = Protocols {
+            losses: Losses {
+                udp_no_ports: 1,
+                ..Losses::default()
+            },
+            ..sent(4)
+        };
+        assert_eq!(differing(&sent(3), &wrong, &sent(5)), Some("Udp: NoPorts"));
+    }
+}
