@@ -31,6 +31,7 @@ use crate::{
     model::collector::{Collectors, Need},
     netns::{
         enter::{EnterError, inside},
+        listeners,
         rtnetlink::{Client, NetlinkError},
         watch::{Waker, Watch, WatchError},
     },
@@ -241,7 +242,7 @@ fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
     let load = |choose: fn(&Host) -> Mode| {
         let host = Host::detect()?;
         let mode = choose(&host);
-        Datapath::load(host, mode, config.interfaces)
+        Datapath::load(host, mode, config.interfaces, listeners::others(&config.node_netns))
     };
     let loaded = match config.attach {
         Attach::Off => return Ok(None),

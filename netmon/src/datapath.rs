@@ -54,7 +54,7 @@ use crate::model::{
     counters::Directions,
     health::{MapRow, ProgramRow},
     interface::NetnsId,
-    programs::Filter,
+    programs::{Filter, Others},
 };
 
 /// Why the data path could not be loaded or used.
@@ -279,12 +279,13 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Loads the programs, with room for this number of interfaces.
+    /// Loads the programs, with room for this number of interfaces. `others` are the other netmons of this node. They
+    /// matter only for [`Mode::Clsact`].
     ///
     /// # Errors
     /// See [`DatapathError`]. Nothing remains in the kernel.
-    pub fn load(host: Host, mode: Mode, interfaces: u32) -> Result<Self, DatapathError> {
-        let (attacher, traffic) = Attacher::load(&host, mode, interfaces)?;
+    pub fn load(host: Host, mode: Mode, interfaces: u32, others: Others) -> Result<Self, DatapathError> {
+        let (attacher, traffic) = Attacher::load(&host, mode, interfaces, others)?;
         Ok(Self {
             host,
             attacher,

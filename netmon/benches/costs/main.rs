@@ -30,7 +30,7 @@ use netmon::{
         collector::Collectors,
         counters::{Directions, Traffic},
         health::DockerHealth,
-        programs::Counts as _,
+        programs::{Counts as _, Others},
     },
     netns::{enter::on_netns_thread, rtnetlink::Client},
     observe::{
@@ -72,7 +72,7 @@ fn main() -> anyhow::Result<()> {
     let host = Host::detect()?;
     let mode = host.mode();
     println!("{} CPUs, attaching by {}\n", host.cpus, mode.as_str());
-    let mut datapath = Datapath::load(host, mode, 16_384)?;
+    let mut datapath = Datapath::load(host, mode, 16_384, Others::unknown())?;
 
     let mut reference = Reference::read()?;
     packets(&mut report, &mut reference, &mut datapath)?;

@@ -27,7 +27,7 @@ use crate::{
     model::{
         counters::Directions,
         health::{AttachFailure, ProgramRow},
-        programs::Filter,
+        programs::{Filter, Others},
     },
     privilege,
 };
@@ -153,7 +153,12 @@ impl std::fmt::Debug for Attacher {
 
 impl Attacher {
     /// Creates the map, and loads the programs once to check that the kernel accepts them.
-    pub(super) fn load(host: &Host, mode: Mode, slots: u32) -> Result<(Self, TrafficMap), DatapathError> {
+    pub(super) fn load(
+        host: &Host,
+        mode: Mode,
+        slots: u32,
+        others: Others,
+    ) -> Result<(Self, TrafficMap), DatapathError> {
         let pins = Pins::new()?;
         // Leaked once per process, 4 bytes for each interface: the loader borrows the values of constants.
         let numbers: &'static [u32] = (0..=slots).collect::<Vec<_>>().leak();
@@ -170,7 +175,7 @@ impl Attacher {
             return Err(DatapathError::Incomplete("array of counters"));
         };
         let traffic = TrafficMap::map(array.fd(), host, slots)?;
-        let owner = Arc::new(Owner::new(programs)?);
+        let owner = Arc::new(Owner::new(programs, others)?);
         let attacher = Self {
             loader,
             numbers,

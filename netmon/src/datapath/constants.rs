@@ -9,7 +9,7 @@
 
 use aya::{
     Ebpf,
-    maps::{Map, MapData, MapError, MapInfo},
+    maps::{Map, MapData, MapError, MapInfo, MapType},
 };
 
 use super::DatapathError;
@@ -58,12 +58,18 @@ impl Constants {
     /// # Errors
     /// The kernel does not say. They may be loaded.
     pub(super) fn are_loaded(self) -> Result<bool, DatapathError> {
-        loaded(MapInfo::from_id(self.0).map(|info| may_be_of_constants(info.name())))
+        loaded(MapInfo::from_id(self.0).map(|info| may_be_of_constants(&info)))
     }
 }
 
-/// Whether a map of this name may be one of constants. Another map has the id only when ids are given for the second time.
-fn may_be_of_constants(name: &[u8]) -> bool {
+/// Whether a map may be one of constants. Another map has the id only when ids are given for the second time.
+fn may_be_of_constants(info: &MapInfo) -> bool {
+    // A kind that aya does not know is no array.
+    let is_array = matches!(info.map_type(), Ok(MapType::Array));
+    is_array && info.max_entries() == 1 && has_their_name(info.name())
+}
+
+fn has_their_name(name: &[u8]) -> bool {
     name.is_empty() || name == SECTION.as_bytes()
 }
 
@@ -81,7 +87,7 @@ mod tests {
 
     use aya::{maps::MapError, sys::SyscallError};
 
-    use super::{loaded, may_be_of_constants};
+    use super::{has_their_name, loaded};
 
     #[test]
     fn only_an_id_that_nothing_has_is_known_to_be_gone() {
@@ -101,8 +107,8 @@ mod tests {
 
     #[test]
     fn only_a_map_that_has_another_name_is_another_one() {
-        assert!(may_be_of_constants(b".rodata"));
-        assert!(may_be_of_constants(b""), "the loader gave it none");
-        assert!(!may_be_of_constants(b"TRAFFIC"));
+        assert!(has_their_name(b".rodata"));
+        assert!(has_their_name(b""), "the loader gave it none");
+        assert!(!has_their_name(b"TRAFFIC"));
     }
 }

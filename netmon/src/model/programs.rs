@@ -23,6 +23,35 @@ pub struct Attached {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Handle(pub u64);
 
+/// Tells whether another netmon may run on this node. That matters for filters of which nobody knows whose they are.
+pub struct Others(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl Others {
+    /// They are looked for by this function.
+    pub fn found_by(may_run: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Box::new(may_run))
+    }
+
+    /// Nobody knows, so one may run.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::found_by(|| true)
+    }
+
+    /// Whether another netmon may run now.
+    #[must_use]
+    pub fn may_run(&self) -> bool {
+        let Self(may_run) = self;
+        may_run()
+    }
+}
+
+impl fmt::Debug for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Others").finish_non_exhaustive()
+    }
+}
+
 /// A BPF program on a device as a clsact filter. It may be anybody's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {

@@ -42,7 +42,7 @@ use crate::{
 /// The mount table of netmon's own mount namespace. The netns directory is read in the same one.
 const MOUNT_TABLE: &str = "/proc/self/mountinfo";
 /// `RTMGRP_LINK`: messages about devices.
-const LINK_GROUP: u32 = 1;
+pub(super) const LINK_GROUP: u32 = 1;
 /// Room for messages that arrive while the thread is busy. The start of a container causes about twenty messages of 2
 /// KiB.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;

@@ -7,7 +7,10 @@ use netmon::{
         Datapath,
         host::{Host, Mode},
     },
-    model::{counters::Directions, programs::Counts as _},
+    model::{
+        counters::Directions,
+        programs::{Counts as _, Others},
+    },
 };
 use netmon_tests::{figures::Figures, sh, traffic};
 
@@ -21,7 +24,7 @@ fn programs_count_packets_and_bytes_as_the_device_does() -> anyhow::Result<()> {
             let mut world = World::new()?;
             let (a, b) = world.pair(cable)?;
             quiet(&[&a, &b])?;
-            let mut datapath = Datapath::load(Host::detect()?, mode, 16)?;
+            let mut datapath = Datapath::load(Host::detect()?, mode, 16, Others::unknown())?;
             let ifindex = u32::try_from(a.netns.ifindex(DEVICE)?)?;
             // Filters of clsact have to be detached in the same namespace.
             a.netns.within(|| {

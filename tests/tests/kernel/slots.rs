@@ -1,6 +1,8 @@
 //! Each interface's programs count for that interface alone: a slot of the map is given away when its programs are gone,
 //! and netmons that share an interface leave each other's filters alone.
 
+mod older;
+
 use std::{process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, ensure};
@@ -176,6 +178,42 @@ fn two_netmons_with_filters_leave_each_others_alone_and_remove_those_of_a_dead_o
     counts(&[&third], "alone")?;
     drop(third);
     counts(&[], "all have ended")
+}
+
+#[test]
+fn filters_of_an_older_netmon_stay_while_it_runs_and_go_when_it_does_not() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    for member in [&a, &b] {
+        older::attach(&member.netns, DEVICE)?;
+    }
+    let on_each = || -> anyhow::Result<_> { Ok([filters(&a.netns, DEVICE)?, filters(&b.netns, DEVICE)?]) };
+    let older = older::Running::start(&world.home)?;
+    {
+        let netmon = world.netmon(&["--bpf.attach=clsact"])?;
+        ready(&netmon, 2)?;
+        agree(&netmon, &a, "net")?;
+        let beside = on_each()?;
+        ensure!(
+            beside == [4, 4],
+            "{beside:?} filters are on the devices, which is not two each"
+        );
+    }
+    let alone = on_each()?;
+    ensure!(
+        alone == [2, 2],
+        "of the older netmon alone, {alone:?} filters are on the devices"
+    );
+    drop(older);
+    let netmon = world.netmon(&["--bpf.attach=clsact"])?;
+    ready(&netmon, 2)?;
+    agree(&netmon, &b, "net")?;
+    let swept = on_each()?;
+    ensure!(
+        swept == [2, 2],
+        "{swept:?} filters are on the devices: those of the dead one are left"
+    );
+    Ok(())
 }
 
 /// Checks, for longer than twice the time in which netmon checks its programs, that each netmon counts everything with its
