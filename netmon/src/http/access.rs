@@ -228,7 +228,11 @@ impl Rules {
         {
             return Verdict::Welcome;
         }
-        if self.rate.as_ref().is_some_and(|rate| !rate.admits(Instant::now())) {
+        if self
+            .rate
+            .as_ref()
+            .is_some_and(|rate| !rate.admits(address, Instant::now()))
+        {
             return Verdict::TooMany;
         }
         let is_welcome = match claim {
