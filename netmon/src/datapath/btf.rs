@@ -5,7 +5,7 @@
 //! because the types behind it cannot be found. The format is the kernel's (`Documentation/bpf/btf.rst`).
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{collections::HashMap, fs, io};
 
@@ -88,6 +88,8 @@ enum Class {
 struct Member {
     bits: u32,
     of: u32,
+    /// It has bytes of its own. A bit field of another size shares one.
+    has_bytes: bool,
 }
 
 /// The fixed part of a type.
@@ -152,7 +154,8 @@ impl Types {
         Ok(types)
     }
 
-    /// The offset in bytes of a structure's member. A dotted path leads into the members of a member.
+    /// The offset in bytes of a structure's member. A dotted path leads into the members of a member. A bit field that
+    /// is no whole byte has none.
     #[must_use]
     pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
         let mut of = self.find(Class::Structure, structure)?;
@@ -160,6 +163,9 @@ impl Types {
         let mut budget = MEMBERS;
         for name in member.split('.') {
             let found = self.member(of, name.as_bytes(), DEPTH, &mut budget)?;
+            if !found.has_bytes {
+                return None;
+            }
             bits = bits.checked_add(found.bits)?;
             of = found.of;
         }
@@ -260,9 +266,14 @@ impl Types {
             let of = u32_at(&self.bytes, at + 4)?;
             let offset = u32_at(&self.bytes, at + 8)?;
             // If the flag is set, the top byte is the size of a bit field.
-            let bits = if head.flag { offset & 0x00ff_ffff } else { offset };
+            let (bits, size) = if head.flag {
+                (offset & 0x00ff_ffff, offset >> 24)
+            } else {
+                (offset, 0)
+            };
             if its_name == name {
-                return Some(Member { bits, of });
+                let has_bytes = size.is_multiple_of(u8::BITS);
+                return Some(Member { bits, of, has_bytes });
             }
             if !its_name.is_empty() {
                 return None;
@@ -270,7 +281,7 @@ impl Types {
             let within = self.member(of, name, depth - 1, budget)?;
             Some(Member {
                 bits: bits.checked_add(within.bits)?,
-                of: within.of,
+                ..within
             })
         })
     }

@@ -244,3 +244,43 @@ impl std::fmt::Debug for Attached {
 pub(super) fn descriptor(map: &MapData) -> BorrowedFd<'_> {
     map.fd().as_fd()
 }
+
+#[cfg(test)]
+mod tests {
+    use netmon_common::{
+        kernel::{Field, NAMESPACE},
+        tcp::{FIELDS, FIELDS_OF_REASONS},
+    };
+
+    use super::{DatapathError, Globals};
+    use crate::datapath::btf::tests::with_fields;
+
+    fn all() -> impl Iterator<Item = &'static Field> {
+        NAMESPACE.iter().chain(FIELDS).chain(FIELDS_OF_REASONS)
+    }
+
+    #[test]
+    fn a_kernel_without_a_field_of_reasons_has_all_else_of_tcp() {
+        for lacking in FIELDS_OF_REASONS {
+            let types = with_fields(all().filter(|field| *field != lacking));
+            let mut globals = Globals::offsets(&types, FIELDS).expect("what TCP needs is there");
+            assert_eq!(globals.optional(&types, FIELDS_OF_REASONS), [lacking]);
+            // A constant that is not set has the value that the programs take for "there is none".
+            let set: Vec<_> = globals.words.iter().map(|(global, _)| *global).collect();
+            let others = all().map(|field| field.global).filter(|it| *it != lacking.global);
+            assert_eq!(set, others.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_a_field_that_tcp_needs_is_told_which() {
+        for lacking in NAMESPACE.iter().chain(FIELDS) {
+            let types = with_fields(all().filter(|field| *field != lacking));
+            let error = Globals::offsets(&types, FIELDS).err();
+            assert!(
+                matches!(error, Some(DatapathError::NoField { member, .. }) if member == lacking.member),
+                "{lacking:?}: {error:?}"
+            );
+        }
+    }
+}

@@ -1,5 +1,8 @@
 //! Lookups in made-up type information, and in broken one.
 
+use std::collections::BTreeMap;
+
+use netmon_common::kernel::Field;
 use proptest::prelude::{any, prop, proptest};
 
 use super::{
@@ -60,14 +63,24 @@ fn sample() -> Builder {
     let mut builder = Builder::new();
     builder.add("int", (KIND_INT, false), 0, 4, (&[[32, 0, 0]], 1));
     let (inner, dev, sk, bit) = (0, builder.name("dev"), builder.name("sk"), builder.name("bit"));
+    let (first, byte) = (builder.name("first_bits"), builder.name("byte"));
     builder.add("", (KIND_UNION, false), 1, 8, (&[[inner, 3, 0]], 3));
     builder.add("", (KIND_STRUCT, false), 1, 8, (&[[dev, 1, 32]], 3));
     builder.add(
         "packet",
         (KIND_STRUCT, true),
-        3,
+        5,
         24,
-        (&[[inner, 2, 64], [sk, 1, 128], [bit, 1, 1 << 24 | 0xa1]], 3),
+        (
+            &[
+                [inner, 2, 64],
+                [sk, 1, 128],
+                [bit, 1, 1 << 24 | 0xa1],
+                [first, 1, 2 << 24 | 0xa8],
+                [byte, 1, 8 << 24 | 0xb0],
+            ],
+            3,
+        ),
     );
     let (first, second) = (builder.name("FIRST"), builder.name("SECOND"));
     builder.add(
@@ -96,6 +109,51 @@ fn a_member_is_found_also_within_members_without_a_name() {
 fn a_bit_field_has_no_offset_in_bytes() {
     let types = Types::parse(sample().bytes()).expect("types");
     assert_eq!(types.offset("packet", "bit"), None);
+    assert_eq!(
+        types.offset("packet", "first_bits"),
+        None,
+        "the rest of the byte is another member's"
+    );
+    assert_eq!(types.offset("packet", "byte"), Some(22), "it is a whole byte");
+}
+
+/// Members by name, and theirs.
+#[derive(Default)]
+struct Members<'a>(BTreeMap<&'a str, Members<'a>>);
+
+impl<'a> Members<'a> {
+    fn insert(&mut self, path: impl Iterator<Item = &'a str>) {
+        path.fold(self, |it, name| it.0.entry(name).or_default());
+    }
+
+    /// Adds a structure that has them, each 8 bytes behind the one before. Returns its id, if it has any.
+    fn add(&self, name: &str, builder: &mut Builder, types: &mut u32) -> u32 {
+        let Self(members) = self;
+        let rows: Vec<_> = (0..)
+            .zip(members)
+            .map(|(number, (name, its))| [builder.name(name), its.add("", builder, types), number * 64])
+            .collect();
+        if rows.is_empty() {
+            return 0;
+        }
+        let length = u32::try_from(rows.len()).expect("few");
+        builder.add(name, (KIND_STRUCT, false), length, length * 8, (&rows, 3));
+        *types += 1;
+        *types
+    }
+}
+
+/// The types of a kernel that has these fields.
+pub(in crate::datapath) fn with_fields<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Types {
+    let mut structures = Members::default();
+    for field in fields {
+        structures.insert([field.structure].into_iter().chain(field.member.split('.')));
+    }
+    let (mut builder, mut types) = (Builder::new(), 0);
+    for (name, members) in &structures.0 {
+        members.add(name, &mut builder, &mut types);
+    }
+    Types::parse(builder.bytes()).expect("types")
 }
 
 #[test]
