@@ -1,5 +1,7 @@
 //! The only wiring: creates the parts, gives each what it needs, and ends them in order.
 
+mod programs;
+
 use std::{
     io,
     sync::{
@@ -11,34 +13,29 @@ use std::{
 };
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::info;
 
+use self::programs::Loaded;
 use crate::{
     collectors::{
         self, Running,
         visit::{Counting, Tools as CollectorTools},
     },
     config::{Attach, Config},
-    datapath::{
-        Datapath, DatapathError, SharedTracepoints, Tracepoints,
-        host::{Host, Mode},
-        overlay::SharedOverlay,
-        protocols::ProtocolsProgram,
-    },
+    datapath::DatapathError,
     docker,
     http::{self, Access, AccessError, HttpError, Pages, Rendered, Server},
     metrics,
-    model::collector::{Collectors, Need},
+    model::collector::Collectors,
     netns::{
         enter::{EnterError, inside},
-        listeners,
         rtnetlink::{Client, NetlinkError},
         watch::{Waker, Watch, WatchError},
     },
     observe::{
         Shared,
         control::{Control, Places, Signal, Tools},
-        read::protocols::ProtocolsReader,
+        inventories::Inventories,
         state::{Scope, State},
     },
     page::limits::{Caps, Limits},
@@ -110,20 +107,25 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     .await?;
     let home = inside(&config.node_netns, Client::open)??;
     home.netns()?;
-    let datapath = datapath(&config)?;
     let wanted = config.collectors();
+    let Loaded {
+        datapath,
+        tracepoints,
+        overlay,
+        on_devices,
+        protocols,
+    } = programs::load(&config, &wanted)?;
     let counting = datapath.as_ref().map(|datapath| Counting {
         traffic: datapath.traffic(),
         programs: datapath.programs(),
     });
 
-    let (tracepoints, overlay) = other_programs(datapath.as_ref(), &wanted)?;
-    let protocols = protocols(&config, datapath.as_ref(), &wanted);
     let shared = Shared::new(State::new(scope(&wanted), config.linger).with_times(config.times));
-    let waker = Waker::new()?;
+    let (waker, published) = (Waker::new()?, Inventories::default());
     let mut workers = Workers::new(config.times.worker_patience, config.fault);
     let tools = Tools {
         shared: shared.clone(),
+        inventories: published.clone(),
         places: Places {
             directory: config.netns_dir.clone(),
             node: config.node_netns.clone(),
@@ -131,7 +133,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         home,
         datapath,
         tracepoints: tracepoints.clone(),
-        overlay: overlay.clone(),
+        overlay: on_devices,
         waker: waker.clone(),
     };
     let control = Control::start(tools, workers.shift(Worker::Control)).map_err(no_thread)?;
@@ -144,8 +146,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     if !watch.receives_all() {
         let _sent = signals.send(Signal::NoMessages);
     }
-    let published = Arc::new(AtomicU64::new(0));
-    let engine = watch_engine(&config, &workers, signals, Arc::clone(&published))?;
+    let engine = watch_engine(&config, &workers, signals, published.clone())?;
 
     let sources = Arc::new(Sources {
         shared,
@@ -200,12 +201,12 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     outcome
 }
 
-/// Watches the engine, and counts the inventories that it publishes.
+/// Watches the engine, and tells the loop of its inventories.
 fn watch_engine(
     config: &Config,
     workers: &Workers,
     signals: SyncSender<Signal>,
-    published: Arc<AtomicU64>,
+    published: Inventories,
 ) -> Result<docker::Watch, docker::DockerError> {
     let options = docker::Options {
         host: config.docker_host.clone(),
@@ -214,8 +215,10 @@ fn watch_engine(
         times: config.times,
     };
     docker::spawn(options, workers.shift(Worker::Engine), move |inventory| {
-        published.fetch_add(1, Ordering::Relaxed);
-        let _sent = signals.send(Signal::Inventory(inventory));
+        if published.publish(inventory) {
+            // If there is no room, the loop has enough to do, and finds the inventory afterwards.
+            let _sent = signals.try_send(Signal::Inventory);
+        }
     })
 }
 
@@ -235,65 +238,6 @@ fn announce(server: &Server, path: &str, clocks: Clocks) {
         info!(%address, path, version = version::VERSION, "listening");
     }
     systemd::started();
-}
-
-/// Loads the kernel programs, unless they are switched off or this kernel cannot run them.
-fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
-    let load = |choose: fn(&Host) -> Mode| {
-        let host = Host::detect()?;
-        let mode = choose(&host);
-        Datapath::load(host, mode, config.interfaces, listeners::others(&config.node_netns))
-    };
-    let loaded = match config.attach {
-        Attach::Off => return Ok(None),
-        Attach::Tcx => load(|_| Mode::Tcx).map(Some),
-        Attach::Clsact => load(|_| Mode::Clsact).map(Some),
-        Attach::Auto => match load(Host::mode) {
-            Err(error) if !error.is_permission() => {
-                warn!(%error, "no kernel programs: packets and bytes come from the interfaces' own counters, segments are unknown");
-                Ok(None)
-            }
-            result => result.map(Some),
-        },
-    };
-    if let Ok(Some(datapath)) = &loaded {
-        info!(
-            mode = datapath.mode().as_str(),
-            cpus = datapath.host().cpus,
-            "kernel programs loaded"
-        );
-    }
-    loaded
-}
-
-/// Loads the programs that are not attached to containers' interfaces.
-fn other_programs(
-    datapath: Option<&Datapath>,
-    wanted: &Collectors,
-) -> Result<(SharedTracepoints, SharedOverlay), DatapathError> {
-    let tracepoints = match datapath {
-        Some(datapath) => Tracepoints::load(
-            wanted.has(collectors::drops::NAME),
-            wanted.has(collectors::tcp::NAME),
-            datapath.host().cpus,
-        )?,
-        None => Tracepoints::default(),
-    };
-    let overlay = match datapath {
-        Some(datapath) if wanted.has(collectors::overlay::NAME) => datapath.load_overlay()?,
-        Some(_) | None => None,
-    };
-    Ok((SharedTracepoints::new(tracepoints), SharedOverlay::new(overlay)))
-}
-
-/// Loads the program that reads the counters of protocols, if a collector wants them.
-fn protocols(config: &Config, datapath: Option<&Datapath>, wanted: &Collectors) -> ProtocolsReader {
-    match datapath {
-        Some(datapath) if collectors::needs(wanted).contains_key(&Need::Protocols) => {
-            ProtocolsReader::new(ProtocolsProgram::load(datapath.host()), &config.node_netns)
-        }
-        Some(_) | None => ProtocolsReader::default(),
-    }
 }
 
 fn scope(wanted: &Collectors) -> Scope {

@@ -45,7 +45,7 @@ use self::{
     denial::{permission, with_causes},
     drops::DropsMap,
     host::{Host, Mode},
-    overlay::OverlayMap,
+    overlay::{OverlayMap, programs::OverlayPrograms},
     tcp::TcpMap,
     tracepoint::Kernel,
     traffic::TrafficMap,
@@ -332,13 +332,13 @@ impl Datapath {
     ///
     /// # Errors
     /// netmon lacks a permission.
-    pub fn load_overlay(&self) -> Result<Option<OverlayMap>, DatapathError> {
+    pub fn load_overlay(&self) -> Result<Option<(OverlayMap, OverlayPrograms)>, DatapathError> {
         // Every kernel has what these need.
         let mut lacks = false;
         or_none(
             "packets between nodes",
             &mut lacks,
-            OverlayMap::load(self.attacher.way().clone(), self.host.cpus),
+            overlay::load(self.attacher.way().clone(), self.host.cpus),
         )
     }
 

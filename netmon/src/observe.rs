@@ -7,6 +7,7 @@
 
 pub mod control;
 mod filters;
+pub mod inventories;
 pub mod read;
 pub mod state;
 mod underlay;

@@ -28,6 +28,7 @@ use crate::{
     },
     observe::{
         Shared,
+        inventories::Inventories,
         read::{Reading, protocols::ProtocolsReader, read_all},
         state::State,
     },
@@ -65,9 +66,9 @@ pub struct Sources {
     pub scrapes: AtomicU64,
     /// Scrapes cannot read all namespaces.
     pub no_reading: Mutex<Outage>,
-    /// How many inventories the engine has published.
-    pub published: Arc<AtomicU64>,
-    /// The value of `published` when the engine had reported everything that ran at start-up.
+    /// The inventories that the engine has published.
+    pub published: Inventories,
+    /// Their number when the engine had reported everything that ran at start-up.
     pub first_whole: OnceLock<u64>,
 }
 
@@ -199,8 +200,7 @@ impl Sources {
     }
 
     fn is_whole(&self, state: &State) -> bool {
-        let published = || self.published.load(Ordering::Relaxed);
-        state.is_synced(*self.first_whole.get_or_init(published))
+        state.is_synced(*self.first_whole.get_or_init(|| self.published.published()))
     }
 
     /// How many interfaces wait for programs that they can still get.

@@ -11,7 +11,7 @@ mod world;
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock,
+        Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -35,6 +35,7 @@ use netmon::{
     netns::{enter::on_netns_thread, rtnetlink::Client},
     observe::{
         Shared,
+        inventories::Inventories,
         read::protocols::ProtocolsReader,
         state::{Scope, State},
     },
@@ -261,7 +262,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
                 counting: Some(counting),
                 counting_wanted: true,
                 tracepoints: SharedTracepoints::new(Tracepoints::load(true, true, datapath.host().cpus)?),
-                overlay: SharedOverlay::new(datapath.load_overlay()?),
+                overlay: SharedOverlay::new(datapath.load_overlay()?.map(|(map, _programs)| map)),
             },
             wanted: wanted.clone(),
             running: Mutex::new(Running::start(&wanted)),
@@ -272,7 +273,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
             })),
             scrapes: AtomicU64::new(0),
             no_reading: Mutex::default(),
-            published: Arc::default(),
+            published: Inventories::default(),
             first_whole: OnceLock::new(),
         };
         let before = process::read()?.cpu_seconds;

@@ -15,10 +15,7 @@ use std::{
     io,
     ops::ControlFlow,
     path::PathBuf,
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     thread,
     time::{Duration, Instant},
 };
@@ -26,12 +23,11 @@ use std::{
 use tracing::warn;
 
 use self::{attachments::Attachments, forgotten::Forgotten, listing::ListDue, programs::AttachLog};
-use super::{Shared, underlay::Underlay};
+use super::{Shared, inventories::Inventories, underlay::Underlay};
 use crate::{
-    datapath::{Datapath, SharedTracepoints, overlay::SharedOverlay},
+    datapath::{Datapath, SharedTracepoints, overlay::programs::OverlayPrograms},
     model::{
         interface::NetnsId,
-        inventory::Inventory,
         netns::DeviceChange,
         outage::{Outage, Said},
         times::Times,
@@ -65,6 +61,8 @@ pub struct Places {
 pub struct Tools {
     /// The registry.
     pub shared: Shared,
+    /// Where the engine's inventories come from.
+    pub inventories: Inventories,
     /// Where namespaces are found.
     pub places: Places,
     /// A netlink client in the node's namespace.
@@ -74,7 +72,7 @@ pub struct Tools {
     /// The programs on tracepoints.
     pub tracepoints: SharedTracepoints,
     /// The programs that count traffic between nodes.
-    pub overlay: SharedOverlay,
+    pub overlay: Option<OverlayPrograms>,
     /// Wakes the watch, which reports changes to the loop.
     pub waker: Waker,
 }
@@ -84,8 +82,9 @@ pub struct Tools {
 pub enum Signal {
     /// The kernel reported a change.
     Change(Change),
-    /// The engine has a new inventory.
-    Inventory(Arc<Inventory>),
+    /// The engine has a new inventory, which is among [`Tools::inventories`]. If this signal finds no room, the loop takes
+    /// the inventory once it has handled the others.
+    Inventory,
     /// The kernel sends no messages about devices in other namespaces: they have to be polled.
     NoMessages,
     /// The loop has to end.
@@ -108,6 +107,7 @@ impl Control {
     pub fn start(tools: Tools, shift: Shift) -> io::Result<Self> {
         let Tools {
             shared,
+            inventories,
             places,
             home,
             datapath,
@@ -119,6 +119,7 @@ impl Control {
         let (signals, inbox) = sync_channel(MOST_SIGNALS);
         let work = Loop {
             shared,
+            inventories,
             places,
             home,
             datapath,
@@ -178,6 +179,7 @@ impl Drop for Control {
 
 struct Loop {
     shared: Shared,
+    inventories: Inventories,
     places: Places,
     home: Client,
     attachments: Attachments,
@@ -218,6 +220,7 @@ impl Loop {
                 break;
             }
             let turn = turns.turn();
+            self.take_inventory();
             let now = Instant::now();
             if now >= self.next_round {
                 self.next_round = now + self.round;
@@ -284,7 +287,7 @@ impl Loop {
     fn handle(&mut self, signal: Signal) -> ControlFlow<()> {
         match signal {
             Signal::Stop => return ControlFlow::Break(()),
-            Signal::Inventory(inventory) => self.shared.lock().set_inventory(inventory),
+            Signal::Inventory => self.take_inventory(),
             Signal::Change(change) => self.on_change(change),
             Signal::NoMessages => {
                 self.round = self.times.poll_round;
@@ -292,6 +295,12 @@ impl Loop {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn take_inventory(&self) {
+        if let Some(inventory) = self.inventories.take() {
+            self.shared.lock().take_in(inventory);
+        }
     }
 
     fn deadline(&self) -> Instant {

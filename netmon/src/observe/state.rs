@@ -86,6 +86,8 @@ pub struct State {
     has_begun: bool,
     /// How many inventories of the engine were taken in.
     inventories_set: u64,
+    /// The number of the one that was taken in last.
+    inventory_number: u64,
     /// Namespaces that stopped lingering, until [`Self::take_forgotten`] is called.
     forgotten: BTreeSet<NetnsId>,
     /// The same, kept for longer: a namespace whose file was only missing for a while is not new when it reappears.
@@ -131,6 +133,7 @@ impl State {
             attempts: 0,
             has_begun: false,
             inventories_set: 0,
+            inventory_number: 0,
             forgotten: BTreeSet::new(),
             parted: VecDeque::new(),
             attributions: Attributions::default(),
@@ -284,10 +287,17 @@ impl State {
         self.has_begun = true;
     }
 
-    /// True once everything that existed at start-up has been read, and at least so many inventories were taken in.
+    /// True once everything that existed at start-up has been read, and the inventory with this number or a newer one was
+    /// taken in.
     #[must_use]
-    pub const fn is_synced(&self, inventories_set: u64) -> bool {
-        self.has_begun && self.inventories_set >= inventories_set
+    pub const fn is_synced(&self, inventory_number: u64) -> bool {
+        self.has_begun && self.inventory_number >= inventory_number
+    }
+
+    /// Takes in the engine's inventory with this number.
+    pub fn take_in(&mut self, (number, inventory): (u64, Arc<Inventory>)) {
+        self.inventory_number = number;
+        self.set_inventory(inventory);
     }
 
     /// Takes in an inventory of the engine, and names everything again.

@@ -22,7 +22,7 @@ use super::{Shared, filters, state::State};
 use crate::{
     datapath::{
         attach::{AttachError, device_name},
-        overlay::{OverlayMap, SharedOverlay},
+        overlay::programs::OverlayPrograms,
     },
     model::{
         interface::{Device, DeviceKind, DeviceList},
@@ -40,7 +40,7 @@ const MAX_DEVICES: usize = 16;
 /// What is known of the devices that lead to other nodes.
 #[derive(Debug)]
 pub(super) struct Underlay {
-    overlay: SharedOverlay,
+    programs: Option<OverlayPrograms>,
     /// How often routes are looked up again without a new tunnel: they may have changed.
     round: Duration,
     /// The tunnels' ends that the devices were chosen by, and when.
@@ -77,9 +77,9 @@ enum UnderlayError {
 }
 
 impl Underlay {
-    pub(super) fn new(overlay: SharedOverlay, round: Duration) -> Self {
+    pub(super) fn new(programs: Option<OverlayPrograms>, round: Duration) -> Self {
         Self {
-            overlay,
+            programs,
             round,
             chosen: None,
             outage: Outage::default(),
@@ -105,7 +105,7 @@ impl Underlay {
         if self.chosen.as_ref().is_some_and(is_fresh) {
             return;
         }
-        let overlay = &self.overlay;
+        let programs = &mut self.programs;
         let leading = on_netns_thread(
             |thread| -> Result<(BTreeSet<u32>, Option<UnderlayError>), UnderlayError> {
                 let _file = thread.enter(&node.ok_or(UnderlayError::NoNode)?)?;
@@ -114,12 +114,11 @@ impl Underlay {
                 let devices = &listed.devices;
                 let leading = ways(&ends, &mut client)?;
                 let wanted = leading.iter().copied().chain(own(&ends, devices)).collect();
-                let failed = match &mut *overlay.lock() {
-                    Some(overlay) => attach(overlay, &listed, &outermost(&wanted, devices), port, &mut client)
-                        .and_then(|()| check_way(&ends, overlay.devices().next().is_some()))
-                        .err(),
-                    None => None,
-                };
+                let failed = programs.as_mut().and_then(|programs| {
+                    attach(programs, &listed, &outermost(&wanted, devices), port, &mut client)
+                        .and_then(|()| check_way(&ends, programs.devices().next().is_some()))
+                        .err()
+                });
                 Ok((outermost(&leading, devices), failed))
             },
         );
@@ -149,12 +148,12 @@ impl Underlay {
 
     /// Checks whether the programs are still attached. Those that are not will be attached by [`Self::reconcile`].
     pub(super) fn verify(&mut self, shared: &Shared) {
-        let watched: Vec<_> = self.overlay.lock().iter().flat_map(OverlayMap::devices).collect();
+        let Some(programs) = &mut self.programs else { return };
+        let watched: Vec<_> = programs.devices().collect();
         let node = node_file(&shared.lock());
         let (Some(node), false) = (node, watched.is_empty()) else {
             return;
         };
-        let overlay = &self.overlay;
         let said = &mut self.detached;
         let detached = on_netns_thread(|thread| -> Result<u64, UnderlayError> {
             let _file = thread.enter(&node)?;
@@ -164,16 +163,14 @@ impl Underlay {
                 // A device that is deleted is found by the next look.
                 let Ok(name) = device_name("", ifindex) else { continue };
                 let filters = client.filters(ifindex)?;
-                if let Some(overlay) = &mut *overlay.lock()
-                    && !overlay.is_on(&name, ifindex, &filters)
-                {
+                if !programs.is_on(&name, ifindex, &filters) {
                     let text = "programs were detached by somebody else; attaching them again";
                     if said.is_news(ifindex, Instant::now()) {
                         warn!(device = name, "{text}; more on this device is only counted");
                     } else {
                         debug!(device = name, "{text}");
                     }
-                    overlay.unwatch_rest(ifindex, &filters);
+                    programs.unwatch_rest(ifindex, &filters);
                     detached += 1;
                 }
             }
@@ -190,18 +187,18 @@ impl Underlay {
     }
 
     /// Detaches what the kernel would leave in place.
-    pub(super) fn detach_all(&self, shared: &Shared) {
-        let Some(mut overlay) = self.overlay.lock().take() else {
+    pub(super) fn detach_all(&mut self, shared: &Shared) {
+        let Some(mut programs) = self.programs.take() else {
             return;
         };
         let node = node_file(&shared.lock());
-        let (Some(node), true) = (node, overlay.needs_visit()) else {
+        let (Some(node), true) = (node, programs.needs_visit()) else {
             return;
         };
         let done = on_netns_thread(|thread| {
             if let Ok(_file) = thread.enter(&node) {
-                for ifindex in overlay.devices().collect::<Vec<_>>() {
-                    overlay.unwatch(ifindex);
+                for ifindex in programs.devices().collect::<Vec<_>>() {
+                    programs.unwatch(ifindex);
                 }
             }
         });
@@ -269,27 +266,27 @@ fn outermost(wanted: &BTreeSet<u32>, devices: &[Device]) -> BTreeSet<u32> {
 /// # Errors
 /// The kernel refuses them. They are on the other devices all the same.
 fn attach(
-    overlay: &mut OverlayMap,
+    programs: &mut OverlayPrograms,
     listed: &DeviceList,
     wanted: &BTreeSet<u32>,
     port: u16,
     client: &mut Client,
 ) -> Result<(), UnderlayError> {
-    overlay.tell_port(port)?;
-    let watched: BTreeSet<u32> = overlay.devices().collect();
+    programs.tell_port(port)?;
+    let watched: BTreeSet<u32> = programs.devices().collect();
     let device = |ifindex: u32| listed.devices.iter().find(|device| device.ifindex == ifindex);
     for ifindex in watched.difference(wanted) {
         let is_there = device(*ifindex).is_some();
         if !is_there && listed.is_whole || is_there && !wanted.is_empty() {
-            overlay.unwatch(*ifindex);
+            programs.unwatch(*ifindex);
         }
     }
     let new = wanted.difference(&watched);
     let mut refused = None;
     for device in new.filter_map(|ifindex| device(*ifindex)) {
         let (name, ifindex) = (&device.name, device.ifindex);
-        let filters = filters::before(overlay.mode(), name, ifindex, client);
-        match filters.and_then(|filters| overlay.watch(name, ifindex, &filters)) {
+        let filters = filters::before(programs.mode(), name, ifindex, client);
+        match filters.and_then(|filters| programs.watch(name, ifindex, &filters)) {
             Ok(()) => info!(device = %device.name, port, "counting traffic between nodes on this device"),
             Err(error) => {
                 debug!(device = %device.name, %error, "cannot count traffic between nodes on this device");
@@ -319,7 +316,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{Ends, Shared, SharedOverlay, State, Underlay, check_way, outermost};
+    use super::{Ends, Shared, State, Underlay, check_way, outermost};
     use crate::{
         model::interface::{Device, DeviceKind},
         observe::state::Scope,
@@ -338,7 +335,7 @@ mod tests {
     #[test]
     fn without_a_tunnel_no_device_leads_to_other_nodes() {
         let shared = nothing();
-        let mut underlay = Underlay::new(SharedOverlay::default(), ROUND);
+        let mut underlay = Underlay::new(None, ROUND);
         {
             let mut state = shared.lock();
             state.underlay = BTreeSet::from([2]);
