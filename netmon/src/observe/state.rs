@@ -69,6 +69,7 @@ pub struct State {
     linger: Duration,
     times: Times,
     inventory: Arc<Inventory>,
+    sandboxes: naming::Sandboxes,
     addresses: Addresses,
     namespaces: BTreeMap<NetnsId, Namespace>,
     interfaces: BTreeMap<InterfaceId, Interface>,
@@ -122,6 +123,7 @@ impl State {
             linger,
             times: Times::default(),
             inventory: Arc::default(),
+            sandboxes: naming::Sandboxes::default(),
             addresses: Addresses::default(),
             namespaces: BTreeMap::new(),
             interfaces: BTreeMap::new(),
@@ -304,6 +306,7 @@ impl State {
     pub fn set_inventory(&mut self, inventory: Arc<Inventory>) {
         self.inventories_set += 1;
         self.addresses = Addresses::of(&inventory);
+        self.sandboxes = naming::Sandboxes::new(Arc::clone(&inventory));
         self.inventory = inventory;
         self.misfits.inventory_changed();
         self.name();

@@ -5,6 +5,7 @@ mod answers;
 mod devices;
 mod frames;
 mod names;
+mod restless;
 mod short_lived;
 mod tunnels;
 

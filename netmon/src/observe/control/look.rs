@@ -61,9 +61,10 @@ impl Loop {
             return;
         }
         let (shared, tracepoints, rested) = (&self.shared, &self.tracepoints, &mut self.rested);
+        let mut looked = Vec::with_capacity(files.len());
         let want = on_netns_thread(|thread| {
             let mut counting = Counting::new(Kernel(tracepoints));
-            let looked = each_in_its_turn(&files, turn, |(file, number)| {
+            let want = each_in_its_turn(&files, turn, |(file, number)| {
                 let (begin, counted) = (Instant::now(), counting.spent());
                 match look_into(shared, tracepoints, file, *number, thread, &mut counting) {
                     Ok(netns) => {
@@ -72,6 +73,7 @@ impl Loop {
                         // rest for minutes, and not be counted when it is still.
                         let look = (end - begin).saturating_sub(counting.spent().saturating_sub(counted));
                         rested.insert(netns, end + look * LOOK_REST);
+                        looked.push(netns);
                         None
                     }
                     // Mostly the namespace is deleted already, which the next listing shows. A container whose
@@ -85,7 +87,7 @@ impl Loop {
             for netns in counting.missed() {
                 shared.lock().recount_sockets(netns);
             }
-            looked
+            want
         });
         let want = want.unwrap_or_else(|error| Some(error.into())).or(no_number);
         match (self.no_resources.note(want.is_some(), Instant::now()), &want) {
@@ -97,7 +99,7 @@ impl Loop {
             self.soon();
         }
         let mut state = self.shared.lock();
-        state.name();
+        state.name_in(looked);
         if is_listing && want.is_none() {
             state.finish_first_look();
         }

@@ -55,14 +55,15 @@ impl Loop {
         Ok(nsid.map(|nsid| Number { nsid, since }))
     }
 
-    /// Asks for the nsids of the namespaces that have none yet: one may have got its nsid just now.
+    /// Asks for the nsids of the namespaces that have none yet: one may have got its nsid just now. The node's own never
+    /// has one.
     pub(super) fn find_number(&mut self, wanted: i32) -> Option<NetnsId> {
         let unnumbered: Vec<_> = self
             .shared
             .lock()
             .namespaces()
             .iter()
-            .filter(|(_, namespace)| namespace.number.is_none())
+            .filter(|(_, namespace)| namespace.number.is_none() && namespace.file.role != Role::Node)
             .map(|(netns, namespace)| (*netns, namespace.file.path.clone()))
             .collect();
         let mut found = None;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Closed, Ended, Interface, Namespace, Owner, Scope, State, naming, range};
+use super::{Closed, Ended, Interface, Namespace, Owner, Scope, State, range};
 use crate::model::{
     health::AttachFailure,
     interface::{Device, DeviceKind, DeviceList, InterfaceId, NetnsId},
@@ -128,9 +128,9 @@ impl State {
         let mut missing: BTreeSet<_> = self.interfaces.range(range(netns)).map(|(id, _)| *id).collect();
         let mut known = missing.len();
         let mut refused = 0;
-        let sandboxes = (devices.len() > DEVICES_PER_NAMESPACE).then(|| naming::Sandboxes::new(&self.inventory));
+        let sandboxes = &self.sandboxes;
         let is_engines = |device: &Device| {
-            let owner = sandboxes.as_ref().and_then(|them| them.owner(file, device, None));
+            let owner = sandboxes.owner(file, device, None);
             matches!(owner, Some(Owner::Container { network, .. }) if !network.is_empty())
         };
         for device in devices {

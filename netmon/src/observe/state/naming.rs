@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Ended, Interface, State, range};
+use super::{Ended, Interface, Namespace, State, range};
 use crate::{
     model::{
         interface::{Device, InterfaceId, NetnsId},
@@ -79,20 +79,21 @@ impl Claims {
 }
 
 /// Which container each namespace file belongs to.
-pub(super) struct Sandboxes<'a> {
-    inventory: &'a Inventory,
-    by_name: HashMap<&'a str, &'a Arc<Container>>,
+#[derive(Debug, Default)]
+pub(super) struct Sandboxes {
+    inventory: Arc<Inventory>,
+    by_name: HashMap<Box<str>, Arc<Container>>,
 }
 
-impl<'a> Sandboxes<'a> {
-    pub(super) fn new(inventory: &'a Inventory) -> Self {
+impl Sandboxes {
+    pub(super) fn new(inventory: Arc<Inventory>) -> Self {
         // The engine's path and netmon's differ where the directory is mounted elsewhere (/run, /host/run). Both
         // agree on the file's name.
         let by_name = inventory
             .containers
             .values()
             .filter_map(|container| match &container.sandbox {
-                Sandbox::Own(path) => Some((file_name(path)?, container)),
+                Sandbox::Own(path) => Some((file_name(path)?.into(), Arc::clone(container))),
                 Sandbox::Shared(_) | Sandbox::Host | Sandbox::Isolated | Sandbox::Absent => None,
             })
             .collect();
@@ -104,7 +105,7 @@ impl<'a> Sandboxes<'a> {
     pub(super) fn owner(&self, file: &NetnsFile, device: &Device, before: Option<&Owner>) -> Option<Owner> {
         match &file.role {
             Role::Overlay { network } => {
-                network::network_of_namespace(network, self.inventory).map(|network| Owner::Overlay { network })
+                network::network_of_namespace(network, &self.inventory).map(|network| Owner::Overlay { network })
             }
             Role::Sandbox => {
                 let container = self.by_name.get(file_name(&file.path)?)?;
@@ -112,7 +113,7 @@ impl<'a> Sandboxes<'a> {
                     Some(Owner::Container { id, network, .. }) if *id == container.id && !network.is_empty() => {
                         Arc::clone(network)
                     }
-                    _ => network::network_of(device, container, self.inventory).unwrap_or_default(),
+                    _ => network::network_of(device, container, &self.inventory).unwrap_or_default(),
                 };
                 let (id, identity) = (Arc::clone(&container.id), Arc::clone(&container.identity));
                 Some(Owner::Container {
@@ -130,12 +131,12 @@ impl<'a> Sandboxes<'a> {
     pub(super) fn place(&self, file: &NetnsFile) -> Option<Place> {
         match &file.role {
             Role::Overlay { network } => {
-                network::network_of_namespace(network, self.inventory).map(|network| Place::Overlay { network })
+                network::network_of_namespace(network, &self.inventory).map(|network| Place::Overlay { network })
             }
             Role::LoadBalancer { network } => {
-                network::network_of_namespace(network, self.inventory).map(|network| Place::LoadBalancer { network })
+                network::network_of_namespace(network, &self.inventory).map(|network| Place::LoadBalancer { network })
             }
-            Role::Ingress => network::routing_mesh(self.inventory).map(|network| Place::LoadBalancer { network }),
+            Role::Ingress => network::routing_mesh(&self.inventory).map(|network| Place::LoadBalancer { network }),
             Role::Node => Some(Place::Node),
             Role::Sandbox => {
                 let container = self.by_name.get(file_name(&file.path)?)?;
@@ -168,7 +169,7 @@ impl<'a> Sandboxes<'a> {
             .values()
             .filter(|container| container.sandbox == Sandbox::Absent && !container.running)
             .filter_map(|container| {
-                let network = network::network_by_address(device, container, self.inventory)?;
+                let network = network::network_by_address(device, container, &self.inventory)?;
                 (!claimed(&container.id, &network)).then(|| Owner::Container {
                     id: Arc::clone(&container.id),
                     identity: Arc::clone(&container.identity),
@@ -185,30 +186,45 @@ pub(super) fn file_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
 }
 
+impl Namespace {
+    fn found(&mut self, sandboxes: &Sandboxes) {
+        if let Some(place) = sandboxes.place(&self.file) {
+            self.place = Some(place);
+        }
+    }
+}
+
 impl State {
     /// Finds the owner of every namespace and interface, as far as the engine has reported it.
     pub fn name(&mut self) {
+        let all: Vec<_> = self.namespaces.keys().copied().collect();
+        self.name_in(all);
+    }
+
+    /// Finds the owners of these namespaces and their interfaces, and of what has ended without one. The owners of others
+    /// change with the engine's inventory only.
+    pub fn name_in(&mut self, looked: impl IntoIterator<Item = NetnsId>) {
         let Self {
-            inventory,
+            sandboxes,
             namespaces,
             interfaces,
             ended,
             closed,
             ..
         } = self;
-        let sandboxes = Sandboxes::new(inventory);
-        let closed = closed.values_mut().map(|closed| &mut closed.namespace);
-        for namespace in namespaces.values_mut().chain(closed) {
-            if let Some(place) = sandboxes.place(&namespace.file) {
-                namespace.place = Some(place);
+        for closed in closed.values_mut() {
+            closed.namespace.found(sandboxes);
+        }
+        for netns in looked {
+            let Some(namespace) = namespaces.get_mut(&netns) else {
+                continue;
+            };
+            namespace.found(sandboxes);
+            let mut claims = Claims::default();
+            for (id, interface) in interfaces.range(range(netns)) {
+                claims.keep(*id, interface.owner.as_ref());
             }
-        }
-        let mut claims = Claims::default();
-        for (id, interface) in &*interfaces {
-            claims.keep(*id, interface.owner.as_ref());
-        }
-        for (id, interface) in &mut *interfaces {
-            if let Some(namespace) = namespaces.get(&id.netns) {
+            for (id, interface) in interfaces.range_mut(range(netns)) {
                 let owner = sandboxes.owner(&namespace.file, &interface.device, interface.owner.as_ref());
                 interface.belongs_to(owner.map(|owner| claims.settle(*id, owner)));
             }
@@ -242,8 +258,7 @@ impl State {
         for (id, other) in self.interfaces.range(range(id.netns)) {
             claims.keep(*id, other.owner.as_ref());
         }
-        let sandboxes = Sandboxes::new(&self.inventory);
-        let owner = sandboxes.owner(file, &interface.device, interface.owner.as_ref());
+        let owner = self.sandboxes.owner(file, &interface.device, interface.owner.as_ref());
         interface.belongs_to(owner.map(|owner| claims.settle(id, owner)));
     }
 }

@@ -8,7 +8,10 @@
 //! it started with the counts of the containers that still exist, it would be lower than an earlier netmon's sum.
 //! Prometheus would take it for a counter that was reset and has since risen to that value.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use super::{Ended, Interface, Owner};
 use crate::model::{
@@ -73,14 +76,14 @@ impl Services {
                 self.unattributed = self.unattributed + gone.recent();
             }
         }
-        let living = || interfaces.values().map(|interface| interface.owner.as_ref());
-        let lingering = || ended.iter().map(|ended| ended.owner.as_ref());
+        let living = interfaces.values().map(|interface| interface.owner.as_ref());
+        let lingering = ended.iter().map(|ended| ended.owner.as_ref());
         // A container that is being restarted has no interface for a moment.
-        let listed = || inventory.containers.values().map(|container| &*container.identity);
-        self.retired.retain(|key, _| {
-            let is_of = |identity: &Identity| identity.service == key.service && identity.stack == key.stack;
-            living().chain(lingering()).filter_map(identity).any(is_of) || listed().any(is_of)
-        });
+        let listed = inventory.containers.values().map(|container| &*container.identity);
+        let known = living.chain(lingering).filter_map(identity).chain(listed);
+        let known: HashSet<_> = known.map(|it| (&*it.service, &*it.stack)).collect();
+        self.retired
+            .retain(|key, _| known.contains(&(&*key.service, &*key.stack)));
     }
 }
 

@@ -309,6 +309,32 @@ fn of_several_devices_with_the_address_that_the_engine_gave_one_is_on_the_networ
 }
 
 #[test]
+fn to_name_what_was_looked_at_is_to_name_everything() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    state.set_inventory(inventory("web.1", "aaaaaaaaaaaa"));
+    let owners = |state: &State| -> Vec<_> { state.interfaces().map(|it| it.owner.clone()).collect() };
+    let mut devices = vec![device(ETH0, "eth0")];
+    // The container makes a device with the same address, and then one is deleted.
+    for ifindex in [ETH0 + 1, ETH0 - 1] {
+        devices.push(device(ifindex, "own"));
+        state.looked(&file, netns, devices.clone(), now);
+        assert!(owners(&state).contains(&None), "the new one has no owner yet");
+        state.name_in([netns]);
+        let named = owners(&state);
+        assert!(!named.contains(&None), "{named:?}");
+        state.name();
+        assert_eq!(named, owners(&state));
+    }
+    devices.remove(0);
+    state.looked(&file, netns, devices, now);
+    state.name_in([netns, NetnsId(99)]);
+    let named = owners(&state);
+    state.name();
+    assert_eq!(named, owners(&state));
+}
+
+#[test]
 fn of_a_containers_former_namespaces_the_latest_stands_whatever_its_number() {
     let now = Instant::now();
     let mut state = State::new(SCOPE, LINGER);
