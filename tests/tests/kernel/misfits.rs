@@ -95,6 +95,32 @@ fn a_directory_that_is_not_the_engines_is_named_and_netmon_is_not_ready() -> any
 }
 
 #[test]
+fn a_directory_that_cannot_be_read_is_named_and_nothing_else_is_blamed() -> anyhow::Result<()> {
+    let world = World::new()?;
+    // netmon is root, so a folder without permissions would be read.
+    let file = world.scratch.path().join("a file");
+    File::create(&file)?;
+    let mut flags = world.flags(&[]);
+    flags.retain(|flag| !flag.starts_with("--docker.netns-dir="));
+    flags.push(format!("--docker.netns-dir={}", file.display()));
+    let mut command = Command::new(binary()?);
+    command.args(flags);
+    let netmon = world.spawn(&command)?;
+    says_once(&netmon, "cannot list the engine's namespaces")?;
+    let log = netmon.log();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("WARN")).collect();
+    ensure!(warnings.len() == 1, "{warnings:#?}");
+    let ready = netmon.get("/-/ready")?;
+    ensure!(
+        ready.status == 503 && ready.text().contains("--docker.netns-dir cannot be read"),
+        "{}: {}",
+        ready.status,
+        ready.text()
+    );
+    Ok(())
+}
+
+#[test]
 fn a_netmon_that_is_not_in_the_nodes_namespace_says_what_it_lacks() -> anyhow::Result<()> {
     let mut world = World::new()?;
     let (a, b) = world.pair(Cable::Vxlan)?;

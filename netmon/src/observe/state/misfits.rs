@@ -35,22 +35,29 @@ pub enum Misfit {
     },
     /// No namespace is the node's: the one that is taken for it belongs to a container.
     NoNode,
+    /// The directory in which netmon looks was never read. Whoever reads it logs why.
+    Unlisted,
 }
 
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Missing {
-            reason,
-            containers,
-            engines,
-            directory,
-        } = self
-        else {
-            return f.write_str(
-                "the network namespace that netmon takes for the node's belongs to a container; run netmon in the \
-                 host's network (--network host), or bind the node's /proc/1/ns/net to a file and name it with \
-                 --path.node-netns",
-            );
+        let (reason, containers, engines, directory) = match self {
+            Self::Missing {
+                reason,
+                containers,
+                engines,
+                directory,
+            } => (reason, containers, engines, directory),
+            Self::NoNode => {
+                return f.write_str(
+                    "the network namespace that netmon takes for the node's belongs to a container; run netmon in the \
+                     host's network (--network host), or bind the node's /proc/1/ns/net to a file and name it with \
+                     --path.node-netns",
+                );
+            }
+            Self::Unlisted => {
+                return f.write_str("the directory of --docker.netns-dir cannot be read; the log says why");
+            }
         };
         let them = if *containers == 1 {
             "the network namespace of a running container".to_owned()
@@ -202,7 +209,10 @@ impl State {
         let missing =
             sandboxes(&self.inventory).filter_map(|(name, directory)| Some((self.misfits.reason(name)?, directory)));
         let missing = self.misfits.misfit(missing);
-        missing.or_else(|| self.has_no_node().then_some(Misfit::NoNode))
+        let never_listed = self.has_begun && self.misfits.listed.is_none();
+        missing
+            .or_else(|| never_listed.then_some(Misfit::Unlisted))
+            .or_else(|| self.has_no_node().then_some(Misfit::NoNode))
     }
 
     /// Whether a container's namespace was where netmon looks, and is no more.
@@ -213,9 +223,10 @@ impl State {
         file_name(sandbox).is_some_and(|name| seen.contains(name) && is_absent(name))
     }
 
-    /// Everything that existed at start-up has been read, and nothing of it is the node's namespace.
+    /// Everything that existed at start-up has been read, and nothing of it is the node's namespace. While the directory
+    /// cannot be read, nobody knows whose the namespace is that netmon runs in.
     fn has_no_node(&self) -> bool {
-        self.has_begun && self.node().is_none()
+        self.has_begun && self.misfits.listed.is_some() && self.node().is_none()
     }
 
     /// Checks the host, and returns what has to be logged: what is wrong for some time and was not said yet.

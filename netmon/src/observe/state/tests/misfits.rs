@@ -161,6 +161,18 @@ fn a_netmon_without_the_nodes_namespace_says_so_once() {
 }
 
 #[test]
+fn while_the_directory_cannot_be_read_nobody_knows_whether_a_namespace_is_the_nodes() {
+    let now = Instant::now();
+    let mut state = State::new(SCOPE, LINGER);
+    // Listing it has failed, and was logged.
+    state.finish_first_look();
+    assert_eq!(state.check_host(now), []);
+    assert_eq!(state.misfit(), Some(Misfit::Unlisted), "it is not ready");
+    state.listed(listing("/netns", Vec::new(), &[]), now);
+    assert_eq!(state.check_host(now), [News::Begun(Misfit::NoNode)]);
+}
+
+#[test]
 fn a_path_of_the_engines_cannot_fill_the_log() {
     let misfit = Misfit::Missing {
         reason: MissingNamespace::NoFile,
