@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, fs, process::Command};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
+    fake_engine::{Container, Endpoint, compose_labels},
     netmon::{Netmon, binary},
+    patience::until,
     traffic,
 };
 
-use crate::world::{Cable, World, agree, best_mode, ready};
+use crate::world::{Cable, DEVICE, World, agree, best_mode, exactly_or_a_goodbye_more, ready};
 
 const NET_ADMIN: u64 = 1 << 12;
 const SYS_ADMIN: u64 = 1 << 21;
@@ -200,4 +202,59 @@ fn with_sys_admin_alone_containers_are_counted_and_what_is_missing_is_said() -> 
         ensure!(log.contains(said), "it does not say {said:?}: {log}");
     }
     Ok(())
+}
+
+/// Without `CAP_NET_ADMIN` netmon cannot give a namespace an nsid. The kernel does when a veth leads there from the node.
+#[test]
+fn a_namespace_that_got_no_number_at_the_first_look_is_counted_exactly_once_it_has_one() -> anyhow::Result<()> {
+    const MAC: &str = "02:42:0a:4d:00:63";
+    let mut world = World::new()?;
+    let (a, _b) = world.pair(Cable::Bridge)?;
+    let netmon = with_capabilities(&world, "-all,+sys_admin,+net_broadcast,+syslog")?;
+    agree(&netmon, &a, "net")?;
+    let late = world.sandbox("cccccccccccc")?;
+    world.engine.start_container(Container {
+        name: "late".to_owned(),
+        sandbox: late.path().to_path_buf(),
+        labels: compose_labels("", "late"),
+        network_mode: "default".to_owned(),
+        endpoints: vec![Endpoint {
+            network: "net".to_owned(),
+            mac: MAC.to_owned(),
+            address: "10.77.0.99".to_owned(),
+            ipv6_address: String::new(),
+        }],
+    });
+    let file = late.path().display().to_string();
+    until("the first look at the namespace", || {
+        let log = netmon.log();
+        let mut refused = log.lines().filter(|line| line.contains("found by looking"));
+        ensure!(refused.any(|line| line.contains(&file)), "{log}");
+        Ok(())
+    })?;
+    let numbers = world.home.run("ip netns list-id")?;
+    ensure!(numbers.is_empty(), "namespaces have nsids: {numbers}");
+
+    let cable = format!("ip link add far type veth peer name {DEVICE} address {MAC} netns {file}");
+    world.home.run(&cable)?;
+    world.home.run("ip addr add 10.77.0.98/24 dev far")?;
+    world.home.run("ip link set far up")?;
+    late.run(&format!("ip addr add 10.77.0.99/24 dev {DEVICE}"))?;
+    late.run(&format!("ip link set {DEVICE} up"))?;
+    late.passes(DEVICE)?;
+    traffic::ping(&late, "10.77.0.98".parse()?, 20)?;
+    netmon.page_until("its figures", |page| {
+        let (shown, kernel) = (page.interface("late", "net")?, late.figures(DEVICE)?);
+        ensure!(shown == kernel, "netmon shows {shown:?}, the kernel {kernel:?}");
+        Ok(())
+    })?;
+    // No reading sees these, only the kernel's last message.
+    traffic::ping(&late, "10.77.0.98".parse()?, 20)?;
+    let last = late.figures(DEVICE)?;
+    world.engine.end_container("late");
+    late.run(&format!("ip link set {DEVICE} down"))?;
+    late.run(&format!("ip link del {DEVICE}"))?;
+    netmon.page_until("its last figures", |page| {
+        exactly_or_a_goodbye_more(page.interface("late", "net")?, last)
+    })
 }

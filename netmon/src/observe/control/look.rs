@@ -1,6 +1,6 @@
 //! Looks into namespaces: lists the engine's directory, reads what is new or changed, and writes to the registry.
 
-use std::{collections::BTreeSet, path::Path, time::Instant};
+use std::{path::Path, time::Instant};
 
 use tracing::{debug, info, warn};
 
@@ -23,7 +23,7 @@ use crate::{
     observe::{
         Shared,
         read::{ReadError, take_reading},
-        state::{Namespace, Number},
+        state::Number,
     },
     workers::Turn,
 };
@@ -131,15 +131,7 @@ impl Loop {
     fn due(&mut self, new: &[NetnsFile]) -> (Vec<NetnsFile>, Vec<NetnsFile>) {
         let rested = &self.rested;
         let due: Vec<NetnsId> = self.dirty.extract_if(.., |netns| !rested.contains_key(netns)).collect();
-        let new: BTreeSet<_> = new.iter().map(|file| &file.path).collect();
-        let state = self.shared.lock();
-        let (unnumbered, numbered): (Vec<_>, Vec<_>) = due
-            .iter()
-            .filter_map(|netns| state.namespaces().get(netns))
-            .filter(|namespace| !new.contains(&namespace.file.path))
-            .partition(|namespace| namespace.number.is_none());
-        let files = |namespaces: Vec<&Namespace>| namespaces.iter().map(|it| it.file.clone()).collect();
-        (files(unnumbered), files(numbered))
+        self.shared.lock().to_read(&due, new)
     }
 
     /// Brings the next round forward, for what could not be read.

@@ -1,6 +1,11 @@
 //! The registry's entries for namespaces: what is known of each while it exists and while it lingers.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{
     ReadingLock, Stamp, State,
@@ -286,6 +291,20 @@ impl State {
         if let Some(Kind::Overlay(overlay)) = self.namespaces.get_mut(&netns).map(|namespace| &mut namespace.kind) {
             overlay.set_remotes(remotes);
         }
+    }
+
+    /// The files of these namespaces, but for the `new` ones: of those without an nsid, and of those with one. So whoever
+    /// got none at a look is asked for at the next.
+    #[must_use]
+    pub fn to_read(&self, due: &[NetnsId], new: &[NetnsFile]) -> (Vec<NetnsFile>, Vec<NetnsFile>) {
+        let new: BTreeSet<_> = new.iter().map(|file| &file.path).collect();
+        let (unnumbered, numbered): (Vec<_>, Vec<_>) = due
+            .iter()
+            .filter_map(|netns| self.namespaces.get(netns))
+            .filter(|namespace| !new.contains(&namespace.file.path))
+            .partition(|namespace| namespace.number.is_none());
+        let files = |namespaces: Vec<&Namespace>| namespaces.iter().map(|it| it.file.clone()).collect();
+        (files(unnumbered), files(numbered))
     }
 
     /// Records the nsid of a namespace in the node's namespace.

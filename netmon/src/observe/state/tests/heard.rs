@@ -58,6 +58,25 @@ fn a_device_that_came_and_went_between_two_looks_is_counted() {
     );
 }
 
+#[test]
+fn a_namespace_that_got_no_number_is_asked_for_one_at_each_look_and_then_its_devices_are_heard_of() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    for _ in 0..2 {
+        assert_eq!(state.to_read(&[netns], &[]), (vec![file.clone()], vec![]));
+        state.looked(&file, netns, vec![device(ETH0, "eth0")], now);
+        assert_eq!(state.namespace_by_number(NSID, now), None);
+    }
+    // The new ones are asked for anyway.
+    assert_eq!(state.to_read(&[netns], std::slice::from_ref(&file)), (vec![], vec![]));
+    state.numbered(netns, Number { nsid: NSID, since: now });
+    assert_eq!(state.to_read(&[netns], &[]), (vec![], vec![file.clone()]));
+    hear(&mut state, &news(false, false, counters(15)));
+    hear(&mut state, &news(true, false, counters(17)));
+    state.looked(&file, netns, Vec::new(), now);
+    assert_eq!(packets(&state), [17]);
+}
+
 /// The first look came between the device's creation and its configuration, and the container ended before the next
 /// look.
 #[test]
