@@ -193,11 +193,12 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             ended = workers.ended() => outcome = Err(ended.into()),
         }
     };
-    server.serve(Arc::clone(&page), end).await;
+    let was_served = server.serve(Arc::clone(&page), end).await;
     info!("ending");
     systemd::ending();
     drop(watch);
     drop(control);
+    was_served?;
     outcome
 }
 

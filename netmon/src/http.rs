@@ -115,6 +115,12 @@ pub enum HttpError {
         /// Why.
         source: io::Error,
     },
+    /// The server no longer accepts connections somewhere, though nobody asked it to end.
+    #[error("netmon no longer accepts connections: {how}; it exits to be restarted")]
+    Ended {
+        /// How that came.
+        how: String,
+    },
 }
 
 /// A server that is listening, but not serving yet.
@@ -171,7 +177,10 @@ impl Server {
     }
 
     /// Serves until `shutdown` completes, then gives open connections half a second.
-    pub async fn serve<P: Pages>(self, pages: Arc<P>, shutdown: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// A listener ended by itself: [`HttpError::Ended`]. The others were ended, too.
+    pub async fn serve<P: Pages>(self, pages: Arc<P>, shutdown: impl Future<Output = ()>) -> Result<(), HttpError> {
         let (end, ended) = watch::channel(());
         let site = Arc::new(self.site);
         let mut accepting = JoinSet::new();
@@ -185,11 +194,26 @@ impl Server {
             ));
         }
         drop(ended);
-        shutdown.await;
-        // Ends every listener, and each of them ends its connections.
-        drop(end);
-        while accepting.join_next().await.is_some() {}
+        supervise(accepting, end, shutdown).await
     }
+}
+
+/// Waits until `shutdown` completes or a listener ends by itself, then ends all listeners. Each ends its connections.
+async fn supervise(
+    mut accepting: JoinSet<()>,
+    end: watch::Sender<()>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), HttpError> {
+    let outcome = tokio::select! {
+        () = shutdown => Ok(()),
+        Some(outcome) = accepting.join_next() => {
+            let how = outcome.map_or_else(|error| error.to_string(), |()| "a listener ended by itself".to_owned());
+            Err(HttpError::Ended { how })
+        }
+    };
+    drop(end);
+    while accepting.join_next().await.is_some() {}
+    outcome
 }
 
 async fn listen(address: &str) -> Result<TcpListener, HttpError> {

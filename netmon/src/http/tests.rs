@@ -16,11 +16,11 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::oneshot,
-    task::JoinHandle,
+    sync::{oneshot, watch},
+    task::{JoinHandle, JoinSet},
 };
 
-use super::{Access, HttpError, Options, Pages, Rendered, Server, ToText};
+use super::{Access, HttpError, Options, Pages, Rendered, Server, ToText, supervise};
 
 /// Pages that a test controls.
 #[derive(Default)]
@@ -69,7 +69,7 @@ impl Pages for Fake {
 struct Running {
     address: SocketAddr,
     end: oneshot::Sender<()>,
-    serving: JoinHandle<()>,
+    serving: JoinHandle<Result<(), HttpError>>,
 }
 
 /// The options of a test server: at that address, without access rules.
@@ -321,6 +321,27 @@ async fn ending_closes_idle_connections_and_returns() {
     let mut answer = [0; 512];
     assert!(idle.read(&mut answer).await.expect("an answer") > 0);
     server.end.send(()).expect("still serving");
-    server.serving.await.expect("no panic");
+    server.serving.await.expect("no panic").expect("as asked");
     assert_eq!(idle.read(&mut answer).await.expect("closed in order"), 0);
+}
+
+#[tokio::test]
+async fn a_listener_that_ends_by_itself_ends_the_others_and_is_reported() {
+    for panics in [true, false] {
+        let (end, mut ended) = watch::channel(());
+        let (told, is_told) = oneshot::channel();
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let _asked = ended.changed().await;
+            let _told = told.send(());
+        });
+        accepting.spawn(async move { assert!(!panics, "it had enough") });
+        let error = supervise(accepting, end, std::future::pending())
+            .await
+            .expect_err("one ended");
+        assert!(matches!(error, HttpError::Ended { .. }));
+        let said = if panics { "it had enough" } else { "ended by itself" };
+        assert!(error.to_string().contains(said), "{error}");
+        is_told.await.expect("the other one was asked to end");
+    }
 }
