@@ -54,6 +54,23 @@ impl Node<'_> {
         sh::output(self.command("mtu").arg(bytes.to_string())).map(drop)
     }
 
+    /// Stops the engine's process, which then neither answers nor closes a connection.
+    ///
+    /// # Errors
+    /// No engine runs.
+    pub fn hang_engine(self) -> anyhow::Result<()> {
+        // Of the node's processes: it has process ids of its own.
+        self.exec("pkill -STOP -x dockerd").map(drop)
+    }
+
+    /// Ends [`Node::hang_engine`].
+    ///
+    /// # Errors
+    /// No engine is there.
+    pub fn wake_engine(self) -> anyhow::Result<()> {
+        self.exec("pkill -CONT -x dockerd").map(drop)
+    }
+
     /// Turns the node's power off: all of its processes and namespaces end.
     ///
     /// # Errors
