@@ -15,7 +15,8 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use self::programs::Loaded;
+use self::programs::Programs;
+pub use self::programs::{End, Refused};
 use crate::{
     collectors::{
         self, Running,
@@ -63,6 +64,9 @@ pub enum AppError {
     /// The kernel programs are required, and cannot be loaded.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
+    /// The kernel refuses this build's programs, and accepted those of the one before.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The node's namespace cannot be entered.
     #[error(transparent)]
     Enter(#[from] EnterError),
@@ -92,7 +96,7 @@ pub enum AppError {
 ///
 /// # Errors
 /// Every failure that makes netmon useless. Other failures only degrade it, with a warning.
-pub async fn run(config: Config) -> Result<(), AppError> {
+pub async fn run(config: Config) -> Result<End, AppError> {
     // As process 1 of its container netmon would ignore the signals until it handles them, and be killed 10 s later.
     let stop = stop_signal()?;
     // Then the steps that fail most often: a wrong web configuration, a port that is in use.
@@ -108,18 +112,20 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let home = inside(&config.node_netns, Client::open)??;
     home.netns()?;
     let wanted = config.collectors();
-    let Loaded {
+    let programs = Programs::load(&config, &wanted)?.or_roll_back(&config).await?;
+    let as_asked = programs.end();
+    let Programs {
         datapath,
         tracepoints,
         overlay,
         on_devices,
         protocols,
-    } = programs::load(&config, &wanted)?;
+        ..
+    } = programs;
     let counting = datapath.as_ref().map(|datapath| Counting {
         traffic: datapath.traffic(),
         programs: datapath.programs(),
     });
-
     let shared = Shared::new(State::new(scope(&wanted), config.linger).with_times(config.times));
     let (waker, published) = (Waker::new()?, Inventories::default());
     let mut workers = Workers::new(config.times.worker_patience, config.fault);
@@ -177,16 +183,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         was_ready: AtomicBool::new(false),
     });
     process::trim_memory();
-    // Everything that needs more capabilities is done, or belongs to another thread.
-    privilege::keep_or_warn(ThreadRole::Serve);
-    if let Ok(health) = process::read() {
-        info!(
-            capabilities = health.capabilities.join(","),
-            "capabilities dropped; these remain"
-        );
-    }
+    drop_capabilities();
     announce(&server, &config.telemetry_path, workers.clocks());
-    let mut outcome = Ok(());
+    let mut outcome = Ok(as_asked);
     let end = async {
         tokio::select! {
             () = stop => {}
@@ -200,6 +199,17 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     drop(control);
     was_served?;
     outcome
+}
+
+/// Everything that needs more capabilities is done, or belongs to another thread.
+fn drop_capabilities() {
+    privilege::keep_or_warn(ThreadRole::Serve);
+    if let Ok(health) = process::read() {
+        info!(
+            capabilities = health.capabilities.join(","),
+            "capabilities dropped; these remain"
+        );
+    }
 }
 
 /// Watches the engine, and tells the loop of its inventories.

@@ -76,6 +76,16 @@ pub struct Config {
     #[arg(long = "docker.host", env = "NETMON_DOCKER_HOST", value_name = "ADDRESS")]
     pub docker_host: Option<String>,
 
+    /// The id of the Swarm service that netmon is a task of. With it, an update ends once on a node where netmon had its
+    /// kernel programs and the kernel refuses the new ones, so that Swarm can roll it back.
+    #[arg(
+        long = "docker.service",
+        env = "NETMON_DOCKER_SERVICE",
+        value_name = "ID",
+        value_parser = service
+    )]
+    pub docker_service: Option<String>,
+
     /// The directory where the engine mounts containers' namespaces.
     #[arg(
         long = "docker.netns-dir",
@@ -246,6 +256,13 @@ pub(crate) fn path(text: &str) -> Result<String, String> {
         _ if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(text.to_owned()),
         _ => Err("a path starts with / and has no spaces".to_owned()),
     }
+}
+
+/// Reads the id of a Swarm service.
+fn service(text: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "an id of a service has letters and digits only; in a stack, write {{.Service.ID}}".to_owned())
 }
 
 /// Reads `NAME=TIME,...`. Times that are not named stay as they are.

@@ -16,6 +16,7 @@
 //! | `roster` | takes events and answers, returns the inventory; pure |
 //! | `roster/member_poll` | decides which networks to ask for their members, and when |
 //! | `health` | the state of the connection, for the metrics and for the log |
+//! | `predecessor` | how the netmon before ended, if both are tasks of one Swarm service |
 //! | `watch` | the loop around the roster: connects, asks, receives events, reconnects |
 
 mod ask;
@@ -26,6 +27,7 @@ pub(crate) mod fuzz;
 mod health;
 mod host;
 mod lines;
+mod predecessor;
 mod question;
 mod roster;
 mod unreachable;
@@ -34,6 +36,7 @@ mod wire;
 
 use std::time::Duration;
 
+pub use predecessor::{Unknown, predecessor};
 pub use watch::{Watch, spawn};
 
 use crate::model::times::Times;

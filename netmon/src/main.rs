@@ -1,11 +1,13 @@
 //! Parses the arguments, starts netmon, and turns the outcome into an exit status. It is 0 after an end that was
-//! asked for, 2 for wrong usage, and 1 for everything else, with one sentence on standard error.
+//! asked for, 2 for wrong usage, and 1 for everything else, with one sentence on standard error. A task of a Swarm service
+//! whose kernel programs were refused ends with 3 ([`Refused`]).
 
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 use netmon::{
-    app, collectors,
+    app::{self, AppError, End, Refused},
+    collectors,
     config::{Command, Config},
     http::healthcheck,
     logging,
@@ -23,21 +25,28 @@ fn main() -> ExitCode {
             collectors::markdown()
         } else {
             collectors::table()
-        }),
-        Some(Command::Healthcheck) => healthcheck::ask(&config.listen).map_err(Into::into),
+        })
+        .map(|()| End::Whole),
+        Some(Command::Healthcheck) => healthcheck::ask(&config.listen)
+            .map(|()| End::Whole)
+            .map_err(Into::into),
         None => run(config),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(End::Whole) => ExitCode::SUCCESS,
+        Ok(End::WithoutPrograms) => ExitCode::from(Refused::STATUS),
         Err(error) => {
             // The sentence includes the cause of the error. If writing it fails, too, nothing is left to be done.
             let _written = writeln!(std::io::stderr(), "netmon: {error}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(AppError::Refused(_)) => ExitCode::from(Refused::STATUS),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config) -> anyhow::Result<End> {
     // Before any thread is started.
     process::share_memory();
     logging::start(config.log_level, config.log_format);

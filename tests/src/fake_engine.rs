@@ -39,9 +39,14 @@ struct State {
     requested: BTreeSet<String>,
     /// The paths of all requests, without their queries.
     paths: Vec<String>,
+    /// The exit status of the last container that ended.
+    ended: Option<i64>,
     /// Bodies that replace the correct ones, by path.
     rubbish: BTreeMap<String, Vec<u8>>,
 }
+
+/// The id of the last container that ended.
+const ENDED: &str = "e0ded";
 
 /// A fake engine that listens on a socket.
 #[derive(Debug)]
@@ -119,6 +124,11 @@ impl FakeEngine {
         }
         event(&mut state, "container", "die", &id, &json!({}));
         event(&mut state, "container", "destroy", &id, &json!({}));
+    }
+
+    /// From now on lists a container that ended with this exit status, whatever service is asked for; or none.
+    pub fn ended(&self, status: Option<i64>) {
+        self.state().ended = status;
     }
 
     /// Withholds the description of a container, as a busy engine does. If the container ends before
@@ -250,12 +260,20 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<State>) -> std::io::Result<()> 
             })
             .collect(),
         path if path.starts_with("/networks/") => json!({ "Id": &path["/networks/".len()..], "Services": {} }),
+        "/containers/json" if query.contains("exited") => state
+            .ended
+            .iter()
+            .map(|_| json!({ "Id": ENDED, "Created": 1_700_000_000 }))
+            .collect(),
         "/containers/json" => state
             .containers
             .iter()
             .filter(|container| !query.contains("filters") || query.contains(&container.id()))
             .map(Container::listed)
             .collect(),
+        path if path == format!("/containers/{ENDED}/json") => {
+            json!({ "Id": ENDED, "State": { "Running": false, "ExitCode": state.ended } })
+        }
         "/events" => {
             write!(
                 stream,

@@ -22,3 +22,4 @@ pub mod relay;
 pub mod scratch;
 pub mod sh;
 pub mod traffic;
+pub mod unloadable;

@@ -1,4 +1,10 @@
-//! Loads the kernel programs that the configuration asks for.
+//! Loads all kernel programs, and decides what becomes of a build that the kernel refuses.
+//!
+//! A kernel that cannot run the programs must not keep netmon from counting what it can: then netmon runs without
+//! them. But an update to a build that the kernel refuses must not go through a whole fleet. What tells the two apart
+//! is how the netmon before ended on this node: [`Refused::STATUS`] is the exit status of one that ran without its
+//! programs, or ended for want of them. So a node where programs were never accepted is never restarted for them, and
+//! every other node once.
 
 use tracing::{info, warn};
 
@@ -8,16 +14,48 @@ use crate::{
     datapath::{
         Datapath, DatapathError, SharedTracepoints, Tracepoints,
         host::{Host, Mode},
-        overlay::{SharedOverlay, programs::OverlayPrograms},
+        overlay::{OverlayMap, SharedOverlay, programs::OverlayPrograms},
         protocols::ProtocolsProgram,
     },
-    model::collector::{Collectors, Need},
+    docker,
+    model::collector::{Collector, Collectors, Need},
     netns::listeners,
     observe::read::protocols::ProtocolsReader,
 };
 
-/// What was loaded. What is not there is not wanted, or this kernel does not support it.
-pub(super) struct Loaded {
+/// The exit status of a netmon that had all programs that this kernel has a place for.
+const WHOLE: i64 = 0;
+
+/// The kernel refused programs that netmon wanted, though it lacks nothing that they need.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the kernel refuses this netmon's programs for {}, and the netmon before had its programs on this node; netmon ends, \
+     so that Swarm can roll an update back; started again, it counts without them",
+    .0.join(", ")
+)]
+pub struct Refused(Vec<&'static str>);
+
+impl Refused {
+    /// The exit status that says so to the netmon after this one.
+    pub const STATUS: u8 = 3;
+
+    /// Whether the netmon before ended as one does that had its programs.
+    fn is_new(predecessor: Option<i64>) -> bool {
+        predecessor == Some(WHOLE)
+    }
+}
+
+/// How netmon ended that was asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It had all programs that the kernel has a place for, or nobody asks.
+    Whole,
+    /// It ran without programs, because the kernel refused them. The netmon after it is to know.
+    WithoutPrograms,
+}
+
+/// The programs that were loaded.
+pub(super) struct Programs {
     /// The programs on interfaces.
     pub(super) datapath: Option<Datapath>,
     /// Those on tracepoints.
@@ -28,33 +66,75 @@ pub(super) struct Loaded {
     pub(super) on_devices: Option<OverlayPrograms>,
     /// What reads the counters of protocols.
     pub(super) protocols: ProtocolsReader,
+    /// What was refused, if netmon is to tell the netmon after it.
+    refused: Option<Refused>,
 }
 
-/// Loads all programs.
-///
-/// # Errors
-/// netmon lacks a permission, or the kernel has no programs of the kind that is demanded.
-pub(super) fn load(config: &Config, wanted: &Collectors) -> Result<Loaded, DatapathError> {
-    let datapath = datapath(config)?;
-    let tracepoints = match &datapath {
-        Some(datapath) => Tracepoints::load(
-            wanted.has(collectors::drops::NAME),
-            wanted.has(collectors::tcp::NAME),
-            datapath.host().cpus,
-        )?,
-        None => Tracepoints::default(),
-    };
-    let (overlay, on_devices) = match &datapath {
-        Some(datapath) if wanted.has(collectors::overlay::NAME) => datapath.load_overlay()?.unzip(),
-        Some(_) | None => (None, None),
-    };
-    Ok(Loaded {
-        protocols: protocols(config, datapath.as_ref(), wanted),
-        datapath,
-        tracepoints: SharedTracepoints::new(tracepoints),
-        overlay: SharedOverlay::new(overlay),
-        on_devices,
-    })
+impl Programs {
+    /// Loads all that are wanted.
+    ///
+    /// # Errors
+    /// netmon lacks a permission, or programs are required and cannot be loaded.
+    pub(super) fn load(config: &Config, wanted: &Collectors) -> Result<Self, DatapathError> {
+        let datapath = datapath(config)?;
+        let (tracepoints, overlay) = others(datapath.as_ref(), wanted)?;
+        let (overlay, on_devices) = overlay.unzip();
+        let lacking = tracepoints.lacking;
+        let has = |name| wanted.has(name);
+        // Without the first of them, the others are not even tried.
+        let refused = match (&datapath, config.attach) {
+            (_, Attach::Off) => Vec::new(),
+            (None, _) => vec![collectors::traffic::NAME],
+            (Some(_), _) => [
+                (collectors::drops::NAME, tracepoints.drops.is_none() && !lacking.drops),
+                (collectors::tcp::NAME, tracepoints.tcp.is_none() && !lacking.tcp),
+                (collectors::overlay::NAME, overlay.is_none()),
+            ]
+            .into_iter()
+            .filter_map(|(name, is_refused)| (is_refused && has(name)).then_some(name))
+            .collect(),
+        };
+        let names: Vec<_> = refused.into_iter().map(Collector::as_str).collect();
+        Ok(Self {
+            protocols: protocols(config, datapath.as_ref(), wanted),
+            on_devices,
+            datapath,
+            tracepoints: SharedTracepoints::new(tracepoints),
+            overlay: SharedOverlay::new(overlay),
+            refused: (config.docker_service.is_some() && !names.is_empty()).then_some(Refused(names)),
+        })
+    }
+
+    /// How netmon is to end when it is asked to.
+    pub(super) const fn end(&self) -> End {
+        match self.refused {
+            None => End::Whole,
+            Some(_) => End::WithoutPrograms,
+        }
+    }
+
+    /// Asks the engine how the netmon before ended, if something was refused.
+    ///
+    /// # Errors
+    /// That one had its programs.
+    pub(super) async fn or_roll_back(self, config: &Config) -> Result<Self, Refused> {
+        let (Some(refused), Some(service)) = (&self.refused, &config.docker_service) else {
+            return Ok(self);
+        };
+        let (host, service) = (config.docker_host.clone(), service.clone());
+        // In a thread that may do nothing else: the first one still has all capabilities.
+        let asked = tokio::spawn(async move { docker::predecessor(host, &service).await });
+        match asked.await {
+            Ok(Ok(predecessor)) if Refused::is_new(predecessor) => return Err(refused.clone()),
+            Ok(Ok(predecessor)) => info!(
+                predecessor = ?predecessor,
+                "the netmon before had no programs either, or nobody knows: netmon counts without them"
+            ),
+            Ok(Err(error)) => info!(%error, "how the netmon before ended is not known: netmon counts without programs"),
+            Err(error) => warn!(%error, "the question how the netmon before ended panicked"),
+        }
+        Ok(self)
+    }
 }
 
 /// Loads the kernel programs, unless they are switched off or this kernel cannot run them.
@@ -86,12 +166,46 @@ fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
     loaded
 }
 
-/// Loads the program that reads the counters of protocols, if a collector wants them.
+/// Loads the programs that are not attached to containers' interfaces.
+fn others(
+    datapath: Option<&Datapath>,
+    wanted: &Collectors,
+) -> Result<(Tracepoints, Option<(OverlayMap, OverlayPrograms)>), DatapathError> {
+    let tracepoints = match datapath {
+        Some(datapath) => Tracepoints::load(
+            wanted.has(collectors::drops::NAME),
+            wanted.has(collectors::tcp::NAME),
+            datapath.host().cpus,
+        )?,
+        None => Tracepoints::default(),
+    };
+    let overlay = match datapath {
+        Some(datapath) if wanted.has(collectors::overlay::NAME) => datapath.load_overlay()?,
+        Some(_) | None => None,
+    };
+    Ok((tracepoints, overlay))
+}
+
+/// Loads the program that reads the counters of protocols, if a collector wants them. Without it nothing is missing.
 fn protocols(config: &Config, datapath: Option<&Datapath>, wanted: &Collectors) -> ProtocolsReader {
     match datapath {
         Some(datapath) if collectors::needs(wanted).contains_key(&Need::Protocols) => {
             ProtocolsReader::new(ProtocolsProgram::load(datapath.host()), &config.node_netns)
         }
         Some(_) | None => ProtocolsReader::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Refused;
+
+    #[test]
+    fn only_a_netmon_that_had_its_programs_is_returned_to() {
+        assert!(Refused::is_new(Some(0)));
+        // Without its programs; killed; a wrong setting; none before.
+        for other in [Some(i64::from(Refused::STATUS)), Some(137), Some(1), None] {
+            assert!(!Refused::is_new(other), "{other:?}");
+        }
     }
 }

@@ -48,6 +48,13 @@ pub(crate) fn answers(data: &[u8]) {
             assert_id(&listed.id);
         }
     }
+    let _: Option<wire::End> = read(data);
+    if let Some(List { items, .. }) = read::<List<wire::Ended>>(data) {
+        items
+            .iter()
+            .filter_map(|it| convert::id(&it.id))
+            .for_each(|id| assert_id(&id));
+    }
     if let Some(List { items, .. }) = read::<List<wire::Summary>>(data) {
         for summary in items {
             endpoints(&convert::endpoints(summary.network_settings.as_ref()));

@@ -15,6 +15,11 @@ const TCP_PORT: u16 = 2375;
 pub(super) struct Host(String);
 
 impl Host {
+    /// The address to use: the option, else `DOCKER_HOST`, else the default socket.
+    pub(super) fn configured(option: Option<&str>) -> Result<Self, DockerError> {
+        Self::choose(option, std::env::var("DOCKER_HOST").ok().as_deref())
+    }
+
     /// The address to use: the option, else `DOCKER_HOST` from the environment, else the default socket.
     pub(super) fn choose(option: Option<&str>, environment: Option<&str>) -> Result<Self, DockerError> {
         let given = option.or(environment.filter(|host| !host.is_empty()));

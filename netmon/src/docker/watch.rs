@@ -66,8 +66,7 @@ pub fn spawn(
         members,
         times,
     } = options;
-    let environment = std::env::var("DOCKER_HOST").ok();
-    let host = Host::choose(host.as_deref(), environment.as_deref())?;
+    let host = Host::configured(host.as_deref())?;
     let health = Arc::new(Health::new());
     let (stop, stopped) = oneshot::channel();
     let watcher = Watcher {

@@ -63,6 +63,28 @@ pub(super) struct Summary {
     pub(super) network_settings: Option<NetworkSettings>,
 }
 
+/// An element of `GET /containers/json`, read for which one was created last.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Ended {
+    pub(super) id: String,
+    /// In seconds since the epoch.
+    pub(super) created: i64,
+}
+
+/// `GET /containers/{id}/json` of a container that ended, read for its exit status.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct End {
+    pub(super) state: EndState,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct EndState {
+    pub(super) exit_code: i64,
+}
+
 /// `GET /containers/{id}/json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

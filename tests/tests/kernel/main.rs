@@ -20,6 +20,7 @@ mod overlay;
 mod privileges;
 mod programs;
 mod protocols;
+mod refused;
 mod retransmits;
 mod slots;
 mod tcp;
