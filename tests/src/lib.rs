@@ -17,6 +17,7 @@ pub mod netns;
 pub mod page;
 pub mod patience;
 pub mod processor;
+pub mod program;
 pub mod prometheus;
 pub mod relay;
 pub mod scratch;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     netmon::{free_port, get_in},
     patience::until,
-    sh,
+    program, sh,
 };
 
 /// The ids of the user `nobody` and of its group.
@@ -76,25 +76,10 @@ pub const CHANGES: [&str; 3] = [
 /// # Errors
 /// Something is missing, or the test is not root.
 pub fn root(folder: &Path) -> anyhow::Result<()> {
-    let program = tool("prometheus")?;
-    let libraries = sh::output(Command::new("ldd").arg(&program))?;
-    let libraries = libraries
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'))
-        .map(PathBuf::from);
-    let to = |path: &Path| -> anyhow::Result<PathBuf> {
-        let to = folder.join(path.strip_prefix("/")?);
-        fs::create_dir_all(to.parent().context("no folder")?)?;
-        Ok(to)
-    };
-    fs::copy(&program, to(Path::new("/usr/bin/prometheus"))?)?;
+    program::root(&tool("prometheus")?, folder)?;
     let data = folder.join("prometheus");
     fs::create_dir(&data)?;
-    chown(&data, Some(NOBODY), Some(NOBODY))?;
-    for library in libraries {
-        fs::copy(&library, to(&library)?).with_context(|| format!("{}", library.display()))?;
-    }
-    Ok(())
+    Ok(chown(&data, Some(NOBODY), Some(NOBODY))?)
 }
 
 /// What relabelling makes of each target, by `promtool check service-discovery`. A target is the labels that discovery

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-pub(crate) use self::find::{CLIPPY_DRIVER, apparmor_parser, new_engine, nextest, node_exporter, prometheus};
-use self::find::{clippy, compiler, file, linker, program};
+pub(crate) use self::find::{CLIPPY_DRIVER, apparmor_parser, haproxy, new_engine, nextest, node_exporter, prometheus};
+use self::find::{clippy, compiler, file, library, linker, program};
 use crate::sh;
 
 /// What a person wants to do.
@@ -252,6 +252,18 @@ pub(crate) const NEEDS: &[Need] = &[
         purpose: Purpose::Test,
         find: || file(&prometheus().join("usr/bin/promtool")),
         remedy: Remedy::Unpacked("prometheus"),
+    },
+    Need {
+        what: "HAProxy's libraries",
+        purpose: Purpose::Test,
+        find: || library("liblua5.3.so.0").and_then(|_| library("libopentracing-c-wrapper.so.0")),
+        remedy: Remedy::Packages(&["liblua5.3-0", "libopentracing-c-wrapper0"]),
+    },
+    Need {
+        what: "HAProxy (the proxy before the engine's socket)",
+        purpose: Purpose::Test,
+        find: || file(&haproxy()),
+        remedy: Remedy::Unpacked("haproxy"),
     },
     Need {
         what: "Prometheus' node exporter (to compare with)",

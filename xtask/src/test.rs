@@ -335,6 +335,7 @@ pub(crate) fn with_tools<'a>(command: &'a mut Command, netmon: &Path) -> anyhow:
         .env("NETMON_TEST_BINARY", netmon)
         .env("NETMON_TEST_PROMETHEUS", needs::prometheus().join("usr/bin"))
         .env("NETMON_TEST_NODE_EXPORTER", needs::node_exporter())
+        .env("NETMON_TEST_HAPROXY", needs::haproxy())
         .env("NETMON_TEST_NEW_ENGINE", needs::new_engine())
         .env("PATH", format!("{path}:/usr/sbin:/sbin"))
         // Errors say what failed and where. A backtrace adds nothing.

@@ -12,6 +12,7 @@ mod names;
 mod nodes;
 mod package;
 mod prometheus;
+mod proxy;
 mod refused;
 mod restarts;
 mod swarm;

@@ -2,6 +2,7 @@
 //! is installed.
 
 use std::{
+    env::consts::ARCH,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -26,6 +27,11 @@ pub(crate) fn nextest() -> Result<PathBuf, String> {
 /// The folder in which Prometheus is unpacked.
 pub(crate) fn prometheus() -> PathBuf {
     sh::tools().join("prometheus")
+}
+
+/// The unpacked `HAProxy`.
+pub(crate) fn haproxy() -> PathBuf {
+    sh::tools().join("haproxy/usr/sbin/haproxy")
 }
 
 /// The unpacked node exporter.
@@ -81,6 +87,11 @@ pub(super) fn program(name: &str) -> Result<String, String> {
         })
         .map(|path| path.display().to_string())
         .ok_or_else(|| format!("no {name} in PATH"))
+}
+
+/// Looks for a library that Debian has for this machine's architecture.
+pub(super) fn library(name: &str) -> Result<String, String> {
+    file(&Path::new(&format!("/usr/lib/{ARCH}-linux-gnu")).join(name))
 }
 
 pub(super) fn file(path: &Path) -> Result<String, String> {

@@ -11,7 +11,8 @@ pub(super) fn breaches(name: &str, text: &str) -> anyhow::Result<Vec<String>> {
     let file: Value = serde_saphyr::from_str(&defaults(text)).with_context(|| name.to_owned())?;
     let mut breaches = Vec::new();
     let each = |section: &str| file.get(section).and_then(Value::as_object).into_iter().flatten();
-    for (service, it) in each("services") {
+    // What has no image is added to a service of another file, which has the limits.
+    for (service, it) in each("services").filter(|(_, it)| it.get("image").is_some()) {
         breaches.extend(
             of_service(it)
                 .into_iter()
@@ -125,6 +126,7 @@ networks:
     fn a_stack_that_keeps_the_rules_passes_and_so_does_what_is_no_stack() {
         assert_eq!(of(RIGHT), Vec::<String>::new());
         assert_eq!(of("scrape_configs: []\n"), Vec::<String>::new());
+        assert_eq!(of("services: {one: {secrets: [key]}}\n"), Vec::<String>::new());
     }
 
     #[test]
