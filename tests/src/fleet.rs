@@ -81,6 +81,12 @@ impl<'lab> Fleet<'lab> {
         Ok(fleet)
     }
 
+    /// A netmon that was deployed otherwise, on the nodes' network.
+    #[must_use]
+    pub const fn of(lab: &'lab Lab) -> Self {
+        Self { lab, elsewhere: false }
+    }
+
     /// Sends a request to the netmon of that node, from within the node.
     ///
     /// # Errors

@@ -17,5 +17,6 @@ mod refused;
 mod restarts;
 mod swarm;
 mod tiers;
+mod tls;
 mod updates;
 mod wire;

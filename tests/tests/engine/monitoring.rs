@@ -124,7 +124,7 @@ fn on_an_overlay_network_prometheus_finds_every_node_and_the_nodes_own_families_
 }
 
 /// Three nodes, with the images to deploy on each.
-fn lab(engine: Engine) -> anyhow::Result<Lab> {
+pub(crate) fn lab(engine: Engine) -> anyhow::Result<Lab> {
     let lab = Lab::up(3, engine)?;
     let scratch = Scratch::new()?;
     prometheus::root(scratch.path())?;
@@ -132,7 +132,7 @@ fn lab(engine: Engine) -> anyhow::Result<Lab> {
     Ok(lab)
 }
 
-fn variables(discovery: &str) -> [(&str, &str); 4] {
+pub(crate) fn variables(discovery: &str) -> [(&str, &str); 4] {
     [
         ("GRAFANA_PASSWORD", "a password of a test"),
         ("PROMETHEUS_IMAGE", PROMETHEUS),
@@ -142,7 +142,7 @@ fn variables(discovery: &str) -> [(&str, &str); 4] {
 }
 
 /// The stack's Prometheus, reached from its node.
-fn prometheus_of(lab: &Lab) -> anyhow::Result<Prometheus> {
+pub(crate) fn prometheus_of(lab: &Lab) -> anyhow::Result<Prometheus> {
     within(PATIENCE, "Prometheus to be ready", || {
         let node = lab.node(1);
         let address = node.address_of(&task(node, &format!("{STACK}_prometheus"))?, "docker_gwbridge")?;
@@ -180,7 +180,7 @@ fn has_rules_and_dashboards(lab: &Lab, prometheus: &Prometheus) -> anyhow::Resul
     Ok(())
 }
 
-fn finds_every_node(lab: &Lab, prometheus: &Prometheus) -> anyhow::Result<()> {
+pub(crate) fn finds_every_node(lab: &Lab, prometheus: &Prometheus) -> anyhow::Result<()> {
     let wanted: BTreeSet<String> = lab.nodes().map(|number| format!("n{number}")).collect();
     within(PATIENCE, "every node to be a target that is up", || {
         let up = prometheus.labels("up{job=\"netmon\"} == 1", "instance")?;
@@ -215,6 +215,34 @@ fn the_projects_prometheus_configurations_are_right() -> anyhow::Result<()> {
     for file in ["prometheus.yml", "prometheus-overlay.yml"] {
         prometheus::check_config(&deploy(file))?;
     }
+    Ok(())
+}
+
+#[test]
+fn with_tls_prometheus_finds_what_it_finds_without() -> anyhow::Result<()> {
+    let text = |file: &str| -> anyhow::Result<String> { Ok(fs::read_to_string(deploy(file))?) };
+    let with = text("prometheus-tls.yml")?;
+    // Prometheus checks that these files are there.
+    let scratch = Scratch::new()?;
+    for file in ["netmon.crt", "netmon.password"] {
+        fs::write(scratch.path().join(file), "")?;
+    }
+    let copy = scratch.path().join("prometheus.yml");
+    fs::write(
+        &copy,
+        with.replace("/run/secrets", &scratch.path().display().to_string()),
+    )?;
+    prometheus::check_config(&copy)?;
+
+    let (_, begin) = with.split_once("global:").context("no beginning")?;
+    let (before, rest) = begin.split_once("    scheme: https\n").context("no TLS")?;
+    let (_, after) = rest.split_once("netmon.password\n").context("no password")?;
+    let without = text("prometheus.yml")?;
+    let (_, without) = without.split_once("global:").context("no beginning")?;
+    ensure!(
+        format!("{before}{after}") == without,
+        "prometheus-tls.yml has more than TLS and a password that prometheus.yml has not:\n{with}"
+    );
     Ok(())
 }
 
