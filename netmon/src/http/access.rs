@@ -8,6 +8,7 @@ mod basic_auth;
 mod file;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzz;
+pub(super) mod local;
 mod rate;
 #[cfg(test)]
 mod tests;

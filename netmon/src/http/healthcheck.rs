@@ -1,6 +1,7 @@
 //! `netmon healthcheck`: asks the local netmon whether it is healthy. The image contains no other program that could.
 //!
-//! It makes one request on one connection, without an async runtime, because it runs every half minute on every node.
+//! It makes one request on one connection, without an async runtime, because it runs every ten seconds on every node.
+//! Where the server requires encryption there is a second connection.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -8,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::address::{Listen, reachable};
+use super::{
+    access::local,
+    address::{Listen, reachable},
+};
 
 /// The time limit for the whole check. It is shorter than the engine's (`deploy/Dockerfile`), so that the reason is
 /// still printed.
@@ -16,9 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// How many bytes of an answer are read.
 const LARGEST: u64 = 4096;
 
-/// The beginnings of answers that a healthy netmon gives. With a web configuration it may require a password (401),
-/// limit requests (429) or require encryption. In the last case it answers a plain request with a TLS alert.
-const WELL: [&[u8]; 4] = [b"HTTP/1.1 200 ", b"HTTP/1.1 401 ", b"HTTP/1.1 429 ", b"\x15\x03"];
+/// The beginnings of answers that a healthy netmon gives. With a web configuration it may require a password (401) or
+/// limit requests (429).
+const WELL: [&[u8]; 3] = [b"HTTP/1.1 200 ", b"HTTP/1.1 401 ", b"HTTP/1.1 429 "];
+/// The beginning of a TLS alert, with which a server that requires encryption answers a plain request.
+const ALERT: &[u8] = b"\x15\x03";
 
 /// Why netmon is not healthy, as far as the check can see.
 #[derive(Debug, thiserror::Error)]
@@ -76,25 +82,47 @@ fn addresses(listen: &str) -> Vec<SocketAddr> {
 }
 
 fn ask_at(address: SocketAddr, end: Instant) -> Result<(), Unwell> {
+    let request = format!("GET /-/healthy HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let mut answer = Vec::new();
-    let asked = (|| {
-        let mut stream = TcpStream::connect_timeout(&address, left(end)?)?;
-        stream.set_write_timeout(Some(left(end)?))?;
-        let request = format!("GET /-/healthy HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let asked = connect(address, end).and_then(|mut stream| {
         // In one write, so that it is one packet and not one for each word.
         stream.write_all(request.as_bytes())?;
-        stream.set_read_timeout(Some(left(end)?))?;
         stream.take(LARGEST).read_to_end(&mut answer).map(drop)
-    })();
-    let head = String::from_utf8_lossy(&answer);
+    });
+    if !answer.starts_with(ALERT) {
+        return judge(address, &answer, asked);
+    }
+    answer.clear();
+    let stream = connect(address, end).map_err(|source| Unwell::Silent { address, source })?;
+    let asked = local::ask(stream, address.ip(), request.as_bytes(), &mut answer, LARGEST);
+    let is_slow = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+    match asked {
+        // It says nothing to who has no certificate, and it was quick about it.
+        _ if answer.is_empty() && !asked.as_ref().is_err_and(is_slow) => Ok(()),
+        asked => judge(address, &answer, asked),
+    }
+}
+
+/// Connects, with what is left of the time for each reading and writing.
+fn connect(address: SocketAddr, end: Instant) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, left(end)?)?;
+    stream.set_write_timeout(Some(left(end)?))?;
+    stream.set_read_timeout(Some(left(end)?))?;
+    Ok(stream)
+}
+
+/// Judges by the answer, and if there is none by why.
+fn judge(address: SocketAddr, answer: &[u8], asked: io::Result<()>) -> Result<(), Unwell> {
+    let head = String::from_utf8_lossy(answer);
     let line = head.lines().next().unwrap_or_default();
     match asked {
         _ if WELL.iter().any(|beginning| answer.starts_with(beginning)) => Ok(()),
-        Ok(()) => Err(Unwell::Odd {
+        // A server that ends a connection without a farewell has answered all the same.
+        Err(source) if answer.is_empty() => Err(Unwell::Silent { address, source }),
+        Ok(()) | Err(_) => Err(Unwell::Odd {
             address,
             answer: line.to_owned(),
         }),
-        Err(source) => Err(Unwell::Silent { address, source }),
     }
 }
 
@@ -156,6 +184,26 @@ mod tests {
             let unwell = ask(&[nonsense.to_owned()]).expect_err(nonsense);
             assert!(matches!(unwell, Unwell::Address { .. }), "{unwell}");
         }
+    }
+
+    #[test]
+    fn who_wants_encryption_and_then_says_nothing_is_given_up_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        thread::spawn(move || {
+            let (mut plain, _) = listener.accept().expect("a connection");
+            let mut request = [0; 512];
+            assert!(plain.read(&mut request).expect("a request") > 0);
+            plain.write_all(b"\x15\x03\x03\x00\x02\x02\x2f").expect("an alert");
+            drop(plain);
+            let (encrypted, _) = listener.accept().expect("another connection");
+            thread::sleep(2 * PATIENCE);
+            drop(encrypted);
+        });
+        let begin = Instant::now();
+        let unwell = ask(&[address]).expect_err("it says nothing");
+        assert!(matches!(unwell, Unwell::Silent { .. }), "{unwell}");
+        assert!(begin.elapsed() < PATIENCE + Duration::from_secs(5));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Encrypted connections. The only module that names rustls.
+//! Encrypted connections of clients. Only this module and `local` name rustls.
 
 use std::{io, path::Path, sync::Arc};
 

@@ -1,6 +1,7 @@
 //! Access rules and encryption, over real sockets and with certificates made here.
 
 mod guessers;
+mod health;
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -19,7 +20,6 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Access, Fake, Options, Running, options, start_with, status};
-use crate::http::healthcheck;
 
 /// The lowest cost that bcrypt permits.
 const COST: u32 = 4;
@@ -292,41 +292,4 @@ async fn a_certificate_that_need_not_be_there_is_checked_if_it_is() {
     }
     let outcome = fetch(&site, &authority, Some(stranger.sign("prometheus.example"))).await;
     assert!(outcome.is_err(), "{outcome:?}");
-}
-
-#[tokio::test]
-async fn that_netmon_is_unhealthy_is_said_to_who_knows_no_password_and_nothing_else_is() {
-    let fake = Fake {
-        unhealthy: Some("a worker hangs"),
-        ..Fake::default()
-    };
-    let site = Site::of(fake, &users(&[("alice", "one")]), |_| {}).await;
-    let answer = site.server.get("/-/healthy", "").await;
-    assert_eq!(status(&answer), "503");
-    assert!(answer.ends_with("netmon is not healthy: a worker hangs.\n"), "{answer}");
-    for path in ["/metrics", "/", "/-/ready"] {
-        assert_eq!(status(&site.server.get(path, "").await), "401", "{path}");
-    }
-    let address = site.server.address.to_string();
-    let asked = tokio::task::spawn_blocking(move || healthcheck::ask(&[address])).await;
-    asked.expect("no panic").expect_err("it is unhealthy");
-}
-
-#[tokio::test]
-async fn a_health_check_knows_no_password_and_no_certificate_and_sees_that_all_is_well() {
-    let authority = Authority::new();
-    for text in [
-        users(&[("alice", "open sesame")]),
-        "rate_limit: {interval: 1h}\n".to_owned(),
-        "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n".to_owned(),
-    ] {
-        let site = Site::new(&text, certified(&authority)).await;
-        for _ in 0..2 {
-            let address = site.server.address.to_string();
-            let asked = tokio::task::spawn_blocking(move || healthcheck::ask(&[address])).await;
-            asked
-                .expect("no panic")
-                .unwrap_or_else(|unwell| panic!("{text}: {unwell}"));
-        }
-    }
 }
