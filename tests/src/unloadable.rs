@@ -7,6 +7,8 @@ use anyhow::{Context as _, ensure};
 
 /// How an object for 64-bit little-endian machines begins.
 const MAGIC: [u8; 6] = *b"\x7fELF\x02\x01";
+/// An object in the binary begins at a multiple of this.
+const ALIGNMENT: usize = 8;
 /// The number of the machine "BPF" (`EM_BPF`), and where an object says it.
 const BPF: u16 = 247;
 const MACHINE_AT: usize = 18;
@@ -25,22 +27,18 @@ const NONE: [u8; 8] = [0xff, 0, 0, 0, 0, 0, 0, 0];
 pub fn write(of: &Path, to: &Path) -> anyhow::Result<()> {
     let mut bytes = fs::read(of).with_context(|| format!("{}", of.display()))?;
     let mut spoilt = 0;
-    let mut at = 0;
-    while let Some(next) = find(&bytes[at..], &MAGIC) {
-        at += next;
+    // The build aligns the objects, so that netmon can use them where they are.
+    for at in (0..bytes.len()).step_by(ALIGNMENT) {
         let object = &mut bytes[at..];
-        if half(object, MACHINE_AT)? == BPF {
-            let length = length(object)?;
-            let instructions = object
-                .get_mut(..length)
-                .context("a cut object")?
-                .chunks_exact_mut(EXIT.len());
-            for instruction in instructions.filter(|it| **it == EXIT) {
-                instruction.copy_from_slice(&NONE);
-                spoilt += 1;
-            }
+        if !object.starts_with(&MAGIC) || half(object, MACHINE_AT)? != BPF {
+            continue;
         }
-        at += MAGIC.len();
+        let length = length(object)?;
+        let object = object.get_mut(..length).context("a cut object")?;
+        for instruction in object.chunks_exact_mut(EXIT.len()).filter(|it| **it == EXIT) {
+            instruction.copy_from_slice(&NONE);
+            spoilt += 1;
+        }
     }
     ensure!(spoilt > 0, "{} has no kernel programs", of.display());
     fs::write(to, bytes)?;
@@ -58,8 +56,4 @@ fn length(object: &[u8]) -> anyhow::Result<usize> {
 fn half(object: &[u8], at: usize) -> anyhow::Result<u16> {
     let bytes = object.get(at..at + 2).context("a cut object")?;
     Ok(u16::from_le_bytes(bytes.try_into()?))
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|it| it == wanted)
 }

@@ -1,5 +1,5 @@
-//! Updates of netmon itself to a build whose programs no kernel accepts. Swarm rolls back what worked before, and
-//! leaves in peace what never did.
+//! Updates of netmon itself that cannot load its programs: no kernel accepts them, or a capability is missing. Swarm
+//! rolls back what worked before, and leaves in peace what never did.
 
 use std::fs;
 
@@ -47,6 +47,21 @@ fn is_rolled_back(engine: Engine) -> anyhow::Result<()> {
 }
 
 #[test]
+fn an_update_that_takes_a_capability_away_is_rolled_back() -> anyhow::Result<()> {
+    let lab = Lab::up(1, Engine::Installed)?;
+    let fleet = Fleet::deploy(&lab)?;
+    let update = format!("service update --detach --no-resolve-image --cap-drop CAP_SYS_ADMIN {STACK}_netmon");
+    lab.node(1).docker(&update)?;
+    ends(&lab, "rollback_completed")?;
+    let tasks = tasks(&lab)?;
+    ensure!(tasks.contains("non-zero exit (1)"), "{tasks}");
+    fleet.page_until(1, "netmon to be back", |page| {
+        page.one("netmon_process_capability_info", &[("capability", "CAP_SYS_ADMIN")])
+            .map(drop)
+    })
+}
+
+#[test]
 fn where_programs_were_never_accepted_nothing_is_restarted_and_updates_go_on() -> anyhow::Result<()> {
     let lab = lab(Engine::Installed)?;
     let fleet = Fleet::deploy_files(&lab, &["stack.yml"], &[("NETMON_IMAGE", REFUSED)])?;
@@ -80,6 +95,11 @@ fn lab(engine: Engine) -> anyhow::Result<Lab> {
 /// Deploys the stack again with these variables, and waits for the end of the update.
 fn update(lab: &Lab, variables: &[(&str, &str)], end: &str) -> anyhow::Result<()> {
     lab.deploy(STACK, &[deploy("stack.yml")], variables)?;
+    ends(lab, end)
+}
+
+/// Waits for the end of an update.
+fn ends(lab: &Lab, end: &str) -> anyhow::Result<()> {
     let updated = within(3 * PATIENCE, &format!("the update to be {end}"), || {
         let inspect = format!("service inspect -f {{{{.UpdateStatus.State}}}} {STACK}_netmon");
         let state = lab.node(1).docker(&inspect)?;
