@@ -92,7 +92,19 @@ pub const FIELDS: &[Field] = &[
     field("NAMESPACE_SOMAXCONN", "net", "core.sysctl_somaxconn"),
     field("NAMESPACE_TIME_WAIT", "net", "ipv4.tcp_death_row.tw_refcount"),
     field("ARRAY_POINTERS", "bpf_array", "pptrs"),
+    field("NAMESPACE_DEVICES", "net", "dev_base_head"),
+    field("DEVICE_LISTED", "net_device", "dev_list"),
+    field("DEVICE_QDISC", "net_device", "qdisc"),
+    field("QDISC_OPERATIONS", "Qdisc", "ops"),
+    field("OPERATIONS_ID", "Qdisc_ops", "id"),
 ];
+
+/// How many devices of a namespace are looked at. If there are more, some may queue.
+pub const DEVICES: u32 = 64;
+/// A value of [`Row::queues`]: no device has a queueing discipline that queues.
+pub const NO_QUEUES: u64 = 0;
+/// A value of [`Row::queues`]: a device may have one.
+pub const MAY_QUEUE: u64 = 1;
 
 /// What one run of [`PROGRAM_READ`] read of a namespace.
 #[repr(C)]
@@ -108,12 +120,14 @@ pub struct Row {
     pub somaxconn: u64,
     /// Sockets in the state `TIME_WAIT`, and 1: the kernel's count of references.
     pub time_wait: u64,
+    /// Whether any device may queue: [`NO_QUEUES`] or [`MAY_QUEUE`].
+    pub queues: u64,
     /// The counters of [`ENUMERATORS`], added up over the CPUs of the run and over both families of addresses.
     pub counts: [u64; COUNTERS],
 }
 
 /// How many words a [`Row`] has.
-pub const ROW_WORDS: usize = 5 + COUNTERS;
+pub const ROW_WORDS: usize = 6 + COUNTERS;
 
 const _: () = assert!(size_of::<Row>() == 8 * ROW_WORDS && align_of::<Row>() == 8);
 
@@ -121,13 +135,14 @@ impl Row {
     /// The row of these words, as they lie in the map.
     #[must_use]
     pub fn of(words: &[u64; ROW_WORDS]) -> Self {
-        let [ticket, cookie, failures, somaxconn, time_wait, counts @ ..] = *words;
+        let [ticket, cookie, failures, somaxconn, time_wait, queues, counts @ ..] = *words;
         Self {
             ticket,
             cookie,
             failures,
             somaxconn,
             time_wait,
+            queues,
             counts,
         }
     }

@@ -10,13 +10,18 @@ mod tests;
 use core::ptr::{read_volatile, write_volatile};
 
 use netmon_common::protocols::{
-    COUNTERS, COUNTERS_OF, CPUS_A_RUN, FIRST_OF_IPV6, KIND_OF, MAX_CPUS, Row, TABLES, WIDEST,
+    COUNTERS, COUNTERS_OF, CPUS_A_RUN, DEVICES, FIRST_OF_IPV6, KIND_OF, MAX_CPUS, MAY_QUEUE, NO_QUEUES, Row, TABLES,
+    WIDEST,
 };
 
 use crate::{
     kernel::{Arguments, Memory, UNSET},
     maps::Array,
 };
+
+/// The names of disciplines that queue nothing. A name fills sixteen bytes.
+const NO_QUEUE: u64 = u64::from_ne_bytes(*b"noqueue\0");
+const NO_OPERATION: u64 = u64::from_ne_bytes(*b"noop\0\0\0\0");
 
 /// A place to copy a table's counters to.
 pub type Scratch = [u64; WIDEST];
@@ -37,6 +42,16 @@ pub trait Object: Memory {
     fn namespace_somaxconn(&self) -> u32;
     /// A namespace's count of references to sockets in `TIME_WAIT`.
     fn namespace_time_wait(&self) -> u32;
+    /// A namespace's list of devices.
+    fn namespace_devices(&self) -> u32;
+    /// A device's place in that list.
+    fn device_listed(&self) -> u32;
+    /// From a device to its root queueing discipline.
+    fn device_qdisc(&self) -> u32;
+    /// From a queueing discipline to its operations.
+    fn qdisc_operations(&self) -> u32;
+    /// The name of the discipline in its operations.
+    fn operations_id(&self) -> u32;
     /// From an array of values per CPU to the pointers to its values.
     fn array_pointers(&self) -> u32;
     /// From a namespace to a table. [`crate::kernel::UNSET`] if this kernel has no such table.
@@ -114,6 +129,11 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
             read_volatile(scratch.cast::<u64>())
         };
         let tables: [u64; TABLES] = [table(0), table(1), table(2), table(3), table(4), table(5)];
+        // By way of the map the verifier lets it be compared with other numbers. Nothing is left there.
+        write_volatile(scratch.cast::<u64>(), net);
+        let address = read_volatile(scratch.cast::<u64>());
+        write_volatile(scratch.cast::<u64>(), 0);
+        write_volatile(&raw mut (*row).queues, queues(object, address));
         let failures = &raw mut (*row).failures;
         write_volatile(failures, 0);
         for at in 0..CPUS_A_RUN {
@@ -141,6 +161,34 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
         }
         write_volatile(&raw mut (*row).ticket, ctx.pointer(1));
     }
+}
+
+/// Whether a device of the namespace at this address may have a queueing discipline that queues.
+///
+/// Devices have `noqueue` if they need no queue, and `noop` while they are down (`attach_default_qdiscs` in
+/// net/sched/sch_generic.c). The program runs under RCU, which holds the list and the disciplines.
+#[inline(always)]
+fn queues(object: &impl Object, net: u64) -> u64 {
+    let head = net.wrapping_add(object.namespace_devices().into());
+    let Some(mut next) = object.probe::<u64>(head, 0) else {
+        return MAY_QUEUE;
+    };
+    for _ in 0..DEVICES {
+        if next == head {
+            return NO_QUEUES;
+        }
+        let device = next.wrapping_sub(object.device_listed().into());
+        let id = || {
+            let discipline: u64 = object.probe(device, object.device_qdisc())?;
+            let operations: u64 = object.probe(discipline, object.qdisc_operations())?;
+            object.probe::<u64>(operations, object.operations_id())
+        };
+        if !matches!(id(), Some(NO_QUEUE | NO_OPERATION)) {
+            return MAY_QUEUE;
+        }
+        next = object.probe(next, 0).unwrap_or(0);
+    }
+    MAY_QUEUE
 }
 
 /// All bits, or none if this is 0: without IPv6 there are no tables, and nothing can be read there. It is calculated,

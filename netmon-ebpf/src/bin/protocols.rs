@@ -33,6 +33,11 @@ impl protocols::Object for Object {
         namespace_somaxconn: NAMESPACE_SOMAXCONN;
         namespace_time_wait: NAMESPACE_TIME_WAIT;
         array_pointers: ARRAY_POINTERS;
+        namespace_devices: NAMESPACE_DEVICES;
+        device_listed: DEVICE_LISTED;
+        device_qdisc: DEVICE_QDISC;
+        qdisc_operations: QDISC_OPERATIONS;
+        operations_id: OPERATIONS_ID;
     }
 
     netmon_ebpf::globals! {

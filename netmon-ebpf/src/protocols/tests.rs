@@ -1,6 +1,6 @@
 //! Which words of the kernel's tables are added up. The namespace, the tables and the CPUs are a test's own.
 
-use netmon_common::protocols::{COUNTERS, CPUS_A_RUN, KINDS, Row, TABLES};
+use netmon_common::protocols::{COUNTERS, CPUS_A_RUN, DEVICES, KINDS, MAY_QUEUE, NO_QUEUES, Row, TABLES};
 
 use super::{Object, Scratch, Shifts, locate, ones_unless_zero, read};
 use crate::{
@@ -16,6 +16,11 @@ const SOMAXCONN: u32 = 100;
 const TIME_WAIT: u32 = 104;
 const FIRST_TABLE: u32 = 200;
 const POINTERS: u32 = 64;
+const DEVICE_LIST: u32 = 300;
+const LISTED: u32 = 40;
+const QDISC: u32 = 72;
+const OPERATIONS: u32 = 16;
+const ID: u32 = 24;
 
 /// A per-CPU pointer, and how many bytes lie between two tables.
 const BASE: u64 = 0x5000;
@@ -51,6 +56,11 @@ impl Object for World {
         namespace_somaxconn = SOMAXCONN;
         namespace_time_wait = TIME_WAIT;
         array_pointers = POINTERS;
+        namespace_devices = DEVICE_LIST;
+        device_listed = LISTED;
+        device_qdisc = QDISC;
+        qdisc_operations = OPERATIONS;
+        operations_id = ID;
     }
 
     fn namespace_cookie(&self) -> u32 {
@@ -117,6 +127,7 @@ impl World {
         for (table, offset) in (0..).zip(tables) {
             kernel.point(net, offset, BASE + table * BYTES);
         }
+        kernel.point(net, DEVICE_LIST, net + u64::from(DEVICE_LIST));
         let world = Self {
             task,
             net,
@@ -132,6 +143,21 @@ impl World {
             locate(&world, &[cpu, cpu]);
         }
         world
+    }
+
+    /// Gives the namespace devices with these queueing disciplines.
+    fn devices(&self, disciplines: &[&str]) {
+        let head = self.net + u64::from(DEVICE_LIST);
+        let mut last = (self.net, DEVICE_LIST);
+        for name in disciplines {
+            let [device, discipline, operations] = [(); 3].map(|()| self.kernel.structure());
+            self.kernel.point(last.0, last.1, device + u64::from(LISTED));
+            self.kernel.point(device, QDISC, discipline);
+            self.kernel.point(discipline, OPERATIONS, operations);
+            self.kernel.write(operations, ID, name);
+            last = (device, LISTED);
+        }
+        self.kernel.point(last.0, last.1, head);
     }
 
     /// Sets a counter in one of its tables.
@@ -186,6 +212,7 @@ fn every_counter_is_the_sum_over_cpus_and_families() {
                 failures: 0,
                 somaxconn: 4096,
                 time_wait: 3,
+                queues: NO_QUEUES,
                 counts: expected,
             }
         );
@@ -243,6 +270,33 @@ fn what_cannot_be_read_is_said() {
         world.kernel.point(world.net, world.tables[table], NOWHERE);
         assert_ne!(world.read(0, 1).failures, 0, "table {table}");
     }
+}
+
+#[test]
+fn whether_a_device_may_queue_is_told_by_its_discipline() {
+    let world = World::new(1);
+    let queues = |disciplines: &[&str]| {
+        world.devices(disciplines);
+        world.read(0, 1).queues
+    };
+    let many = vec!["noqueue"; DEVICES as usize];
+    for none in [&[][..], &["noqueue"], &["noqueue", "noop", "noqueue"], &many[1..]] {
+        assert_eq!(queues(none), NO_QUEUES, "{none:?}");
+    }
+    for some in [
+        &["noqueue", "tbf"][..],
+        &["pfifo_fast"],
+        &["mq", "noqueue"],
+        &["noqueue_too"],
+        &["noop_too"],
+        &many,
+    ] {
+        assert_eq!(queues(some), MAY_QUEUE, "{some:?}");
+    }
+    // A discipline that cannot be read.
+    world.devices(&["noqueue"]);
+    world.kernel.point(world.net, DEVICE_LIST, NOWHERE);
+    assert_eq!(world.read(0, 1).queues, MAY_QUEUE);
 }
 
 #[test]

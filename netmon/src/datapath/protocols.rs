@@ -11,8 +11,8 @@ use aya::{
 };
 use netmon_common::protocols::{
     COUNTERS, COUNTERS_OF, CPUS_A_RUN, ENUMERATORS, FIELDS, FIRST_OF_IPV6, GLOBAL_CPUS, GLOBAL_FIRST, GLOBAL_PLACES,
-    GLOBAL_TABLES, GLOBAL_WORDS, KINDS, MAP_ROW, MAX_CPUS, MEMBERS, PROGRAM_LOCATE, PROGRAM_READ, ROW_WORDS, Row,
-    STRUCTURES, TABLES, WIDEST,
+    GLOBAL_TABLES, GLOBAL_WORDS, KINDS, MAP_ROW, MAX_CPUS, MEMBERS, NO_QUEUES, PROGRAM_LOCATE, PROGRAM_READ, ROW_WORDS,
+    Row, STRUCTURES, TABLES, WIDEST,
 };
 use std::sync::atomic::Ordering;
 
@@ -39,6 +39,8 @@ pub struct Reading {
     pub protocols: Protocols,
     /// How many connections may wait to be accepted.
     pub listen_backlog_limit: u64,
+    /// Whether any device may have a queueing discipline that queues.
+    pub may_queue: bool,
 }
 
 /// The loaded program.
@@ -244,6 +246,7 @@ fn reading(row: Row) -> Reading {
         failures: _,
         somaxconn,
         time_wait,
+        queues,
         counts,
     } = row;
     // The order of `ENUMERATORS`.
@@ -290,6 +293,7 @@ fn reading(row: Row) -> Reading {
             },
         },
         listen_backlog_limit: somaxconn,
+        may_queue: queues != NO_QUEUES,
     }
 }
 
@@ -370,6 +374,8 @@ mod tests {
             assert_eq!(value, 1 << at, "{name}");
         }
         assert_eq!(losses.tcp_prunes, 1 << 3 | 1 << 4);
+        assert!(!reading.may_queue);
+        assert!(super::reading(Row { queues: 1, ..row }).may_queue);
         // A kernel that counts no reference of its own.
         assert_eq!(super::reading(Row { time_wait: 0, ..row }).protocols.time_wait, 0);
     }

@@ -136,6 +136,7 @@ pub fn read_all(
         let mut files = Files {
             proc_net: ProcNet::default(),
             protocols,
+            queueless: None,
         };
         let mut reading = Reading::default();
         for (netns, file) in namespaces {

@@ -51,6 +51,8 @@ impl Place<'_> {
 pub(super) struct Files<'a> {
     pub(super) proc_net: ProcNet,
     pub(super) protocols: &'a mut ProtocolsReader,
+    /// The namespace that was read last, if none of its devices queues.
+    pub(super) queueless: Option<NetnsId>,
 }
 
 /// Reads what is needed from the namespace that the calling thread has entered.
@@ -68,8 +70,13 @@ pub(super) fn read_need(
             shared.lock().set_remotes(netns, remotes);
         }
         Need::Protocols => {
-            let Files { proc_net, protocols } = files;
+            let Files {
+                proc_net,
+                protocols,
+                queueless,
+            } = files;
             let read = protocols.read(netns, proc_net, place.wants_sockets())?;
+            *queueless = (!read.may_queue).then_some(netns);
             let mut state = shared.lock();
             state.counted(netns, read.protocols);
             if let Some(limit) = read.listen_backlog_limit {
@@ -99,7 +106,7 @@ pub(super) fn read_need(
             failed?;
             no_neighbours?;
         }
-        Need::Buffers => read_buffers(shared, netns, client, &mut files.proc_net)?,
+        Need::Buffers => read_buffers(shared, netns, client, files)?,
         Need::NodeDevices => {
             let devices = client.devices()?.devices;
             shared.lock().node_has(netns, &devices, Instant::now());
@@ -117,9 +124,13 @@ fn parted<T, E>(read: Result<T, E>) -> (Option<T>, Result<(), E>) {
 }
 
 /// Reads a container's queues, tables and limits.
-fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client, proc_net: &mut ProcNet) -> Result<(), ReadError> {
-    let conntrack_entries = buffers::conntrack_entries(proc_net);
-    let mut queues: BTreeMap<_, _> = client.queues()?.into_iter().collect();
+fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client, files: &mut Files<'_>) -> Result<(), ReadError> {
+    let conntrack_entries = buffers::conntrack_entries(&mut files.proc_net);
+    let mut queues = if files.queueless == Some(netns) {
+        BTreeMap::new()
+    } else {
+        client.queues()?.into_iter().collect()
+    };
     let mut state = shared.lock();
     state.set_conntrack_entries(netns, conntrack_entries);
     for (ifindex, interface) in state.interfaces_of(netns) {

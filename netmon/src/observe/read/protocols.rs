@@ -36,6 +36,8 @@ pub(super) struct Read {
     pub(super) protocols: Protocols,
     /// How many connections may wait to be accepted. `None` if that was not read.
     pub(super) listen_backlog_limit: Option<u64>,
+    /// Whether any device may have a queueing discipline that queues.
+    pub(super) may_queue: bool,
 }
 
 impl ProtocolsReader {
@@ -93,6 +95,7 @@ impl ProtocolsReader {
                             ..reading.protocols
                         },
                         listen_backlog_limit: Some(reading.listen_backlog_limit),
+                        may_queue: reading.may_queue,
                     });
                 }
                 Ok(_) => return Err(ReadError::Replaced),
@@ -105,6 +108,7 @@ impl ProtocolsReader {
         Ok(Read {
             protocols: files::read(proc_net, wants_sockets)?,
             listen_backlog_limit: None,
+            may_queue: true,
         })
     }
 }
