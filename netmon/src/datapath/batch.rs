@@ -9,8 +9,14 @@ use std::{
 
 use aya::Pod;
 
-/// How many entries are requested at once. The keys and the values then each take a few memory pages.
+/// How many bytes of keys and values are requested at once, at most. The kernel needs as much for the time of the call.
+const BATCH_BYTES: usize = 256 * 1024;
+/// How many entries are requested at once, at most. More of them make nothing faster.
 const BATCH: usize = 512;
+/// How many are requested at once at least, however large they are. A bucket has to fit, and has two or three.
+const BATCH_LEAST: usize = 16;
+/// The number of values of an entry in a map whose values all CPUs share.
+pub(super) const ONE: usize = 1;
 /// `BPF_MAP_LOOKUP_BATCH` (`enum bpf_cmd`), since 5.6.
 const LOOKUP_BATCH: libc::c_long = 24;
 /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM` (`enum bpf_cmd`), for hash maps since 5.14.
@@ -43,7 +49,7 @@ struct EntryRequest {
 }
 
 /// Reads a whole hash map of per-CPU values, and calls `each` with every key and the values of all CPUs. A map with one
-/// value for each key is read like one of a single CPU. An entry that is created or deleted meanwhile may or may not be
+/// value for each key is read like one of a single CPU ([`ONE`]). An entry that is created or deleted meanwhile may or may not be
 /// included.
 ///
 /// # Errors
@@ -56,7 +62,7 @@ pub(super) fn read<K: Pod, V: Pod>(map: BorrowedFd<'_>, cpus: usize, mut each: i
             "a CPU's value would not be followed by the next"
         );
     };
-    let mut batch = BATCH;
+    let mut batch = entries(size_of::<K>(), size_of::<V>(), cpus);
     // Where the next batch starts. For a hash map this is the number of a bucket, but the kernel only promises that
     // it is no longer than a key.
     let mut position = [0_u64; 4];
@@ -99,6 +105,12 @@ pub(super) fn read<K: Pod, V: Pod>(map: BorrowedFd<'_>, cpus: usize, mut each: i
         position = next;
         begun = true;
     }
+}
+
+/// How many entries of this size are requested at once.
+fn entries(key: usize, value: usize, cpus: usize) -> usize {
+    let entry = value.saturating_mul(cpus).saturating_add(key);
+    (BATCH_BYTES / entry.max(1)).clamp(BATCH_LEAST, BATCH)
 }
 
 /// Takes an entry out of a hash map of per-CPU values, and returns the values of all CPUs. The kernel reads and deletes
@@ -149,5 +161,25 @@ fn command<R>(command: libc::c_long, request: &mut R) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BATCH, BATCH_BYTES, entries};
+
+    #[test]
+    fn a_batch_takes_no_more_memory_on_a_machine_with_many_processors() {
+        // The largest entry that there is for every CPU: a tunnel's.
+        let (key, value) = (24, 16);
+        for cpus in [1, 2, 64, 256, 512] {
+            let batch = entries(key, value, cpus);
+            assert!(
+                batch * (key + value * cpus) <= BATCH_BYTES,
+                "{batch} entries for {cpus}"
+            );
+        }
+        assert_eq!(entries(key, value, 2), BATCH);
+        assert!(entries(key, value, usize::MAX) > 1, "a bucket still fits");
     }
 }

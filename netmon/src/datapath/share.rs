@@ -11,8 +11,8 @@ use netmon_common::share::{OF_DEVICE, OF_DEVICES, OF_NAMESPACE, OF_STRANGERS, ST
 use super::{DatapathError, batch, store::Store};
 use crate::model::interface::NetnsId;
 
-/// How many keys a namespace may have more than its share counts. Two CPUs that create keys at the same moment may count
-/// one, and this costs nobody much.
+/// How many keys a namespace may have more than its share counts. A key that is created while the daemon writes the share
+/// may not count, and this costs nobody much.
 const UNCOUNTED: u32 = OF_NAMESPACE / 8;
 
 /// The namespaces that are watched, as the programs know them.
@@ -107,8 +107,7 @@ impl Shares {
 /// Reads the shares of a map.
 pub(super) fn read(map: BorrowedFd<'_>) -> Result<BTreeMap<NetnsId, Share>, DatapathError> {
     let mut shares = BTreeMap::new();
-    // The map has one value for all CPUs.
-    batch::read(map, 1, |netns: u64, share: &[Share]| {
+    batch::read(map, batch::ONE, |netns: u64, share: &[Share]| {
         shares.extend(share.first().map(|share| (NetnsId(netns), *share)));
     })
     .map_err(|error| DatapathError::of("read how many counts each namespace has", error))?;
