@@ -2,7 +2,8 @@
 
 use crate::kernel::{Field, field};
 
-/// The map of the counts: a hash map by [`Key`], with a [`Tcp`] for every CPU.
+/// The map of the counts: a hash map by [`Key`], with one [`Tcp`] that all CPUs add to. One for every CPU would take as
+/// much memory as there may be CPUs.
 pub const MAP: &str = "TCP";
 /// The map of events that found no room in [`MAP`]: an array by the cause ([`crate::refusal`]), with a `u64` for every
 /// CPU.
@@ -134,36 +135,34 @@ pub const ROUND_TRIP_BUCKETS: usize = ROUND_TRIP_BOUNDS.len() + 1;
 /// One out of this many acknowledgements is sampled for its round-trip time. A power of two.
 pub const ROUND_TRIP_SAMPLING: u32 = 8;
 
-/// The counts of one CPU for an interface's connections.
+/// The counts of an interface's connections. All CPUs add to the same words.
 ///
-/// A word has one program that writes it. Programs do not lock: one may run on a CPU while another is between the load
-/// and the store of a word.
+/// `W` is how a word is seen: the programs have one that only adds, and adds atomically. It is as large as a `u64`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tcp {
+pub struct Tcp<W = u64> {
     /// Retransmitted segments of connections. With the SYN-ACKs, these are what `TcpRetransSegs` counts.
-    pub retransmitted_segments: u64,
+    pub retransmitted_segments: W,
     /// Retransmitted answers to connection requests.
-    pub retransmitted_syn_acks: u64,
+    pub retransmitted_syn_acks: W,
     /// Resets sent.
-    pub resets_sent: u64,
+    pub resets_sent: W,
     /// Resets received, including those that turn out to be this end's own.
-    pub resets_received: u64,
+    pub resets_received: W,
     /// Resets that were counted as received, and turned out to be this end's own.
-    pub resets_taken_back: u64,
+    pub resets_taken_back: W,
     /// Connections established to others.
-    pub connects: u64,
+    pub connects: W,
     /// Connections accepted from others.
-    pub accepts: u64,
+    pub accepts: W,
     /// Connections to others that were not established, by reason.
-    pub failures: [u64; FAILURES],
-    /// Sockets that entered a state less those that left it, by the kernel's number of the state. One CPU's value
-    /// alone means nothing, because a socket may leave a state on another CPU than it entered it on. Wraps below 0.
-    pub states: [u64; STATES],
+    pub failures: [W; FAILURES],
+    /// Sockets that entered a state less those that left it, by the kernel's number of the state. Wraps below 0.
+    pub states: [W; STATES],
     /// Counts of smoothed round-trip times, by bucket.
-    pub round_trips: [u64; ROUND_TRIP_BUCKETS],
+    pub round_trips: [W; ROUND_TRIP_BUCKETS],
     /// The sum of these round-trip times, in microseconds.
-    pub round_trip_microseconds: u64,
+    pub round_trip_microseconds: W,
 }
 
 impl Tcp {
@@ -182,7 +181,7 @@ impl Tcp {
         round_trip_microseconds: 0,
     };
 
-    /// Adds another CPU's counts.
+    /// Adds the counts of another interface.
     pub fn accumulate(&mut self, other: &Self) {
         let Self {
             retransmitted_segments,

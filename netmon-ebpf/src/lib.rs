@@ -8,6 +8,7 @@
 //! All functions are inlined. A call of another function of ours is not portable: see the check of objects in the
 //! build.
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![expect(
     unsafe_code,
     reason = "a kernel program is given raw pointers, and a map's value is behind one"
@@ -23,6 +24,7 @@
 
 #[cfg(target_arch = "bpf")]
 pub mod bpf;
+mod counter;
 pub mod drops;
 pub mod kernel;
 pub mod maps;

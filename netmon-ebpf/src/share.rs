@@ -1,13 +1,13 @@
 //! Room in a map that all namespaces share. It is checked only before a new key is created, and used only when the key
 //! was created.
 //!
-//! Kernel facts relied on: none. If several CPUs create keys at the same moment, some may not be counted, because this
-//! target has no atomic addition in Rust. At worst, a namespace takes its share once per CPU. The daemon corrects the
-//! number of keys when it reads them.
+//! Kernel facts relied on: none. If several CPUs create keys at the same moment, each may find room before the others have
+//! used it. So a namespace may take one key more for every other CPU. The daemon corrects the number of keys when it
+//! reads them.
 
 use netmon_common::share::{STRANGERS, Share};
 
-use crate::maps::Map;
+use crate::{counter, maps::Map};
 
 /// Room for one key.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +22,8 @@ impl Room {
     /// Counts the key that was created.
     #[inline(always)]
     pub(crate) fn take(self) {
-        // SAFETY: the value exists while the program runs. Others may write meanwhile, see the module.
-        unsafe { (*self.share).keys += 1 };
+        // SAFETY: the value exists while the program runs.
+        unsafe { counter::add_small(&raw mut (*self.share).keys, 1) };
     }
 }
 

@@ -4,8 +4,8 @@
 //! The programs run on events of the kernel's TCP, not on packets. One tracepoint, `tcp_probe`, fires for every
 //! segment received; its program looks closer at only one in several. Knows no names.
 //!
-//! Kernel facts relied on: each is stated where it is used. The kernel does not run a program within itself on one
-//! CPU, but another of these programs may run in between. So each word of the counts has one program that writes it.
+//! Kernel facts relied on: each is stated where it is used. An interface's counts are the same on all CPUs, and every
+//! program only adds to them, atomically ([`Counter`]).
 
 mod failure;
 
@@ -18,6 +18,7 @@ use netmon_common::{
 
 use self::failure::failure;
 use crate::{
+    counter::Counter,
     kernel::{Arguments, Interface, Kernel, of_device, of_socket},
     maps::{Added, Array, Map},
     notes,
@@ -76,6 +77,8 @@ pub trait Object: Kernel {
 /// The initial counts of an interface. They are a static, because a structure built on the stack becomes a call
 /// of `memset`.
 static ZERO: Tcp = Tcp::ZERO;
+/// What is added for one less: the counts wrap.
+const LESS: u64 = u64::MAX;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -106,7 +109,7 @@ pub fn retransmitted(object: &impl Object, arguments: impl Arguments) {
     // SAFETY: the second argument is a `struct sk_buff *`. TCP keeps a `struct tcp_skb_cb` in its control block.
     let segments: u16 = unsafe { object.field(packet + u64::from(object.packet_control()), object.control_segments()) };
     with(object, of_connection(object, socket), |tcp| {
-        tcp.retransmitted_segments += u64::from(segments);
+        tcp.retransmitted_segments.add(segments.into());
     });
 }
 
@@ -123,7 +126,7 @@ fn was_counted(error: i32) -> bool {
 #[inline(always)]
 pub fn retransmitted_syn_ack(object: &impl Object, arguments: impl Arguments) {
     with(object, of_address(object, arguments.pointer(1)), |tcp| {
-        tcp.retransmitted_syn_acks += 1;
+        tcp.retransmitted_syn_acks.add(1);
     });
 }
 
@@ -138,18 +141,18 @@ pub fn reset_sent(object: &impl Object, arguments: impl Arguments) {
     if packet != 0 {
         if socket != 0 && was_reset(object, socket) {
             with(object, of_connection(object, socket), |tcp| {
-                tcp.resets_taken_back += 1;
+                tcp.resets_taken_back.add(1);
             });
         }
         // SAFETY: the second argument is a `struct sk_buff *` or 0.
         let device = unsafe { object.field(packet, object.packet_device()) };
         if let Some(interface) = of_device(object, device) {
-            with(object, interface, |tcp| tcp.resets_sent += 1);
+            with(object, interface, |tcp| tcp.resets_sent.add(1));
             return;
         }
     }
     if socket != 0 {
-        with(object, of_connection(object, socket), |tcp| tcp.resets_sent += 1);
+        with(object, of_connection(object, socket), |tcp| tcp.resets_sent.add(1));
     }
 }
 
@@ -173,7 +176,7 @@ fn was_reset(object: &impl Object, socket: u64) -> bool {
 #[inline(always)]
 pub fn reset_received(object: &impl Object, arguments: impl Arguments) {
     with(object, of_connection(object, arguments.pointer(0)), |tcp| {
-        tcp.resets_received += 1;
+        tcp.resets_received.add(1);
     });
 }
 
@@ -199,26 +202,26 @@ pub fn state_changed(object: &impl Object, arguments: impl Arguments) {
 /// Counts a change of state. Returns a state that no socket has; 0 if there is none. A state is compared only once: the
 /// verifier of Linux 6.1 follows a way that two comparisons of one value exclude, and refuses the program there.
 #[inline(always)]
-fn count_state(tcp: &mut Tcp, old: i32, new: i32, failure: impl FnOnce() -> usize) -> u32 {
+fn count_state(tcp: &Tcp<Counter>, old: i32, new: i32, failure: impl FnOnce() -> usize) -> u32 {
     let mut unknown = 0;
     // An incoming connection starts as a copy of the listening socket, which goes on listening
     // (inet_csk_clone_lock). A closed socket is not counted as a connection.
     if old != CLOSE && !(old == LISTEN && new == SYN_RECEIVED) {
-        match tcp.states.get_mut(old.cast_unsigned() as usize) {
-            Some(count) => *count = count.wrapping_sub(1),
+        match tcp.states.get(old.cast_unsigned() as usize) {
+            Some(count) => count.add(LESS),
             None => unknown = old.cast_unsigned(),
         }
     }
     if new != CLOSE {
-        match tcp.states.get_mut(new.cast_unsigned() as usize) {
-            Some(count) => *count = count.wrapping_add(1),
+        match tcp.states.get(new.cast_unsigned() as usize) {
+            Some(count) => count.add(1),
             None => unknown = new.cast_unsigned(),
         }
     }
     match (old, new) {
-        (SYN_SENT, ESTABLISHED) => tcp.connects += 1,
-        (SYN_RECEIVED, ESTABLISHED) => tcp.accepts += 1,
-        (SYN_SENT, CLOSE) => tcp.failures[failure()] += 1,
+        (SYN_SENT, ESTABLISHED) => tcp.connects.add(1),
+        (SYN_RECEIVED, ESTABLISHED) => tcp.accepts.add(1),
+        (SYN_SENT, CLOSE) => tcp.failures[failure()].add(1),
         _ => {}
     }
     unknown
@@ -256,8 +259,8 @@ pub fn segment_received(object: &impl Object, arguments: impl Arguments) {
         return;
     }
     with(object, of_connection(object, socket), |tcp| {
-        tcp.round_trips[bucket(microseconds)] += 1;
-        tcp.round_trip_microseconds += u64::from(microseconds);
+        tcp.round_trips[bucket(microseconds)].add(1);
+        tcp.round_trip_microseconds.add(microseconds.into());
     });
 }
 
@@ -331,10 +334,10 @@ fn of_address(object: &impl Object, socket: u64) -> Interface {
     Interface { netns, ifindex }
 }
 
-/// Calls `change` with the interface's counts on this CPU. If a namespace has used up its share of the map, its
+/// Calls `change` with the interface's counts. If a namespace has used up its share of the map, its
 /// new keys do not distinguish devices.
 #[inline(always)]
-fn with(object: &impl Object, interface: Interface, change: impl FnOnce(&mut Tcp)) {
+fn with(object: &impl Object, interface: Interface, change: impl FnOnce(&Tcp<Counter>)) {
     let Interface { netns, ifindex } = interface;
     let mut key = Key {
         netns,
@@ -351,7 +354,7 @@ fn with(object: &impl Object, interface: Interface, change: impl FnOnce(&mut Tcp
             key.ifindex = 0;
             notes::once(object, object.shares(), NO_SHARE, netns, 0);
         }
-        // Another of these programs may have run in between, on this CPU, too. Its counts must not be overwritten.
+        // Another of these programs may have run in between. Its counts must not be overwritten.
         let added = all.add(&key, &ZERO);
         if added == Added::Created {
             room.take();
@@ -362,15 +365,27 @@ fn with(object: &impl Object, interface: Interface, change: impl FnOnce(&mut Tcp
     if counts.is_none() {
         notes::once(object, object.shares(), NO_KEY, netns, cause);
     }
-    // SAFETY: the value exists while the program runs. On this CPU, no other program writes the same words (see the
-    // module). All share the counter of lost events, which may miss one of two that are lost at once.
-    unsafe {
-        if let Some(counts) = counts {
-            change(&mut *counts);
-        } else if let Some(lost) = object.lost().at(cause) {
-            *lost += 1;
+    match counts {
+        // SAFETY: the value exists while the program runs, and only these programs write it.
+        Some(counts) => change(unsafe { shared(counts) }),
+        None => {
+            if let Some(lost) = object.lost().at(cause) {
+                // SAFETY: as above.
+                unsafe { Counter::at(lost) }.add(1);
+            }
         }
     }
+}
+
+/// The counts at this place, as the programs see them.
+///
+/// # Safety
+/// As for [`Counter::at`], for all of them.
+#[inline(always)]
+const unsafe fn shared<'a>(counts: *mut Tcp) -> &'a Tcp<Counter> {
+    const { assert!(size_of::<Tcp>() == size_of::<Tcp<Counter>>() && align_of::<Tcp>() == align_of::<Tcp<Counter>>()) };
+    // SAFETY: a counter has the layout of a number. The rest is as promised by the caller.
+    unsafe { &*counts.cast() }
 }
 
 #[cfg(test)]

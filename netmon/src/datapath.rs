@@ -198,7 +198,7 @@ impl Tracepoints {
             loaded.drops = or_none("drops", &mut loaded.lacking.drops, DropsMap::load(&kernel, cpus))?;
         }
         if wants_tcp {
-            loaded.tcp = or_none("TCP events", &mut loaded.lacking.tcp, TcpMap::load(&kernel, cpus))?;
+            loaded.tcp = or_none("TCP events", &mut loaded.lacking.tcp, TcpMap::load(&kernel))?;
         }
         Ok(loaded)
     }

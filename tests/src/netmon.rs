@@ -281,15 +281,31 @@ impl Netmon {
     /// # Errors
     /// The process does not exist, or has no such map.
     pub fn map(&self, name: &str) -> anyhow::Result<u64> {
+        Ok(self.map_info(name)?.0)
+    }
+
+    /// The kernel memory of its map with this name, in bytes, as the kernel computes it. Before 6.4, that is what the map
+    /// may take once it is full (`bpf_map_show_fdinfo`).
+    ///
+    /// # Errors
+    /// The process does not exist, or has no such map.
+    pub fn map_memory(&self, name: &str) -> anyhow::Result<u64> {
+        let (_, info) = self.map_info(name)?;
+        let bytes = info.lines().find_map(|line| line.strip_prefix("memlock:"));
+        Ok(bytes.context("a map without a size")?.trim().parse()?)
+    }
+
+    /// The id of its map with this name, and what the kernel says of it.
+    fn map_info(&self, name: &str) -> anyhow::Result<(u64, String)> {
         for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.pid))? {
             let info = fs::read_to_string(entry?.path())?;
             let Some(id) = info.lines().find_map(|line| line.strip_prefix("map_id:")) else {
                 continue;
             };
-            let shown = sh::run(&format!("bpftool -j map show id {}", id.trim()))?;
-            let shown: serde_json::Value = serde_json::from_str(&shown)?;
+            let id: u64 = id.trim().parse()?;
+            let shown: serde_json::Value = serde_json::from_str(&sh::run(&format!("bpftool -j map show id {id}"))?)?;
             if shown["name"] == name {
-                return Ok(id.trim().parse()?);
+                return Ok((id, info));
             }
         }
         bail!("process {} has no map {name}", self.pid)

@@ -5,7 +5,7 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::{btf_tracepoint, map},
-    maps::{HashMap, PerCpuArray, PerCpuHashMap},
+    maps::{HashMap, PerCpuArray},
     programs::BtfTracePointContext,
 };
 use netmon_common::{
@@ -16,7 +16,7 @@ use netmon_common::{
 use netmon_ebpf::tcp;
 
 #[map]
-static TCP: PerCpuHashMap<Key, Tcp> = PerCpuHashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
+static TCP: HashMap<Key, Tcp> = HashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
 #[map]
 static TCP_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(CAUSES, 0);
 #[map]

@@ -10,7 +10,7 @@ use std::{
     net::IpAddr,
 };
 
-use aya::maps::{MapData, MapError, PerCpuHashMap};
+use aya::maps::{HashMap, MapData, MapError};
 use netmon_common::{
     kernel::Field,
     refusal,
@@ -44,7 +44,6 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tc
 pub struct TcpMap {
     attached: Attached,
     shares: Shares,
-    cpus: usize,
     /// The attached programs.
     programs: Vec<Program>,
     addresses: Addresses,
@@ -56,7 +55,7 @@ impl TcpMap {
     ///
     /// # Errors
     /// The kernel has no type information, or accepts none of the programs.
-    pub(super) fn load(kernel: &Kernel, cpus: u32) -> Result<Self, DatapathError> {
+    pub(super) fn load(kernel: &Kernel) -> Result<Self, DatapathError> {
         let mut globals = Globals::offsets(&kernel.types, FIELDS)?;
         for Field { structure, member, .. } in globals.optional(&kernel.types, FIELDS_OF_REASONS) {
             warn!(%structure, %member, "this kernel has no such field; connections that fail have fewer reasons");
@@ -81,13 +80,12 @@ impl TcpMap {
             return Err(error);
         }
         let attached = open.ready("tcp");
-        attached.per_cpu_hash(MAP)?;
+        attached.shared_hash(MAP)?;
         attached.map(MAP_LOST)?;
         attached.map(MAP_ADDRESSES)?;
         Ok(Self {
             attached,
             shares: Shares::default(),
-            cpus: usize::try_from(cpus).unwrap_or(usize::MAX),
             programs,
             addresses: Addresses::default(),
         })
@@ -131,15 +129,9 @@ impl TcpMap {
     /// The counts of every interface.
     fn events(&self) -> Result<BTreeMap<InterfaceId, Events>, DatapathError> {
         let mut all = BTreeMap::new();
-        let each = |key: Key, counts: &[Tcp]| {
-            let mut sum = Tcp::ZERO;
-            for its in counts {
-                sum.accumulate(its);
-            }
-            all.insert(interface(key), Events::from(sum));
-        };
-        batch::read(descriptor(self.attached.per_cpu_hash(MAP)?), self.cpus, each)
-            .map_err(|error| DatapathError::of("read the counts of TCP events", error))?;
+        self.each(|key, counts| {
+            all.insert(interface(key), Events::from(*counts));
+        })?;
         Ok(all)
     }
 
@@ -149,12 +141,21 @@ impl TcpMap {
     /// The kernel refuses.
     pub fn interfaces(&self) -> Result<BTreeMap<NetnsId, BTreeSet<u32>>, DatapathError> {
         let mut all: BTreeMap<NetnsId, BTreeSet<u32>> = BTreeMap::new();
-        let each = |key: Key, _: &[Tcp]| {
+        self.each(|key, _| {
             all.entry(NetnsId(key.netns)).or_default().insert(key.ifindex);
-        };
-        batch::read(descriptor(self.attached.per_cpu_hash(MAP)?), self.cpus, each)
-            .map_err(|error| DatapathError::of("read the counts of TCP events", error))?;
+        })?;
         Ok(all)
+    }
+
+    /// Reads the whole map.
+    fn each(&self, mut each: impl FnMut(Key, &Tcp)) -> Result<(), DatapathError> {
+        let map = descriptor(self.attached.shared_hash(MAP)?);
+        batch::read(map, batch::ONE, |key: Key, counts: &[Tcp]| {
+            for counts in counts {
+                each(key, counts);
+            }
+        })
+        .map_err(|error| DatapathError::of("read the counts of TCP events", error))
     }
 
     /// Reads the counts of some interfaces of a namespace, added up. Those without counts have none yet.
@@ -163,7 +164,7 @@ impl TcpMap {
     /// The kernel refuses.
     pub fn read_interfaces(&self, netns: NetnsId, interfaces: &BTreeSet<u32>) -> Result<Events, DatapathError> {
         let map = self.attached.map(MAP)?;
-        let map: PerCpuHashMap<&MapData, Key, Tcp> = map.try_into().map_err(DatapathError::map)?;
+        let map: HashMap<&MapData, Key, Tcp> = map.try_into().map_err(DatapathError::map)?;
         let mut sum = Tcp::ZERO;
         for ifindex in interfaces {
             let key = Key {
@@ -172,7 +173,7 @@ impl TcpMap {
                 zero: 0,
             };
             match map.get(&key, 0) {
-                Ok(counts) => counts.iter().for_each(|its| sum.accumulate(its)),
+                Ok(counts) => sum.accumulate(&counts),
                 Err(MapError::KeyNotFound) => {}
                 Err(error) => return Err(DatapathError::map(error)),
             }
@@ -236,15 +237,12 @@ impl TcpMap {
     /// Deletes counts. Goes on after an error, and returns the first.
     fn remove(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
         let mut keys: Vec<Key> = Vec::new();
-        let each = |key: Key, _: &[Tcp]| {
+        self.each(|key, _| {
             if gone(NetnsId(key.netns)) {
                 keys.push(key);
             }
-        };
-        batch::read(descriptor(self.attached.per_cpu_hash(MAP)?), self.cpus, each)
-            .map_err(|error| DatapathError::of("read the counts of TCP events", error))?;
-        let map = self.attached.map_mut(MAP)?;
-        let mut map: PerCpuHashMap<&mut MapData, Key, Tcp> = map.try_into().map_err(DatapathError::map)?;
+        })?;
+        let mut map: HashMap<&mut MapData, Key, Tcp> = self.attached.hash(MAP)?;
         keys.iter()
             .map(|key| removed(map.remove(key)))
             .fold(Ok(()), Result::and)

@@ -195,12 +195,17 @@ impl Attached {
         }
     }
 
+    /// A hash map whose values all CPUs share, for [`super::batch`].
+    pub(super) fn shared_hash(&self, name: &'static str) -> Result<&MapData, DatapathError> {
+        match self.object.map(name) {
+            Some(Map::HashMap(map)) => Ok(map),
+            _ => Err(DatapathError::Incomplete(name)),
+        }
+    }
+
     /// What each namespace has of the counts, as the programs count it.
     pub(super) fn shares(&self) -> Result<BTreeMap<NetnsId, Share>, DatapathError> {
-        match self.object.map(MAP_SHARES) {
-            Some(Map::HashMap(map)) => share::read(descriptor(map)),
-            _ => Err(DatapathError::Incomplete(MAP_SHARES)),
-        }
+        share::read(descriptor(self.shared_hash(MAP_SHARES)?))
     }
 
     /// How often the kernel skipped a program because an interrupt came while it was running on that CPU

@@ -68,14 +68,14 @@ impl Events {
             .saturating_add(self.0.retransmitted_syn_acks)
     }
 
-    /// Resets received. Never negative: one that another CPU takes back may be read later than that.
+    /// Resets received. Never negative: one may be received and taken back while the kernel copies the counts.
     #[must_use]
     pub const fn resets_received(&self) -> u64 {
         self.0.resets_received.saturating_sub(self.0.resets_taken_back)
     }
 
     /// Connections in a state, given the numbers from `before` the programs counted. Never negative: the sum may be
-    /// below 0 for a moment while a socket moves from one CPU to another.
+    /// below 0 for a moment while a socket moves from one interface to another.
     #[must_use]
     pub fn connections(&self, state: usize, before: &Before) -> u64 {
         u64::try_from(self.sockets(state, before)).unwrap_or(0)

@@ -2,6 +2,7 @@
 //! others' figures are the kernel's. netmon grows by no more than a stated bound.
 
 mod answers;
+mod cables;
 mod devices;
 mod frames;
 mod names;

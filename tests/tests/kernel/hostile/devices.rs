@@ -14,13 +14,16 @@ use anyhow::{Context as _, ensure};
 use netmon_tests::{
     figures::Figures,
     frames::{self, Envelope},
-    netns::Netns,
     page::Page,
-    patience::{slowness, within},
+    patience::within,
     sh, traffic,
 };
 
-use super::{SHARE, Scene, entries, lost, neighbour};
+use super::{
+    SHARE, Scene,
+    cables::{Cables, connect_everywhere, drop_everywhere},
+    entries, lost, neighbour,
+};
 use crate::world::{DEVICE, World, agree, exactly_or_a_goodbye_more};
 
 /// How many veth pairs are created.
@@ -29,6 +32,10 @@ const CABLES: usize = 1000;
 const ATTACHED: Duration = Duration::from_secs(10);
 /// How many pairs are created in an unwatched namespace.
 const NESTED: usize = 1500;
+/// How many bytes of kernel memory a key of the map of TCP may take, and all of that map, however many processors there
+/// are. Otherwise strangers could fill the memory of netmon's control group.
+const TCP_KEY_BYTES: u64 = 512;
+const TCP_BYTES: u64 = 10 << 20;
 
 #[test]
 fn two_thousand_devices_take_no_room_from_others_and_delay_nobody() -> anyhow::Result<()> {
@@ -98,6 +105,7 @@ fn namespaces_within_a_container_take_no_room_from_others() -> anyhow::Result<()
     scene.world.other("nested")?;
     let nested = scene.world.others.last().context("it was just made")?;
     let _cables = Cables::make(nested, &scene, NESTED)?;
+    let before = TcpMap::of(&scene)?;
     drop_everywhere(nested, NESTED)?;
     connect_everywhere(nested, NESTED)?;
     for _ in 0..20 {
@@ -115,7 +123,34 @@ fn namespaces_within_a_container_take_no_room_from_others() -> anyhow::Result<()
         let keys = entries(&page, map)?;
         ensure!(keys <= most / 4 + 2 * SHARE, "{map} has {keys} of {most} keys");
     }
+    stays_small(&before, &TcpMap::of(&scene)?)?;
     others_losses_are_seen(&scene)
+}
+
+/// How many keys the map of TCP has, and how many bytes they take.
+struct TcpMap {
+    keys: u64,
+    bytes: u64,
+}
+
+impl TcpMap {
+    fn of(scene: &Scene) -> anyhow::Result<Self> {
+        Ok(Self {
+            keys: entries(&scene.netmon.page()?, "TCP")?,
+            bytes: scene.netmon.map_memory("TCP")?,
+        })
+    }
+}
+
+fn stays_small(before: &TcpMap, after: &TcpMap) -> anyhow::Result<()> {
+    let keys = after.keys.saturating_sub(before.keys);
+    ensure!(keys >= NESTED as u64, "only {keys} keys are new");
+    let (all, more) = (after.bytes, after.bytes.saturating_sub(before.bytes));
+    ensure!(
+        more <= keys * TCP_KEY_BYTES && all <= TCP_BYTES,
+        "the map of TCP takes {all} bytes, {more} of them for {keys} keys"
+    );
+    Ok(())
 }
 
 #[test]
@@ -332,69 +367,5 @@ fn envelope(scene: &Scene) -> anyhow::Result<Envelope> {
             frames::mac(&scene.a.netns.mac(DEVICE)?)?,
         ),
         addresses: (Ipv4Addr::new(10, 77, 0, 2), Ipv4Addr::new(10, 77, 0, 1)),
-    })
-}
-
-/// Veth pairs `x0` and `p0`, and so on, with an address and a route on each. They are deleted when this is dropped.
-/// Otherwise the kernel would delete them seconds later, with the namespace. Packets that wait on them for a
-/// neighbour would then be dropped during the next test.
-struct Cables<'a>(&'a Netns);
-
-impl<'a> Cables<'a> {
-    /// The group of all these devices, so that one command deletes them.
-    const GROUP: u32 = 7;
-
-    fn make(netns: &'a Netns, scene: &Scene, count: usize) -> anyhow::Result<Self> {
-        let mut batch = String::new();
-        for number in 0..count {
-            let group = Self::GROUP;
-            writeln!(batch, "link add x{number} group {group} type veth peer name p{number}")?;
-            writeln!(batch, "link set x{number} up\nlink set p{number} up")?;
-            writeln!(batch, "route add {}/32 dev x{number}", Ipv4Addr::from(behind(number)))?;
-        }
-        let file = scene.world.scratch.path().join("cables");
-        std::fs::write(&file, batch)?;
-        let cables = Self(netns);
-        netns.run(&format!("ip -batch {}", file.display()))?;
-        Ok(cables)
-    }
-}
-
-impl Drop for Cables<'_> {
-    fn drop(&mut self) {
-        drop(self.0.run(&format!("ip link del group {}", Self::GROUP)));
-    }
-}
-
-/// An address that is only reached through that pair.
-fn behind(number: usize) -> [u8; 4] {
-    let number = number + 1;
-    let byte = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
-    [10, 210, byte(number / 250), byte(number % 250)]
-}
-
-/// Sends something through every pair that the other end drops, for two reasons.
-fn drop_everywhere(netns: &Netns, count: usize) -> anyhow::Result<()> {
-    let envelope = Envelope {
-        // To the broadcast address: a wrong hardware address is no loss.
-        macs: ([2, 0, 0, 0, 0, 1], [0xff; 6]),
-        addresses: (Ipv4Addr::new(10, 220, 0, 1), Ipv4Addr::LOCALHOST),
-    };
-    let kinds = [envelope.ip_damaged(9)?, envelope.unheard_of()?];
-    let devices: Vec<String> = (0..count).flat_map(|it| [format!("x{it}"), format!("p{it}")]).collect();
-    frames::send_each(netns, &devices, &kinds)
-}
-
-/// Tries a connection through every pair. No connection is answered.
-fn connect_everywhere(netns: &Netns, count: usize) -> anyhow::Result<()> {
-    netns.within(|| {
-        for number in 0..count {
-            let address = SocketAddr::from((behind(number), 9));
-            drop(TcpStream::connect_timeout(
-                &address,
-                Duration::from_micros(1) * slowness(),
-            ));
-        }
-        Ok(())
     })
 }
