@@ -114,7 +114,8 @@ pub struct Config {
     )]
     pub linger: Duration,
 
-    /// How many interfaces can have kernel programs; each takes 80 bytes of kernel memory a CPU.
+    /// How many interfaces can have kernel programs. One that has them takes 80 bytes of kernel memory for every possible
+    /// CPU.
     #[arg(
         long = "limit.interfaces",
         env = "NETMON_LIMIT_INTERFACES",

@@ -48,7 +48,7 @@ use self::{
     overlay::{OverlayMap, programs::OverlayPrograms},
     tcp::TcpMap,
     tracepoint::Kernel,
-    traffic::TrafficMap,
+    traffic::{Slot, TrafficMap},
 };
 use crate::model::{
     counters::Directions,
@@ -285,11 +285,14 @@ impl Datapath {
     /// # Errors
     /// See [`DatapathError`]. Nothing remains in the kernel.
     pub fn load(host: Host, mode: Mode, interfaces: u32, others: Others) -> Result<Self, DatapathError> {
-        let (attacher, traffic) = Attacher::load(&host, mode, interfaces, others)?;
+        let mut attacher = Attacher::load(&host, mode, others)?;
+        let traffic = Arc::new(TrafficMap::new(&host, interfaces));
+        // A kernel that gives no memory for counters is found out at start.
+        drop(traffic.allocate(|number| attacher.array(number))?);
         Ok(Self {
             host,
             attacher,
-            traffic: Arc::new(traffic),
+            traffic,
         })
     }
 
@@ -322,8 +325,18 @@ impl Datapath {
         ifindex: u32,
         filters: &Directions<Vec<Filter>>,
     ) -> Result<Attachment, Box<NotAttached>> {
-        let slot = self.traffic.allocate().ok_or(AttachError::Full)?;
+        let slot = self.allocate()?;
         self.attacher.attach(slot, name, ifindex, filters)
+    }
+
+    /// Takes a slot for the counters of an interface.
+    ///
+    /// # Errors
+    /// All are taken, or there is no memory for more.
+    pub fn allocate(&mut self) -> Result<Slot, AttachError> {
+        let slot = self.traffic.allocate(|number| self.attacher.array(number));
+        slot.map_err(|error| AttachError::Room(Box::new(error)))?
+            .ok_or(AttachError::Full)
     }
 
     /// Loads the programs that count traffic between nodes. They are attached by the same [`Mode`].

@@ -3,7 +3,11 @@
 //! Every interface gets its own copy, with its slot as a constant. No other way of identifying the interface is free
 //! of cost per packet.
 
-use std::{error::Error, sync::Arc};
+use std::{
+    error::Error,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Arc,
+};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -21,7 +25,7 @@ use super::{
     host::{Host, Mode},
     owner::Owner,
     pins::Pins,
-    traffic::{Counters, Slot, TrafficMap},
+    traffic::{Counters, SLOTS, Slot, TrafficMap, place},
 };
 use crate::{
     model::{
@@ -47,6 +51,9 @@ pub enum AttachError {
     /// No slot is left.
     #[error("no room for another interface; raise --limit.interfaces")]
     Full,
+    /// There is no room for the counters of more interfaces.
+    #[error("no room for the counters of another interface: {0}")]
+    Room(#[source] Box<DatapathError>),
     /// The device was deleted, or another device has its name.
     #[error("the device {name} is gone")]
     Gone {
@@ -95,7 +102,7 @@ impl AttachError {
             Self::Full => AttachFailure::Full,
             Self::Gone { .. } => AttachFailure::Gone,
             Self::Name { .. } => AttachFailure::Name,
-            Self::Load { .. } => AttachFailure::Load,
+            Self::Load { .. } | Self::Room(_) => AttachFailure::Load,
             Self::Unlisted { .. } | Self::Attach { .. } => AttachFailure::Attach,
         }
     }
@@ -152,37 +159,40 @@ impl std::fmt::Debug for Attacher {
 }
 
 impl Attacher {
-    /// Creates the map, and loads the programs once to check that the kernel accepts them.
-    pub(super) fn load(
-        host: &Host,
-        mode: Mode,
-        slots: u32,
-        others: Others,
-    ) -> Result<(Self, TrafficMap), DatapathError> {
+    /// Creates the first array of counters, and loads the programs once to check that the kernel accepts them.
+    pub(super) fn load(host: &Host, mode: Mode, others: Others) -> Result<Self, DatapathError> {
         let pins = Pins::new()?;
-        // Leaked once per process, 4 bytes for each interface: the loader borrows the values of constants.
-        let numbers: &'static [u32] = (0..=slots).collect::<Vec<_>>().leak();
+        // Leaked once per process: the loader borrows the values of constants.
+        let numbers: &'static [u32] = (0..=SLOTS).collect::<Vec<_>>().leak();
         let mut loader = EbpfLoader::new();
         // These programs use no kernel structure. Without this call, the loader keeps all of the kernel's types in
         // memory.
         loader.btf(None);
-        loader.map_pin_path(MAP, pins.path(MAP));
-        loader.map_max_entries(MAP, TrafficMap::entries_on(host, slots));
-        let slots_number = numbers.last().ok_or(DatapathError::Incomplete("slots"))?;
-        loader.override_global(GLOBAL_SLOTS, slots_number, true);
-        let mut programs = copy(&mut loader, numbers, 0)?;
-        let Some(Map::Array(array)) = programs.take_map(MAP) else {
-            return Err(DatapathError::Incomplete("array of counters"));
-        };
-        let traffic = TrafficMap::map(array.fd(), host, slots)?;
+        loader.map_max_entries(MAP, TrafficMap::entries_on(host));
+        let slots = numbers.last().ok_or(DatapathError::Incomplete("slots"))?;
+        loader.override_global(GLOBAL_SLOTS, slots, true);
+        let programs = copy(&mut loader, &pins, numbers, 0)?;
         let owner = Arc::new(Owner::new(programs, others)?);
-        let attacher = Self {
+        Ok(Self {
             loader,
             numbers,
             pins,
             way: Way { mode, owner },
+        })
+    }
+
+    /// The array of counters with this number. It is created if there is none yet.
+    pub(super) fn array(&mut self, number: u32) -> Result<OwnedFd, DatapathError> {
+        let mut programs = self
+            .loader
+            .map_pin_path(MAP, self.pins.numbered(MAP, number))
+            .load(OBJECT)
+            .map_err(|error| DatapathError::Load(Box::new(error)))?;
+        let Some(Map::Array(array)) = programs.take_map(MAP) else {
+            return Err(DatapathError::Incomplete("array of counters"));
         };
-        Ok((attacher, traffic))
+        let descriptor = array.fd().as_fd().try_clone_to_owned();
+        descriptor.map_err(|error| DatapathError::of("copy the descriptor of an array", error))
     }
 
     /// How programs are attached.
@@ -192,7 +202,7 @@ impl Attacher {
 
     /// Loads a copy of the programs that counts into a slot.
     pub(super) fn copy(&mut self, slot: u32) -> Result<Ebpf, DatapathError> {
-        copy(&mut self.loader, self.numbers, slot)
+        copy(&mut self.loader, &self.pins, self.numbers, slot)
     }
 
     /// Attaches a copy to a device of the calling thread's namespace, which has these `filters`.
@@ -239,12 +249,19 @@ impl Attacher {
     }
 }
 
-fn copy(loader: &mut EbpfLoader<'static>, numbers: &'static [u32], slot: u32) -> Result<Ebpf, DatapathError> {
+fn copy(
+    loader: &mut EbpfLoader<'static>,
+    pins: &Pins,
+    numbers: &'static [u32],
+    slot: u32,
+) -> Result<Ebpf, DatapathError> {
+    let (array, place) = place(slot);
     let number = numbers
-        .get(slot as usize)
+        .get(place as usize)
         .ok_or(DatapathError::Incomplete("such slot"))?;
     let failed = |error: EbpfError| DatapathError::Load(Box::new(error));
     let mut programs = loader
+        .map_pin_path(MAP, pins.numbered(MAP, array))
         .override_global(GLOBAL_SLOT, number, true)
         .load(OBJECT)
         .map_err(failed)?;

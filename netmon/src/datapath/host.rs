@@ -108,7 +108,7 @@ mod tests {
     use netmon_common::traffic::{TRANSMIT, index};
 
     use super::{Host, Mode, cpu_ids, cpu_list};
-    use crate::datapath::traffic::TrafficMap;
+    use crate::datapath::traffic::{SLOTS, TrafficMap};
 
     const CAPABLE: Host = Host {
         tcx: true,
@@ -129,14 +129,13 @@ mod tests {
 
     #[test]
     fn where_numbers_of_cpus_have_gaps_the_highest_has_counters_too() {
-        const SLOTS: u32 = 4;
         let host = Host {
             cpus: 3,
             cpu_ids: cpu_ids(&cpu_list("0,2-3\n").expect("a list")),
             ..CAPABLE
         };
         let last = index(3, SLOTS, SLOTS - 1, TRANSMIT);
-        assert_eq!(TrafficMap::entries_on(&host, SLOTS), last + 1);
+        assert_eq!(TrafficMap::entries_on(&host), last + 1);
     }
 
     #[test]

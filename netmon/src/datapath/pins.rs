@@ -47,6 +47,15 @@ impl Pins {
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
+
+    /// The path of a pin, of several with one name.
+    #[must_use]
+    pub fn numbered(&self, name: &str, number: u32) -> PathBuf {
+        match number {
+            0 => self.path(name),
+            number => self.path(&format!("{name}_{number}")),
+        }
+    }
 }
 
 /// Removes a pin. If there is no such pin, this does nothing.

@@ -1,6 +1,12 @@
-//! The counters of packets: an array in the kernel that is mapped into netmon's memory, with one slot per interface.
+//! The counters of packets: arrays in the kernel that are mapped into netmon's memory, with one slot per interface.
 //!
 //! A read is one load per counter and CPU, without a system call. Only this module allocates and frees slots.
+//!
+//! The kernel allocates an array as a whole, for every CPU that there may be. So there are several small ones, and each is
+//! made when the first interface needs it.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     os::fd::AsFd,
@@ -24,7 +30,10 @@ use crate::model::{
     programs::Counts,
 };
 
-/// A [`Traffic`] in the map. The kernel writes to it while netmon reads.
+/// The number of slots of an array.
+pub(super) const SLOTS: u32 = 64;
+
+/// A [`Traffic`] in an array. The kernel writes to it while netmon reads.
 #[repr(C)]
 struct Shared {
     packets: AtomicU64,
@@ -36,24 +45,32 @@ struct Shared {
 
 const _: () = assert!(size_of::<Shared>() == size_of::<Traffic>() && align_of::<Shared>() == align_of::<Traffic>());
 
-/// The map, in netmon's memory.
+/// An array, in netmon's memory.
 #[derive(Debug)]
-pub struct TrafficMap {
+struct Array {
     memory: NonNull<Shared>,
     cpu_ids: u32,
-    slots: u32,
-    free: Mutex<Free>,
 }
 
-// SAFETY: the memory is only ever read, through atomics. It stays mapped until the last owner drops the map.
+// SAFETY: the memory is only ever read, through atomics. It stays mapped until the last owner drops the array.
 #[expect(unsafe_code, reason = "a raw pointer is neither by itself")]
-unsafe impl Send for TrafficMap {}
+unsafe impl Send for Array {}
 // SAFETY: as above. Shared readers use atomics.
 #[expect(unsafe_code, reason = "a raw pointer is neither by itself")]
-unsafe impl Sync for TrafficMap {}
+unsafe impl Sync for Array {}
 
+/// All slots, and the arrays that they are in.
 #[derive(Debug)]
-struct Free {
+pub struct TrafficMap {
+    cpu_ids: u32,
+    slots: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The arrays that exist, in the order of their slots.
+    arrays: Vec<Arc<Array>>,
     /// Slots that were freed. They are used again before fresh ones, so that the memory in use stays small.
     returned: Vec<u32>,
     /// The first slot that was never used.
@@ -62,109 +79,134 @@ struct Free {
     refused: u64,
 }
 
-/// A slot of the map, freed when dropped. By then no program may count into it.
+/// A slot, freed when dropped. By then no program may count into it.
 #[derive(Debug)]
-pub struct Slot(Counters);
+pub struct Slot {
+    map: Arc<TrafficMap>,
+    number: u32,
+    counters: Counters,
+}
 
 /// The counters of a slot. They can be read after the slot was freed, but then they may be another device's.
 #[derive(Clone, Debug)]
 pub struct Counters {
-    map: Arc<TrafficMap>,
-    number: u32,
+    array: Arc<Array>,
+    /// The slot's place in the array.
+    place: u32,
     /// The counters at the time of allocation: the slot's previous user left them there.
     zero: Directions<Traffic>,
 }
 
+/// The array that a slot is in, and its place there.
+pub(super) const fn place(slot: u32) -> (u32, u32) {
+    (slot / SLOTS, slot % SLOTS)
+}
+
 impl TrafficMap {
-    /// The number of entries for these numbers of CPUs.
-    const fn entries(cpu_ids: u32, slots: u32) -> u32 {
-        cpu_ids.saturating_mul(slots).saturating_mul(DIRECTIONS)
+    /// No arrays yet, for this number of slots.
+    pub(super) fn new(host: &Host, slots: u32) -> Self {
+        Self {
+            cpu_ids: host.cpu_ids,
+            slots,
+            state: Mutex::default(),
+        }
     }
 
-    /// The number of entries that the array needs on this host. The programs index it by the numbers of CPUs.
+    /// The number of entries that an array needs on this host. The programs index it by the numbers of CPUs.
     #[must_use]
-    pub const fn entries_on(host: &Host, slots: u32) -> u32 {
-        Self::entries(host.cpu_ids, slots)
+    pub const fn entries_on(host: &Host) -> u32 {
+        Array::entries(host.cpu_ids)
     }
 
-    /// Maps the array of [`Self::entries_on`] this host into memory.
+    /// Allocates a slot. Returns `None` if all are taken, and counts that failure. `create` makes the array of this number,
+    /// with [`Self::entries_on`] this host, if the slot is the first one in it.
     ///
     /// # Errors
-    /// The kernel does not map it (`BPF_F_MMAPABLE` needs 5.5).
-    #[expect(unsafe_code, reason = "mapping memory")]
-    pub(super) fn map(array: impl AsFd, host: &Host, slots: u32) -> Result<Self, DatapathError> {
-        let cpu_ids = host.cpu_ids;
-        let failed = |error: rustix::io::Errno| DatapathError::of("map the counters into memory", error.into());
-        let length = Self::bytes(cpu_ids, slots);
-        // SAFETY: no address is requested, so no existing mapping is replaced.
-        let memory = unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::SHARED, array, 0) };
-        let memory = NonNull::new(memory.map_err(failed)?.cast()).ok_or_else(|| failed(rustix::io::Errno::NOMEM))?;
-        let free = Mutex::new(Free {
-            returned: Vec::new(),
-            fresh: 0,
-            refused: 0,
-        });
-        Ok(Self {
-            memory,
-            cpu_ids,
-            slots,
-            free,
-        })
-    }
-
-    const fn bytes(cpu_ids: u32, slots: u32) -> usize {
-        Self::entries(cpu_ids, slots) as usize * size_of::<Traffic>()
-    }
-
-    /// Allocates a slot. Returns `None` if all are taken, and counts that failure.
-    #[must_use]
-    pub fn allocate(self: &Arc<Self>) -> Option<Slot> {
-        let number = {
-            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(number) = free.returned.pop() {
-                number
-            } else if free.fresh < self.slots {
-                free.fresh += 1;
-                free.fresh - 1
-            } else {
-                free.refused += 1;
-                return None;
+    /// There is no such array: what `create` returns, or the kernel does not map it (`BPF_F_MMAPABLE` needs 5.5). The slot
+    /// stays free.
+    pub(super) fn allocate<F: AsFd>(
+        self: &Arc<Self>,
+        create: impl FnOnce(u32) -> Result<F, DatapathError>,
+    ) -> Result<Option<Slot>, DatapathError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = match state.returned.last() {
+            Some(number) => *number,
+            None if state.fresh < self.slots => state.fresh,
+            None => {
+                state.refused += 1;
+                return Ok(None);
             }
         };
-        Some(Slot(Counters {
-            zero: self.read(number),
+        let (array, place) = place(number);
+        let array = if let Some(array) = state.arrays.get(array as usize) {
+            Arc::clone(array)
+        } else {
+            // Slots are taken in order, so this is the next array.
+            let array = Arc::new(Array::map(create(array)?, self.cpu_ids)?);
+            state.arrays.push(Arc::clone(&array));
+            array
+        };
+        if state.returned.pop().is_none() {
+            state.fresh += 1;
+        }
+        drop(state);
+        let zero = array.read(place);
+        Ok(Some(Slot {
             map: Arc::clone(self),
             number,
+            counters: Counters { array, place, zero },
         }))
     }
 
     /// How full the map is.
     #[must_use]
     pub fn row(&self) -> MapRow {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = u64::from(free.fresh) - free.returned.len() as u64;
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = u64::from(state.fresh) - state.returned.len() as u64;
         MapRow {
             map: MAP,
             entries: used,
             max_entries: self.slots.into(),
-            update_failures: vec![(refusal::NAMES[refusal::FULL as usize], free.refused)],
+            update_failures: vec![(refusal::NAMES[refusal::FULL as usize], state.refused)],
         }
     }
+}
 
-    /// Sums a slot's counters over all CPUs.
-    fn read(&self, slot: u32) -> Directions<Traffic> {
+impl Array {
+    /// The number of entries for this number of CPUs.
+    const fn entries(cpu_ids: u32) -> u32 {
+        cpu_ids.saturating_mul(SLOTS).saturating_mul(DIRECTIONS)
+    }
+
+    const fn bytes(cpu_ids: u32) -> usize {
+        Self::entries(cpu_ids) as usize * size_of::<Traffic>()
+    }
+
+    /// Maps an array into memory, which has as many entries as that.
+    #[expect(unsafe_code, reason = "mapping memory")]
+    fn map(array: impl AsFd, cpu_ids: u32) -> Result<Self, DatapathError> {
+        let failed = |error: rustix::io::Errno| DatapathError::of("map the counters into memory", error.into());
+        let length = Self::bytes(cpu_ids);
+        // SAFETY: no address is requested, so no existing mapping is replaced.
+        let memory = unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::SHARED, array, 0) };
+        let memory = NonNull::new(memory.map_err(failed)?.cast()).ok_or_else(|| failed(rustix::io::Errno::NOMEM))?;
+        Ok(Self { memory, cpu_ids })
+    }
+
+    /// Sums the counters of a place over all CPUs.
+    fn read(&self, place: u32) -> Directions<Traffic> {
         Directions {
-            receive: self.sum(slot, RECEIVE),
-            transmit: self.sum(slot, TRANSMIT),
+            receive: self.sum(place, RECEIVE),
+            transmit: self.sum(place, TRANSMIT),
         }
     }
 
     #[expect(unsafe_code, reason = "reading mapped memory")]
-    fn sum(&self, slot: u32, direction: u32) -> Traffic {
+    fn sum(&self, place: u32, direction: u32) -> Traffic {
         (0..self.cpu_ids).fold(Traffic::default(), |sum, cpu| {
-            let at = index(cpu, self.slots, slot, direction) as usize;
-            debug_assert!(at < Self::entries(self.cpu_ids, self.slots) as usize);
-            // SAFETY: slots come from `allocate` and are below `slots`. Numbers of CPUs are below `cpu_ids`, and directions below
+            let at = index(cpu, SLOTS, place, direction) as usize;
+            debug_assert!(at < Self::entries(self.cpu_ids) as usize);
+            // SAFETY: places come from `place` and are below SLOTS. Numbers of CPUs are below `cpu_ids`, and directions below
             // DIRECTIONS. So `at` is below `entries`, for which the memory was mapped. The memory stays mapped until
             // `self` is dropped, is aligned to a page, and is read through atomics only.
             let shared = unsafe { self.memory.add(at).as_ref() };
@@ -186,40 +228,39 @@ impl TrafficMap {
     }
 }
 
-impl Drop for TrafficMap {
+impl Drop for Array {
     #[expect(unsafe_code, reason = "unmapping memory")]
     fn drop(&mut self) {
         // SAFETY: `map` mapped the memory with this length. Nothing can read it any more: whoever reads it owns a part of
         // the `Arc`.
-        let _unmapped = unsafe { munmap(self.memory.as_ptr().cast(), Self::bytes(self.cpu_ids, self.slots)) };
+        let _unmapped = unsafe { munmap(self.memory.as_ptr().cast(), Self::bytes(self.cpu_ids)) };
     }
 }
 
 impl Slot {
-    /// The slot's number, which is a constant in the interface's copy of the programs.
+    /// The slot's number.
     #[must_use]
     pub(super) const fn number(&self) -> u32 {
-        self.0.number
+        self.number
     }
 
     /// Its counters.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
-        &self.0
+        &self.counters
     }
 }
 
 impl Counts for Counters {
     /// The counts since the slot was allocated.
     fn read(&self) -> Directions<Traffic> {
-        self.map.read(self.number).zip(self.zero, since)
+        self.array.read(self.place).zip(self.zero, since)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let Counters { map, number, .. } = &self.0;
-        let mut free = map.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.returned.push(*number);
+        let mut state = self.map.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.returned.push(self.number);
     }
 }

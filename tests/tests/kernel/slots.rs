@@ -7,7 +7,7 @@ use std::{process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
-    fake_engine::Container,
+    fake_engine::{Container, Endpoint, Network, compose_labels},
     netmon::{Netmon, binary},
     netns::Netns,
     page::Page,
@@ -214,6 +214,72 @@ fn filters_of_an_older_netmon_stay_while_it_runs_and_go_when_it_does_not() -> an
         "{swept:?} filters are on the devices: those of the dead one are left"
     );
     Ok(())
+}
+
+/// How many interfaces have their counters in one array.
+const ARRAY: u64 = 64;
+
+#[test]
+fn more_interfaces_than_one_array_has_room_for_are_counted_each_for_itself() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let _crowd = crowd(&world, "crowd")?;
+    let netmon = world.netmon(&[])?;
+    // An emulated machine takes a second for each.
+    for least in (0..=ARRAY).step_by(16) {
+        netmon.page_until("the first array to be full", |page| {
+            let used = slots(page)?;
+            ensure!(used >= least, "{used} slots are taken");
+            Ok(())
+        })?;
+    }
+    let (a, b) = world.pair(Cable::Bridge)?;
+    ready(&netmon, ARRAY + 2)?;
+    each_counts(&[&netmon], &a, &b)?;
+    // Whatever has the same place in the first array has counted nothing.
+    let labels = [("container", "crowd")];
+    let page = netmon.page()?;
+    let rows = page.all("netmon_container_network_transmit_segments_total", &labels);
+    ensure!(!rows.is_empty(), "the crowd has no rows");
+    ensure!(rows.iter().all(|row| row.value == 0.0), "{rows:?}");
+    Ok(())
+}
+
+/// A container with as many devices as an array has room for.
+fn crowd(world: &World, name: &str) -> anyhow::Result<Netns> {
+    let netns = world.sandbox("dddddddddddd")?;
+    // These devices send nothing by themselves.
+    netns.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")?;
+    let cables = (0..ARRAY / 2).map(|number| {
+        format!("link add x{number} type veth peer name y{number}\nlink set x{number} up\nlink set y{number} up\n")
+    });
+    let batch = world.scratch.path().join(name);
+    std::fs::write(&batch, cables.collect::<String>())?;
+    netns.run(&format!("ip -batch {}", batch.display()))?;
+    let devices = (0..ARRAY / 2).flat_map(|number| [format!("x{number}"), format!("y{number}")]);
+    let endpoints = devices.enumerate().map(|(number, device)| {
+        let network = format!("net{number}");
+        world.engine.network(Network {
+            name: network.clone(),
+            driver: "bridge".to_owned(),
+            subnet: format!("10.78.{number}.0/24"),
+            vni: None,
+            encrypted: false,
+        });
+        Ok(Endpoint {
+            network,
+            mac: netns.mac(&device)?,
+            address: format!("10.78.{number}.2"),
+            ipv6_address: String::new(),
+        })
+    });
+    world.engine.start_container(Container {
+        name: name.to_owned(),
+        sandbox: netns.path().to_path_buf(),
+        labels: compose_labels("", name),
+        network_mode: "default".to_owned(),
+        endpoints: endpoints.collect::<anyhow::Result<_>>()?,
+    });
+    Ok(netns)
 }
 
 /// Checks, for longer than twice the time in which netmon checks its programs, that each netmon counts everything with its
