@@ -7,6 +7,8 @@
 pub mod attach;
 mod batch;
 pub mod btf;
+#[cfg(test)]
+mod budget;
 mod constants;
 mod denial;
 pub mod drops;
