@@ -137,7 +137,7 @@ impl DropsMap {
         let before = self.attached.shares()?;
         let mut drops = Drops::default();
         let mut keys: BTreeMap<NetnsId, u32> = BTreeMap::new();
-        let mut undecided: Vec<(Key, Vec<u64>)> = Vec::new();
+        let mut undecided: Vec<(Key, u64)> = Vec::new();
         batch::read(
             descriptor(self.attached.per_cpu_hash(MAP)?),
             self.cpus,
@@ -145,7 +145,8 @@ impl DropsMap {
                 drops.entries += 1;
                 *keys.entry(NetnsId(key.netns)).or_default() += 1;
                 if self.harmless_by_place(key).is_none() {
-                    undecided.push((key, counts.to_vec()));
+                    // Not the counts of each CPU: there may be hundreds.
+                    undecided.push((key, counts.iter().sum()));
                 } else {
                     drops.add(interface(key), self.loss(key, counts));
                 }
@@ -155,8 +156,8 @@ impl DropsMap {
         if let Some(functions) = &mut self.harmless {
             functions.decide(undecided.iter().map(|(key, _)| key.location), Instant::now());
         }
-        for (key, counts) in undecided {
-            let loss = self.harmless_by_place(key).and_then(|_| self.loss(key, &counts));
+        for (key, packets) in undecided {
+            let loss = self.harmless_by_place(key).and_then(|_| self.loss(key, &[packets]));
             drops.add(interface(key), loss);
         }
         drops.merge();
