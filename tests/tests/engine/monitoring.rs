@@ -220,29 +220,31 @@ fn the_projects_prometheus_configurations_are_right() -> anyhow::Result<()> {
 
 #[test]
 fn with_tls_prometheus_finds_what_it_finds_without() -> anyhow::Result<()> {
-    let text = |file: &str| -> anyhow::Result<String> { Ok(fs::read_to_string(deploy(file))?) };
-    let with = text("prometheus-tls.yml")?;
-    // Prometheus checks that these files are there.
-    let scratch = Scratch::new()?;
-    for file in ["netmon.crt", "netmon.password"] {
-        fs::write(scratch.path().join(file), "")?;
-    }
-    let copy = scratch.path().join("prometheus.yml");
-    fs::write(
-        &copy,
-        with.replace("/run/secrets", &scratch.path().display().to_string()),
-    )?;
-    prometheus::check_config(&copy)?;
+    for name in ["prometheus", "prometheus-overlay"] {
+        let text = |file: &str| -> anyhow::Result<String> { Ok(fs::read_to_string(deploy(file))?) };
+        let with = text(&format!("{name}-tls.yml"))?;
+        // Prometheus checks that these files are there.
+        let scratch = Scratch::new()?;
+        for file in ["netmon.crt", "netmon.password"] {
+            fs::write(scratch.path().join(file), "")?;
+        }
+        let copy = scratch.path().join("prometheus.yml");
+        fs::write(
+            &copy,
+            with.replace("/run/secrets", &scratch.path().display().to_string()),
+        )?;
+        prometheus::check_config(&copy)?;
 
-    let (_, begin) = with.split_once("global:").context("no beginning")?;
-    let (before, rest) = begin.split_once("    scheme: https\n").context("no TLS")?;
-    let (_, after) = rest.split_once("netmon.password\n").context("no password")?;
-    let without = text("prometheus.yml")?;
-    let (_, without) = without.split_once("global:").context("no beginning")?;
-    ensure!(
-        format!("{before}{after}") == without,
-        "prometheus-tls.yml has more than TLS and a password that prometheus.yml has not:\n{with}"
-    );
+        let (_, begin) = with.split_once("global:").context("no beginning")?;
+        let (before, rest) = begin.split_once("    scheme: https\n").context("no TLS")?;
+        let (_, after) = rest.split_once("netmon.password\n").context("no password")?;
+        let without = text(&format!("{name}.yml"))?;
+        let (_, without) = without.split_once("global:").context("no beginning")?;
+        ensure!(
+            format!("{before}{after}") == without,
+            "{name}-tls.yml has more than TLS and a password that {name}.yml has not:\n{with}"
+        );
+    }
     Ok(())
 }
 

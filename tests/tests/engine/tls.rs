@@ -1,11 +1,11 @@
 //! The stack with TLS and a password: who has both reads the pages, and Prometheus is one of them.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, net::IpAddr, path::Path, process::Command};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
     fleet::{Fleet, PATIENCE, STACK, deploy, image},
-    lab::{Engine, Lab},
+    lab::{Engine, Lab, Node},
     page::Page,
     patience::within,
     scratch::Scratch,
@@ -14,23 +14,39 @@ use netmon_tests::{
 
 use crate::monitoring::{finds_every_node, lab, prometheus_of, variables};
 
-/// The stacks, as `deploy/monitoring-tls.yml` says.
-const FILES: [&str; 4] = ["stack.yml", "stack-tls.yml", "monitoring.yml", "monitoring-tls.yml"];
+#[test]
+fn on_the_nodes_network_who_has_certificate_and_password_reads_the_pages_and_prometheus_does() -> anyhow::Result<()> {
+    is_for_who_has_both(Engine::Installed, "stack.yml", "prometheus")
+}
 
 #[test]
-fn with_tls_and_a_password_who_has_both_reads_the_pages_and_prometheus_does() -> anyhow::Result<()> {
-    let lab = lab(Engine::Installed)?;
+fn on_an_overlay_network_who_has_certificate_and_password_reads_the_pages_and_prometheus_does() -> anyhow::Result<()> {
+    is_for_who_has_both(Engine::New, "stack-overlay.yml", "prometheus-overlay")
+}
+
+fn is_for_who_has_both(engine: Engine, stack: &str, discovery: &str) -> anyhow::Result<()> {
+    let lab = lab(engine)?;
     let scratch = Scratch::new()?;
     let password = secrets(&lab, scratch.path())?;
     lab.load(&image()?)?;
-    lab.deploy(STACK, &FILES.map(deploy), &variables("prometheus"))?;
+    // As `deploy/monitoring-tls.yml` says.
+    let files = [stack, "stack-tls.yml", "monitoring.yml", "monitoring-tls.yml"];
+    lab.deploy(STACK, &files.map(deploy), &variables(discovery))?;
 
     let certificate = scratch.path().join("netmon.crt");
+    let at = |number: u8| -> anyhow::Result<IpAddr> {
+        let node = lab.node(number);
+        match stack {
+            "stack.yml" => Ok(node.address().parse()?),
+            _ => node.address_of(&Fleet::of(&lab).container(node)?, "docker_gwbridge"),
+        }
+    };
+    let curl = |number: u8, scheme: &str, flags: &str| curl(lab.node(number), at(number)?, scheme, flags);
     let own = format!("--cacert {}", certificate.display());
     let known = format!("{own} --user prometheus:{password}");
     for number in lab.nodes() {
         let looked = within(PATIENCE, "a page for who has certificate and password", || {
-            let (status, text) = curl(&lab, number, "https", &known)?;
+            let (status, text) = curl(number, "https", &known)?;
             ensure!(status == 200, "status {status}: {text}");
             let page = Page::parse(&text)?;
             // Once the engine has said its name.
@@ -39,12 +55,12 @@ fn with_tls_and_a_password_who_has_both_reads_the_pages_and_prometheus_does() ->
         });
         looked.with_context(|| log(&lab, number))?;
         for stranger in [own.clone(), format!("{own} --user prometheus:{password}x")] {
-            let (status, _) = curl(&lab, number, "https", &stranger)?;
+            let (status, _) = curl(number, "https", &stranger)?;
             ensure!(status == 401, "status {status} for {stranger}");
         }
         // Who does not know the certificate, and who does not encrypt, gets nothing at all.
         for (scheme, flags) in [("https", ""), ("http", known.as_str())] {
-            let answer = curl(&lab, number, scheme, flags);
+            let answer = curl(number, scheme, flags);
             ensure!(answer.is_err(), "{scheme} {flags}: {answer:?}");
         }
     }
@@ -94,15 +110,14 @@ fn secrets(lab: &Lab, folder: &Path) -> anyhow::Result<String> {
     Ok(password)
 }
 
-/// Fetches the page of a node, by the name in the certificate. Returns the status and the body.
-fn curl(lab: &Lab, number: u8, scheme: &str, flags: &str) -> anyhow::Result<(u16, String)> {
-    let node = lab.node(number);
+/// Fetches a page at that address from within the node, by the name in the certificate. Returns the status and the body.
+fn curl(node: Node<'_>, address: IpAddr, scheme: &str, flags: &str) -> anyhow::Result<(u16, String)> {
     let mut command = Command::new("nsenter");
     command
         .arg(format!("--net={}", node.netns().display()))
         .args(["curl", "--silent", "--show-error", "--max-time", "10"])
         .arg("--resolve")
-        .arg(format!("netmon:10095:{}", node.address()))
+        .arg(format!("netmon:10095:{address}"))
         .args(["--write-out", "\n%{http_code}"])
         .args(flags.split_whitespace())
         .arg(format!("{scheme}://netmon:10095/metrics"));
