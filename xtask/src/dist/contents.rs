@@ -36,6 +36,7 @@ const WANTED: &[&str] = &[
     "dashboards/*.json",
     "dashboards/rules/*.yml",
     "dashboards/runbooks/*.md",
+    "deploy/*.cfg",
     "deploy/*.yml",
     "deploy/examples/*",
     "deploy/grafana/**",
