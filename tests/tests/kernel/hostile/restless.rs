@@ -1,11 +1,9 @@
 //! Devices in namespaces that are none of netmon's business, and that are never still.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use netmon_tests::patience::at_rest;
 
 use super::Scene;
 
@@ -34,7 +32,9 @@ fn a_device_of_somebody_elses_that_is_never_still_costs_a_share_of_a_processor()
     let batch = scene.world.scratch.path().join("restless");
     std::fs::write(&batch, "link set f1 up\nlink set f1 down\n".repeat(50))?;
     // The networks' namespaces are read first.
-    thread::sleep(Duration::from_secs(2));
+    at_rest("netmon's work", || {
+        Ok(u64::try_from(scene.netmon.processor_time()?.as_millis())?)
+    })?;
     let (begin, before) = (Instant::now(), scene.netmon.processor_time()?);
     let mut rounds = 0;
     while begin.elapsed() < RESTLESS {
