@@ -40,6 +40,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// Whether the engine gives a file of this role the name of an earlier one. It never does so for a sandbox.
+    #[must_use]
+    pub const fn reuses_names(&self) -> bool {
+        match self {
+            Self::Overlay { .. } | Self::LoadBalancer { .. } | Self::Ingress => true,
+            Self::Sandbox | Self::Node => false,
+        }
+    }
+
     /// Reads the role from a file name.
     #[must_use]
     pub fn of(name: &str) -> Self {

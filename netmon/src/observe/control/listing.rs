@@ -1,12 +1,13 @@
 //! When the engine's directory is listed. Pure.
 //!
 //! A namespace of somebody else's that has an nsid may change its devices all the time. Each change may belong to a
-//! namespace that is not listed yet, so it causes a listing. After one that nothing new was mounted for, the next waits.
+//! namespace that is not listed yet, so it causes a listing, and each listing causes looks. After one that nothing new
+//! was mounted for, the next waits.
 
 use std::time::{Duration, Instant};
 
-/// How long the next listing waits, as a multiple of the time that the last one took. It gets a tenth of this thread's
-/// time.
+/// How long the next listing waits, as a multiple of the time that the last one took, with its looks. It gets a tenth of
+/// this thread's time.
 const REST: u32 = 9;
 
 /// Whether the directory has to be listed, and from when on.

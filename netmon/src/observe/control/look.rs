@@ -1,6 +1,9 @@
 //! Looks into namespaces: lists the engine's directory, reads what is new or changed, and writes to the registry.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use tracing::{debug, info, warn};
 
@@ -42,7 +45,6 @@ impl Loop {
         let is_listing = self.list.take(now);
         let mut new = if is_listing { self.listed() } else { Vec::new() };
         if is_listing {
-            self.list.listed(Instant::now(), now.elapsed());
             // Whether a network's name is on another namespace now, only a look can tell. It waits until the one that was
             // there has rested.
             let resting = self
@@ -53,15 +55,19 @@ impl Loop {
         }
         let (unnumbered, numbered) = self.due(&new);
         let (mut files, no_number) = self.number_all(new.into_iter().chain(unnumbered), turn);
+        let listing = now.elapsed();
         files.extend(numbered.into_iter().map(|file| (file, None)));
         if files.is_empty() {
             if is_listing {
+                self.list.listed(Instant::now(), listing);
                 self.shared.lock().finish_first_look();
             }
             return;
         }
         let (shared, tracepoints, rested) = (&self.shared, &self.tracepoints, &mut self.rested);
         let mut looked = Vec::with_capacity(files.len());
+        // The looks that each listing causes, whatever is new.
+        let mut again = Duration::ZERO;
         let want = on_netns_thread(|thread| {
             let mut counting = Counting::new(Kernel(tracepoints));
             let want = each_in_its_turn(&files, turn, |(file, number)| {
@@ -73,6 +79,7 @@ impl Loop {
                         // rest for minutes, and not be counted when it is still.
                         let look = (end - begin).saturating_sub(counting.spent().saturating_sub(counted));
                         rested.insert(netns, end + look * LOOK_REST);
+                        again += if file.role.reuses_names() { look } else { Duration::ZERO };
                         looked.push(netns);
                         None
                     }
@@ -89,6 +96,9 @@ impl Loop {
             }
             want
         });
+        if is_listing {
+            self.list.listed(Instant::now(), listing + again);
+        }
         let want = want.unwrap_or_else(|error| Some(error.into())).or(no_number);
         match (self.no_resources.note(want.is_some(), Instant::now()), &want) {
             (Some(News::Begins), Some(error)) => warn!(%error, "cannot read namespaces; will retry"),

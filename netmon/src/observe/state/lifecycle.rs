@@ -73,11 +73,8 @@ impl State {
             .values()
             .map(|namespace| namespace.file.path.clone())
             .collect();
-        // A sandbox's name is never reused. An overlay's name is, and its inode may be, too: only a look can tell.
-        let look = |file: &NetnsFile| match file.role {
-            Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress => true,
-            Role::Sandbox | Role::Node => !known.contains(&file.path),
-        };
+        // Where a name is used again, the inode may be, too: only a look can tell.
+        let look = |file: &NetnsFile| file.role.reuses_names() || !known.contains(&file.path);
         files.into_values().filter(look).collect()
     }
 
