@@ -1,9 +1,12 @@
 //! netmon's own process: what the kernel reports about it, and its memory.
 
+use std::sync::{Mutex, PoisonError};
+
 use procfs::{
-    CurrentSI as _, KernelStats, ProcError,
+    ProcError,
     process::{LimitValue, Process},
 };
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::{model::health::ProcessHealth, privilege};
 
@@ -49,17 +52,37 @@ pub fn read() -> Result<ProcessHealth, ProcessError> {
         virtual_memory_bytes: stat.vsize,
         open_fds: process.fd_count()? as u64,
         max_fds,
-        start_time_seconds: KernelStats::current()?.btime as f64 + stat.starttime as f64 / ticks,
+        start_time_seconds: boot_time() + stat.starttime as f64 / ticks,
         threads: u64::try_from(stat.num_threads).unwrap_or_default(),
         capabilities: privilege::names(permitted.fold(0, |all, one| all | one)),
     })
+}
+
+/// When the machine was started, in seconds since 1970: what `/proc/stat` shows as `btime`. That file has a line for each
+/// processor, and one number for each interrupt.
+///
+/// The two clocks are not read at the same instant. So the time stays as it is until somebody sets the clock.
+fn boot_time() -> f64 {
+    static LAST: Mutex<f64> = Mutex::new(0.0);
+    let seconds = |clock| {
+        let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
+        tv_sec as f64 + tv_nsec as f64 / 1e9
+    };
+    let time = seconds(ClockId::Realtime) - seconds(ClockId::Boottime);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if (time - *last).abs() >= 1.0 {
+        *last = time;
+    }
+    *last
 }
 
 #[cfg(test)]
 mod tests {
     use std::{fs::File, time::SystemTime};
 
-    use super::read;
+    use procfs::{CurrentSI as _, KernelStats};
+
+    use super::{boot_time, read};
 
     #[test]
     fn the_process_reads_itself() {
@@ -72,6 +95,16 @@ mod tests {
         // The kernel gives the boot time in whole seconds.
         assert!(health.start_time_seconds > 0.0 && health.start_time_seconds <= now.as_secs_f64() + 1.0);
         assert!(health.max_fds.is_none_or(|max| health.open_fds <= max));
+    }
+
+    #[test]
+    fn the_time_of_the_boot_is_that_of_the_kernel_and_stays() {
+        let first = boot_time();
+        let kernel = KernelStats::current().expect("/proc/stat").btime as f64;
+        assert!((first - kernel).abs() < 2.0, "{first}, the kernel: {kernel}");
+        for _ in 0..1000 {
+            assert_eq!(boot_time().to_bits(), first.to_bits());
+        }
     }
 
     #[test]

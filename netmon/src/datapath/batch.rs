@@ -49,7 +49,7 @@ struct EntryRequest {
 }
 
 /// Reads a whole hash map of per-CPU values, and calls `each` with every key and the values of all CPUs. A map with one
-/// value for each key is read like one of a single CPU ([`ONE`]). An entry that is created or deleted meanwhile may or may not be
+/// value for each key is read like one of a single CPU ([`ONE`]), and an array like a hash map by its index (since 5.13). An entry that is created or deleted meanwhile may or may not be
 /// included.
 ///
 /// # Errors

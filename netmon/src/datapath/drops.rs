@@ -12,7 +12,6 @@ use std::{
     time::Instant,
 };
 
-use aya::maps::{MapData, PerCpuArray};
 use netmon_common::{
     drops::{
         FIELDS, GLOBAL_ARGUMENTS, GLOBAL_NO_SOCKET, GLOBAL_NOT_SPECIFIED, GLOBAL_SOCKET_FILTER, GLOBAL_TCP_CLOSE,
@@ -192,14 +191,15 @@ impl DropsMap {
 
     /// The packets that found no room in the map, by reason.
     fn lost(&self) -> Result<Vec<(Option<u32>, u64)>, DatapathError> {
-        let array: PerCpuArray<&MapData, u64> = self.attached.map(MAP_LOST)?.try_into().map_err(DatapathError::map)?;
         let mut lost = Vec::new();
-        for index in 0..LOST_ENTRIES {
-            let packets = array.get(&index, 0).map_err(DatapathError::map)?.iter().sum();
-            if packets > 0 {
+        let map = self.attached.per_cpu_array(MAP_LOST)?;
+        batch::read(descriptor(map), self.cpus, |index: u32, counts: &[u64]| {
+            let packets = counts.iter().sum();
+            if packets > 0 && index < LOST_ENTRIES {
                 lost.push((lost_reason(index), packets));
             }
-        }
+        })
+        .map_err(|error| DatapathError::of("read the drops that found no room", error))?;
         Ok(lost)
     }
 

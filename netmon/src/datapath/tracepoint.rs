@@ -195,6 +195,14 @@ impl Attached {
         }
     }
 
+    /// An array of per-CPU values, for [`super::batch`].
+    pub(super) fn per_cpu_array(&self, name: &'static str) -> Result<&MapData, DatapathError> {
+        match self.object.map(name) {
+            Some(Map::PerCpuArray(map)) => Ok(map),
+            _ => Err(DatapathError::Incomplete(name)),
+        }
+    }
+
     /// A hash map whose values all CPUs share, for [`super::batch`].
     pub(super) fn shared_hash(&self, name: &'static str) -> Result<&MapData, DatapathError> {
         match self.object.map(name) {

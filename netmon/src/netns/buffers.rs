@@ -88,7 +88,8 @@ pub fn node(client: &mut Client, devices: &[Device]) -> Result<(NodeBuffers, Bac
 /// takes longer the more namespaces there are. The kernel keeps those of one name in one chain (`proc_sys_compare`).
 #[must_use]
 pub fn conntrack_entries(proc_net: &mut ProcNet) -> Option<u64> {
-    match proc_net.read(CONNTRACK_STATISTICS) {
+    // The number is in each processor's line, and there may be hundreds. The names and two lines fit.
+    match proc_net.begin(CONNTRACK_STATISTICS, 512) {
         Ok(text) => parse_conntrack_entries(text),
         Err(_) => sysctl(CONNTRACK_ENTRIES, 0),
     }

@@ -43,16 +43,30 @@ impl ProcNet {
     /// # Errors
     /// It cannot be opened or read, or is no text, or has more than [`LARGEST`] bytes.
     pub(super) fn read(&mut self, name: &str) -> io::Result<&str> {
+        let count = self.fill(name, LARGEST)?;
+        if count == LARGEST {
+            return Err(io::Error::other(format!("{NET}/{name} has more than {LARGEST} bytes")));
+        }
+        str::from_utf8(&self.buffer[..count]).map_err(io::Error::other)
+    }
+
+    /// Reads the beginning of a file: at most so many bytes, in which the last line may be cut. The kernel writes no more
+    /// lines than fit (`seq_read_iter`).
+    ///
+    /// # Errors
+    /// It cannot be opened or read, or is no text.
+    pub(super) fn begin(&mut self, name: &str, bytes: usize) -> io::Result<&str> {
+        let count = self.fill(name, bytes.min(LARGEST))?;
+        str::from_utf8(&self.buffer[..count]).map_err(io::Error::other)
+    }
+
+    fn fill(&mut self, name: &str, bytes: usize) -> io::Result<usize> {
         let folder = match &self.net {
             Some(folder) => folder,
             None => self.net.insert(open(CWD, NET, OFlags::PATH | OFlags::DIRECTORY)?),
         };
         let mut file = File::from(open(folder, name, OFlags::RDONLY)?);
-        let count = file.read(&mut self.buffer)?;
-        if count == LARGEST {
-            return Err(io::Error::other(format!("{NET}/{name} has more than {LARGEST} bytes")));
-        }
-        str::from_utf8(&self.buffer[..count]).map_err(io::Error::other)
+        file.read(&mut self.buffer[..bytes])
     }
 }
 
