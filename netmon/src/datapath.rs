@@ -34,7 +34,6 @@ pub mod yardstick;
 
 use std::{
     collections::BTreeSet,
-    error::Error,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -148,11 +147,6 @@ impl DatapathError {
             | Self::Incomplete(_) => false,
         }
     }
-}
-
-/// An error, then its source, then the source of that, and so on.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// The programs on tracepoints and their counts. They are attached once, for all namespaces.

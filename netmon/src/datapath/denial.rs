@@ -5,7 +5,6 @@
 
 use std::{error::Error, fs, io};
 
-use super::chain;
 use crate::privilege;
 
 /// Where the kernel says whether it is locked down. A container seldom sees it.
@@ -119,6 +118,11 @@ fn remedy_of(verdict: &str, lockdown: Option<Lockdown>) -> &'static str {
         None => MAYBE_LOCKED,
         Some(Lockdown::None | Lockdown::Integrity) => "",
     }
+}
+
+/// An error, then its source, then the source of that, and so on.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// The verifier's verdict. `None` if it did not look at the program, or said nothing.
