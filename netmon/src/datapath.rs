@@ -133,7 +133,8 @@ impl DatapathError {
     }
 
     /// Whether this kernel has nothing of the kind. What netmon does not understand is no such case: a newer netmon may.
-    fn is_lacking(&self) -> bool {
+    #[must_use]
+    pub fn is_lacking(&self) -> bool {
         match self {
             Self::NoReasons => true,
             Self::Types(btf::BtfError::Missing(source)) => source.kind() == io::ErrorKind::NotFound,

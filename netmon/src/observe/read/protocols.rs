@@ -24,6 +24,9 @@ use super::ReadError;
 /// one that is between two readings of the same value differs only if the program is wrong.
 const TRIALS: usize = 3;
 
+/// What the log says where there is no program.
+const FROM_FILES: &str = "the protocols' counters are read from /proc/net, which takes many times as long";
+
 /// Reads the counters of protocols.
 #[derive(Debug, Default)]
 pub struct ProtocolsReader {
@@ -44,25 +47,28 @@ impl ProtocolsReader {
     /// Reads by this program, if what it reads in the node's namespace is what procfs shows there.
     #[must_use]
     pub fn new(program: Result<ProtocolsProgram, DatapathError>, node: &Path) -> Self {
-        let proven = program
-            .map_err(|error| {
+        let proven = match program {
+            // What this kernel never had is no fault, and others say it: drops and TCP need the same.
+            Err(error) if error.is_lacking() => {
+                info!(%error, "{FROM_FILES}");
+                return Self::default();
+            }
+            Err(error) => {
                 debug!(?error, "all that the kernel said");
-                error.to_string()
-            })
-            .and_then(|mut program| {
+                Err(error.to_string())
+            }
+            Ok(mut program) => {
                 let proven = inside(node, || prove(&mut program)).map_err(|error| error.to_string());
                 proven.flatten().map(|()| program)
-            });
+            }
+        };
         match proven {
             Ok(program) => {
                 info!("the protocols' counters are read by a kernel program");
                 Self { program: Some(program) }
             }
             Err(error) => {
-                warn!(
-                    error,
-                    "the protocols' counters are read from /proc/net, which takes many times as long"
-                );
+                warn!(error, "{FROM_FILES}");
                 Self::default()
             }
         }
