@@ -2,8 +2,8 @@
 //!
 //! There is one algorithm. Rows belong to subjects: a container, a service on a network, a node that nothing here
 //! sends to. A subject that was shown before stays. Others are shown as long as there is room, the oldest first. A
-//! container also has a limit of its own, for the rows that it causes itself: interfaces and drop reasons. What comes
-//! with traffic, such as histograms, is shown if there is room.
+//! container also has a limit of its own, for the rows that it causes itself: interfaces and drop reasons. So has a
+//! service on a network. What comes with traffic, such as histograms, is shown if there is room.
 //!
 //! Containers over the limit are summed up by service and network, with [`OVER`] as their names. Rows over a
 //! container's own limit are summed up by network.
@@ -54,14 +54,14 @@ pub enum Limit {
     /// They belong to a container.
     Container(Cause, Over),
     /// They belong to a service on a network.
-    Service,
+    Service(Cause, Over),
     /// They belong to another node. Those of nodes that this node sends to are exempt.
     Peer(Over),
     /// They get the room that the rest of the page leaves. Those over it are left out.
     Rest,
 }
 
-/// Which of a container's rows it causes itself.
+/// Which of a container's or service's rows it causes itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// None.
@@ -106,7 +106,11 @@ pub const INTERFACE_FACTS: Limit = Limit::Container(Cause::ContainerUnlessNetwor
 /// Counters that a container causes itself.
 pub const CAUSED: Limit = Limit::Container(Cause::Container, Over::SumByWhat);
 /// Counters of a service.
-pub const SERVICE: Limit = Limit::Service;
+pub const SERVICE: Limit = Limit::Service(Cause::Engine, Over::Sum);
+/// Counters of a service, by one of a few reasons.
+pub const SERVICE_REASONS: Limit = Limit::Service(Cause::Engine, Over::SumByWhat);
+/// Counters that a service's containers cause themselves.
+pub const SERVICE_CAUSED: Limit = Limit::Service(Cause::Container, Over::SumByWhat);
 /// Counters of another node.
 pub const PEER: Limit = Limit::Peer(Over::Sum);
 /// Facts of another node.
@@ -119,7 +123,7 @@ impl Limit {
     const fn class(self) -> Option<Class> {
         match self {
             Self::Container(..) => Some(Class::Container),
-            Self::Service => Some(Class::Service),
+            Self::Service(..) => Some(Class::Service),
             Self::Peer(_) => Some(Class::Peer),
             Self::None | Self::Rest => None,
         }
@@ -131,7 +135,8 @@ impl Limit {
 pub struct Caps {
     /// On a page.
     pub series: usize,
-    /// Of one container. Series of the networks that the engine connected it to are always shown, even above the limit.
+    /// Of one container, or of one service on a network. Series of the networks that the engine connected it to are always
+    /// shown, even above the limit.
     pub container_series: usize,
 }
 
@@ -205,7 +210,7 @@ impl Limits {
 
         let share = self.caps.series / SHARE;
         self.services.count(page, is_running, is_missing, now);
-        self.services.admit(share, usize::MAX, Subject::series);
+        self.services.admit(share, self.caps.container_series, Subject::series);
         self.peers.count(page, is_running, is_missing, now);
         self.peers.admit(MOST_STRANGERS, usize::MAX, |_| 1);
         for rows in &mut *page {
@@ -245,7 +250,10 @@ impl Limits {
         LimitHealth {
             over: vec![
                 ("series", self.containers.over()),
-                ("container_series", self.containers.over_in_shown()),
+                (
+                    "container_series",
+                    self.containers.over_in_shown() + self.services.over_in_shown(),
+                ),
                 ("services", self.services.over()),
                 ("peers", self.peers.over()),
             ],
@@ -278,7 +286,7 @@ impl Limits {
         let (subjects, over) = match limit {
             Limit::None | Limit::Rest => return,
             Limit::Container(_, over) => (&mut self.containers, over),
-            Limit::Service => (&mut self.services, Over::Sum),
+            Limit::Service(_, over) => (&mut self.services, over),
             Limit::Peer(over) => (&mut self.peers, over),
         };
         let sums = self.sums.entry(rows.group.name()).or_default();

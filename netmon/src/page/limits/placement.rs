@@ -17,7 +17,7 @@ const MOST_GROUPS: usize = 256;
 pub(super) enum Placement {
     /// Onto the page.
     Shown,
-    /// Into its container's sum. The container is shown, but this row is over the container's limit.
+    /// Into the sum of its container or service, which is shown. But this row is over its limit.
     InSubject,
     /// Nowhere. The container is shown, and there is no room for this row.
     LeftOut,
@@ -58,6 +58,7 @@ impl Placement {
                     service: OVER.to_owned(),
                     ..Identity::default()
                 }),
+                what: what(),
                 ..Key::default()
             }),
             Self::InPeers => Some(Key {

@@ -317,11 +317,12 @@ fn name(class: Class, key: &Key) -> Name {
 /// Why a row has to find room of its own; `None` if its container has it in any case.
 fn caused(limit: Limit, key: &Key) -> Option<Caused> {
     let cause = match limit {
-        Limit::Container(cause @ (Cause::Container | Cause::Traffic), _) => cause,
+        Limit::Container(cause @ (Cause::Container | Cause::Traffic), _)
+        | Limit::Service(cause @ (Cause::Container | Cause::Traffic), _) => cause,
         Limit::Container(cause @ Cause::ContainerUnlessNetwork, _) if key.network.is_empty() => cause,
         Limit::Container(Cause::Engine | Cause::ContainerUnlessNetwork, _)
+        | Limit::Service(Cause::Engine | Cause::ContainerUnlessNetwork, _)
         | Limit::None
-        | Limit::Service
         | Limit::Peer(_)
         | Limit::Rest => return None,
     };

@@ -11,7 +11,8 @@ use std::{
 };
 
 use super::{
-    CAUSED, CONTAINER_FACTS, CONTAINER_NOW, Caps, INTERFACE, Limits, OF_NETMON, OVER, PEER, REST, SERVICE, SHARE,
+    CAUSED, CONTAINER_FACTS, CONTAINER_NOW, Caps, INTERFACE, Limits, OF_NETMON, OVER, PEER, REST, SERVICE,
+    SERVICE_CAUSED, SHARE,
 };
 use crate::{
     model::{collector::Collector, health::LimitHealth, inventory::Identity},
@@ -52,6 +53,10 @@ schemas! {
         /// Services.
         SERVICES(it in u64) by Its, SERVICE {
             SERVED: Counter, "test_services", *it, "Packets.";
+        }
+        /// Losses of services.
+        LOSSES(it in u64) by Its, SERVICE_CAUSED {
+            LOST: Counter, "test_losses", *it, "Losses.";
         }
         /// Other nodes.
         PEERS(it in u64) by Its, PEER {

@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     super::{MOST_STRANGERS, OF_NETMON, OVER, Remainder, SHARE},
-    DROPS, FACTS, INTERFACES, KEPT, PEERS, Page, REMAINING, SCRAPE, SERVICES, SOCKETS, counts, identity, limits,
-    scrape, shown,
+    DROPS, FACTS, INTERFACES, KEPT, LOSSES, PEERS, Page, REMAINING, SCRAPE, SERVICES, SOCKETS, counts, identity,
+    limits, scrape, shown,
 };
 use crate::{
     model::{collector::Collector, inventory::Identity},
@@ -51,6 +51,44 @@ fn a_service_that_was_summed_up_keeps_what_is_its_own_when_there_are_few_again()
     assert_eq!(packets(1, most, 110), Some(10));
     for (round, count) in [(2, most), (3, 2), (4, 2)] {
         assert_eq!(packets(round, count, 130), Some(30), "{count} services");
+    }
+}
+
+#[test]
+fn a_services_reasons_are_one_sum_beyond_its_limit_and_keep_their_names_where_services_are_one() {
+    let (mut limits, now) = (limits(1000), Instant::now());
+    let most = limits.caps.series / SHARE;
+    let reasons = limits.caps.container_series;
+    let lost = |name: &str, reason: usize, packets| {
+        let (key, packets) = service(name, packets);
+        (key.what(format!("REASON_{reason:03}")), packets)
+    };
+    let mut scrape = |round: u32, services: usize, packets: u64| {
+        let newest = format!("job{most:04}");
+        let of_newest = (1..3)
+            .filter(|_| services > most)
+            .map(|reason| lost(&newest, reason, packets));
+        let of_first = (0..reasons + 9).map(|reason| lost("job0000", reason, packets));
+        let mut rows = vec![
+            SERVICES.rows((0..services).map(|number| service(&format!("job{number:04}"), packets))),
+            LOSSES.rows(of_first.chain(of_newest)),
+        ];
+        let health = limits.apply(&mut rows, &HashMap::new(), false, now + SCRAPE * round);
+        (counts(&LOSSES, &rows), BTreeMap::from_iter(health.over))
+    };
+    // Its packets are a row, too.
+    let hidden = 10;
+    let (rows, over) = scrape(0, 1, 10);
+    assert_eq!((rows.len(), over["container_series"]), (reasons - 1 + 1, hidden));
+    for round in 1..4 {
+        let (rows, over) = scrape(round, most + 1, 10 + 5 * u64::from(round));
+        let sums = rows.iter().filter(|(key, _)| &*key.what == OVER);
+        let sums: Vec<_> = sums.map(|(key, count)| (&*key.identity.service, *count)).collect();
+        assert_eq!(sums, [("job0000", (hidden as u64) * 5 * u64::from(round))]);
+        let of_rest = rows.iter().filter(|(key, _)| key.identity.service == OVER);
+        let of_rest: Vec<_> = of_rest.map(|(key, _)| &*key.what).collect();
+        assert_eq!(of_rest, ["REASON_001", "REASON_002"], "they keep their names");
+        assert!(over["services"] > 0 && over["container_series"] == hidden, "{over:?}");
     }
 }
 
