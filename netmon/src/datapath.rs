@@ -33,7 +33,7 @@ pub mod traffic;
 pub mod yardstick;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -53,6 +53,7 @@ use self::{
 };
 use crate::model::{
     counters::Directions,
+    events::LastCounts,
     health::{MapRow, ProgramRow},
     interface::NetnsId,
     programs::{Filter, Others},
@@ -225,15 +226,17 @@ impl Tracepoints {
         }
     }
 
-    /// Deletes the counts of the namespaces that are `gone`, and takes back their room. After an error it goes on with
-    /// what else there is, so that the next call has less to do.
-    ///
-    /// # Errors
-    /// The kernel refuses: the first error. Something of these namespaces is left.
-    pub fn forget(&mut self, gone: &BTreeSet<NetnsId>) -> Result<(), DatapathError> {
-        let drops = self.drops.as_mut().map(|drops| drops.forget(gone));
-        let tcp = self.tcp.as_mut().map(|tcp| tcp.forget(gone));
-        [drops, tcp].into_iter().flatten().fold(Ok(()), Result::and)
+    /// Takes the counts of the namespaces that are `gone` out of the maps, and takes back their room. After an error it
+    /// goes on with what else there is, so that the next call has less to do. The second result is the first error:
+    /// the kernel refuses, and something of these namespaces is left.
+    pub fn forget(&mut self, gone: &BTreeSet<NetnsId>) -> (LastCounts, Result<(), DatapathError>) {
+        let mut last = LastCounts::default();
+        let drops = self.drops.as_mut().map(|drops| drops.forget(gone, &mut last.drops));
+        let tcp = self
+            .tcp
+            .as_mut()
+            .map(|tcp| tcp.forget(gone, last.events.insert(BTreeMap::new())));
+        (last, [drops, tcp].into_iter().flatten().fold(Ok(()), Result::and))
     }
 }
 

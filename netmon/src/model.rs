@@ -8,6 +8,7 @@ pub mod buffers;
 pub mod collector;
 pub mod counters;
 pub mod drops;
+pub mod events;
 pub mod health;
 pub mod histogram;
 pub mod interface;

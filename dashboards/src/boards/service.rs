@@ -1,11 +1,11 @@
 //! A service: all its containers on all nodes.
 
 use netmon::collectors::catalog::{
-    CONTAINER_INFO, CONTAINER_PACKET_DROPS, CONTAINER_RECEIVE_BYTES, CONTAINER_TCP_ACCEPTS,
-    CONTAINER_TCP_CONNECT_FAILURES, CONTAINER_TCP_CONNECTIONS, CONTAINER_TCP_CONNECTS, CONTAINER_TCP_LISTEN_OVERFLOWS,
+    CONTAINER_INFO, CONTAINER_RECEIVE_BYTES, CONTAINER_TCP_CONNECTIONS, CONTAINER_TCP_LISTEN_OVERFLOWS,
     CONTAINER_TCP_RESETS_RECEIVED, CONTAINER_TCP_RESETS_SENT, CONTAINER_TRANSMIT_BYTES,
-    CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, SERVICE_RECEIVE_BYTES, SERVICE_RECEIVE_PACKETS, SERVICE_TRANSMIT_BYTES,
-    SERVICE_TRANSMIT_PACKETS,
+    CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, SERVICE_PACKET_DROPS, SERVICE_RECEIVE_BYTES, SERVICE_RECEIVE_PACKETS,
+    SERVICE_TCP_ACCEPTS, SERVICE_TCP_CONNECT_FAILURES, SERVICE_TCP_CONNECTS, SERVICE_TCP_RETRANSMITTED_SEGMENTS,
+    SERVICE_TRANSMIT_BYTES, SERVICE_TRANSMIT_PACKETS,
 };
 
 use super::{CONTAINER, RETRANSMITS, SERVICE, none_if_looked, retransmitted, round_trip_times};
@@ -35,8 +35,8 @@ fn glance() -> Row {
         .count(());
     let received = of(SERVICE_RECEIVE_BYTES).chosen(Service).rate().sum(());
     let sent = of(SERVICE_TRANSMIT_BYTES).chosen(Service).rate().sum(());
-    let lost = of(CONTAINER_PACKET_DROPS).chosen(Service).rate().sum(());
-    let failures = of(CONTAINER_TCP_CONNECT_FAILURES).chosen(Service).rate().sum(());
+    let lost = of(SERVICE_PACKET_DROPS).chosen(Service).rate().sum(());
+    let failures = of(SERVICE_TCP_CONNECT_FAILURES).chosen(Service).rate().sum(());
     Row::new("At a glance")
         .panel(4, 4, stat(
             "Containers",
@@ -59,7 +59,7 @@ fn glance() -> Row {
             Unit::PerSecond,
             Limits::Above(0.1, 1.0),
             "TCP connections a second that it could not make. Below it is said on which network and why.",
-            vec![failures.named("failures")],
+            vec![failures.or(none_if_looked("tcp")).named("failures")],
         ))
         .panel(4, 4, stat(
             "Packets lost",
@@ -98,10 +98,10 @@ fn connections() -> Row {
             "Connections made",
             Unit::PerSecond,
             Limits::None,
-            "TCP connections that the service makes to others and takes from others. Thousands a second to the same service: does the client keep its connections?",
+            "TCP connections that the service makes to others and takes from others, short-lived containers included. Thousands a second to the same service: does the client keep its connections?",
             vec![
-                of(CONTAINER_TCP_CONNECTS).chosen(Service).rate().sum(by).top(10).legend_and(by, "made"),
-                of(CONTAINER_TCP_ACCEPTS).chosen(Service).rate().sum(by).top(10).legend_and(by, "taken"),
+                of(SERVICE_TCP_CONNECTS).chosen(Service).rate().sum(by).top(10).legend_and(by, "made"),
+                of(SERVICE_TCP_ACCEPTS).chosen(Service).rate().sum(by).top(10).legend_and(by, "taken"),
             ],
         ))
         .panel(8, 9, graph(
@@ -109,7 +109,7 @@ fn connections() -> Row {
             Unit::PerSecond,
             Limits::Above(0.1, 1.0),
             "TCP connections that it could not make: refused (nobody listens: is the other service up?), timeout and unanswered (nobody answers: look at drops there), unreachable (no way), reset, local (no free port), aborted (it gave up within a second).",
-            vec![of(CONTAINER_TCP_CONNECT_FAILURES).chosen(Service).rate().sum((Service, Network, Reason)).above(0.0).legend((Service, Network, Reason))],
+            vec![of(SERVICE_TCP_CONNECT_FAILURES).chosen(Service).rate().sum((Service, Network, Reason)).above(0.0).legend((Service, Network, Reason))],
         ))
         .panel(8, 9, stack(
             "Sockets, by state",
@@ -118,14 +118,21 @@ fn connections() -> Row {
             "TCP sockets of all its containers. close_wait that grows: the application forgets to close. syn_sent that stays: nobody answers.",
             vec![of(CONTAINER_TCP_CONNECTIONS).chosen(Service).now().sum(State).legend(State)],
         ))
-        .panel(12, 9, graph(
+        .panel(8, 9, graph(
             "Segments sent again",
             Unit::Share,
             Limits::Above(RETRANSMITS.0, RETRANSMITS.1),
             "Share of segments that were sent again. An empty network is loopback, or not known. Above 1 %: the way loses packets, or the other end is overrun; look at losses on the same network.",
             vec![retransmitted(|it| it.chosen(Service), by).top(10).legend(by)],
         ))
-        .panel(12, 9, graph(
+        .panel(8, 9, graph(
+            "Segments sent again, by count",
+            Unit::PerSecond,
+            Limits::None,
+            "Segments a second that were sent again, short-lived containers included. The share has only containers that are here.",
+            vec![of(SERVICE_TCP_RETRANSMITTED_SEGMENTS).chosen(Service).rate().sum(by).top(10).legend(by)],
+        ))
+        .panel(8, 9, graph(
             "Round-trip time",
             Unit::Seconds,
             Limits::None,
@@ -140,8 +147,8 @@ fn losses() -> Row {
             "Packets lost, by reason",
             Unit::PerSecond,
             Limits::None,
-            "The kernel's own reasons. What to do about each is in the runbook of NetmonPacketDrops.",
-            vec![of(CONTAINER_PACKET_DROPS).chosen(Service).rate().sum((Service, Network, Reason)).above(0.0).legend((Service, Network, Reason))],
+            "The kernel's own reasons, short-lived containers included. What to do about each is in the runbook of NetmonPacketDrops.",
+            vec![of(SERVICE_PACKET_DROPS).chosen(Service).rate().sum((Service, Network, Reason)).above(0.0).legend((Service, Network, Reason))],
         ))
         .panel(8, 9, graph(
             "Resets",

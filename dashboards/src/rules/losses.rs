@@ -4,18 +4,19 @@ use netmon::collectors::catalog::{
     CONTAINER_INTERFACE_INFO, CONTAINER_IP_NO_ROUTES, CONTAINER_TCP_BACKLOG_DROPS, CONTAINER_TCP_CONNECT_FAILURES,
     CONTAINER_TCP_CONNECTS, CONTAINER_TCP_LISTEN_OVERFLOWS, CONTAINER_TCP_PRUNES, CONTAINER_TCP_RECEIVE_QUEUE_DROPS,
     CONTAINER_TCP_RETRANSMITTED_SEGMENTS, CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, CONTAINER_UDP_SEND_BUFFER_ERRORS,
-    NODE_PACKET_DROPS, NODE_SOFTNET_DROPPED, NODE_SYSCTL,
+    NODE_PACKET_DROPS, NODE_SOFTNET_DROPPED, NODE_SYSCTL, SERVICE_PACKET_DROPS, SERVICE_TCP_CONNECT_FAILURES,
+    SERVICE_TCP_CONNECTS, SERVICE_TCP_RETRANSMITTED_SEGMENTS, SERVICE_TCP_SENT_SEGMENTS, SERVICE_TRANSMIT_PACKETS,
 };
 
 use super::{
     Group, Rule,
     Severity::{Critical, Warning},
     alert,
-    recorded::{DROPS, LOSS, MEMBER, RETRANSMITTED, ROUND_TRIP_TIME},
+    recorded::{DROPS, LOCAL, LOCAL_LOSS, LOSS, Loss, MEMBER, Member, RETRANSMITTED, ROUND_TRIP_TIME},
 };
 use crate::{
     label::{Container, Instance, Job, Name, Network, Reason, Service, Stack},
-    query::{Window, of},
+    query::{Vector, Window, of},
 };
 
 const RUNBOOK: &str = "losses";
@@ -40,6 +41,7 @@ const NAMELESS: &[&str] = &["", "bridge", "docker_gwbridge", "ingress"];
 
 pub(super) fn group() -> anyhow::Result<Group> {
     let mut rules = on_the_way()?;
+    rules.extend(of_services()?);
     rules.extend(routes()?);
     rules.push(names()?);
     rules.extend(room()?);
@@ -72,12 +74,6 @@ fn names() -> anyhow::Result<Rule> {
 
 /// Packets, segments, connections and time.
 fn on_the_way() -> anyhow::Result<Vec<Rule>> {
-    let window = Window::Of("10m");
-    // A share of few segments says nothing, but a rate would leave out whoever hangs: ever longer pauses are between the
-    // retransmits of a segment.
-    let again = of(CONTAINER_TCP_RETRANSMITTED_SEGMENTS).increase(window);
-    let many_again = again.sum(MEMBER).above(20.0);
-
     let usual = ROUND_TRIP_TIME.over("avg_over_time", "1d", "30m");
     let known = ROUND_TRIP_TIME.minutes_of_a_day("30m").above(60.0);
 
@@ -88,7 +84,7 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
             "NetmonPacketDrops",
             Warning,
             "5m",
-            &DROPS.is_none_of(Reason, FUTILE).above(60.0),
+            &drops(),
             "A container loses packets.",
             "The kernel of {instance} threw away {value} packets of {container} on network {network} within ten minutes: {reason}.",
         )?,
@@ -97,7 +93,7 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
             "NetmonRetransmits",
             Warning,
             "15m",
-            &RETRANSMITTED.now().above(0.05).only_with(many_again),
+            &retransmits(),
             "A container has to send much again.",
             "{container} on {instance} sends {share} of its TCP segments on network {network} again.",
         )?,
@@ -116,7 +112,92 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
             "The round-trip time of a service is far above its usual.",
             "The connections of service {service} on network {network} take {seconds}, more than three times as long as in the last day.",
         )?,
-        connect_failures()?,
+        alert(
+            RUNBOOK,
+            "NetmonConnectFailures",
+            Warning,
+            "5m",
+            &connect_failures(),
+            "A container cannot connect.",
+            "{share} of the connections that {container} on {instance} tries on network {network} fail: {reason}.",
+        )?,
+    ])
+}
+
+/// Packets that a container loses.
+fn drops() -> Vector<Loss> {
+    DROPS.is_none_of(Reason, FUTILE).above(60.0)
+}
+
+/// The share of segments that a container sends again.
+fn retransmits() -> Vector<Member> {
+    // A share of few segments says nothing, but a rate would leave out whoever hangs: ever longer pauses are between the
+    // retransmits of a segment.
+    let again = of(CONTAINER_TCP_RETRANSMITTED_SEGMENTS).increase(Window::Of("10m"));
+    let many_again = again.sum(MEMBER).above(20.0);
+    RETRANSMITTED.now().above(0.05).only_with(many_again)
+}
+
+/// What the rules for containers miss: each container of a crash loop ends before it has lost enough. A service is quiet
+/// where one of its containers is not.
+fn of_services() -> anyhow::Result<Vec<Rule>> {
+    let window = Window::Of("10m");
+    let lost = of(SERVICE_PACKET_DROPS).is_none_of(Reason, FUTILE).seen(window);
+    let lost = lost.sum(LOCAL_LOSS).above(60.0).unless(LOCAL_LOSS, drops());
+
+    let again = of(SERVICE_TCP_RETRANSMITTED_SEGMENTS).increase(window).sum(LOCAL);
+    let all = of(SERVICE_TCP_SENT_SEGMENTS)
+        .increase(window)
+        .sum(LOCAL)
+        .plus(again.clone());
+    // What a container sent before it had kernel programs is only known as packets.
+    let packets = of(SERVICE_TRANSMIT_PACKETS).increase(window).sum(LOCAL);
+    let much = |all: Vector<_>| again.clone().per(all.above(0.0)).above(0.05);
+    let much_again = much(packets)
+        .only_with(much(all))
+        .only_with(again.clone().above(20.0))
+        .unless(LOCAL, retransmits());
+
+    let failed = |window| {
+        of(SERVICE_TCP_CONNECT_FAILURES)
+            .is_not(Reason, "aborted")
+            .seen(Window::Of(window))
+    };
+    let tried = of(SERVICE_TCP_CONNECTS).increase(window).sum(LOCAL);
+    let tried = failed("10m").sum(LOCAL).plus(tried).above(0.0);
+    let failures = failed("10m").sum(LOCAL_LOSS).per_one(LOCAL, tried).above(0.1);
+    let failures = failures
+        .only_with(failed("10m").sum(LOCAL_LOSS).above(3.0))
+        .only_with(failed("5m").sum(LOCAL_LOSS).above(0.0))
+        .unless(LOCAL_LOSS, connect_failures());
+    Ok(vec![
+        alert(
+            RUNBOOK,
+            "NetmonServiceDrops",
+            Warning,
+            "5m",
+            &lost,
+            "The containers of a service lose packets.",
+            "The kernel of {instance} threw away {value} packets of service {service} on network {network} within ten minutes: {reason}.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonServiceRetransmits",
+            Warning,
+            "15m",
+            &much_again,
+            "The containers of a service have to send much again.",
+            "Service {service} on {instance} sends {share} of its packets on network {network} again.",
+        )?,
+        alert(
+            RUNBOOK,
+            "NetmonServiceConnectFailures",
+            Warning,
+            "5m",
+            &failures,
+            "The containers of a service cannot connect.",
+            "{share} of the connections that service {service} on {instance} tries on network {network} fail: {reason}.",
+        )?,
     ])
 }
 
@@ -125,7 +206,7 @@ fn on_the_way() -> anyhow::Result<Vec<Rule>> {
 /// a new container may find the others a little later, and then keep its connections.
 ///
 /// An application that gives up within a second may be hasty, and so it is left out.
-fn connect_failures() -> anyhow::Result<Rule> {
+fn connect_failures() -> Vector<Loss> {
     let failed = |window| {
         of(CONTAINER_TCP_CONNECT_FAILURES)
             .is_not(Reason, "aborted")
@@ -140,15 +221,7 @@ fn connect_failures() -> anyhow::Result<Rule> {
     let share = failed("10m").sum(LOSS).per_one(MEMBER, tried);
     let enough = failed("10m").sum(LOSS).above(3.0);
     let still = failed("5m").sum(LOSS).above(0.0);
-    alert(
-        RUNBOOK,
-        "NetmonConnectFailures",
-        Warning,
-        "5m",
-        &share.above(0.1).only_with(enough).only_with(still),
-        "A container cannot connect.",
-        "{share} of the connections that {container} on {instance} tries on network {network} fail: {reason}.",
-    )
+    share.above(0.1).only_with(enough).only_with(still)
 }
 
 /// What leads from one network to another.

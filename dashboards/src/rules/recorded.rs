@@ -17,12 +17,18 @@ use crate::{
 pub(super) type Member = (Job, Instance, Stack, Service, Container, Network);
 /// A container on a network, and the reason of a loss.
 pub(super) type Loss = (Job, Instance, Stack, Service, Container, Network, Reason);
+/// A service on a network of a node.
+pub(super) type Local = (Job, Instance, Stack, Service, Network);
+/// A service on a network of a node, and the reason of a loss.
+pub(super) type LocalLoss = (Job, Instance, Stack, Service, Network, Reason);
 /// A service on a network, on all nodes together.
 pub(super) type Course = (Job, Stack, Service, Network);
 
 /// The same sets of labels as values.
 pub(super) const MEMBER: Member = (Job, Instance, Stack, Service, Container, Network);
 pub(super) const LOSS: Loss = (Job, Instance, Stack, Service, Container, Network, Reason);
+pub(super) const LOCAL: Local = (Job, Instance, Stack, Service, Network);
+pub(super) const LOCAL_LOSS: LocalLoss = (Job, Instance, Stack, Service, Network, Reason);
 pub(super) const COURSE: Course = (Job, Stack, Service, Network);
 
 pub(super) const RECEIVED: Recorded<Course> = Recorded::new("service_network:netmon_receive_bytes:rate5m");

@@ -15,7 +15,7 @@ use super::{
     members::facts::{MemberRow, MemberRows},
     overlay::facts::{OverlayRows, PeerRow},
     page as write,
-    service::facts::ServiceRow,
+    service::facts::{EventsRow, ServiceRow},
     traffic::facts::InterfaceRow,
     vxlan::facts::VxlanRow,
 };
@@ -24,6 +24,7 @@ use crate::{
     model::{
         collector::Collectors,
         counters::Directions,
+        events::EventSums,
         health::Health,
         interface::{Device, DeviceKind},
         inventory::{Container, Identity, Network, Node, Sandbox},
@@ -116,6 +117,7 @@ struct Found {
     docker: Facts,
     interfaces: Vec<InterfaceRow>,
     services: Vec<ServiceRow>,
+    events: Vec<EventsRow>,
     vxlans: Vec<VxlanRow>,
     drops: DropRows,
     overlay: OverlayRows,
@@ -127,7 +129,7 @@ impl Found {
         [
             super::docker::families::rows(&self.docker),
             super::traffic::families::rows(&self.interfaces, &Directions::default()),
-            super::service::families::rows(&self.services),
+            super::service::families::rows(&self.services, &self.events),
             super::vxlan::families::rows(&self.vxlans),
             super::drops::families::rows(&self.drops),
             super::overlay::families::rows(&self.overlay),
@@ -192,11 +194,22 @@ fn add_container<'a>(
         device: device(name()),
         totals: Directions::default(),
     });
+    let service = Arc::new(Identity {
+        container: String::new(),
+        ..Identity::clone(identity)
+    });
     found.services.push(ServiceRow {
-        service: identity.service.clone(),
-        stack: identity.stack.clone(),
+        identity: Arc::clone(&service),
         network: Arc::clone(network),
-        totals: Directions::default(),
+        counts: Directions::default(),
+    });
+    found.events.push(EventsRow {
+        identity: service,
+        network: Arc::clone(network),
+        counts: EventSums {
+            drops: [(name().into(), 1)].into(),
+            ..EventSums::default()
+        },
     });
     let drops = DropRow {
         network: Arc::clone(network),

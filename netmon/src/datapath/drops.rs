@@ -9,6 +9,7 @@ mod reasons;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    sync::Arc,
     time::Instant,
 };
 
@@ -209,14 +210,26 @@ impl DropsMap {
         self.reasons.name(number)
     }
 
-    /// Deletes the counts of the namespaces that are `gone`. Goes on after an error.
+    /// Takes the counts of the namespaces that are `gone` out of the map, and adds the losses among them to `last`, each
+    /// with its reason's name. Goes on after an error.
     ///
     /// # Errors
     /// The kernel refuses: the first error.
-    pub fn forget(&mut self, gone: &BTreeSet<NetnsId>) -> Result<(), DatapathError> {
+    pub fn forget(&mut self, gone: &BTreeSet<NetnsId>, last: &mut Vec<(Drop, Arc<str>)>) -> Result<(), DatapathError> {
         let deleted = self.remove(|interface| gone.contains(&interface.netns));
         let unwatched = self.unwatch(|netns| gone.contains(&netns));
-        deleted.and_then(|it| it.error.map_or(Ok(()), Err)).and(unwatched)
+        let Deletion { deleted, error, .. } = deleted?;
+        let mut losses = Drops {
+            counted: deleted,
+            ..Drops::default()
+        };
+        losses.merge();
+        let named = losses
+            .counted
+            .into_iter()
+            .map(|drop| (drop, self.reason(drop.reason).into()));
+        last.extend(named);
+        error.map_or(Ok(()), Err).and(unwatched)
     }
 
     /// Takes back the room of these namespaces. Goes on after an error. What is left is tried again by the next call,

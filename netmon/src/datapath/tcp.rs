@@ -27,7 +27,6 @@ use super::{
     DatapathError, batch,
     refusals::refusals,
     share::Shares,
-    store::removed,
     tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
 };
 use crate::model::{
@@ -199,12 +198,17 @@ impl TcpMap {
         }
     }
 
-    /// Deletes the counts and the addresses of the namespaces that are `gone`. Goes on after an error.
+    /// Takes the counts of the namespaces that are `gone` out of the map, and adds them to `last`. Deletes their
+    /// addresses. Goes on after an error.
     ///
     /// # Errors
     /// The kernel refuses: the first error.
-    pub fn forget(&mut self, gone: &BTreeSet<NetnsId>) -> Result<(), DatapathError> {
-        let deleted = self.remove(|netns| gone.contains(&netns));
+    pub fn forget(
+        &mut self,
+        gone: &BTreeSet<NetnsId>,
+        last: &mut BTreeMap<InterfaceId, Events>,
+    ) -> Result<(), DatapathError> {
+        let deleted = self.take(|netns| gone.contains(&netns), last);
         let unwatched = self.unwatch(|netns| gone.contains(&netns));
         deleted.and(unwatched)
     }
@@ -231,21 +235,34 @@ impl TcpMap {
     pub fn forget_unwatched(&mut self, foreign: &BTreeSet<NetnsId>) -> Result<(), DatapathError> {
         let unwatched = foreign.iter().filter(|netns| !self.shares.is_watched(**netns));
         let unwatched: BTreeSet<NetnsId> = unwatched.copied().collect();
-        self.remove(|netns| unwatched.contains(&netns))
+        self.take(|netns| unwatched.contains(&netns), &mut BTreeMap::new())
     }
 
-    /// Deletes counts. Goes on after an error, and returns the first.
-    fn remove(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
+    /// Takes counts out of the map, and adds them to `last`. Goes on after an error, and returns the first.
+    fn take(
+        &mut self,
+        gone: impl Fn(NetnsId) -> bool,
+        last: &mut BTreeMap<InterfaceId, Events>,
+    ) -> Result<(), DatapathError> {
         let mut keys: Vec<Key> = Vec::new();
         self.each(|key, _| {
             if gone(NetnsId(key.netns)) {
                 keys.push(key);
             }
         })?;
-        let mut map: HashMap<&mut MapData, Key, Tcp> = self.attached.hash(MAP)?;
-        keys.iter()
-            .map(|key| removed(map.remove(key)))
-            .fold(Ok(()), Result::and)
+        let map = descriptor(self.attached.shared_hash(MAP)?);
+        let mut result = Ok(());
+        for key in keys {
+            match batch::take(map, batch::ONE, &key) {
+                Ok(counts) => {
+                    let counts: Option<Vec<Tcp>> = counts;
+                    let events = counts.into_iter().flatten().map(Events::from);
+                    last.extend(events.map(|events| (interface(key), events)));
+                }
+                Err(error) => result = result.and(Err(DatapathError::of("delete the counts of TCP events", error))),
+            }
+        }
+        result
     }
 
     /// How full the maps are, given the number of interfaces and of lost events.

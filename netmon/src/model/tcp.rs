@@ -74,6 +74,29 @@ impl Events {
         self.0.resets_received.saturating_sub(self.0.resets_taken_back)
     }
 
+    /// Connections that were made, and those that were not.
+    #[must_use]
+    pub const fn connections_made(&self) -> Made {
+        Made {
+            connects: self.0.connects,
+            accepts: self.0.accepts,
+            failures: self.0.failures,
+        }
+    }
+
+    /// A network's share of the kernel's counts, if so many segments `passed` its devices.
+    ///
+    /// The kernel counts a SYN-ACK each time it is sent (`tcp_make_synack`), also as a retransmit.
+    #[must_use]
+    pub const fn segments(&self, passed: u64) -> Segments {
+        Segments {
+            sent: passed.saturating_sub(self.0.retransmitted_segments),
+            retransmitted: self.retransmitted_segments(),
+            resets_sent: self.0.resets_sent,
+            resets_received: self.resets_received(),
+        }
+    }
+
     /// Connections in a state, given the numbers from `before` the programs counted. Never negative: the sum may be
     /// below 0 for a moment while a socket moves from one interface to another.
     #[must_use]
@@ -125,6 +148,29 @@ impl Events {
     }
 }
 
+/// Connections that were made, and those that were not. They only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// Connections opened to others.
+    pub connects: u64,
+    /// Connections taken from others.
+    pub accepts: u64,
+    /// Connections to others that failed, by the index of [`FAILURE_REASONS`].
+    pub failures: [u64; FAILURES],
+}
+
+impl Made {
+    /// Adds what was counted since `earlier`.
+    pub fn add_since(&mut self, now: &Self, earlier: &Self) {
+        let add = |sum: &mut u64, now: u64, earlier: u64| *sum = sum.saturating_add(now.saturating_sub(earlier));
+        add(&mut self.connects, now.connects, earlier.connects);
+        add(&mut self.accepts, now.accepts, earlier.accepts);
+        for ((sum, now), earlier) in self.failures.iter_mut().zip(now.failures).zip(earlier.failures) {
+            add(sum, now, earlier);
+        }
+    }
+}
+
 /// Sockets by the number of their state, from before the programs counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Before([i64; STATES]);
@@ -143,6 +189,12 @@ pub struct Segments {
 }
 
 impl Segments {
+    /// Adds what was counted since `earlier`.
+    pub fn add_since(&mut self, now: Self, earlier: Self) {
+        let grown = now.zip(earlier, u64::saturating_sub);
+        *self = self.zip(grown, u64::saturating_add);
+    }
+
     /// Combines each figure with the other's by `f`.
     pub(super) fn zip(self, other: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
         Self {

@@ -377,6 +377,7 @@ impl Loop {
             state.take_over()
         };
         self.attachments.free(over);
-        self.forgotten.delete(|gone| self.tracepoints.lock().forget(gone));
+        let count = |last: &_, departed: &mut _, is_all| self.shared.lock().count_last(last, departed, is_all);
+        self.forgotten.take(|gone| self.tracepoints.lock().forget(gone), count);
     }
 }

@@ -1,6 +1,7 @@
 //! The registry of what is watched. Pure bookkeeping: callers pass in events and times, and it does no I/O.
 
 mod attributions;
+mod events;
 mod interface;
 mod kinds;
 mod lifecycle;
@@ -26,6 +27,7 @@ use std::{
 
 pub use self::{
     attributions::Attributions,
+    events::{Departed, ServiceEvents},
     interface::{Ended, Interface, Programs},
     kinds::{Devices, Kind, Node, Overlay, Sandbox, TunnelDevice},
     lifecycle::SLOT_REST,
@@ -90,12 +92,13 @@ pub struct State {
     /// The number of the one that was taken in last.
     inventory_number: u64,
     /// Namespaces that stopped lingering, until [`Self::take_forgotten`] is called.
-    forgotten: BTreeSet<NetnsId>,
+    forgotten: BTreeMap<NetnsId, Departed>,
     /// The same, kept for longer: a namespace whose file was only missing for a while is not new when it reappears.
     /// The first to end is the first here: cookies give no order.
     parted: VecDeque<NetnsId>,
     attributions: Attributions,
     services: Services,
+    events: ServiceEvents,
     /// What the programs counted between nodes.
     pub tunnel_totals: TunnelTotals,
     /// The names of other nodes.
@@ -136,10 +139,11 @@ impl State {
             has_begun: false,
             inventories_set: 0,
             inventory_number: 0,
-            forgotten: BTreeSet::new(),
+            forgotten: BTreeMap::new(),
             parted: VecDeque::new(),
             attributions: Attributions::default(),
             services: Services::default(),
+            events: ServiceEvents::default(),
             tunnel_totals: TunnelTotals::default(),
             peer_names: PeerNames::new(Times::default().name_patience),
             underlay: BTreeSet::new(),

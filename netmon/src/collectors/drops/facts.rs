@@ -91,16 +91,19 @@ pub fn rows(
     for (reason, packets) in &drops.lost {
         *sums.without_owner.entry((*reason, Cause::MapFull)).or_default() += packets;
     }
+    let mut known: HashMap<u32, Arc<str>> = HashMap::new();
+    let mut named = |reason: u32| Arc::clone(known.entry(reason).or_insert_with(|| Arc::from(name(reason))));
     for drop in &drops.counted {
         let attribution = attribution(drop, state, now);
+        if let Some(attribution) = &attribution {
+            state.count_drop(drop, attribution, || named(drop.reason));
+        }
         if let Some(Attribution::Nowhere(cause)) = attribution {
             retired.unattributed.insert(drop.key(), (cause, drop.packets));
         }
         sums.charge(drop, attribution, &retired.unattributed);
     }
 
-    let mut known: HashMap<u32, Arc<str>> = HashMap::new();
-    let mut named = |reason: u32| Arc::clone(known.entry(reason).or_insert_with(|| Arc::from(name(reason))));
     let mut rows = DropRows::default();
     let standing = state.standing();
     for ((place, netns, network, reason), packets) in sums.of_places {

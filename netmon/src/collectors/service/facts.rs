@@ -3,34 +3,52 @@
 use std::sync::Arc;
 
 use crate::{
-    model::counters::{Directions, Totals},
-    observe::state::State,
+    model::{
+        counters::{Directions, Totals},
+        events::EventSums,
+        inventory::Identity,
+    },
+    observe::state::{ServiceKey, State},
 };
 
-/// A service's traffic on a network, on this node.
+/// A service on a network, on this node.
 #[derive(Clone, Debug)]
-pub struct ServiceRow {
-    /// The service.
-    pub service: String,
-    /// Its stack.
-    pub stack: String,
+pub struct Row<T> {
+    /// The service and its stack, without a container.
+    pub identity: Arc<Identity>,
     /// The network.
     pub network: Arc<str>,
-    /// The counts of its containers there.
-    pub totals: Directions<Totals>,
+    /// What its containers counted there.
+    pub counts: T,
 }
+
+/// A service's traffic on a network.
+pub type ServiceRow = Row<Directions<Totals>>;
+/// A service's drops and TCP connections on a network. The network may be empty.
+pub type EventsRow = Row<EventSums>;
 
 /// Every service on each of its networks.
 #[must_use]
-pub fn rows(state: &State) -> Vec<ServiceRow> {
-    state
-        .services()
-        .into_iter()
-        .map(|(key, totals)| ServiceRow {
-            service: key.service,
-            stack: key.stack,
-            network: key.network,
-            totals,
-        })
-        .collect()
+pub fn rows(state: &State) -> (Vec<ServiceRow>, Vec<EventsRow>) {
+    let traffic = state.services();
+    let traffic = traffic.into_iter().map(|(key, totals)| row(&key, totals));
+    let events = state.service_events().iter();
+    let events = events.map(|(key, sums)| row(key, sums.clone()));
+    (traffic.collect(), events.collect())
 }
+
+fn row<T>(key: &ServiceKey, counts: T) -> Row<T> {
+    let identity = Identity {
+        container: String::new(),
+        service: key.service.clone(),
+        stack: key.stack.clone(),
+    };
+    Row {
+        identity: Arc::new(identity),
+        network: Arc::clone(&key.network),
+        counts,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -30,5 +30,6 @@ pub(super) const DEFINITION: Definition = Definition {
 };
 
 fn collect(visit: &mut Visit<'_>) -> Collected {
-    Collected::whole(families::rows(&facts::rows(visit.state)))
+    let (traffic, events) = facts::rows(visit.state);
+    Collected::whole(families::rows(&traffic, &events))
 }

@@ -68,13 +68,17 @@ pub fn rows(
         mut namespaces,
         containers,
     } = passed;
+    if events.is_some() {
+        state.sees_connections();
+    }
     for (id, events) in events.into_iter().flatten() {
         if let Some(Attribution::In {
-            place: Place::Container { .. },
+            place: Place::Container { identity },
             network,
         }) = state.attribution(*id, now)
             && let Some(networks) = namespaces.get_mut(&id.netns)
         {
+            state.count_connections(*id, events, &identity, &network);
             networks.entry(network).or_default().events.accumulate(events);
         }
     }
@@ -142,21 +146,8 @@ pub fn passed(state: &State) -> Passed {
 
 /// Each network's share of the kernel's counts, as the programs counted it.
 fn segments(networks: &Networks, has_events: bool) -> BTreeMap<Arc<str>, Segments> {
-    let share = |share: &Share| {
-        let counts = share.events.counts();
-        Segments {
-            // Without the programs that count retransmitted segments, the number of first transmissions is unknown. The
-            // kernel counts a SYN-ACK each time it is sent (`tcp_make_synack`), also as a retransmit.
-            sent: if has_events {
-                share.passed.saturating_sub(counts.retransmitted_segments)
-            } else {
-                0
-            },
-            retransmitted: share.events.retransmitted_segments(),
-            resets_sent: counts.resets_sent,
-            resets_received: share.events.resets_received(),
-        }
-    };
+    // Without the programs that count retransmitted segments, the number of first transmissions is unknown.
+    let share = |share: &Share| share.events.segments(if has_events { share.passed } else { 0 });
     networks
         .iter()
         .map(|(network, its)| (Arc::clone(network), share(its)))

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Namespace, Owner, State};
+use super::{Departed, Namespace, Owner, State, range};
 use crate::{
     model::{
         interface::{InterfaceId, NetnsId},
@@ -124,17 +124,30 @@ impl State {
         Some(Attribution::In { place, network })
     }
 
-    /// The network of a container's interface that exists or lingers, once it is known.
+    /// The network of a container's interface, once it is known. The interface exists, lingers, or did so before.
     fn network_of_interface(&self, id: InterfaceId) -> Option<Arc<str>> {
         let living = self.interfaces.get(&id).and_then(|interface| interface.owner.as_ref());
         let owner = living.or_else(|| {
             let ended = self.ended.iter().rev().find(|ended| ended.id == id)?;
             ended.owner.as_ref()
-        })?;
+        });
         match owner {
-            Owner::Container { network, .. } if !network.is_empty() => Some(Arc::clone(network)),
-            Owner::Container { .. } | Owner::Overlay { .. } => None,
+            Some(Owner::Container { network, .. }) if !network.is_empty() => Some(Arc::clone(network)),
+            Some(Owner::Container { .. } | Owner::Overlay { .. }) => None,
+            None => {
+                let sandbox = self.namespace(id.netns)?.sandbox()?;
+                sandbox.networks_before.get(&id.ifindex).cloned()
+            }
         }
+    }
+
+    /// The decided networks of a namespace's devices, by ifindex.
+    pub(super) fn decided_networks(&self, netns: NetnsId) -> impl Iterator<Item = (u32, Arc<str>)> {
+        let known = self.attributions.known.range(range(netns));
+        known.filter_map(|(id, known)| match &known.answer {
+            Answer::Decided(Attribution::In { network, .. }) => Some((id.ifindex, Arc::clone(network))),
+            Answer::Decided(Attribution::Nowhere(_)) | Answer::Open(_) => None,
+        })
     }
 
     /// The network of one of the node's devices: a bridge network's bridge, or a port of it. Empty for any other
@@ -183,9 +196,11 @@ impl State {
     }
 
     /// The namespaces that stopped lingering since the last call. The kernel's counts for them can be deleted.
-    pub fn take_forgotten(&mut self) -> BTreeSet<NetnsId> {
+    pub fn take_forgotten(&mut self) -> BTreeMap<NetnsId, Departed> {
         let forgotten = std::mem::take(&mut self.forgotten);
-        self.attributions.known.retain(|id, _| !forgotten.contains(&id.netns));
+        self.attributions
+            .known
+            .retain(|id, _| !forgotten.contains_key(&id.netns));
         forgotten
     }
 }

@@ -45,6 +45,8 @@ pub struct Sandbox {
     pub tcp: Shares,
     /// TCP segments sent through devices that it no longer has, by network.
     pub passed_before: BTreeMap<Arc<str>, u64>,
+    /// The networks of devices that it no longer has, by ifindex.
+    pub(super) networks_before: BTreeMap<u32, Arc<str>>,
     /// Its TCP sockets that the programs' counts lack.
     pub sockets: Sockets,
 }

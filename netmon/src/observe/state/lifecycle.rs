@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Closed, Ended, Interface, Namespace, Owner, Scope, State, range};
+use super::{Closed, Departed, Ended, Interface, Namespace, Owner, Scope, State, range};
 use crate::model::{
     health::AttachFailure,
     interface::{Device, DeviceKind, DeviceList, InterfaceId, NetnsId},
@@ -240,19 +240,23 @@ impl State {
         self.over.extend(over.iter_mut().filter_map(|ended| ended.rest.take()));
         for ended in &over {
             if let Some(Owner::Container { network, .. }) = &ended.owner
-                && let Some(namespace) = self.namespaces.get_mut(&ended.id.netns)
+                && let Some(namespace) = self.namespace_mut(ended.id.netns)
                 && let Some(sandbox) = namespace.sandbox_mut()
             {
                 let passed = sandbox.passed_before.entry(Arc::clone(network)).or_default();
                 *passed += ended.totals().transmit.tcp_segments;
+                if !network.is_empty() {
+                    sandbox.networks_before.insert(ended.id.ifindex, Arc::clone(network));
+                }
             }
         }
         let is_over = |closed: &Closed| now.saturating_duration_since(closed.at) >= linger;
-        let parted = self.closed.extract_if(.., |_, closed| is_over(closed));
-        let mut parted: Vec<_> = parted.map(|(netns, closed)| (closed.at, netns)).collect();
-        parted.sort_unstable();
-        for (_, netns) in parted {
-            self.forgotten.insert(netns);
+        let mut parted: Vec<_> = self.closed.extract_if(.., |_, closed| is_over(closed)).collect();
+        parted.sort_unstable_by_key(|(netns, closed)| (closed.at, *netns));
+        let has_parted = !parted.is_empty();
+        for (netns, closed) in parted {
+            let departed = Departed::new(closed.namespace, self.decided_networks(netns));
+            self.forgotten.insert(netns, departed);
             self.parted.retain(|earlier| *earlier != netns);
             self.parted.push_back(netns);
         }
@@ -263,10 +267,10 @@ impl State {
             .forget(now, || self.namespaces.keys().copied().chain(closed).collect());
         // Only these take a service's last container away.
         let has_news = self.services.seen != self.inventories_set;
-        if has_news || !over.is_empty() {
+        if has_news || has_parted || !over.is_empty() {
             self.services.seen = self.inventories_set;
-            self.services
-                .retire(&over, &self.interfaces, &self.ended, &self.inventory);
+            self.services.retire(&over);
+            self.drop_absent_services();
         }
     }
 

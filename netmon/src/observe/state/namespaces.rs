@@ -179,7 +179,7 @@ impl State {
         self.namespaces.get(&netns).or_else(closed)
     }
 
-    fn namespace_mut(&mut self, netns: NetnsId) -> Option<&mut Namespace> {
+    pub(super) fn namespace_mut(&mut self, netns: NetnsId) -> Option<&mut Namespace> {
         let closed = self.closed.get_mut(&netns).map(|closed| &mut closed.namespace);
         self.namespaces.get_mut(&netns).or(closed)
     }
@@ -193,6 +193,7 @@ impl State {
                 sandbox.tcp.observe(whole, shares, is_older);
             }
         }
+        self.count_segments(netns);
     }
 
     /// Takes in a reading of a namespace's protocol counters.

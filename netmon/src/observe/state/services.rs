@@ -13,12 +13,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{Ended, Interface, Owner};
+use super::{Ended, Interface, Owner, State};
 use crate::model::{
     counters::{Directions, Totals},
     interface::InterfaceId,
-    inventory::{Identity, Inventory},
+    inventory::Identity,
     netns::Role,
+    place::Place,
 };
 
 /// A service on a network.
@@ -62,28 +63,36 @@ impl Services {
         self.unattributed
     }
 
-    /// Adds the interfaces that have lingered long enough, and removes services that have nothing left here.
-    pub(super) fn retire(
-        &mut self,
-        over: &[Ended],
-        interfaces: &BTreeMap<InterfaceId, Interface>,
-        ended: &[Ended],
-        inventory: &Inventory,
-    ) {
+    /// Adds the interfaces that have lingered long enough.
+    pub(super) fn retire(&mut self, over: &[Ended]) {
         for gone in over {
             add(&mut self.retired, gone.owner.as_ref(), gone.recent());
             if gone.owner.is_none() && gone.file.role == Role::Sandbox {
                 self.unattributed = self.unattributed + gone.recent();
             }
         }
-        let living = interfaces.values().map(|interface| interface.owner.as_ref());
-        let lingering = ended.iter().map(|ended| ended.owner.as_ref());
+    }
+}
+
+impl State {
+    /// Removes the sums of services that have nothing left here.
+    pub(super) fn drop_absent_services(&mut self) {
+        let living = self.interfaces.values().map(|interface| interface.owner.as_ref());
+        let lingering = self.ended.iter().map(|ended| ended.owner.as_ref());
         // A container that is being restarted has no interface for a moment.
-        let listed = inventory.containers.values().map(|container| &*container.identity);
-        let known = living.chain(lingering).filter_map(identity).chain(listed);
-        let known: HashSet<_> = known.map(|it| (&*it.service, &*it.stack)).collect();
-        self.retired
-            .retain(|key, _| known.contains(&(&*key.service, &*key.stack)));
+        let listed = self.inventory.containers.values();
+        let listed = listed.map(|container| &*container.identity);
+        let closed = self.closed.values().map(|closed| &closed.namespace);
+        let places = self.namespaces.values().chain(closed).filter_map(|it| match &it.place {
+            Some(Place::Container { identity }) => Some(&**identity),
+            Some(Place::Overlay { .. } | Place::LoadBalancer { .. } | Place::Node) | None => None,
+        });
+        let owners = living.chain(lingering).filter_map(identity);
+        let here = owners.chain(listed).chain(places);
+        let here: HashSet<(&str, &str)> = here.map(|it| (&*it.service, &*it.stack)).collect();
+        let is_here = |key: &ServiceKey| here.contains(&(&*key.service, &*key.stack));
+        self.services.retired.retain(|key, _| is_here(key));
+        self.events.sums.retain(|key, _| is_here(key));
     }
 }
 

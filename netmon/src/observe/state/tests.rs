@@ -1,6 +1,7 @@
 //! Tests of the registry with made-up events.
 
 mod bounds;
+mod events;
 mod heard;
 mod late;
 mod misfits;

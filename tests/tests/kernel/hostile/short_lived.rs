@@ -1,15 +1,21 @@
 //! Containers that start and end faster than pages are fetched. The page keeps its size, sums are exact, and nothing
 //! stays behind.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
 
 use anyhow::ensure;
 use netmon_tests::{
     fake_engine::{Container, Endpoint, task_labels},
     figures::Figures,
     netmon::Netmon,
+    netns::Netns,
     page::Page,
-    patience::until,
+    patience::{slowness, until},
     traffic,
 };
 
@@ -119,8 +125,90 @@ fn of_jobs(page: &Page) -> BTreeMap<String, u64> {
     rows.into_iter().map(row).collect()
 }
 
+/// An application that cannot connect ends, and is started anew.
+#[test]
+fn a_crash_loop_that_no_page_shows_is_in_the_sums_of_its_service() -> anyhow::Result<()> {
+    const LIVES: u64 = 6;
+    const LINGER: Duration = Duration::from_secs(1);
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    quiet(&[&a, &b])?;
+    let netmon = world.netmon(&[&format!("--container.linger={}s", LINGER.as_secs())])?;
+    // One of the service's containers stays, and does nothing.
+    let stays = begin(&world, 0)?;
+    ready(&netmon, 3)?;
+    let (tcp, udp) = (SocketAddr::new(b.address, 9), SocketAddr::new(stays.address, 9));
+    let count = |page: &Page, family: &str, reason: &str| {
+        let labels = [("service", "jobs"), ("network", "net"), ("reason", reason)];
+        page.all(&format!("netmon_service_{family}_total"), &labels)
+            .first()
+            .map_or(0.0, |sample| sample.value)
+    };
+    let check = |lives: u64| {
+        netmon.page_until("the sums to be exact", |page| {
+            let others = page.all("netmon_container_info", &[("service", "jobs")]);
+            let is_other = |sample: &&netmon_tests::page::Sample| sample.labels["container"] != stays.name;
+            ensure!(!others.iter().any(is_other), "they are seen: {others:?}");
+            let shown = (
+                count(page, "tcp_connect_failures", "refused"),
+                count(page, "packet_drops", "NO_SOCKET"),
+            );
+            let wanted = ((lives * 5) as f64, (lives * 7) as f64);
+            ensure!(shown == wanted, "{shown:?}, not {wanted:?}");
+            Ok(())
+        })
+    };
+    check(0)?;
+    for round in 0..2 {
+        for number in 1..=LIVES {
+            let number = usize::try_from(round * LIVES + number)?;
+            let job = begin(&world, number)?;
+            for _ in 0..5 {
+                let refused = job.netns.within(|| Ok(TcpStream::connect(tcp)))?;
+                ensure!(refused.is_err(), "somebody listens");
+            }
+            let port = SocketAddr::new(job.address, udp.port());
+            traffic::datagrams(&a.netns, port, 7, 100)?;
+            until("the engine to be asked for it", || {
+                ensure!(world.engine.was_asked_for(&job.name), "it was not");
+                Ok(())
+            })?;
+            world.engine.end_container(&job.name);
+            job.netns.run(&format!("ip link del {DEVICE}"))?;
+        }
+        // A page within the linger would show them.
+        thread::sleep(LINGER * 3 * slowness());
+        check((round + 1) * LIVES)?;
+    }
+    Ok(())
+}
+
 /// A container that sends a few datagrams and ends. Returns the last counters of its device.
 fn live(world: &World, netmon: &Netmon, number: usize, to: SocketAddr) -> anyhow::Result<Figures> {
+    let Job { name, netns, .. } = begin(world, number)?;
+    traffic::datagrams(&netns, to, 5, 100)?;
+    // If the engine forgets the container before netmon asks for it, the packets are unattributed.
+    netmon.page_until("it to be known", |page| {
+        let observed = page.count("netmon_containers", &[("state", "observed")])?;
+        ensure!(observed == 3, "{observed} are");
+        Ok(())
+    })?;
+    netns.run(&format!("ip link set {DEVICE} down"))?;
+    let last = netns.figures(DEVICE)?;
+    world.engine.end_container(&name);
+    netns.run(&format!("ip link del {DEVICE}"))?;
+    Ok(last)
+}
+
+/// A container of the service. Its namespace ends with this.
+struct Job {
+    name: String,
+    netns: Netns,
+    address: IpAddr,
+}
+
+/// Starts a container of the service.
+fn begin(world: &World, number: usize) -> anyhow::Result<Job> {
     let name = format!("jobs.1.{number:025}");
     let netns = world.sandbox(&format!("eeeeeeee{number:04}"))?;
     let address = format!("10.77.0.{}", number % 200 + 20);
@@ -139,20 +227,13 @@ fn live(world: &World, netmon: &Netmon, number: usize, to: SocketAddr) -> anyhow
         endpoints: vec![Endpoint {
             network: "net".to_owned(),
             mac: netns.mac(DEVICE)?,
-            address,
+            address: address.clone(),
             ipv6_address: String::new(),
         }],
     });
-    traffic::datagrams(&netns, to, 5, 100)?;
-    // If the engine forgets the container before netmon asks for it, the packets are unattributed.
-    netmon.page_until("it to be known", |page| {
-        let observed = page.count("netmon_containers", &[("state", "observed")])?;
-        ensure!(observed == 3, "{observed} are");
-        Ok(())
-    })?;
-    netns.run(&format!("ip link set {DEVICE} down"))?;
-    let last = netns.figures(DEVICE)?;
-    world.engine.end_container(&name);
-    netns.run(&format!("ip link del {DEVICE}"))?;
-    Ok(last)
+    Ok(Job {
+        name,
+        netns,
+        address: address.parse()?,
+    })
 }

@@ -159,6 +159,9 @@ fn a_services_sum_stays_while_the_engine_has_a_container_of_it_and_no_longer() {
     }
     world.state.set_inventory(Arc::default());
     world.state.expire(later);
+    assert_eq!(world.service().receive.packets, 5, "its namespace is still there");
+    world.state.listed(Listing::default(), later);
+    world.state.expire(later + LINGER);
     assert!(world.state.services().is_empty());
 }
 
