@@ -274,7 +274,7 @@ macro_rules! schemas {
     ($vis:vis families of $collector:expr; $($noun:literal {$(
         $(#[$doc:meta])*
         $schema:ident($fact:pat_param in $type:ty) by $labels:ty, $limit:path {$(
-            $family:ident: $kind:ident, $base:literal $(in $unit:ident)?, $value:expr, $help:literal;
+            $family:ident: $kind:ident, $base:literal $(in $unit:ident)?, $value:expr, $help:expr;
         )*}
     )*})*) => {
         $($($(
