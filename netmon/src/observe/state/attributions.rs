@@ -109,7 +109,9 @@ impl State {
             return Some(Attribution::Nowhere(Cause::NoNamespace));
         }
         let Some(namespace) = self.namespace(netns) else {
-            return late.then_some(Attribution::Nowhere(Cause::ForeignNamespace));
+            // What the kernel has of one that is over is its owner's, as soon as it can be taken out.
+            let is_foreign = late && !self.events.is_departing(netns);
+            return is_foreign.then_some(Attribution::Nowhere(Cause::ForeignNamespace));
         };
         let Some(place) = namespace.place.clone() else {
             return late.then_some(Attribution::Nowhere(Cause::Unnamed));
@@ -198,6 +200,7 @@ impl State {
     /// The namespaces that stopped lingering since the last call. The kernel's counts for them can be deleted.
     pub fn take_forgotten(&mut self) -> BTreeMap<NetnsId, Departed> {
         let forgotten = std::mem::take(&mut self.forgotten);
+        self.events.depart(forgotten.keys());
         self.attributions
             .known
             .retain(|id, _| !forgotten.contains_key(&id.netns));

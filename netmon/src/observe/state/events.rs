@@ -8,7 +8,10 @@
 
 #[cfg(test)]
 use std::path::PathBuf;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Namespace, ServiceKey, State};
 #[cfg(test)]
@@ -32,6 +35,8 @@ pub struct ServiceEvents {
     drops: BTreeMap<Key, u64>,
     made: BTreeMap<InterfaceId, Made>,
     segments: BTreeMap<(NetnsId, Arc<str>), Segments>,
+    /// Namespaces that are over, and of which the kernel may still have counts.
+    departing: BTreeSet<NetnsId>,
     /// Programs count connections. A service without any then has none, instead of an unknown number.
     sees_connections: bool,
 }
@@ -159,8 +164,19 @@ impl ServiceEvents {
         }
     }
 
+    /// These namespaces are over. Their counts are about to be taken out of the kernel's maps.
+    pub(super) fn depart<'a>(&mut self, over: impl Iterator<Item = &'a NetnsId>) {
+        self.departing.extend(over);
+    }
+
+    /// Whether a namespace is over, and the kernel may still have counts of it.
+    pub(super) fn is_departing(&self, netns: NetnsId) -> bool {
+        self.departing.contains(&netns)
+    }
+
     /// Forgets the counts of these namespaces: the kernel has none any more.
     fn forget(&mut self, gone: &BTreeMap<NetnsId, Departed>) {
+        self.departing.retain(|netns| !gone.contains_key(netns));
         self.drops.retain(|(id, ..), _| !gone.contains_key(&id.netns));
         self.made.retain(|id, _| !gone.contains_key(&id.netns));
         self.segments.retain(|(netns, _), _| !gone.contains_key(netns));
@@ -169,7 +185,7 @@ impl ServiceEvents {
     /// The number of counts that it remembers.
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {
-        self.drops.len() + self.made.len() + self.segments.len()
+        self.drops.len() + self.made.len() + self.segments.len() + self.departing.len()
     }
 }
 
