@@ -29,7 +29,7 @@ use crate::{
     observe::{
         Shared,
         inventories::Inventories,
-        read::{Reading, protocols::ProtocolsReader, read_all},
+        read::{ReadReport, protocols::ProtocolsReader, read_all},
         state::State,
     },
     page::{
@@ -130,18 +130,18 @@ impl Sources {
     }
 
     /// Reads every device, and what the wanted collectors need from the namespaces.
-    fn read(&self) -> (Reading, CollectorRow) {
+    fn read(&self) -> (ReadReport, CollectorRow) {
         let begin = Instant::now();
         let wanted = collectors::needs(&self.wanted).into_keys().collect();
         let mut protocols = self.protocols.lock().unwrap_or_else(PoisonError::into_inner);
         let read = read_all(&self.shared, &wanted, &mut protocols);
         drop(protocols);
-        let reading = read.unwrap_or_else(|error| Reading {
+        let reading = read.unwrap_or_else(|error| ReadReport {
             error: Some(error.into()),
             unread: self.shared.lock().namespaces().keys().copied().collect(),
             misses_devices: true,
             missed: wanted,
-            ..Reading::default()
+            ..ReadReport::default()
         });
         let mut outage = self.no_reading.lock().unwrap_or_else(PoisonError::into_inner);
         let news = outage.note(reading.error.is_some(), Instant::now());

@@ -1,8 +1,9 @@
 //! The project's own rules, which no compiler checks. Every module says what it owns, each third-party library is
-//! named in one folder, pure layers do no I/O, documents are readable, and what is deployed is bounded.
+//! named in one folder, a public type's name has one meaning, pure layers do no I/O, documents are readable, and what is deployed is bounded.
 
 mod documents;
 mod imports;
+mod names;
 mod stacks;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use self::documents::Document;
+use self::{documents::Document, names::Types};
 use crate::sh;
 
 /// Where each library may be named: (library, folders or files of `netmon/src`).
@@ -66,6 +67,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     .context("git cannot list the project's files")?;
     let mut breaches = Vec::new();
     let mut documents = Vec::new();
+    let mut types = Types::default();
     for path in list.lines().map(PathBuf::from).filter(|path| root.join(path).is_file()) {
         let bytes = fs::read(root.join(&path)).with_context(|| format!("{}", path.display()))?;
         let Ok(text) = std::str::from_utf8(&bytes) else {
@@ -73,6 +75,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
         };
         if path.extension().is_some_and(|it| it == "rs") {
             source(&path, text, &mut breaches);
+            if let Ok(inner) = path.strip_prefix("netmon/src")
+                && !is_test(inner)
+            {
+                types.read(inner, text);
+            }
         }
         if path.starts_with("deploy") && path.extension().is_some_and(|it| it == "yml") {
             breaches.extend(stacks::breaches(&path.to_string_lossy(), text)?);
@@ -81,6 +88,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             documents.push(Document::read(&path, text));
         }
     }
+    breaches.extend(types.breaches());
     let exists = |path: &Path| root.join(path).exists();
     breaches.extend(documents.iter().flat_map(|it| it.breaches(&documents, exists)));
     if breaches.is_empty() {

@@ -21,7 +21,7 @@ use super::{
     DatapathError,
     constants::Constants,
     denial::{self, permission, with_causes},
-    hook::{Attached, Way},
+    hook::{HookedProgram, Way},
     host::{Host, Mode},
     owner::Owner,
     pins::Pins,
@@ -228,7 +228,7 @@ impl Attacher {
             let pin = self.pins.path(&format!("{side}_{}", attachment.remains.slot.number()));
             let attached = classifier(&mut copy, program)
                 .map_err(Into::into)
-                .and_then(|it| Attached::make((program, it), hook, device, &self.way, filters, Some(&pin)));
+                .and_then(|it| HookedProgram::make((program, it), hook, device, &self.way, filters, Some(&pin)));
             attachment.programs.push(attached.map_err(|source| AttachError::Attach {
                 name: name.to_owned(),
                 hook: side,
@@ -311,7 +311,7 @@ pub(crate) fn device_name(known: &str, ifindex: u32) -> Result<String, AttachErr
 /// Programs on a device, and the slot they count into.
 #[derive(Debug)]
 pub struct Attachment {
-    programs: Vec<Attached>,
+    programs: Vec<HookedProgram>,
     remains: Remains,
 }
 
@@ -340,14 +340,14 @@ impl Attachment {
     /// Whether detaching needs a thread in the device's namespace.
     #[must_use]
     pub fn needs_visit(&self) -> bool {
-        self.programs.iter().any(Attached::needs_visit)
+        self.programs.iter().any(HookedProgram::needs_visit)
     }
 
     /// Detaches programs that were just attached. The calling thread is still in the device's namespace.
     #[must_use]
     pub fn detach_here(self) -> Remains {
         let Self { programs, remains } = self;
-        programs.into_iter().for_each(Attached::detach_here);
+        programs.into_iter().for_each(HookedProgram::detach_here);
         remains
     }
 

@@ -30,7 +30,7 @@ use super::{
     refusals::refusals,
     share::Shares,
     symbols::Functions,
-    tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
+    tracepoint::{AttachedObject, Globals, Kernel, OpenObject, descriptor},
 };
 use crate::model::{
     drops::{Drop, Drops},
@@ -44,7 +44,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dr
 /// The running program and its counts.
 #[derive(Debug)]
 pub struct DropsMap {
-    attached: Attached,
+    attached: AttachedObject,
     shares: Shares,
     cpus: usize,
     reasons: Reasons,
@@ -93,7 +93,7 @@ impl DropsMap {
                  netmon CAP_SYSLOG, and see kernel.kptr_restrict"
             );
         }
-        let mut programs = Programs::open(OBJECT, &globals, kernel)?;
+        let mut programs = OpenObject::open(OBJECT, &globals, kernel)?;
         programs.attach(PROGRAM, TRACEPOINT)?;
         let attached = programs.ready("drops");
         attached.per_cpu_hash(MAP)?;

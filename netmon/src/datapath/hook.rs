@@ -31,14 +31,14 @@ pub(super) struct Way {
 
 /// A program on one side of a device.
 #[derive(Debug)]
-pub(super) struct Attached {
+pub(super) struct HookedProgram {
     /// The kernel's id of the program.
     program: u32,
     hook: TcAttachType,
     link: Link,
 }
 
-impl Attached {
+impl HookedProgram {
     /// Attaches a loaded program to a device of the calling thread's namespace, which has these `filters`. With `pin`, a
     /// tcx link is held by that pin and needs no descriptor.
     pub(super) fn make(

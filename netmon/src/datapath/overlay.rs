@@ -19,7 +19,7 @@ use netmon_common::{
     traffic::{RECEIVE, TRANSMIT},
 };
 
-pub use self::reading::Reading;
+pub use self::reading::TunnelReading;
 use self::{
     programs::OverlayPrograms,
     reading::{key, tunnel},
@@ -79,8 +79,8 @@ impl OverlayMap {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn read(&mut self) -> Result<Reading, DatapathError> {
-        let mut reading = Reading::default();
+    pub fn read(&mut self) -> Result<TunnelReading, DatapathError> {
+        let mut reading = TunnelReading::default();
         let each = |key: Key, counts: &[Outer]| reading.take_in(key, counts, &self.known);
         batch::read(descriptor(self.counts()?), self.cpus, each)
             .map_err(|error| DatapathError::of("read the counts of tunnels", error))?;

@@ -32,7 +32,7 @@ const UNSET: u32 = 0xffff;
 
 /// What the program read of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct ProtocolsReading {
     /// The namespace.
     pub netns: NetnsId,
     /// Its counters. The sockets in use are not among them.
@@ -112,7 +112,7 @@ impl ProtocolsProgram {
     ///
     /// # Errors
     /// The kernel refuses, or some of it could not be read.
-    pub fn read(&mut self) -> Result<Reading, DatapathError> {
+    pub fn read(&mut self) -> Result<ProtocolsReading, DatapathError> {
         let mut sum: Option<Row> = None;
         for first in self.runs() {
             self.ticket += 1;
@@ -239,7 +239,7 @@ impl Windows {
     }
 }
 
-fn reading(row: Row) -> Reading {
+fn reading(row: Row) -> ProtocolsReading {
     let Row {
         ticket: _,
         cookie,
@@ -267,7 +267,7 @@ fn reading(row: Row) -> Reading {
         ip_no_routes,
         ip_reassembly_failures,
     ] = counts;
-    Reading {
+    ProtocolsReading {
         netns: NetnsId(cookie),
         protocols: Protocols {
             segments: Segments {

@@ -27,7 +27,7 @@ use super::{
     DatapathError, batch,
     refusals::refusals,
     share::Shares,
-    tracepoint::{Attached, Globals, Kernel, Programs, descriptor},
+    tracepoint::{AttachedObject, Globals, Kernel, OpenObject, descriptor},
 };
 use crate::model::{
     health::{MapRow, ProgramRow, Refusals},
@@ -41,7 +41,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tc
 /// The running programs and their counts.
 #[derive(Debug)]
 pub struct TcpMap {
-    attached: Attached,
+    attached: AttachedObject,
     shares: Shares,
     /// The attached programs.
     programs: Vec<Program>,
@@ -61,7 +61,7 @@ impl TcpMap {
         }
         let arguments = kernel.types.arguments("tcp_retransmit_skb").unwrap_or(0);
         globals.set(GLOBAL_RETRANSMIT_ARGUMENTS, arguments);
-        let mut open = Programs::open(OBJECT, &globals, kernel)?;
+        let mut open = OpenObject::open(OBJECT, &globals, kernel)?;
         let mut programs = Vec::with_capacity(PROGRAMS.len());
         let mut last = None;
         for program in PROGRAMS {

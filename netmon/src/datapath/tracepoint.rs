@@ -118,12 +118,12 @@ impl Globals {
 }
 
 /// A loaded object with programs on tracepoints. They stay attached as long as it lives.
-pub(super) struct Programs<'k> {
+pub(super) struct OpenObject<'k> {
     object: Ebpf,
     btf: &'k Btf,
 }
 
-impl<'k> Programs<'k> {
+impl<'k> OpenObject<'k> {
     /// Loads the object and creates its maps, but loads no program yet.
     ///
     /// # Errors
@@ -167,8 +167,8 @@ impl<'k> Programs<'k> {
     }
 
     /// Drops everything that was only needed to load programs. `counts` is what they count, for the log.
-    pub(super) fn ready(mut self, counts: &'static str) -> Attached {
-        Attached {
+    pub(super) fn ready(mut self, counts: &'static str) -> AttachedObject {
+        AttachedObject {
             notes: Notes::of(&mut self.object, counts),
             object: self.object,
         }
@@ -176,12 +176,12 @@ impl<'k> Programs<'k> {
 }
 
 /// Attached programs and their maps. Detached when dropped, or when the process ends.
-pub(super) struct Attached {
+pub(super) struct AttachedObject {
     object: Ebpf,
     notes: Notes,
 }
 
-impl Attached {
+impl AttachedObject {
     /// Writes what the programs noted to the log.
     pub(super) fn read_notes(&mut self) {
         self.notes.read();
@@ -247,9 +247,9 @@ impl Attached {
     }
 }
 
-impl std::fmt::Debug for Attached {
+impl std::fmt::Debug for AttachedObject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attached").finish_non_exhaustive()
+        f.debug_struct("AttachedObject").finish_non_exhaustive()
     }
 }
 

@@ -12,7 +12,7 @@ use netmon_common::traffic::{PROGRAM_EGRESS, PROGRAM_INGRESS};
 
 use super::{
     Datapath, DatapathError, Tracepoints,
-    tracepoint::{Globals, Kernel, Programs},
+    tracepoint::{Globals, Kernel, OpenObject},
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/yardstick.o"));
@@ -61,7 +61,7 @@ pub fn per_event(cpus: u32, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathEr
     let kernel = Kernel::detect()?;
     let tracepoints = Tracepoints::load(true, true, cpus)?;
     let globals = Globals::default();
-    let mut yardstick = Programs::open(OBJECT, &globals, &kernel)?;
+    let mut yardstick = OpenObject::open(OBJECT, &globals, &kernel)?;
     yardstick.attach("empty_drop", "kfree_skb")?;
     yardstick.attach("empty_segment", "tcp_probe")?;
     let yardstick = yardstick.ready("yardstick");

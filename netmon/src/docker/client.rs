@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::{
     convert::{EVENT_ACTIONS, EVENT_KINDS_WANTED},
-    host::Host,
+    host::EngineAddress,
     lines::{Line, Lines},
     unreachable::{Cause, version_remedy},
     wire,
@@ -88,7 +88,7 @@ impl RequestError {
 #[derive(Clone)]
 pub(super) struct Client {
     docker: Docker,
-    host: Host,
+    host: EngineAddress,
     /// How long an answer may take, to its last byte.
     patience: Duration,
 }
@@ -104,7 +104,7 @@ type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
 impl Client {
     /// Checks that an engine answers and permits reading its events, and negotiates the API version.
-    pub(super) async fn connect(host: Host, patience: Duration) -> Result<Self, RequestError> {
+    pub(super) async fn connect(host: EngineAddress, patience: Duration) -> Result<Self, RequestError> {
         let docker = Docker::connect_with_host(host.as_str()).map_err(|error| unreachable_engine(&host, &error))?;
         let mut client = Self {
             docker: docker.with_timeout(patience),
@@ -267,7 +267,7 @@ pub(super) fn filters<T: AsRef<str>>(filters: &[(&str, &[T])]) -> String {
     format!("%7B{}%7D", filters.join(","))
 }
 
-fn unreachable_engine(host: &Host, error: &Error) -> RequestError {
+fn unreachable_engine(host: &EngineAddress, error: &Error) -> RequestError {
     RequestError::Unreachable {
         host: host.to_string(),
         reason: root_cause(error),

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{
     client::describe,
     convert::{self, Change, EVENT_KINDS, LONGEST_TEXT, MOST_OF_A_NETWORK, VNI_LIMIT},
-    host::Host,
+    host::EngineAddress,
     lines::{Line, Lines},
     wire::{self, List},
 };
@@ -137,8 +137,8 @@ pub(crate) fn events(data: &[u8]) {
 
 /// The engine's address.
 pub(crate) fn host(text: &str) {
-    if let Ok(host) = Host::choose(Some(text), None) {
-        let again = Host::choose(Some(host.as_str()), None);
+    if let Ok(host) = EngineAddress::choose(Some(text), None) {
+        let again = EngineAddress::choose(Some(host.as_str()), None);
         assert_eq!(again.as_ref(), Ok(&host), "{text:?} is not what it became");
     }
 }

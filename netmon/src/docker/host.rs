@@ -12,9 +12,9 @@ const TCP_PORT: u16 = 2375;
 
 /// An address that bollard accepts: `unix:///path`, `tcp://host:port` or `http://host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Host(String);
+pub(super) struct EngineAddress(String);
 
-impl Host {
+impl EngineAddress {
     /// The address to use: the option, else `DOCKER_HOST`, else the default socket.
     pub(super) fn configured(option: Option<&str>) -> Result<Self, DockerError> {
         Self::choose(option, std::env::var("DOCKER_HOST").ok().as_deref())
@@ -65,7 +65,7 @@ impl Host {
     }
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for EngineAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -96,10 +96,10 @@ fn has_port(authority: &str) -> Result<bool, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::Host;
+    use super::EngineAddress;
 
     fn chosen(option: Option<&str>, environment: Option<&str>) -> String {
-        Host::choose(option, environment).expect("an address").0
+        EngineAddress::choose(option, environment).expect("an address").0
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
             "tcp://user@proxy:2375",
             "unix:///var/run/docker.sock\n",
         ] {
-            let error = Host::choose(Some(host), None).expect_err(host).to_string();
+            let error = EngineAddress::choose(Some(host), None).expect_err(host).to_string();
             assert!(error.contains("DOCKER_HOST"), "{error} does not say what to do");
         }
     }

@@ -7,7 +7,7 @@ use super::{
     DockerError,
     client::{Client, RequestError, filters},
     convert,
-    host::Host,
+    host::EngineAddress,
     wire::{self, List},
 };
 
@@ -42,13 +42,13 @@ impl From<RequestError> for Unknown {
 /// # Errors
 /// See [`Unknown`].
 pub async fn predecessor(host: Option<String>, service: &str) -> Result<Option<i64>, Unknown> {
-    let host = Host::configured(host.as_deref())?;
+    let host = EngineAddress::configured(host.as_deref())?;
     tokio::time::timeout(PATIENCE, ask(host, service))
         .await
         .map_err(|_| Unknown::Slow)?
 }
 
-async fn ask(host: Host, service: &str) -> Result<Option<i64>, Unknown> {
+async fn ask(host: EngineAddress, service: &str) -> Result<Option<i64>, Unknown> {
     let client = Client::connect(host, PATIENCE).await?;
     let wanted = filters(&[
         ("label", &[format!("{SERVICE}={service}")]),

@@ -139,7 +139,7 @@ mod tests {
 
     use super::{Cause, File, version_remedy};
     use crate::{
-        docker::{client::Client, host::Host},
+        docker::{client::Client, host::EngineAddress},
         model::times::Times,
     };
 
@@ -183,7 +183,7 @@ mod tests {
         let held = rustix::fs::open(&path, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).expect("a file");
         let held = format!("unix:///proc/self/fd/{}", held.as_raw_fd());
         let said = async |address: &str| {
-            let host = Host::choose(Some(address), None).expect("an address");
+            let host = EngineAddress::choose(Some(address), None).expect("an address");
             let outcome = Client::connect(host, Times::default().engine_patience).await;
             outcome.err().expect("nobody listens")
         };

@@ -23,7 +23,7 @@ use super::{
     client::{Client, RequestError},
     convert,
     health::Health,
-    host::Host,
+    host::EngineAddress,
     question::Outcome,
     roster::Roster,
     wire,
@@ -66,7 +66,7 @@ pub fn spawn(
         members,
         times,
     } = options;
-    let host = Host::configured(host.as_deref())?;
+    let host = EngineAddress::configured(host.as_deref())?;
     let health = Arc::new(Health::new());
     let (stop, stopped) = oneshot::channel();
     let watcher = Watcher {
@@ -120,7 +120,7 @@ impl Watch {
 
 /// The state of the thread behind a [`Watch`].
 struct Watcher<P> {
-    host: Host,
+    host: EngineAddress,
     roster: Roster,
     /// How long to wait before acting.
     times: Times,

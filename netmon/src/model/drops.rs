@@ -47,7 +47,7 @@ impl Drops {
 }
 
 /// The device, the reason, and whether it is unplaced. No two counts have the same key.
-pub type Key = (InterfaceId, u32, bool);
+pub type DropKey = (InterfaceId, u32, bool);
 
 /// One count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Drop {
 impl Drop {
     /// The key that identifies it.
     #[must_use]
-    pub const fn key(&self) -> Key {
+    pub const fn key(&self) -> DropKey {
         (self.interface, self.reason, self.unplaced)
     }
 }

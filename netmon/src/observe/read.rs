@@ -87,7 +87,7 @@ impl ReadError {
 
 /// What a reading missed, and how long its parts took.
 #[derive(Debug, Default)]
-pub struct Reading {
+pub struct ReadReport {
     /// Namespaces that exist and could not be read, at least in part. What was read before stays in the registry.
     pub unread: BTreeSet<NetnsId>,
     /// The devices of one of them or more were not read.
@@ -100,7 +100,7 @@ pub struct Reading {
     pub spent: BTreeMap<Need, Duration>,
 }
 
-impl Reading {
+impl ReadReport {
     /// Notes that a namespace could not be read at all. One that is gone is not missed.
     fn fail(&mut self, netns: NetnsId, needs: impl IntoIterator<Item = Need>, error: ReadError) {
         self.misses_devices |= !error.is_gone();
@@ -127,7 +127,7 @@ pub fn read_all(
     shared: &Shared,
     wanted: &BTreeSet<Need>,
     protocols: &mut ProtocolsReader,
-) -> Result<Reading, EnterError> {
+) -> Result<ReadReport, EnterError> {
     on_netns_thread(|thread| {
         let (number, namespaces) = {
             let mut state = shared.lock();
@@ -138,7 +138,7 @@ pub fn read_all(
             protocols,
             queueless: None,
         };
-        let mut reading = Reading::default();
+        let mut reading = ReadReport::default();
         for (netns, file) in namespaces {
             let needs: Vec<_> = wanted
                 .iter()
@@ -267,8 +267,8 @@ mod tests {
     use std::{path::PathBuf, sync::mpsc, thread, time::Duration};
 
     use super::{
-        BTreeSet, EnterError, Instant, Need, NetlinkError, NetnsFile, NetnsId, ReadError, Reading, Shared, State, io,
-        take_reading,
+        BTreeSet, EnterError, Instant, Need, NetlinkError, NetnsFile, NetnsId, ReadError, ReadReport, Shared, State,
+        io, take_reading,
     };
     use crate::{
         model::{
@@ -326,7 +326,7 @@ mod tests {
             let source = io::Error::from_raw_os_error(code);
             ReadError::from(NetlinkError::Refused { what: "list", source })
         };
-        let mut reading = Reading::default();
+        let mut reading = ReadReport::default();
         for gone in [
             open(libc::ENOENT),
             EnterError::NoNamespace { path: path() }.into(),

@@ -52,9 +52,9 @@ pub enum Limit {
     /// None.
     None,
     /// They belong to a container.
-    Container(Cause, Over),
+    Container(CausedBy, Over),
     /// They belong to a service on a network.
-    Service(Cause, Over),
+    Service(CausedBy, Over),
     /// They belong to another node. Those of nodes that this node sends to are exempt.
     Peer(Over),
     /// They get the room that the rest of the page leaves. Those over it are left out.
@@ -63,7 +63,7 @@ pub enum Limit {
 
 /// Which of a container's or service's rows it causes itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
+pub enum CausedBy {
     /// None.
     Engine,
     /// All.
@@ -92,25 +92,25 @@ pub enum Over {
 /// All rows are shown.
 pub const SHOWN: Limit = Limit::None;
 /// Counters of a container.
-pub const CONTAINER: Limit = Limit::Container(Cause::Engine, Over::SumByWhat);
+pub const CONTAINER: Limit = Limit::Container(CausedBy::Engine, Over::SumByWhat);
 /// Counters of a container that come with traffic.
-pub const CONTAINER_TRAFFIC: Limit = Limit::Container(Cause::Traffic, Over::SumByWhat);
+pub const CONTAINER_TRAFFIC: Limit = Limit::Container(CausedBy::Traffic, Over::SumByWhat);
 /// Current values of a container.
-pub const CONTAINER_NOW: Limit = Limit::Container(Cause::Engine, Over::Add);
+pub const CONTAINER_NOW: Limit = Limit::Container(CausedBy::Engine, Over::Add);
 /// Facts of a container.
-pub const CONTAINER_FACTS: Limit = Limit::Container(Cause::Engine, Over::LeaveOut);
+pub const CONTAINER_FACTS: Limit = Limit::Container(CausedBy::Engine, Over::LeaveOut);
 /// Counters of a container's interface.
-pub const INTERFACE: Limit = Limit::Container(Cause::ContainerUnlessNetwork, Over::Sum);
+pub const INTERFACE: Limit = Limit::Container(CausedBy::ContainerUnlessNetwork, Over::Sum);
 /// Facts of a container's interface.
-pub const INTERFACE_FACTS: Limit = Limit::Container(Cause::ContainerUnlessNetwork, Over::LeaveOut);
+pub const INTERFACE_FACTS: Limit = Limit::Container(CausedBy::ContainerUnlessNetwork, Over::LeaveOut);
 /// Counters that a container causes itself.
-pub const CAUSED: Limit = Limit::Container(Cause::Container, Over::SumByWhat);
+pub const CAUSED: Limit = Limit::Container(CausedBy::Container, Over::SumByWhat);
 /// Counters of a service.
-pub const SERVICE: Limit = Limit::Service(Cause::Engine, Over::Sum);
+pub const SERVICE: Limit = Limit::Service(CausedBy::Engine, Over::Sum);
 /// Counters of a service, by one of a few reasons.
-pub const SERVICE_REASONS: Limit = Limit::Service(Cause::Engine, Over::SumByWhat);
+pub const SERVICE_REASONS: Limit = Limit::Service(CausedBy::Engine, Over::SumByWhat);
 /// Counters that a service's containers cause themselves.
-pub const SERVICE_CAUSED: Limit = Limit::Service(Cause::Container, Over::SumByWhat);
+pub const SERVICE_CAUSED: Limit = Limit::Service(CausedBy::Container, Over::SumByWhat);
 /// Counters of another node.
 pub const PEER: Limit = Limit::Peer(Over::Sum);
 /// Facts of another node.

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     model::{
-        drops::{Drop, Drops, Key},
+        drops::{Drop, DropKey, Drops},
         interface::{InterfaceId, NetnsId},
         inventory::Identity,
         place::{Attribution, Cause, Place},
@@ -64,7 +64,7 @@ pub struct Retired {
     sums: Sums,
     /// What was shown as unattributed, of counts that the kernel still keeps. It stays unattributed when the rest
     /// gets an owner, and when the kernel's count is deleted.
-    unattributed: BTreeMap<Key, (Cause, u64)>,
+    unattributed: BTreeMap<DropKey, (Cause, u64)>,
     /// Deleted devices: how many packets were counted for them, and since when that number has not changed.
     resting: BTreeMap<InterfaceId, (u64, Instant)>,
 }
@@ -171,7 +171,12 @@ pub fn without_counts(mut deleted: BTreeSet<InterfaceId>, kept: &BTreeSet<Interf
 
 impl Sums {
     /// Adds a count to its owner, except for the part that was shown as unattributed.
-    fn charge(&mut self, drop: &Drop, attribution: Option<Attribution>, unattributed: &BTreeMap<Key, (Cause, u64)>) {
+    fn charge(
+        &mut self,
+        drop: &Drop,
+        attribution: Option<Attribution>,
+        unattributed: &BTreeMap<DropKey, (Cause, u64)>,
+    ) {
         let Drop {
             interface,
             reason,
@@ -204,8 +209,8 @@ impl Retired {
         if self.unattributed.is_empty() {
             return;
         }
-        let counts: BTreeMap<Key, u64> = drops.counted.iter().map(|drop| (drop.key(), drop.packets)).collect();
-        let is_forgotten = |key: &Key, shown: &mut (Cause, u64)| counts.get(key).is_none_or(|now| *now < shown.1);
+        let counts: BTreeMap<DropKey, u64> = drops.counted.iter().map(|drop| (drop.key(), drop.packets)).collect();
+        let is_forgotten = |key: &DropKey, shown: &mut (Cause, u64)| counts.get(key).is_none_or(|now| *now < shown.1);
         for ((_, reason, _), (cause, packets)) in self.unattributed.extract_if(.., is_forgotten) {
             *self.sums.without_owner.entry((Some(reason), cause)).or_default() += packets;
         }

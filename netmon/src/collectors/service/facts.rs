@@ -13,7 +13,7 @@ use crate::{
 
 /// A service on a network, on this node.
 #[derive(Clone, Debug)]
-pub struct Row<T> {
+pub struct OfService<T> {
     /// The service and its stack, without a container.
     pub identity: Arc<Identity>,
     /// The network.
@@ -23,9 +23,9 @@ pub struct Row<T> {
 }
 
 /// A service's traffic on a network.
-pub type ServiceRow = Row<Directions<Totals>>;
+pub type ServiceRow = OfService<Directions<Totals>>;
 /// A service's drops and TCP connections on a network. The network may be empty.
-pub type EventsRow = Row<EventSums>;
+pub type EventsRow = OfService<EventSums>;
 
 /// Every service on each of its networks.
 #[must_use]
@@ -37,13 +37,13 @@ pub fn rows(state: &State) -> (Vec<ServiceRow>, Vec<EventsRow>) {
     (traffic.collect(), events.collect())
 }
 
-fn row<T>(key: &ServiceKey, counts: T) -> Row<T> {
+fn row<T>(key: &ServiceKey, counts: T) -> OfService<T> {
     let identity = Identity {
         container: String::new(),
         service: key.service.clone(),
         stack: key.stack.clone(),
     };
-    Row {
+    OfService {
         identity: Arc::new(identity),
         network: Arc::clone(&key.network),
         counts,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    collectors::service::facts::{EventsRow, Row, ServiceRow},
+    collectors::service::facts::{EventsRow, OfService, ServiceRow},
     model::{
         counters::{Directions, Totals},
         events::EventSums,
@@ -91,7 +91,7 @@ pub(crate) fn rows(traffic: &[ServiceRow], events: &[EventsRow]) -> Vec<Rows> {
     ]
 }
 
-fn key<T>(row: &Row<T>) -> Key {
+fn key<T>(row: &OfService<T>) -> Key {
     Key::of(&row.identity).on(&row.network)
 }
 

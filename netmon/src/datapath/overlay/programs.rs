@@ -16,7 +16,7 @@ use crate::{
     datapath::{
         DatapathError,
         attach::{AttachError, check_device, device_name},
-        hook::{Attached, Way},
+        hook::{HookedProgram, Way},
         host::Mode,
     },
     model::{counters::Directions, health::ProgramRow, programs::Filter},
@@ -34,7 +34,7 @@ pub struct OverlayPrograms {
     way: Way,
     port: Option<u16>,
     /// The attached programs, by ifindex.
-    devices: BTreeMap<u32, Vec<Attached>>,
+    devices: BTreeMap<u32, Vec<HookedProgram>>,
 }
 
 impl std::fmt::Debug for OverlayPrograms {
@@ -104,11 +104,11 @@ impl OverlayPrograms {
         for (program, hook, side) in HOOKS {
             let attached = classifier(&mut self.object, program)
                 .map_err(Into::into)
-                .and_then(|it| Attached::make((program, it), hook, device, &self.way, filters, None));
+                .and_then(|it| HookedProgram::make((program, it), hook, device, &self.way, filters, None));
             match attached {
                 Ok(attached) => programs.push(attached),
                 Err(source) => {
-                    programs.into_iter().for_each(Attached::detach_here);
+                    programs.into_iter().for_each(HookedProgram::detach_here);
                     return Err(AttachError::Attach {
                         name: name.to_owned(),
                         hook: side,
@@ -126,7 +126,7 @@ impl OverlayPrograms {
     /// deleted, nothing remains to be detached.
     pub fn unwatch(&mut self, ifindex: u32) {
         let programs = self.devices.remove(&ifindex).unwrap_or_default();
-        programs.into_iter().for_each(Attached::detach_here);
+        programs.into_iter().for_each(HookedProgram::detach_here);
     }
 
     /// The same for a device of which somebody else has detached a program. See [`Self::is_on`].
@@ -159,7 +159,7 @@ impl OverlayPrograms {
     /// Whether detaching all programs needs a thread in the devices' namespace.
     #[must_use]
     pub fn needs_visit(&self) -> bool {
-        self.devices.values().flatten().any(Attached::needs_visit)
+        self.devices.values().flatten().any(HookedProgram::needs_visit)
     }
 }
 

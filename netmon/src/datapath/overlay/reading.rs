@@ -14,7 +14,7 @@ use crate::model::overlay::{Tunnel, TunnelKind, Tunnels};
 
 /// One reading of the counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct TunnelReading {
     /// The tunnels.
     pub tunnels: Tunnels,
     /// The number of keys in the map. A tunnel has one for each direction that was seen.
@@ -23,7 +23,7 @@ pub struct Reading {
     pub(super) strangers: u32,
 }
 
-impl Reading {
+impl TunnelReading {
     /// Takes in one key, with the counts of all CPUs.
     pub(super) fn take_in(&mut self, key: Key, counts: &[Outer], known: &BTreeSet<Tunnel>) {
         self.entries += 1;
@@ -87,7 +87,7 @@ mod tests {
         traffic::{RECEIVE, TRANSMIT},
     };
 
-    use super::{Reading, key};
+    use super::{TunnelReading, key};
     use crate::model::overlay::{Tunnel, TunnelKind};
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
             remote: IpAddr::from([192, 0, 2, last]),
         };
         let (known, stranger) = (tunnel(1), tunnel(2));
-        let mut reading = Reading::default();
+        let mut reading = TunnelReading::default();
         for (tunnel, direction, packets) in [(known, RECEIVE, 1), (known, TRANSMIT, 2), (stranger, RECEIVE, 3)] {
             // On two CPUs.
             let counts = [Outer { packets, bytes: 100 }; 2];

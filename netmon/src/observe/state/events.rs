@@ -17,7 +17,7 @@ use super::{Namespace, ServiceKey, State};
 #[cfg(test)]
 use super::{NetnsFile, Role, Stamp};
 use crate::model::{
-    drops::{Drop, Key},
+    drops::{Drop, DropKey},
     events::{EventSums, LastCounts},
     interface::{InterfaceId, NetnsId},
     inventory::Identity,
@@ -32,7 +32,7 @@ const LOOPBACK: u32 = 1;
 #[derive(Debug, Default)]
 pub struct ServiceEvents {
     pub(super) sums: BTreeMap<ServiceKey, EventSums>,
-    drops: BTreeMap<Key, u64>,
+    drops: BTreeMap<DropKey, u64>,
     made: BTreeMap<InterfaceId, Made>,
     segments: BTreeMap<(NetnsId, Arc<str>), Segments>,
     /// Namespaces that are over, and of which the kernel may still have counts.

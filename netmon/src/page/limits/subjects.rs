@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Cause, Limit,
+    CausedBy, Limit,
     placement::{Groups, Placement},
 };
 use crate::{
@@ -64,7 +64,7 @@ pub(super) struct Subject {
 }
 
 /// A row that has to find room: why, its network, and its interface or reason.
-type Caused = (Cause, Arc<str>, Arc<str>);
+type Caused = (CausedBy, Arc<str>, Arc<str>);
 
 #[derive(Debug, Default)]
 struct Rank {
@@ -124,7 +124,7 @@ impl Subject {
     /// How many of the rows that it causes itself are not shown.
     fn hidden(&self) -> usize {
         let hidden = self.caused.iter().filter(|(_, rank)| !rank.is_shown);
-        hidden.filter(|((cause, ..), _)| *cause != Cause::Traffic).count()
+        hidden.filter(|((cause, ..), _)| *cause != CausedBy::Traffic).count()
     }
 }
 
@@ -224,7 +224,7 @@ impl Subjects {
         for subject in self.by_age(|subject| subject.is_shown && !subject.is_whole()) {
             let mut series = subject.series + subject.extra();
             for ((cause, ..), rank) in subject.caused.iter_mut().filter(|(_, rank)| !rank.is_shown) {
-                let has_room = *cause == Cause::Traffic || series + rank.series <= most;
+                let has_room = *cause == CausedBy::Traffic || series + rank.series <= most;
                 if has_room && rank.series <= left {
                     rank.is_shown = true;
                     series += rank.series;
@@ -280,7 +280,7 @@ impl Subjects {
             let is_hidden = |caused: &Caused| subject.caused.get(caused).is_some_and(|rank| !rank.is_shown);
             return match caused.filter(is_hidden) {
                 None => Placement::Shown,
-                Some((Cause::Traffic, ..)) => Placement::LeftOut,
+                Some((CausedBy::Traffic, ..)) => Placement::LeftOut,
                 Some(_) => Placement::InSubject,
             };
         }
@@ -317,11 +317,11 @@ fn name(class: Class, key: &Key) -> Name {
 /// Why a row has to find room of its own; `None` if its container has it in any case.
 fn caused(limit: Limit, key: &Key) -> Option<Caused> {
     let cause = match limit {
-        Limit::Container(cause @ (Cause::Container | Cause::Traffic), _)
-        | Limit::Service(cause @ (Cause::Container | Cause::Traffic), _) => cause,
-        Limit::Container(cause @ Cause::ContainerUnlessNetwork, _) if key.network.is_empty() => cause,
-        Limit::Container(Cause::Engine | Cause::ContainerUnlessNetwork, _)
-        | Limit::Service(Cause::Engine | Cause::ContainerUnlessNetwork, _)
+        Limit::Container(cause @ (CausedBy::Container | CausedBy::Traffic), _)
+        | Limit::Service(cause @ (CausedBy::Container | CausedBy::Traffic), _) => cause,
+        Limit::Container(cause @ CausedBy::ContainerUnlessNetwork, _) if key.network.is_empty() => cause,
+        Limit::Container(CausedBy::Engine | CausedBy::ContainerUnlessNetwork, _)
+        | Limit::Service(CausedBy::Engine | CausedBy::ContainerUnlessNetwork, _)
         | Limit::None
         | Limit::Peer(_)
         | Limit::Rest => return None,

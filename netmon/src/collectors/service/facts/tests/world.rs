@@ -12,7 +12,7 @@ use netmon_common::tcp::Tcp;
 use crate::{
     collectors::{drops, tcp},
     model::{
-        drops::{Drop, Drops, Key},
+        drops::{Drop, DropKey, Drops},
         events::{EventSums, LastCounts},
         interface::{Device, DeviceKind, InterfaceId, NetnsId},
         inventory::{Container, Endpoint, Identity, Inventory, Network, Sandbox},
@@ -30,7 +30,7 @@ const DEVICES: [u32; 3] = [0, 1, 7];
 /// What the kernel has counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Maps {
-    drops: BTreeMap<Key, u64>,
+    drops: BTreeMap<DropKey, u64>,
     events: BTreeMap<InterfaceId, Tcp>,
 }
 
@@ -67,7 +67,7 @@ impl Maps {
     }
 }
 
-fn drop_of(key: Key, packets: u64) -> Drop {
+fn drop_of(key: DropKey, packets: u64) -> Drop {
     Drop {
         interface: key.0,
         reason: key.1,
