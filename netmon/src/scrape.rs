@@ -2,7 +2,8 @@
 //!
 //! Every device is read during the scrape ([`crate::observe::read`]). Then each collector joins what was read with the
 //! engine's last inventory ([`crate::observe::state`]) and makes its rows. The limits sum up what is too much. Only
-//! these are carried over to the next scrape: ledgers, limits, decided owners and names, and sums of what was deleted.
+//! these are carried over to the next scrape: ledgers, limits, decided owners and names, and sums of services and of
+//! what was deleted.
 
 use std::{
     collections::HashMap,
