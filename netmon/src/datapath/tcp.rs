@@ -188,6 +188,18 @@ impl TcpMap {
         refusals(self.attached.map(MAP_LOST)?)
     }
 
+    /// How many events the programs missed or had no room for, as far as the kernel says. A change of this number means
+    /// that some namespace's sockets by state are wrong.
+    #[must_use]
+    pub fn unheard(&self) -> u64 {
+        let missed = self.programs().filter_map(|program| program.missed_runs);
+        // A number that cannot be read is a change, too.
+        let lost = self.lost().unwrap_or_default();
+        missed
+            .chain(lost.into_iter().map(|(_, events)| events))
+            .fold(0, u64::wrapping_add)
+    }
+
     /// Gives the programs the addresses that a namespace's devices have now. What they do not get is counted, and is
     /// tried again by the next call. Events of a missing address belong to no network.
     pub fn set_addresses(&mut self, netns: NetnsId, addresses: impl IntoIterator<Item = (IpAddr, u32)>) {

@@ -1,8 +1,8 @@
 //! How many TCP sockets a namespace has in each state, from the kernel's own list.
 //!
-//! Used for namespaces that existed at start-up: the BPF programs count changes of state, and need a starting value.
-//! The kernel walks all connections of the machine for such a list, which takes some milliseconds. So a namespace's
-//! list is read once, and again only if the count was not exact or is not right any more.
+//! The BPF programs count changes of state. They need a starting value for namespaces that existed at start-up, and
+//! their counts are verified from time to time. The kernel walks all connections of the machine for such a list, which
+//! takes some milliseconds. So a list is not read at every scrape.
 
 use std::{
     fs::File,

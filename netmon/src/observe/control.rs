@@ -9,6 +9,7 @@ mod look;
 mod numbers;
 mod programs;
 mod sockets;
+mod verification;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +23,9 @@ use std::{
 
 use tracing::warn;
 
-use self::{attachments::Attachments, forgotten::Forgotten, listing::ListDue, programs::AttachLog};
+use self::{
+    attachments::Attachments, forgotten::Forgotten, listing::ListDue, programs::AttachLog, verification::Verification,
+};
 use super::{Shared, inventories::Inventories, underlay::Underlay};
 use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::programs::OverlayPrograms},
@@ -130,6 +133,7 @@ impl Control {
             waker,
             dirty: BTreeSet::new(),
             rested: BTreeMap::new(),
+            verification: Verification::new(Instant::now()),
             list: ListDue::now(Instant::now()),
             last_change: Instant::now(),
             overruns: Said::default(),
@@ -193,6 +197,8 @@ struct Loop {
     dirty: BTreeSet<NetnsId>,
     /// When namespaces that were read a moment ago may be read again.
     rested: BTreeMap<NetnsId, Instant>,
+    /// Whose sockets are verified in this round.
+    verification: Verification,
     /// The directory has to be listed again.
     list: ListDue,
     last_change: Instant,
@@ -225,6 +231,7 @@ impl Loop {
             if now >= self.next_round {
                 self.next_round = now + self.round;
                 self.list = ListDue::now(now);
+                self.begin_verification(now);
                 self.dirty.extend(self.shared.lock().namespaces().keys());
             }
             if now >= self.next_check {

@@ -49,6 +49,7 @@ use crate::model::{
     inventory::Inventory,
     netns::{NetnsFile, Role},
     programs::Handle,
+    tcp::sockets::Purpose,
     times::Times,
 };
 
@@ -255,14 +256,15 @@ impl State {
         self.readings_begun
     }
 
-    /// Whether the sockets of a container's namespace have to be counted: the namespace is older than netmon and was never
-    /// read, or an earlier count is not right.
+    /// What the sockets of a container's namespace are counted for. They have to be if the namespace is older than netmon
+    /// and was never read, or if an earlier count is not right. `None` for a new namespace.
     #[must_use]
-    pub fn lacks_sockets(&self, file: &NetnsFile, netns: NetnsId) -> bool {
-        let is_older = || self.first_listing.contains_key(&file.path) || self.parted.contains(&netns);
-        self.namespace(netns).map_or_else(is_older, |namespace| {
-            namespace.sandbox().is_some_and(|sandbox| sandbox.sockets.is_due())
-        })
+    pub fn sockets_purpose(&self, file: &NetnsFile, netns: NetnsId) -> Option<Purpose> {
+        let Some(namespace) = self.namespace(netns) else {
+            let is_older = self.first_listing.contains_key(&file.path) || self.parted.contains(&netns);
+            return is_older.then_some(Purpose::Correction);
+        };
+        namespace.sandbox().map(|sandbox| sandbox.sockets.purpose())
     }
 
     /// The interfaces of one namespace, with their ifindexes.

@@ -2,6 +2,8 @@
 
 mod counts;
 mod failures;
+mod healing;
+mod load;
 mod mptcp;
 mod raw;
 mod server;

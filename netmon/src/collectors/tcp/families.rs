@@ -60,7 +60,7 @@ schemas! {
         SOCKETS(it in u64) by Connections, CONTAINER_NOW {
             CONTAINER_TCP_CONNECTIONS: Gauge, "netmon_container_tcp_connections",
                 *it,
-                "TCP sockets of the container, by state.";
+                "TCP sockets of the container, by state. Changes of state that were lost are made good, mostly within a minute.";
         }
     }
 }

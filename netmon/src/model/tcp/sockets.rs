@@ -3,7 +3,13 @@
 //! The kernel programs count changes of state. A namespace that is older than netmon needs a starting value, and a
 //! change that was lost has to be made good. Both take a count of the sockets that the kernel lists now.
 //!
+//! Two things find what was lost. The sum over the states is compared with the sockets in use at every reading that has
+//! both. And numbers are verified by a count from time to time, because a lost change between two states leaves the sum
+//! as it is.
+//!
 //! Pure. Must not know how sockets are listed.
+
+use netmon_common::tcp::STATES;
 
 use super::{Before, CONNECTION_STATES, Events};
 
@@ -15,24 +21,84 @@ const LASTING: u32 = 2;
 /// not wait longer, unless it was counted and has been still since.
 const MOST_LASTING: u32 = 64;
 
+/// How many lists say by their difference how near they are to the truth.
+const ENOUGH: usize = 4;
+
+/// The sockets as the kernel listed them once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The numbers from before the programs counted, if no socket changed its state meanwhile.
+    pub before: Before,
+    /// The programs' counts right after.
+    pub events: Events,
+    /// How many sockets changed their state meanwhile. In no state are there more than so many more or fewer.
+    pub changed: u64,
+}
+
 /// A count of the sockets that the kernel lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
     /// The numbers from before the programs counted.
     pub before: Before,
-    /// How many sockets changed their state meanwhile. In no state are there more than so many more or fewer. With 0 it
-    /// is exact.
-    pub doubt: u64,
+    /// The programs' counts right after.
+    pub events: Events,
+    /// How many more or fewer there may be in each state.
+    doubt: [u64; STATES],
 }
 
 impl Counted {
+    /// The numbers by these lists; `None` without a list.
+    ///
+    /// A list is exact if nothing changed meanwhile. Of a namespace that is never still, no list is. But the number from
+    /// before the programs counted is the same for every list, and what a list missed or had too many is chance. So the
+    /// median of several is near it, the nearer the less they differ. Their difference may be small by chance, too, so
+    /// twice as much and one are doubted.
+    #[must_use]
+    pub fn of(lists: &[Listed]) -> Option<Self> {
+        let best = lists.iter().min_by_key(|list| list.changed)?;
+        let exact = Self {
+            before: best.before,
+            events: best.events,
+            doubt: [best.changed; STATES],
+        };
+        if best.changed == 0 || lists.len() < ENOUGH {
+            return Some(exact);
+        }
+        let mut counted = exact;
+        let Before(before) = &mut counted.before;
+        for (state, (number, doubt)) in before.iter_mut().zip(&mut counted.doubt).enumerate() {
+            let mut numbers: Vec<i64> = lists.iter().map(|list| list.before.0[state]).collect();
+            numbers.sort_unstable();
+            let (least, most) = (numbers[0], numbers[numbers.len() - 1]);
+            *number = numbers[numbers.len() / 2];
+            *doubt = least.abs_diff(most).saturating_mul(2).saturating_add(1).min(*doubt);
+        }
+        Some(counted)
+    }
+
+    /// Nothing changed while the sockets were listed.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.doubt == [0; STATES]
+    }
+
     /// Whether these numbers may be right by this count.
     fn agrees(&self, Before(others): &Before) -> bool {
         let Before(its) = &self.before;
         its.iter()
             .zip(others)
-            .all(|(one, other)| one.abs_diff(*other) <= self.doubt)
+            .zip(&self.doubt)
+            .all(|((one, other), doubt)| one.abs_diff(*other) <= *doubt)
     }
+}
+
+/// What a namespace's sockets are counted for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The numbers are not known, or not right.
+    Correction,
+    /// Nothing is known to be wrong. These were the programs' counts when the numbers were last known to be right.
+    Verification(Box<Events>),
 }
 
 /// The sockets of a namespace that the programs' counts lack.
@@ -42,6 +108,8 @@ pub struct Sockets {
     /// These numbers are not known to be wrong.
     is_exact: bool,
     is_due: bool,
+    /// The programs' counts at the last exact count. At first there are no sockets, and no counts.
+    verified: Events,
     /// The direction of the last comparisons, and how many of them turned out so.
     running: (Direction, u32),
     patience: u32,
@@ -68,6 +136,7 @@ impl Default for Sockets {
             before: Before::default(),
             is_exact: true,
             is_due: false,
+            verified: Events::default(),
             running: Default::default(),
             patience: LASTING,
             last: None,
@@ -89,16 +158,42 @@ impl Sockets {
         self.is_due
     }
 
+    /// What the next count of the sockets is for.
+    #[must_use]
+    pub fn purpose(&self) -> Purpose {
+        if self.is_due {
+            Purpose::Correction
+        } else {
+            Purpose::Verification(Box::new(self.verified))
+        }
+    }
+
     /// Takes in a count; `None` if the sockets could not be counted. One that is not exact is better than none, and has
     /// to be repeated. It is no better than numbers that were exact, unless it refutes them.
     pub fn counted(&mut self, counted: Option<Counted>) {
         // Nobody asked for the first count: the namespace is older than netmon.
         self.is_exact &= self.is_due;
         self.is_due = true;
-        let Some(counted) = counted else { return };
-        if counted.doubt == 0 || !(self.is_exact && counted.agrees(&self.before)) {
+        if let Some(counted) = counted {
+            self.take(&counted);
+        }
+    }
+
+    /// Takes in a count that was made although nothing was known to be wrong.
+    pub fn verified(&mut self, counted: &Counted) {
+        // Meanwhile a comparison may have found a difference, from before this count or from after it.
+        if !self.is_due {
+            self.take(counted);
+        }
+    }
+
+    fn take(&mut self, counted: &Counted) {
+        if counted.is_exact() || !(self.is_exact && counted.agrees(&self.before)) {
             self.before = counted.before;
-            self.is_exact = counted.doubt == 0;
+            self.is_exact = counted.is_exact();
+        }
+        if counted.is_exact() {
+            self.verified = counted.events;
         }
         self.is_due = !self.is_exact;
     }
@@ -157,192 +252,4 @@ impl Sockets {
 }
 
 #[cfg(test)]
-mod tests {
-    use netmon_common::tcp::{STATES, Tcp};
-
-    use super::{Before, Counted, Events, MOST_LASTING, Sockets};
-
-    const ESTABLISHED: usize = 1;
-    const LISTEN: usize = 10;
-
-    fn events(established: i64, listening: i64) -> Events {
-        let mut counts = Tcp::ZERO;
-        counts.states[ESTABLISHED] = established.cast_unsigned();
-        counts.states[LISTEN] = listening.cast_unsigned();
-        Events::from(counts)
-    }
-
-    /// A count that finds so many established sockets, while so many changed their state.
-    fn count(events: &Events, established: u64, doubt: u64) -> Counted {
-        let mut now = [0; STATES];
-        now[ESTABLISHED] = established;
-        let before = events.before(&now);
-        Counted { before, doubt }
-    }
-
-    /// After how many comparisons with the same figure the sockets have to be counted; at most 1,000.
-    fn due_after(sockets: &mut Sockets, events: &Events, in_use: u64) -> Option<u32> {
-        (1..=1000).find(|_| {
-            sockets.compare(events, in_use);
-            sockets.is_due()
-        })
-    }
-
-    #[test]
-    fn an_inexact_count_is_used_and_repeated_until_one_is_exact() {
-        let mut sockets = Sockets::default();
-        assert!(!sockets.is_due(), "a new namespace has no sockets from before");
-        sockets.counted(None);
-        assert!(sockets.is_due());
-        let seen = events(2, 0);
-        sockets.counted(Some(count(&seen, 5, 1)));
-        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 5);
-        assert!(sockets.is_due());
-        sockets.counted(None);
-        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 5, "none is no better");
-        sockets.counted(Some(count(&seen, 4, 0)));
-        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 4);
-        assert!(!sockets.is_due());
-        sockets.recount();
-        assert!(sockets.is_due());
-    }
-
-    #[test]
-    fn a_socket_that_came_and_went_is_a_change() {
-        let seen = events(3, 1);
-        let mut counts = *seen.counts();
-        counts.round_trips[0] += 1;
-        assert_eq!(seen.changed_sockets(&Events::from(counts)), 0);
-        counts.accepts += 1;
-        assert_eq!(seen.changed_sockets(&Events::from(counts)), 1);
-        assert_eq!(seen.changed_sockets(&events(1, 2)), 3);
-    }
-
-    #[test]
-    fn as_many_as_the_kernel_says_are_not_counted_anew() {
-        let mut sockets = Sockets::default();
-        assert_eq!(due_after(&mut sockets, &events(3, 1), 4), None);
-    }
-
-    #[test]
-    fn a_difference_that_lasts_is_made_good_by_one_count() {
-        for in_use in [3, 5] {
-            let mut sockets = Sockets::default();
-            let seen = events(3, 1);
-            assert_eq!(due_after(&mut sockets, &seen, in_use), Some(2));
-            sockets.counted(Some(count(&seen, in_use, 0)));
-            assert_eq!(due_after(&mut sockets, &seen, in_use), None);
-        }
-    }
-
-    #[test]
-    fn what_differs_this_way_and_that_way_is_busy_and_not_wrong() {
-        let mut sockets = Sockets::default();
-        for _ in 0..1000 {
-            for in_use in [5, 3, 4, 5, 4, 3] {
-                sockets.compare(&events(3, 1), in_use);
-                assert!(!sockets.is_due());
-            }
-        }
-    }
-
-    #[test]
-    fn a_difference_that_a_count_does_not_mend_is_counted_ever_more_rarely() {
-        let mut sockets = Sockets::default();
-        let seen = events(3, 1);
-        let mut waits = Vec::new();
-        for _ in 0..8 {
-            waits.extend(due_after(&mut sockets, &seen, 9));
-            sockets.counted(Some(count(&seen, 4, 0)));
-        }
-        assert_eq!(waits, [2, 4, 8, 16, 32, MOST_LASTING, MOST_LASTING, MOST_LASTING]);
-        // Once they agree for long, the next difference is as good as the first.
-        sockets.compare(&seen, 4);
-        assert_eq!(due_after(&mut sockets, &seen, 9), Some(MOST_LASTING));
-        sockets.counted(Some(count(&seen, 4, 0)));
-        for _ in 0..2 * MOST_LASTING {
-            sockets.compare(&seen, 4);
-        }
-        assert_eq!(due_after(&mut sockets, &seen, 9), Some(2));
-    }
-
-    #[test]
-    fn what_differs_by_chance_is_soon_counted_no_more() {
-        let mut sockets = Sockets::default();
-        let counts = busy(&mut sockets);
-        assert!((1..10).contains(&counts), "{counts} counts");
-    }
-
-    /// Compares the sockets of a namespace that is never still for long, and counts them when they are due. Returns how
-    /// often that was.
-    fn busy(sockets: &mut Sockets) -> u32 {
-        let (mut random, mut counts) = (1_u32, 0);
-        for accepts in 0..10_000 {
-            let mut seen = *events(3, 1).counts();
-            seen.accepts = accepts;
-            let seen = Events::from(seen);
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            sockets.compare(&seen, 3 + u64::from(random >> 16) % 3);
-            if sockets.is_due() {
-                counts += 1;
-                sockets.counted(Some(count(&seen, 4, 0)));
-            }
-        }
-        counts
-    }
-
-    #[test]
-    fn a_difference_in_a_namespace_that_is_still_again_is_no_chance() {
-        let mut sockets = Sockets::default();
-        busy(&mut sockets);
-        let seen = events(3, 1);
-        sockets.compare(&seen, 4);
-        assert_eq!(due_after(&mut sockets, &seen, 5), Some(2));
-        sockets.counted(Some(count(&seen, 4, 0)));
-        assert!(due_after(&mut sockets, &seen, 5) > Some(8), "the count changed nothing");
-    }
-
-    #[test]
-    fn what_was_exact_stays_unless_a_count_of_a_busy_namespace_refutes_it() {
-        let seen = events(2, 0);
-        let counted = |established, doubt| {
-            let mut sockets = Sockets::default();
-            sockets.counted(Some(count(&seen, 100, 0)));
-            assert_eq!(due_after(&mut sockets, &seen, 101), Some(2));
-            sockets.counted(Some(count(&seen, established, doubt)));
-            (seen.connections(ESTABLISHED, sockets.before()), sockets.is_due())
-        };
-        for established in [95, 100, 105] {
-            assert_eq!(counted(established, 5), (100, false));
-        }
-        assert_eq!(counted(106, 5), (106, true));
-        assert_eq!(counted(94, 5), (94, true));
-        assert_eq!(counted(101, 0), (101, false));
-    }
-
-    #[test]
-    fn what_was_never_counted_exactly_is_no_reason_to_doubt_a_count() {
-        let seen = events(2, 0);
-        let mut sockets = Sockets::default();
-        // The first count of a namespace from before netmon. It is near what the programs say.
-        sockets.counted(Some(count(&seen, 3, 5)));
-        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 3);
-        assert!(sockets.is_due());
-        sockets.counted(Some(count(&seen, 4, 5)));
-        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 4);
-        assert!(sockets.is_due());
-        // A count that turned out to have missed something.
-        sockets.counted(Some(count(&seen, 4, 0)));
-        sockets.recount();
-        sockets.counted(Some(count(&seen, 5, 5)));
-        assert_eq!(seen.connections(ESTABLISHED, sockets.before()), 5);
-    }
-
-    #[test]
-    fn a_state_with_less_than_no_socket_is_a_difference_whatever_the_sum() {
-        let mut sockets = Sockets::default();
-        // The change to the established state was lost, so that the closing socket leaves a state in which none was.
-        assert_eq!(due_after(&mut sockets, &events(-1, 2), 1), Some(2));
-        assert_eq!(sockets.before(), &Before::default());
-    }
-}
+mod tests;

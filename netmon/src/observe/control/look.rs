@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 use super::{
     Loop,
     sockets::{Counting, Kernel},
+    verification::Verification,
 };
 use crate::{
     datapath::SharedTracepoints,
@@ -17,6 +18,7 @@ use crate::{
         interface::NetnsId,
         netns::{Listing, NetnsFile, Role},
         outage::News,
+        tcp::sockets::{Counted, Purpose},
     },
     netns::{
         buffers, discover,
@@ -65,19 +67,23 @@ impl Loop {
             return;
         }
         let (shared, tracepoints, rested) = (&self.shared, &self.tracepoints, &mut self.rested);
+        let verification = &mut self.verification;
         let mut looked = Vec::with_capacity(files.len());
         // The looks that each listing causes, whatever is new.
         let mut again = Duration::ZERO;
         let want = on_netns_thread(|thread| {
-            let mut counting = Counting::new(Kernel(tracepoints));
+            let mut sockets = Sockets {
+                counting: Counting::new(Kernel(tracepoints)),
+                verification,
+            };
             let want = each_in_its_turn(&files, turn, |(file, number)| {
-                let (begin, counted) = (Instant::now(), counting.spent());
-                match look_into(shared, tracepoints, file, *number, thread, &mut counting) {
+                let (begin, counted) = (Instant::now(), sockets.counting.spent());
+                match look_into(shared, tracepoints, file, *number, thread, &mut sockets) {
                     Ok(netns) => {
                         let end = Instant::now();
                         // How often sockets are counted has a limit of its own: a namespace with tens of thousands would
                         // rest for minutes, and not be counted when it is still.
-                        let look = (end - begin).saturating_sub(counting.spent().saturating_sub(counted));
+                        let look = (end - begin).saturating_sub(sockets.counting.spent().saturating_sub(counted));
                         rested.insert(netns, end + look * LOOK_REST);
                         again += if file.role.reuses_names() { look } else { Duration::ZERO };
                         looked.push(netns);
@@ -91,7 +97,7 @@ impl Loop {
                     }
                 }
             });
-            for netns in counting.missed() {
+            for netns in sockets.counting.missed() {
                 shared.lock().recount_sockets(netns);
             }
             want
@@ -169,19 +175,48 @@ fn node_unless_listed(listing: &Listing, node: &Path) -> Option<NetnsFile> {
     discover::node(node).ok().filter(|node| !has_node && !listed(node))
 }
 
+/// A count of a namespace's sockets.
+enum Found {
+    /// `None` if they could not be counted.
+    Correction(Option<Counted>),
+    Verification(Counted),
+}
+
+/// Counts sockets, as far as their turn has come.
+struct Sockets<'a> {
+    counting: Counting<Kernel<'a>>,
+    verification: &'a mut Verification,
+}
+
+impl Sockets<'_> {
+    fn count(&mut self, purpose: Purpose, netns: NetnsId, devices: impl IntoIterator<Item = u32>) -> Option<Found> {
+        let Purpose::Verification(events) = purpose else {
+            return Some(Found::Correction(self.counting.count(netns, devices, None)));
+        };
+        if !self.verification.takes(netns) {
+            return None;
+        }
+        let unless = (!self.verification.has_lost()).then_some(&*events);
+        let before = self.counting.spent();
+        let counted = self.counting.count(netns, devices, unless);
+        self.verification.spent(self.counting.spent().saturating_sub(before));
+        counted.map(Found::Verification)
+    }
+}
+
 fn look_into(
     shared: &Shared,
     tracepoints: &SharedTracepoints,
     file: &NetnsFile,
     number: Option<Number>,
     thread: &mut NetnsThread,
-    counting: &mut Counting<Kernel<'_>>,
+    sockets: &mut Sockets<'_>,
 ) -> Result<NetnsId, ReadError> {
     let _file = thread.enter(&file.path)?;
     let mut client = Client::open()?;
     let netns = client.netns()?;
     tracepoints.lock().watch(netns);
-    let looked = look_inside(shared, tracepoints, file, netns, number, &mut client, counting);
+    let looked = look_inside(shared, tracepoints, file, netns, number, &mut client, sockets);
     if looked.is_err() && shared.lock().namespace(netns).is_none() {
         // Only what the registry has known is forgotten with it.
         tracepoints.lock().unwatch(netns);
@@ -196,7 +231,7 @@ fn look_inside(
     netns: NetnsId,
     number: Option<Number>,
     client: &mut Client,
-    counting: &mut Counting<Kernel<'_>>,
+    sockets: &mut Sockets<'_>,
 ) -> Result<(), ReadError> {
     let devices = client.devices()?;
     if file.role == Role::Sandbox {
@@ -222,13 +257,20 @@ fn look_inside(
         Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress | Role::Node => None,
     };
     // Before the namespace is in the registry: nobody sees it without its sockets.
-    let is_due = file.role == Role::Sandbox && shared.lock().lacks_sockets(file, netns);
-    let sockets = is_due.then(|| counting.count(netns, devices.devices.iter().map(|device| device.ifindex)));
+    let purpose = if file.role == Role::Sandbox {
+        shared.lock().sockets_purpose(file, netns)
+    } else {
+        None
+    };
+    let ifindexes = devices.devices.iter().map(|device| device.ifindex);
+    let found = purpose.and_then(|purpose| sockets.count(purpose, netns, ifindexes));
     {
         let mut state = shared.lock();
         state.looked(file, netns, devices, Instant::now());
-        if let Some(counted) = sockets {
-            state.set_sockets(netns, counted);
+        match found {
+            Some(Found::Correction(counted)) => state.set_sockets(netns, counted),
+            Some(Found::Verification(counted)) => state.verify_sockets(netns, &counted),
+            None => {}
         }
         state.set_remotes(netns, remotes);
         state.set_listen_backlog_limit(netns, backlog);

@@ -1,7 +1,7 @@
 //! Counts the sockets of namespaces that the programs' counts lack: those from before netmon, and those whose changes of
 //! state were lost.
 //!
-//! A count is exact if the programs counted no change meanwhile. So the programs' counts of one namespace are read right
+//! A list is exact if the programs counted no change meanwhile. So the programs' counts of one namespace are read right
 //! before and right after its sockets are listed. Which counts a namespace has is read from the whole map, once before
 //! the namespaces of a look and once after them.
 
@@ -17,12 +17,15 @@ use crate::{
     datapath::{DatapathError, SharedTracepoints},
     model::{
         interface::NetnsId,
-        tcp::{Events, sockets::Counted},
+        tcp::{
+            Events,
+            sockets::{Counted, Listed},
+        },
     },
     netns::connections::{self, STATES},
 };
 
-/// How often the sockets of a namespace are counted at most in one look. They are counted again if some changed their
+/// How often the sockets of a namespace are listed at most in one look. They are listed again if some changed their
 /// state meanwhile.
 const ATTEMPTS: u32 = 5;
 
@@ -83,16 +86,26 @@ impl<S: Source> Counting<S> {
         self.spent
     }
 
-    /// Counts the sockets of a namespace with these devices. The calling thread is in it. Of several counts, the one
-    /// during which the fewest changed is used. `None` if they could not be counted.
-    pub(super) fn count(&mut self, netns: NetnsId, devices: impl IntoIterator<Item = u32>) -> Option<Counted> {
+    /// Counts the sockets of a namespace with these devices. The calling thread is in it. `None` if they could not be
+    /// counted. Nothing is counted if the programs' counts still are those of `unless`.
+    pub(super) fn count(
+        &mut self,
+        netns: NetnsId,
+        devices: impl IntoIterator<Item = u32>,
+        unless: Option<&Events>,
+    ) -> Option<Counted> {
         let begin = Instant::now();
-        let counted = self.try_count(netns, devices);
+        let counted = self.try_count(netns, devices, unless);
         self.spent += begin.elapsed();
         counted
     }
 
-    fn try_count(&mut self, netns: NetnsId, devices: impl IntoIterator<Item = u32>) -> Option<Counted> {
+    fn try_count(
+        &mut self,
+        netns: NetnsId,
+        devices: impl IntoIterator<Item = u32>,
+        unless: Option<&Events>,
+    ) -> Option<Counted> {
         if self.before.is_none() {
             self.before = known(self.source.interfaces()?);
         }
@@ -100,26 +113,30 @@ impl<S: Source> Counting<S> {
         interfaces.extend(devices);
         // Sockets without a route.
         interfaces.insert(0);
-        let mut counted: Option<Counted> = None;
         let mut before = known(self.source.events(netns, &interfaces)?)?;
+        if unless.is_some_and(|events| events.changed_sockets(&before) == 0) {
+            return None;
+        }
+        let mut lists = Vec::new();
         for _ in 0..ATTEMPTS {
             let sockets = known(self.source.sockets());
             let after = known(self.source.events(netns, &interfaces)?);
             let (Some(sockets), Some(after)) = (sockets, after) else {
-                return counted;
+                break;
             };
-            let doubt = before.changed_sockets(&after);
-            if counted.is_none_or(|counted| doubt < counted.doubt) {
-                let before = after.before(&sockets);
-                counted = Some(Counted { before, doubt });
-            }
-            if doubt == 0 {
+            let changed = before.changed_sockets(&after);
+            lists.push(Listed {
+                before: after.before(&sockets),
+                events: after,
+                changed,
+            });
+            if changed == 0 {
                 self.exact.insert(netns, interfaces);
                 break;
             }
             before = after;
         }
-        counted
+        Counted::of(&lists)
     }
 
     /// The namespaces whose counts are not exact after all: by now the programs have counts of other interfaces, which
@@ -216,8 +233,8 @@ mod tests {
                 ..Fake::default()
             };
             let mut counting = Counting::new(&fake);
-            let counted = counting.count(HERE, [2]).expect("a count");
-            assert_eq!(counted.doubt, 0);
+            let counted = counting.count(HERE, [2], None).expect("a count");
+            assert!(counted.is_exact());
             assert_eq!(fake.lists.get(), restless + 1);
             let now = (&fake)
                 .events(HERE, &BTreeSet::new())
@@ -235,10 +252,31 @@ mod tests {
             ..Fake::default()
         };
         let mut counting = Counting::new(&fake);
-        let counted = counting.count(HERE, [2]).expect("a count");
-        assert_eq!(counted.doubt, 1);
+        let counted = counting.count(HERE, [2], None).expect("a count");
+        assert!(!counted.is_exact());
+        let others = counted.events.counts().states[ESTABLISHED];
+        let shown = counted.events.connections(ESTABLISHED, &counted.before);
+        assert_eq!(shown, 100 + others, "the burst is in one list of five");
         assert_eq!(fake.lists.get(), ATTEMPTS);
         assert!(counting.missed().is_empty(), "it is repeated anyway");
+    }
+
+    #[test]
+    fn nothing_is_listed_unless_something_changed() {
+        let fake = Fake::default();
+        let mut counting = Counting::new(&fake);
+        let now = || {
+            (&fake)
+                .events(HERE, &BTreeSet::new())
+                .expect("programs")
+                .expect("counts")
+        };
+        assert_eq!(counting.count(HERE, [2], Some(&now())), None);
+        assert_eq!(fake.lists.get(), 0);
+        let mut other = *now().counts();
+        other.accepts += 1;
+        let counted = counting.count(HERE, [2], Some(&other.into())).expect("a count");
+        assert_eq!((counted.events, fake.lists.get()), (now(), 1));
     }
 
     #[test]
@@ -248,9 +286,9 @@ mod tests {
             fails: Some(fails),
             ..Fake::default()
         };
-        assert_eq!(Counting::new(&fake(1)).count(HERE, [2]), None);
-        let counted = Counting::new(&fake(2)).count(HERE, [2]).expect("the first count");
-        assert_ne!(counted.doubt, 0);
+        assert_eq!(Counting::new(&fake(1)).count(HERE, [2], None), None);
+        let counted = Counting::new(&fake(2)).count(HERE, [2], None).expect("the first count");
+        assert!(!counted.is_exact());
     }
 
     #[test]
@@ -258,7 +296,7 @@ mod tests {
         let fake = Fake::default();
         let mut counting = Counting::new(&fake);
         for netns in 0..1000 {
-            assert!(counting.count(NetnsId(netns), [2]).expect("a count").doubt == 0);
+            assert!(counting.count(NetnsId(netns), [2], None).expect("a count").is_exact());
         }
         assert!(counting.missed().is_empty());
         assert_eq!((fake.whole.get(), fake.parts.get(), fake.lists.get()), (2, 2000, 1000));
@@ -274,7 +312,7 @@ mod tests {
         let mut counting = Counting::new(&fake);
         let other = NetnsId(8);
         for netns in [HERE, other] {
-            assert!(counting.count(netns, [2]).expect("a count").doubt == 0);
+            assert!(counting.count(netns, [2], None).expect("a count").is_exact());
         }
         fake.interfaces.borrow_mut().insert(other, [0, 2].into());
         fake.interfaces.borrow_mut().insert(HERE, [2, 3, 9].into());

@@ -269,6 +269,13 @@ impl State {
         }
     }
 
+    /// Takes in a count of a container's TCP sockets that was made although nothing was known to be wrong.
+    pub fn verify_sockets(&mut self, netns: NetnsId, counted: &Counted) {
+        if let Some(sandbox) = self.sandbox_mut(netns) {
+            sandbox.sockets.verified(counted);
+        }
+    }
+
     /// The last count of a container's TCP sockets missed something.
     pub fn recount_sockets(&mut self, netns: NetnsId) {
         if let Some(sandbox) = self.sandbox_mut(netns) {

@@ -75,19 +75,58 @@ pub(super) fn agree(netmon: &Netmon, members: [&Member; 2]) -> anyhow::Result<()
     })
 }
 
+/// A key of the map of counts, as `bpftool` takes it, and the words of its value, added up over the processors.
+type Entry = (String, Vec<u64>);
+
+fn entries(map: u64) -> anyhow::Result<Vec<Entry>> {
+    let dump: serde_json::Value = serde_json::from_str(&sh::run(&format!("bpftool -j map dump id {map}"))?)?;
+    let bytes = |value: &serde_json::Value| -> anyhow::Result<Vec<u8>> {
+        let hex = value.as_array().context("no bytes")?.iter();
+        let byte = |text: &str| Ok(u8::from_str_radix(text.trim_start_matches("0x"), 16)?);
+        hex.filter_map(serde_json::Value::as_str).map(byte).collect()
+    };
+    let of_entry = |entry: &serde_json::Value| {
+        let key = hex(&bytes(&entry["key"])?);
+        let mut sums = Vec::new();
+        for value in entry["values"].as_array().context("an entry without values")? {
+            let bytes = bytes(&value["value"])?;
+            let (words, _) = bytes.as_chunks();
+            sums.resize(words.len(), 0_u64);
+            for (sum, word) in sums.iter_mut().zip(words) {
+                *sum = sum.wrapping_add(u64::from_ne_bytes(*word));
+            }
+        }
+        Ok((key, sums))
+    };
+    let dump = dump.as_array().context("bpftool shows no list")?;
+    dump.iter().map(of_entry).collect()
+}
+
+/// The entry of the map of counts that has such sums.
+pub(super) fn entry(map: u64, is_wanted: impl Fn(&[u64]) -> bool) -> anyhow::Result<Entry> {
+    let mut entries = entries(map)?.into_iter();
+    let wanted = entries.find(|(_, sums)| is_wanted(sums));
+    wanted.context("there is no such entry")
+}
+
+/// Bytes as `bpftool` takes them.
+fn hex(bytes: &[u8]) -> String {
+    let bytes: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(" ")
+}
+
+/// A word as `bpftool` takes it.
+pub(super) fn word(word: u64) -> String {
+    hex(&word.to_ne_bytes())
+}
+
 /// Deletes all that the kernel programs have counted.
 pub(super) fn lose_all(netmon: &Netmon) -> anyhow::Result<()> {
     let map = netmon.map("TCP")?;
-    let dump: serde_json::Value = serde_json::from_str(&sh::run(&format!("bpftool -j map dump id {map}"))?)?;
-    let entries = dump.as_array().context("bpftool shows no list")?;
+    let entries = entries(map)?;
     ensure!(!entries.is_empty(), "nothing was counted");
-    for entry in entries {
-        let key = entry["key"].as_array().context("an entry without a key")?;
-        let bytes: Vec<_> = key.iter().filter_map(serde_json::Value::as_str).collect();
-        sh::run(&format!(
-            "bpftool map delete id {map} key hex {}",
-            bytes.join(" ").replace("0x", "")
-        ))?;
+    for (key, _) in entries {
+        sh::run(&format!("bpftool map delete id {map} key hex {key}"))?;
     }
     Ok(())
 }

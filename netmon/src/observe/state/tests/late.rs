@@ -17,6 +17,7 @@ use crate::{
         inventory::{Container, Identity, Inventory},
         netns::{DeviceChange, Listing, NetnsFile, Role},
         place::{Attribution, Cause, Place},
+        tcp::sockets::Purpose,
         times::Times,
     },
     observe::state::{Number, State, lifecycle::PARTED},
@@ -24,6 +25,11 @@ use crate::{
 
 /// Longer than netmon waits for a name.
 const LONG: Duration = Duration::from_secs(40);
+
+/// Whether the sockets of this namespace have to be counted.
+fn lacks_sockets(state: &State, file: &NetnsFile, netns: NetnsId) -> bool {
+    state.sockets_purpose(file, netns) == Some(Purpose::Correction)
+}
 
 fn container(attribution: Option<Attribution>) -> Option<(String, Arc<str>)> {
     match attribution? {
@@ -207,7 +213,7 @@ fn of_more_namespaces_than_are_remembered_the_first_that_ended_is_forgotten_what
     }
     // All at once, as after a time without a look.
     state.expire(now + LINGER);
-    let is_remembered = |netns: NetnsId| state.lacks_sockets(&super::file("cccccccccccc", 1), netns);
+    let is_remembered = |netns: NetnsId| lacks_sockets(&state, &super::file("cccccccccccc", 1), netns);
     assert!(is_remembered(last), "the last to end is forgotten");
     assert!(!is_remembered(first), "the first to end is remembered");
     assert!(cookies[1..].iter().all(|netns| is_remembered(*netns)));
@@ -220,7 +226,7 @@ fn of_more_namespaces_than_are_remembered_the_first_that_ended_is_forgotten_what
         now += LINGER;
         state.expire(now);
     }
-    let is_remembered = |netns: NetnsId| state.lacks_sockets(&super::file("cccccccccccc", 1), netns);
+    let is_remembered = |netns: NetnsId| lacks_sockets(&state, &super::file("cccccccccccc", 1), netns);
     assert_eq!([again, cookies[2], next].map(is_remembered), [true, false, true]);
 }
 
@@ -256,5 +262,5 @@ fn an_overlay_that_is_made_anew_under_its_former_name_is_not_older_than_netmon()
     let mut state = State::new(SCOPE, LINGER);
     state.listed(listing(&sandbox), now);
     state.listed(Listing::default(), now);
-    assert!(state.lacks_sockets(&sandbox, NetnsId(100)));
+    assert!(lacks_sockets(&state, &sandbox, NetnsId(100)));
 }

@@ -1,0 +1,188 @@
+//! Whose sockets are verified now, though nothing is known to be wrong.
+//!
+//! Each namespace has its turn once in a cycle. A cycle takes as many rounds as the time for it allows. So a node with many
+//! busy containers verifies each of them more rarely, and not at more cost.
+//!
+//! Must not know how sockets are counted.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use super::Loop;
+use crate::{datapath::tcp::TcpMap, model::interface::NetnsId};
+
+/// How long verifying may take in one round: half a percent of a minute. A list takes some milliseconds, for the kernel
+/// walks the connections of all namespaces. A busy namespace takes five. The last one begun may take longer.
+const MOST: Duration = Duration::from_millis(300);
+
+/// The cycle.
+#[derive(Debug)]
+pub(super) struct Verification {
+    /// These have not had their turn in this cycle.
+    waiting: BTreeSet<NetnsId>,
+    /// The time left in this round.
+    left: Duration,
+    next_round: Instant,
+    /// How many events the programs are known to have lost when this cycle began.
+    lost: u64,
+    /// They lost some in the cycle before. Whose they were is not known.
+    has_lost: bool,
+}
+
+impl Verification {
+    /// The first cycle begins with the first round.
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            waiting: BTreeSet::new(),
+            left: Duration::ZERO,
+            next_round: now,
+            lost: 0,
+            has_lost: false,
+        }
+    }
+
+    /// Begins a round with these namespaces, if the last one began long enough ago. `lost` says how many events the
+    /// programs have lost by now, as far as that is known.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        round: Duration,
+        namespaces: impl IntoIterator<Item = NetnsId>,
+        lost: impl FnOnce() -> u64,
+    ) {
+        if now < self.next_round {
+            return;
+        }
+        self.next_round = now + round;
+        let namespaces: BTreeSet<_> = namespaces.into_iter().collect();
+        self.waiting.retain(|netns| namespaces.contains(netns));
+        // If there was time left, those that still wait could not be read.
+        let is_over = !std::mem::replace(&mut self.left, MOST).is_zero();
+        if is_over || self.waiting.is_empty() {
+            self.waiting = namespaces;
+            let before = std::mem::replace(&mut self.lost, lost());
+            self.has_lost = self.lost != before;
+        }
+    }
+
+    /// Whether it is a namespace's turn. It has none again in this cycle.
+    pub(super) fn takes(&mut self, netns: NetnsId) -> bool {
+        !self.left.is_zero() && self.waiting.remove(&netns)
+    }
+
+    /// Whether a namespace of which the programs have heard nothing may have lost something.
+    pub(super) const fn has_lost(&self) -> bool {
+        self.has_lost
+    }
+
+    /// Verifying took so long.
+    pub(super) const fn spent(&mut self, time: Duration) {
+        self.left = self.left.saturating_sub(time);
+    }
+}
+
+impl Loop {
+    /// Begins a round with the containers' namespaces.
+    pub(super) fn begin_verification(&mut self, now: Instant) {
+        let containers: Vec<NetnsId> = {
+            let state = self.shared.lock();
+            let all = state.namespaces().iter();
+            let containers = all.filter(|(_, namespace)| namespace.sandbox().is_some());
+            containers.map(|(netns, _)| *netns).collect()
+        };
+        let tracepoints = &self.tracepoints;
+        self.verification.begin(now, self.times.round, containers, || {
+            tracepoints.lock().tcp.as_ref().map_or(0, TcpMap::unheard)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{MOST, NetnsId, Verification};
+
+    const ROUND: Duration = Duration::from_mins(1);
+
+    /// Begins a round, and returns which of ten namespaces have their turn, if each takes so long.
+    fn round(verification: &mut Verification, now: Instant, lost: u64, each: Duration) -> Vec<u64> {
+        verification.begin(now, ROUND, (0..10).map(NetnsId), || lost);
+        let mut took = Vec::new();
+        for netns in 0..10 {
+            if verification.takes(NetnsId(netns)) {
+                verification.spent(each);
+                took.push(netns);
+            }
+        }
+        took
+    }
+
+    #[test]
+    fn every_namespace_has_one_turn_a_round() {
+        let now = Instant::now();
+        let mut verification = Verification::new(now);
+        let all: Vec<_> = (0..10).collect();
+        let (short, soon) = (MOST / 100, now + ROUND / 2);
+        assert_eq!(round(&mut verification, now, 0, short), all);
+        assert!(round(&mut verification, now, 0, short).is_empty());
+        assert!(
+            round(&mut verification, soon, 0, short).is_empty(),
+            "rounds may be shorter"
+        );
+        assert_eq!(round(&mut verification, now + ROUND, 0, short), all);
+    }
+
+    #[test]
+    fn what_takes_long_takes_more_rounds_and_leaves_nobody_out() {
+        let mut now = Instant::now();
+        let mut verification = Verification::new(now);
+        let mut rounds = Vec::new();
+        for _ in 0..4 {
+            rounds.push(round(&mut verification, now, 0, MOST / 10 * 3));
+            now += ROUND;
+        }
+        // The last one begun may take longer.
+        assert_eq!(
+            rounds,
+            [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9], vec![0, 1, 2, 3]]
+        );
+    }
+
+    #[test]
+    fn a_namespace_that_is_gone_does_not_keep_a_cycle_from_ending() {
+        let now = Instant::now();
+        let mut verification = Verification::new(now);
+        verification.begin(now, ROUND, [NetnsId(1), NetnsId(2)], || 0);
+        assert!(verification.takes(NetnsId(1)));
+        verification.begin(now + ROUND, ROUND, [NetnsId(1)], || 0);
+        assert!(verification.takes(NetnsId(1)));
+    }
+
+    #[test]
+    fn a_namespace_that_cannot_be_read_keeps_nobody_waiting() {
+        let mut now = Instant::now();
+        let mut verification = Verification::new(now);
+        for _ in 0..3 {
+            verification.begin(now, ROUND, [NetnsId(1), NetnsId(2)], || 0);
+            assert!(verification.takes(NetnsId(1)), "the other one is not read");
+            now += ROUND;
+        }
+    }
+
+    #[test]
+    fn what_was_lost_before_a_cycle_began_may_be_anybodys_until_it_ends() {
+        let mut now = Instant::now();
+        let mut verification = Verification::new(now);
+        let mut has_lost = Vec::new();
+        for lost in [0, 3, 3, 4, 4, 4, 4] {
+            round(&mut verification, now, lost, MOST / 6);
+            has_lost.push(verification.has_lost());
+            now += ROUND;
+        }
+        // Each cycle has two rounds.
+        assert_eq!(has_lost, [false, false, true, true, true, true, false]);
+    }
+}
