@@ -13,9 +13,12 @@ use std::{
 use super::Loop;
 use crate::{datapath::tcp::TcpMap, model::interface::NetnsId};
 
-/// How long verifying may take in one round: half a percent of a minute. A list takes some milliseconds, for the kernel
-/// walks the connections of all namespaces. A busy namespace takes five. The last one begun may take longer.
+/// How long verifying may take in one round, which is a minute, if the programs are known to have lost events. A list takes
+/// some milliseconds, for the kernel walks the connections of all namespaces. A busy namespace takes five lists. The last
+/// namespace begun may take longer.
 const MOST: Duration = Duration::from_millis(300);
+/// The same if no event is known to be lost. A kernel may skip a program without counting that.
+const MOST_WITHOUT_LOSS: Duration = Duration::from_millis(60);
 
 /// The cycle.
 #[derive(Debug)]
@@ -25,9 +28,11 @@ pub(super) struct Verification {
     /// The time left in this round.
     left: Duration,
     next_round: Instant,
-    /// How many events the programs are known to have lost when this cycle began.
+    /// How many events the programs are known to have lost.
     lost: u64,
-    /// They lost some in the cycle before. Whose they were is not known.
+    /// They lost some since this cycle began. Then one more begins.
+    has_lost_more: bool,
+    /// They lost some before this cycle began. Whose they were is not known.
     has_lost: bool,
 }
 
@@ -39,6 +44,7 @@ impl Verification {
             left: Duration::ZERO,
             next_round: now,
             lost: 0,
+            has_lost_more: false,
             has_lost: false,
         }
     }
@@ -50,7 +56,7 @@ impl Verification {
         now: Instant,
         round: Duration,
         namespaces: impl IntoIterator<Item = NetnsId>,
-        lost: impl FnOnce() -> u64,
+        lost: u64,
     ) {
         if now < self.next_round {
             return;
@@ -58,13 +64,15 @@ impl Verification {
         self.next_round = now + round;
         let namespaces: BTreeSet<_> = namespaces.into_iter().collect();
         self.waiting.retain(|netns| namespaces.contains(netns));
+        let before = std::mem::replace(&mut self.lost, lost);
+        self.has_lost_more |= lost != before;
         // If there was time left, those that still wait could not be read.
-        let is_over = !std::mem::replace(&mut self.left, MOST).is_zero();
-        if is_over || self.waiting.is_empty() {
+        let is_over = !self.left.is_zero() || self.waiting.is_empty();
+        if is_over || self.has_lost_more && !self.has_lost {
             self.waiting = namespaces;
-            let before = std::mem::replace(&mut self.lost, lost());
-            self.has_lost = self.lost != before;
+            self.has_lost = std::mem::take(&mut self.has_lost_more);
         }
+        self.left = if self.has_lost { MOST } else { MOST_WITHOUT_LOSS };
     }
 
     /// Whether it is a namespace's turn. It has none again in this cycle.
@@ -92,10 +100,8 @@ impl Loop {
             let containers = all.filter(|(_, namespace)| namespace.sandbox().is_some());
             containers.map(|(netns, _)| *netns).collect()
         };
-        let tracepoints = &self.tracepoints;
-        self.verification.begin(now, self.times.round, containers, || {
-            tracepoints.lock().tcp.as_ref().map_or(0, TcpMap::unheard)
-        });
+        let lost = self.tracepoints.lock().tcp.as_ref().map_or(0, TcpMap::unheard);
+        self.verification.begin(now, self.times.round, containers, lost);
     }
 }
 
@@ -103,13 +109,13 @@ impl Loop {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{MOST, NetnsId, Verification};
+    use super::{MOST, MOST_WITHOUT_LOSS, NetnsId, Verification};
 
     const ROUND: Duration = Duration::from_mins(1);
 
     /// Begins a round, and returns which of ten namespaces have their turn, if each takes so long.
     fn round(verification: &mut Verification, now: Instant, lost: u64, each: Duration) -> Vec<u64> {
-        verification.begin(now, ROUND, (0..10).map(NetnsId), || lost);
+        verification.begin(now, ROUND, (0..10).map(NetnsId), lost);
         let mut took = Vec::new();
         for netns in 0..10 {
             if verification.takes(NetnsId(netns)) {
@@ -125,7 +131,7 @@ mod tests {
         let now = Instant::now();
         let mut verification = Verification::new(now);
         let all: Vec<_> = (0..10).collect();
-        let (short, soon) = (MOST / 100, now + ROUND / 2);
+        let (short, soon) = (MOST_WITHOUT_LOSS / 100, now + ROUND / 2);
         assert_eq!(round(&mut verification, now, 0, short), all);
         assert!(round(&mut verification, now, 0, short).is_empty());
         assert!(
@@ -141,7 +147,7 @@ mod tests {
         let mut verification = Verification::new(now);
         let mut rounds = Vec::new();
         for _ in 0..4 {
-            rounds.push(round(&mut verification, now, 0, MOST / 10 * 3));
+            rounds.push(round(&mut verification, now, 0, MOST_WITHOUT_LOSS / 10 * 3));
             now += ROUND;
         }
         // The last one begun may take longer.
@@ -155,9 +161,9 @@ mod tests {
     fn a_namespace_that_is_gone_does_not_keep_a_cycle_from_ending() {
         let now = Instant::now();
         let mut verification = Verification::new(now);
-        verification.begin(now, ROUND, [NetnsId(1), NetnsId(2)], || 0);
+        verification.begin(now, ROUND, [NetnsId(1), NetnsId(2)], 0);
         assert!(verification.takes(NetnsId(1)));
-        verification.begin(now + ROUND, ROUND, [NetnsId(1)], || 0);
+        verification.begin(now + ROUND, ROUND, [NetnsId(1)], 0);
         assert!(verification.takes(NetnsId(1)));
     }
 
@@ -166,23 +172,31 @@ mod tests {
         let mut now = Instant::now();
         let mut verification = Verification::new(now);
         for _ in 0..3 {
-            verification.begin(now, ROUND, [NetnsId(1), NetnsId(2)], || 0);
+            verification.begin(now, ROUND, [NetnsId(1), NetnsId(2)], 0);
             assert!(verification.takes(NetnsId(1)), "the other one is not read");
             now += ROUND;
         }
     }
 
     #[test]
-    fn what_was_lost_before_a_cycle_began_may_be_anybodys_until_it_ends() {
+    fn a_loss_may_be_anybodys_and_begins_a_cycle_that_takes_more_of_each_round() {
         let mut now = Instant::now();
         let mut verification = Verification::new(now);
-        let mut has_lost = Vec::new();
-        for lost in [0, 3, 3, 4, 4, 4, 4] {
-            round(&mut verification, now, lost, MOST / 6);
-            has_lost.push(verification.has_lost());
+        let mut rounds = Vec::new();
+        for lost in [0, 0, 3, 3, 4, 5, 5, 5, 5] {
+            let took = round(&mut verification, now, lost, MOST / 10 * 2).len();
+            rounds.push((verification.has_lost(), took));
             now += ROUND;
         }
-        // Each cycle has two rounds.
-        assert_eq!(has_lost, [false, false, true, true, true, true, false]);
+        let (with, without) = (|took| (true, took), |took| (false, took));
+        // A cycle without loss is given up. One with a loss is not, and another one follows.
+        let cycles = [
+            [without(1), without(1)],
+            [with(5), with(5)],
+            [with(5), with(5)],
+            [with(5), with(5)],
+        ];
+        assert_eq!(rounds[..8], cycles.concat()[..]);
+        assert_eq!(rounds[8], without(1));
     }
 }
