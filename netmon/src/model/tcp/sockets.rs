@@ -56,15 +56,14 @@ impl Counted {
     #[must_use]
     pub fn of(lists: &[Listed]) -> Option<Self> {
         let best = lists.iter().min_by_key(|list| list.changed)?;
-        let exact = Self {
+        let mut counted = Self {
             before: best.before,
             events: best.events,
             doubt: [best.changed; STATES],
         };
         if best.changed == 0 || lists.len() < ENOUGH {
-            return Some(exact);
+            return Some(counted);
         }
-        let mut counted = exact;
         let Before(before) = &mut counted.before;
         for (state, (number, doubt)) in before.iter_mut().zip(&mut counted.doubt).enumerate() {
             let mut numbers: Vec<i64> = lists.iter().map(|list| list.before.0[state]).collect();

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::debug;
+
 use super::Loop;
 use crate::{datapath::tcp::TcpMap, model::interface::NetnsId};
 
@@ -50,16 +52,16 @@ impl Verification {
     }
 
     /// Begins a round with these namespaces, if the last one began long enough ago. `lost` says how many events the
-    /// programs have lost by now, as far as that is known.
+    /// programs have lost by now, as far as that is known. Returns whether a cycle begins because of a loss.
     pub(super) fn begin(
         &mut self,
         now: Instant,
         round: Duration,
         namespaces: impl IntoIterator<Item = NetnsId>,
         lost: u64,
-    ) {
+    ) -> bool {
         if now < self.next_round {
-            return;
+            return false;
         }
         self.next_round = now + round;
         let namespaces: BTreeSet<_> = namespaces.into_iter().collect();
@@ -68,11 +70,13 @@ impl Verification {
         self.has_lost_more |= lost != before;
         // If there was time left, those that still wait could not be read.
         let is_over = !self.left.is_zero() || self.waiting.is_empty();
-        if is_over || self.has_lost_more && !self.has_lost {
+        let begins = is_over || self.has_lost_more && !self.has_lost;
+        if begins {
             self.waiting = namespaces;
             self.has_lost = std::mem::take(&mut self.has_lost_more);
         }
         self.left = if self.has_lost { MOST } else { MOST_WITHOUT_LOSS };
+        begins && self.has_lost
     }
 
     /// Whether it is a namespace's turn. It has none again in this cycle.
@@ -101,7 +105,9 @@ impl Loop {
             containers.map(|(netns, _)| *netns).collect()
         };
         let lost = self.tracepoints.lock().tcp.as_ref().map_or(0, TcpMap::unheard);
-        self.verification.begin(now, self.times.round, containers, lost);
+        if self.verification.begin(now, self.times.round, containers, lost) {
+            debug!(lost, "the programs lost events; all containers' sockets are verified");
+        }
     }
 }
 

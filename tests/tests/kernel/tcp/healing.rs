@@ -172,6 +172,11 @@ fn sockets_by_state_are_the_kernels_once_a_full_map_has_room_again() -> anyhow::
         Ok(())
     })?;
     healed(PATIENCE, &netmon, [&a, &b])?;
+    ensure!(
+        netmon.log().contains("the programs lost events"),
+        "nothing said that sockets have to be verified: {}",
+        netmon.log()
+    );
     let more = [open(&a, &servers[0], 3)?, open(&b, &servers[1], 3)?];
     healed(PATIENCE, &netmon, [&a, &b])?;
     drop((lost, more));
