@@ -164,7 +164,6 @@ fn sockets_by_state_are_the_kernels_once_a_full_map_has_room_again() -> anyhow::
     let of_map = |family: &str| page.all(&format!("netmon_bpf_map_{family}"), &[("map", "TCP")]);
     let refused: f64 = of_map("update_failures_total").iter().map(|sample| sample.value).sum();
     ensure!(refused >= 24.0, "{refused} events found no room");
-    ensure!(connections(&page, "a").is_empty(), "there was room");
     // netmon deletes counts of namespaces that it does not watch. From now on there is room.
     netmon.page_until("the map to have room", |page| {
         let entries = page.count("netmon_bpf_map_entries", &[("map", "TCP")])?;
