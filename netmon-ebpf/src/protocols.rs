@@ -166,18 +166,18 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
 /// Whether a device of the namespace at this address may have a queueing discipline that queues.
 ///
 /// Devices have `noqueue` if they need no queue, and `noop` while they are down (`attach_default_qdiscs` in
-/// net/sched/sch_generic.c). The program runs under RCU, which holds the list and the disciplines.
+/// `net/sched/sch_generic.c`). The program runs under RCU, which holds the list and the disciplines.
 #[inline(always)]
 fn queues(object: &impl Object, net: u64) -> u64 {
     let head = net.wrapping_add(object.namespace_devices().into());
-    let Some(mut next) = object.probe::<u64>(head, 0) else {
+    let Some(mut listed) = object.probe::<u64>(head, 0) else {
         return MAY_QUEUE;
     };
     for _ in 0..DEVICES {
-        if next == head {
+        if listed == head {
             return NO_QUEUES;
         }
-        let device = next.wrapping_sub(object.device_listed().into());
+        let device = listed.wrapping_sub(object.device_listed().into());
         let id = || {
             let discipline: u64 = object.probe(device, object.device_qdisc())?;
             let operations: u64 = object.probe(discipline, object.qdisc_operations())?;
@@ -186,7 +186,7 @@ fn queues(object: &impl Object, net: u64) -> u64 {
         if !matches!(id(), Some(NO_QUEUE | NO_OPERATION)) {
             return MAY_QUEUE;
         }
-        next = object.probe(next, 0).unwrap_or(0);
+        listed = object.probe(listed, 0).unwrap_or(0);
     }
     MAY_QUEUE
 }
