@@ -38,7 +38,9 @@ impl Sender {
     #[inline(always)]
     #[must_use]
     pub fn by_port(port: u32) -> Option<Self> {
-        const HIGHEST_PROTOCOL: u32 = 255;
+        // Linux has protocols that have no number of eight bits. They end at 262 (`IPPROTO_MAX` in include/uapi/linux/in.h),
+        // and this leaves room for more, below the port of HTTPS.
+        const HIGHEST_PROTOCOL: u32 = 319;
         (port > HIGHEST_PROTOCOL).then_some(Self::OfPort)
     }
 }

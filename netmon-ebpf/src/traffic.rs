@@ -247,10 +247,11 @@ mod tests {
 
     #[test]
     fn the_number_of_a_protocol_is_no_port() {
-        for port in [0, u32::from(TCP), 255] {
+        const IPPROTO_MPTCP: u32 = 262;
+        for port in [0, u32::from(TCP), 255, IPPROTO_MPTCP] {
             assert_eq!(Sender::by_port(port), None);
         }
-        for port in [256, 65_535] {
+        for port in [443, 65_535] {
             assert_eq!(Sender::by_port(port), Some(Sender::OfPort));
         }
     }
