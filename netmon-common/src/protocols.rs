@@ -8,7 +8,7 @@ use core::ops::Range;
 use crate::kernel::{Field, field};
 
 /// The program that finds out where a CPU's memory is. It is run once for each CPU that there may be. Its arguments are
-/// the CPU's index in [`MAP_SHIFTS`], and its number.
+/// the CPU's index in [`MAP_SHIFTS`], its number, and a ticket, which a run that did not find it leaves out of the [`Row`].
 pub const PROGRAM_LOCATE: &str = "protocols_locate";
 /// The program that reads the namespace of the thread that runs it, into [`MAP_ROW`]. Its arguments are the index of
 /// the run's first CPU, and a ticket.

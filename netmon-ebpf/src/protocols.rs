@@ -77,20 +77,24 @@ pub trait Object: Memory {
 }
 
 /// Finds out what the kernel adds to a per-CPU pointer for the CPU with the number of the second argument, and enters it at
-/// the index of the first one. If it cannot, 0 stays there, and no table can be read.
+/// the index of the first one. The third one is a ticket, which the row gets only then: without its shift a pointer may
+/// lead to something else.
 ///
 /// The value of a map per CPU is per-CPU memory. The map has the pointer, and a helper says where it leads on a CPU.
 #[inline(always)]
 pub fn locate(object: &impl Object, ctx: impl Arguments) {
-    let Some(shifts) = object.shifts().at(0) else {
+    let (Some(row), Some(shifts)) = (object.row().at(0), object.shifts().at(0)) else {
         return;
     };
     let place = object.scratch_on(ctx.number(1));
     if place != 0
         && let Some(pointer) = object.probe::<u64>(object.scratch_map(), object.array_pointers())
     {
-        // SAFETY: the list exists while the program runs. Only this program writes it, one run after the other.
-        unsafe { write_volatile(shift(shifts, ctx.number(0)), place.wrapping_sub(pointer)) };
+        // SAFETY: both exist while the program runs. Only these programs write them, one run after the other.
+        unsafe {
+            write_volatile(shift(shifts, ctx.number(0)), place.wrapping_sub(pointer));
+            write_volatile(&raw mut (*row).ticket, ctx.pointer(2));
+        }
     }
 }
 
@@ -121,12 +125,20 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
         }
         // The pointers are per-CPU pointers, which are no addresses yet, and the verifier must not take them for such. By
         // way of the map it knows nothing of them, not even that one is 0: it would walk the loop for each case.
+        let failures = &raw mut (*row).failures;
+        write_volatile(failures, 0);
+        let fail = |failed| write_volatile(failures, read_volatile(failures) | failed);
         let table = |table| {
             write_volatile(scratch.cast::<u64>(), 0);
             if object.table(table) != UNSET {
-                object.copy(scratch.cast(), 1, net.wrapping_add(u64::from(object.table(table))));
+                fail(object.copy(scratch.cast(), 1, net.wrapping_add(u64::from(object.table(table)))));
             }
-            read_volatile(scratch.cast::<u64>())
+            let pointer = read_volatile(scratch.cast::<u64>());
+            // Every namespace has the others.
+            if table < FIRST_OF_IPV6 {
+                fail(!ones_unless_zero(pointer));
+            }
+            pointer
         };
         let tables: [u64; TABLES] = [table(0), table(1), table(2), table(3), table(4), table(5)];
         // By way of the map the verifier lets it be compared with other numbers. Nothing is left there.
@@ -134,8 +146,6 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
         let address = read_volatile(scratch.cast::<u64>());
         write_volatile(scratch.cast::<u64>(), 0);
         write_volatile(&raw mut (*row).queues, queues(object, address));
-        let failures = &raw mut (*row).failures;
-        write_volatile(failures, 0);
         for at in 0..CPUS_A_RUN {
             let cpu = ctx.number(0).wrapping_add(at);
             if cpu >= object.cpus() {
@@ -150,7 +160,7 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
                     ones_unless_zero(pointer)
                 };
                 let failed = add(object, row, scratch, pointer.wrapping_add(shift) & mask, KIND_OF[table]);
-                write_volatile(failures, read_volatile(failures) | failed & mask);
+                fail(failed & mask);
             };
             add(0);
             add(1);
@@ -170,14 +180,14 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
 #[inline(always)]
 fn queues(object: &impl Object, net: u64) -> u64 {
     let head = net.wrapping_add(object.namespace_devices().into());
-    let Some(mut listed) = object.probe::<u64>(head, 0) else {
+    let Some(mut place) = object.probe::<u64>(head, 0) else {
         return MAY_QUEUE;
     };
     for _ in 0..DEVICES {
-        if listed == head {
+        if place == head {
             return NO_QUEUES;
         }
-        let device = listed.wrapping_sub(object.device_listed().into());
+        let device = place.wrapping_sub(object.device_listed().into());
         let id = || {
             let discipline: u64 = object.probe(device, object.device_qdisc())?;
             let operations: u64 = object.probe(discipline, object.qdisc_operations())?;
@@ -186,7 +196,7 @@ fn queues(object: &impl Object, net: u64) -> u64 {
         if !matches!(id(), Some(NO_QUEUE | NO_OPERATION)) {
             return MAY_QUEUE;
         }
-        listed = object.probe(listed, 0).unwrap_or(0);
+        place = object.probe(place, 0).unwrap_or(0);
     }
     MAY_QUEUE
 }

@@ -140,7 +140,7 @@ impl World {
             kernel,
         };
         for cpu in 0..world.cpus.len() as u64 {
-            locate(&world, &[cpu, cpu]);
+            locate(&world, &[cpu, cpu, 1]);
         }
         world
     }
@@ -183,9 +183,17 @@ fn a_cpus_memory_is_where_the_value_of_a_map_is() {
     // The second CPU has another number than its index.
     let mut world = World::new(0);
     world.cpus = vec![0, 0, 0, world.kernel.structure()];
-    locate(&world, &[1, 3]);
+    locate(&world, &[1, 3, 5]);
     let shifts = world.shifts.get(&0).expect("the list");
     assert_eq!((shifts[0], BASE.wrapping_add(shifts[1])), (0, world.cpus[3]));
+    let ticket = |world: &World| world.row.get(&0).expect("the row").ticket;
+    assert_eq!(ticket(&world), 5);
+    // A CPU that there is not; a map that cannot be read.
+    locate(&world, &[2, 4, 6]);
+    assert_eq!(ticket(&world), 5);
+    world.map = NOWHERE;
+    locate(&world, &[2, 3, 7]);
+    assert_eq!(ticket(&world), 5);
 }
 
 #[test]
@@ -268,6 +276,18 @@ fn what_cannot_be_read_is_said() {
     for table in [0, 3, 5] {
         let world = World::new(2);
         world.kernel.point(world.net, world.tables[table], NOWHERE);
+        assert_ne!(world.read(0, 1).failures, 0, "table {table}");
+    }
+    // Where the pointer is that leads to a table.
+    for table in [0, 3, 4, 5] {
+        let mut world = World::new(2);
+        world.tables[table] = 1 << 10;
+        assert_ne!(world.read(0, 1).failures, 0, "table {table}");
+    }
+    // A pointer that is none, and memory where it leads together with the CPU's shift.
+    for table in [0, 3] {
+        let world = World::new(2);
+        world.kernel.point(world.net, world.tables[table], 0);
         assert_ne!(world.read(0, 1).failures, 0, "table {table}");
     }
 }

@@ -96,14 +96,16 @@ impl ProtocolsProgram {
             return Err(DatapathError::Incomplete(MAP_ROW));
         };
         let row = Mapped::new(row.fd(), ROW_WORDS)?;
-        let program = Self {
+        let mut program = Self {
             object,
             row,
             cpus,
             ticket: 0,
         };
         for (index, cpu) in host.possible.iter().enumerate() {
-            program.run(PROGRAM_LOCATE, [index as u64, (*cpu).into()])?;
+            program.ticket += 1;
+            program.run(PROGRAM_LOCATE, &[index as u64, (*cpu).into(), program.ticket])?;
+            program.row()?;
         }
         Ok(program)
     }
@@ -116,7 +118,7 @@ impl ProtocolsProgram {
         let mut sum: Option<Row> = None;
         for first in self.runs() {
             self.ticket += 1;
-            self.run(PROGRAM_READ, [first.into(), self.ticket])?;
+            self.run(PROGRAM_READ, &[first.into(), self.ticket])?;
             let row = self.row()?;
             let sum = sum.get_or_insert(Row {
                 counts: [0; COUNTERS],
@@ -146,13 +148,15 @@ impl ProtocolsProgram {
         (0..self.cpus).step_by(CPUS_A_RUN as usize)
     }
 
-    fn run(&self, program: &'static str, arguments: [u64; 2]) -> Result<(), DatapathError> {
+    fn run(&self, program: &'static str, arguments: &[u64]) -> Result<(), DatapathError> {
         let loaded = self.object.program(program).ok_or(DatapathError::Incomplete(program))?;
         let loaded: &RawTracePoint = loaded
             .try_into()
             .map_err(|_: ProgramError| DatapathError::Incomplete(program))?;
         let mut options = RawTracePointRunOptions::new();
-        options.args[..2].copy_from_slice(&arguments);
+        for (to, argument) in options.args.iter_mut().zip(arguments) {
+            *to = *argument;
+        }
         loaded
             .test_run(options)
             .map_err(|error| DatapathError::Load(Box::new(error.into())))?;

@@ -8,14 +8,17 @@ use std::path::Path;
 use tracing::{debug, info, warn};
 
 use crate::{
-    datapath::{DatapathError, protocols::ProtocolsProgram},
+    datapath::{
+        DatapathError,
+        protocols::{ProtocolsProgram, Reading},
+    },
     model::{
         health::ProgramRow,
         interface::NetnsId,
         protocols::{Losses, Protocols},
         tcp::Segments,
     },
-    netns::{enter::inside, proc_net::ProcNet, protocols as files},
+    netns::{buffers, enter::inside, proc_net::ProcNet, protocols as files, rtnetlink::Client},
 };
 
 use super::ReadError;
@@ -88,8 +91,8 @@ impl ProtocolsReader {
         wants_sockets: bool,
     ) -> Result<Read, ReadError> {
         if let Some(program) = &mut self.program {
-            match program.read() {
-                Ok(reading) if reading.netns == netns => {
+            match checked(program.read(), netns) {
+                Ok(reading) => {
                     let sockets_in_use = if wants_sockets {
                         files::sockets_in_use(proc_net)?
                     } else {
@@ -104,9 +107,11 @@ impl ProtocolsReader {
                         may_queue: reading.may_queue,
                     });
                 }
-                Ok(_) => return Err(ReadError::Replaced),
                 Err(error) => {
-                    warn!(%error, "the program that reads the protocols' counters is given up; they are read from /proc/net from now on");
+                    warn!(
+                        error,
+                        "the program that reads the protocols' counters is given up; they are read from /proc/net from now on"
+                    );
                     self.program = None;
                 }
             }
@@ -119,18 +124,36 @@ impl ProtocolsReader {
     }
 }
 
+/// What the program read in this namespace. The thread is in no other one, so a program that says so is wrong.
+fn checked(read: Result<Reading, DatapathError>, netns: NetnsId) -> Result<Reading, String> {
+    let reading = read.map_err(|error| error.to_string())?;
+    if reading.netns == netns {
+        Ok(reading)
+    } else {
+        Err("the kernel program reads another namespace than that of its thread".to_owned())
+    }
+}
+
 /// Compares the program with procfs, in the calling thread's namespace.
 fn prove(program: &mut ProtocolsProgram) -> Result<(), String> {
+    let netns = Client::open().and_then(|client| client.netns());
+    let netns = netns.map_err(|error| error.to_string())?;
     let mut proc_net = ProcNet::default();
     let mut last = String::new();
     for _ in 0..TRIALS {
         let mut read = || files::read(&mut proc_net, false).map_err(|error| format!("cannot read /proc/net: {error}"));
         let before = read()?;
-        let between = program.read().map_err(|error| error.to_string())?;
+        let between = checked(program.read(), netns)?;
         let after = read()?;
-        match differing(&before, &between.protocols, &after) {
+        let limit = buffers::listen_backlog_limit();
+        let differing = differing(&before, &between.protocols, &after).or_else(|| {
+            limit
+                .is_some_and(|limit| limit != between.listen_backlog_limit)
+                .then_some("net.core.somaxconn")
+        });
+        match differing {
             None => return Ok(()),
-            Some(counter) => last = format!("the kernel program reads another {counter} than /proc/net shows"),
+            Some(it) => last = format!("the kernel program reads another {it} than /proc shows"),
         }
     }
     Err(last)
@@ -193,7 +216,7 @@ fn counters(protocols: &Protocols) -> [(&'static str, u64); 14] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Losses, Protocols, Segments, differing};
+    use super::{DatapathError, Losses, NetnsId, Protocols, Reading, Segments, checked, differing};
 
     fn sent(sent: u64) -> Protocols {
         Protocols {
@@ -203,6 +226,19 @@ mod tests {
             },
             ..Protocols::default()
         }
+    }
+
+    #[test]
+    fn a_program_that_fails_or_reads_another_namespace_is_wrong() {
+        let reading = Reading {
+            netns: NetnsId(7),
+            protocols: sent(1),
+            listen_backlog_limit: 4096,
+            may_queue: true,
+        };
+        assert_eq!(checked(Ok(reading), NetnsId(7)), Ok(reading));
+        assert!(checked(Ok(reading), NetnsId(8)).is_err());
+        assert!(checked(Err(DatapathError::Unread), NetnsId(7)).is_err());
     }
 
     #[test]
