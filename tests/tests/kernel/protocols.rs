@@ -18,6 +18,10 @@ use crate::world::{Cable, Member, World, ready};
 const CLOSED: u16 = 5400;
 const UNREAD: u16 = 5401;
 const FULL: u16 = 5402;
+/// Somebody accepts, and closes once the other end has.
+const OPEN: u16 = 5403;
+/// How many connections end.
+const ENDED: u64 = 7;
 
 /// A family of the page, and the kernel's counters that it is the sum of.
 const FAMILIES: &[(&str, &[&str])] = &[
@@ -215,6 +219,43 @@ fn without_programs_the_counters_are_those_of_procfs() -> anyhow::Result<()> {
                     .sum::<anyhow::Result<u64>>()?;
                 ensure!(shown == kernel, "{family} of {}: {shown}, not {kernel}", member.name);
             }
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Sockets in `TIME_WAIT`, as the kernel shows them.
+fn waiting(netns: &Netns) -> anyhow::Result<u64> {
+    let text = netns.run("cat /proc/net/sockstat")?;
+    let (_, count) = text.split_once(" tw ").context("no such count")?;
+    Ok(count.split_whitespace().next().context("no number")?.parse()?)
+}
+
+#[test]
+fn ended_connections_that_wait_are_as_many_as_procfs_shows() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    ensure!(is_by_program(&netmon)?, "no program: {:?}", netmon.said());
+    let listener = b.netns.within(|| Ok(TcpListener::bind(("0.0.0.0", OPEN))?))?;
+    for _ in 0..ENDED {
+        let connection = a.netns.within(|| Ok(TcpStream::connect((b.address, OPEN))?))?;
+        let (accepted, _) = listener.accept()?;
+        drop(connection);
+        drop(accepted);
+    }
+    netmon.page_until("the connections to wait", |page| {
+        for (member, expected) in [(&a, ENDED), (&b, 0)] {
+            let labels = [("container", &*member.name), ("state", "time_wait")];
+            let shown = page.count("netmon_container_tcp_connections", &labels)?;
+            let kernel = waiting(&member.netns)?;
+            ensure!(
+                (shown, kernel) == (expected, expected),
+                "{}: {shown}, and the kernel has {kernel}",
+                member.name
+            );
         }
         Ok(())
     })?;
