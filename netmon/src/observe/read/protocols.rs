@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 use crate::{
     datapath::{
         DatapathError,
-        protocols::{ProtocolsProgram, Reading},
+        protocols::{ProtocolsProgram, ProtocolsReading},
     },
     model::{
         health::ProgramRow,
@@ -125,7 +125,7 @@ impl ProtocolsReader {
 }
 
 /// What the program read in this namespace. The thread is in no other one, so a program that says so is wrong.
-fn checked(read: Result<Reading, DatapathError>, netns: NetnsId) -> Result<Reading, String> {
+fn checked(read: Result<ProtocolsReading, DatapathError>, netns: NetnsId) -> Result<ProtocolsReading, String> {
     let reading = read.map_err(|error| error.to_string())?;
     if reading.netns == netns {
         Ok(reading)
@@ -216,7 +216,7 @@ fn counters(protocols: &Protocols) -> [(&'static str, u64); 14] {
 
 #[cfg(test)]
 mod tests {
-    use super::{DatapathError, Losses, NetnsId, Protocols, Reading, Segments, checked, differing};
+    use super::{DatapathError, Losses, NetnsId, Protocols, ProtocolsReading, Segments, checked, differing};
 
     fn sent(sent: u64) -> Protocols {
         Protocols {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_program_that_fails_or_reads_another_namespace_is_wrong() {
-        let reading = Reading {
+        let reading = ProtocolsReading {
             netns: NetnsId(7),
             protocols: sent(1),
             listen_backlog_limit: 4096,
