@@ -54,6 +54,8 @@ const PACKET_ROUNDS: usize = 100;
 const DROPS: usize = 100_000;
 /// Requests over one connection, each with an answer.
 const REQUESTS: usize = 50_000;
+/// Messages over one connection, without answers.
+const MESSAGES: usize = 500_000;
 /// Connections that are established and closed.
 const CONNECTIONS: usize = 5_000;
 /// The length of each request and answer.
@@ -127,7 +129,7 @@ fn sent(report: &mut Report, datapath: &mut Datapath) -> anyhow::Result<()> {
     let world = World::new(1, 1)?;
     let runs = world.within(|| {
         yardstick::per_sent_packet(datapath, "lo", || {
-            if let Err(error) = workload::requests(REQUESTS, REQUEST_BYTES) {
+            if let Err(error) = workload::messages(MESSAGES, REQUEST_BYTES) {
                 println!("the packets could not be sent: {error}");
             }
         })

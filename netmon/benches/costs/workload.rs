@@ -48,6 +48,30 @@ pub(crate) fn requests(count: usize, bytes: usize) -> io::Result<()> {
     })
 }
 
+/// Sends this number of messages of that length over one connection. Nobody waits for an answer, so what sends them stays
+/// in the caches.
+pub(crate) fn messages(count: usize, bytes: usize) -> io::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || io::copy(&mut listener.accept()?.0, &mut io::sink()));
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let message = vec![0x5a; bytes];
+        for _ in 0..count {
+            stream.write_all(&message)?;
+        }
+        drop(stream);
+        let read = reader
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the reader panicked")))?;
+        let all = (count * bytes) as u64;
+        (read == all)
+            .then_some(())
+            .ok_or_else(|| io::Error::other(format!("{read} of {all} bytes arrived")))
+    })
+}
+
 /// Establishes and closes this number of connections.
 pub(crate) fn connections(count: usize) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
