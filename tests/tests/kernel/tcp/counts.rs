@@ -75,7 +75,7 @@ pub(super) fn agree(netmon: &Netmon, members: [&Member; 2]) -> anyhow::Result<()
     })
 }
 
-/// A key of the map of counts, as `bpftool` takes it, and the words of its value, added up over the processors.
+/// A key of the map of counts, as `bpftool` takes it, and the words of its value.
 type Entry = (String, Vec<u64>);
 
 fn entries(map: u64) -> anyhow::Result<Vec<Entry>> {
@@ -87,25 +87,18 @@ fn entries(map: u64) -> anyhow::Result<Vec<Entry>> {
     };
     let of_entry = |entry: &serde_json::Value| {
         let key = hex(&bytes(&entry["key"])?);
-        let mut sums = Vec::new();
-        for value in entry["values"].as_array().context("an entry without values")? {
-            let bytes = bytes(&value["value"])?;
-            let (words, _) = bytes.as_chunks();
-            sums.resize(words.len(), 0_u64);
-            for (sum, word) in sums.iter_mut().zip(words) {
-                *sum = sum.wrapping_add(u64::from_ne_bytes(*word));
-            }
-        }
-        Ok((key, sums))
+        let bytes = bytes(&entry["value"])?;
+        let (words, _) = bytes.as_chunks();
+        Ok((key, words.iter().map(|word| u64::from_ne_bytes(*word)).collect()))
     };
     let dump = dump.as_array().context("bpftool shows no list")?;
     dump.iter().map(of_entry).collect()
 }
 
-/// The entry of the map of counts that has such sums.
+/// The entry of the map of counts that has such words.
 pub(super) fn entry(map: u64, is_wanted: impl Fn(&[u64]) -> bool) -> anyhow::Result<Entry> {
     let mut entries = entries(map)?.into_iter();
-    let wanted = entries.find(|(_, sums)| is_wanted(sums));
+    let wanted = entries.find(|(_, words)| is_wanted(words));
     wanted.context("there is no such entry")
 }
 
