@@ -5,7 +5,7 @@
 //! segment received; its program looks closer at only one in several. Knows no names.
 //!
 //! Kernel facts relied on: each is stated where it is used. An interface's counts are the same on all CPUs, and every
-//! program only adds to them, atomically ([`Counter`]).
+//! program only adds to them, atomically (`counter.rs`).
 
 mod failure;
 

@@ -1,6 +1,10 @@
 //! The object of [`netmon_ebpf::protocols`].
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::inline_always,
+    reason = "a call of another function of ours is not portable: see the check of objects in the build"
+)]
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
