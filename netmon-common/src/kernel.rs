@@ -7,6 +7,10 @@
 //! The verifier checks each access against the same information. A program with a wrong offset is refused when it is
 //! loaded, so it can never read another field.
 
+/// The value of an offset that is not set. It is larger than any structure, so that the verifier refuses a program that
+/// reads there.
+pub const UNSET: u32 = 0xffff;
+
 /// A field that programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {

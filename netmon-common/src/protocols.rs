@@ -8,16 +8,14 @@ use core::ops::Range;
 use crate::kernel::{Field, field};
 
 /// The program that finds out where a CPU's memory is. It is run once for each CPU that there may be. Its arguments are
-/// the CPU's index in [`MAP_SHIFTS`], its number, and a ticket, which a run that did not find it leaves out of the [`Row`].
+/// the CPU's index in the programs' list, which has no gaps, its number, which may have, and a ticket. A run that did not
+/// find it leaves the ticket out of the [`Row`].
 pub const PROGRAM_LOCATE: &str = "protocols_locate";
 /// The program that reads the namespace of the thread that runs it, into [`MAP_ROW`]. Its arguments are the index of
 /// the run's first CPU, and a ticket.
 pub const PROGRAM_READ: &str = "protocols_read";
 /// The map of what was read: one [`Row`].
 pub const MAP_ROW: &str = "ROW";
-/// The map of what the kernel adds to a per-CPU pointer: one list, of all CPUs that there may be. Their numbers may have
-/// gaps, and the list has none.
-pub const MAP_SHIFTS: &str = "SHIFTS";
 
 /// How many CPUs one run reads. A verifier walks every round of a loop.
 pub const CPUS_A_RUN: u32 = 64;

@@ -6,11 +6,9 @@
 //! The offsets are load-time globals (see [`netmon_common::kernel`]). If a field is missing, its offset keeps a value
 //! with which the verifier refuses the program.
 
-use crate::notes::Notes;
+pub use netmon_common::kernel::UNSET;
 
-/// The value of an offset before it is set. It is larger than any structure, so that the verifier refuses the
-/// program.
-pub const UNSET: u32 = 0xffff;
+use crate::notes::Notes;
 
 /// What can be read from the kernel's memory.
 ///

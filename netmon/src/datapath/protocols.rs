@@ -9,10 +9,13 @@ use aya::{
     maps::Map,
     programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
-use netmon_common::protocols::{
-    COUNTERS, COUNTERS_OF, CPUS_A_RUN, ENUMERATORS, FIELDS, FIRST_OF_IPV6, GLOBAL_CPUS, GLOBAL_FIRST, GLOBAL_PLACES,
-    GLOBAL_TABLES, GLOBAL_WORDS, KINDS, MAP_ROW, MAX_CPUS, MEMBERS, NO_QUEUES, PROGRAM_LOCATE, PROGRAM_READ, ROW_WORDS,
-    Row, STRUCTURES, TABLES, WIDEST,
+use netmon_common::{
+    kernel::UNSET,
+    protocols::{
+        COUNTERS, COUNTERS_OF, CPUS_A_RUN, ENUMERATORS, FIELDS, FIRST_OF_IPV6, GLOBAL_CPUS, GLOBAL_FIRST,
+        GLOBAL_PLACES, GLOBAL_TABLES, GLOBAL_WORDS, KINDS, MAP_ROW, MAX_CPUS, MEMBERS, NO_QUEUES, PROGRAM_LOCATE,
+        PROGRAM_READ, ROW_WORDS, Row, STRUCTURES, TABLES, WIDEST,
+    },
 };
 use std::sync::atomic::Ordering;
 
@@ -26,9 +29,6 @@ use crate::model::{
 
 /// The programs, as built with this daemon.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/protocols.o"));
-
-/// An offset that no structure is long enough for: the kernel programs take it for a table that there is not.
-const UNSET: u32 = 0xffff;
 
 /// What the program read of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

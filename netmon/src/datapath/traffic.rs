@@ -10,20 +10,15 @@ mod tests;
 
 use std::{
     os::fd::AsFd,
-    ptr::{NonNull, null_mut},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
 use netmon_common::{
     refusal,
     traffic::{DIRECTIONS, MAP, RECEIVE, TRANSMIT, Traffic, index},
 };
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::{DatapathError, host::Host};
+use super::{DatapathError, host::Host, mapped::Mapped};
 use crate::model::{
     counters::{Directions, since},
     health::MapRow,
@@ -33,31 +28,15 @@ use crate::model::{
 /// The number of slots of an array.
 pub(super) const SLOTS: u32 = 64;
 
-/// A [`Traffic`] in an array. The kernel writes to it while netmon reads.
-#[repr(C)]
-struct Shared {
-    packets: AtomicU64,
-    bytes: AtomicU64,
-    segments: AtomicU64,
-    wire_bytes: AtomicU64,
-    tcp_segments: AtomicU64,
-}
-
-const _: () = assert!(size_of::<Shared>() == size_of::<Traffic>() && align_of::<Shared>() == align_of::<Traffic>());
+/// The words of a [`Traffic`], in the order of its fields.
+const WORDS: usize = size_of::<Traffic>() / size_of::<u64>();
 
 /// An array, in netmon's memory.
 #[derive(Debug)]
 struct Array {
-    memory: NonNull<Shared>,
+    memory: Mapped,
     cpu_ids: u32,
 }
-
-// SAFETY: the memory is only ever read, through atomics. It stays mapped until the last owner drops the array.
-#[expect(unsafe_code, reason = "a raw pointer is neither by itself")]
-unsafe impl Send for Array {}
-// SAFETY: as above. Shared readers use atomics.
-#[expect(unsafe_code, reason = "a raw pointer is neither by itself")]
-unsafe impl Sync for Array {}
 
 /// All slots, and the arrays that they are in.
 #[derive(Debug)]
@@ -178,18 +157,9 @@ impl Array {
         cpu_ids.saturating_mul(SLOTS).saturating_mul(DIRECTIONS)
     }
 
-    const fn bytes(cpu_ids: u32) -> usize {
-        Self::entries(cpu_ids) as usize * size_of::<Traffic>()
-    }
-
     /// Maps an array into memory, which has as many entries as that.
-    #[expect(unsafe_code, reason = "mapping memory")]
     fn map(array: impl AsFd, cpu_ids: u32) -> Result<Self, DatapathError> {
-        let failed = |error: rustix::io::Errno| DatapathError::of("map the counters into memory", error.into());
-        let length = Self::bytes(cpu_ids);
-        // SAFETY: no address is requested, so no existing mapping is replaced.
-        let memory = unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::SHARED, array, 0) };
-        let memory = NonNull::new(memory.map_err(failed)?.cast()).ok_or_else(|| failed(rustix::io::Errno::NOMEM))?;
+        let memory = Mapped::new(array, Self::entries(cpu_ids) as usize * WORDS)?;
         Ok(Self { memory, cpu_ids })
     }
 
@@ -201,22 +171,15 @@ impl Array {
         }
     }
 
-    #[expect(unsafe_code, reason = "reading mapped memory")]
     fn sum(&self, place: u32, direction: u32) -> Traffic {
+        let words = self.memory.words();
         (0..self.cpu_ids).fold(Traffic::default(), |sum, cpu| {
-            let at = index(cpu, SLOTS, place, direction) as usize;
-            debug_assert!(at < Self::entries(self.cpu_ids) as usize);
-            // SAFETY: places come from `place` and are below SLOTS. Numbers of CPUs are below `cpu_ids`, and directions below
-            // DIRECTIONS. So `at` is below `entries`, for which the memory was mapped. The memory stays mapped until
-            // `self` is dropped, is aligned to a page, and is read through atomics only.
-            let shared = unsafe { self.memory.add(at).as_ref() };
-            let Shared {
-                packets,
-                bytes,
-                segments,
-                wire_bytes,
-                tcp_segments,
-            } = shared;
+            let at = index(cpu, SLOTS, place, direction) as usize * WORDS;
+            let entry = words.get(at..).and_then(<[_]>::first_chunk::<WORDS>);
+            debug_assert!(entry.is_some(), "places, CPUs and directions are within the array");
+            let Some([packets, bytes, segments, wire_bytes, tcp_segments]) = entry else {
+                return sum;
+            };
             Traffic {
                 packets: sum.packets.wrapping_add(packets.load(Ordering::Relaxed)),
                 bytes: sum.bytes.wrapping_add(bytes.load(Ordering::Relaxed)),
@@ -225,15 +188,6 @@ impl Array {
                 tcp_segments: sum.tcp_segments.wrapping_add(tcp_segments.load(Ordering::Relaxed)),
             }
         })
-    }
-}
-
-impl Drop for Array {
-    #[expect(unsafe_code, reason = "unmapping memory")]
-    fn drop(&mut self) {
-        // SAFETY: `map` mapped the memory with this length. Nothing can read it any more: whoever reads it owns a part of
-        // the `Arc`.
-        let _unmapped = unsafe { munmap(self.memory.as_ptr().cast(), Self::bytes(self.cpu_ids)) };
     }
 }
 

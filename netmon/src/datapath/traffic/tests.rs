@@ -23,7 +23,8 @@ const HOST: Host = Host {
 fn array(_: u32) -> Result<File, DatapathError> {
     let failed = |error| DatapathError::of("make an array", error);
     let file = File::from(memfd_create("array", MemfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?);
-    file.set_len(Array::bytes(CPUS) as u64).map_err(failed)?;
+    file.set_len(u64::from(Array::entries(CPUS)) * size_of::<Traffic>() as u64)
+        .map_err(failed)?;
     Ok(file)
 }
 

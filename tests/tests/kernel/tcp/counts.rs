@@ -63,16 +63,21 @@ pub(super) fn listed(netns: &Netns) -> anyhow::Result<BTreeMap<String, u64>> {
 pub(super) fn agree(netmon: &Netmon, members: [&Member; 2]) -> anyhow::Result<()> {
     until("the connections to be the kernel's", || {
         let page = netmon.page()?;
-        for member in members {
-            let (shown, kernel) = (connections(&page, &member.name), listed(&member.netns)?);
-            ensure!(
-                shown == kernel,
-                "{}: netmon {shown:?}, the kernel {kernel:?}",
-                member.name
-            );
-        }
-        Ok(())
+        members
+            .into_iter()
+            .try_for_each(|member| agrees(&page, member).map(drop))
     })
+}
+
+/// The sockets by state on the page, which are those that the kernel lists.
+pub(super) fn agrees(page: &Page, member: &Member) -> anyhow::Result<BTreeMap<String, u64>> {
+    let (shown, kernel) = (connections(page, &member.name), listed(&member.netns)?);
+    ensure!(
+        shown == kernel,
+        "{}: netmon {shown:?}, the kernel {kernel:?}",
+        member.name
+    );
+    Ok(shown)
 }
 
 /// A key of the map of counts, as `bpftool` takes it, and the words of its value.

@@ -11,7 +11,7 @@ use netmon_tests::{
 };
 
 use super::{
-    counts::{agree, connections, entry, listed, lose_all, word},
+    counts::{agree, agrees, connections, entry, listed, lose_all, word},
     load::Load,
     server::Server,
 };
@@ -46,12 +46,7 @@ fn healed(time: Duration, netmon: &Netmon, members: [&Member; 2]) -> anyhow::Res
     within(time, "the sockets by state to be the kernel's", || {
         let page = netmon.page()?;
         for member in members {
-            let (shown, kernel) = (connections(&page, &member.name), listed(&member.netns)?);
-            ensure!(
-                shown == kernel,
-                "{}: netmon {shown:?}, the kernel {kernel:?}",
-                member.name
-            );
+            let shown = agrees(&page, member)?;
             let (sum, in_use) = (shown.values().sum::<u64>(), in_use(&member.netns)?);
             ensure!(sum == in_use, "{}: {sum} shown, {in_use} in use", member.name);
         }
