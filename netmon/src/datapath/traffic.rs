@@ -10,7 +10,10 @@ mod tests;
 
 use std::{
     os::fd::AsFd,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use netmon_common::{
@@ -164,31 +167,37 @@ impl Array {
     }
 
     /// Sums the counters of a place over all CPUs.
+    #[inline]
     fn read(&self, place: u32) -> Directions<Traffic> {
-        Directions {
-            receive: self.sum(place, RECEIVE),
-            transmit: self.sum(place, TRANSMIT),
-        }
-    }
-
-    fn sum(&self, place: u32, direction: u32) -> Traffic {
+        let mut sums = Directions::<Traffic>::default();
         let words = self.memory.words();
-        (0..self.cpu_ids).fold(Traffic::default(), |sum, cpu| {
-            let at = index(cpu, SLOTS, place, direction) as usize * WORDS;
-            let entry = words.get(at..).and_then(<[_]>::first_chunk::<WORDS>);
-            debug_assert!(entry.is_some(), "places, CPUs and directions are within the array");
-            let Some([packets, bytes, segments, wire_bytes, tcp_segments]) = entry else {
-                return sum;
-            };
-            Traffic {
-                packets: sum.packets.wrapping_add(packets.load(Ordering::Relaxed)),
-                bytes: sum.bytes.wrapping_add(bytes.load(Ordering::Relaxed)),
-                segments: sum.segments.wrapping_add(segments.load(Ordering::Relaxed)),
-                wire_bytes: sum.wire_bytes.wrapping_add(wire_bytes.load(Ordering::Relaxed)),
-                tcp_segments: sum.tcp_segments.wrapping_add(tcp_segments.load(Ordering::Relaxed)),
+        for cpu in 0..self.cpu_ids {
+            // The other direction's are behind these.
+            let at = index(cpu, SLOTS, place, RECEIVE) as usize * WORDS;
+            let both = words.get(at..).and_then(<[_]>::first_chunk::<{ 2 * WORDS }>);
+            debug_assert!(both.is_some(), "places and CPUs are within the array");
+            if let Some((receive, rest)) = both.and_then(|both| both.split_first_chunk::<WORDS>()) {
+                add(&mut sums.receive, receive);
+                if let Some(transmit) = rest.first_chunk() {
+                    add(&mut sums.transmit, transmit);
+                }
             }
-        })
+        }
+        sums
     }
+}
+
+const _: () = assert!(DIRECTIONS == 2 && RECEIVE == 0 && TRANSMIT == 1);
+
+/// Adds a CPU's counters.
+#[inline]
+fn add(sum: &mut Traffic, [packets, bytes, segments, wire_bytes, tcp_segments]: &[AtomicU64; WORDS]) {
+    let add = |sum: &mut u64, more: &AtomicU64| *sum = sum.wrapping_add(more.load(Ordering::Relaxed));
+    add(&mut sum.packets, packets);
+    add(&mut sum.bytes, bytes);
+    add(&mut sum.segments, segments);
+    add(&mut sum.wire_bytes, wire_bytes);
+    add(&mut sum.tcp_segments, tcp_segments);
 }
 
 impl Slot {
