@@ -213,8 +213,11 @@ pub const NO_NETWORK: &str = "";
 ///
 /// The programs count each network's share. The rest belongs to [`NO_NETWORK`]: it went over loopback, or through a
 /// device without programs. The three sources are read one after the other: first the kernel's counts, then the
-/// segments that passed the devices, then the retransmits. So traffic during a reading makes the rest seem smaller,
-/// never greater.
+/// segments that passed the devices, then the retransmits. So traffic during a reading makes the rest seem smaller.
+///
+/// One thing makes it seem greater: TCP counts a segment before it reaches the device's hook, and before it counts as a
+/// retransmit. A segment between the two is in the whole and in no share. So the rest rises only to what two readings
+/// in a row found. It is shown one reading late.
 ///
 /// A share that seems to fall keeps its value until it has risen again. Otherwise Prometheus would take it for a
 /// counter reset. The same holds for resets received, which fall when the programs take one back.
@@ -222,6 +225,8 @@ pub const NO_NETWORK: &str = "";
 pub struct Shares {
     /// The rest at the first reading, if the namespace is older than netmon. It is subtracted from the rest.
     before: Option<Segments>,
+    /// The rest that the last reading found. [`NO_NETWORK`] shows it once another reading has found it, too.
+    rest: Segments,
     shown: BTreeMap<Arc<str>, Segments>,
     /// Segments that passed each network's devices, including retransmits. A retransmitted SYN-ACK counts twice, as in
     /// the kernel's sum of both figures.
@@ -251,7 +256,14 @@ impl Shares {
         let before = *self
             .before
             .get_or_insert(if is_older { rest } else { Segments::default() });
-        self.raise(&Arc::from(NO_NETWORK), rest.zip(before, u64::saturating_sub));
+        let rest = rest.zip(before, u64::saturating_sub);
+        let earlier = std::mem::replace(&mut self.rest, rest);
+        self.raise(&Arc::from(NO_NETWORK), earlier.zip(rest, u64::min));
+    }
+
+    /// Shows what the last reading found: the namespace has ended, and no other reading follows.
+    pub fn end(&mut self) {
+        self.raise(&Arc::from(NO_NETWORK), self.rest);
     }
 
     /// How many retransmits are counted as first transmissions in the networks' shares, because no program saw them.

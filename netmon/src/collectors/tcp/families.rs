@@ -27,10 +27,10 @@ schemas! {
         NETWORKS(it in TcpRow) by ContainerNetwork, CONTAINER {
             CONTAINER_TCP_SENT_SEGMENTS: Counter, "netmon_container_tcp_sent_segments",
                 it.segments.sent,
-                "TCP segments that the container sent, without retransmits. Summed over networks it equals the namespace's TcpOutSegs since netmon or the container started. The network is empty for loopback and for devices without kernel programs.";
+                "TCP segments that the container sent, without retransmits. Summed over networks it equals the namespace's TcpOutSegs since netmon or the container started. The network is empty for loopback, for devices without kernel programs, and for answers without a connection over IPv6. What has no network is shown one scrape late.";
             CONTAINER_TCP_RETRANSMITTED_SEGMENTS: Counter, "netmon_container_tcp_retransmitted_segments",
                 it.segments.retransmitted,
-                "TCP segments that the container retransmitted. Summed over networks it equals the namespace's TcpRetransSegs since netmon or the container started. The network is empty for loopback and where it is not known.";
+                "TCP segments that the container retransmitted. Summed over networks it equals the namespace's TcpRetransSegs since netmon or the container started. The network is empty for loopback and where it is not known, and shown one scrape late.";
             CONTAINER_TCP_RESETS_SENT: Counter, "netmon_container_tcp_resets_sent",
                 it.segments.resets_sent,
                 "TCP resets that the container sent. It refused or aborted a connection. Summed over networks it equals the namespace's TcpOutRsts since netmon or the container started. Before Linux 6.10, resets for closed ports and ended connections have no network.";

@@ -347,7 +347,10 @@ impl State {
         for id in ids {
             self.close(id, now);
         }
-        if let Some(namespace) = self.namespaces.remove(&netns) {
+        if let Some(mut namespace) = self.namespaces.remove(&netns) {
+            if let Some(sandbox) = namespace.sandbox_mut() {
+                sandbox.tcp.end();
+            }
             self.closed.insert(netns, Box::new(Closed { namespace, at: now }));
         }
     }
