@@ -12,8 +12,20 @@ use crate::kernel::{Field, field};
 /// find it leaves the ticket out of the [`Row`].
 pub const PROGRAM_LOCATE: &str = "protocols_locate";
 /// The program that reads the namespace of the thread that runs it, into [`MAP_ROW`]. Its arguments are the index of
-/// the run's first CPU, and a ticket.
+/// the run's first CPU, a ticket, and those of conntrack: [`CONNTRACK_ID`] and so on.
 pub const PROGRAM_READ: &str = "protocols_read";
+
+/// The argument for the number under which namespaces have what is conntrack's (`net->gen->ptr`); 0 if it is unknown. Only
+/// conntrack itself knows the number, and another one when it is loaded again.
+pub const CONNTRACK_ID: usize = 2;
+/// The argument for the offset of its count's address, in the table of its settings.
+pub const CONNTRACK_SETTING: usize = 3;
+/// The argument for the offset of its count (`struct nf_conntrack_net`, which may be a module's).
+pub const CONNTRACK_COUNT: usize = 4;
+/// The argument for the offset of its settings.
+pub const CONNTRACK_SETTINGS: usize = 5;
+/// A value of [`Row::conntrack_entries`]: it was not read.
+pub const NO_CONNTRACK: u64 = u64::MAX;
 /// The map of what was read: one [`Row`].
 pub const MAP_ROW: &str = "ROW";
 
@@ -95,6 +107,8 @@ pub const FIELDS: &[Field] = &[
     field("DEVICE_QDISC", "net_device", "qdisc"),
     field("QDISC_OPERATIONS", "Qdisc", "ops"),
     field("OPERATIONS_ID", "Qdisc_ops", "id"),
+    field("NAMESPACE_GENERIC", "net", "gen"),
+    field("SETTINGS_TABLE", "ctl_table_header", "ctl_table"),
 ];
 
 /// How many devices of a namespace are looked at. If there are more, some may queue.
@@ -120,12 +134,14 @@ pub struct Row {
     pub time_wait: u64,
     /// Whether any device may queue: [`NO_QUEUES`] or [`MAY_QUEUE`].
     pub queues: u64,
+    /// How many connections conntrack tracks, or [`NO_CONNTRACK`].
+    pub conntrack_entries: u64,
     /// The counters of [`ENUMERATORS`], added up over the CPUs of the run and over both families of addresses.
     pub counts: [u64; COUNTERS],
 }
 
 /// How many words a [`Row`] has.
-pub const ROW_WORDS: usize = 6 + COUNTERS;
+pub const ROW_WORDS: usize = 7 + COUNTERS;
 
 const _: () = assert!(size_of::<Row>() == 8 * ROW_WORDS && align_of::<Row>() == 8);
 
@@ -133,7 +149,16 @@ impl Row {
     /// The row of these words, as they lie in the map.
     #[must_use]
     pub fn of(words: &[u64; ROW_WORDS]) -> Self {
-        let [ticket, cookie, failures, somaxconn, time_wait, queues, counts @ ..] = *words;
+        let [
+            ticket,
+            cookie,
+            failures,
+            somaxconn,
+            time_wait,
+            queues,
+            conntrack_entries,
+            counts @ ..,
+        ] = *words;
         Self {
             ticket,
             cookie,
@@ -141,6 +166,7 @@ impl Row {
             somaxconn,
             time_wait,
             queues,
+            conntrack_entries,
             counts,
         }
     }

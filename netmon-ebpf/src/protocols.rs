@@ -4,14 +4,15 @@
 //! The kernel keeps the counters per CPU, as `/proc` adds them up: over all CPUs that there may be. A counter is
 //! aligned and has 64 bits, so no copy sees half of a change.
 
+mod conntrack;
 #[cfg(test)]
 mod tests;
 
 use core::ptr::{read_volatile, write_volatile};
 
 use netmon_common::protocols::{
-    COUNTERS, COUNTERS_OF, CPUS_A_RUN, DEVICES, FIRST_OF_IPV6, KIND_OF, MAX_CPUS, MAY_QUEUE, NO_QUEUES, Row, TABLES,
-    WIDEST,
+    COUNTERS, COUNTERS_OF, CPUS_A_RUN, DEVICES, FIRST_OF_IPV6, KIND_OF, MAX_CPUS, MAY_QUEUE, NO_CONNTRACK, NO_QUEUES,
+    Row, TABLES, WIDEST,
 };
 
 use crate::{
@@ -52,6 +53,10 @@ pub trait Object: Memory {
     fn qdisc_operations(&self) -> u32;
     /// The name of the discipline in its operations.
     fn operations_id(&self) -> u32;
+    /// From a namespace to the pointers that modules have there.
+    fn namespace_generic(&self) -> u32;
+    /// From a registered table of settings to the table.
+    fn settings_table(&self) -> u32;
     /// From an array of values per CPU to the pointers to its values.
     fn array_pointers(&self) -> u32;
     /// From a namespace to a table. [`crate::kernel::UNSET`] if this kernel has no such table.
@@ -146,6 +151,8 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
         let address = read_volatile(scratch.cast::<u64>());
         write_volatile(scratch.cast::<u64>(), 0);
         write_volatile(&raw mut (*row).queues, queues(object, address));
+        let tracked = conntrack::entries(object, address, &ctx).unwrap_or(NO_CONNTRACK);
+        write_volatile(&raw mut (*row).conntrack_entries, tracked);
         for at in 0..CPUS_A_RUN {
             let cpu = ctx.number(0).wrapping_add(at);
             if cpu >= object.cpus() {

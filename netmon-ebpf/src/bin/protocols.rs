@@ -42,6 +42,8 @@ impl protocols::Object for Object {
         device_qdisc: DEVICE_QDISC;
         qdisc_operations: QDISC_OPERATIONS;
         operations_id: OPERATIONS_ID;
+        namespace_generic: NAMESPACE_GENERIC;
+        settings_table: SETTINGS_TABLE;
     }
 
     netmon_ebpf::globals! {

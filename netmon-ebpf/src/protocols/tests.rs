@@ -1,6 +1,6 @@
 //! Which words of the kernel's tables are added up. The namespace, the tables and the CPUs are a test's own.
 
-use netmon_common::protocols::{COUNTERS, CPUS_A_RUN, DEVICES, KINDS, MAY_QUEUE, NO_QUEUES, Row, TABLES};
+use netmon_common::protocols::{COUNTERS, CPUS_A_RUN, DEVICES, KINDS, MAY_QUEUE, NO_CONNTRACK, NO_QUEUES, Row, TABLES};
 
 use super::{Object, Scratch, Shifts, locate, ones_unless_zero, read};
 use crate::{
@@ -21,6 +21,12 @@ const LISTED: u32 = 40;
 const QDISC: u32 = 72;
 const OPERATIONS: u32 = 16;
 const ID: u32 = 24;
+const GENERIC: u32 = 308;
+const SETTINGS_TABLE: u32 = 32;
+/// Conntrack's: its count, its settings, and where among these the count's address is.
+const COUNT: u64 = 12;
+const SETTINGS: u64 = 48;
+const SETTING: u64 = 72;
 
 /// A per-CPU pointer, and how many bytes lie between two tables.
 const BASE: u64 = 0x5000;
@@ -61,6 +67,8 @@ impl Object for World {
         device_qdisc = QDISC;
         qdisc_operations = OPERATIONS;
         operations_id = ID;
+        namespace_generic = GENERIC;
+        settings_table = SETTINGS_TABLE;
     }
 
     fn namespace_cookie(&self) -> u32 {
@@ -168,7 +176,12 @@ impl World {
     }
 
     fn read(&self, first: u64, ticket: u64) -> Row {
-        read(self, &[first, ticket]);
+        self.read_with(first, ticket, 0)
+    }
+
+    /// Reads, with conntrack under this number.
+    fn read_with(&self, first: u64, ticket: u64, id: u64) -> Row {
+        read(self, &[first, ticket, id, SETTING, COUNT, SETTINGS]);
         self.row.get(&0).expect("the row")
     }
 }
@@ -221,6 +234,7 @@ fn every_counter_is_the_sum_over_cpus_and_families() {
                 somaxconn: 4096,
                 time_wait: 3,
                 queues: NO_QUEUES,
+                conntrack_entries: NO_CONNTRACK,
                 counts: expected,
             }
         );
@@ -317,6 +331,37 @@ fn whether_a_device_may_queue_is_told_by_its_discipline() {
     world.devices(&["noqueue"]);
     world.kernel.point(world.net, DEVICE_LIST, NOWHERE);
     assert_eq!(world.read(0, 1).queues, MAY_QUEUE);
+}
+
+#[test]
+fn nothing_is_taken_for_conntracks_count_but_what_its_settings_lead_to() {
+    let world = World::new(1);
+    let kernel = &world.kernel;
+    let entries = |id| world.read_with(0, 1, id).conntrack_entries;
+    assert_eq!(entries(5), NO_CONNTRACK, "a namespace that has nothing of modules");
+    let [pointers, its, settings, table, other] = [(); 5].map(|()| kernel.structure());
+    kernel.point(world.net, GENERIC, pointers);
+    kernel.write(pointers, 0, 8_u32.to_ne_bytes());
+    for (at, of) in [(5, its), (6, other), (9, its)] {
+        kernel.point(pointers, 8 * at, of);
+    }
+    let offset = |of: u64| u32::try_from(of).expect("small");
+    kernel.write(its, offset(COUNT), 321_u32.to_ne_bytes());
+    kernel.point(its, offset(SETTINGS), settings);
+    kernel.point(settings, SETTINGS_TABLE, table);
+    kernel.point(table, offset(SETTING), its + COUNT);
+    assert_eq!(entries(5), 321);
+    // Not asked; another module's; a number that nobody has; one behind the end.
+    for id in [0, 6, 7, 9] {
+        assert_eq!(entries(id), NO_CONNTRACK, "{id}");
+    }
+    // The setting of another number, such as that of another namespace.
+    for elsewhere in [other + COUNT, its + COUNT + 4, NOWHERE, 0] {
+        kernel.point(table, offset(SETTING), elsewhere);
+        assert_eq!(entries(5), NO_CONNTRACK, "{elsewhere:x}");
+    }
+    // What is not conntrack's fails nothing else.
+    assert_eq!(world.read_with(0, 2, 5).failures, 0);
 }
 
 #[test]

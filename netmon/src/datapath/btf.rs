@@ -4,18 +4,19 @@
 //! Does no I/O except in [`Types::of_kernel`], and reads only what is asked for. An unknown kind of type is an error,
 //! because the types behind it cannot be found. The format is the kernel's (`Documentation/bpf/btf.rst`).
 
+mod base;
 #[cfg(test)]
 pub(super) mod tests;
 
 use std::{collections::HashMap, fs, io};
 
+use self::base::{Base, Sections};
+
 /// The file in which the kernel exposes it.
 pub const PATH: &str = "/sys/kernel/btf/vmlinux";
+/// The folder with this file, and one for each module.
+const FOLDER: &str = "/sys/kernel/btf";
 
-const MAGIC: u16 = 0xeb9f;
-/// The only version of the format (`BTF_VERSION`).
-const VERSION: u8 = 1;
-const HEADER_BYTES: usize = 24;
 /// Every type begins with a name, an info word, and a size or another type.
 const TYPE_BYTES: usize = 12;
 /// How deep anonymous members may nest, and how long a chain of typedefs and qualifiers may be. No kernel exceeds
@@ -53,6 +54,14 @@ pub enum BtfError {
     /// The kernel has no type information, or it cannot be read.
     #[error("cannot read {PATH}: {0}; the kernel has to be built with CONFIG_DEBUG_INFO_BTF")]
     Missing(#[source] io::Error),
+    /// A module has none, or it is not loaded.
+    #[error("cannot read the types of the kernel module {module}: {source}")]
+    NoModule {
+        /// Its name.
+        module: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// The data has another format than the one that all kernels have had so far.
     #[error("the kernel's type information (BTF) has version {0}, which this netmon does not know; use a newer netmon")]
     Version(u8),
@@ -64,11 +73,13 @@ pub enum BtfError {
     UnknownKind(u8),
 }
 
-/// A kernel's types.
+/// The types of a kernel, or those of one of its modules alone.
 #[derive(Debug)]
 pub struct Types {
+    /// What a module's types continue. It is empty for the kernel's own.
+    base: Base,
     bytes: Vec<u8>,
-    /// The byte offset of each type. The index is the type's id minus 1.
+    /// The byte offset of each type. The index is the type's id minus 1, and minus the number of types in the base.
     places: Vec<u32>,
     /// The ids of structures, enumerations and tracepoints, by name.
     names: HashMap<(Class, Box<[u8]>), u32>,
@@ -115,36 +126,34 @@ impl Types {
         Self::parse(fs::read(PATH).map_err(BtfError::Missing)?)
     }
 
+    /// Reads the types of a module that is loaded. A member of a type that is the kernel's own is not found in it.
+    ///
+    /// # Errors
+    /// See [`BtfError`].
+    pub fn of_module(module: &'static str) -> Result<Self, BtfError> {
+        let bytes = fs::read(format!("{FOLDER}/{module}")).map_err(|source| BtfError::NoModule { module, source })?;
+        Self::parse_on(Base::of(&fs::read(PATH).map_err(BtfError::Missing)?)?, bytes)
+    }
+
     /// Parses types.
     ///
     /// # Errors
     /// See [`BtfError`].
     pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
-        let word = |at: usize| usize::try_from(u32_at(&bytes, at)?).ok();
-        let header = || {
-            let magic = u16_at(&bytes, 0)?;
-            let length = word(4)?;
-            let types = length.checked_add(word(8)?)?;
-            let end = types.checked_add(word(12)?)?;
-            let strings = length.checked_add(word(16)?)?;
-            (magic == MAGIC && length >= HEADER_BYTES && end <= bytes.len() && strings <= bytes.len())
-                .then_some((types, end, strings))
-        };
-        if let Some([version, _]) = bytes.get(2..4)
-            && u16_at(&bytes, 0) == Some(MAGIC)
-            && *version != VERSION
-        {
-            return Err(BtfError::Version(*version));
-        }
-        let (mut at, end, strings) = header().ok_or(BtfError::Malformed(0))?;
+        Self::parse_on(Base::default(), bytes)
+    }
+
+    fn parse_on(base: Base, bytes: Vec<u8>) -> Result<Self, BtfError> {
+        let Sections { mut at, end, strings } = Sections::of(&bytes)?;
         let mut types = Self {
+            base,
             bytes,
             places: Vec::new(),
             names: HashMap::new(),
             strings,
         };
         while at < end {
-            let head = types.head_at(at).ok_or(BtfError::Malformed(at))?;
+            let head = head_at(&types.bytes, at).ok_or(BtfError::Malformed(at))?;
             types
                 .places
                 .push(u32::try_from(at).map_err(|_| BtfError::Malformed(at))?);
@@ -172,6 +181,13 @@ impl Types {
         bits.is_multiple_of(u8::BITS).then_some(bits / u8::BITS)
     }
 
+    /// The size of a structure in bytes.
+    #[must_use]
+    pub fn size(&self, structure: &str) -> Option<u32> {
+        let head = self.head(self.find(Class::Structure, structure)?)?;
+        (head.kind == KIND_STRUCT).then_some(head.of)
+    }
+
     /// The names of an enumeration and their numbers. Empty if there is no such enumeration.
     #[must_use]
     pub fn enumeration(&self, name: &str) -> Vec<(String, u64)> {
@@ -190,7 +206,7 @@ impl Types {
         for head in self
             .places
             .iter()
-            .filter_map(|place| self.head_at(usize::try_from(*place).ok()?))
+            .filter_map(|place| head_at(&self.bytes, usize::try_from(*place).ok()?))
         {
             if !matches!(head.kind, KIND_ENUM | KIND_ENUM64) {
                 continue;
@@ -246,6 +262,7 @@ impl Types {
         }
         let key = (class, Box::from(name));
         let id = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        let id = id.saturating_add(self.base.types);
         self.names.entry(key).or_insert(id);
     }
 
@@ -299,32 +316,35 @@ impl Types {
     }
 
     fn head(&self, id: u32) -> Option<Head> {
-        let place = self.places.get(usize::try_from(id.checked_sub(1)?).ok()?)?;
-        self.head_at(usize::try_from(*place).ok()?)
-    }
-
-    fn head_at(&self, at: usize) -> Option<Head> {
-        let info = u32_at(&self.bytes, at + 4)?;
-        let (length, kind) = (
-            usize::try_from(info & 0xffff).ok()?,
-            u8::try_from(info >> 24 & 0x1f).ok()?,
-        );
-        Some(Head {
-            at,
-            kind,
-            length,
-            flag: info >> 31 == 1,
-            of: u32_at(&self.bytes, at + 8)?,
-        })
+        let index = id.checked_sub(1)?.checked_sub(self.base.types)?;
+        let place = self.places.get(usize::try_from(index).ok()?)?;
+        head_at(&self.bytes, usize::try_from(*place).ok()?)
     }
 
     fn string(&self, offset: u32) -> Option<&[u8]> {
-        let text = self
-            .bytes
-            .get(self.strings.checked_add(usize::try_from(offset).ok()?)?..)?;
+        let offset = usize::try_from(offset).ok()?;
+        let text = match offset.checked_sub(self.base.strings.len()) {
+            Some(own) => self.bytes.get(self.strings.checked_add(own)?..)?,
+            None => self.base.strings.get(offset..)?,
+        };
         let end = text.iter().take(LONGEST_NAME).position(|byte| *byte == 0)?;
         text.get(..end)
     }
+}
+
+fn head_at(bytes: &[u8], at: usize) -> Option<Head> {
+    let info = u32_at(bytes, at + 4)?;
+    let (length, kind) = (
+        usize::try_from(info & 0xffff).ok()?,
+        u8::try_from(info >> 24 & 0x1f).ok()?,
+    );
+    Some(Head {
+        at,
+        kind,
+        length,
+        flag: info >> 31 == 1,
+        of: u32_at(bytes, at + 8)?,
+    })
 }
 
 /// The number of bytes that follow a type's fixed part.

@@ -4,6 +4,8 @@
 //! It takes 2 microseconds, where `/proc/net/snmp`, `netstat`, `snmp6` and `sockstat` take 100: the kernel writes those
 //! as text. This module does not know whether the program is right: its user compares it with those files first.
 
+mod conntrack;
+
 use aya::{
     Ebpf, EbpfLoader,
     maps::Map,
@@ -13,12 +15,13 @@ use netmon_common::{
     kernel::UNSET,
     protocols::{
         COUNTERS, COUNTERS_OF, CPUS_A_RUN, ENUMERATORS, FIELDS, FIRST_OF_IPV6, GLOBAL_CPUS, GLOBAL_FIRST,
-        GLOBAL_PLACES, GLOBAL_TABLES, GLOBAL_WORDS, KINDS, MAP_ROW, MAX_CPUS, MEMBERS, NO_QUEUES, PROGRAM_LOCATE,
-        PROGRAM_READ, ROW_WORDS, Row, STRUCTURES, TABLES, WIDEST,
+        GLOBAL_PLACES, GLOBAL_TABLES, GLOBAL_WORDS, KINDS, MAP_ROW, MAX_CPUS, MEMBERS, NO_CONNTRACK, NO_QUEUES,
+        PROGRAM_LOCATE, PROGRAM_READ, ROW_WORDS, Row, STRUCTURES, TABLES, WIDEST,
     },
 };
 use std::sync::atomic::Ordering;
 
+use self::conntrack::Conntrack;
 use super::{DatapathError, btf::Types, host::Host, mapped::Mapped, tracepoint::Globals};
 use crate::model::{
     health::ProgramRow,
@@ -41,6 +44,8 @@ pub struct ProtocolsReading {
     pub listen_backlog_limit: u64,
     /// Whether any device may have a queueing discipline that queues.
     pub may_queue: bool,
+    /// How many connections conntrack tracks. `None` if that was not read: [`ProtocolsProgram::find_conntrack`] may help.
+    pub conntrack_entries: Option<u64>,
 }
 
 /// The loaded program.
@@ -49,6 +54,7 @@ pub struct ProtocolsProgram {
     row: Mapped,
     cpus: u32,
     ticket: u64,
+    conntrack: Conntrack,
 }
 
 impl std::fmt::Debug for ProtocolsProgram {
@@ -58,11 +64,13 @@ impl std::fmt::Debug for ProtocolsProgram {
             row,
             cpus,
             ticket,
+            conntrack,
         } = self;
         f.debug_struct("ProtocolsProgram")
             .field("row", row)
             .field("cpus", cpus)
             .field("ticket", ticket)
+            .field("conntrack", conntrack)
             .finish_non_exhaustive()
     }
 }
@@ -79,7 +87,10 @@ impl ProtocolsProgram {
             let too_many = std::io::ErrorKind::Unsupported.into();
             return Err(DatapathError::of("be read on so many CPUs", too_many));
         }
-        let globals = globals(&Types::of_kernel()?, cpus)?;
+        let types = Types::of_kernel()?;
+        let globals = globals(&types, cpus)?;
+        let conntrack = Conntrack::new(&types);
+        drop(types);
         let mut loader = EbpfLoader::new();
         // The programs have no relocations. Without this call, the loader keeps all of the kernel's types in memory.
         loader.btf(None);
@@ -101,6 +112,7 @@ impl ProtocolsProgram {
             row,
             cpus,
             ticket: 0,
+            conntrack,
         };
         for (index, cpu) in host.possible.iter().enumerate() {
             program.ticket += 1;
@@ -117,9 +129,7 @@ impl ProtocolsProgram {
     pub fn read(&mut self) -> Result<ProtocolsReading, DatapathError> {
         let mut sum: Option<Row> = None;
         for first in self.runs() {
-            self.ticket += 1;
-            self.run(PROGRAM_READ, &[first.into(), self.ticket])?;
-            let row = self.row()?;
+            let row = self.read_cpus(first)?;
             let sum = sum.get_or_insert(Row {
                 counts: [0; COUNTERS],
                 ..row
@@ -129,6 +139,33 @@ impl ProtocolsProgram {
             }
         }
         sum.map(reading).ok_or(DatapathError::Unread)
+    }
+
+    /// Finds out where this kernel has the count of conntrack, if the calling thread's namespace has one. Returns whether it
+    /// was found; if not, what was found before stays. It takes up to a thousand runs, some milliseconds.
+    ///
+    /// # Errors
+    /// The kernel refuses to run the program, or does not describe conntrack's types.
+    pub fn find_conntrack(&mut self) -> Result<bool, DatapathError> {
+        self.conntrack.describe()?;
+        let before = self.conntrack.place;
+        for candidate in self.conntrack.candidates() {
+            self.conntrack.place = Some(candidate);
+            // After the last CPU: no counters are read.
+            if self.read_cpus(self.cpus)?.conntrack_entries != NO_CONNTRACK {
+                return Ok(true);
+            }
+        }
+        self.conntrack.place = before;
+        Ok(false)
+    }
+
+    /// Reads, with the counters of one run's CPUs.
+    fn read_cpus(&mut self, first: u32) -> Result<Row, DatapathError> {
+        self.ticket += 1;
+        let [id, setting, count, settings] = self.conntrack.arguments();
+        self.run(PROGRAM_READ, &[first.into(), self.ticket, id, setting, count, settings])?;
+        self.row()
     }
 
     /// The program, for the page.
@@ -251,6 +288,7 @@ fn reading(row: Row) -> ProtocolsReading {
         somaxconn,
         time_wait,
         queues,
+        conntrack_entries,
         counts,
     } = row;
     // The order of `ENUMERATORS`.
@@ -298,12 +336,13 @@ fn reading(row: Row) -> ProtocolsReading {
         },
         listen_backlog_limit: somaxconn,
         may_queue: queues != NO_QUEUES,
+        conntrack_entries: (conntrack_entries != NO_CONNTRACK).then_some(conntrack_entries),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{COUNTERS, COUNTERS_OF, ENUMERATORS, KINDS, NetnsId, Row, WIDEST, Windows, reading};
+    use super::{COUNTERS, COUNTERS_OF, ENUMERATORS, KINDS, NO_CONNTRACK, NetnsId, Row, WIDEST, Windows, reading};
 
     /// Those of Linux 6.18.
     const NUMBERS: [u64; COUNTERS] = [11, 12, 14, 7, 9, 20, 21, 88, 119, 2, 5, 6, 7, 9, 14];
@@ -379,7 +418,13 @@ mod tests {
         }
         assert_eq!(losses.tcp_prunes, 1 << 3 | 1 << 4);
         assert!(!reading.may_queue);
-        assert!(super::reading(Row { queues: 1, ..row }).may_queue);
+        assert_eq!(reading.conntrack_entries, Some(0));
+        let other = super::reading(Row {
+            queues: 1,
+            conntrack_entries: NO_CONNTRACK,
+            ..row
+        });
+        assert_eq!((other.may_queue, other.conntrack_entries), (true, None));
         // A kernel that counts no reference of its own.
         assert_eq!(super::reading(Row { time_wait: 0, ..row }).protocols.time_wait, 0);
     }

@@ -136,7 +136,7 @@ pub fn read_all(
         let mut files = Files {
             proc_net: ProcNet::default(),
             protocols,
-            queueless: None,
+            last: None,
         };
         let mut reading = ReadReport::default();
         for (netns, file) in namespaces {

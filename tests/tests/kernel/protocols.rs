@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use netmon_tests::{netmon::Netmon, netns::Netns, page::Page, patience::slowness};
+use netmon_tests::{netmon::Netmon, netns::Netns, page::Page, patience::slowness, traffic};
 use socket2::{Domain, Socket, Type};
 
 use crate::world::{Cable, Member, World, ready};
@@ -262,5 +262,72 @@ fn ended_connections_that_wait_are_as_many_as_procfs_shows() -> anyhow::Result<(
         }
         Ok(())
     })?;
+    Ok(())
+}
+
+/// Has the kernel track what arrives in a namespace, which it does only if a rule needs it.
+fn track(netns: &Netns) -> anyhow::Result<()> {
+    for command in [
+        "nft add table inet follow",
+        "nft add chain inet follow c { type filter hook input priority 0 ; }",
+        "nft add rule inet follow c ct state new accept",
+    ] {
+        netns.run(command)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn tracked_connections_are_as_many_as_procfs_shows_also_while_they_become_more() -> anyhow::Result<()> {
+    for (flags, is_program) in [(&[][..], true), (&["--bpf.attach=off"], false)] {
+        let mut world = World::new()?;
+        let (a, b) = world.pair(Cable::Bridge)?;
+        let netmon = world.netmon(flags)?;
+        netmon.wait_ready()?;
+        ensure!(is_by_program(&netmon)? == is_program, "{:?}", netmon.said());
+        track(&b.netns)?;
+        let kernel = |netns: &Netns| -> anyhow::Result<u64> {
+            Ok(netns.run("sysctl -n net.netfilter.nf_conntrack_count")?.parse()?)
+        };
+        let shown = |member: &Member| {
+            let labels = [("container", &*member.name)];
+            netmon.page()?.count("netmon_container_conntrack_entries", &labels)
+        };
+        // The first page finds out where the program reads.
+        shown(&b)?;
+        ensure!(
+            netmon
+                .log()
+                .contains("a kernel program reads how many connections conntrack tracks")
+                == is_program,
+            "netmon's log:\n{}",
+            netmon.log()
+        );
+        // Nothing ends in this time, so the count only grows.
+        for round in 0..50 {
+            let before = kernel(&b.netns)?;
+            let shown = thread::scope(|scope| {
+                let sending = scope.spawn(|| {
+                    let ports = (0..20).map(|port| 10_000 + 20 * round + port);
+                    ports
+                        .map(|port| traffic::datagrams(&a.netns, SocketAddr::new(b.address, port), 1, 10))
+                        .collect::<anyhow::Result<Vec<_>>>()
+                });
+                let shown = shown(&b);
+                sending.join().map_err(|_| anyhow::anyhow!("the traffic ended"))??;
+                shown
+            })?;
+            let after = kernel(&b.netns)?;
+            ensure!(
+                (before..=after).contains(&shown),
+                "netmon shows {shown}, the kernel {before} to {after}"
+            );
+        }
+        let (kernel, shown) = ((kernel(&a.netns)?, kernel(&b.netns)?), (shown(&a)?, shown(&b)?));
+        ensure!(
+            kernel == shown && shown.0 == 0 && shown.1 >= 1000,
+            "{shown:?} is shown of {kernel:?}"
+        );
+    }
     Ok(())
 }

@@ -14,6 +14,8 @@ use super::{
 struct Builder {
     types: Vec<u8>,
     strings: Vec<u8>,
+    /// How many bytes of names the base has.
+    before: usize,
 }
 
 impl Builder {
@@ -21,6 +23,7 @@ impl Builder {
         Self {
             types: Vec::new(),
             strings: vec![0],
+            before: 0,
         }
     }
 
@@ -28,7 +31,7 @@ impl Builder {
         if name.is_empty() {
             return 0;
         }
-        let at = u32::try_from(self.strings.len()).expect("short");
+        let at = u32::try_from(self.before + self.strings.len()).expect("short");
         self.strings.extend(name.bytes().chain([0]));
         at
     }
@@ -94,6 +97,22 @@ fn sample() -> Builder {
     builder.add("", (KIND_PTR, false), 0, 6, (&[], 0));
     builder.add("btf_trace_kfree_skb", (KIND_TYPEDEF, false), 0, 7, (&[], 0));
     builder
+}
+
+/// The kernel's types, and those of a module. 1 to 8: see [`sample`]; 9: struct { hidden }; 10: struct `of_module`.
+pub(super) fn module() -> (Vec<u8>, Vec<u8>) {
+    let mut kernel = sample();
+    let sk = kernel.name("sk");
+    let mut own = Builder {
+        before: kernel.strings.len(),
+        strings: vec![],
+        ..Builder::new()
+    };
+    let (its_own, hidden) = (own.name("its_own"), own.name("hidden"));
+    own.add("", (KIND_STRUCT, false), 1, 8, (&[[hidden, 1, 32]], 3));
+    let members = [[sk, 1, 64], [its_own, 1, 128], [0, 9, 192], [0, 2, 256]];
+    own.add("of_module", (KIND_STRUCT, false), 4, 40, (&members, 3));
+    (kernel.bytes(), own.bytes())
 }
 
 #[test]

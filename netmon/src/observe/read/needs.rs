@@ -5,7 +5,10 @@ use std::{
     time::Instant,
 };
 
-use super::{ReadError, Shared, protocols::ProtocolsReader};
+use super::{
+    ReadError, Shared,
+    protocols::{ProtocolsReader, Read},
+};
 use crate::{
     model::{collector::Need, interface::NetnsId, netns::Role},
     netns::{buffers, proc_net::ProcNet, rtnetlink::Client, xfrm},
@@ -51,8 +54,8 @@ impl Place<'_> {
 pub(super) struct Files<'a> {
     pub(super) proc_net: ProcNet,
     pub(super) protocols: &'a mut ProtocolsReader,
-    /// The namespace that was read last, if none of its devices queues.
-    pub(super) queueless: Option<NetnsId>,
+    /// The last reading of protocols. It may say more of its namespace.
+    pub(super) last: Option<Read>,
 }
 
 /// Reads what is needed from the namespace that the calling thread has entered.
@@ -73,10 +76,10 @@ pub(super) fn read_need(
             let Files {
                 proc_net,
                 protocols,
-                queueless,
+                last,
             } = files;
             let read = protocols.read(netns, proc_net, place.wants_sockets())?;
-            *queueless = (!read.may_queue).then_some(netns);
+            *last = Some(read);
             let mut state = shared.lock();
             state.counted(netns, read.protocols);
             if let Some(limit) = read.listen_backlog_limit {
@@ -125,8 +128,16 @@ fn parted<T, E>(read: Result<T, E>) -> (Option<T>, Result<(), E>) {
 
 /// Reads a container's queues, tables and limits.
 fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client, files: &mut Files<'_>) -> Result<(), ReadError> {
-    let conntrack_entries = buffers::conntrack_entries(&mut files.proc_net);
-    let mut queues = if files.queueless == Some(netns) {
+    let Files {
+        proc_net,
+        protocols,
+        last,
+    } = files;
+    let read = last.filter(|read| read.netns == netns);
+    let conntrack_entries = read
+        .and_then(|read| read.conntrack_entries)
+        .or_else(|| protocols.conntrack_entries(proc_net));
+    let mut queues = if read.is_some_and(|read| !read.may_queue) {
         BTreeMap::new()
     } else {
         client.queues()?.into_iter().collect()

@@ -3,7 +3,10 @@
 //! Both have the same counters. The program takes a fiftieth of the time. It proves itself against procfs before it is
 //! used, and it is given up for good when it fails.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use tracing::{debug, info, warn};
 
@@ -27,6 +30,9 @@ use super::ReadError;
 /// one that is between two readings of the same value differs only if the program is wrong.
 const TRIALS: usize = 3;
 
+/// How long after a search for conntrack's count none follows. Namespaces may have one that cannot be found.
+const BETWEEN_SEARCHES: Duration = Duration::from_mins(1);
+
 /// What the log says where there is no program.
 const FROM_FILES: &str = "the protocols' counters are read from /proc/net, which takes many times as long";
 
@@ -34,16 +40,21 @@ const FROM_FILES: &str = "the protocols' counters are read from /proc/net, which
 #[derive(Debug, Default)]
 pub struct ProtocolsReader {
     program: Option<ProtocolsProgram>,
+    /// When conntrack's count was last searched for.
+    searched: Option<Instant>,
 }
 
 /// What was read of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Read {
+    pub(super) netns: NetnsId,
     pub(super) protocols: Protocols,
     /// How many connections may wait to be accepted. `None` if that was not read.
     pub(super) listen_backlog_limit: Option<u64>,
     /// Whether any device may have a queueing discipline that queues.
     pub(super) may_queue: bool,
+    /// How many connections conntrack tracks. `None` if that was not read.
+    pub(super) conntrack_entries: Option<u64>,
 }
 
 impl ProtocolsReader {
@@ -68,7 +79,10 @@ impl ProtocolsReader {
         match proven {
             Ok(program) => {
                 info!("the protocols' counters are read by a kernel program");
-                Self { program: Some(program) }
+                Self {
+                    program: Some(program),
+                    searched: None,
+                }
             }
             Err(error) => {
                 warn!(error, "{FROM_FILES}");
@@ -99,12 +113,14 @@ impl ProtocolsReader {
                         None
                     };
                     return Ok(Read {
+                        netns,
                         protocols: Protocols {
                             sockets_in_use,
                             ..reading.protocols
                         },
                         listen_backlog_limit: Some(reading.listen_backlog_limit),
                         may_queue: reading.may_queue,
+                        conntrack_entries: reading.conntrack_entries,
                     });
                 }
                 Err(error) => {
@@ -117,10 +133,31 @@ impl ProtocolsReader {
             }
         }
         Ok(Read {
+            netns,
             protocols: files::read(proc_net, wants_sockets)?,
             listen_backlog_limit: None,
             may_queue: true,
+            conntrack_entries: None,
         })
+    }
+
+    /// How many connections conntrack tracks in the calling thread's namespace, as procfs shows it. If it tracks any there,
+    /// later readings of the program have it, too.
+    pub(super) fn conntrack_entries(&mut self, proc_net: &mut ProcNet) -> Option<u64> {
+        let entries = buffers::conntrack_entries(proc_net);
+        let now = Instant::now();
+        let is_due = self
+            .searched
+            .is_none_or(|at| now.saturating_duration_since(at) >= BETWEEN_SEARCHES);
+        if let (Some(program), true, true) = (&mut self.program, entries.is_some(), is_due) {
+            self.searched = Some(now);
+            match program.find_conntrack() {
+                Ok(true) => debug!("a kernel program reads how many connections conntrack tracks"),
+                Ok(false) => debug!("conntrack's count was not found; it is read from /proc/net"),
+                Err(error) => debug!(%error, "conntrack's count was not searched for; it is read from /proc/net"),
+            }
+        }
+        entries
     }
 }
 
@@ -235,6 +272,7 @@ mod tests {
             protocols: sent(1),
             listen_backlog_limit: 4096,
             may_queue: true,
+            conntrack_entries: None,
         };
         assert_eq!(checked(Ok(reading), NetnsId(7)), Ok(reading));
         assert!(checked(Ok(reading), NetnsId(8)).is_err());
