@@ -5,6 +5,7 @@
 //! as text. This module does not know whether the program is right: its user compares it with those files first.
 
 mod conntrack;
+mod windows;
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -14,14 +15,14 @@ use aya::{
 use netmon_common::{
     kernel::UNSET,
     protocols::{
-        COUNTERS, COUNTERS_OF, CPUS_A_RUN, ENUMERATORS, FIELDS, FIRST_OF_IPV6, GLOBAL_CPUS, GLOBAL_FIRST,
-        GLOBAL_PLACES, GLOBAL_TABLES, GLOBAL_WORDS, KINDS, MAP_ROW, MAX_CPUS, MEMBERS, NO_CONNTRACK, NO_QUEUES,
-        PROGRAM_LOCATE, PROGRAM_READ, ROW_WORDS, Row, STRUCTURES, TABLES, WIDEST,
+        COUNTERS, CPUS_A_RUN, ENUMERATORS, FIELDS, FIRST_OF_IPV6, GLOBAL_CPUS, GLOBAL_FIRST, GLOBAL_PLACES,
+        GLOBAL_TABLES, GLOBAL_WORDS, MAP_ROW, MAX_CPUS, MEMBERS, NO_CONNTRACK, NO_QUEUES, PROGRAM_LOCATE, PROGRAM_READ,
+        ROW_WORDS, Row, STRUCTURES, TABLES,
     },
 };
 use std::sync::atomic::Ordering;
 
-use self::conntrack::Conntrack;
+use self::{conntrack::Conntrack, windows::Windows};
 use super::{DatapathError, btf::Types, host::Host, mapped::Mapped, tracepoint::Globals};
 use crate::model::{
     health::ProgramRow,
@@ -242,44 +243,6 @@ fn globals(types: &Types, cpus: u32) -> Result<Globals, DatapathError> {
     Ok(globals)
 }
 
-/// What is copied of each kind of table: all from the first to the last of its counters that are read.
-#[derive(Debug, PartialEq, Eq)]
-struct Windows {
-    first: [u32; KINDS],
-    words: [u32; KINDS],
-    /// Where each counter is in its window.
-    places: [u32; COUNTERS],
-}
-
-impl Windows {
-    /// The windows around counters with these numbers. The error is one without a number, or too far from the others.
-    fn around(numbers: [Option<u64>; COUNTERS]) -> Result<Self, &'static str> {
-        let mut windows = Self {
-            first: [0; KINDS],
-            words: [0; KINDS],
-            places: [0; COUNTERS],
-        };
-        for (kind, counters) in COUNTERS_OF.into_iter().enumerate() {
-            let number = |counter: usize| {
-                let number = numbers[counter].and_then(|number| u32::try_from(number).ok());
-                number.ok_or(ENUMERATORS[counter])
-            };
-            let all = counters.clone().map(number).collect::<Result<Vec<_>, _>>()?;
-            let first = all.iter().copied().min().unwrap_or_default();
-            for (counter, number) in counters.zip(all) {
-                let place = number - first;
-                if place as usize >= WIDEST {
-                    return Err(ENUMERATORS[counter]);
-                }
-                windows.places[counter] = place;
-                windows.words[kind] = windows.words[kind].max(place + 1);
-            }
-            windows.first[kind] = first;
-        }
-        Ok(windows)
-    }
-}
-
 fn reading(row: Row) -> ProtocolsReading {
     let Row {
         ticket: _,
@@ -342,46 +305,7 @@ fn reading(row: Row) -> ProtocolsReading {
 
 #[cfg(test)]
 mod tests {
-    use super::{COUNTERS, COUNTERS_OF, ENUMERATORS, KINDS, NO_CONNTRACK, NetnsId, Row, WIDEST, Windows, reading};
-
-    /// Those of Linux 6.18.
-    const NUMBERS: [u64; COUNTERS] = [11, 12, 14, 7, 9, 20, 21, 88, 119, 2, 5, 6, 7, 9, 14];
-
-    #[test]
-    fn a_window_is_from_the_first_to_the_last_of_its_counters() {
-        let windows = Windows::around(NUMBERS.map(Some)).expect("windows");
-        assert_eq!(windows.first, [11, 7, 2, 9]);
-        assert_eq!(windows.words, [4, 113, 6, 6]);
-        for (kind, counters) in COUNTERS_OF.into_iter().enumerate() {
-            for counter in counters {
-                let number = windows.first[kind] + windows.places[counter];
-                assert_eq!(u64::from(number), NUMBERS[counter]);
-                assert!(windows.places[counter] < windows.words[kind]);
-            }
-        }
-    }
-
-    #[test]
-    fn a_kernel_that_lacks_a_counter_or_has_it_far_away_is_not_read() {
-        for (counter, name) in ENUMERATORS.into_iter().enumerate() {
-            let mut numbers = NUMBERS.map(Some);
-            numbers[counter] = None;
-            assert_eq!(Windows::around(numbers), Err(name));
-            numbers[counter] = Some(u64::MAX);
-            assert_eq!(Windows::around(numbers), Err(name));
-        }
-        // The widest window that there is room for, and one counter more.
-        let with_last = |last| {
-            let mut numbers = NUMBERS.map(Some);
-            numbers[8] = Some(last);
-            Windows::around(numbers)
-        };
-        let widest = 7 + WIDEST as u64 - 1;
-        assert_eq!(with_last(widest).expect("windows").words[1] as usize, WIDEST);
-        assert_eq!(with_last(widest + 1), Err("LINUX_MIB_TCPRCVQDROP"));
-        assert_eq!(with_last(0).map(|windows| windows.first), Ok([11, 0, 2, 9]));
-        assert_eq!(KINDS, 4);
-    }
+    use super::{ENUMERATORS, NO_CONNTRACK, NetnsId, Row, reading};
 
     #[test]
     fn each_count_has_its_place_in_the_reading() {
