@@ -21,7 +21,7 @@ use crate::{
         tcp::sockets::{Counted, Purpose},
     },
     netns::{
-        buffers, discover,
+        discover,
         enter::{NetnsThread, on_netns_thread},
         rtnetlink::Client,
     },
@@ -252,10 +252,6 @@ fn look_inside(
         Role::Overlay { .. } => client.remotes()?,
         Role::Sandbox | Role::LoadBalancer { .. } | Role::Ingress | Role::Node => Vec::new(),
     };
-    let backlog = match file.role {
-        Role::Sandbox => buffers::listen_backlog_limit(),
-        Role::Overlay { .. } | Role::LoadBalancer { .. } | Role::Ingress | Role::Node => None,
-    };
     // Before the namespace is in the registry: nobody sees it without its sockets.
     let purpose = if file.role == Role::Sandbox {
         shared.lock().sockets_purpose(file, netns)
@@ -273,7 +269,6 @@ fn look_inside(
             None => {}
         }
         state.set_remotes(netns, remotes);
-        state.set_listen_backlog_limit(netns, backlog);
         if let Some(number) = number {
             state.numbered(netns, number);
         }

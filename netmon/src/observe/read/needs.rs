@@ -78,7 +78,12 @@ pub(super) fn read_need(
                 protocols,
                 last,
             } = files;
-            let read = protocols.read(netns, proc_net, place.wants_sockets())?;
+            // It may change, but hardly ever does.
+            let lacks_limit = || {
+                let is_container = *role == Role::Sandbox;
+                is_container && (place.wants_sockets() || !shared.lock().knows_listen_backlog_limit(netns))
+            };
+            let read = protocols.read(netns, proc_net, place.wants_sockets(), lacks_limit)?;
             *last = Some(read);
             let mut state = shared.lock();
             state.counted(netns, read.protocols);

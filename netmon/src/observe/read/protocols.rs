@@ -97,12 +97,14 @@ impl ProtocolsReader {
         self.program.is_some().then(ProtocolsProgram::info)
     }
 
-    /// Reads the counters of the calling thread's namespace, which is this one.
+    /// Reads the counters of the calling thread's namespace, which is this one. Its limit for connections that wait is read
+    /// without the program only if somebody `lacks_limit`: opening that setting takes longer the more namespaces there are.
     pub(super) fn read(
         &mut self,
         netns: NetnsId,
         proc_net: &mut ProcNet,
         wants_sockets: bool,
+        lacks_limit: impl FnOnce() -> bool,
     ) -> Result<Read, ReadError> {
         if let Some(program) = &mut self.program {
             match checked(program.read(), netns) {
@@ -135,7 +137,7 @@ impl ProtocolsReader {
         Ok(Read {
             netns,
             protocols: files::read(proc_net, wants_sockets)?,
-            listen_backlog_limit: None,
+            listen_backlog_limit: lacks_limit().then(buffers::listen_backlog_limit).flatten(),
             may_queue: true,
             conntrack_entries: None,
         })

@@ -219,6 +219,13 @@ impl State {
         }
     }
 
+    /// Whether it is known how many connections may wait to be accepted in a container.
+    #[must_use]
+    pub fn knows_listen_backlog_limit(&self, netns: NetnsId) -> bool {
+        let sandbox = self.namespaces.get(&netns).and_then(Namespace::sandbox);
+        sandbox.is_some_and(|sandbox| sandbox.buffers.listen_backlog_limit.is_some())
+    }
+
     /// Takes in how many connections may wait to be accepted in a container.
     pub fn set_listen_backlog_limit(&mut self, netns: NetnsId, listen_backlog_limit: Option<u64>) {
         if let Some(sandbox) = self.sandbox_mut(netns) {
