@@ -26,6 +26,16 @@ pub const CONNTRACK_COUNT: usize = 4;
 pub const CONNTRACK_SETTINGS: usize = 5;
 /// A value of [`Row::conntrack_entries`]: it was not read.
 pub const NO_CONNTRACK: u64 = u64::MAX;
+/// The argument for where a CPU's count of TCP's sockets over IPv4 is (`struct prot_inuse`); [`crate::kernel::UNSET`] if it is not
+/// wanted.
+pub const SOCKETS_IPV4: usize = 6;
+/// The same over IPv6.
+pub const SOCKETS_IPV6: usize = 7;
+
+/// The program that finds out under which index the protocol of a socket counts its sockets. Its arguments are the
+/// socket's file descriptor, and a ticket. The index is then in [`Row::sockets`].
+pub const PROGRAM_INDEX: &str = "protocols_index";
+
 /// The map of what was read: one [`Row`].
 pub const MAP_ROW: &str = "ROW";
 
@@ -109,6 +119,14 @@ pub const FIELDS: &[Field] = &[
     field("OPERATIONS_ID", "Qdisc_ops", "id"),
     field("NAMESPACE_GENERIC", "net", "gen"),
     field("SETTINGS_TABLE", "ctl_table_header", "ctl_table"),
+    field("NAMESPACE_SOCKETS", "net", "core.prot_inuse"),
+    field("TASK_FILES", "task_struct", "files"),
+    field("FILES_TABLE", "files_struct", "fdt"),
+    field("TABLE_FILES", "fdtable", "fd"),
+    field("FILE_DATA", "file", "private_data"),
+    field("SOCKET_SOCK", "socket", "sk"),
+    field("SOCK_PROTOCOL", "sock", "__sk_common.skc_prot"),
+    field("PROTOCOL_INDEX", "proto", "inuse_idx"),
 ];
 
 /// How many devices of a namespace are looked at. If there are more, some may queue.
@@ -136,12 +154,14 @@ pub struct Row {
     pub queues: u64,
     /// How many connections conntrack tracks, or [`NO_CONNTRACK`].
     pub conntrack_entries: u64,
+    /// TCP's sockets in use, added up over the CPUs of the run; a number with a sign. 0 if they were not wanted.
+    pub sockets: u64,
     /// The counters of [`ENUMERATORS`], added up over the CPUs of the run and over both families of addresses.
     pub counts: [u64; COUNTERS],
 }
 
 /// How many words a [`Row`] has.
-pub const ROW_WORDS: usize = 7 + COUNTERS;
+pub const ROW_WORDS: usize = 8 + COUNTERS;
 
 const _: () = assert!(size_of::<Row>() == 8 * ROW_WORDS && align_of::<Row>() == 8);
 
@@ -157,6 +177,7 @@ impl Row {
             time_wait,
             queues,
             conntrack_entries,
+            sockets,
             counts @ ..,
         ] = *words;
         Self {
@@ -167,6 +188,7 @@ impl Row {
             time_wait,
             queues,
             conntrack_entries,
+            sockets,
             counts,
         }
     }

@@ -5,6 +5,7 @@
 //! aligned and has 64 bits, so no copy sees half of a change.
 
 mod conntrack;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +13,10 @@ use core::ptr::{read_volatile, write_volatile};
 
 use netmon_common::protocols::{
     COUNTERS, COUNTERS_OF, CPUS_A_RUN, DEVICES, FIRST_OF_IPV6, KIND_OF, MAX_CPUS, MAY_QUEUE, NO_CONNTRACK, NO_QUEUES,
-    Row, TABLES, WIDEST,
+    Row, SOCKETS_IPV4, SOCKETS_IPV6, TABLES, WIDEST,
 };
 
+pub use self::sockets::index;
 use crate::{
     kernel::{Arguments, Memory, UNSET},
     maps::Array,
@@ -57,6 +59,22 @@ pub trait Object: Memory {
     fn namespace_generic(&self) -> u32;
     /// From a registered table of settings to the table.
     fn settings_table(&self) -> u32;
+    /// From a namespace to how many sockets each protocol has there.
+    fn namespace_sockets(&self) -> u32;
+    /// From a task to its files.
+    fn task_files(&self) -> u32;
+    /// From these to their table.
+    fn files_table(&self) -> u32;
+    /// From the table to the list of files.
+    fn table_files(&self) -> u32;
+    /// From a file to what it is of.
+    fn file_data(&self) -> u32;
+    /// From there, if it is a socket, to the protocol's part.
+    fn socket_sock(&self) -> u32;
+    /// From this to the protocol.
+    fn sock_protocol(&self) -> u32;
+    /// The index under which a protocol counts its sockets.
+    fn protocol_index(&self) -> u32;
     /// From an array of values per CPU to the pointers to its values.
     fn array_pointers(&self) -> u32;
     /// From a namespace to a table. [`crate::kernel::UNSET`] if this kernel has no such table.
@@ -153,6 +171,7 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
         write_volatile(&raw mut (*row).queues, queues(object, address));
         let tracked = conntrack::entries(object, address, &ctx).unwrap_or(NO_CONNTRACK);
         write_volatile(&raw mut (*row).conntrack_entries, tracked);
+        write_volatile(&raw mut (*row).sockets, 0);
         for at in 0..CPUS_A_RUN {
             let cpu = ctx.number(0).wrapping_add(at);
             if cpu >= object.cpus() {
@@ -175,6 +194,21 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
             add(3);
             add(4);
             add(5);
+        }
+        let [ipv4, ipv6] = [SOCKETS_IPV4, SOCKETS_IPV6].map(|argument| ctx.number(argument));
+        if ipv4 & ipv6 != UNSET {
+            fail(object.copy(scratch.cast(), 1, net.wrapping_add(object.namespace_sockets().into())));
+            let pointer = read_volatile(scratch.cast::<u64>());
+            fail(!ones_unless_zero(pointer));
+            for at in 0..CPUS_A_RUN {
+                let cpu = ctx.number(0).wrapping_add(at);
+                if cpu >= object.cpus() {
+                    break;
+                }
+                let its = pointer.wrapping_add(read_volatile(shift(shifts, cpu)));
+                fail(sockets::add(object, row, scratch, its, ipv4));
+                fail(sockets::add(object, row, scratch, its, ipv6));
+            }
         }
         write_volatile(&raw mut (*row).ticket, ctx.pointer(1));
     }

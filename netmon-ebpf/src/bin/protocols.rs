@@ -44,6 +44,14 @@ impl protocols::Object for Object {
         operations_id: OPERATIONS_ID;
         namespace_generic: NAMESPACE_GENERIC;
         settings_table: SETTINGS_TABLE;
+        namespace_sockets: NAMESPACE_SOCKETS;
+        task_files: TASK_FILES;
+        files_table: FILES_TABLE;
+        table_files: TABLE_FILES;
+        file_data: FILE_DATA;
+        socket_sock: SOCKET_SOCK;
+        sock_protocol: SOCK_PROTOCOL;
+        protocol_index: PROTOCOL_INDEX;
     }
 
     netmon_ebpf::globals! {
@@ -88,5 +96,11 @@ fn protocols_locate(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint]
 fn protocols_read(ctx: RawTracePointContext) -> i32 {
     protocols::read(&Object, ctx);
+    0
+}
+
+#[raw_tracepoint]
+fn protocols_index(ctx: RawTracePointContext) -> i32 {
+    protocols::index(&Object, ctx);
     0
 }

@@ -2,7 +2,7 @@
 
 use netmon_common::protocols::{COUNTERS, CPUS_A_RUN, DEVICES, KINDS, MAY_QUEUE, NO_CONNTRACK, NO_QUEUES, Row, TABLES};
 
-use super::{Object, Scratch, Shifts, locate, ones_unless_zero, read};
+use super::{Object, Scratch, Shifts, index, locate, ones_unless_zero, read};
 use crate::{
     kernel::UNSET,
     maps::Array,
@@ -23,6 +23,16 @@ const OPERATIONS: u32 = 16;
 const ID: u32 = 24;
 const GENERIC: u32 = 308;
 const SETTINGS_TABLE: u32 = 32;
+const SOCKETS: u32 = 316;
+const FILES: u32 = 20;
+const FILE_TABLE: u32 = 28;
+const FILE_LIST: u32 = 36;
+const DATA: u32 = 44;
+const SOCK: u32 = 52;
+const PROTOCOL: u32 = 60;
+const INDEX: u32 = 68;
+/// The per-CPU pointer to the counts of sockets.
+const COUNTS: u64 = BASE + TABLES as u64 * BYTES;
 /// Conntrack's: its count, its settings, and where among these the count's address is.
 const COUNT: u64 = 12;
 const SETTINGS: u64 = 48;
@@ -69,6 +79,14 @@ impl Object for World {
         operations_id = ID;
         namespace_generic = GENERIC;
         settings_table = SETTINGS_TABLE;
+        namespace_sockets = SOCKETS;
+        task_files = FILES;
+        files_table = FILE_TABLE;
+        table_files = FILE_LIST;
+        file_data = DATA;
+        socket_sock = SOCK;
+        sock_protocol = PROTOCOL;
+        protocol_index = INDEX;
     }
 
     fn namespace_cookie(&self) -> u32 {
@@ -181,7 +199,8 @@ impl World {
 
     /// Reads, with conntrack under this number.
     fn read_with(&self, first: u64, ticket: u64, id: u64) -> Row {
-        read(self, &[first, ticket, id, SETTING, COUNT, SETTINGS]);
+        let none = u64::from(UNSET);
+        read(self, &[first, ticket, id, SETTING, COUNT, SETTINGS, none, none]);
         self.row.get(&0).expect("the row")
     }
 }
@@ -235,6 +254,7 @@ fn every_counter_is_the_sum_over_cpus_and_families() {
                 time_wait: 3,
                 queues: NO_QUEUES,
                 conntrack_entries: NO_CONNTRACK,
+                sockets: 0,
                 counts: expected,
             }
         );
@@ -331,6 +351,58 @@ fn whether_a_device_may_queue_is_told_by_its_discipline() {
     world.devices(&["noqueue"]);
     world.kernel.point(world.net, DEVICE_LIST, NOWHERE);
     assert_eq!(world.read(0, 1).queues, MAY_QUEUE);
+}
+
+#[test]
+fn sockets_are_the_sum_over_cpus_and_families() {
+    let world = World::new(3);
+    world.kernel.point(world.net, SOCKETS, COUNTS);
+    let offset = |of: u32| u32::try_from(COUNTS - BASE).expect("small") + of;
+    // A socket may end on another CPU than it began on.
+    for (cpu, (ipv4, ipv6)) in [(5_i32, 7_i32), (-3, 1), (2, -4)].into_iter().enumerate() {
+        for (at, count) in [(20, ipv4), (24, ipv6), (16, 1000), (28, 1000)] {
+            world.kernel.write(world.cpus[cpu], offset(at), count.to_ne_bytes());
+        }
+    }
+    let sockets = |ipv4: u32, ipv6: u32| {
+        let [ipv4, ipv6] = [ipv4, ipv6].map(u64::from);
+        read(&world, &[0, 4, 0, 0, 0, 0, ipv4, ipv6]);
+        let row = world.row.get(&0).expect("the row");
+        (row.failures, row.sockets.cast_signed())
+    };
+    assert_eq!(sockets(20, 24), (0, 4 + 4));
+    assert_eq!(sockets(24, 20), (0, 4 + 4));
+    // Without IPv6; not wanted.
+    assert_eq!(sockets(20, UNSET), (0, 4));
+    assert_eq!(sockets(UNSET, 24), (0, 4));
+    assert_eq!(sockets(UNSET, UNSET), (0, 0));
+    world.kernel.point(world.net, SOCKETS, 0);
+    assert_ne!(sockets(20, 24).0, 0, "there are no counts");
+    assert_eq!(sockets(UNSET, UNSET).0, 0);
+}
+
+#[test]
+fn a_sockets_protocol_is_found_by_its_descriptor() {
+    let world = World::new(1);
+    let kernel = &world.kernel;
+    let [files, table, list, file, socket, sock, protocol] = [(); 7].map(|()| kernel.structure());
+    kernel.point(world.task, FILES, files);
+    kernel.point(files, FILE_TABLE, table);
+    kernel.point(table, FILE_LIST, list);
+    kernel.point(list, 8 * 5, file);
+    kernel.point(file, DATA, socket);
+    kernel.point(socket, SOCK, sock);
+    kernel.point(sock, PROTOCOL, protocol);
+    kernel.write(protocol, INDEX, 9_u32.to_ne_bytes());
+    let find = |descriptor, ticket| {
+        index(&world, &[descriptor, ticket]);
+        let row = world.row.get(&0).expect("the row");
+        (row.ticket == ticket).then_some(row.sockets)
+    };
+    assert_eq!(find(5, 20), Some(9));
+    assert_eq!(find(6, 21), None, "no file");
+    kernel.point(file, DATA, NOWHERE);
+    assert_eq!(find(5, 22), None);
 }
 
 #[test]

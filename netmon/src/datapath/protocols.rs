@@ -5,6 +5,7 @@
 //! as text. This module does not know whether the program is right: its user compares it with those files first.
 
 mod conntrack;
+mod sockets;
 mod windows;
 
 use aya::{
@@ -16,13 +17,16 @@ use netmon_common::{
     kernel::UNSET,
     protocols::{
         COUNTERS, CPUS_A_RUN, ENUMERATORS, FIELDS, FIRST_OF_IPV6, GLOBAL_CPUS, GLOBAL_FIRST, GLOBAL_PLACES,
-        GLOBAL_TABLES, GLOBAL_WORDS, MAP_ROW, MAX_CPUS, MEMBERS, NO_CONNTRACK, NO_QUEUES, PROGRAM_LOCATE, PROGRAM_READ,
-        ROW_WORDS, Row, STRUCTURES, TABLES,
+        GLOBAL_TABLES, GLOBAL_WORDS, MAP_ROW, MAX_CPUS, MEMBERS, NO_CONNTRACK, NO_QUEUES, PROGRAM_INDEX,
+        PROGRAM_LOCATE, PROGRAM_READ, ROW_WORDS, Row, STRUCTURES, TABLES,
     },
 };
-use std::sync::atomic::Ordering;
+use std::{
+    os::fd::{AsRawFd as _, OwnedFd},
+    sync::atomic::Ordering,
+};
 
-use self::{conntrack::Conntrack, windows::Windows};
+use self::{conntrack::Conntrack, sockets::Sockets, windows::Windows};
 use super::{DatapathError, btf::Types, host::Host, mapped::Mapped, tracepoint::Globals};
 use crate::model::{
     health::ProgramRow,
@@ -39,7 +43,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pr
 pub struct ProtocolsReading {
     /// The namespace.
     pub netns: NetnsId,
-    /// Its counters. The sockets in use are not among them.
+    /// Its counters.
     pub protocols: Protocols,
     /// How many connections may wait to be accepted.
     pub listen_backlog_limit: u64,
@@ -56,6 +60,7 @@ pub struct ProtocolsProgram {
     cpus: u32,
     ticket: u64,
     conntrack: Conntrack,
+    sockets: Sockets,
 }
 
 impl std::fmt::Debug for ProtocolsProgram {
@@ -66,12 +71,14 @@ impl std::fmt::Debug for ProtocolsProgram {
             cpus,
             ticket,
             conntrack,
+            sockets,
         } = self;
         f.debug_struct("ProtocolsProgram")
             .field("row", row)
             .field("cpus", cpus)
             .field("ticket", ticket)
             .field("conntrack", conntrack)
+            .field("sockets", sockets)
             .finish_non_exhaustive()
     }
 }
@@ -91,13 +98,14 @@ impl ProtocolsProgram {
         let types = Types::of_kernel()?;
         let globals = globals(&types, cpus)?;
         let conntrack = Conntrack::new(&types);
+        let sockets = Sockets::new(&types)?;
         drop(types);
         let mut loader = EbpfLoader::new();
         // The programs have no relocations. Without this call, the loader keeps all of the kernel's types in memory.
         loader.btf(None);
         globals.apply(&mut loader);
         let mut object = loader.load(OBJECT).map_err(failed)?;
-        for name in [PROGRAM_LOCATE, PROGRAM_READ] {
+        for name in [PROGRAM_LOCATE, PROGRAM_INDEX, PROGRAM_READ] {
             let program = object.program_mut(name).ok_or(DatapathError::Incomplete(name))?;
             let program: &mut RawTracePoint = program
                 .try_into()
@@ -114,32 +122,42 @@ impl ProtocolsProgram {
             cpus,
             ticket: 0,
             conntrack,
+            sockets,
         };
         for (index, cpu) in host.possible.iter().enumerate() {
             program.ticket += 1;
             program.run(PROGRAM_LOCATE, &[index as u64, (*cpu).into(), program.ticket])?;
             program.row()?;
         }
+        for family in sockets::FAMILIES {
+            if let Some(socket) = sockets::open(family)? {
+                let index = program.index_of(&socket)?;
+                program.sockets.found(family, index)?;
+            }
+        }
         Ok(program)
     }
 
-    /// Reads the namespace that the calling thread is in.
+    /// Reads the namespace that the calling thread is in; TCP's sockets in use only if they are wanted.
     ///
     /// # Errors
     /// The kernel refuses, or some of it could not be read.
-    pub fn read(&mut self) -> Result<ProtocolsReading, DatapathError> {
+    pub fn read(&mut self, wants_sockets: bool) -> Result<ProtocolsReading, DatapathError> {
         let mut sum: Option<Row> = None;
         for first in self.runs() {
-            let row = self.read_cpus(first)?;
+            let row = self.read_cpus(first, wants_sockets)?;
             let sum = sum.get_or_insert(Row {
                 counts: [0; COUNTERS],
+                sockets: 0,
                 ..row
             });
+            sum.sockets = sum.sockets.wrapping_add(row.sockets);
             for (sum, count) in sum.counts.iter_mut().zip(row.counts) {
                 *sum = sum.wrapping_add(count);
             }
         }
-        sum.map(reading).ok_or(DatapathError::Unread)
+        let sum = sum.ok_or(DatapathError::Unread)?;
+        Ok(reading(sum, wants_sockets))
     }
 
     /// Finds out where this kernel has the count of conntrack, if the calling thread's namespace has one. Returns whether it
@@ -153,7 +171,7 @@ impl ProtocolsProgram {
         for candidate in self.conntrack.candidates() {
             self.conntrack.place = Some(candidate);
             // After the last CPU: no counters are read.
-            if self.read_cpus(self.cpus)?.conntrack_entries != NO_CONNTRACK {
+            if self.read_cpus(self.cpus, false)?.conntrack_entries != NO_CONNTRACK {
                 return Ok(true);
             }
         }
@@ -162,11 +180,24 @@ impl ProtocolsProgram {
     }
 
     /// Reads, with the counters of one run's CPUs.
-    fn read_cpus(&mut self, first: u32) -> Result<Row, DatapathError> {
+    fn read_cpus(&mut self, first: u32, wants_sockets: bool) -> Result<Row, DatapathError> {
         self.ticket += 1;
         let [id, setting, count, settings] = self.conntrack.arguments();
-        self.run(PROGRAM_READ, &[first.into(), self.ticket, id, setting, count, settings])?;
+        let [ipv4, ipv6] = self.sockets.arguments(wants_sockets);
+        let first = first.into();
+        self.run(
+            PROGRAM_READ,
+            &[first, self.ticket, id, setting, count, settings, ipv4, ipv6],
+        )?;
         self.row()
+    }
+
+    /// Under which index the protocol of a socket counts its sockets.
+    fn index_of(&mut self, socket: &OwnedFd) -> Result<u64, DatapathError> {
+        self.ticket += 1;
+        let descriptor = u64::from(socket.as_raw_fd().cast_unsigned());
+        self.run(PROGRAM_INDEX, &[descriptor, self.ticket])?;
+        Ok(self.row()?.sockets)
     }
 
     /// The program, for the page.
@@ -243,7 +274,7 @@ fn globals(types: &Types, cpus: u32) -> Result<Globals, DatapathError> {
     Ok(globals)
 }
 
-fn reading(row: Row) -> ProtocolsReading {
+fn reading(row: Row, has_sockets: bool) -> ProtocolsReading {
     let Row {
         ticket: _,
         cookie,
@@ -252,6 +283,7 @@ fn reading(row: Row) -> ProtocolsReading {
         time_wait,
         queues,
         conntrack_entries,
+        sockets,
         counts,
     } = row;
     // The order of `ENUMERATORS`.
@@ -282,7 +314,7 @@ fn reading(row: Row) -> ProtocolsReading {
                 ..Segments::default()
             },
             time_wait: time_wait.saturating_sub(1),
-            sockets_in_use: None,
+            sockets_in_use: has_sockets.then(|| u64::try_from(sockets.cast_signed()).unwrap_or(0)),
             losses: Losses {
                 tcp_listen_overflows,
                 tcp_listen_drops,
@@ -305,7 +337,7 @@ fn reading(row: Row) -> ProtocolsReading {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENUMERATORS, NO_CONNTRACK, NetnsId, Row, reading};
+    use super::{ENUMERATORS, NO_CONNTRACK, NetnsId, Row};
 
     #[test]
     fn each_count_has_its_place_in_the_reading() {
@@ -316,7 +348,7 @@ mod tests {
             counts: std::array::from_fn(|at| 1 << at),
             ..Row::default()
         };
-        let reading = reading(row);
+        let reading = super::reading(row, false);
         assert_eq!((reading.netns, reading.listen_backlog_limit), (NetnsId(4242), 4096));
         let it = reading.protocols;
         assert_eq!((it.time_wait, it.sockets_in_use), (2, None));
@@ -343,13 +375,27 @@ mod tests {
         assert_eq!(losses.tcp_prunes, 1 << 3 | 1 << 4);
         assert!(!reading.may_queue);
         assert_eq!(reading.conntrack_entries, Some(0));
-        let other = super::reading(Row {
-            queues: 1,
-            conntrack_entries: NO_CONNTRACK,
-            ..row
-        });
+        let other = super::reading(
+            Row {
+                queues: 1,
+                conntrack_entries: NO_CONNTRACK,
+                sockets: 5,
+                ..row
+            },
+            true,
+        );
         assert_eq!((other.may_queue, other.conntrack_entries), (true, None));
+        assert_eq!(other.protocols.sockets_in_use, Some(5));
+        // They were read one CPU after the other, and one that ended meanwhile was missed where it began.
+        let less_than_none = Row {
+            sockets: u64::MAX,
+            ..row
+        };
+        assert_eq!(super::reading(less_than_none, true).protocols.sockets_in_use, Some(0));
         // A kernel that counts no reference of its own.
-        assert_eq!(super::reading(Row { time_wait: 0, ..row }).protocols.time_wait, 0);
+        assert_eq!(
+            super::reading(Row { time_wait: 0, ..row }, false).protocols.time_wait,
+            0
+        );
     }
 }

@@ -107,19 +107,11 @@ impl ProtocolsReader {
         lacks_limit: impl FnOnce() -> bool,
     ) -> Result<Read, ReadError> {
         if let Some(program) = &mut self.program {
-            match checked(program.read(), netns) {
+            match checked(program.read(wants_sockets), netns) {
                 Ok(reading) => {
-                    let sockets_in_use = if wants_sockets {
-                        files::sockets_in_use(proc_net)?
-                    } else {
-                        None
-                    };
                     return Ok(Read {
                         netns,
-                        protocols: Protocols {
-                            sockets_in_use,
-                            ..reading.protocols
-                        },
+                        protocols: reading.protocols,
                         listen_backlog_limit: Some(reading.listen_backlog_limit),
                         may_queue: reading.may_queue,
                         conntrack_entries: reading.conntrack_entries,
@@ -180,15 +172,20 @@ fn prove(program: &mut ProtocolsProgram) -> Result<(), String> {
     let mut proc_net = ProcNet::default();
     let mut last = String::new();
     for _ in 0..TRIALS {
-        let mut read = || files::read(&mut proc_net, false).map_err(|error| format!("cannot read /proc/net: {error}"));
+        let mut read = || files::read(&mut proc_net, true).map_err(|error| format!("cannot read /proc/net: {error}"));
         let before = read()?;
-        let between = checked(program.read(), netns)?;
+        let between = checked(program.read(true), netns)?;
         let after = read()?;
         let limit = buffers::listen_backlog_limit();
         let differing = differing(&before, &between.protocols, &after).or_else(|| {
             limit
                 .is_some_and(|limit| limit != between.listen_backlog_limit)
                 .then_some("net.core.somaxconn")
+        });
+        let differing = differing.or_else(|| {
+            // Others may open and close sockets meanwhile.
+            let [before, between, after] = [&before, &between.protocols, &after].map(|it| it.sockets_in_use);
+            (before == after && between != before).then_some("number of TCP's sockets in use")
         });
         match differing {
             None => return Ok(()),
