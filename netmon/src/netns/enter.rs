@@ -12,7 +12,10 @@ use std::{
     thread,
 };
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::{
+    io::Errno,
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
 
 use super::discover::{is_nsfs, is_own};
 
@@ -62,11 +65,13 @@ impl NetnsThread {
             path: path.to_owned(),
             source,
         })?;
-        let nsfs = rustix::fs::fstatfs(&file).is_ok_and(|statfs| is_nsfs(&statfs));
-        if !nsfs {
-            return Err(EnterError::NoNamespace { path: path.to_owned() });
-        }
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(|error| {
+        let moved = move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network));
+        moved.map_err(|error| {
+            // Every other file is refused like this (`setns`).
+            let nsfs = || rustix::fs::fstatfs(&file).is_ok_and(|statfs| is_nsfs(&statfs));
+            if error == Errno::INVAL && !nsfs() {
+                return EnterError::NoNamespace { path: path.to_owned() };
+            }
             EnterError::Refused {
                 path: path.to_owned(),
                 source: error.into(),

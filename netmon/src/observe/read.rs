@@ -247,7 +247,8 @@ pub fn take_reading(
         let Some(opening) = opening else { return Ok(()) };
         let before = opening.read();
         // Waits for the kernel's RTNL lock, which others may hold for long. The registry is not locked meanwhile.
-        let devices = statistics()?.into_iter().collect();
+        let mut devices = statistics()?;
+        devices.sort_unstable_by_key(|(ifindex, _)| *ifindex);
         let after = opening.read();
         shared.lock().close_reading(&opening, &before, &devices, &after);
         Ok(())

@@ -1,7 +1,6 @@
 //! Two namespaces with the same labels: all collectors show the same one.
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,7 +17,7 @@ use crate::{
         netns::{Listing, NetnsFile, Role},
         protocols::{Losses, Protocols},
     },
-    observe::state::{Scope, State},
+    observe::state::{Counts, Scope, State},
 };
 
 const ETH0: u32 = 7;
@@ -131,8 +130,8 @@ fn count(state: &mut State, netns: NetnsId) {
         });
         (ifindex, counters)
     });
-    let devices = devices.collect();
-    state.close_reading(&opening, &HashMap::new(), &devices, &HashMap::new());
+    let devices: Vec<_> = devices.collect();
+    state.close_reading(&opening, &Counts::default(), &devices, &Counts::default());
     let losses = Losses {
         tcp_listen_drops: netns.0,
         ..Losses::default()

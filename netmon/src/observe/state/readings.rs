@@ -1,10 +1,7 @@
 //! Readings of devices. The registry is not locked while the kernel answers, so a reading is opened, made, and closed.
 //! What happens to a device meanwhile is newer than the reading.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Interface, State};
 use crate::model::{
@@ -45,8 +42,9 @@ struct Opened {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(u64);
 
-/// What the programs on each device have counted, by ifindex.
-pub type Counts = HashMap<u32, Directions<Traffic>>;
+/// What the programs on each device have counted, in the order of the devices of an [`Opening`].
+#[derive(Clone, Debug, Default)]
+pub struct Counts(Vec<Option<Directions<Traffic>>>);
 
 impl Opened {
     fn handle(&self) -> Option<Handle> {
@@ -58,8 +56,8 @@ impl Opening {
     /// Reads what the programs have counted by now.
     #[must_use]
     pub fn read(&self) -> Counts {
-        let read = |opened: &Opened| Some((opened.ifindex, opened.programs.as_ref()?.counts.read()));
-        self.devices.iter().filter_map(read).collect()
+        let read = |opened: &Opened| Some(opened.programs.as_ref()?.counts.read());
+        Counts(self.devices.iter().map(read).collect())
     }
 }
 
@@ -87,29 +85,36 @@ impl State {
         (!devices.is_empty()).then_some(Opening { netns, devices })
     }
 
-    /// Takes in a reading: the devices' counters, read between two readings of the programs'. A device that is not
-    /// among them is deleted already: its last counters may still come, and only they are its own.
+    /// Takes in a reading: the devices' counters, in the order of their ifindexes, read between two readings of the
+    /// programs'. A device that is not among them is deleted already: its last counters may still come, and only they are
+    /// its own.
     pub fn close_reading(
         &mut self,
         opening: &Opening,
         before: &Counts,
-        devices: &HashMap<u32, Directions<DeviceCounters>>,
+        devices: &[(u32, Directions<DeviceCounters>)],
         after: &Counts,
     ) {
-        for opened in &opening.devices {
+        debug_assert!(
+            devices.is_sorted_by_key(|(ifindex, _)| *ifindex),
+            "devices are in order"
+        );
+        for (at, opened) in opening.devices.iter().enumerate() {
             let ifindex = opened.ifindex;
             let id = InterfaceId {
                 netns: opening.netns,
                 ifindex,
             };
-            let (before, after) = (before.get(&ifindex).copied(), after.get(&ifindex).copied());
+            let [before, after] = [before, after].map(|Counts(counts)| counts.get(at).copied().flatten());
+            let device = devices.binary_search_by_key(&ifindex, |(ifindex, _)| *ifindex);
+            let device = device.ok().map(|at| devices[at].1);
             let living = self.interfaces.get_mut(&id).filter(|it| it.created == opened.created);
-            match (living, devices.get(&ifindex)) {
+            match (living, device) {
                 // Counters of programs that are no longer the device's say nothing about it.
                 (Some(interface), Some(device)) if interface.programs.handle() != opened.handle() => {
-                    interface.observe(None, *device, None);
+                    interface.observe(None, device, None);
                 }
-                (Some(interface), Some(device)) => interface.observe(before, *device, after),
+                (Some(interface), Some(device)) => interface.observe(before, device, after),
                 (Some(interface), None) => interface.count(),
                 (None, Some(last)) => {
                     let mut ended = self.ended.iter_mut().rev();

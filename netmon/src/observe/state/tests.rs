@@ -10,7 +10,6 @@ mod readings;
 mod totals;
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -126,8 +125,8 @@ fn one_container(now: Instant) -> (State, NetnsFile, NetnsId) {
 fn read(state: &mut State, netns: NetnsId, counters: Directions<DeviceCounters>) {
     let opening = state.open_reading(netns).expect("an interface");
     let devices = state.interfaces_of(netns).map(|(ifindex, _)| (ifindex, counters));
-    let devices = devices.collect();
-    state.close_reading(&opening, &HashMap::new(), &devices, &HashMap::new());
+    let devices: Vec<_> = devices.collect();
+    state.close_reading(&opening, &super::Counts::default(), &devices, &super::Counts::default());
 }
 
 fn news(gone: bool, up: bool, counters: Directions<DeviceCounters>) -> DeviceChange {

@@ -1,7 +1,6 @@
 //! Readings, and what happens to the devices while they are made.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,16 +18,16 @@ use crate::{
         netns::{Listing, NetnsFile},
         programs::{Attached, Counts, Handle},
     },
-    observe::state::{Candidate, Opening, State},
+    observe::state::{self, Candidate, Opening, State},
 };
 
 fn open(state: &mut State, netns: NetnsId) -> Opening {
     state.open_reading(netns).expect("an interface")
 }
 
-fn close(state: &mut State, opening: &Opening, eth0: Option<Directions<DeviceCounters>>) {
-    let devices = eth0.into_iter().map(|counters| (ETH0, counters)).collect();
-    state.close_reading(opening, &HashMap::new(), &devices, &HashMap::new());
+fn close(registry: &mut State, opening: &Opening, eth0: Option<Directions<DeviceCounters>>) {
+    let devices: Vec<_> = eth0.into_iter().map(|counters| (ETH0, counters)).collect();
+    registry.close_reading(opening, &state::Counts::default(), &devices, &state::Counts::default());
 }
 
 /// A container that is older than netmon, and whose device was never read.
@@ -224,13 +223,13 @@ fn programs_that_were_replaced_while_their_device_was_read_say_nothing_about_it(
     let before = reading.read();
     state.mark_detached(InterfaceId { netns, ifindex: ETH0 });
     attach(&mut state, netns, 2, 0);
-    let devices = HashMap::from([(ETH0, counters(30))]);
+    let devices = [(ETH0, counters(30))];
     state.close_reading(&reading, &before, &devices, &reading.read());
     // It had 10 packets before netmon. Segments count since then.
     assert_eq!((packets(&state), segments(&state)), (vec![30], vec![20]));
     // The next reading is the first one with the new programs.
     let next = open(&mut state, netns);
-    let devices = HashMap::from([(ETH0, counters(31))]);
+    let devices = [(ETH0, counters(31))];
     state.close_reading(&next, &next.read(), &devices, &next.read());
     assert_eq!((packets(&state), segments(&state)), (vec![31], vec![21]));
 }
@@ -240,7 +239,7 @@ fn what_programs_counted_until_they_were_detached_is_kept() {
     let (mut state, _, netns) = one_container(Instant::now());
     let counted = attach(&mut state, netns, 1, 0);
     let reading = open(&mut state, netns);
-    let devices = HashMap::from([(ETH0, counters(10))]);
+    let devices = [(ETH0, counters(10))];
     state.close_reading(&reading, &reading.read(), &devices, &reading.read());
     counted.count(5);
     state.mark_detached(InterfaceId { netns, ifindex: ETH0 });

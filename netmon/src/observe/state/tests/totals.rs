@@ -1,6 +1,6 @@
 //! Totals of an interface, and the sum of its service, whatever happens to their readings.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use proptest::prelude::{Just, Strategy, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
@@ -85,7 +85,7 @@ impl World {
 
     fn read(&mut self, is_there: bool) {
         if let Some(opening) = self.state.open_reading(self.netns) {
-            let devices: HashMap<_, _> = is_there.then(|| (ETH0, counters(self.device))).into_iter().collect();
+            let devices: Vec<_> = is_there.then(|| (ETH0, counters(self.device))).into_iter().collect();
             let counts = opening.read();
             self.state.close_reading(&opening, &counts, &devices, &counts);
         }
