@@ -1,7 +1,7 @@
 //! Where the counters of a namespace's protocols come from: from a kernel program, or from procfs where there is none.
 //!
 //! Both have the same counters. The program takes a fiftieth of the time. It proves itself against procfs before it is
-//! used, and it is given up for good when it fails.
+//! used, and it is given up for good when it fails several times in a row.
 
 use std::{
     path::Path,
@@ -30,6 +30,10 @@ use super::ReadError;
 /// one that is between two readings of the same value differs only if the program is wrong.
 const TRIALS: usize = 3;
 
+/// How many runs of the program may fail one after the other before it is given up. The kernel may have no memory for
+/// one.
+const FAILURES: u32 = 3;
+
 /// How long after a search for conntrack's count none follows. Namespaces may have one that cannot be found.
 const BETWEEN_SEARCHES: Duration = Duration::from_mins(1);
 
@@ -40,8 +44,21 @@ const FROM_FILES: &str = "the protocols' counters are read from /proc/net, which
 #[derive(Debug, Default)]
 pub struct ProtocolsReader {
     program: Option<ProtocolsProgram>,
+    failures: Failures,
     /// When conntrack's count was last searched for.
     searched: Option<Instant>,
+}
+
+/// How many runs of the program have failed since the last one that did not.
+#[derive(Debug, Default)]
+struct Failures(u32);
+
+impl Failures {
+    /// Counts one more. Returns whether the program is given up.
+    const fn are_too_many(&mut self) -> bool {
+        self.0 += 1;
+        self.0 >= FAILURES
+    }
 }
 
 /// What was read of a namespace.
@@ -81,7 +98,7 @@ impl ProtocolsReader {
                 info!("the protocols' counters are read by a kernel program");
                 Self {
                     program: Some(program),
-                    searched: None,
+                    ..Self::default()
                 }
             }
             Err(error) => {
@@ -109,6 +126,7 @@ impl ProtocolsReader {
         if let Some(program) = &mut self.program {
             match checked(program.read(wants_sockets), netns) {
                 Ok(reading) => {
+                    self.failures = Failures::default();
                     return Ok(Read {
                         netns,
                         protocols: reading.protocols,
@@ -117,13 +135,7 @@ impl ProtocolsReader {
                         conntrack_entries: reading.conntrack_entries,
                     });
                 }
-                Err(error) => {
-                    warn!(
-                        error,
-                        "the program that reads the protocols' counters is given up; they are read from /proc/net from now on"
-                    );
-                    self.program = None;
-                }
+                Err(error) => self.failed(&error),
             }
         }
         Ok(Read {
@@ -133,6 +145,23 @@ impl ProtocolsReader {
             may_queue: true,
             conntrack_entries: None,
         })
+    }
+
+    /// A run has failed: this once, or once too often.
+    fn failed(&mut self, error: &str) {
+        if !self.failures.are_too_many() {
+            debug!(
+                error,
+                "the program that reads the protocols' counters failed; /proc/net is read"
+            );
+            return;
+        }
+        warn!(
+            error,
+            "the program that reads the protocols' counters failed {FAILURES} times in a row and is given up; they are \
+             read from /proc/net from now on"
+        );
+        self.program = None;
     }
 
     /// How many connections conntrack tracks in the calling thread's namespace, as procfs shows it. If it tracks any there,
@@ -252,7 +281,7 @@ fn counters(protocols: &Protocols) -> [(&'static str, u64); 14] {
 
 #[cfg(test)]
 mod tests {
-    use super::{DatapathError, Losses, NetnsId, Protocols, ProtocolsReading, Segments, checked, differing};
+    use super::{DatapathError, Failures, Losses, NetnsId, Protocols, ProtocolsReading, Segments, checked, differing};
 
     fn sent(sent: u64) -> Protocols {
         Protocols {
@@ -276,6 +305,14 @@ mod tests {
         assert_eq!(checked(Ok(reading), NetnsId(7)), Ok(reading));
         assert!(checked(Ok(reading), NetnsId(8)).is_err());
         assert!(checked(Err(DatapathError::Unread), NetnsId(7)).is_err());
+    }
+
+    #[test]
+    fn a_program_is_given_up_when_it_fails_three_times_in_a_row() {
+        let mut failures = Failures::default();
+        assert_eq!([(); 3].map(|()| failures.are_too_many()), [false, false, true]);
+        failures = Failures::default();
+        assert!(!failures.are_too_many(), "a run that succeeds forgives those before it");
     }
 
     #[test]
