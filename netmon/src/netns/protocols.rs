@@ -34,16 +34,6 @@ pub fn read(proc_net: &mut ProcNet, sockets_wanted: bool) -> io::Result<Protocol
     Ok(protocols)
 }
 
-/// Reads the sockets in use of the calling thread's namespace: [`Protocols::sockets_in_use`].
-///
-/// # Errors
-/// A file cannot be read. That of IPv6 may be missing.
-pub fn sockets_in_use(proc_net: &mut ProcNet) -> io::Result<Option<u64>> {
-    let mut protocols = Protocols::default();
-    read_sockets(proc_net, true, &mut protocols)?;
-    Ok(protocols.sockets_in_use)
-}
-
 fn read_sockets(proc_net: &mut ProcNet, in_use_wanted: bool, protocols: &mut Protocols) -> io::Result<()> {
     sockets(proc_net.read(SOCKETS)?, protocols);
     if in_use_wanted {
