@@ -163,6 +163,7 @@ pub async fn run(config: Config) -> Result<End, AppError> {
             overlay,
         },
         protocols: Mutex::new(protocols),
+        settings: Mutex::default(),
         running: Mutex::new(Running::start(&wanted)),
         wanted,
         limits: Mutex::new(limits(&config)),

@@ -14,5 +14,6 @@ pub mod listeners;
 pub mod proc_net;
 pub mod protocols;
 pub mod rtnetlink;
+pub mod settings;
 pub mod watch;
 pub mod xfrm;

@@ -1,12 +1,20 @@
 //! netmon's own process: what the kernel reports about it, and its memory.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    fs::{self, DirEntry},
+    io,
+    sync::{Mutex, PoisonError},
+};
 
 use procfs::{
     ProcError,
     process::{LimitValue, Process},
 };
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::{
+    process::Pid,
+    thread::{CapabilitySet, capabilities},
+    time::{ClockId, Timespec, clock_gettime},
+};
 
 use crate::{model::health::ProcessHealth, privilege};
 
@@ -42,10 +50,6 @@ pub fn read() -> Result<ProcessHealth, ProcessError> {
         LimitValue::Value(limit) => Some(limit),
         LimitValue::Unlimited => None,
     };
-    // Capabilities belong to each thread; a thread that has just ended has none.
-    let permitted = process
-        .tasks()?
-        .filter_map(|task| Some(task.ok()?.status().ok()?.capprm));
     Ok(ProcessHealth {
         cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
         resident_memory_bytes: stat.rss * procfs::page_size(),
@@ -54,8 +58,20 @@ pub fn read() -> Result<ProcessHealth, ProcessError> {
         max_fds,
         start_time_seconds: boot_time() + stat.starttime as f64 / ticks,
         threads: u64::try_from(stat.num_threads).unwrap_or_default(),
-        capabilities: privilege::names(permitted.fold(0, |all, one| all | one)),
+        capabilities: privilege::names(permitted()?.bits()),
     })
+}
+
+/// The capabilities that any thread has: they belong to each. One that has just ended has none. A thread's `status` says
+/// it, too, and takes the kernel a hundred times as long.
+fn permitted() -> Result<CapabilitySet, ProcessError> {
+    let threads = fs::read_dir("/proc/self/task").map_err(ProcError::from)?;
+    let of_thread = |thread: io::Result<DirEntry>| {
+        let number = thread.ok()?.file_name().to_str()?.parse().ok()?;
+        Some(capabilities(Pid::from_raw(number)).ok()?.permitted)
+    };
+    let all = threads.filter_map(of_thread);
+    Ok(all.fold(CapabilitySet::empty(), CapabilitySet::union))
 }
 
 /// When the machine was started, in seconds since 1970: what `/proc/stat` shows as `btime`. That file has a line for each

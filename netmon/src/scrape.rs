@@ -27,6 +27,7 @@ use crate::{
         inventory::{Identity, Inventory},
         outage::{News, Outage},
     },
+    netns::settings::Settings,
     observe::{
         Shared,
         inventories::Inventories,
@@ -57,6 +58,8 @@ pub struct Sources {
     pub tools: Tools,
     /// What reads the counters of namespaces' protocols.
     pub protocols: Mutex<ProtocolsReader>,
+    /// The node's settings.
+    pub settings: Mutex<Settings>,
     /// The collectors that are switched on.
     pub wanted: Collectors,
     /// The same, at work.
@@ -135,8 +138,9 @@ impl Sources {
         let begin = Instant::now();
         let wanted = collectors::needs(&self.wanted).into_keys().collect();
         let mut protocols = self.protocols.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = read_all(&self.shared, &wanted, &mut protocols);
-        drop(protocols);
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = read_all(&self.shared, &wanted, &mut protocols, &mut settings);
+        drop((protocols, settings));
         let reading = read.unwrap_or_else(|error| ReadReport {
             error: Some(error.into()),
             unread: self.shared.lock().namespaces().keys().copied().collect(),

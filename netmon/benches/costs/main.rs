@@ -254,6 +254,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
         };
         let wanted = Collectors::default();
         let sources = Sources {
+            settings: Mutex::default(),
             protocols: Mutex::new(ProtocolsReader::new(
                 ProtocolsProgram::load(datapath.host()),
                 "/proc/self/ns/net".as_ref(),

@@ -2,14 +2,15 @@
 //!
 //! Values that cannot be read are left out: not every kernel has all of them, and a container may see fewer.
 
-use std::fs;
+use std::{fs, io};
 
 use super::{
     proc_net::ProcNet,
     rtnetlink::{Client, NetlinkError},
+    settings::{self, Settings},
 };
 use crate::model::{
-    buffers::{Backlogs, Conntrack, NodeBuffers, Softnet},
+    buffers::{Backlogs, Conntrack, Neighbours, NodeBuffers, Softnet},
     interface::Device,
 };
 
@@ -18,8 +19,28 @@ const CONNTRACK: &str = "/proc/thread-self/net/stat/nf_conntrack";
 /// The same, by its name in [`ProcNet`].
 const CONNTRACK_STATISTICS: &str = "stat/nf_conntrack";
 const SOCKETS: &str = "/proc/thread-self/net/sockstat";
-/// Shows the settings of the namespace of the thread that opens a file in it.
-const SYSCTL: &str = "/proc/sys/";
+/// The tables of neighbours: the label of the family, the file with their statistics, and their thresholds. Only the
+/// machine's first namespace has these settings.
+const NEIGHBOURS: [(&str, &str, [&str; 3]); 2] = [
+    (
+        "ipv4",
+        "/proc/thread-self/net/stat/arp_cache",
+        [
+            "net.ipv4.neigh.default.gc_thresh1",
+            "net.ipv4.neigh.default.gc_thresh2",
+            "net.ipv4.neigh.default.gc_thresh3",
+        ],
+    ),
+    (
+        "ipv6",
+        "/proc/thread-self/net/stat/ndisc_cache",
+        [
+            "net.ipv6.neigh.default.gc_thresh1",
+            "net.ipv6.neigh.default.gc_thresh2",
+            "net.ipv6.neigh.default.gc_thresh3",
+        ],
+    ),
+];
 const CONNTRACK_ENTRIES: &str = "net.netfilter.nf_conntrack_count";
 const CONNTRACK_LIMIT: &str = "net.netfilter.nf_conntrack_max";
 const LISTEN_BACKLOG_LIMIT: &str = "net.core.somaxconn";
@@ -55,7 +76,11 @@ const SYSCTLS: &[(&str, &str, usize)] = &[
 ///
 /// # Errors
 /// The kernel does not answer, or shows no backlog.
-pub fn node(client: &mut Client, devices: &[Device]) -> Result<(NodeBuffers, Backlogs), NetlinkError> {
+pub fn node(
+    client: &mut Client,
+    devices: &[Device],
+    settings: &mut Settings,
+) -> Result<(NodeBuffers, Backlogs), NetlinkError> {
     let softnet = fs::read_to_string(SOFTNET).map_err(|source| NetlinkError::Socket {
         what: "read /proc/net/softnet_stat",
         source,
@@ -70,13 +95,16 @@ pub fn node(client: &mut Client, devices: &[Device]) -> Result<(NodeBuffers, Bac
     let buffers = NodeBuffers {
         softnet: Softnet::default(),
         queues: queues.collect(),
-        conntrack: conntrack(),
-        neighbours: client.neighbours()?,
+        conntrack: conntrack(settings),
+        neighbours: match neighbours(settings) {
+            Some(tables) => tables,
+            None => client.neighbours()?,
+        },
         tcp_memory_bytes: pages(&sockets, "TCP:").saturating_mul(page),
         udp_memory_bytes: pages(&sockets, "UDP:").saturating_mul(page),
         sysctls: SYSCTLS
             .iter()
-            .filter_map(|(name, path, index)| Some((*name, sysctl(path, *index)?)))
+            .filter_map(|(name, path, index)| Some((*name, settings.number(path, *index)?)))
             .collect(),
     };
     Ok((buffers, parse_softnet(&softnet)))
@@ -91,7 +119,7 @@ pub fn conntrack_entries(proc_net: &mut ProcNet) -> Option<u64> {
     // The number is in each processor's line, and there may be hundreds. The names and two lines fit.
     match proc_net.begin(CONNTRACK_STATISTICS, 512) {
         Ok(text) => parse_conntrack_entries(text),
-        Err(_) => sysctl(CONNTRACK_ENTRIES, 0),
+        Err(_) => settings::number(CONNTRACK_ENTRIES, 0),
     }
 }
 
@@ -99,18 +127,34 @@ pub fn conntrack_entries(proc_net: &mut ProcNet) -> Option<u64> {
 /// [`conntrack_entries`].
 #[must_use]
 pub fn listen_backlog_limit() -> Option<u64> {
-    sysctl(LISTEN_BACKLOG_LIMIT, 0)
+    settings::number(LISTEN_BACKLOG_LIMIT, 0)
 }
 
-fn sysctl(name: &str, index: usize) -> Option<u64> {
-    let text = fs::read_to_string(format!("{SYSCTL}{}", name.replace('.', "/"))).ok()?;
-    text.split_ascii_whitespace().nth(index)?.parse().ok()
+/// The tables of neighbours, or `None` if something of them is missing. For rtnetlink's list of them, the kernel walks all
+/// devices of all namespaces, and holds RTNL (`neightbl_dump_info`): a millisecond with a thousand containers.
+fn neighbours(settings: &mut Settings) -> Option<Vec<Neighbours>> {
+    let mut tables = Vec::new();
+    for (family, statistics, thresholds) in NEIGHBOURS {
+        let text = match fs::read_to_string(statistics) {
+            Ok(text) => text,
+            // A kernel without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !tables.is_empty() => break,
+            Err(_) => return None,
+        };
+        let [first, second, third] = thresholds.map(|name| settings.number(name, 0));
+        tables.push(Neighbours {
+            family,
+            thresholds: [first?, second?, third?],
+            ..parse_neighbours(&text)?
+        });
+    }
+    Some(tables)
 }
 
-fn conntrack() -> Option<Conntrack> {
+fn conntrack(settings: &mut Settings) -> Option<Conntrack> {
     let limits = Conntrack {
-        entries: sysctl(CONNTRACK_ENTRIES, 0)?,
-        limit: sysctl(CONNTRACK_LIMIT, 0)?,
+        entries: settings.number(CONNTRACK_ENTRIES, 0)?,
+        limit: settings.number(CONNTRACK_LIMIT, 0)?,
         ..Conntrack::default()
     };
     let counts = fs::read_to_string(CONNTRACK).unwrap_or_default();
@@ -158,6 +202,23 @@ pub(super) fn parse_conntrack_entries(text: &str) -> Option<u64> {
     u64::from_str_radix(number, 16).ok()
 }
 
+/// The same kind of table: the number of neighbours is in every processor's line, and each counts its own failures.
+pub(super) fn parse_neighbours(text: &str) -> Option<Neighbours> {
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next()?.split_ascii_whitespace().collect();
+    let column = |name| names.iter().position(|it| *it == name);
+    let (entries, full) = (column("entries")?, column("table_fulls")?);
+    let mut neighbours = None;
+    for line in lines {
+        let numbers: Vec<_> = line.split_ascii_whitespace().collect();
+        let number = |column: usize| u64::from_str_radix(numbers.get(column)?, 16).ok();
+        let table: &mut Neighbours = neighbours.get_or_insert_default();
+        table.entries = number(entries)?;
+        table.full += number(full)?;
+    }
+    neighbours
+}
+
 fn hexadecimal(text: &str) -> u64 {
     u64::from_str_radix(text, 16).unwrap_or(0)
 }
@@ -172,7 +233,7 @@ pub(super) fn pages(sockets: &str, protocol: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{pages, parse_conntrack, parse_conntrack_entries, parse_softnet};
+    use super::{pages, parse_conntrack, parse_conntrack_entries, parse_neighbours, parse_softnet};
     use crate::model::buffers::{Conntrack, Softnet, SoftnetLedger};
 
     #[test]
@@ -224,6 +285,23 @@ mod tests {
         assert_eq!(parse_conntrack_entries(text), Some(31));
         for text in ["", "entries\n", "found\n1\n", "entries\nmany\n"] {
             assert_eq!(parse_conntrack_entries(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_neighbours_is_one_for_all_processors_and_its_failures_are_theirs() {
+        let text = "entries  allocs   table_fulls\n0000002a 00000001 00000002\n0000002a 00000003 00000001\n";
+        let table = parse_neighbours(text).expect("a table");
+        assert_eq!((table.entries, table.full), (42, 3));
+        // A kernel that does not count them; nothing; nonsense.
+        for text in [
+            "entries\n00000001\n",
+            "",
+            "entries table_fulls\n",
+            "entries table_fulls\n1\n",
+            "entries table_fulls\nx 1\n",
+        ] {
+            assert!(parse_neighbours(text).is_none(), "{text}");
         }
     }
 

@@ -31,6 +31,7 @@ use crate::{
         enter::{EnterError, NetnsThread, on_netns_thread},
         proc_net::ProcNet,
         rtnetlink::{Client, NetlinkError},
+        settings::Settings,
     },
 };
 
@@ -127,6 +128,7 @@ pub fn read_all(
     shared: &Shared,
     wanted: &BTreeSet<Need>,
     protocols: &mut ProtocolsReader,
+    settings: &mut Settings,
 ) -> Result<ReadReport, EnterError> {
     on_netns_thread(|thread| {
         let (number, namespaces) = {
@@ -136,6 +138,7 @@ pub fn read_all(
         let mut files = Files {
             proc_net: ProcNet::default(),
             protocols,
+            settings,
             last: None,
         };
         let mut reading = ReadReport::default();

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{collector::Need, interface::NetnsId, netns::Role},
-    netns::{buffers, proc_net::ProcNet, rtnetlink::Client, xfrm},
+    netns::{buffers, proc_net::ProcNet, rtnetlink::Client, settings::Settings, xfrm},
 };
 
 /// Whether a namespace with this role has what is needed.
@@ -54,6 +54,8 @@ impl Place<'_> {
 pub(super) struct Files<'a> {
     pub(super) proc_net: ProcNet,
     pub(super) protocols: &'a mut ProtocolsReader,
+    /// The node's settings.
+    pub(super) settings: &'a mut Settings,
     /// The last reading of protocols. It may say more of its namespace.
     pub(super) last: Option<Read>,
 }
@@ -77,6 +79,7 @@ pub(super) fn read_need(
                 proc_net,
                 protocols,
                 last,
+                settings: _,
             } = files;
             // It may change, but hardly ever does.
             let lacks_limit = || {
@@ -103,7 +106,7 @@ pub(super) fn read_need(
         }
         Need::Buffers if *role == Role::Node => {
             let devices = client.devices()?.devices;
-            let (read, failed) = parted(buffers::node(client, &devices));
+            let (read, failed) = parted(buffers::node(client, &devices, files.settings));
             let (exempt, no_neighbours) = parted(client.exempt_neighbours());
             let mut state = shared.lock();
             if let Some(exempt) = exempt {
@@ -137,6 +140,7 @@ fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client, files: &mu
         proc_net,
         protocols,
         last,
+        settings: _,
     } = files;
     let read = last.filter(|read| read.netns == netns);
     let conntrack_entries = read
