@@ -33,8 +33,8 @@ fn chart(text: &mut String, rows: &[Row]) -> Result<(), DrawingAreaErrorKind<std
     let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let figures: [(&str, f64, Figure); 3] = [
-        ("CPU of a scrape, ms", 1.0, |costs| costs.scrape_cpu.as_secs_f64() * 1e3),
-        ("a scrape, ms", 1.0, |costs| costs.scrape.as_secs_f64() * 1e3),
+        ("CPU of a page, ms", 1.0, Costs::cpu),
+        ("a page, ms", 1.0, |costs| costs.latency),
         ("resident memory, MB", 1.0, |costs| costs.memory_bytes / 1e6),
     ];
     for ((title, least, figure), area) in figures.into_iter().zip(area.split_evenly((1, 3))) {

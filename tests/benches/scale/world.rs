@@ -1,7 +1,13 @@
-//! A node with many containers, each of which has an interface on two networks.
+//! A node with many containers, each of which has an interface on two networks, and addresses to be reached by.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
+use anyhow::Context as _;
 use netmon_tests::{
     fake_engine::{Container, Endpoint, FakeEngine, Network, task_labels},
     netns::Netns,
@@ -10,12 +16,12 @@ use netmon_tests::{
 };
 
 /// The networks, and the device that each container has on them.
-const NETWORKS: [(&str, &str); 2] = [("front", "eth0"), ("back", "eth1")];
+pub(crate) const NETWORKS: [(&str, &str); 2] = [("front", "eth0"), ("back", "eth1")];
 
 /// The node. It is removed when this is dropped.
 pub(crate) struct World {
     // Namespaces are dropped before the folder that they are mounted in.
-    _containers: Vec<Netns>,
+    containers: Vec<Netns>,
     hub: Netns,
     engine: FakeEngine,
     directory: PathBuf,
@@ -37,51 +43,42 @@ impl World {
                 ..Network::default()
             });
         }
+        let file = scratch.path().join("batch");
         let mut namespaces = Vec::new();
-        let mut script = String::new();
         for number in 0..containers {
-            let netns = Netns::new(&directory, &format!("{number:012x}"))?;
-            for (at, (_, device)) in NETWORKS.into_iter().enumerate() {
-                writeln!(
-                    script,
-                    "link add h{number}x{at} type veth peer name {device} address {} netns {}",
-                    mac(number, at),
-                    netns.path().display()
-                )?;
-                writeln!(script, "link set h{number}x{at} up")?;
-            }
-            namespaces.push(netns);
+            namespaces.push(Netns::new(&directory, &format!("{number:012x}"))?);
         }
-        let file = scratch.path().join("devices");
-        fs::write(&file, script)?;
-        sh::output(&mut hub.command(&format!("ip -batch {}", file.display())))?;
+        batch(&hub, &file, &ends_at_the_hub(&namespaces)?)?;
         for (number, netns) in namespaces.iter().enumerate() {
-            let mut endpoints = Vec::new();
-            for (at, (name, device)) in NETWORKS.into_iter().enumerate() {
-                let address = format!("10.{}.{}.{}", 80 + at, number / 250, number % 250 + 1);
-                netns.run(&format!("ip link set {device} up"))?;
-                endpoints.push(Endpoint {
+            batch(netns, &file, &ends_at_a_container(number)?)?;
+            let endpoints = NETWORKS.into_iter().enumerate().map(|(at, (name, _))| {
+                Some(Endpoint {
                     network: name.to_owned(),
                     mac: mac(number, at),
-                    address,
+                    address: address(number, at)?.to_string(),
                     ipv6_address: String::new(),
-                });
-            }
+                })
+            });
             let name = format!("service{}.{}.{number:025}", number / 10, number % 10 + 1);
             engine.start_container(Container {
                 labels: task_labels(&name),
                 name,
                 sandbox: netns.path().to_path_buf(),
                 network_mode: "default".to_owned(),
-                endpoints,
+                endpoints: endpoints.collect::<Option<_>>().context("too many containers")?,
             });
         }
         Ok(Self {
-            _containers: namespaces,
+            containers: namespaces,
             hub,
             engine,
             directory,
         })
+    }
+
+    /// The containers' namespaces, by number.
+    pub(crate) fn containers(&self) -> &[Netns] {
+        &self.containers
     }
 
     /// The namespace with the peers of all containers' devices, like that of a node.
@@ -100,6 +97,73 @@ impl World {
     }
 }
 
+/// The address of a container on a network.
+pub(crate) fn address(number: usize, at: usize) -> Option<Ipv4Addr> {
+    let third = u8::try_from(number / 250).ok()?;
+    let fourth = u8::try_from(number % 250 + 1).ok()?;
+    Some(Ipv4Addr::new(10, 80 + u8::try_from(at).ok()?, third, fourth))
+}
+
+/// The hub's address on a network.
+pub(crate) fn gateway(at: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, if at == 0 { 80 } else { 81 }, 255, 254)
+}
+
+/// The devices, and the hub's ends of them. Neighbours are given: a thousand containers have more than the kernel
+/// learns by itself (`net.ipv4.neigh.default.gc_thresh3`), and a bridge would flood every question to a thousand ports.
+fn ends_at_the_hub(namespaces: &[Netns]) -> anyhow::Result<String> {
+    let mut script = String::new();
+    for at in 0..NETWORKS.len() {
+        writeln!(script, "address add {}/32 dev lo", gateway(at))?;
+    }
+    for (number, netns) in namespaces.iter().enumerate() {
+        for (at, (_, device)) in NETWORKS.into_iter().enumerate() {
+            let (end, address) = (format!("h{number}x{at}"), address(number, at).context("too many")?);
+            writeln!(
+                script,
+                "link add {end} address {} type veth peer name {device} address {} netns {}",
+                hub_mac(number, at),
+                mac(number, at),
+                netns.path().display()
+            )?;
+            writeln!(script, "link set {end} up")?;
+            writeln!(script, "route add {address}/32 dev {end} src {}", gateway(at))?;
+            writeln!(
+                script,
+                "neighbour add {address} lladdr {} dev {end} nud permanent",
+                mac(number, at)
+            )?;
+        }
+    }
+    Ok(script)
+}
+
+fn ends_at_a_container(number: usize) -> anyhow::Result<String> {
+    let mut script = String::new();
+    for (at, (_, device)) in NETWORKS.into_iter().enumerate() {
+        writeln!(script, "link set {device} up")?;
+        let address = address(number, at).context("too many containers")?;
+        writeln!(script, "address add {address}/16 dev {device}")?;
+        writeln!(
+            script,
+            "neighbour add {} lladdr {} dev {device} nud permanent",
+            gateway(at),
+            hub_mac(number, at)
+        )?;
+    }
+    Ok(script)
+}
+
+/// Runs `ip` in the namespace, with these lines.
+fn batch(netns: &Netns, file: &Path, script: &str) -> anyhow::Result<()> {
+    fs::write(file, script)?;
+    sh::output(&mut netns.command(&format!("ip -batch {}", file.display()))).map(drop)
+}
+
 fn mac(number: usize, at: usize) -> String {
     format!("02:42:{at:02x}:00:{:02x}:{:02x}", number / 256, number % 256)
+}
+
+fn hub_mac(number: usize, at: usize) -> String {
+    format!("02:43:{at:02x}:00:{:02x}:{:02x}", number / 256, number % 256)
 }
