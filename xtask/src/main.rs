@@ -123,11 +123,7 @@ enum Chore {
     /// Generate inputs for all code that reads input from outside, until something breaks or the time is over.
     Fuzz(fuzz::Wish),
     /// Measure what netmon costs, and compare it with the bounds; needs root.
-    Bench {
-        /// What to measure; without it everything.
-        #[arg(value_enum)]
-        subject: Option<bench::Subject>,
-    },
+    Bench(bench::Wish),
     /// Run short-lived containers and traffic on a real engine for a long time. netmon's resources must not grow;
     /// needs root.
     Soak {
@@ -201,7 +197,7 @@ fn main() -> ExitCode {
         Chore::Deny { advisories } => deny::run(advisories),
         Chore::Advisories => deny::advisories(),
         Chore::Fuzz(wish) => fuzz::run(&wish),
-        Chore::Bench { subject } => bench::run(subject),
+        Chore::Bench(wish) => bench::run(&wish),
         Chore::Soak { minutes } => bench::soak(minutes),
     };
     match done {

@@ -130,7 +130,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::Heard;
-    use crate::vm::{Machine, command};
+    use crate::vm::{Machine, tier::command};
 
     const PASS: &str = "        PASS [   1.481s] (  1/132) netmon-tests::kernel drops::filter";
     const LATE: &str = "  TRY 2 PASS [  10.481s] ( 12/132) netmon-tests::kernel tcp::rtt";

@@ -1,5 +1,5 @@
-//! The files of the emulated machine: programs with their libraries, kernel modules, and the tests. All of them are
-//! in its memory.
+//! The files of the emulated machine: programs with their libraries, kernel modules, and what runs in it. All of them
+//! are in its memory.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use netmon_tests::sh as tools;
 
-use super::{Machine, Tests, confinement};
+use super::{Machine, confinement};
 use crate::{needs, sh};
 
 /// Programs that tests and fixtures call.
@@ -67,12 +67,8 @@ const MODULES: &[&str] = &[
 ];
 /// Files that programs read.
 const FILES: &[&str] = &["/etc/protocols", "/etc/services", "/etc/iproute2/rt_tables"];
-/// These kernels can encrypt. So a missing module is a failure, and no reason to leave tests out.
-const ENCRYPTS: &str = "NETMON_TEST_ESP=1";
 /// The factor for the tests' waiting times.
 const SLOWNESS: &str = "4";
-/// How many bytes a transfer without losses sends there.
-const TRANSFER: &str = "300000000";
 
 /// The names of a folder's entries; none if it does not exist.
 fn names(folder: &Path) -> impl Iterator<Item = String> {
@@ -154,14 +150,30 @@ impl Kernel {
     }
 }
 
+/// What runs in the machine.
+#[derive(Debug)]
+pub(super) struct Payload {
+    /// A shell's command. It runs in `/tests`.
+    pub(super) command: String,
+    /// The file in `/tests` that comes out by the second serial line.
+    pub(super) report: &'static str,
+    /// Environment variables.
+    pub(super) variables: Vec<(&'static str, String)>,
+    /// The program that the command is about, and its path in the machine. It gets there without what only a debugger
+    /// needs.
+    pub(super) program: (PathBuf, PathBuf),
+    /// Other programs, and files.
+    pub(super) programs: Vec<(PathBuf, PathBuf)>,
+    pub(super) files: Vec<(PathBuf, PathBuf)>,
+}
+
 /// Packs the machine's files, and returns the archive to boot with.
 pub(super) fn pack(
     machine: &Machine,
     kernel: &Kernel,
     directory: &Path,
     netmon: &Path,
-    tests: &Tests<'_>,
-    command: &str,
+    payload: &Payload,
 ) -> anyhow::Result<PathBuf> {
     let root = directory.join("root");
     if root.exists() {
@@ -180,25 +192,16 @@ pub(super) fn pack(
     for name in PROGRAMS {
         files.program(&program(name)?, &Path::new("/usr/bin").join(name))?;
     }
-    for name in ["prometheus", "promtool"] {
-        files.program(
-            &needs::prometheus().join("usr/bin").join(name),
-            &Path::new("/tests").join(name),
-        )?;
-    }
-    let place = Path::new("/tests/target").join(&tests.place);
-    for (from, to) in [(netmon, Path::new("/tests/netmon")), (&tests.binary, &place)] {
+    let (from, to) = &payload.program;
+    for (from, to) in [(netmon, Path::new("/tests/netmon")), (from, to)] {
         files.program(from, to)?;
         tools::output(Command::new("strip").arg(root.join(to.strip_prefix("/")?)))?;
     }
-    files.program(
-        &needs::nextest().map_err(anyhow::Error::msg)?,
-        Path::new("/tests/cargo-nextest"),
-    )?;
-    files.copy(&tests.built.cargo, Path::new("/tests/cargo.json"))?;
-    files.copy(&tests.built.binaries, Path::new("/tests/binaries.json"))?;
-    for file in ["Cargo.toml", "tests/Cargo.toml", ".config/nextest.toml"] {
-        files.copy(&sh::workspace().join(file), &Path::new("/tests").join(file))?;
+    for (from, to) in &payload.programs {
+        files.program(from, to)?;
+    }
+    for (from, to) in &payload.files {
+        files.copy(from, to)?;
     }
     for file in FILES.iter().map(Path::new).filter(|file| file.exists()) {
         files.copy(file, file)?;
@@ -208,7 +211,7 @@ pub(super) fn pack(
     }
     let lab = sh::workspace().join("tests/lab");
     files.copy(&lab.join("vm-init"), Path::new("/init"))?;
-    fs::write(root.join("command"), command)?;
+    fs::write(root.join("command"), &payload.command)?;
     let netmon = if machine.confined {
         files.program(&needs::apparmor_parser(), Path::new("/usr/bin/apparmor_parser"))?;
         fs::write(root.join("docker-default"), confinement::profile(&needs::new_engine())?)?;
@@ -217,11 +220,17 @@ pub(super) fn pack(
     } else {
         "/tests/netmon"
     };
+    let more: String = payload
+        .variables
+        .iter()
+        .map(|(name, value)| format!(" {name}={value}"))
+        .collect();
     fs::write(
         root.join("environment"),
         format!(
-            "export RUST_BACKTRACE=0 NETMON_TEST_BINARY={netmon} NETMON_TEST_PROMETHEUS=/tests \
-             NETMON_TEST_EMULATED=1 NETMON_TEST_SLOWNESS={SLOWNESS} NETMON_TEST_TRANSFER={TRANSFER} {ENCRYPTS}\n"
+            "REPORT={}\nexport RUST_BACKTRACE=0 NETMON_TEST_BINARY={netmon} NETMON_TEST_EMULATED=1 \
+             NETMON_TEST_SLOWNESS={SLOWNESS}{more}\n",
+            payload.report
         ),
     )?;
     fs::write(
