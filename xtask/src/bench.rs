@@ -145,6 +145,8 @@ fn on_machines(series: &str, cpus: u32, wish: &Wish) -> anyhow::Result<()> {
     let mut cargo = sh::cargo(["bench", "--package", "netmon-tests", "--bench", "scale"]);
     cargo.envs(benchmark.variables);
     cargo.env(COMPARE, format!("{}:{}", few?.display(), many?.display()));
+    // An exceeded bound says which one.
+    cargo.env("RUST_BACKTRACE", "0");
     sh::run(
         "compare the machines (results also in target/bench-scale-emulated.jsonl)",
         &mut cargo,
@@ -184,4 +186,40 @@ pub(crate) fn soak(minutes: u64) -> anyhow::Result<()> {
         &format!("soak ({minutes} minutes; result also in target/soak.md)"),
         test::with_tools(&mut cargo, &netmon)?,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::{COMPARE, CONTAINERS, INTO, Wish, run};
+
+    fn wish(line: &str) -> Result<Wish, clap::Error> {
+        let command = Wish::augment_args(Command::new("bench").no_binary_name(true));
+        Wish::from_arg_matches(&command.try_get_matches_from(line.split_whitespace())?)
+    }
+
+    #[test]
+    fn the_benchmark_of_growth_knows_what_it_is_told_by() {
+        let main = include_str!("../../tests/benches/scale/main.rs");
+        let emulated = include_str!("../../tests/benches/scale/emulated.rs");
+        for (program, name) in [(main, CONTAINERS), (emulated, INTO), (emulated, COMPARE)] {
+            assert!(program.contains(&format!("= \"{name}\";")), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_benchmark_of_growth_takes_containers_and_a_kernel() {
+        for line in [
+            "--containers 10",
+            "costs --containers 10",
+            "node --kernel 6.12 --possible-cpus 64",
+        ] {
+            let error = run(&wish(line).expect("a wish")).expect_err("another benchmark");
+            assert!(error.to_string().contains("bench scale"), "{error}");
+        }
+        for half in ["scale --kernel 6.12", "scale --possible-cpus 64"] {
+            assert!(wish(half).is_err(), "{half}");
+        }
+    }
 }

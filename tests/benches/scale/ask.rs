@@ -1,10 +1,10 @@
-//! Asks an exporter for its page as Prometheus does: by one connection that stays, and compressed. Must not know whose
-//! page it is.
+//! Asks an exporter for its page as Prometheus does: compressed, by a connection that stays as long as the exporter
+//! keeps it. Must not know whose page it is.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection to an exporter.
 pub(crate) struct Client {
+    netns: Option<PathBuf>,
+    address: SocketAddr,
     stream: BufReader<TcpStream>,
     request: String,
     is_compressed: bool,
@@ -34,16 +36,11 @@ pub(crate) struct Answer {
 impl Client {
     /// Connects from the network namespace of that file, or from the benchmark's own.
     pub(crate) fn connect(netns: Option<&Path>, address: SocketAddr, is_compressed: bool) -> anyhow::Result<Self> {
-        let connect = || Ok(TcpStream::connect(address)?);
-        let stream = match netns {
-            Some(path) => netns::within(path, connect),
-            None => connect(),
-        }?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE * slowness()))?;
         let encoding = if is_compressed { "gzip" } else { "identity" };
         Ok(Self {
-            stream: BufReader::with_capacity(1 << 18, stream),
+            stream: stream(netns, address)?,
+            netns: netns.map(Path::to_path_buf),
+            address,
             request: format!(
                 "GET /metrics HTTP/1.1\r\nHost: {address}\r\nUser-Agent: Prometheus/2.53.0\r\nAccept: {ACCEPT}\r\n\
                  Accept-Encoding: {encoding}\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n\r\n"
@@ -54,8 +51,14 @@ impl Client {
 
     /// Asks for the page, and reads it to its end. Does not unpack it.
     pub(crate) fn ask(&mut self) -> anyhow::Result<Answer> {
-        self.stream.get_mut().write_all(self.request.as_bytes())?;
-        let status = self.line()?;
+        let status = if let Some(status) = self.begin()? {
+            status
+        } else {
+            // Exporters close a connection that was idle for a while, and clients connect again.
+            self.stream = stream(self.netns.as_deref(), self.address)?;
+            self.begin()?
+                .context("the exporter closes connections, and does not answer")?
+        };
         ensure!(
             status.split_whitespace().nth(1) == Some("200"),
             "the answer is {status}"
@@ -86,6 +89,18 @@ impl Client {
         Ok(Answer { body, is_compressed })
     }
 
+    /// Sends the request, and reads the first line of the answer. `None` if the exporter has closed the connection.
+    fn begin(&mut self) -> anyhow::Result<Option<String>> {
+        let mut line = String::new();
+        let sent = self.stream.get_mut().write_all(self.request.as_bytes());
+        match sent.and_then(|()| self.stream.read_line(&mut line)) {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some(line.trim_end().to_owned())),
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reads a chunk, with the line after it. Returns whether there is another one.
     fn chunk(&mut self, body: &mut Vec<u8>) -> anyhow::Result<bool> {
         let line = self.line()?;
@@ -105,6 +120,17 @@ impl Client {
         );
         Ok(line.trim_end().to_owned())
     }
+}
+
+fn stream(netns: Option<&Path>, address: SocketAddr) -> anyhow::Result<BufReader<TcpStream>> {
+    let connect = || Ok(TcpStream::connect(address)?);
+    let stream = match netns {
+        Some(path) => netns::within(path, connect),
+        None => connect(),
+    }?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE * slowness()))?;
+    Ok(BufReader::with_capacity(1 << 18, stream))
 }
 
 impl Answer {

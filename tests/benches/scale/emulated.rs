@@ -44,7 +44,10 @@ fn measure(file: &Path) -> anyhow::Result<()> {
     report.add(CPUS, possible_cpus()?, "", None);
     report.add(FULL, f64::from(u8::from(full)), "", None);
     for containers in sizes(&CONTAINERS)? {
+        // Whoever watches the machine's console takes it for hung if it says nothing.
+        println!("{containers} containers are made, and netmon starts");
         let site = Site::start(containers)?;
+        println!("{containers} containers, {:.0?}", site.started);
         let mut client = site.client(true)?;
         client.ask()?;
         let mut runs = [0.0; RUNS];

@@ -207,12 +207,11 @@ impl Ground {
         let Container { netns, server, lasting } = &mut self.containers[number];
         exchange(lasting)?;
         enter(&self.hub)?;
-        let mut ends = match server {
-            Some(server) => connect(address(number, 1).context("too many containers")?, server)?,
-            None => {
-                enter(netns)?;
-                connect(gateway(1), &self.listener)?
-            }
+        let mut ends = if let Some(server) = server {
+            connect(address(number, 1).context("too many containers")?, server)?
+        } else {
+            enter(netns)?;
+            connect(gateway(1), &self.listener)?
         };
         exchange(&mut ends)?;
         // Who closes first keeps the connection for a minute. It is the client, as with most protocols.

@@ -23,6 +23,7 @@ use std::{env, fs, thread, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::page::Page;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     moves::Moves,
@@ -94,6 +95,15 @@ impl Costs {
 }
 
 fn main() -> anyhow::Result<()> {
+    let descriptors = getrlimit(Resource::Nofile);
+    // The containers' sockets are all in this process.
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: descriptors.maximum,
+            ..descriptors
+        },
+    )?;
     if let Some(outcome) = emulated::run_as_asked() {
         return outcome;
     }

@@ -220,16 +220,13 @@ pub(super) fn pack(
     } else {
         "/tests/netmon"
     };
-    let more: String = payload
-        .variables
-        .iter()
-        .map(|(name, value)| format!(" {name}={value}"))
-        .collect();
+    let words = payload.variables.iter().map(|(name, value)| format!("{name}={value}"));
+    let more = words.collect::<Vec<_>>().join(" ");
     fs::write(
         root.join("environment"),
         format!(
             "REPORT={}\nexport RUST_BACKTRACE=0 NETMON_TEST_BINARY={netmon} NETMON_TEST_EMULATED=1 \
-             NETMON_TEST_SLOWNESS={SLOWNESS}{more}\n",
+             NETMON_TEST_SLOWNESS={SLOWNESS} {more}\n",
             payload.report
         ),
     )?;
