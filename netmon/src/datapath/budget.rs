@@ -1,5 +1,6 @@
-//! How much kernel memory the programs' maps take once they are full, by the number of CPUs that there may be. That memory
-//! is charged to netmon's control group, and strangers can fill a part of each map.
+//! How much kernel memory the programs' maps take once they are full, and on a node with a thousand containers, by the
+//! number of CPUs that there may be. That memory is charged to netmon's control group, and strangers can fill a part of
+//! each map.
 //!
 //! Kernel facts relied on (kernel/bpf/hashtab.c, kernel/bpf/arraymap.c): a hash map made with `BPF_F_NO_PREALLOC` allocates
 //! an element when its key is created, of 48 bytes, the key, and the value or a pointer to one for every possible CPU.
@@ -24,6 +25,18 @@ const BUDGET: u64 = 80 * MIB;
 /// What netmon's own memory may become: more than was ever measured (docs/costs.md).
 const RESIDENT: u64 = 96 * MIB;
 const MIB: u64 = 1 << 20;
+/// What all maps may take on a node with [`CONTAINERS`], in bytes.
+const NODE_BUDGET: u64 = 40_000_000;
+/// The containers of that node, each on two networks, with drops for three reasons on each interface.
+const CONTAINERS: u32 = 1000;
+/// The keys that they make.
+const KEYS: [(&str, u32); 5] = [
+    ("OVERLAY", 2 * CONTAINERS),
+    ("DROPS", 3 * 2 * CONTAINERS),
+    ("TCP", 2 * CONTAINERS),
+    ("ADDRESSES", 2 * CONTAINERS),
+    ("SHARES", CONTAINERS),
+];
 /// The numbers of CPUs of the table in docs/costs.md.
 const CPUS: [u32; 5] = [2, 16, 64, 128, 240];
 
@@ -42,18 +55,18 @@ fn in_slab(bytes: u64) -> u64 {
     SLABS.into_iter().find(|slab| bytes <= *slab).unwrap_or(bytes)
 }
 
-/// The bytes of a map that is full.
-fn full(map: &aya_obj::Map, entries: u32, cpus: u32) -> u64 {
+/// The bytes of a map with that many entries, and so many keys of them. An array has all of its entries.
+fn taken(map: &aya_obj::Map, entries: u32, keys: u32, cpus: u32) -> u64 {
     let (key, value) = (in_words(map.key_size()), in_words(map.value_size()));
-    let (all, cpus) = (u64::from(entries), u64::from(cpus));
+    let (all, keys, cpus) = (u64::from(entries), u64::from(keys), u64::from(cpus));
     let buckets = BUCKET * u64::from(entries.next_power_of_two());
     match map.map_type() {
         kind if kind == bpf_map_type::BPF_MAP_TYPE_HASH as u32 => {
-            all * in_slab(ELEMENT + key + value + POINTER) + buckets
+            keys * in_slab(ELEMENT + key + value + POINTER) + buckets
         }
         kind if kind == bpf_map_type::BPF_MAP_TYPE_PERCPU_HASH as u32 => {
             let values = value * (cpus + 2) + 2 * POINTER;
-            all * (in_slab(ELEMENT + key + 2 * POINTER) + values) + buckets
+            keys * (in_slab(ELEMENT + key + 2 * POINTER) + values) + buckets
         }
         kind if kind == bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY as u32 => all * (value * (cpus + 2) + POINTER),
         kind if kind == bpf_map_type::BPF_MAP_TYPE_ARRAY as u32 => (all * value).next_multiple_of(PAGE),
@@ -76,8 +89,13 @@ fn objects() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The bytes of all maps of a name, by name.
+/// The bytes of all maps of a name, by name, once they are full.
 fn of(cpus: u32) -> BTreeMap<String, u64> {
+    with(cpus, INTERFACES, |_, entries| entries)
+}
+
+/// The same with programs on that many interfaces, and so many keys in a map of a name and a size.
+fn with(cpus: u32, interfaces: u32, keys: impl Fn(&str, u32) -> u32) -> BTreeMap<String, u64> {
     let host = Host {
         tcx: true,
         cpus,
@@ -89,10 +107,11 @@ fn of(cpus: u32) -> BTreeMap<String, u64> {
         let object = Object::parse(&object).expect("the object is the build's");
         for (name, map) in &object.maps {
             let bytes = if name == traffic::MAP {
-                let arrays = u64::from(INTERFACES.div_ceil(SLOTS));
-                arrays * full(map, TrafficMap::entries_on(&host), cpus)
+                let (arrays, entries) = (u64::from(interfaces.div_ceil(SLOTS)), TrafficMap::entries_on(&host));
+                arrays * taken(map, entries, entries, cpus)
             } else {
-                full(map, map.max_entries(), cpus)
+                let entries = map.max_entries();
+                taken(map, entries, keys(name, entries), cpus)
             };
             *all.entry(name.clone()).or_default() += bytes;
         }
@@ -120,6 +139,22 @@ fn with_sixty_four_cpus_full_maps_leave_netmon_room_in_its_control_group() {
         "{} of {limit} MiB",
         (all + RESIDENT) / MIB
     );
+}
+
+#[test]
+fn with_sixty_four_cpus_the_maps_of_a_thousand_containers_take_at_most_forty_megabytes() {
+    let keys = |name: &str, entries: u32| {
+        let known = KEYS.into_iter().find(|(map, _)| *map == name);
+        known.map_or(entries, |(_, keys)| keys.min(entries))
+    };
+    let mut maps = with(64, 2 * CONTAINERS, keys);
+    for (name, _) in KEYS {
+        assert!(maps.contains_key(name), "there is no map {name}: {maps:?}");
+    }
+    // Each interface's copy of the programs has a map of its constants (`bpf_array` and one value).
+    maps.insert("constants".to_owned(), u64::from(2 * CONTAINERS) * in_slab(320));
+    let all: u64 = maps.values().sum();
+    assert!(all <= NODE_BUDGET, "{all} bytes: {maps:?}");
 }
 
 #[test]
