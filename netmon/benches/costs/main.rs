@@ -4,6 +4,7 @@
 //! Run it with `cargo xtask bench`; it needs root. It creates its own network namespaces and removes them.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+mod page;
 mod reference;
 mod report;
 mod workload;
@@ -305,6 +306,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
             "us",
             None,
         );
+        page::parts(report, containers, &sources, &scraped.health)?;
         report.add(&name("encoding"), milliseconds(encoding), "ms", None);
         report.add(
             &name("encoding a series"),

@@ -1,0 +1,84 @@
+//! What each part of a page costs, after everything was read: the collectors' rows, the limits, the text, the older
+//! format, and what is sent.
+
+use std::{
+    collections::HashMap,
+    io::Write as _,
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use netmon::{
+    collectors::{self, visit::Visit},
+    metrics::to_text,
+    model::health::{DockerHealth, Health},
+    page::{
+        limits::{Caps, Limits},
+        rows::Rows,
+    },
+    scrape::Sources,
+};
+
+use crate::{SCRAPES, best_of, milliseconds, report::Report};
+
+/// The cost of each part of a page of these sources, which were read a moment ago.
+pub(crate) fn parts(
+    report: &mut Report,
+    containers: usize,
+    sources: &Sources,
+    health: &Health,
+) -> anyhow::Result<()> {
+    let mut add = |what: &str, time: Duration| {
+        report.add(&format!("{what}, {containers} containers"), milliseconds(time), "ms", None);
+    };
+    let made = rows(sources);
+    add("page: rows", best_of(SCRAPES, || rows(sources)));
+
+    // No limit is reached, as on nearly every node.
+    let mut limits = Limits::new(Caps {
+        series: 0,
+        container_series: 0,
+    });
+    let mut copy = made.clone();
+    let mut apply = || limits.apply(&mut copy, &HashMap::new(), false, Instant::now());
+    add("page: limits", best_of(SCRAPES, &mut apply));
+
+    let write = |rows| collectors::page(rows, health, &sources.wanted);
+    let sort = || made.iter().map(|rows| rows.sorted().len()).sum::<usize>();
+    add("page: labels and their order", best_of(SCRAPES, sort));
+    let mut copies = vec![made.clone(); SCRAPES];
+    add("page: text, with those", best_of(SCRAPES, || copies.pop().map(write)));
+
+    let page = write(made.clone())?;
+    add("page: older format", best_of(SCRAPES, || to_text(&page)));
+    let compress = || -> std::io::Result<Vec<u8>> {
+        let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 16), Compression::fast());
+        encoder.write_all(page.as_bytes())?;
+        encoder.finish()
+    };
+    add("page: gzip", best_of(SCRAPES, compress));
+    let ratio = page.len() as f64 / compress()?.len() as f64;
+    report.add(
+        &format!("page: bytes over those of gzip, {containers} containers"),
+        ratio,
+        "times",
+        None,
+    );
+    Ok(())
+}
+
+/// The rows of all collectors.
+fn rows(sources: &Sources) -> Vec<Rows> {
+    let mut running = sources.running.lock().unwrap_or_else(PoisonError::into_inner);
+    running.read(&sources.shared, &sources.tools);
+    let mut state = sources.shared.lock();
+    running.collect(&mut Visit {
+        state: &mut state,
+        tools: &sources.tools,
+        engine: &DockerHealth::default(),
+        now: Instant::now(),
+        programs: Vec::new(),
+        maps: Vec::new(),
+    })
+}
