@@ -26,7 +26,7 @@ use crate::{
     datapath::DatapathError,
     docker,
     http::{self, Access, AccessError, HttpError, Pages, Rendered, Server},
-    metrics,
+    metrics::Text,
     model::collector::Collectors,
     netns::{
         enter::{EnterError, inside},
@@ -302,8 +302,8 @@ impl Page {
         if self.shows_exporter {
             health.process = process::read().ok();
         }
-        let page = collectors::page(rows, &health, &self.sources.wanted).map_err(|error| error.to_string())?;
-        Ok(Arc::new(Rendered::new(page, metrics::to_text)))
+        let Text { open_metrics, older } = collectors::page(rows, &health, &self.sources.wanted);
+        Ok(Arc::new(Rendered::new(open_metrics, older)))
     }
 }
 

@@ -36,7 +36,7 @@ use std::{
 pub use self::document::{markdown, table};
 use self::visit::{Collect, Collected, Tools, Visit};
 use crate::{
-    metrics::{self, EncodeError},
+    metrics::{self, Text},
     model::{
         collector::{Collector, Collectors, Need},
         health::{CollectorRow, Health},
@@ -202,14 +202,11 @@ impl fmt::Debug for Working {
     }
 }
 
-/// Writes the page, as OpenMetrics 1.0 text: these rows, and those of netmon itself.
-///
-/// # Errors
-/// The page could not be written.
-pub fn page(mut rows: Vec<Rows>, health: &Health, wanted: &Collectors) -> Result<String, EncodeError> {
+/// Writes the page: these rows, and those of netmon itself.
+#[must_use]
+pub fn page(mut rows: Vec<Rows>, health: &Health, wanted: &Collectors) -> Text {
     rows.extend(netmon::families::rows(health));
-    let wanted = wanted.clone();
-    metrics::encode(rows, move |written| netmon::families::series(series(written, &wanted)))
+    metrics::write(rows, |written| netmon::families::series(series(written, wanted)))
 }
 
 /// The number of series of each wanted collector, with those that show these numbers.

@@ -47,7 +47,7 @@ use self::{
 };
 pub use self::{
     access::{Access, AccessError},
-    rendered::{Rendered, ToText},
+    rendered::Rendered,
 };
 use crate::model::health::HttpHealth;
 

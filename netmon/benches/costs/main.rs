@@ -287,7 +287,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
         let mut copies = vec![scraped.rows.clone(); SCRAPES];
         let encoding = best_of(SCRAPES, || copies.pop().map(write));
         let cpu = (process::read()?.cpu_seconds - before) / (2 * SCRAPES + 1) as f64 * 2.0;
-        let page = write(scraped.rows.clone())?;
+        let page = write(scraped.rows.clone()).open_metrics;
         let interfaces = page
             .lines()
             .filter(|line| line.starts_with("netmon_container_interface_info{"));

@@ -11,7 +11,6 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use netmon::{
     collectors::{self, visit::Visit},
-    metrics::to_text,
     model::health::{DockerHealth, Health},
     page::{
         limits::{Caps, Limits},
@@ -45,13 +44,12 @@ pub(crate) fn parts(
     add("page: limits", best_of(SCRAPES, &mut apply));
 
     let write = |rows| collectors::page(rows, health, &sources.wanted);
-    let sort = || made.iter().map(|rows| rows.sorted().len()).sum::<usize>();
+    let sort = || made.iter().map(|rows| rows.sorted().of(0).count()).sum::<usize>();
     add("page: labels and their order", best_of(SCRAPES, sort));
     let mut copies = vec![made.clone(); SCRAPES];
     add("page: text, with those", best_of(SCRAPES, || copies.pop().map(write)));
 
-    let page = write(made.clone())?;
-    add("page: older format", best_of(SCRAPES, || to_text(&page)));
+    let page = write(made.clone()).open_metrics;
     let compress = || -> std::io::Result<Vec<u8>> {
         let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 16), Compression::fast());
         encoder.write_all(page.as_bytes())?;

@@ -20,7 +20,6 @@ use super::{
     vxlan::facts::VxlanRow,
 };
 use crate::{
-    metrics::to_text,
     model::{
         collector::Collectors,
         counters::Directions,
@@ -44,11 +43,9 @@ const HASH: usize = 17;
 /// The family whose labels are compared with the input.
 const FAMILY: &str = "netmon_container_network_receive_bytes_total";
 
-/// Checks a page with these names, which are separated by tabs. Also converts the input itself to the older format.
+/// Checks a page with these names, which are separated by tabs.
 pub(crate) fn page(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let _: Vec<_> = to_text(&text);
-
     let names: Vec<&str> = text.split(BETWEEN).collect();
     let facts = found(&names);
     let caps = Caps {
@@ -61,9 +58,9 @@ pub(crate) fn page(data: &[u8]) {
         limits,
         ..Health::default()
     };
-    let page = write(rows, &health, &Collectors::default()).expect("a page");
-    let samples = read(&page, true);
-    let older = to_text(&page).concat();
+    let written = write(rows, &health, &Collectors::default());
+    let (page, older) = (&written.open_metrics, written.older_format().concat());
+    let samples = read(page, true);
     assert!(
         samples == read(&older, false),
         "the older format says something else:\n{older}"

@@ -1,9 +1,9 @@
 //! A page in every form that clients ask for. Each form is made when the first client asks for it, and shared by all.
 
 use std::{
-    borrow::Cow,
     fmt,
     io::{self, Write as _},
+    ops::Range,
     sync::{Arc, OnceLock},
 };
 
@@ -15,28 +15,24 @@ use super::accept::Format;
 /// More compression costs more time than it saves, because the page crosses only one network.
 const COMPRESSION: Compression = Compression::fast();
 
-/// Converts OpenMetrics to Prometheus' text format 0.0.4. Returns pieces in their order. Those of the page are not
-/// copied.
-pub type ToText = fn(&str) -> Vec<Cow<'_, str>>;
-
 /// A page of metrics.
 pub struct Rendered {
     page: Page,
     open_metrics: Arc<[Bytes]>,
-    to_text: ToText,
+    older: Vec<(Range<usize>, String)>,
     text: OnceLock<Arc<[Bytes]>>,
     compressed: [OnceLock<Arc<[Bytes]>>; 2],
 }
 
 impl Rendered {
-    /// A page in OpenMetrics, and how it is converted.
+    /// A page in OpenMetrics, and what Prometheus' text format 0.0.4 has in place of these parts of it, in their order.
     #[must_use]
-    pub fn new(open_metrics: String, to_text: ToText) -> Self {
+    pub fn new(open_metrics: String, older: Vec<(Range<usize>, String)>) -> Self {
         let page = Page(Arc::new(open_metrics));
         Self {
             open_metrics: Arc::new([page.bytes()]),
             page,
-            to_text,
+            older,
             text: OnceLock::new(),
             compressed: [OnceLock::new(), OnceLock::new()],
         }
@@ -65,11 +61,15 @@ impl Rendered {
     /// The text shares most of its memory with the page.
     fn text(&self) -> Arc<[Bytes]> {
         let page = self.page.bytes();
-        let pieces = (self.to_text)(&self.page.0).into_iter().map(|piece| match piece {
-            Cow::Borrowed(piece) if is_within(piece.as_bytes(), &page) => page.slice_ref(piece.as_bytes()),
-            piece @ (Cow::Borrowed(_) | Cow::Owned(_)) => piece.into_owned().into(),
-        });
-        pieces.collect()
+        let mut pieces = Vec::with_capacity(2 * self.older.len() + 1);
+        let mut begin = 0;
+        for (part, older) in &self.older {
+            pieces.extend([page.slice(begin..part.start), Bytes::copy_from_slice(older.as_bytes())]);
+            begin = part.end;
+        }
+        pieces.push(page.slice(begin..));
+        pieces.retain(|piece| !piece.is_empty());
+        pieces.into()
     }
 }
 
@@ -97,11 +97,6 @@ impl fmt::Debug for Rendered {
     }
 }
 
-fn is_within(piece: &[u8], page: &[u8]) -> bool {
-    let (piece, page) = (piece.as_ptr_range(), page.as_ptr_range());
-    page.start <= piece.start && piece.end <= page.end
-}
-
 fn len(page: &[Bytes]) -> usize {
     page.iter().map(Bytes::len).sum()
 }
@@ -117,18 +112,12 @@ fn compress(page: &[Bytes]) -> io::Result<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::{Format, Rendered};
-
-    fn without_end(page: &str) -> Vec<Cow<'_, str>> {
-        let own = "\n".to_owned();
-        vec!["# A page.".into(), own.into(), page.trim_end_matches("# EOF\n").into()]
-    }
 
     #[test]
     fn every_form_is_made_once_and_shared() {
-        let page = Rendered::new("a 1\n# EOF\n".to_owned(), without_end);
+        let older = vec![(0..2, "# A page.\n".to_owned()), (6..12, String::new())];
+        let page = Rendered::new("# a 1\n# EOF\n".to_owned(), older);
         for format in [Format::OpenMetrics, Format::Text] {
             for is_compressed in [false, true] {
                 let (one, other) = (page.get(format, is_compressed), page.get(format, is_compressed));
@@ -140,6 +129,6 @@ mod tests {
         let text = page.get(Format::Text, false).expect("a page");
         assert_eq!(text.concat(), b"# A page.\na 1\n");
         let open_metrics = page.get(Format::OpenMetrics, false).expect("a page");
-        assert_eq!(text[2].as_ptr(), open_metrics[0].as_ptr(), "the text is a copy");
+        assert_eq!(text[1].as_ptr(), open_metrics[0][2..].as_ptr(), "the text is a copy");
     }
 }

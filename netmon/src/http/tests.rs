@@ -20,7 +20,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::{Access, HttpError, Options, Pages, Rendered, Server, ToText, supervise};
+use super::{Access, HttpError, Options, Pages, Rendered, Server, supervise};
 
 /// Pages that a test controls.
 #[derive(Default)]
@@ -45,11 +45,9 @@ impl Pages for Fake {
         if self.fails {
             Err("the kernel is away".to_owned())
         } else {
-            let to_text: ToText = |page| vec![page.trim_end_matches("# EOF\n").into()];
-            Ok(Arc::new(Rendered::new(
-                "a 1\n".repeat(self.repeated.max(1)) + "# EOF\n",
-                to_text,
-            )))
+            let page = "a 1\n".repeat(self.repeated.max(1));
+            let end = page.len()..page.len() + "# EOF\n".len();
+            Ok(Arc::new(Rendered::new(page + "# EOF\n", vec![(end, String::new())])))
         }
     }
 

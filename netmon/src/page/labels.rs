@@ -7,7 +7,7 @@
 //! middle of the page) or a megabyte. The page always remains well-formed and bounded, and different values remain
 //! different.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::Range};
 
 use super::key::Key;
 use crate::model::text::cut;
@@ -16,13 +16,16 @@ use crate::model::text::cut;
 /// list of addresses is not.
 const MAX_VALUE_BYTES: usize = 1024;
 
+/// The values of a row's labels, taken from its key.
+pub(crate) type Values = for<'a> fn(&'a Key, &mut Vec<&'a str>);
+
 /// The names of a label set.
 pub trait LabelSet {
     /// Its label names, in the order of the exposition.
     const NAMES: &'static [&'static str];
-    /// Renders the labels from a row's key; `None` if a key does not have all of them.
+    /// Appends the values from a row's key; `None` if a key does not have all of them.
     #[doc(hidden)]
-    const OF_KEY: Option<fn(&Key) -> String> = None;
+    const OF_KEY: Option<Values> = None;
 }
 
 /// No labels: the family has one series.
@@ -51,19 +54,76 @@ impl<L: LabelSet> Block<L> {
 }
 
 /// Renders labels.
-pub(crate) fn render(names: &[&str], values: &[&str]) -> String {
+fn render(names: &[&str], values: &[&str]) -> String {
     let size = names.iter().map(|name| name.len() + r#","="#.len() + 1).sum::<usize>();
     let mut text = String::with_capacity(size + values.iter().map(|value| value.len()).sum::<usize>());
     for (name, value) in names.iter().zip(values) {
-        if !text.is_empty() {
-            text.push(',');
-        }
-        text.push_str(name);
-        text.push_str("=\"");
-        push_value(&mut text, value);
-        text.push('"');
+        let is_first = text.is_empty();
+        push_label(&mut text, is_first, name, value);
     }
     text
+}
+
+/// Renders the labels of rows, one after the other, into one text.
+///
+/// Rows of a container follow each other, and so do those of each of its networks. What a row has in common with the one
+/// before is copied.
+#[derive(Debug)]
+pub(super) struct Renderer<'a> {
+    names: &'static [&'static str],
+    of_key: Option<Values>,
+    text: String,
+    /// Where the last row begins whose labels were those of its key.
+    begin: usize,
+    /// Its values, each with the length of the labels up to it.
+    before: Vec<(&'a str, usize)>,
+    values: Vec<&'a str>,
+}
+
+impl<'a> Renderer<'a> {
+    /// Labels with these names, and their values.
+    pub(super) const fn new(names: &'static [&'static str], of_key: Option<Values>) -> Self {
+        Self {
+            names,
+            of_key,
+            text: String::new(),
+            begin: 0,
+            before: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Renders the labels of a key, and returns where they are.
+    pub(super) fn of_key(&mut self, key: &'a Key) -> Range<usize> {
+        let begin = self.text.len();
+        self.values.clear();
+        if let Some(values) = self.of_key {
+            values(key, &mut self.values);
+        }
+        let both = self.before.iter().zip(&self.values);
+        let common = both.take_while(|((before, _), value)| before == *value).count();
+        self.before.truncate(common);
+        let copied = self.before.last().map_or(0, |(_, length)| *length);
+        self.text.extend_from_within(self.begin..self.begin + copied);
+        for (name, value) in self.names.iter().zip(&self.values).skip(common) {
+            push_label(&mut self.text, self.before.is_empty(), name, value);
+            self.before.push((value, self.text.len() - begin));
+        }
+        self.begin = begin;
+        begin..self.text.len()
+    }
+
+    /// Appends labels that are rendered already.
+    pub(super) fn rendered(&mut self, labels: &str) -> Range<usize> {
+        let begin = self.text.len();
+        self.text.push_str(labels);
+        begin..self.text.len()
+    }
+
+    /// All of them.
+    pub(super) fn finish(self) -> String {
+        self.text
+    }
 }
 
 /// Declares label sets: structs with a value for each label.
@@ -102,11 +162,8 @@ macro_rules! key_labels {
         impl $crate::page::labels::LabelSet for $set {
             const NAMES: &'static [&'static str] =
                 &[$($crate::page::labels::label_name(stringify!($label))),*];
-            const OF_KEY: Option<fn(&$crate::page::key::Key) -> String> = Some(|key| {
-                $crate::page::labels::render(
-                    Self::NAMES,
-                    &[$($crate::page::labels::key_part!(key, $label $($part)?)),*],
-                )
+            const OF_KEY: Option<$crate::page::labels::Values> = Some(|key, values| {
+                values.extend_from_slice(&[$($crate::page::labels::key_part!(key, $label $($part)?)),*]);
             });
         }
     )*};
@@ -141,18 +198,29 @@ pub(crate) const fn label_name(field: &'static str) -> &'static str {
     }
 }
 
+/// Appends a label. Labels are separated by commas.
+fn push_label(text: &mut String, is_first: bool, name: &str, value: &str) {
+    if !is_first {
+        text.push(',');
+    }
+    text.push_str(name);
+    text.push_str("=\"");
+    push_value(text, value);
+    text.push('"');
+}
+
 /// Appends a value as it is written between the quotes.
 fn push_value(text: &mut String, value: &str) {
     let value = cut(value, MAX_VALUE_BYTES);
+    // Nearly always false. Without an early end, the compiler looks at many bytes at once.
+    let is_odd = value.bytes().fold(false, |odd, byte| odd | escape(byte).is_some());
+    if !is_odd {
+        text.push_str(&value);
+        return;
+    }
     let mut plain = 0;
     for (at, byte) in value.bytes().enumerate() {
-        let escaped = match byte {
-            b'\\' => r"\\",
-            b'"' => r#"\""#,
-            b'\n' => r"\n",
-            0 => "\u{fffd}",
-            _ => continue,
-        };
+        let Some(escaped) = escape(byte) else { continue };
         text.push_str(&value[plain..at]);
         text.push_str(escaped);
         plain = at + 1;
@@ -160,11 +228,22 @@ fn push_value(text: &mut String, value: &str) {
     text.push_str(&value[plain..]);
 }
 
+/// What is written in place of a byte that would end a value or the page.
+const fn escape(byte: u8) -> Option<&'static str> {
+    match byte {
+        b'\\' => Some(r"\\"),
+        b'"' => Some(r#"\""#),
+        b'\n' => Some(r"\n"),
+        0 => Some("\u{fffd}"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+    use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 
-    use super::{LabelSet, MAX_VALUE_BYTES, push_value};
+    use super::{LabelSet, MAX_VALUE_BYTES, Renderer, push_value, render};
     use crate::{model::inventory::Identity, page::key::Key};
 
     key_labels! {
@@ -183,6 +262,14 @@ mod tests {
         text
     }
 
+    /// The labels of these keys, as they are on a page.
+    fn one_after_the_other(keys: &[Key]) -> Vec<String> {
+        let mut renderer = Renderer::new(Interface::NAMES, Interface::OF_KEY);
+        let places: Vec<_> = keys.iter().map(|key| renderer.of_key(key)).collect();
+        let text = renderer.finish();
+        places.into_iter().map(|place| text[place].to_owned()).collect()
+    }
+
     #[test]
     fn a_block_has_every_label_in_order() {
         let identity = Identity {
@@ -191,9 +278,8 @@ mod tests {
             stack: String::new(),
         };
         let key = Key::of(&identity.into()).on(&"front".into()).what("eth0");
-        let render = Interface::OF_KEY.expect("a key has these labels");
         let expected = r#"container="web.1",service="web",stack="",network="front",interface="eth0""#;
-        assert_eq!(render(&key), expected);
+        assert_eq!(one_after_the_other(&[key]), [expected]);
     }
 
     #[test]
@@ -240,6 +326,22 @@ mod tests {
                 });
             }
             prop_assert_eq!(String::from_utf8(back).expect("text"), value.replace('\0', "\u{fffd}"));
+        }
+
+        /// Few values, so that many rows have the beginning of their labels in common with the one before.
+        #[test]
+        fn what_a_row_has_in_common_with_the_one_before_is_its_own(
+            rows in prop::collection::vec(prop::collection::vec("[a\"]{0,2}", 5), 0..12),
+        ) {
+            let keys: Vec<_> = rows.iter().map(|row| {
+                let identity = Identity { container: row[0].clone(), service: row[1].clone(), stack: row[2].clone() };
+                Key::of(&identity.into()).on(&row[3].as_str().into()).what(row[4].as_str())
+            }).collect();
+            let alone: Vec<_> = rows.iter().map(|row| {
+                let values: Vec<_> = row.iter().map(String::as_str).collect();
+                render(Interface::NAMES, &values)
+            }).collect();
+            prop_assert_eq!(one_after_the_other(&keys), alone);
         }
     }
 }

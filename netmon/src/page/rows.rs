@@ -3,15 +3,12 @@
 //! A [`Schema`] declares families that share their labels, and how each one's value is taken from a fact. [`Rows`] are
 //! facts turned into values. From here on nothing knows what a row says.
 
-use std::{
-    borrow::{Borrow, Cow},
-    marker::PhantomData,
-};
+use std::{borrow::Borrow, marker::PhantomData, ops::Range};
 
 use super::{
     family::{About, Kind},
     key::Key,
-    labels::{Block, LabelSet, Unlabelled},
+    labels::{Block, LabelSet, Renderer, Unlabelled, Values as LabelValues},
     limits::Limit,
     value::Value,
 };
@@ -23,7 +20,7 @@ pub struct Group {
     pub families: &'static [&'static About],
     /// Which limit its rows have.
     pub(super) limit: Limit,
-    of_key: Option<fn(&Key) -> String>,
+    of_key: Option<LabelValues>,
 }
 
 impl Group {
@@ -223,18 +220,14 @@ impl Rows {
         if self.entries.len() <= max {
             return true;
         }
-        let rows = self
-            .drain()
-            .map(|(row, values)| (self.labels(&row).into_owned(), row, values));
-        let mut rows: Vec<_> = rows.collect();
-        rows.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-        rows.dedup_by(|(later, ..), (earlier, ..)| later == earlier);
-        let is_all = rows.len() <= max;
-        rows.truncate(max);
-        for (_, row, values) in rows {
-            self.put(row, values);
+        let sorted: Vec<usize> = self.sorted().rows.into_iter().map(|(_, at)| at).collect();
+        let mut rows: Vec<_> = self.drain().map(Some).collect();
+        for at in sorted.iter().take(max) {
+            if let Some((row, values)) = rows.get_mut(*at).and_then(Option::take) {
+                self.put(row, values);
+            }
         }
-        is_all
+        sorted.len() <= max
     }
 
     /// Removes all rows and returns them with their values.
@@ -244,25 +237,54 @@ impl Rows {
         rows.map(move |row| (row, values.by_ref().take(width).collect()))
     }
 
-    /// The rows in the order of their labels, each with its labels and its values.
+    /// The rows in the order of their labels.
     ///
     /// Of several rows with the same labels the first stays. Prometheus rejects a whole page if a series occurs
     /// twice.
     #[must_use]
-    pub fn sorted(&self) -> Vec<(Cow<'_, str>, &[Value])> {
-        let rows = self.entries.iter().enumerate();
-        let mut sorted: Vec<_> = rows.map(|(at, row)| (self.labels(row), self.values(at))).collect();
-        sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
-        sorted.dedup_by(|(later, _), (earlier, _)| later == earlier);
-        sorted
-    }
-
-    fn labels<'a>(&self, row: &'a Row) -> Cow<'a, str> {
-        match (&row.labels, self.group.of_key) {
-            (Some(labels), _) => Cow::Borrowed(labels),
-            (None, Some(render)) => Cow::Owned(render(&row.key)),
-            (None, None) => Cow::Borrowed(""),
+    pub fn sorted(&self) -> Lines<'_> {
+        let names = self.group.families.first().map_or(&[][..], |family| family.labels);
+        let mut renderer = Renderer::new(names, self.group.of_key);
+        let rows = self.entries.iter().enumerate().map(|(at, row)| {
+            let labels = match &row.labels {
+                Some(labels) => renderer.rendered(labels),
+                None => renderer.of_key(&row.key),
+            };
+            (labels, at)
+        });
+        let mut rows: Vec<_> = rows.collect();
+        let labels = renderer.finish();
+        let of = |row: &(Range<usize>, usize)| &labels[row.0.clone()];
+        // Mostly they are: collectors go through containers by name.
+        if !rows.is_sorted_by(|one, other| of(one) < of(other)) {
+            rows.sort_by(|one, other| of(one).cmp(of(other)));
+            rows.dedup_by(|later, earlier| of(later) == of(earlier));
         }
+        Lines {
+            labels,
+            rows,
+            values: &self.values,
+            width: self.width(),
+        }
+    }
+}
+
+/// Rows in the order of their labels.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    /// The labels of all rows.
+    labels: String,
+    /// The place of each row's labels, and of its values.
+    rows: Vec<(Range<usize>, usize)>,
+    values: &'a [Value],
+    width: usize,
+}
+
+impl Lines<'_> {
+    /// Each row's labels, and its value in the family at this place.
+    pub fn of(&self, family: usize) -> impl Iterator<Item = (&str, &Value)> {
+        let rows = self.rows.iter();
+        rows.map(move |(labels, at)| (&self.labels[labels.clone()], &self.values[at * self.width + family]))
     }
 }
 
@@ -345,11 +367,11 @@ mod tests {
                 .map(|(name, fact)| (Key::default().what(name), fact)),
         );
         let sorted = rows.sorted();
-        let expected: [(_, &[Value]); 2] = [
-            (r#"interface="a""#.into(), &[Value::Whole(2), Value::Absent]),
-            (r#"interface="b""#.into(), &[Value::Whole(1), Value::Whole(4)]),
-        ];
-        assert_eq!(sorted, expected);
+        let (a, b) = (r#"interface="a""#, r#"interface="b""#);
+        let packets: Vec<_> = sorted.of(0).collect();
+        assert_eq!(packets, [(a, &Value::Whole(2)), (b, &Value::Whole(1))]);
+        let errors: Vec<_> = sorted.of(1).collect();
+        assert_eq!(errors, [(a, &Value::Absent), (b, &Value::Whole(4))]);
         assert_eq!(rows.lines(), 4);
     }
 

@@ -269,9 +269,10 @@ fn the_rest_of_the_page_is_for_what_wants_no_more() {
         let health = limits.apply(&mut page, &HashMap::new(), false, now);
         assert_eq!(page[0].entries.len(), left);
         assert_eq!(health.limited, BTreeMap::from([(Collector("test"), is_limited)]));
-        let first = page[0]
-            .sorted()
-            .first()
+        let sorted = page[0].sorted();
+        let first = sorted
+            .of(0)
+            .next()
             .map(|(labels, _)| labels.ends_with("\"00000\""));
         assert_eq!(first, Some(true));
     }
