@@ -167,7 +167,11 @@ fn observed(page: &mut String, name: &str, labels: &str, histogram: &Histogram) 
     let mut within = 0;
     for (bound, count) in &histogram.buckets {
         within += count;
-        let bound = if *bound == f64::INFINITY { "+Inf" } else { real.format(*bound) };
+        let bound = if *bound == f64::INFINITY {
+            "+Inf"
+        } else {
+            real.format(*bound)
+        };
         sample("_bucket", Some(bound), whole.format(within));
     }
 }

@@ -22,14 +22,14 @@ use netmon::{
 use crate::{SCRAPES, best_of, milliseconds, report::Report};
 
 /// The cost of each part of a page of these sources, which were read a moment ago.
-pub(crate) fn parts(
-    report: &mut Report,
-    containers: usize,
-    sources: &Sources,
-    health: &Health,
-) -> anyhow::Result<()> {
+pub(crate) fn parts(report: &mut Report, containers: usize, sources: &Sources, health: &Health) -> anyhow::Result<()> {
     let mut add = |what: &str, time: Duration| {
-        report.add(&format!("{what}, {containers} containers"), milliseconds(time), "ms", None);
+        report.add(
+            &format!("{what}, {containers} containers"),
+            milliseconds(time),
+            "ms",
+            None,
+        );
     };
     let made = rows(sources);
     add("page: rows", best_of(SCRAPES, || rows(sources)));

@@ -158,7 +158,11 @@ fn hostile() -> impl Strategy<Value = String> {
 fn facts() -> impl Strategy<Value = Measured> {
     let real = prop_oneof![any::<f64>(), Just(0.0), 0.0..1e6_f64];
     let seconds = prop::collection::vec(0.0..5.0_f64, 0..4);
-    let all = (prop::option::of(any::<u64>()), prop::option::of(real), prop::option::of(seconds));
+    let all = (
+        prop::option::of(any::<u64>()),
+        prop::option::of(real),
+        prop::option::of(seconds),
+    );
     all.prop_map(|(count, real, seconds)| Measured {
         count,
         real,
@@ -175,7 +179,7 @@ proptest! {
     ) {
         let rows = vec![
             ALL.rows(rows.iter().map(|(what, detail, facts)| {
-                (Key::default().what(what.as_str()).detail(detail.as_str()), facts)
+                (Key::default().what(what.clone()).detail(detail.clone()), facts)
             })),
             ALONE.row(&alone),
             ABOUT.labelled(about.iter().map(|(name, text)| (Facts { name, text }.block(), ()))),

@@ -11,31 +11,31 @@ use netmon_common::tcp::{
 
 use super::histogram::Histogram;
 
-/// Why a connection to another host failed: the label value, and the programs' index of the count.
+/// Why a connection to another host failed: the label value, and the programs' index of the count. In the order of a page.
 pub const FAILURE_REASONS: [(&str, usize); FAILURES] = [
-    ("refused", FAILURE_REFUSED),
-    ("timeout", FAILURE_TIMEOUT),
-    ("unreachable", FAILURE_UNREACHABLE),
-    ("reset", FAILURE_RESET),
-    ("local", FAILURE_LOCAL),
-    ("unanswered", FAILURE_UNANSWERED),
     ("aborted", FAILURE_ABORTED),
+    ("local", FAILURE_LOCAL),
     ("other", FAILURE_OTHER),
+    ("refused", FAILURE_REFUSED),
+    ("reset", FAILURE_RESET),
+    ("timeout", FAILURE_TIMEOUT),
+    ("unanswered", FAILURE_UNANSWERED),
+    ("unreachable", FAILURE_UNREACHABLE),
 ];
 
 /// The connection states that the programs count: the label value, and the kernel's number
 /// (`include/net/tcp_states.h`). A closed socket is not a connection. The kernel itself counts `TIME_WAIT`, which has
-/// no full socket any more.
+/// no full socket any more. In the order of a page.
 pub const CONNECTION_STATES: [(&str, usize); 9] = [
+    ("close_wait", 8),
+    ("closing", 11),
     ("established", 1),
-    ("syn_sent", 2),
-    ("syn_received", 3),
     ("fin_wait1", 4),
     ("fin_wait2", 5),
-    ("close_wait", 8),
     ("last_ack", 9),
     ("listen", 10),
-    ("closing", 11),
+    ("syn_received", 3),
+    ("syn_sent", 2),
 ];
 
 /// The counts of one or several interfaces.

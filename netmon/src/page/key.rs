@@ -1,6 +1,12 @@
 //! What a row is about.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Deref,
+    sync::{Arc, LazyLock},
+};
 
 use crate::model::inventory::Identity;
 
@@ -12,9 +18,18 @@ pub struct Key {
     /// The network; empty if there is none.
     pub network: Arc<str>,
     /// What there are several of: the interface, the reason, the peer, the state.
-    pub what: Arc<str>,
+    pub what: Word,
     /// What there are several of for each of those: the kind of a queue, the direction.
-    pub detail: Arc<str>,
+    pub detail: Word,
+}
+
+/// A part of a key: netmon's own word, or one that it was told. Equal words are the same, whosever they are.
+#[derive(Clone)]
+pub enum Word {
+    /// A word of netmon's own. Most keys have one, so that it must not be copied for each.
+    Own(&'static str),
+    /// Any other.
+    Told(Arc<str>),
 }
 
 /// No container and no service. Shared, because most keys of the node have it.
@@ -33,8 +48,8 @@ impl Key {
         Self {
             identity: Arc::clone(identity),
             network: Arc::default(),
-            what: Arc::default(),
-            detail: Arc::default(),
+            what: Word::default(),
+            detail: Word::default(),
         }
     }
 
@@ -49,7 +64,7 @@ impl Key {
 
     /// The same, for this interface, reason, peer or state.
     #[must_use]
-    pub fn what(self, what: impl Into<Arc<str>>) -> Self {
+    pub fn what(self, what: impl Into<Word>) -> Self {
         Self {
             what: what.into(),
             ..self
@@ -58,10 +73,119 @@ impl Key {
 
     /// The same, for this detail.
     #[must_use]
-    pub fn detail(self, detail: impl Into<Arc<str>>) -> Self {
+    pub fn detail(self, detail: impl Into<Word>) -> Self {
         Self {
             detail: detail.into(),
             ..self
         }
+    }
+}
+
+/// Whether two texts are equal. Empty ones are common, and may be nowhere in memory. To compare no bytes there takes some
+/// processors longer than to compare many elsewhere: a masked load that would fault is done over, more slowly.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && (one.is_empty() || one == other)
+}
+
+// === impl Word ===
+
+impl Word {
+    /// A word that netmon was told.
+    #[must_use]
+    pub fn told(word: &str) -> Self {
+        Self::Told(Arc::from(word))
+    }
+}
+
+impl Deref for Word {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Own(word) => word,
+            Self::Told(word) => word,
+        }
+    }
+}
+
+impl Default for Word {
+    fn default() -> Self {
+        Self::Own("")
+    }
+}
+
+impl From<&'static str> for Word {
+    fn from(word: &'static str) -> Self {
+        Self::Own(word)
+    }
+}
+
+impl From<String> for Word {
+    fn from(word: String) -> Self {
+        Self::Told(word.into())
+    }
+}
+
+impl From<Arc<str>> for Word {
+    fn from(word: Arc<str>) -> Self {
+        Self::Told(word)
+    }
+}
+
+impl PartialEq for Word {
+    fn eq(&self, other: &Self) -> bool {
+        is_same(self, other)
+    }
+}
+
+impl Eq for Word {}
+
+impl PartialOrd for Word {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Word {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(other)
+    }
+}
+
+impl Hash for Word {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&**self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, sync::Arc};
+
+    use super::{Key, Word};
+
+    #[test]
+    fn a_word_is_the_same_whosever_it_is() {
+        let keys = [
+            Word::from("eth0"),
+            Word::told("eth0"),
+            Word::from(Arc::from("eth0")),
+            "eth0".to_owned().into(),
+        ];
+        let keys: HashSet<Key> = keys.into_iter().map(|word| Key::default().what(word)).collect();
+        assert_eq!(keys.len(), 1);
+        assert!(Word::from("eth0") < Word::told("eth1") && Word::told("eth0") < Word::from("eth1"));
     }
 }

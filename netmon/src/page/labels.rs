@@ -9,7 +9,7 @@
 
 use std::{marker::PhantomData, ops::Range};
 
-use super::key::Key;
+use super::key::{Key, is_same};
 use crate::model::text::cut;
 
 /// Longer values are cut, and end in a hash of the whole value. Names are cut to a quarter of this length before. A
@@ -101,7 +101,7 @@ impl<'a> Renderer<'a> {
             values(key, &mut self.values);
         }
         let both = self.before.iter().zip(&self.values);
-        let common = both.take_while(|((before, _), value)| before == *value).count();
+        let common = both.take_while(|((before, _), value)| is_same(before, value)).count();
         self.before.truncate(common);
         let copied = self.before.last().map_or(0, |(_, length)| *length);
         self.text.extend_from_within(self.begin..self.begin + copied);
@@ -335,7 +335,7 @@ mod tests {
         ) {
             let keys: Vec<_> = rows.iter().map(|row| {
                 let identity = Identity { container: row[0].clone(), service: row[1].clone(), stack: row[2].clone() };
-                Key::of(&identity.into()).on(&row[3].as_str().into()).what(row[4].as_str())
+                Key::of(&identity.into()).on(&row[3].as_str().into()).what(row[4].clone())
             }).collect();
             let alone: Vec<_> = rows.iter().map(|row| {
                 let values: Vec<_> = row.iter().map(String::as_str).collect();

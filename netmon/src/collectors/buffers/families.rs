@@ -7,7 +7,7 @@ use crate::{
     },
     model::buffers::{Conntrack, Neighbours, NodeBuffers, Queue},
     page::{
-        key::Key,
+        key::{Key, Word},
         labels::{Unlabelled, key_labels},
         limits::{CONTAINER_FACTS, CONTAINER_NOW, INTERFACE, SHOWN},
         rows::{Rows, schemas},
@@ -149,8 +149,8 @@ pub(crate) fn rows(buffers: &BufferRows) -> Vec<Rows> {
     let queue = |row: &QueueRow| {
         Key::of(&row.identity)
             .on(&row.network)
-            .what(row.interface.as_str())
-            .detail(row.queue.kind.as_str())
+            .what(Word::told(&row.interface))
+            .detail(Word::told(&row.queue.kind))
     };
     let mut rows = vec![
         INTERFACE_QUEUES.rows(queues.iter().map(|row| (queue(row), &row.queue))),
@@ -168,7 +168,9 @@ pub(crate) fn rows(buffers: &BufferRows) -> Vec<Rows> {
 
 fn of_node(node: &NodeBuffers) -> Vec<Rows> {
     let queues = node.queues.iter().map(|(interface, queue)| {
-        let key = Key::default().what(interface.as_str()).detail(queue.kind.as_str());
+        let key = Key::default()
+            .what(Word::told(interface))
+            .detail(Word::told(&queue.kind));
         (key, queue)
     });
     let family = |table: &Neighbours| Key::default().what(table.family);

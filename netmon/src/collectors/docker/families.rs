@@ -12,7 +12,7 @@ use crate::{
         inventory::{Network, Node},
     },
     page::{
-        key::Key,
+        key::{Key, Word},
         labels::{Block, Unlabelled, key_labels, label_sets},
         limits::{CONTAINER_FACTS, SHOWN},
         rows::{Rows, schemas},
@@ -112,7 +112,7 @@ pub(crate) fn rows(facts: &Facts) -> Vec<Rows> {
         NETWORKS.labelled(networks.iter().map(|network| (network_info(network), ()))),
         NODE.labelled(node.iter().map(|node| (node_info(node), ()))),
         ENGINE.row(engine),
-        EVENTS.rows(events.map(|(r#type, count)| (Key::default().what(r#type.as_str()), *count))),
+        EVENTS.rows(events.map(|(r#type, count)| (Key::default().what(Word::told(r#type)), *count))),
     ]
 }
 

@@ -7,7 +7,7 @@ use crate::{
         health::{AttachHealth, CollectorRow, Health, HttpHealth, MapRow, ProcessHealth, ProgramRow},
     },
     page::{
-        key::Key,
+        key::{Key, Word},
         labels::{Block, Unlabelled, key_labels, label_sets},
         limits::SHOWN,
         rows::{Rows, schemas},
@@ -226,7 +226,8 @@ pub(crate) fn rows(health: &Health) -> Vec<Rows> {
         shows_exporter,
         process,
     } = health;
-    let named = |name: &str| Key::default().what(name);
+    let named = |name: &'static str| Key::default().what(name);
+    let told = |name: &str| Key::default().what(Word::told(name));
     let failures = attach.failures.iter();
     let turned_away = http.turned_away.iter();
     let limited = limits.limited.iter();
@@ -258,7 +259,7 @@ pub(crate) fn rows(health: &Health) -> Vec<Rows> {
     }
     if let Some(process) = process {
         let capabilities = process.capabilities.iter();
-        rows.push(CAPABILITIES.rows(capabilities.map(|capability| (named(capability), ()))));
+        rows.push(CAPABILITIES.rows(capabilities.map(|capability| (told(capability), ()))));
         rows.push(PROCESS.row(process));
     }
     rows

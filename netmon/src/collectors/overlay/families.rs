@@ -9,7 +9,7 @@ use crate::{
     },
     model::{counters::Directions, overlay::OuterCounts},
     page::{
-        key::Key,
+        key::{Key, Word},
         labels::{Block, key_labels, label_sets},
         limits::{PEER, PEER_FACTS, SHOWN},
         rows::{Rows, schemas},
@@ -118,8 +118,8 @@ pub(crate) fn rows(overlay: &OverlayRows) -> Vec<Rows> {
     } = overlay;
     let strangers = clear.iter().filter(|row| row.is_stranger).map(|row| &row.peer);
     let strangers = strangers.chain(encrypted.iter().filter(|row| row.is_stranger).map(|row| &row.peer));
-    let strangers: BTreeSet<&Arc<str>> = strangers.collect();
-    let is_known = |key: &Key| !strangers.contains(&key.what);
+    let strangers: BTreeSet<&str> = strangers.map(|peer| &**peer).collect();
+    let is_known = |key: &Key| !strangers.contains(&*key.what);
 
     let of_clear = |row: &OverlayRow| Key::default().on(&row.network).what(Arc::clone(&row.peer));
     let cleartext = clear.iter().filter(|row| row.must_be_encrypted).flat_map(|row| {
@@ -136,12 +136,12 @@ pub(crate) fn rows(overlay: &OverlayRows) -> Vec<Rows> {
         UNDERLAY.rows(
             underlay
                 .iter()
-                .map(|row| (Key::default().what(row.interface.as_str()), row.mtu_bytes)),
+                .map(|row| (Key::default().what(Word::told(&row.interface)), row.mtu_bytes)),
         ),
         PEERS
             .labelled_of(peers.iter().map(|row| (of_peer(&row.peer), peer_info(row), ())))
             .exempt(is_known),
-        XFRM.rows(errors.map(|(reason, count)| (Key::default().what(&**reason), *count))),
+        XFRM.rows(errors.map(|(reason, count)| (Key::default().what(Word::told(reason)), *count))),
     ];
     if *is_counted {
         rows.extend([

@@ -1,6 +1,6 @@
 //! The counts of containers' interfaces. Pure.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     model::{
@@ -24,24 +24,31 @@ pub struct InterfaceRow {
     pub totals: Directions<Totals>,
 }
 
-/// Every interface of a container.
+/// Every interface of a container, in the order of a page.
 #[must_use]
 pub fn rows(state: &State) -> Vec<InterfaceRow> {
     let of_containers = |owner: &'_ Owner| match owner {
         Owner::Container { identity, network, .. } => Some((Arc::clone(identity), Arc::clone(network))),
         Owner::Overlay { .. } => None,
     };
-    let mut taken = BTreeSet::new();
-    let mut rows = Vec::new();
-    for ((identity, network), _, device, totals) in state.totals_of(of_containers) {
-        if taken.insert((Arc::clone(&identity), Arc::clone(&network), device.name.as_str())) {
-            rows.push(InterfaceRow {
-                identity,
-                network,
-                device: Arc::clone(device),
-                totals,
-            });
-        }
-    }
+    let totals = state.totals_of(of_containers);
+    let mut rows: Vec<_> = totals
+        .map(|((identity, network), _, device, totals)| InterfaceRow {
+            identity,
+            network,
+            device: Arc::clone(device),
+            totals,
+        })
+        .collect();
+    // Of several with the same labels the first stays, which is that of the namespace that was seen last.
+    rows.sort_by(|one, other| one.labels().cmp(&other.labels()));
+    rows.dedup_by(|later, earlier| later.labels() == earlier.labels());
     rows
+}
+
+impl InterfaceRow {
+    /// What identifies it, in the order of a page.
+    fn labels(&self) -> (&Identity, &str, &str) {
+        (&self.identity, &self.network, &self.device.name)
+    }
 }

@@ -7,7 +7,7 @@ use crate::{
         interface::{Device, DeviceKind},
     },
     page::{
-        key::Key,
+        key::{Key, Word},
         labels::{Block, Unlabelled, key_labels, label_sets},
         limits::{INTERFACE, INTERFACE_FACTS, SHOWN},
         rows::{Rows, schemas},
@@ -90,7 +90,9 @@ pub(crate) fn rows(interfaces: &[InterfaceRow], unattributed: &Directions<Totals
 }
 
 fn key(row: &InterfaceRow) -> Key {
-    Key::of(&row.identity).on(&row.network).what(row.device.name.as_str())
+    Key::of(&row.identity)
+        .on(&row.network)
+        .what(Word::told(&row.device.name))
 }
 
 fn interface_info(row: &InterfaceRow) -> Block<InterfaceInfo<'static>> {

@@ -4,7 +4,7 @@ use crate::{
     collectors::vxlan::facts::VxlanRow,
     model::counters::{Directions, Totals},
     page::{
-        key::Key,
+        key::{Key, Word},
         labels::key_labels,
         limits::SHOWN,
         rows::{Rows, schemas},
@@ -58,7 +58,7 @@ schemas! {
 /// The rows of a scrape.
 pub(crate) fn rows(devices: &[VxlanRow]) -> Vec<Rows> {
     vec![DEVICES.rows(devices.iter().map(|row| {
-        let key = Key::default().on(&row.network).what(row.device.name.as_str());
+        let key = Key::default().on(&row.network).what(Word::told(&row.device.name));
         (key, &row.totals)
     }))]
 }

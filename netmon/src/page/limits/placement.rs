@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{OVER, Over};
-use crate::{model::inventory::Identity, page::key::Key};
+use crate::{
+    model::inventory::Identity,
+    page::key::{Key, Word},
+};
 
 /// How many services the sums of containers over the limit distinguish. All other services are one sum.
 const MOST_GROUPS: usize = 256;
@@ -33,13 +36,13 @@ impl Placement {
     /// The sum that a row with this key is part of; `None` if the row is shown.
     pub(super) fn sum(&self, key: &Key, over: Over) -> Option<Key> {
         let what = || match over {
-            Over::Sum if !key.what.is_empty() => Arc::from(OVER),
-            Over::Sum | Over::SumByWhat | Over::Add | Over::LeaveOut => Arc::clone(&key.what),
+            Over::Sum if !key.what.is_empty() => Word::from(OVER),
+            Over::Sum | Over::SumByWhat | Over::Add | Over::LeaveOut => key.what.clone(),
         };
         match self {
             Self::Shown | Self::LeftOut => None,
             Self::InSubject => Some(Key {
-                what: Arc::from(OVER),
+                what: OVER.into(),
                 ..key.clone()
             }),
             Self::InGroup(group) => Some(Key {
@@ -51,7 +54,7 @@ impl Placement {
                     Arc::clone(&key.network)
                 },
                 what: what(),
-                detail: Arc::clone(&key.detail),
+                detail: key.detail.clone(),
             }),
             Self::InServices => Some(Key {
                 identity: Arc::new(Identity {

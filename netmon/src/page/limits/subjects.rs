@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     model::inventory::Identity,
-    page::{key::Key, rows::Rows},
+    page::{
+        key::{Key, Word},
+        rows::Rows,
+    },
 };
 
 /// The kinds of subjects.
@@ -42,7 +45,7 @@ impl Class {
 struct Name {
     identity: Arc<Identity>,
     network: Arc<str>,
-    what: Arc<str>,
+    what: Word,
 }
 
 /// What is known of a subject.
@@ -64,7 +67,7 @@ pub(super) struct Subject {
 }
 
 /// A row that has to find room: why, its network, and its interface or reason.
-type Caused = (CausedBy, Arc<str>, Arc<str>);
+type Caused = (CausedBy, Arc<str>, Word);
 
 #[derive(Debug, Default)]
 struct Rank {
@@ -326,5 +329,5 @@ fn caused(limit: Limit, key: &Key) -> Option<Caused> {
         | Limit::Peer(_)
         | Limit::Rest => return None,
     };
-    Some((cause, Arc::clone(&key.network), Arc::clone(&key.what)))
+    Some((cause, Arc::clone(&key.network), key.what.clone()))
 }

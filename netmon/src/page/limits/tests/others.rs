@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{collector::Collector, inventory::Identity},
-    page::key::Key,
+    page::key::{Key, Word},
 };
 
 fn service(name: &str, packets: u64) -> (Key, u64) {
@@ -165,7 +165,7 @@ fn a_container_that_makes_rows_of_its_own_is_summed_up_by_network_beyond_its_lim
             .sum();
         assert_eq!(drops.iter().map(|(_, packets)| packets).sum::<u64>(), expected);
         for (key, packets) in drops {
-            let before = last.insert(Arc::clone(&key.what), packets).unwrap_or(0);
+            let before = last.insert(key.what.clone(), packets).unwrap_or(0);
             assert!(packets >= before, "{} fell from {before} to {packets}", key.what);
         }
         let mut others = counts(&DROPS, &rows).into_iter();
@@ -215,7 +215,7 @@ fn a_service_over_the_limit_counts_once_whatever_its_networks() {
 fn addresses_that_somebody_made_up_are_one_sum_beyond_the_first() {
     let (mut limits, now) = (limits(1), Instant::now());
     Page::default().apply(&mut limits, now);
-    let key = |network: &str, peer: &str| Key::default().on(&network.into()).what(peer);
+    let key = |network: &str, peer: &str| Key::default().on(&network.into()).what(Word::told(peer));
     // A node that is sent to, and whose name sorts last.
     let mut rows = vec![(key("front", "zulu"), 1000)];
     for number in 0..3000 {
@@ -270,10 +270,7 @@ fn the_rest_of_the_page_is_for_what_wants_no_more() {
         assert_eq!(page[0].entries.len(), left);
         assert_eq!(health.limited, BTreeMap::from([(Collector("test"), is_limited)]));
         let sorted = page[0].sorted();
-        let first = sorted
-            .of(0)
-            .next()
-            .map(|(labels, _)| labels.ends_with("\"00000\""));
+        let first = sorted.of(0).next().map(|(labels, _)| labels.ends_with("\"00000\""));
         assert_eq!(first, Some(true));
     }
 }
