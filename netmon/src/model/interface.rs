@@ -113,11 +113,8 @@ pub struct MacAddress(pub [u8; 6]);
 
 impl fmt::Display for MacAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(bytes) = self;
-        for (at, byte) in bytes.iter().enumerate() {
-            write!(f, "{}{byte:02x}", if at == 0 { "" } else { ":" })?;
-        }
-        Ok(())
+        let Self([a, b, c, d, e, g]) = self;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 

@@ -136,6 +136,12 @@ impl Events {
         }))
     }
 
+    /// Whether a round-trip time was observed.
+    #[must_use]
+    pub fn has_round_trips(&self) -> bool {
+        self.0.round_trips.iter().any(|count| *count > 0)
+    }
+
     /// Smoothed round-trip times.
     #[must_use]
     pub fn round_trips(&self) -> Histogram {
@@ -303,6 +309,12 @@ impl Shares {
             sent: sent.saturating_sub(rest.retransmitted),
             ..rest
         }
+    }
+
+    /// A network's share.
+    #[must_use]
+    pub fn of(&self, network: &str) -> Segments {
+        self.shown.get(network).copied().unwrap_or_default()
     }
 
     /// Every network's share.

@@ -224,7 +224,7 @@ impl State {
         let by_age = self.by_age().into_iter().enumerate();
         let ages: BTreeMap<_, _> = by_age.map(|(age, (netns, _))| (netns, age)).collect();
         let mut totals: Vec<_> = living.chain(lingering).collect();
-        totals.sort_by_key(|(_, id, ..)| Reverse(ages.get(&id.netns)));
+        totals.sort_by_cached_key(|(_, id, ..)| Reverse(ages.get(&id.netns)));
         totals.into_iter()
     }
 

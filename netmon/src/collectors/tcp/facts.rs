@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Instant,
 };
 
@@ -26,7 +26,7 @@ pub struct TcpRow {
     /// This network's share of the kernel's counts.
     pub segments: Segments,
     /// The programs' counts; `None` without programs.
-    pub events: Option<Events>,
+    pub events: Option<Arc<Events>>,
 }
 
 /// A container's TCP connections, by state.
@@ -49,11 +49,24 @@ pub struct Passed {
     pub(in crate::collectors) containers: Vec<(Arc<Identity>, NetnsId)>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Share {
     /// Segments sent through the network's devices, including retransmitted ones.
     passed: u64,
-    events: Events,
+    /// What the programs counted there: hundreds of bytes, which are [`NONE`] for most networks.
+    events: Arc<Events>,
+}
+
+/// What happens on a network without connections.
+static NONE: LazyLock<Arc<Events>> = LazyLock::new(Arc::default);
+
+impl Default for Share {
+    fn default() -> Self {
+        Self {
+            passed: 0,
+            events: Arc::clone(&NONE),
+        }
+    }
 }
 
 /// Makes the rows, by container and network, of what `passed` the devices and of later `events`. Without programs
@@ -79,7 +92,7 @@ pub fn rows(
             && let Some(networks) = namespaces.get_mut(&id.netns)
         {
             state.count_connections(*id, events, &identity, &network);
-            networks.entry(network).or_default().events.accumulate(events);
+            Arc::make_mut(&mut networks.entry(network).or_default().events).accumulate(events);
         }
     }
     for (netns, networks) in &namespaces {
@@ -88,7 +101,8 @@ pub fn rows(
             state.compare_sockets(*netns, &whole(networks));
         }
     }
-    let (mut rows, mut connections) = (Vec::new(), Vec::new());
+    let mut rows = Vec::with_capacity(namespaces.values().map(BTreeMap::len).sum());
+    let mut connections = Vec::with_capacity(containers.len());
     for (identity, netns) in &containers {
         let Some(networks) = namespaces.get(netns) else {
             continue;
@@ -157,7 +171,7 @@ fn segments(networks: &Networks, has_events: bool) -> BTreeMap<Arc<str>, Segment
 /// The events of all networks.
 fn whole(networks: &Networks) -> Events {
     let mut all = Events::default();
-    for share in networks.values() {
+    for share in networks.values().filter(|share| !Arc::ptr_eq(&share.events, &NONE)) {
         all.accumulate(&share.events);
     }
     all
@@ -173,18 +187,14 @@ fn network_rows(
     networks: &Networks,
     state: &State,
     has_events: bool,
-) -> Vec<TcpRow> {
+) -> impl Iterator<Item = TcpRow> {
     let sandbox = sandbox(state, netns);
-    let shares: BTreeMap<_, _> = sandbox.into_iter().flat_map(|sandbox| sandbox.tcp.iter()).collect();
-    networks
-        .iter()
-        .map(|(network, share)| TcpRow {
-            identity: Arc::clone(identity),
-            network: Arc::clone(network),
-            segments: shares.get(network).copied().unwrap_or_default(),
-            events: has_events.then_some(share.events),
-        })
-        .collect()
+    networks.iter().map(move |(network, share)| TcpRow {
+        identity: Arc::clone(identity),
+        network: Arc::clone(network),
+        segments: sandbox.map(|sandbox| sandbox.tcp.of(network)).unwrap_or_default(),
+        events: has_events.then(|| Arc::clone(&share.events)),
+    })
 }
 
 fn connections_row(identity: &Arc<Identity>, netns: NetnsId, networks: &Networks, state: &State) -> ConnectionsRow {
@@ -236,6 +246,7 @@ mod tests {
             retransmitted_syn_acks,
             ..Tcp::ZERO
         });
+        let events = Arc::new(events);
         BTreeMap::from([(Arc::from("front"), Share { passed, events })])
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     collectors::tcp::facts::{ConnectionsRow, TcpRow},
-    model::tcp::{FAILURE_REASONS, NO_NETWORK},
+    model::tcp::{Events, FAILURE_REASONS, NO_NETWORK},
     page::{
         key::Key,
         labels::key_labels,
@@ -35,13 +35,13 @@ schemas! {
                 it.segments.resets_sent,
                 "TCP resets that the container sent. It refused or aborted a connection. Summed over networks it equals the namespace's TcpOutRsts since netmon or the container started. Before Linux 6.10, resets for closed ports and ended connections have no network.";
             CONTAINER_TCP_RESETS_RECEIVED: Counter, "netmon_container_tcp_resets_received",
-                it.events.map(|_| it.segments.resets_received),
+                it.events.as_ref().map(|_| it.segments.resets_received),
                 "TCP resets that the container received. The other end refused or aborted a connection.";
             CONTAINER_TCP_CONNECTS: Counter, "netmon_container_tcp_connects",
-                it.events.map(|events| events.counts().connects),
+                it.events.as_ref().map(|events| events.counts().connects),
                 "TCP connections that the container opened.";
             CONTAINER_TCP_ACCEPTS: Counter, "netmon_container_tcp_accepts",
-                it.events.map(|events| events.counts().accepts),
+                it.events.as_ref().map(|events| events.counts().accepts),
                 "TCP connections that the container accepted.";
         }
         /// A container's failed connections.
@@ -51,9 +51,9 @@ schemas! {
                 "TCP connections that the container failed to open, by reason. refused: nobody listens. timeout: nobody answered until the kernel gave up. unanswered: nobody answered the first SYN, and the application gave up after the second. unreachable: a router or this host reported that there is no way. reset: the other end aborted it. local: this host failed it before the first SYN, mostly because no local port was free. aborted: the application gave up before the second SYN. other: any other error.";
         }
         /// A container's round-trip times. A histogram has fifteen series, so it appears only if there is an observation.
-        ROUND_TRIPS(it in TcpRow) by ContainerNetwork, CONTAINER_TRAFFIC {
+        ROUND_TRIPS(it in Events) by ContainerNetwork, CONTAINER_TRAFFIC {
             CONTAINER_TCP_ROUND_TRIP_TIME: Histogram, "netmon_container_tcp_round_trip_time" in Seconds,
-                it.events.map(|events| events.round_trips()).filter(|times| times.count() > 0),
+                Some(it.round_trips()),
                 "Smoothed round-trip time of the container's TCP connections, as the kernel estimates it. One in eight acknowledgements of sent data is observed.";
         }
         /// A container's sockets.
@@ -67,8 +67,7 @@ schemas! {
 
 /// The rows of a scrape. Without events only the kernel's own counts are there, and the other groups are left off.
 pub(crate) fn rows(tcp: &[TcpRow], connections: &[ConnectionsRow], has_events: bool) -> Vec<Rows> {
-    let rows = || tcp.iter().map(|row| (key(row), row));
-    let networks = NETWORKS.rows(rows());
+    let networks = NETWORKS.rows(tcp.iter().map(|row| (key(row), row)));
     if !has_events {
         return vec![networks];
     }
@@ -76,10 +75,12 @@ pub(crate) fn rows(tcp: &[TcpRow], connections: &[ConnectionsRow], has_events: b
         let states = row.states.iter();
         states.map(|(state, count)| (Key::of(&row.identity).what(*state), *count))
     });
+    let events = tcp.iter().filter_map(|row| Some((row, &**row.events.as_ref()?)));
+    let observed = events.filter(|(_, events)| events.has_round_trips());
     vec![
         networks,
         FAILURES.rows(tcp.iter().flat_map(failures)),
-        ROUND_TRIPS.rows(rows()),
+        ROUND_TRIPS.rows(observed.map(|(row, events)| (key(row), events))),
         SOCKETS.rows(states),
     ]
 }
@@ -91,7 +92,7 @@ fn key(row: &TcpRow) -> Key {
 /// Connections without a known network fail rarely, so their reasons appear only when counted. Those of a network
 /// appear from the start.
 fn failures(row: &TcpRow) -> impl Iterator<Item = (Key, u64)> {
-    let counts = row.events.map(|events| events.counts().failures);
+    let counts = row.events.as_ref().map(|events| events.counts().failures);
     let reasons = counts
         .into_iter()
         .flat_map(|counts| FAILURE_REASONS.map(|(reason, index)| (reason, counts[index])));

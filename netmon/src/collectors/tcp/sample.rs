@@ -1,5 +1,7 @@
 //! Connections for the golden page.
 
+use std::sync::Arc;
+
 use netmon_common::tcp::Tcp;
 
 use super::{
@@ -30,7 +32,7 @@ pub(super) fn rows() -> Vec<Rows> {
             resets_sent: sent / 200,
             resets_received: sent / 400,
         },
-        events: Some(events),
+        events: Some(Arc::new(events)),
     };
     let networks = [
         row("shop_front", 1000, Events::from(counts)),

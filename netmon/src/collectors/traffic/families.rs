@@ -82,10 +82,14 @@ schemas! {
 
 /// The rows of a scrape.
 pub(crate) fn rows(interfaces: &[InterfaceRow], unattributed: &Directions<Totals>) -> Vec<Rows> {
+    let keys: Vec<Key> = interfaces.iter().map(key).collect();
+    let facts = keys.iter().cloned().zip(interfaces);
+    let facts = facts.map(|(key, row)| (key, interface_info(row), ()));
+    let facts = INTERFACE_FACTS_OF.labelled_of(facts);
     vec![
-        INTERFACES.rows(interfaces.iter().map(|row| (key(row), &row.totals))),
+        INTERFACES.rows(keys.into_iter().zip(interfaces.iter().map(|row| &row.totals))),
         UNATTRIBUTED.row(unattributed),
-        INTERFACE_FACTS_OF.labelled_of(interfaces.iter().map(|row| (key(row), interface_info(row), ()))),
+        facts,
     ]
 }
 
