@@ -22,7 +22,7 @@ use crate::{
         self, Running,
         visit::{Counting, Tools as CollectorTools},
     },
-    config::{Attach, Config},
+    config::{Attach, Compression, Config},
     datapath::DatapathError,
     docker,
     http::{self, Access, AccessError, HttpError, Pages, Rendered, Server},
@@ -101,14 +101,7 @@ pub async fn run(config: Config) -> Result<End, AppError> {
     let stop = stop_signal()?;
     // Then the steps that fail most often: a wrong web configuration, a port that is in use.
     let access = Arc::new(Access::read(config.web_config.clone())?);
-    let server = Server::bind(http::Options {
-        listen: config.listen.clone(),
-        telemetry_path: config.telemetry_path.clone(),
-        max_requests: config.max_requests,
-        version: version::VERSION,
-        access: Arc::clone(&access),
-    })
-    .await?;
+    let server = Server::bind(serving(&config, &access)).await?;
     let home = inside(&config.node_netns, Client::open)??;
     home.netns()?;
     let wanted = config.collectors();
@@ -250,6 +243,17 @@ fn announce(server: &Server, path: &str, clocks: Clocks) {
         info!(%address, path, version = version::VERSION, "listening");
     }
     systemd::started();
+}
+
+fn serving(config: &Config, access: &Arc<Access>) -> http::Options {
+    http::Options {
+        listen: config.listen.clone(),
+        telemetry_path: config.telemetry_path.clone(),
+        max_requests: config.max_requests,
+        compresses: config.compression != Compression::None,
+        version: version::VERSION,
+        access: Arc::clone(access),
+    }
 }
 
 fn scope(wanted: &Collectors) -> Scope {

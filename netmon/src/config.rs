@@ -65,6 +65,16 @@ pub struct Config {
     )]
     pub max_requests: usize,
 
+    /// How a page is compressed for clients that accept gzip.
+    #[arg(
+        long = "web.compression",
+        env = "NETMON_WEB_COMPRESSION",
+        value_name = "HOW",
+        value_enum,
+        default_value_t
+    )]
+    pub compression: Compression,
+
     /// File with TLS, users and passwords, and limits, in the format of Prometheus' exporters.
     #[arg(long = "web.config.file", env = "NETMON_WEB_CONFIG_FILE", value_name = "FILE")]
     pub web_config: Option<PathBuf>,
@@ -201,6 +211,16 @@ pub enum Command {
         #[arg(long)]
         markdown: bool,
     },
+}
+
+/// How a page is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Compression {
+    /// To a fifteenth or less, in a fraction of a scrape's time.
+    #[default]
+    Fast,
+    /// Not at all: for a network that costs less than processor time.
+    None,
 }
 
 /// How kernel programs are attached.

@@ -92,6 +92,8 @@ pub struct Options {
     pub telemetry_path: String,
     /// Maximum number of concurrent scrapes. 0 means no limit.
     pub max_requests: usize,
+    /// Whether a page is compressed for clients that accept it.
+    pub compresses: bool,
     /// The version on the landing page.
     pub version: &'static str,
     /// Who has access to the pages.

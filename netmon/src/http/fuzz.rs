@@ -138,6 +138,7 @@ async fn ask(data: &[u8]) -> Vec<u8> {
             listen: Vec::new(),
             telemetry_path: "/metrics".to_owned(),
             max_requests: 1,
+            compresses: true,
             version: "0",
             access: Arc::new(Access::read(None).expect("no rules")),
         };

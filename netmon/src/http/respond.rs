@@ -42,6 +42,7 @@ const HTML: &str = "text/html; charset=utf-8";
 #[derive(Debug)]
 pub(super) struct Site {
     telemetry_path: String,
+    compresses: bool,
     version: &'static str,
     scrapes: Arc<Semaphore>,
     clients: Arc<Clients>,
@@ -54,6 +55,7 @@ impl Site {
             listen: _,
             telemetry_path,
             max_requests,
+            compresses,
             version,
             access,
         } = options;
@@ -64,6 +66,7 @@ impl Site {
         };
         Self {
             telemetry_path,
+            compresses,
             version,
             scrapes: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             clients,
@@ -183,7 +186,7 @@ impl Site {
             return with(answer, header::RETRY_AFTER, &RETRY_AFTER.as_secs().to_string());
         };
         let format = accept::format(values(request, &header::ACCEPT));
-        let gzip = accept::gzip(values(request, &header::ACCEPT_ENCODING));
+        let gzip = self.compresses && accept::gzip(values(request, &header::ACCEPT_ENCODING));
         let pages = Arc::clone(pages);
         let connection = Arc::clone(connection);
         let page = tokio::task::spawn_blocking(move || {
@@ -213,6 +216,7 @@ impl Site {
     fn landing_page(&self) -> String {
         let Self {
             telemetry_path,
+            compresses: _,
             version,
             scrapes: _,
             clients: _,

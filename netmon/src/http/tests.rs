@@ -76,6 +76,7 @@ fn options(listen: &str, max_requests: usize) -> Options {
         listen: vec![listen.to_owned()],
         telemetry_path: "/metrics".to_owned(),
         max_requests,
+        compresses: true,
         version: "1.2.3",
         access: Arc::new(Access::read(None).expect("nothing to read")),
     }
@@ -169,6 +170,18 @@ async fn a_page_is_compressed_for_those_who_take_it() {
         .read_to_string(&mut page)
         .expect("gzip");
     assert_eq!(page, "a 1\n");
+}
+
+#[tokio::test]
+async fn nothing_is_compressed_if_the_operator_does_not_want_it() {
+    let options = Options {
+        compresses: false,
+        ..options("127.0.0.1:0", 40)
+    };
+    let server = start_with(Fake::default(), options).await;
+    let answer = server.get("/metrics", "Accept-Encoding: gzip\r\n").await;
+    assert!(!answer.contains("content-encoding"), "{answer}");
+    assert_eq!(body(&answer), "a 1\n");
 }
 
 #[tokio::test]

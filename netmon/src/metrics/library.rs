@@ -34,7 +34,7 @@ struct Page(Mutex<Vec<Rows>>);
 
 impl PageCollector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let rows = self.0.lock().expect("one thread");
+        let rows = self.0.lock().map_err(|_| fmt::Error)?;
         rows.iter().try_for_each(|rows| write(&mut encoder, rows))
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use netmon_common::tcp::{STATES, Tcp};
 
-use super::{Before, Events, NO_NETWORK, Segments, Shares};
+use super::{Before, CONNECTION_STATES, Events, FAILURE_REASONS, NO_NETWORK, Segments, Shares};
 
 fn sent(sent: u64) -> Segments {
     Segments {
@@ -29,6 +29,14 @@ fn observe_twice(counts: &mut Shares, whole: Segments, shares: &BTreeMap<Arc<str
 fn shown(shares: &Shares, network: &str) -> u64 {
     let share = shares.iter().find(|(name, _)| &***name == network);
     share.expect("a share").1.sent
+}
+
+#[test]
+fn the_tables_are_in_the_order_of_a_page() {
+    assert!(FAILURE_REASONS.is_sorted());
+    // This state is not in the table, and comes after it.
+    let states = CONNECTION_STATES.iter().map(|(state, _)| *state);
+    assert!(states.chain(["time_wait"]).is_sorted());
 }
 
 #[test]
