@@ -1,20 +1,12 @@
 //! netmon's own process: what the kernel reports about it, and its memory.
 
-use std::{
-    fs::{self, DirEntry},
-    io,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Mutex, PoisonError};
 
 use procfs::{
     ProcError,
     process::{LimitValue, Process},
 };
-use rustix::{
-    process::Pid,
-    thread::{CapabilitySet, capabilities},
-    time::{ClockId, Timespec, clock_gettime},
-};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::{model::health::ProcessHealth, privilege};
 
@@ -58,20 +50,8 @@ pub fn read() -> Result<ProcessHealth, ProcessError> {
         max_fds,
         start_time_seconds: boot_time() + stat.starttime as f64 / ticks,
         threads: u64::try_from(stat.num_threads).unwrap_or_default(),
-        capabilities: privilege::names(permitted()?.bits()),
+        capabilities: privilege::names(privilege::of_all_threads().map_err(ProcError::from)?),
     })
-}
-
-/// The capabilities that any thread has: they belong to each. One that has just ended has none. A thread's `status` says
-/// it, too, and takes the kernel a hundred times as long.
-fn permitted() -> Result<CapabilitySet, ProcessError> {
-    let threads = fs::read_dir("/proc/self/task").map_err(ProcError::from)?;
-    let of_thread = |thread: io::Result<DirEntry>| {
-        let number = thread.ok()?.file_name().to_str()?.parse().ok()?;
-        Some(capabilities(Pid::from_raw(number)).ok()?.permitted)
-    };
-    let all = threads.filter_map(of_thread);
-    Ok(all.fold(CapabilitySet::empty(), CapabilitySet::union))
 }
 
 /// When the machine was started, in seconds since 1970: what `/proc/stat` shows as `btime`. That file has a line for each
