@@ -47,11 +47,11 @@ pub(super) unsafe fn add(object: &impl Object, row: *mut Row, scratch: *mut Scra
     let mask = super::ones_unless_zero(u64::from(offset ^ UNSET));
     // The word that the count is in, which is one half of it. The kernel aligns the counts to words.
     let word = counts.wrapping_add(u64::from(offset & !7)) & mask;
-    let half = (offset & 4) as usize;
+    let half = (offset >> 2 & 1) as usize;
     // SAFETY: one word is within the place, and so is either half. The row is as the caller promises.
     unsafe {
         let failed = object.copy(scratch.cast(), 1, word);
-        let count = read_volatile(scratch.cast::<u8>().add(half).cast::<i32>());
+        let count = read_volatile(scratch.cast::<i32>().add(half));
         let count = i64::from(count).cast_unsigned() & mask;
         let sum = &raw mut (*row).sockets;
         write_volatile(sum, read_volatile(sum).wrapping_add(count));

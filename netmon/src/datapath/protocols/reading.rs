@@ -19,7 +19,8 @@ pub struct ProtocolsReading {
     pub listen_backlog_limit: u64,
     /// Whether any device may have a queueing discipline that queues.
     pub may_queue: bool,
-    /// How many connections conntrack tracks. `None` if that was not read: [`ProtocolsProgram::find_conntrack`] may help.
+    /// How many connections conntrack tracks. `None` if that was not read: [`super::ProtocolsProgram::find_conntrack`] may
+    /// help.
     pub conntrack_entries: Option<u64>,
 }
 
