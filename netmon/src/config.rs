@@ -216,7 +216,7 @@ pub enum Command {
 /// How a page is compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Compression {
-    /// To a fifteenth or less, in a fraction of a scrape's time.
+    /// By gzip, to a tenth or less, in a fraction of a scrape's time.
     #[default]
     Fast,
     /// Not at all: for a network that costs less than processor time.
