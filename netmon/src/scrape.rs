@@ -201,6 +201,9 @@ impl Sources {
         if !self.is_whole(&state) {
             return Some("what runs on this node is being looked at".to_owned());
         }
+        if state.awaiting_sockets().next().is_some() {
+            return Some("TCP connections from before netmon are being counted".to_owned());
+        }
         state.misfit().map(|misfit| misfit.to_string())
     }
 

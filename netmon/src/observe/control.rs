@@ -327,7 +327,9 @@ impl Loop {
             self.attachments.next_free(),
             self.dirty
                 .iter()
-                .map(|netns| self.rested.get(netns).copied().unwrap_or(now))
+                .copied()
+                .chain(state.awaiting_sockets())
+                .map(|netns| self.rested.get(&netns).copied().unwrap_or(now))
                 .min(),
         ]
         .into_iter()

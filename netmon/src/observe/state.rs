@@ -290,7 +290,8 @@ impl State {
         self.interfaces.get(&id)
     }
 
-    /// Everything that existed at start-up has been read, as far as it could be.
+    /// Everything that existed at start-up has been read, as far as it could be. Their TCP sockets may still have to be
+    /// counted.
     pub const fn finish_first_look(&mut self) {
         self.has_begun = true;
     }

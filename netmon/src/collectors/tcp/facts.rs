@@ -201,12 +201,15 @@ fn connections_row(identity: &Arc<Identity>, netns: NetnsId, networks: &Networks
     let all = whole(networks);
     let sandbox = sandbox(state, netns);
     let before = sandbox.map(|sandbox| *sandbox.sockets.before()).unwrap_or_default();
-    let states = CONNECTION_STATES.map(|(name, number)| (name, all.connections(number, &before)));
+    let is_awaited = sandbox.is_some_and(|sandbox| sandbox.sockets.is_awaited());
+    // What is not known yet is left out.
+    let states = CONNECTION_STATES.iter().filter(|_| !is_awaited);
+    let states = states.map(|(name, number)| (*name, all.connections(*number, &before)));
     let protocols = sandbox.and_then(|sandbox| sandbox.protocols);
     let time_wait = protocols.map(|protocols| ("time_wait", protocols.time_wait));
     ConnectionsRow {
         identity: Arc::clone(identity),
-        states: states.into_iter().chain(time_wait).collect(),
+        states: states.chain(time_wait).collect(),
     }
 }
 

@@ -107,6 +107,8 @@ pub struct Sockets {
     /// These numbers are not known to be wrong.
     is_exact: bool,
     is_due: bool,
+    /// The namespace is older than netmon, and its sockets were never counted.
+    is_awaited: bool,
     /// The programs' counts at the last exact count. At first there are no sockets, and no counts.
     verified: Events,
     /// The direction of the last comparisons, and how many of them turned out so.
@@ -135,6 +137,7 @@ impl Default for Sockets {
             before: Before::default(),
             is_exact: true,
             is_due: false,
+            is_awaited: false,
             verified: Events::default(),
             running: Default::default(),
             patience: LASTING,
@@ -149,6 +152,18 @@ impl Sockets {
     #[must_use]
     pub const fn before(&self) -> &Before {
         &self.before
+    }
+
+    /// The namespace is older than netmon, and nobody has counted its sockets yet: they come later.
+    pub const fn await_first(&mut self) {
+        self.recount();
+        self.is_awaited = true;
+    }
+
+    /// Whether the first count is still to come. Until then nothing is known of the numbers.
+    #[must_use]
+    pub const fn is_awaited(&self) -> bool {
+        self.is_awaited
     }
 
     /// Whether the sockets have to be counted anew.
@@ -173,6 +188,7 @@ impl Sockets {
         // Nobody asked for the first count: the namespace is older than netmon.
         self.is_exact &= self.is_due;
         self.is_due = true;
+        self.is_awaited = false;
         if let Some(counted) = counted {
             self.take(&counted);
         }

@@ -38,6 +38,10 @@ use crate::{
 /// other containers the wait is too short to notice.
 const LOOK_REST: u32 = 9;
 
+/// How many containers that are older than netmon have their TCP sockets counted in one turn of the loop. That takes some
+/// ten milliseconds for each, and others wait for their programs.
+const SOCKETS_A_TURN: usize = 4;
+
 impl Loop {
     /// Lists the directory if that is due, and reads every namespace that is new or changed. Each takes a turn of its
     /// own.
@@ -55,6 +59,7 @@ impl Loop {
                 .resting(&mut new, |netns| self.rested.contains_key(&netns));
             self.dirty.extend(resting);
         }
+        self.take_awaiting();
         let (unnumbered, numbered) = self.due(&new);
         let (mut files, no_number) = self.number_all(new.into_iter().chain(unnumbered), turn);
         let listing = now.elapsed();
@@ -93,6 +98,7 @@ impl Loop {
                     // namespace cannot be entered is shown as pending.
                     Err(error) => {
                         debug!(path = %file.path.display(), %error, "cannot look into a namespace");
+                        shared.lock().await_no_sockets(file);
                         error.is_want().then_some(error)
                     }
                 }
@@ -119,6 +125,15 @@ impl Loop {
         if is_listing && want.is_none() {
             state.finish_first_look();
         }
+    }
+
+    /// Has some of the containers looked at again whose TCP sockets were never counted. At a start, all are named first.
+    fn take_awaiting(&mut self) {
+        let state = self.shared.lock();
+        let awaiting = state
+            .awaiting_sockets()
+            .filter(|netns| !self.rested.contains_key(netns));
+        self.dirty.extend(awaiting.take(SOCKETS_A_TURN));
     }
 
     /// Lists the directory, and returns the files that have to be read.
@@ -252,17 +267,23 @@ fn look_inside(
         Role::Overlay { .. } => client.remotes()?,
         Role::Sandbox | Role::LoadBalancer { .. } | Role::Ingress | Role::Node => Vec::new(),
     };
-    // Before the namespace is in the registry: nobody sees it without its sockets.
-    let purpose = if file.role == Role::Sandbox {
-        shared.lock().sockets_purpose(file, netns)
-    } else {
-        None
+    let (purpose, is_known) = {
+        let state = shared.lock();
+        let purpose = (file.role == Role::Sandbox).then(|| state.sockets_purpose(file, netns));
+        (purpose.flatten(), state.namespace(netns).is_some())
     };
+    // The kernel walks all connections of the machine for that. So whoever was there before netmon is named first.
+    let is_awaited = purpose.is_some() && !is_known;
     let ifindexes = devices.devices.iter().map(|device| device.ifindex);
+    let purpose = purpose.filter(|_| !is_awaited);
     let found = purpose.and_then(|purpose| sockets.count(purpose, netns, ifindexes));
     {
         let mut state = shared.lock();
         state.looked(file, netns, devices, Instant::now());
+        if is_awaited {
+            // In the same moment: nobody sees it with numbers that lack these.
+            state.await_sockets(netns);
+        }
         match found {
             Some(Found::Correction(counted)) => state.set_sockets(netns, counted),
             Some(Found::Verification(counted)) => state.verify_sockets(netns, &counted),

@@ -269,6 +269,30 @@ impl State {
         }
     }
 
+    /// A container that is older than netmon was looked at, and its TCP sockets are counted later.
+    pub fn await_sockets(&mut self, netns: NetnsId) {
+        if let Some(sandbox) = self.sandbox_mut(netns) {
+            sandbox.sockets.await_first();
+        }
+    }
+
+    /// The namespace on this file cannot be looked at, so nobody waits for its TCP sockets.
+    pub fn await_no_sockets(&mut self, file: &NetnsFile) {
+        let its = self.namespaces.values_mut().filter(|namespace| namespace.file == *file);
+        for sandbox in its.filter_map(Namespace::sandbox_mut) {
+            if sandbox.sockets.is_awaited() {
+                sandbox.sockets.counted(None);
+            }
+        }
+    }
+
+    /// The containers whose TCP sockets were never counted, and have to be.
+    pub fn awaiting_sockets(&self) -> impl Iterator<Item = NetnsId> {
+        let awaits = |namespace: &Namespace| namespace.sandbox().is_some_and(|it| it.sockets.is_awaited());
+        let awaiting = self.namespaces.iter().filter(move |(_, namespace)| awaits(namespace));
+        awaiting.map(|(netns, _)| *netns)
+    }
+
     /// Takes in a count of a container's TCP sockets; `None` if they could not be counted.
     pub fn set_sockets(&mut self, netns: NetnsId, counted: Option<Counted>) {
         if let Some(sandbox) = self.sandbox_mut(netns) {

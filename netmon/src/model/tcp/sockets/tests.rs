@@ -260,3 +260,19 @@ fn one_exact_list_is_worth_more_than_all_others() {
     assert_eq!(seen.connections(ESTABLISHED, &counted.before), 101);
     assert_eq!(Counted::of(&[]), None);
 }
+
+#[test]
+fn what_was_never_counted_is_awaited_until_it_is_or_cannot_be() {
+    let seen = events(3, 1);
+    for (first, is_due) in [(Some(count(&seen, 4, 0)), false), (None, true)] {
+        let mut sockets = Sockets::default();
+        assert!(!sockets.is_awaited(), "a new namespace has no sockets from before");
+        sockets.await_first();
+        assert_eq!(sockets.purpose(), Purpose::Correction);
+        // A comparison says nothing of numbers that nobody knows.
+        sockets.compare(&seen, 9);
+        assert!(sockets.is_awaited() && sockets.is_due());
+        sockets.counted(first);
+        assert_eq!((sockets.is_awaited(), sockets.is_due()), (false, is_due));
+    }
+}

@@ -264,3 +264,22 @@ fn an_overlay_that_is_made_anew_under_its_former_name_is_not_older_than_netmon()
     state.listed(Listing::default(), now);
     assert!(lacks_sockets(&state, &sandbox, NetnsId(100)));
 }
+
+#[test]
+fn who_was_there_before_netmon_is_named_before_its_sockets_are_counted() {
+    let now = Instant::now();
+    let (mut state, file, netns) = one_container(now);
+    assert_eq!(state.awaiting_sockets().next(), None);
+    state.await_sockets(netns);
+    assert!(lacks_sockets(&state, &file, netns));
+    assert_eq!(state.awaiting_sockets().collect::<Vec<_>>(), [netns]);
+    // Another file says nothing of this one.
+    let mut other = file.clone();
+    other.inode += 1;
+    state.await_no_sockets(&other);
+    assert_eq!(state.awaiting_sockets().next(), Some(netns));
+    // The namespace cannot be looked at any more: nobody waits, and a later look may count them.
+    state.await_no_sockets(&file);
+    assert_eq!(state.awaiting_sockets().next(), None);
+    assert!(lacks_sockets(&state, &file, netns));
+}
