@@ -43,7 +43,7 @@ use self::{
     address::Listen,
     clients::{Clients, Connection},
     respond::{Request, Site},
-    stream::Guarded,
+    stream::{Guarded, HEAD_TIMEOUT, Heads},
 };
 pub use self::{
     access::{Access, AccessError},
@@ -53,8 +53,6 @@ use crate::model::health::HttpHealth;
 
 /// Maximum number of connections. Prometheus keeps one, and a person's browser a few.
 const MAX_CONNECTIONS: usize = 256;
-/// How long a client may take for the head of a request. The TLS handshake before it has the same limit.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest head of a request. A larger one is answered with status 431.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 /// How long open connections may take to finish when netmon ends.
@@ -284,6 +282,7 @@ async fn accept<P: Pages>(
                 tasks.spawn(async move {
                     let its = Arc::clone(&connection);
                     let talk = async move {
+                        // A TLS handshake may take as long as a head.
                         let agreed = tokio::time::timeout(HEAD_TIMEOUT, site.agree(stream)).await;
                         let conversation = agreed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                         match conversation {
@@ -326,8 +325,10 @@ fn converse<P: Pages>(
     pages: Arc<P>,
     connection: &Arc<Connection>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + use<P> {
-    let connection = Arc::clone(connection);
+    let (connection, heads) = (Arc::clone(connection), Heads::default());
+    let stream = Guarded::new(conversation, heads.clone());
     let service = service_fn(move |request: Request| {
+        heads.is_read();
         let (site, pages, connection) = (Arc::clone(&site), Arc::clone(&pages), Arc::clone(&connection));
         async move {
             let answer = site.respond(&request, &pages, &connection).await;
@@ -336,7 +337,7 @@ fn converse<P: Pages>(
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Guarded::new(conversation)), service)
+        .serve_connection(TokioIo::new(stream), service)
 }
