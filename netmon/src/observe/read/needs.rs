@@ -81,18 +81,9 @@ pub(super) fn read_need(
                 last,
                 settings: _,
             } = files;
-            // It may change, but hardly ever does.
-            let lacks_limit = || {
-                let is_container = *role == Role::Sandbox;
-                is_container && (place.wants_sockets() || !shared.lock().knows_listen_backlog_limit(netns))
-            };
-            let read = protocols.read(netns, proc_net, place.wants_sockets(), lacks_limit)?;
+            let read = protocols.read(netns, proc_net, place.wants_sockets())?;
             *last = Some(read);
-            let mut state = shared.lock();
-            state.counted(netns, read.protocols);
-            if let Some(limit) = read.listen_backlog_limit {
-                state.set_listen_backlog_limit(netns, Some(limit));
-            }
+            shared.lock().counted(netns, read.protocols);
         }
         Need::Encryption => {
             let (errors, failed) = parted(xfrm::errors());
@@ -117,7 +108,7 @@ pub(super) fn read_need(
             failed?;
             no_neighbours?;
         }
-        Need::Buffers => read_buffers(shared, netns, client, files)?,
+        Need::Buffers => read_buffers(shared, place, client, files)?,
         Need::NodeDevices => {
             let devices = client.devices()?.devices;
             shared.lock().node_has(netns, &devices, Instant::now());
@@ -135,7 +126,13 @@ fn parted<T, E>(read: Result<T, E>) -> (Option<T>, Result<(), E>) {
 }
 
 /// Reads a container's queues, tables and limits.
-fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client, files: &mut Files<'_>) -> Result<(), ReadError> {
+fn read_buffers(
+    shared: &Shared,
+    place: Place<'_>,
+    client: &mut Client,
+    files: &mut Files<'_>,
+) -> Result<(), ReadError> {
+    let netns = place.netns;
     let Files {
         proc_net,
         protocols,
@@ -146,6 +143,12 @@ fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client, files: &mu
     let conntrack_entries = read
         .and_then(|read| read.conntrack_entries)
         .or_else(|| protocols.conntrack_entries(proc_net));
+    // It may change, but hardly ever does. To open this setting takes longer the more namespaces there are.
+    let lacks_limit = || place.wants_sockets() || !shared.lock().knows_listen_backlog_limit(netns);
+    let limit = match read.and_then(|read| read.listen_backlog_limit) {
+        None if lacks_limit() => buffers::listen_backlog_limit(),
+        limit => limit,
+    };
     let mut queues = if read.is_some_and(|read| !read.may_queue) {
         BTreeMap::new()
     } else {
@@ -153,6 +156,9 @@ fn read_buffers(shared: &Shared, netns: NetnsId, client: &mut Client, files: &mu
     };
     let mut state = shared.lock();
     state.set_conntrack_entries(netns, conntrack_entries);
+    if limit.is_some() {
+        state.set_listen_backlog_limit(netns, limit);
+    }
     for (ifindex, interface) in state.interfaces_of(netns) {
         interface.queue = queues.remove(&ifindex);
     }
@@ -169,7 +175,54 @@ pub(super) const fn has_protocols(role: &Role) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{NetnsId, Place, Role};
+    use std::{path::PathBuf, time::Duration};
+
+    use super::{
+        Client, Files, Instant, Need, NetnsId, Place, ProcNet, ProtocolsReader, Role, Settings, Shared, buffers,
+        read_need,
+    };
+    use crate::{
+        model::netns::NetnsFile,
+        observe::state::{Scope, State},
+    };
+
+    #[test]
+    fn the_limit_of_a_containers_listeners_is_read_with_its_buffers_alone() {
+        let mut client = Client::open().expect("rtnetlink");
+        let netns = client.netns().expect("a cookie");
+        let scope = Scope {
+            containers: true,
+            vxlan: true,
+        };
+        let mut state = State::new(scope, Duration::ZERO);
+        let file = NetnsFile {
+            path: PathBuf::from("/netns/aaaaaaaaaaaa"),
+            inode: 1,
+            role: Role::Sandbox,
+        };
+        state.looked(&file, netns, Vec::new(), Instant::now());
+        let shared = Shared::new(state);
+        let mut files = Files {
+            proc_net: ProcNet::default(),
+            protocols: &mut ProtocolsReader::default(),
+            settings: &mut Settings::default(),
+            last: None,
+        };
+        let place = Place {
+            netns,
+            role: &Role::Sandbox,
+            reading: 1,
+        };
+        read_need(&shared, Need::Buffers, place, &mut client, &mut files).expect("a reading");
+        let state = shared.lock();
+        let sandbox = state
+            .namespace(netns)
+            .and_then(|it| it.sandbox())
+            .expect("the container");
+        let limit = buffers::listen_backlog_limit();
+        assert!(limit.is_some(), "every kernel has it");
+        assert_eq!(sandbox.buffers.listen_backlog_limit, limit);
+    }
 
     #[test]
     fn each_containers_sockets_are_read_in_every_fourth_reading() {

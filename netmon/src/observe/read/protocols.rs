@@ -114,14 +114,12 @@ impl ProtocolsReader {
         self.program.is_some().then(ProtocolsProgram::info)
     }
 
-    /// Reads the counters of the calling thread's namespace, which is this one. Its limit for connections that wait is read
-    /// without the program only if somebody `lacks_limit`: opening that setting takes longer the more namespaces there are.
+    /// Reads the counters of the calling thread's namespace, which is this one.
     pub(super) fn read(
         &mut self,
         netns: NetnsId,
         proc_net: &mut ProcNet,
         wants_sockets: bool,
-        lacks_limit: impl FnOnce() -> bool,
     ) -> Result<Read, ReadError> {
         if let Some(program) = &mut self.program {
             match checked(program.read(wants_sockets), netns) {
@@ -141,7 +139,7 @@ impl ProtocolsReader {
         Ok(Read {
             netns,
             protocols: files::read(proc_net, wants_sockets)?,
-            listen_backlog_limit: lacks_limit().then(buffers::listen_backlog_limit).flatten(),
+            listen_backlog_limit: None,
             may_queue: true,
             conntrack_entries: None,
         })
