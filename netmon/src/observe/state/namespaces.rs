@@ -186,11 +186,16 @@ impl State {
 
     /// Takes in the networks' shares of a container's TCP counts, as the programs counted them.
     pub fn set_segment_shares(&mut self, netns: NetnsId, shares: &BTreeMap<Arc<str>, Segments>) {
+        let is_over = self.closed.contains_key(&netns);
         if let Some(namespace) = self.namespace_mut(netns) {
             let is_older = namespace.is_older;
             if let Some(sandbox) = namespace.sandbox_mut() {
                 let whole = sandbox.protocols.map(|protocols| protocols.segments);
                 sandbox.tcp.observe(whole, shares, is_older);
+                // It was closed while it was read.
+                if is_over {
+                    sandbox.tcp.end();
+                }
             }
         }
         self.count_segments(netns);
@@ -383,6 +388,8 @@ impl State {
                 sandbox.tcp.end();
             }
             self.closed.insert(netns, Box::new(Closed { namespace, at: now }));
+            // Maybe nobody takes in its shares any more: without programs, no last counts follow.
+            self.count_segments(netns);
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::{
         interface::{InterfaceId, NetnsId},
         netns::{Listing, NetnsFile},
         place::Attribution,
-        tcp::Events,
+        protocols::Protocols,
+        tcp::{Events, NO_NETWORK, Segments},
     },
     observe::state::State,
 };
@@ -135,4 +136,55 @@ fn a_device_that_left_a_container_long_ago_was_on_its_network() {
     state.listed(Listing::default(), now + LINGER);
     end(&mut state, netns, now + LINGER * 2);
     are_whole(&on_front(&state));
+}
+
+/// The kernel counted so many segments in a container's namespace.
+fn counted(state: &mut State, netns: NetnsId, sent: u64) {
+    let segments = Segments {
+        sent,
+        ..Segments::default()
+    };
+    let protocols = Protocols {
+        segments,
+        ..Protocols::default()
+    };
+    state.counted(netns, protocols);
+}
+
+/// The segments of the service that went over no network.
+fn on_no_network(state: &State) -> Option<u64> {
+    let sums = state.service_events().iter();
+    let mut sums = sums.filter(|(key, _)| &*key.network == NO_NETWORK);
+    sums.find_map(|(_, sums)| Some(sums.segments?.sent))
+}
+
+#[test]
+fn without_programs_the_sums_have_what_the_last_scrape_of_a_container_saw() {
+    let now = Instant::now();
+    let (mut state, _, netns) = one_container(now);
+    // It is older than netmon.
+    for sent in [100, 109] {
+        counted(&mut state, netns, sent);
+        state.set_segment_shares(netns, &BTreeMap::new());
+    }
+    state.listed(Listing::default(), now);
+    state.expire(now + LINGER);
+    let mut departed = state.take_forgotten();
+    state.count_last(&LastCounts::default(), &mut departed, true);
+    assert_eq!(on_no_network(&state), Some(9));
+}
+
+#[test]
+fn a_container_that_ends_while_it_is_read_has_all_that_was_read() {
+    let now = Instant::now();
+    let (mut state, _, netns, _programs) = with_programs(now, 20);
+    // It is older than netmon.
+    counted(&mut state, netns, 100);
+    state.set_segment_shares(netns, &BTreeMap::new());
+    counted(&mut state, netns, 125);
+    state.listed(Listing::default(), now);
+    state.set_segment_shares(netns, &[("front".into(), connections().segments(20))].into());
+    end(&mut state, netns, now + LINGER);
+    are_whole(&on_front(&state));
+    assert_eq!(on_no_network(&state), Some(5));
 }
