@@ -56,7 +56,7 @@ pub(crate) struct Wish {
     #[arg(long, value_name = "SERIES", requires = "possible_cpus")]
     kernel: Option<String>,
     /// The possible processors of the larger machine.
-    #[arg(long, value_name = "COUNT", requires = "kernel")]
+    #[arg(long, value_name = "COUNT", requires = "kernel", value_parser = clap::value_parser!(u32).range(3..))]
     possible_cpus: Option<u32>,
 }
 
@@ -221,5 +221,8 @@ mod tests {
         for half in ["scale --kernel 6.12", "scale --possible-cpus 64"] {
             assert!(wish(half).is_err(), "{half}");
         }
+        // The other machine has two, too. It would be said after both were measured.
+        assert!(wish("scale --kernel 6.12 --possible-cpus 2").is_err());
+        assert!(wish("scale --kernel 6.12 --possible-cpus 3").is_ok());
     }
 }
