@@ -45,7 +45,7 @@ fn find(object: &impl Object, descriptor: u32) -> Option<u32> {
 #[inline(always)]
 pub(super) unsafe fn add(object: &impl Object, row: *mut Row, scratch: *mut Scratch, counts: u64, offset: u32) -> u64 {
     let mask = super::ones_unless_zero(u64::from(offset ^ UNSET));
-    // The word that the count is in, which is one half of it. The kernel aligns the counts to words.
+    // Eight bytes, of which the count is one half. The kernel aligns them to four bytes, as the count.
     let word = counts.wrapping_add(u64::from(offset & !7)) & mask;
     let half = (offset >> 2 & 1) as usize;
     // SAFETY: one word is within the place, and so is either half. The row is as the caller promises.
