@@ -1,7 +1,7 @@
 //! The counters of namespaces' protocols: a kernel program reads what `/proc/net` shows.
 
 use std::{
-    io::ErrorKind,
+    io::{ErrorKind, Read as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -245,8 +245,10 @@ fn ended_connections_that_wait_are_as_many_as_procfs_shows() -> anyhow::Result<(
     let listener = b.netns.within(|| Ok(TcpListener::bind(("0.0.0.0", OPEN))?))?;
     for _ in 0..ENDED {
         let connection = a.netns.within(|| Ok(TcpStream::connect((b.address, OPEN))?))?;
-        let (accepted, _) = listener.accept()?;
+        let (mut accepted, _) = listener.accept()?;
         drop(connection);
+        // Both ends would wait if this one were closed before it knows that the other one is.
+        ensure!(accepted.read(&mut [0])? == 0, "nothing was sent");
         drop(accepted);
     }
     netmon.page_until("the connections to wait", |page| {
