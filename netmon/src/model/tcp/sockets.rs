@@ -102,6 +102,7 @@ pub enum Purpose {
 
 /// The sockets of a namespace that the programs' counts lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Sockets {
     before: Before,
     /// These numbers are not known to be wrong.
