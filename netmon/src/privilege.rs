@@ -94,7 +94,7 @@ pub fn begin() -> io::Result<()> {
 }
 
 /// The capabilities that any of the process's threads has, as a bit set: they belong to each. A thread that has just ended
-/// has none. Its `status` in procfs says it, too, and takes the kernel a hundred times as long.
+/// has none. Its `status` in procfs says it, too, among all else that the kernel has to write there.
 ///
 /// # Errors
 /// The threads cannot be listed.

@@ -131,7 +131,7 @@ pub fn listen_backlog_limit() -> Option<u64> {
 }
 
 /// The tables of neighbours, or `None` if something of them is missing. For rtnetlink's list of them, the kernel walks all
-/// devices of all namespaces, and holds RTNL (`neightbl_dump_info`): a millisecond with a thousand containers.
+/// devices of all namespaces, and holds RTNL meanwhile (`neightbl_dump_info`).
 fn neighbours(settings: &mut Settings) -> Option<Vec<Neighbours>> {
     let mut tables = Vec::new();
     for (family, statistics, thresholds) in NEIGHBOURS {

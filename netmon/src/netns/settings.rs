@@ -1,4 +1,4 @@
-//! Settings (sysctls) of one namespace, from files that stay open: to open one takes ten times as long as to read it.
+//! Settings (sysctls) of one namespace, from files that stay open: to open one takes longer than to read it.
 //!
 //! Owns how they are opened and read. Must not know what a setting means.
 

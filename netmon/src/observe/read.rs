@@ -286,7 +286,8 @@ mod tests {
     const ETH0: u32 = 7;
     const NETNS: NetnsId = NetnsId(1);
 
-    fn one_container() -> Shared {
+    /// A registry with this container, which has one device.
+    pub(super) fn one_container(netns: NetnsId) -> Shared {
         let scope = Scope {
             containers: true,
             vxlan: true,
@@ -298,7 +299,7 @@ mod tests {
             role: Role::Sandbox,
         };
         let eth0 = Device::new(ETH0, "eth0".to_owned(), DeviceKind::Veth);
-        state.looked(&file, NETNS, vec![eth0], Instant::now());
+        state.looked(&file, netns, vec![eth0], Instant::now());
         Shared::new(state)
     }
 
@@ -360,7 +361,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_the_registry_while_the_kernel_is_asked() {
-        let shared = one_container();
+        let shared = one_container(NETNS);
         let read = take_reading(&shared, NETNS, || {
             // Would wait for ever if this thread had locked it.
             assert_eq!(shared.lock().interfaces().count(), 1);
@@ -372,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_namespace_is_read_by_one_after_the_other() {
-        let shared = &one_container();
+        let shared = &one_container(NETNS);
         let (asked, second_asked) = mpsc::channel();
         thread::scope(|scope| {
             let first = take_reading(shared, NETNS, || {

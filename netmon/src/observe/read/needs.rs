@@ -30,8 +30,8 @@ pub(super) fn has(need: Need, role: &Role, wanted: &BTreeSet<Need>) -> bool {
     }
 }
 
-/// How often a container's sockets in use are read: in one of so many readings. Each namespace has its own turn. The
-/// file takes five percent of a namespace's reading, and a difference has to last anyway.
+/// How often a container's sockets in use are read: in one of so many readings. Each namespace has its own turn. They
+/// are counted for each CPU, or in a file where there is no program, and a difference has to last anyway.
 const SOCKETS_EVERY: u64 = 4;
 
 /// The namespace that is read.
@@ -75,14 +75,10 @@ pub(super) fn read_need(
             shared.lock().set_remotes(netns, remotes);
         }
         Need::Protocols => {
-            let Files {
-                proc_net,
-                protocols,
-                last,
-                settings: _,
-            } = files;
-            let read = protocols.read(netns, proc_net, place.wants_sockets())?;
-            *last = Some(read);
+            let read = files
+                .protocols
+                .read(netns, &mut files.proc_net, place.wants_sockets())?;
+            files.last = Some(read);
             shared.lock().counted(netns, read.protocols);
         }
         Need::Encryption => {
@@ -133,16 +129,10 @@ fn read_buffers(
     files: &mut Files<'_>,
 ) -> Result<(), ReadError> {
     let netns = place.netns;
-    let Files {
-        proc_net,
-        protocols,
-        last,
-        settings: _,
-    } = files;
-    let read = last.filter(|read| read.netns == netns);
+    let read = files.last.filter(|read| read.netns == netns);
     let conntrack_entries = read
         .and_then(|read| read.conntrack_entries)
-        .or_else(|| protocols.conntrack_entries(proc_net));
+        .or_else(|| files.protocols.conntrack_entries(&mut files.proc_net));
     // It may change, but hardly ever does. To open this setting takes longer the more namespaces there are.
     let lacks_limit = || place.wants_sockets() || !shared.lock().knows_listen_backlog_limit(netns);
     let limit = match read.and_then(|read| read.listen_backlog_limit) {
@@ -175,33 +165,16 @@ pub(super) const fn has_protocols(role: &Role) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::PathBuf, time::Duration};
-
     use super::{
-        Client, Files, Instant, Need, NetnsId, Place, ProcNet, ProtocolsReader, Role, Settings, Shared, buffers,
-        read_need,
-    };
-    use crate::{
-        model::netns::NetnsFile,
-        observe::state::{Scope, State},
+        super::tests::one_container, Client, Files, Need, NetnsId, Place, ProcNet, ProtocolsReader, Role, Settings,
+        buffers, read_need,
     };
 
     #[test]
     fn the_limit_of_a_containers_listeners_is_read_with_its_buffers_alone() {
         let mut client = Client::open().expect("rtnetlink");
         let netns = client.netns().expect("a cookie");
-        let scope = Scope {
-            containers: true,
-            vxlan: true,
-        };
-        let mut state = State::new(scope, Duration::ZERO);
-        let file = NetnsFile {
-            path: PathBuf::from("/netns/aaaaaaaaaaaa"),
-            inode: 1,
-            role: Role::Sandbox,
-        };
-        state.looked(&file, netns, Vec::new(), Instant::now());
-        let shared = Shared::new(state);
+        let shared = one_container(netns);
         let mut files = Files {
             proc_net: ProcNet::default(),
             protocols: &mut ProtocolsReader::default(),
