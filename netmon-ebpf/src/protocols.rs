@@ -12,7 +12,7 @@ mod tests;
 use core::ptr::{read_volatile, write_volatile};
 
 use netmon_common::protocols::{
-    COUNTERS, COUNTERS_OF, CPUS_A_RUN, DEVICES, FIRST_OF_IPV6, KIND_OF, MAX_CPUS, MAY_QUEUE, NO_CONNTRACK, NO_QUEUES,
+    COPIES, COUNTERS, COUNTERS_OF, CPUS_A_RUN, DEVICES, FIRST_OF_IPV6, MAX_CPUS, MAY_QUEUE, NO_CONNTRACK, NO_QUEUES,
     Row, SOCKETS_IPV4, SOCKETS_IPV6, TABLES, WIDEST,
 };
 
@@ -26,7 +26,7 @@ use crate::{
 const NO_QUEUE: u64 = u64::from_ne_bytes(*b"noqueue\0");
 const NO_OPERATION: u64 = u64::from_ne_bytes(*b"noop\0\0\0\0");
 
-/// A place to copy a table's counters to.
+/// A place to copy a window to.
 pub type Scratch = [u64; WIDEST];
 /// What the kernel adds to a per-CPU pointer, for each CPU.
 pub type Shifts = [u64; MAX_CPUS];
@@ -79,11 +79,11 @@ pub trait Object: Memory {
     fn array_pointers(&self) -> u32;
     /// From a namespace to a table. [`crate::kernel::UNSET`] if this kernel has no such table.
     fn table(&self, table: usize) -> u32;
-    /// The first counter that is copied from a kind of table.
-    fn first(&self, kind: usize) -> u32;
-    /// How many counters are copied from a kind of table.
-    fn words(&self, kind: usize) -> u32;
-    /// Where a counter is among those that are copied.
+    /// The first counter of a window.
+    fn first(&self, window: usize) -> u32;
+    /// How many counters a window has.
+    fn words(&self, window: usize) -> u32;
+    /// Where a counter is in its window.
     fn place(&self, counter: usize) -> u32;
     /// How many CPUs there may be.
     fn cpus(&self) -> u32;
@@ -91,7 +91,7 @@ pub trait Object: Memory {
     fn shifts(&self) -> &impl Array<Shifts>;
     /// What was read.
     fn row(&self) -> &impl Array<Row>;
-    /// A place to copy a table's counters to.
+    /// A place to copy a window to.
     fn scratch(&self) -> &impl Array<Scratch>;
     /// The address of the map of [`Self::scratch`].
     fn scratch_map(&self) -> u64;
@@ -178,14 +178,15 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
                 break;
             }
             let shift = read_volatile(shift(shifts, cpu));
-            let add = |table: usize| {
+            let add = |copy: usize| {
+                let (table, window) = COPIES[copy];
                 let pointer = tables[table];
                 let mask = if table < FIRST_OF_IPV6 {
                     u64::MAX
                 } else {
                     ones_unless_zero(pointer)
                 };
-                let failed = add(object, row, scratch, pointer.wrapping_add(shift) & mask, KIND_OF[table]);
+                let failed = add(object, row, scratch, pointer.wrapping_add(shift) & mask, window);
                 fail(failed & mask);
             };
             add(0);
@@ -194,6 +195,8 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
             add(3);
             add(4);
             add(5);
+            add(6);
+            add(7);
         }
         let [ipv4, ipv6] = [SOCKETS_IPV4, SOCKETS_IPV6].map(|argument| ctx.number(argument));
         if ipv4 & ipv6 != UNSET {
@@ -259,7 +262,7 @@ unsafe fn shift(shifts: *mut Shifts, index: u32) -> *mut u64 {
     unsafe { shifts.cast::<u64>().add(index as usize & (MAX_CPUS - 1)) }
 }
 
-/// Adds a CPU's counters to the row. Does not return 0 if they cannot be read.
+/// Adds the counters of a window of a CPU's table to the row. Does not return 0 if they cannot be read.
 ///
 /// There is no branch, and nothing is kept where the verifier follows its value: it would walk both ways, for each CPU
 /// and table anew.
@@ -267,14 +270,14 @@ unsafe fn shift(shifts: *mut Shifts, index: u32) -> *mut u64 {
 /// # Safety
 /// The row and the place are values of the object's maps, which nobody else writes meanwhile.
 #[inline(always)]
-unsafe fn add(object: &impl Object, row: *mut Row, scratch: *mut Scratch, table: u64, kind: usize) -> u64 {
+unsafe fn add(object: &impl Object, row: *mut Row, scratch: *mut Scratch, table: u64, window: usize) -> u64 {
     let scratch = scratch.cast::<u64>();
-    let from = table.wrapping_add(u64::from(object.first(kind)) * 8);
+    let from = table.wrapping_add(u64::from(object.first(window)) * 8);
     // SAFETY: the verifier proves that so many words are within the place, and so is each counter. The row is as the
     // caller promises.
     unsafe {
-        let failed = object.copy(scratch, object.words(kind), from);
-        for counter in COUNTERS_OF[kind].clone() {
+        let failed = object.copy(scratch, object.words(window), from);
+        for counter in COUNTERS_OF[window].clone() {
             let value = read_volatile(scratch.add(object.place(counter) as usize));
             let sum = count(row, counter);
             write_volatile(sum, read_volatile(sum).wrapping_add(value));

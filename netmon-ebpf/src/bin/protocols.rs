@@ -12,7 +12,7 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
     programs::RawTracePointContext,
 };
-use netmon_common::protocols::{COUNTERS, KINDS, Row, TABLES};
+use netmon_common::protocols::{COUNTERS, Row, TABLES, WINDOWS};
 use netmon_ebpf::{
     bpf,
     protocols::{self, Scratch, Shifts},
@@ -60,8 +60,8 @@ impl protocols::Object for Object {
 
     netmon_ebpf::lists! {
         table: MIB_TABLES[TABLES];
-        first: MIB_FIRST[KINDS];
-        words: MIB_WORDS[KINDS];
+        first: MIB_FIRST[WINDOWS];
+        words: MIB_WORDS[WINDOWS];
         place: MIB_PLACES[COUNTERS];
     }
 

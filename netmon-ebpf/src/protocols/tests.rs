@@ -2,7 +2,9 @@
 
 mod once;
 
-use netmon_common::protocols::{COUNTERS, CPUS_A_RUN, DEVICES, KINDS, MAY_QUEUE, NO_CONNTRACK, NO_QUEUES, Row, TABLES};
+use netmon_common::protocols::{
+    COUNTERS, CPUS_A_RUN, DEVICES, MAY_QUEUE, NO_CONNTRACK, NO_QUEUES, Row, TABLES, WINDOWS,
+};
 
 use super::{Object, Scratch, Shifts, locate, ones_unless_zero, read};
 use crate::{
@@ -44,13 +46,13 @@ const SETTING: u64 = 72;
 const BASE: u64 = 0x5000;
 const BYTES: u64 = 80;
 
-/// The first counter that is copied from each kind of table, how many are, and where each one is among them.
-const FIRST: [u32; KINDS] = [1, 2, 0, 3];
-const WORDS: [u32; KINDS] = [5, 7, 6, 4];
-const PLACES: [u32; COUNTERS] = [0, 1, 4, 6, 5, 0, 1, 2, 3, 0, 3, 4, 5, 0, 3];
-/// The kinds of the counters, and the tables of each kind.
-const KIND: [usize; COUNTERS] = [0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3];
-const TABLES_OF: [&[u64]; KINDS] = [&[0], &[1], &[2, 4], &[3, 5]];
+/// The first counter of each window, how many it has, and where each one is in it.
+const FIRST: [u32; WINDOWS] = [1, 2, 9, 6, 0, 3];
+const WORDS: [u32; WINDOWS] = [5, 7, 1, 1, 6, 4];
+const PLACES: [u32; COUNTERS] = [0, 1, 4, 6, 5, 0, 1, 0, 0, 0, 3, 4, 5, 0, 3];
+/// The windows of the counters, and the tables with each window.
+const WINDOW: [usize; COUNTERS] = [0, 0, 0, 1, 1, 1, 1, 2, 3, 4, 4, 4, 4, 5, 5];
+const TABLES_OF: [&[u64]; WINDOWS] = [&[0], &[1], &[1], &[1], &[2, 4], &[3, 5]];
 
 struct World {
     kernel: Structures,
@@ -103,12 +105,12 @@ impl Object for World {
         self.tables[table]
     }
 
-    fn first(&self, kind: usize) -> u32 {
-        FIRST[kind]
+    fn first(&self, window: usize) -> u32 {
+        FIRST[window]
     }
 
-    fn words(&self, kind: usize) -> u32 {
-        WORDS[kind]
+    fn words(&self, window: usize) -> u32 {
+        WORDS[window]
     }
 
     fn place(&self, counter: usize) -> u32 {
@@ -190,7 +192,7 @@ impl World {
 
     /// Sets a counter in one of its tables.
     fn set(&self, cpu: usize, table: u64, counter: usize, value: u64) {
-        let word = FIRST[KIND[counter]] + PLACES[counter];
+        let word = FIRST[WINDOW[counter]] + PLACES[counter];
         let offset = u32::try_from(table * BYTES).expect("small") + 8 * word;
         self.kernel.write(self.cpus[cpu], offset, value.to_ne_bytes());
     }
@@ -236,7 +238,7 @@ fn every_counter_is_the_sum_over_cpus_and_families() {
     let mut expected = [0_u64; COUNTERS];
     for (counter, sum) in expected.iter_mut().enumerate() {
         for cpu in 0..3 {
-            for table in TABLES_OF[KIND[counter]] {
+            for table in TABLES_OF[WINDOW[counter]] {
                 let value = 1 << (4 * counter) | (cpu as u64 + 1) << 61 | *table << 8;
                 world.set(cpu, *table, counter, value);
                 *sum = sum.wrapping_add(value);
@@ -279,7 +281,7 @@ fn without_ipv6_there_is_nothing_to_add() {
     let without = |change: fn(&mut World)| {
         let mut world = World::new(2);
         for table in 0..6 {
-            let counter = KIND.iter().position(|kind| TABLES_OF[*kind].contains(&table));
+            let counter = WINDOW.iter().position(|window| TABLES_OF[*window].contains(&table));
             world.set(1, table, counter.expect("each table has counters"), 5);
         }
         change(&mut world);
