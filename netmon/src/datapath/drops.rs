@@ -126,15 +126,15 @@ impl DropsMap {
         self.shares.give(netns, devices);
     }
 
-    /// Reads every count that is a loss. Also counts the keys of every namespace, and corrects the programs' numbers by
-    /// them.
+    /// Reads every count that is a loss. Also counts the keys of every namespace. Some readings correct the programs'
+    /// numbers by them.
     ///
     /// # Errors
     /// The kernel refuses.
     pub fn read(&mut self) -> Result<Drops, DatapathError> {
         self.attached.read_notes();
         let failed = |error| DatapathError::of("read the counts of dropped packets", error);
-        let before = self.attached.shares()?;
+        let before = self.shares.corrects().then(|| self.attached.shares()).transpose()?;
         let mut drops = Drops::default();
         let mut keys: BTreeMap<NetnsId, u32> = BTreeMap::new();
         let mut undecided: Vec<(Key, u64)> = Vec::new();
@@ -163,8 +163,11 @@ impl DropsMap {
         drops.merge();
         drops.lost = self.lost()?;
         drops.refusals = refusals(self.attached.map(MAP_REFUSED)?)?;
-        let mut map = self.attached.hash(MAP_SHARES)?;
-        drops.strangers = self.shares.settle(&mut map, &before, &keys)?;
+        drops.strangers = self.shares.strangers(&keys);
+        if let Some(before) = before {
+            let mut map = self.attached.hash(MAP_SHARES)?;
+            self.shares.settle(&mut map, &before, &keys)?;
+        }
         Ok(drops)
     }
 
@@ -261,6 +264,7 @@ impl DropsMap {
 
     /// Deletes counts.
     fn remove(&mut self, gone: impl Fn(InterfaceId) -> bool) -> Result<Deletion, DatapathError> {
+        self.shares.correct_soon();
         let map = descriptor(self.attached.per_cpu_hash(MAP)?);
         let mut keys: Vec<Key> = Vec::new();
         batch::read(map, self.cpus, |key: Key, _: &[u64]| {

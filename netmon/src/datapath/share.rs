@@ -1,5 +1,5 @@
 //! Room in the maps that all namespaces share. This module writes to the programs which namespaces are watched, and
-//! corrects their numbers of keys by every reading. The map is [`netmon_common::share::MAP`].
+//! corrects their numbers of keys. The map is [`netmon_common::share::MAP`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,9 +15,15 @@ use crate::model::interface::NetnsId;
 /// may not count, and this costs nobody much.
 const UNCOUNTED: u32 = OF_NAMESPACE / 8;
 
+/// The numbers are corrected by one of so many readings. Nothing but the daemon deletes keys, and it corrects them by the
+/// next reading. What is left are keys that two CPUs counted at the same time: one more for each of them.
+const CORRECTED_EVERY: u32 = 4;
+
 /// The namespaces that are watched, as the programs know them.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
+    /// How many readings it is until the next that corrects; 0 or 1 for the next one.
+    rest: u32,
     watched: BTreeSet<NetnsId>,
     /// Those that have a share of their own in the map, and how many keys each may have. A namespace that is no longer
     /// watched may be among them: the kernel did not remove its share.
@@ -41,10 +47,31 @@ impl Shares {
     pub(super) fn give(&mut self, netns: NetnsId, devices: usize) {
         if let Some(room) = self.with_share.get_mut(&netns) {
             let devices = u32::try_from(devices).unwrap_or(u32::MAX);
-            *room = OF_NAMESPACE
+            let given = OF_NAMESPACE
                 .saturating_add(devices.saturating_mul(OF_DEVICE))
                 .min(OF_DEVICES);
+            if *room != given {
+                *room = given;
+                self.rest = 0;
+            }
         }
+    }
+
+    /// Has the next reading correct the numbers: keys are about to be deleted.
+    pub(super) const fn correct_soon(&mut self) {
+        self.rest = 0;
+    }
+
+    /// Whether the reading that begins corrects the numbers.
+    pub(super) const fn corrects(&mut self) -> bool {
+        self.rest = self.rest.saturating_sub(1);
+        self.rest == 0
+    }
+
+    /// How many keys the unwatched namespaces have together, by a reading of all keys: how many each namespace has.
+    pub(super) fn strangers(&self, keys: &BTreeMap<NetnsId, u32>) -> u32 {
+        let strangers = keys.iter().filter(|(netns, _)| !self.has(**netns));
+        strangers.map(|(_, keys)| keys).sum()
     }
 
     /// Whether a namespace is watched, with a share of its own or without.
@@ -57,21 +84,20 @@ impl Shares {
         self.with_share.contains_key(&netns)
     }
 
-    /// Corrects the numbers of keys, by a reading of all keys: how many each namespace has. Returns how many the unwatched
-    /// ones have together.
+    /// Corrects the numbers of keys, by a reading of all keys: how many each namespace has. If one was wrong, the next
+    /// reading corrects them, too: what is created while a number is written may not count.
     ///
     /// `before` is what the map had before that reading, so every key that it counts was there to be read. If a share
     /// counts more than were read, keys were deleted since, or it counts some that there are not.
     pub(super) fn settle(
-        &self,
+        &mut self,
         map: &mut impl Store<u64, Share>,
         before: &BTreeMap<NetnsId, Share>,
         keys: &BTreeMap<NetnsId, u32>,
-    ) -> Result<u32, DatapathError> {
-        let strangers = keys.iter().filter(|(netns, _)| !self.has(**netns));
-        let strangers = strangers.map(|(_, keys)| keys).sum();
+    ) -> Result<(), DatapathError> {
         let noted = before.get(&NetnsId(STRANGERS)).map_or(0, |it| it.noted);
-        map.write(STRANGERS, of_strangers(strangers, noted))?;
+        map.write(STRANGERS, of_strangers(self.strangers(keys), noted))?;
+        self.rest = CORRECTED_EVERY;
         for (netns, before) in before {
             let Some(room) = self.with_share.get(netns).copied() else {
                 continue;
@@ -79,10 +105,11 @@ impl Shares {
             let keys = keys.get(netns).copied().unwrap_or(0);
             if room != before.room || before.keys > keys || keys - before.keys > UNCOUNTED {
                 let noted = before.noted;
+                self.rest = 0;
                 map.write(netns.0, Share { keys, room, noted })?;
             }
         }
-        Ok(strangers)
+        Ok(())
     }
 
     /// Removes the shares of the namespaces that are `gone`, and those that could not be removed earlier. Goes on after
@@ -157,8 +184,9 @@ mod tests {
             map.values = all.into();
             let before: BTreeMap<_, _> = all.map(|(netns, share)| (NetnsId(netns), share)).into();
             let counted = [(ONE, has), (OTHER, had), (STRANGER, 4), (NetnsId(STRANGERS), 3)];
-            let strangers = shares.settle(&mut map, &before, &counted.into());
-            assert_eq!(strangers.ok(), Some(7));
+            let counted = counted.into();
+            assert_eq!(shares.strangers(&counted), 7);
+            assert!(shares.settle(&mut map, &before, &counted).is_ok());
             assert_eq!(keys(&map)[0], (STRANGERS, 7));
             assert_eq!(keys(&map)[2], (OTHER.0, had));
             assert!(
@@ -199,6 +227,38 @@ mod tests {
         assert_eq!(room(2), Some(OF_NAMESPACE + 2 * OF_DEVICE));
         assert_eq!(room(100_000), Some(OF_DEVICES));
         assert_eq!(room(usize::MAX), Some(OF_DEVICES));
+    }
+
+    #[test]
+    fn the_numbers_are_corrected_now_and_then_and_after_every_change() {
+        let (mut map, mut shares) = (Memory::default(), Shares::default());
+        assert!(shares.watch(&mut map, ONE).is_ok());
+        // A reading that finds as many keys as the share counts, or others.
+        let mut read = |shares: &mut Shares, has: u32| {
+            let corrects = shares.corrects();
+            if corrects {
+                let before = map.values.iter().map(|(netns, share)| (NetnsId(*netns), *share));
+                let before = before.collect();
+                assert!(shares.settle(&mut map, &before, &[(ONE, has)].into()).is_ok());
+            }
+            corrects
+        };
+        let in_turn = |shares: &mut Shares, read: &mut dyn FnMut(&mut Shares, u32) -> bool| {
+            for corrects in [true, false, false, false, true, false, false, false] {
+                assert_eq!(read(shares, 0), corrects);
+            }
+        };
+        in_turn(&mut shares, &mut read);
+        assert!(read(&mut shares, 1 + UNCOUNTED), "its turn, and a number is wrong");
+        assert!(read(&mut shares, 1 + UNCOUNTED), "so the next one looks again");
+        assert!(!read(&mut shares, 1 + UNCOUNTED));
+        shares.correct_soon();
+        assert!(read(&mut shares, 0) && read(&mut shares, 0), "keys were deleted");
+        shares.give(ONE, 0);
+        assert!(!read(&mut shares, 0), "it has that room");
+        shares.give(ONE, 100);
+        assert!(read(&mut shares, 0) && read(&mut shares, 0), "it gets more");
+        assert!(!read(&mut shares, 0));
     }
 
     #[test]

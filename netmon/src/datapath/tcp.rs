@@ -107,30 +107,30 @@ impl TcpMap {
         self.shares.watch(&mut self.attached.hash(MAP_SHARES)?, netns)
     }
 
-    /// Reads the counts of every interface. Also counts the keys of every namespace, and corrects the programs' numbers by
-    /// them. The second number is how many interfaces of unwatched namespaces there are.
+    /// Reads the counts of every interface. Also counts the keys of every namespace. Some readings correct the programs'
+    /// numbers by them. The second number is how many interfaces of unwatched namespaces there are.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn read(&mut self) -> Result<(BTreeMap<InterfaceId, Events>, u32), DatapathError> {
+    pub fn read(&mut self) -> Result<(Vec<(InterfaceId, Events)>, u32), DatapathError> {
         self.attached.read_notes();
-        let before = self.attached.shares()?;
+        let before = self.shares.corrects().then(|| self.attached.shares()).transpose()?;
         let events = self.events()?;
         let mut keys: BTreeMap<NetnsId, u32> = BTreeMap::new();
-        for id in events.keys() {
+        for (id, _) in &events {
             *keys.entry(id.netns).or_default() += 1;
         }
-        let mut map = self.attached.hash(MAP_SHARES)?;
-        let strangers = self.shares.settle(&mut map, &before, &keys)?;
-        Ok((events, strangers))
+        if let Some(before) = before {
+            let mut map = self.attached.hash(MAP_SHARES)?;
+            self.shares.settle(&mut map, &before, &keys)?;
+        }
+        Ok((events, self.shares.strangers(&keys)))
     }
 
-    /// The counts of every interface.
-    fn events(&self) -> Result<BTreeMap<InterfaceId, Events>, DatapathError> {
-        let mut all = BTreeMap::new();
-        self.each(|key, counts| {
-            all.insert(interface(key), Events::from(*counts));
-        })?;
+    /// The counts of every interface, each once: the kernel copies a bucket as a whole, and a key has one bucket.
+    fn events(&self) -> Result<Vec<(InterfaceId, Events)>, DatapathError> {
+        let mut all = Vec::new();
+        self.each(|key, counts| all.push((interface(key), Events::from(*counts))))?;
         Ok(all)
     }
 
@@ -256,6 +256,7 @@ impl TcpMap {
         gone: impl Fn(NetnsId) -> bool,
         last: &mut BTreeMap<InterfaceId, Events>,
     ) -> Result<(), DatapathError> {
+        self.shares.correct_soon();
         let mut keys: Vec<Key> = Vec::new();
         self.each(|key, _| {
             if gone(NetnsId(key.netns)) {
