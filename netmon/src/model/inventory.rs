@@ -1,10 +1,19 @@
 //! The node, its containers and their networks, as the engine reports them.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
+    hash::{Hash, Hasher},
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use super::{
     interface::MacAddress,
     peers::{Members, Peers},
+    text::{is_same, order},
 };
 
 /// A container's full id (64 hexadecimal digits).
@@ -46,7 +55,7 @@ pub struct Node {
 }
 
 /// The three labels that nearly every family has, derived from the engine's names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, Eq)]
 pub struct Identity {
     /// The container's name, without the leading slash.
     pub container: String,
@@ -54,6 +63,47 @@ pub struct Identity {
     pub service: String,
     /// Swarm stack, else Compose project, else empty.
     pub stack: String,
+}
+
+// === impl Identity ===
+
+// Maps and sorted lists compare identities all the time, mostly one with itself, and with empty texts.
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+            || is_same(&self.container, &other.container)
+                && is_same(&self.service, &other.service)
+                && is_same(&self.stack, &other.stack)
+    }
+}
+
+impl PartialOrd for Identity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Identity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if std::ptr::eq(self, other) {
+            return Ordering::Equal;
+        }
+        order(&self.container, &other.container)
+            .then_with(|| order(&self.service, &other.service))
+            .then_with(|| order(&self.stack, &other.stack))
+    }
+}
+
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            container,
+            service,
+            stack,
+        } = self;
+        (container, service, stack).hash(state);
+    }
 }
 
 /// A container.

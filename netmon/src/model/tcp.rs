@@ -2,7 +2,11 @@
 
 pub mod sockets;
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use netmon_common::tcp::{
     FAILURE_ABORTED, FAILURE_LOCAL, FAILURE_OTHER, FAILURE_REFUSED, FAILURE_RESET, FAILURE_TIMEOUT, FAILURE_UNANSWERED,
@@ -215,6 +219,9 @@ impl Segments {
 /// The network of loopback traffic, and of traffic whose network is unknown.
 pub const NO_NETWORK: &str = "";
 
+/// The same, to share.
+static NOWHERE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(NO_NETWORK));
+
 /// A namespace's counts, split among its networks so that the sum equals the kernel's own counts.
 ///
 /// The programs count each network's share. The rest belongs to [`NO_NETWORK`]: it went over loopback, or through a
@@ -240,15 +247,14 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Takes a reading: the kernel's count of the whole, if it could be read, and the networks' shares. If the
-    /// namespace `is_older` than netmon, earlier counts are in no share. Their network is unknown, and they would
-    /// appear as a jump at every restart.
-    pub fn observe(&mut self, whole: Option<Segments>, shares: &BTreeMap<Arc<str>, Segments>, is_older: bool) {
-        let mut excess = whole.map_or(0, |whole| self.excess(whole, shares));
+    /// Takes a reading: the kernel's count of the whole, if it could be read, and the networks' shares, one of each
+    /// network. If the namespace `is_older` than netmon, earlier counts are in no share. Their network is unknown, and
+    /// they would appear as a jump at every restart.
+    pub fn observe(&mut self, whole: Option<Segments>, mut shares: Vec<(Arc<str>, Segments)>, is_older: bool) {
+        let mut excess = whole.map_or(0, |whole| self.excess(whole, &shares));
         // The excess is most likely traffic of the network with the most retransmits.
-        let mut shares: Vec<_> = shares.iter().collect();
         shares.sort_by_key(|(_, share)| Reverse(share.retransmitted));
-        for (network, share) in shares {
+        for (network, share) in &shares {
             let growth = share.sent.saturating_sub(self.sent(network));
             let cut = growth.min(excess);
             excess -= cut;
@@ -264,20 +270,20 @@ impl Shares {
             .get_or_insert(if is_older { rest } else { Segments::default() });
         let rest = rest.zip(before, u64::saturating_sub);
         let earlier = std::mem::replace(&mut self.rest, rest);
-        self.raise(&Arc::from(NO_NETWORK), earlier.zip(rest, u64::min));
+        self.raise(&NOWHERE, earlier.zip(rest, u64::min));
     }
 
     /// Shows what the last reading found: the namespace has ended, and no other reading follows.
     pub fn end(&mut self) {
-        self.raise(&Arc::from(NO_NETWORK), self.rest);
+        self.raise(&NOWHERE, self.rest);
     }
 
     /// How many retransmits are counted as first transmissions in the networks' shares, because no program saw them.
     /// This is how far the shares exceed the kernel's count. It is limited to the retransmits that no network
     /// accounts for. Otherwise segments sent since the kernel's count was read would be included.
-    fn excess(&self, whole: Segments, shares: &BTreeMap<Arc<str>, Segments>) -> u64 {
+    fn excess(&self, whole: Segments, shares: &[(Arc<str>, Segments)]) -> u64 {
         let before = self.before.unwrap_or_default();
-        let named = shares.iter().filter(|(network, _)| &***network != NO_NETWORK);
+        let named = shares.iter().filter(|(network, _)| &**network != NO_NETWORK);
         let named = named.fold(Segments::default(), |sum, (network, share)| {
             let shown = self.shown.get(network).copied().unwrap_or_default();
             sum.zip(shown.zip(*share, u64::max), u64::saturating_add)

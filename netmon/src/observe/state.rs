@@ -213,6 +213,16 @@ impl State {
         &'a self,
         wanted: impl Fn(&'a Owner) -> Option<T> + Copy + 'a,
     ) -> impl Iterator<Item = (T, InterfaceId, &'a Arc<Device>, Directions<Totals>)> {
+        let mut totals: Vec<_> = self.unordered_totals_of(wanted).collect();
+        totals.sort_by_cached_key(|(_, id, ..)| Reverse(self.age(id.netns)));
+        totals.into_iter()
+    }
+
+    /// The same in any order, for whoever adds them up.
+    pub fn unordered_totals_of<'a, T: 'a>(
+        &'a self,
+        wanted: impl Fn(&'a Owner) -> Option<T> + Copy + 'a,
+    ) -> impl Iterator<Item = (T, InterfaceId, &'a Arc<Device>, Directions<Totals>)> {
         let living = self.interfaces.iter().filter_map(move |(id, interface)| {
             let owner = wanted(interface.owner.as_ref()?)?;
             Some((owner, *id, &interface.device, interface.ledger.totals()))
@@ -221,11 +231,7 @@ impl State {
             let owner = wanted(ended.owner.as_ref()?)?;
             Some((owner, ended.id, &ended.device, ended.totals()))
         });
-        let by_age = self.by_age().into_iter().enumerate();
-        let ages: BTreeMap<_, _> = by_age.map(|(age, (netns, _))| (netns, age)).collect();
-        let mut totals: Vec<_> = living.chain(lingering).collect();
-        totals.sort_by_cached_key(|(_, id, ..)| Reverse(ages.get(&id.netns)));
-        totals.into_iter()
+        living.chain(lingering)
     }
 
     /// Sums over the containers of each service on this node.

@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use crate::model::inventory::Identity;
+use crate::model::{
+    inventory::Identity,
+    text::{is_same, order},
+};
 
 /// What a row is about. Rows of one schema with the same key are one series of each family.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,12 +84,6 @@ impl Key {
     }
 }
 
-/// Whether two texts are equal. Empty ones are common, and may be nowhere in memory. To compare no bytes there takes some
-/// processors longer than to compare many elsewhere: a masked load that would fault is done over, more slowly.
-pub(super) fn is_same(one: &str, other: &str) -> bool {
-    one.len() == other.len() && (one.is_empty() || one == other)
-}
-
 // === impl Word ===
 
 impl Word {
@@ -148,7 +145,7 @@ impl PartialOrd for Word {
 
 impl Ord for Word {
     fn cmp(&self, other: &Self) -> Ordering {
-        (**self).cmp(other)
+        order(self, other)
     }
 }
 

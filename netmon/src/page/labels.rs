@@ -9,8 +9,8 @@
 
 use std::{marker::PhantomData, ops::Range};
 
-use super::key::{Key, is_same};
-use crate::model::text::cut;
+use super::key::Key;
+use crate::model::text::{cut, is_same};
 
 /// Longer values are cut, and end in a hash of the whole value. Names are cut to a quarter of this length before. A
 /// list of addresses is not.

@@ -1,7 +1,7 @@
 //! Containers, and what netmon does with their interfaces. Pure.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
@@ -102,10 +102,10 @@ pub fn of(state: &State, engine: &DockerHealth) -> Facts {
 /// Every container, and how netmon observes it. An engine that does not answer does not say that a container ended: then
 /// the namespace says it, which the engine removes with the container.
 fn rows(inventory: &Inventory, state: &State, engine_is_up: bool) -> Vec<ContainerRow> {
-    let observed: BTreeSet<_> = state
+    let observed: HashSet<_> = state
         .interfaces()
         .filter_map(|interface| match interface.owner.as_ref()? {
-            Owner::Container { id, .. } => Some(Arc::clone(id)),
+            Owner::Container { id, .. } => Some(id),
             Owner::Overlay { .. } => None,
         })
         .collect();

@@ -12,6 +12,7 @@ use crate::{
         inventory::Identity,
         place::{Attribution, Cause, Place},
         tcp::{CONNECTION_STATES, Events, NO_NETWORK, Segments},
+        text::order,
     },
     observe::state::{Owner, Sandbox, State},
 };
@@ -38,8 +39,9 @@ pub struct ConnectionsRow {
     pub states: Vec<(&'static str, u64)>,
 }
 
-/// One namespace's counts, by network.
-type Networks = BTreeMap<Arc<str>, Share>;
+/// One namespace's counts, by network: a list, because a container is on few.
+#[derive(Debug, Default)]
+struct Networks(Vec<(Arc<str>, Share)>);
 
 /// The containers at one moment, their networks, and the segments that passed their devices.
 #[derive(Debug, Default)]
@@ -60,6 +62,34 @@ struct Share {
 /// What happens on a network without connections.
 static NONE: LazyLock<Arc<Events>> = LazyLock::new(Arc::default);
 
+impl Share {
+    /// Adds the counts of an interface.
+    fn add(&mut self, events: &Events) {
+        if Arc::ptr_eq(&self.events, &NONE) {
+            self.events = Arc::new(*events);
+        } else {
+            Arc::make_mut(&mut self.events).accumulate(events);
+        }
+    }
+}
+
+impl Networks {
+    /// A network's share.
+    fn of(&mut self, network: &Arc<str>) -> &mut Share {
+        let at = self.0.binary_search_by(|(it, _)| order(it, network));
+        let at = at.unwrap_or_else(|at| {
+            self.0.insert(at, (Arc::clone(network), Share::default()));
+            at
+        });
+        &mut self.0[at].1
+    }
+
+    /// All of them, in the order of a page.
+    fn iter(&self) -> impl Iterator<Item = &(Arc<str>, Share)> {
+        self.0.iter()
+    }
+}
+
 impl Default for Share {
     fn default() -> Self {
         Self {
@@ -73,7 +103,7 @@ impl Default for Share {
 /// (`events` is `None`) there are only the kernel's own counts, which belong to no network.
 pub fn rows(
     passed: Passed,
-    events: Option<&BTreeMap<InterfaceId, Events>>,
+    events: Option<&[(InterfaceId, Events)]>,
     state: &mut State,
     now: Instant,
 ) -> (Vec<TcpRow>, Vec<ConnectionsRow>) {
@@ -84,7 +114,7 @@ pub fn rows(
     if events.is_some() {
         state.sees_connections();
     }
-    for (id, events) in events.into_iter().flatten() {
+    for (id, events) in events.unwrap_or_default() {
         if let Some(Attribution::In {
             place: Place::Container { identity },
             network,
@@ -92,16 +122,16 @@ pub fn rows(
             && let Some(networks) = namespaces.get_mut(&id.netns)
         {
             state.count_connections(*id, events, &identity, &network);
-            Arc::make_mut(&mut networks.entry(network).or_default().events).accumulate(events);
+            networks.of(&network).add(events);
         }
     }
     for (netns, networks) in &namespaces {
-        state.set_segment_shares(*netns, &segments(networks, events.is_some()));
+        state.set_segment_shares(*netns, segments(networks, events.is_some()));
         if events.is_some() {
             state.compare_sockets(*netns, &whole(networks));
         }
     }
-    let mut rows = Vec::with_capacity(namespaces.values().map(BTreeMap::len).sum());
+    let mut rows = Vec::with_capacity(namespaces.values().map(|networks| networks.0.len()).sum());
     let mut connections = Vec::with_capacity(containers.len());
     for (identity, netns) in &containers {
         let Some(networks) = namespaces.get(netns) else {
@@ -116,9 +146,9 @@ pub fn rows(
 }
 
 /// Foreign namespaces: what happens there is unattributed, and their counts can be deleted.
-pub fn foreign(events: &BTreeMap<InterfaceId, Events>, state: &mut State, now: Instant) -> BTreeSet<NetnsId> {
+pub fn foreign(events: &[(InterfaceId, Events)], state: &mut State, now: Instant) -> BTreeSet<NetnsId> {
     let mut foreign = BTreeSet::new();
-    for id in events.keys() {
+    for (id, _) in events {
         if let Some(Attribution::Nowhere(Cause::ForeignNamespace)) = state.attribution(*id, now) {
             foreign.insert(id.netns);
         }
@@ -131,21 +161,18 @@ pub fn foreign(events: &BTreeMap<InterfaceId, Events>, state: &mut State, now: I
 #[must_use]
 pub fn passed(state: &State) -> Passed {
     let mut namespaces: BTreeMap<NetnsId, Networks> = BTreeMap::new();
+    let nowhere = Arc::from(NO_NETWORK);
     for netns in state.containers() {
         let networks = namespaces.entry(netns).or_default();
-        networks.entry(Arc::from(NO_NETWORK)).or_default();
+        networks.of(&nowhere);
         let before = sandbox(state, netns).map(|sandbox| &sandbox.passed_before);
         for (network, passed) in before.into_iter().flatten() {
-            networks.entry(Arc::clone(network)).or_default().passed += passed;
+            networks.of(network).passed += passed;
         }
     }
-    let of_containers = |owner: &'_ Owner| match owner {
-        Owner::Container { network, .. } => Some(Arc::clone(network)),
-        Owner::Overlay { .. } => None,
-    };
-    for (network, id, _, totals) in state.totals_of(of_containers) {
+    for (network, id, _, totals) in state.unordered_totals_of(network) {
         if let Some(networks) = namespaces.get_mut(&id.netns) {
-            networks.entry(network).or_default().passed += totals.transmit.tcp_segments;
+            networks.of(network).passed += totals.transmit.tcp_segments;
         }
     }
     let containers = state.standing().into_iter().filter_map(|(place, netns)| match place {
@@ -158,8 +185,16 @@ pub fn passed(state: &State) -> Passed {
     }
 }
 
+/// The network of a container's interface.
+const fn network(owner: &Owner) -> Option<&Arc<str>> {
+    match owner {
+        Owner::Container { network, .. } => Some(network),
+        Owner::Overlay { .. } => None,
+    }
+}
+
 /// Each network's share of the kernel's counts, as the programs counted it.
-fn segments(networks: &Networks, has_events: bool) -> BTreeMap<Arc<str>, Segments> {
+fn segments(networks: &Networks, has_events: bool) -> Vec<(Arc<str>, Segments)> {
     // Without the programs that count retransmitted segments, the number of first transmissions is unknown.
     let share = |share: &Share| share.events.segments(if has_events { share.passed } else { 0 });
     networks
@@ -171,7 +206,7 @@ fn segments(networks: &Networks, has_events: bool) -> BTreeMap<Arc<str>, Segment
 /// The events of all networks.
 fn whole(networks: &Networks) -> Events {
     let mut all = Events::default();
-    for share in networks.values().filter(|share| !Arc::ptr_eq(&share.events, &NONE)) {
+    for (_, share) in networks.iter().filter(|(_, share)| !Arc::ptr_eq(&share.events, &NONE)) {
         all.accumulate(&share.events);
     }
     all
@@ -215,7 +250,7 @@ fn connections_row(identity: &Arc<Identity>, netns: NetnsId, networks: &Networks
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::sync::Arc;
 
     use netmon_common::tcp::Tcp;
 
@@ -226,10 +261,10 @@ mod tests {
     fn shown(kernel: Segments, networks: &Networks) -> Vec<(&str, Segments)> {
         let mut shares = Shares::default();
         for _ in 0..2 {
-            shares.observe(Some(kernel), &segments(networks, true), false);
+            shares.observe(Some(kernel), segments(networks, true), false);
         }
         let its = |network: &str| shares.iter().find(|(name, _)| &***name == network).map(|(_, its)| its);
-        let names = networks.keys().map(|network| &**network);
+        let names = networks.iter().map(|(network, _)| &**network);
         let all = names.filter(|network| *network != NO_NETWORK).chain([NO_NETWORK]);
         all.map(|network| (network, its(network).unwrap_or_default())).collect()
     }
@@ -250,7 +285,7 @@ mod tests {
             ..Tcp::ZERO
         });
         let events = Arc::new(events);
-        BTreeMap::from([(Arc::from("front"), Share { passed, events })])
+        Networks(vec![(Arc::from("front"), Share { passed, events })])
     }
 
     #[test]

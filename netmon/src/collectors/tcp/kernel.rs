@@ -1,9 +1,6 @@
 //! Reads the kernel programs' counts of TCP events, and deletes those of unknown namespaces.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Instant,
-};
+use std::{collections::BTreeSet, time::Instant};
 
 use tracing::warn;
 
@@ -26,7 +23,7 @@ pub(super) struct Collector {
     programs: Vec<ProgramRow>,
     maps: Vec<MapRow>,
     /// The counts; `None` if they could not be read.
-    events: Option<BTreeMap<InterfaceId, Events>>,
+    events: Option<Vec<(InterfaceId, Events)>>,
     /// What passed the devices before the events were read.
     passed: facts::Passed,
     /// The number of interfaces of unwatched namespaces among them.
@@ -72,7 +69,7 @@ impl Collect for Collector {
         visit.programs.append(&mut self.programs);
         visit.maps.append(&mut self.maps);
         let (passed, events) = (std::mem::take(&mut self.passed), self.events.take());
-        let (rows, connections) = facts::rows(passed, events.as_ref(), visit.state, visit.now);
+        let (rows, connections) = facts::rows(passed, events.as_deref(), visit.state, visit.now);
         if let Some(events) = &events
             && self.strangers > TcpMap::MANY_STRANGERS
         {

@@ -1,6 +1,6 @@
 //! What the counts of TCP are, and how they are divided among networks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use netmon_common::tcp::{STATES, Tcp};
 
@@ -13,7 +13,7 @@ fn sent(sent: u64) -> Segments {
     }
 }
 
-fn shares<const N: usize>(shares: [(&str, u64); N]) -> BTreeMap<Arc<str>, Segments> {
+fn shares<const N: usize>(shares: [(&str, u64); N]) -> Vec<(Arc<str>, Segments)> {
     shares
         .into_iter()
         .map(|(network, count)| (Arc::from(network), sent(count)))
@@ -21,8 +21,8 @@ fn shares<const N: usize>(shares: [(&str, u64); N]) -> BTreeMap<Arc<str>, Segmen
 }
 
 /// Takes the same reading twice: the rest is shown once two readings have found it.
-fn observe_twice(counts: &mut Shares, whole: Segments, shares: &BTreeMap<Arc<str>, Segments>) {
-    counts.observe(Some(whole), shares, false);
+fn observe_twice(counts: &mut Shares, whole: Segments, shares: Vec<(Arc<str>, Segments)>) {
+    counts.observe(Some(whole), shares.clone(), false);
     counts.observe(Some(whole), shares, false);
 }
 
@@ -42,7 +42,7 @@ fn the_tables_are_in_the_order_of_a_page() {
 #[test]
 fn the_shares_are_the_whole_of_a_new_namespace() {
     let mut counts = Shares::default();
-    observe_twice(&mut counts, sent(10), &shares([("front", 6), ("back", 1)]));
+    observe_twice(&mut counts, sent(10), shares([("front", 6), ("back", 1)]));
     assert_eq!((shown(&counts, "front"), shown(&counts, "back")), (6, 1));
     assert_eq!(shown(&counts, NO_NETWORK), 3);
 }
@@ -50,10 +50,10 @@ fn the_shares_are_the_whole_of_a_new_namespace() {
 #[test]
 fn what_was_before_netmon_is_in_nobodys_share() {
     let mut counts = Shares::default();
-    counts.observe(Some(sent(1000)), &shares([("front", 2)]), true);
+    counts.observe(Some(sent(1000)), shares([("front", 2)]), true);
     assert_eq!(shown(&counts, NO_NETWORK), 0);
     for _ in 0..2 {
-        counts.observe(Some(sent(1010)), &shares([("front", 9)]), true);
+        counts.observe(Some(sent(1010)), shares([("front", 9)]), true);
     }
     assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (9, 3));
 }
@@ -61,11 +61,11 @@ fn what_was_before_netmon_is_in_nobodys_share() {
 #[test]
 fn a_share_never_falls() {
     let mut counts = Shares::default();
-    observe_twice(&mut counts, sent(10), &shares([("front", 6)]));
+    observe_twice(&mut counts, sent(10), shares([("front", 6)]));
     // The programs were read later than the kernel's count.
-    counts.observe(Some(sent(11)), &shares([("front", 9)]), false);
+    counts.observe(Some(sent(11)), shares([("front", 9)]), false);
     assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (9, 4));
-    observe_twice(&mut counts, sent(20), &shares([("front", 8)]));
+    observe_twice(&mut counts, sent(20), shares([("front", 8)]));
     assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (9, 11));
 }
 
@@ -73,7 +73,7 @@ fn a_share_never_falls() {
 fn a_segment_between_tcp_and_the_hook_is_nobodys_for_no_moment() {
     let mut counts = Shares::default();
     let mut observe = |whole: u64, front: u64| {
-        counts.observe(Some(sent(whole)), &shares([("front", front)]), false);
+        counts.observe(Some(sent(whole)), shares([("front", front)]), false);
         (shown(&counts, "front"), shown(&counts, NO_NETWORK))
     };
     assert_eq!(observe(7, 6), (6, 0));
@@ -87,11 +87,11 @@ fn a_segment_between_tcp_and_the_hook_is_nobodys_for_no_moment() {
 #[test]
 fn the_last_reading_of_a_namespace_is_shown() {
     let mut counts = Shares::default();
-    counts.observe(Some(sent(9)), &shares([("front", 6)]), false);
+    counts.observe(Some(sent(9)), shares([("front", 6)]), false);
     counts.end();
     assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (6, 3));
     // While it lingers, its shares are read further.
-    counts.observe(Some(sent(9)), &shares([("front", 7)]), false);
+    counts.observe(Some(sent(9)), shares([("front", 7)]), false);
     assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (7, 3));
 }
 
@@ -103,15 +103,15 @@ fn what_is_sent_while_it_is_read_is_nobodys_for_no_moment() {
         retransmitted,
         ..Segments::default()
     };
-    let share = |sent, retransmitted| BTreeMap::from([(Arc::from("front"), both(sent, retransmitted))]);
+    let share = |sent, retransmitted| vec![(Arc::from("front"), both(sent, retransmitted))];
     let mut counts = Shares::default();
     // 50 segments in all when the kernel's count was read. Then ten more passed, two of them retransmits.
-    counts.observe(Some(both(48, 2)), &share(56, 4), false);
+    counts.observe(Some(both(48, 2)), share(56, 4), false);
     assert_eq!(shown(&counts, NO_NETWORK), 0);
     // 100 in all, and all had passed. Then one is retransmitted, and only the source that is read last counts it.
-    counts.observe(Some(both(94, 6)), &share(93, 7), false);
+    counts.observe(Some(both(94, 6)), share(93, 7), false);
     assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (93, 0));
-    counts.observe(Some(both(94, 7)), &share(94, 7), false);
+    counts.observe(Some(both(94, 7)), share(94, 7), false);
     assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (94, 0));
 }
 
@@ -124,14 +124,14 @@ fn segments_sent_again_of_which_no_program_hears_make_the_sum_no_greater_than_th
         ..Segments::default()
     };
     let shares = |front: u64, again: u64, back: u64| {
-        BTreeMap::from([
+        vec![
             (Arc::from("front"), both(front, again)),
             (Arc::from("back"), both(back, 0)),
-        ])
+        ]
     };
     let mut counts = Shares::default();
     // 110 passed the front's devices. Ten of them were retransmits, and the programs missed four of these.
-    observe_twice(&mut counts, both(120, 10), &shares(104, 6, 20));
+    observe_twice(&mut counts, both(120, 10), shares(104, 6, 20));
     let sum = |counts: &Shares| {
         counts.iter().fold(Segments::default(), |sum, (_, share)| {
             sum.zip(share, u64::saturating_add)
@@ -139,13 +139,13 @@ fn segments_sent_again_of_which_no_program_hears_make_the_sum_no_greater_than_th
     };
     assert_eq!(sum(&counts), both(120, 10));
     // Thirty more, five of them during the reading. The four remain excluded.
-    counts.observe(Some(both(145, 10)), &shares(124, 6, 30), false);
+    counts.observe(Some(both(145, 10)), shares(124, 6, 30), false);
     assert_eq!((shown(&counts, "back"), shown(&counts, NO_NETWORK)), (30, 0));
-    observe_twice(&mut counts, both(150, 10), &shares(124, 6, 30));
+    observe_twice(&mut counts, both(150, 10), shares(124, 6, 30));
     assert_eq!(sum(&counts), both(150, 10));
     // Retransmits that passed no device are in no share.
     let mut counts = Shares::default();
-    observe_twice(&mut counts, both(100, 3), &shares(80, 0, 20));
+    observe_twice(&mut counts, both(100, 3), shares(80, 0, 20));
     assert_eq!((shown(&counts, "front"), shown(&counts, "back")), (80, 20));
     assert_eq!(sum(&counts), both(100, 3));
 }
@@ -153,7 +153,7 @@ fn segments_sent_again_of_which_no_program_hears_make_the_sum_no_greater_than_th
 #[test]
 fn without_the_kernels_count_the_shares_are_what_the_programs_say() {
     let mut counts = Shares::default();
-    counts.observe(None, &shares([("front", 6), ("", 2)]), false);
+    counts.observe(None, shares([("front", 6), ("", 2)]), false);
     assert_eq!((shown(&counts, "front"), shown(&counts, NO_NETWORK)), (6, 2));
 }
 

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Departed, Namespace, Owner, State, range};
+use super::{Departed, Namespace, Owner, Stamp, State, range};
 use crate::{
     model::{
         interface::{InterfaceId, NetnsId},
@@ -28,6 +28,14 @@ const ASKED_AGAIN: Duration = Duration::from_mins(10);
 
 /// The ifindex of loopback in every namespace.
 const LOOPBACK: u32 = 1;
+
+/// A namespace's age: when it ended, and when it was first seen. The oldest comes first. Cookies give no order: each CPU
+/// allocates them from a batch of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Age {
+    Closed(Instant, Stamp),
+    Living(Stamp),
+}
 
 /// What was decided, and what is still open and since when.
 #[derive(Debug, Default)]
@@ -73,16 +81,22 @@ impl Attributions {
 impl State {
     /// Where a count of this device belongs; `None` while that is not decided.
     pub fn attribution(&mut self, id: InterfaceId, now: Instant) -> Option<Attribution> {
-        let known = self.attributions.known.get_mut(&id).map(|known| {
-            known.asked = now;
-            known.answer.clone()
-        });
-        let since = match known {
-            Some(Answer::Decided(attribution)) => match self.still(id.netns, attribution) {
-                Some(attribution) => return Some(attribution),
-                None => now,
-            },
-            Some(Answer::Open(since)) => since,
+        let since = match self.attributions.known.get_mut(&id) {
+            Some(Known { asked, answer }) => {
+                *asked = now;
+                match answer {
+                    Answer::Decided(attribution) => {
+                        let living = self.namespaces.get(&id.netns);
+                        let namespace = living.or_else(|| Some(&self.closed.get(&id.netns)?.namespace));
+                        let place = namespace.and_then(|namespace| namespace.place.as_ref());
+                        match still(attribution, place) {
+                            Some(attribution) => return Some(attribution),
+                            None => now,
+                        }
+                    }
+                    Answer::Open(since) => *since,
+                }
+            }
             None => now,
         };
         let late = now.saturating_duration_since(since) >= self.times.name_patience;
@@ -90,17 +104,6 @@ impl State {
         let answer = attribution.clone().map_or(Answer::Open(since), Answer::Decided);
         self.attributions.known.insert(id, Known { asked: now, answer });
         attribution
-    }
-
-    /// The decision, with the current name of its place. `None` if it was made without knowledge that has arrived
-    /// since: the engine did not answer, or the directory was not visible.
-    fn still(&self, netns: NetnsId, attribution: Attribution) -> Option<Attribution> {
-        let place = self.namespace(netns).and_then(|namespace| namespace.place.clone());
-        match (attribution, place) {
-            (Attribution::In { network, .. }, Some(place)) => Some(Attribution::In { place, network }),
-            (Attribution::Nowhere(Cause::Unnamed | Cause::ForeignNamespace), Some(_)) => None,
-            (attribution, _) => Some(attribution),
-        }
     }
 
     fn decide(&self, id: InterfaceId, late: bool) -> Option<Attribution> {
@@ -173,7 +176,6 @@ impl State {
     }
 
     /// The ended namespaces, sorted by when they ended, then those that exist, sorted by when they were first seen.
-    /// Cookies give no order: each CPU allocates them from a batch of its own.
     pub(super) fn by_age(&self) -> Vec<(NetnsId, &Namespace)> {
         let mut closed: Vec<_> = self.closed.iter().collect();
         closed.sort_by_key(|(_, closed)| (closed.at, closed.namespace.seen));
@@ -182,6 +184,15 @@ impl State {
         let closed = closed.into_iter().map(|(netns, closed)| (*netns, &closed.namespace));
         let living = living.into_iter().map(|(netns, namespace)| (*netns, namespace));
         closed.chain(living).collect()
+    }
+
+    /// How a namespace compares with others by age. `None` if it is not known any more.
+    pub(super) fn age(&self, netns: NetnsId) -> Option<Age> {
+        let living = self.namespaces.get(&netns).map(|it| Age::Living(it.seen));
+        living.or_else(|| {
+            let closed = self.closed.get(&netns)?;
+            Some(Age::Closed(closed.at, closed.namespace.seen))
+        })
     }
 
     /// Whether a device was deleted from a namespace that stays, the node's or a network's. Nothing will be counted
@@ -205,5 +216,18 @@ impl State {
             .known
             .retain(|id, _| !forgotten.contains_key(&id.netns));
         forgotten
+    }
+}
+
+/// The decision, with the current name of its place. `None` if it was made without knowledge that has arrived since: the
+/// engine did not answer, or the directory was not visible.
+fn still(attribution: &Attribution, place: Option<&Place>) -> Option<Attribution> {
+    match (attribution, place) {
+        (Attribution::In { network, .. }, Some(place)) => Some(Attribution::In {
+            place: place.clone(),
+            network: Arc::clone(network),
+        }),
+        (Attribution::Nowhere(Cause::Unnamed | Cause::ForeignNamespace), Some(_)) => None,
+        (attribution, _) => Some(attribution.clone()),
     }
 }

@@ -97,9 +97,9 @@ impl Departed {
             let passed = sandbox.passed_before.get(network).copied().unwrap_or_default();
             events.get(network).copied().unwrap_or_default().segments(passed)
         };
-        let shares = networks.map(|network| (Arc::clone(network), share(network))).collect();
+        let shares: BTreeMap<_, _> = networks.map(|network| (Arc::clone(network), share(network))).collect();
         // The kernel's count of the whole was read before these.
-        sandbox.tcp.observe(None, &shares, false);
+        sandbox.tcp.observe(None, shares.into_iter().collect(), false);
         let shares = sandbox.tcp.iter();
         shares.map(|(network, share)| (Arc::clone(network), share)).collect()
     }

@@ -185,7 +185,7 @@ impl State {
     }
 
     /// Takes in the networks' shares of a container's TCP counts, as the programs counted them.
-    pub fn set_segment_shares(&mut self, netns: NetnsId, shares: &BTreeMap<Arc<str>, Segments>) {
+    pub fn set_segment_shares(&mut self, netns: NetnsId, shares: Vec<(Arc<str>, Segments)>) {
         let is_over = self.closed.contains_key(&netns);
         if let Some(namespace) = self.namespace_mut(netns) {
             let is_older = namespace.is_older;

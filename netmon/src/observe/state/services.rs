@@ -9,7 +9,8 @@
 //! Prometheus would take it for a counter that was reset and has since risen to that value.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    cmp::Ordering,
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -20,10 +21,11 @@ use crate::model::{
     inventory::Identity,
     netns::Role,
     place::Place,
+    text::order,
 };
 
 /// A service on a network.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceKey {
     /// The service.
     pub service: String,
@@ -31,6 +33,20 @@ pub struct ServiceKey {
     pub stack: String,
     /// The network.
     pub network: Arc<str>,
+}
+
+impl PartialOrd for ServiceKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ServiceKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        order(&self.service, &other.service)
+            .then_with(|| order(&self.stack, &other.stack))
+            .then_with(|| order(&self.network, &other.network))
+    }
 }
 
 /// Sums of the interfaces that no longer linger.
@@ -48,12 +64,25 @@ impl Services {
         interfaces: &BTreeMap<InterfaceId, Interface>,
         ended: &[Ended],
     ) -> BTreeMap<ServiceKey, Directions<Totals>> {
-        let mut sums = self.retired.clone();
-        for interface in interfaces.values() {
-            add(&mut sums, interface.owner.as_ref(), interface.ledger.recent());
+        let living = interfaces.values().map(|it| (it.owner.as_ref(), it.ledger.recent()));
+        let ended = ended.iter().map(|it| (it.owner.as_ref(), it.recent()));
+        // A service has many interfaces, and its key is copied once.
+        let mut here: HashMap<(&str, &str, &Arc<str>), Directions<Totals>> = HashMap::new();
+        for (owner, totals) in living.chain(ended) {
+            if let Some((identity, network)) = served(owner) {
+                let sum = here.entry((&identity.service, &identity.stack, network)).or_default();
+                *sum = *sum + totals;
+            }
         }
-        for ended in ended {
-            add(&mut sums, ended.owner.as_ref(), ended.recent());
+        let mut sums = self.retired.clone();
+        for ((service, stack, network), totals) in here {
+            let key = ServiceKey {
+                service: service.to_owned(),
+                stack: stack.to_owned(),
+                network: Arc::clone(network),
+            };
+            let sum = sums.entry(key).or_default();
+            *sum = *sum + totals;
         }
         sums
     }
@@ -103,11 +132,18 @@ fn identity(owner: Option<&Owner>) -> Option<&Identity> {
     }
 }
 
+/// The container and the network of an interface that counts for a service.
+fn served(owner: Option<&Owner>) -> Option<(&Identity, &Arc<str>)> {
+    match owner? {
+        Owner::Container { identity, network, .. } if !identity.service.is_empty() && !network.is_empty() => {
+            Some((identity, network))
+        }
+        Owner::Container { .. } | Owner::Overlay { .. } => None,
+    }
+}
+
 fn add(sums: &mut BTreeMap<ServiceKey, Directions<Totals>>, owner: Option<&Owner>, totals: Directions<Totals>) {
-    if let Some(Owner::Container { identity, network, .. }) = owner
-        && !identity.service.is_empty()
-        && !network.is_empty()
-    {
+    if let Some((identity, network)) = served(owner) {
         let (service, stack) = (identity.service.clone(), identity.stack.clone());
         let sum = sums
             .entry(ServiceKey {

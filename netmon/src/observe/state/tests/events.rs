@@ -116,7 +116,7 @@ fn what_a_scrape_saw_is_in_the_sums_once() {
     for packets in [3, 5] {
         state.count_drop(&drop(packets), &attribution, || "NO_SOCKET".into());
     }
-    state.set_segment_shares(netns, &[("front".into(), counts.segments(8))].into());
+    state.set_segment_shares(netns, vec![("front".into(), counts.segments(8))]);
     assert_eq!(on_front(&state).segments.map(|it| it.sent), Some(8));
     programs.count(12);
     // The device leaves the container long before the container ends.
@@ -165,7 +165,7 @@ fn without_programs_the_sums_have_what_the_last_scrape_of_a_container_saw() {
     // It is older than netmon.
     for sent in [100, 109] {
         counted(&mut state, netns, sent);
-        state.set_segment_shares(netns, &BTreeMap::new());
+        state.set_segment_shares(netns, Vec::new());
     }
     state.listed(Listing::default(), now);
     state.expire(now + LINGER);
@@ -180,10 +180,10 @@ fn a_container_that_ends_while_it_is_read_has_all_that_was_read() {
     let (mut state, _, netns, _programs) = with_programs(now, 20);
     // It is older than netmon.
     counted(&mut state, netns, 100);
-    state.set_segment_shares(netns, &BTreeMap::new());
+    state.set_segment_shares(netns, Vec::new());
     counted(&mut state, netns, 125);
     state.listed(Listing::default(), now);
-    state.set_segment_shares(netns, &[("front".into(), connections().segments(20))].into());
+    state.set_segment_shares(netns, vec![("front".into(), connections().segments(20))]);
     end(&mut state, netns, now + LINGER);
     are_whole(&on_front(&state));
     assert_eq!(on_no_network(&state), Some(5));

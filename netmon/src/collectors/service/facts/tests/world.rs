@@ -261,7 +261,12 @@ impl World {
         let rows = drops::facts::rows(&drops, &mut self.retired, &mut self.state, self.now, name);
         self.retired.let_go(&self.state);
         self.unattributed = rows.unattributed.iter().map(|row| row.packets).sum();
-        tcp::facts::rows(passed, Some(&read.events()), &mut self.state, self.now);
+        tcp::facts::rows(
+            passed,
+            Some(&read.events().into_iter().collect::<Vec<_>>()),
+            &mut self.state,
+            self.now,
+        );
     }
 
     pub(super) fn expire(&mut self, works: bool) {
