@@ -1,22 +1,23 @@
 //! The only wiring: creates the parts, gives each what it needs, and ends them in order.
 
+mod page;
 mod programs;
 
 use std::{
     io,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64},
         mpsc::SyncSender,
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use self::programs::Programs;
 pub use self::programs::{End, Refused};
+use self::{page::Page, programs::Programs};
 use crate::{
     collectors::{
         self, Running,
@@ -25,8 +26,7 @@ use crate::{
     config::{Attach, Compression, Config},
     datapath::DatapathError,
     docker,
-    http::{self, Access, AccessError, HttpError, Pages, Rendered, Server},
-    metrics::Text,
+    http::{self, Access, AccessError, HttpError, Server},
     model::collector::Collectors,
     netns::{
         enter::{EnterError, inside},
@@ -43,14 +43,11 @@ use crate::{
     privilege::{self, ThreadRole},
     process,
     reader::Reader,
-    scrape::{Scraped, Sources},
+    scrape::Sources,
     single_flight::SingleFlight,
     systemd, version,
     workers::{Clocks, Ended, Worker, Workers},
 };
-
-/// When a page is dropped that is too old for everybody: this long after that.
-const KEPT_LONGER: Duration = Duration::from_millis(10);
 
 /// Why netmon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -275,85 +272,6 @@ fn no_thread(source: io::Error) -> AppError {
     AppError::Process {
         what: "start a thread",
         source,
-    }
-}
-
-/// The pages that are served.
-struct Page {
-    flight: Arc<SingleFlight<Result<Arc<Rendered>, String>>>,
-    sources: Arc<Sources>,
-    reader: Reader,
-    engine: docker::Watch,
-    access: Arc<Access>,
-    shows_exporter: bool,
-    monitor: http::Monitor,
-    clocks: Clocks,
-    was_ready: AtomicBool,
-}
-
-impl Page {
-    /// Makes a page from a scrape.
-    fn make(&self) -> Result<Arc<Rendered>, String> {
-        let Scraped { rows, mut health } = self
-            .reader
-            .scrape(self.engine.health())
-            .map_err(|error| error.to_string())?;
-        let ages = self.clocks.ages(Instant::now());
-        health.workers = ages.map(|(worker, age)| (worker.as_str(), age)).collect();
-        health.web_config = self.access.is_current();
-        health.http = self.monitor.health();
-        health.shows_exporter = self.shows_exporter;
-        if self.shows_exporter {
-            health.process = process::read().ok();
-        }
-        let Text { open_metrics, older } = collectors::page(rows, &health, &self.sources.wanted);
-        Ok(Arc::new(Rendered::new(open_metrics, older)))
-    }
-}
-
-impl Pages for Page {
-    fn scrape(&self) -> Result<Arc<Rendered>, String> {
-        let page = self.flight.get(|| {
-            let page = self.make();
-            let flight = Arc::clone(&self.flight);
-            tokio::spawn(async move {
-                tokio::time::sleep(flight.age() + KEPT_LONGER).await;
-                flight.expire();
-            });
-            page
-        });
-        Result::clone(&page)
-    }
-
-    fn healthy(&self) -> Result<(), String> {
-        match self.clocks.hung(Instant::now()) {
-            None => self.engine.hopeless().map_or(Ok(()), Err),
-            Some((worker, time)) => Err(format!(
-                "worker `{worker}` has been in one turn for {} s",
-                time.as_secs()
-            )),
-        }
-    }
-
-    /// A node that was ready once stays ready: a new container does not make it unready.
-    fn ready(&self) -> Result<(), String> {
-        if self.was_ready.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        if !self.engine.synced() {
-            let silent = || "the engine has not reported yet what runs on this node".to_owned();
-            return Err(self.engine.trouble().unwrap_or_else(silent));
-        }
-        if let Some(reason) = self.sources.unready() {
-            return Err(reason);
-        }
-        match self.sources.waiting() {
-            0 => {
-                self.was_ready.store(true, Ordering::Relaxed);
-                Ok(())
-            }
-            waiting => Err(format!("{waiting} interfaces wait for their kernel programs")),
-        }
     }
 }
 

@@ -36,7 +36,7 @@ use std::{
 pub use self::document::{markdown, table};
 use self::visit::{Collect, Collected, Tools, Visit};
 use crate::{
-    metrics::{self, Text},
+    metrics,
     model::{
         collector::{Collector, Collectors, Need},
         health::{CollectorRow, Health},
@@ -202,11 +202,12 @@ impl fmt::Debug for Working {
     }
 }
 
-/// Writes the page: these rows, and those of netmon itself.
+/// The page: these rows, and those of netmon itself.
 #[must_use]
-pub fn page(mut rows: Vec<Rows>, health: &Health, wanted: &Collectors) -> Text {
+pub fn page(mut rows: Vec<Rows>, health: &Health, wanted: &Collectors) -> metrics::Page {
     rows.extend(netmon::families::rows(health));
-    metrics::write(rows, |written| netmon::families::series(series(written, wanted)))
+    let wanted = wanted.clone();
+    metrics::Page::new(rows, move |written| netmon::families::series(series(written, &wanted)))
 }
 
 /// The number of series of each wanted collector, with those that show these numbers.

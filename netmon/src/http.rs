@@ -47,7 +47,7 @@ use self::{
 };
 pub use self::{
     access::{Access, AccessError},
-    rendered::Rendered,
+    rendered::{Rendered, Text},
 };
 use crate::model::health::HttpHealth;
 

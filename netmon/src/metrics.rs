@@ -11,10 +11,10 @@ mod library;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, convert::Infallible, fmt};
 
 use crate::{
-    model::{collector::Collector, histogram::Histogram},
+    model::{collector::Collector, format::Format, histogram::Histogram},
     page::{
         family::{About, Kind},
         rows::{Lines, Rows},
@@ -22,103 +22,148 @@ use crate::{
     },
 };
 
-/// A page in the two formats that scrapers ask for.
-///
-/// They differ in the lines that start with `#`. In the older format, families have the names of their series, and there
-/// are no units, no infos and no end mark. All samples are the same, because netmon writes neither timestamps nor
-/// exemplars.
-#[derive(Debug, Default)]
-pub struct Text {
-    /// The page as `OpenMetrics` 1.0 text.
-    pub open_metrics: String,
-    /// What Prometheus' text format 0.0.4 has in place of these parts, in their order.
-    pub older: Vec<(Range<usize>, String)>,
+/// How many bytes of text are written before they are handed on: little enough to be in a processor's cache when they
+/// are compressed.
+const PIECE: usize = 64 * 1024;
+/// Room for the line that makes a piece longer than that.
+const LINE: usize = 8 * 1024;
+
+/// The last rows, by the number of series of each collector before them.
+type Last = Box<dyn Fn(&BTreeMap<Collector, usize>) -> Rows + Send + Sync>;
+
+/// Gets each piece of a page, and leaves the text empty.
+type Take<'a, E> = dyn FnMut(&mut String) -> Result<(), E> + 'a;
+
+/// A page that can be written in each format. Its rows take half the memory of its text.
+pub struct Page {
+    rows: Vec<Rows>,
+    last: Last,
 }
 
-/// Writes these rows, and then the rows that `last` makes of the number of series of each collector.
-pub fn write(rows: Vec<Rows>, last: impl FnOnce(&BTreeMap<Collector, usize>) -> Rows) -> Text {
-    const END: &str = "# EOF\n";
-
-    let mut text = Text {
-        open_metrics: String::with_capacity(size_hint(&rows)),
-        older: Vec::new(),
-    };
-    let mut series = BTreeMap::new();
-    // Each is dropped when it is written: a page's rows take as much memory as its text.
-    for rows in rows {
-        text.rows(&rows, &mut series);
+impl Page {
+    /// A page of these rows, and then of the rows that `last` makes of the number of series of each collector.
+    pub fn new(rows: Vec<Rows>, last: impl Fn(&BTreeMap<Collector, usize>) -> Rows + Send + Sync + 'static) -> Self {
+        let last = Box::new(last);
+        Self { rows, last }
     }
-    let last = last(&series);
-    text.rows(&last, &mut series);
-    text.different(END, String::new());
-    text
-}
 
-/// The approximate size of the page in bytes. Growing a string of megabytes step by step copies it again and again.
-fn size_hint(rows: &[Rows]) -> usize {
-    const LINE: usize = 200;
-    const OVERHEAD: usize = 64 * 1024;
-    OVERHEAD + LINE * rows.iter().map(Rows::lines).sum::<usize>()
-}
-
-impl Text {
-    /// The page in the older format, in pieces.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn older_format(&self) -> Vec<&str> {
-        let mut pieces = Vec::new();
-        let mut begin = 0;
-        for (part, older) in &self.older {
-            pieces.extend([&self.open_metrics[begin..part.start], older]);
-            begin = part.end;
+    /// Writes the page, piece by piece. `take` gets each piece, and leaves the text empty.
+    ///
+    /// # Errors
+    /// Those of `take`.
+    pub fn write<E>(&self, format: Format, take: &mut Take<'_, E>) -> Result<(), E> {
+        let mut writer = Writer {
+            format,
+            text: String::with_capacity(PIECE + LINE),
+            take,
+        };
+        let mut series = BTreeMap::new();
+        for rows in &self.rows {
+            writer.rows(rows, &mut series)?;
         }
-        pieces.push(&self.open_metrics[begin..]);
-        pieces
+        let last = (self.last)(&series);
+        writer.rows(&last, &mut series)?;
+        writer.end()
     }
 
+    /// The whole page.
+    #[must_use]
+    pub fn text(&self, format: Format) -> String {
+        let mut whole = String::new();
+        let Ok(()) = self.write::<Infallible>(format, &mut |piece| {
+            whole.push_str(piece);
+            piece.clear();
+            Ok(())
+        });
+        whole
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+/// A page that is being written.
+struct Writer<'a, E> {
+    format: Format,
+    text: String,
+    take: &'a mut Take<'a, E>,
+}
+
+impl<E> Writer<'_, E> {
     /// Writes the families of these rows, and adds their numbers of series. A family without series is left out.
-    fn rows(&mut self, rows: &Rows, counts: &mut BTreeMap<Collector, usize>) {
+    fn rows(&mut self, rows: &Rows, counts: &mut BTreeMap<Collector, usize>) -> Result<(), E> {
         let lines = rows.sorted();
         for (at, family) in rows.group().families.iter().enumerate() {
             let series: usize = lines.of(at).map(|(_, value)| value.lines()).sum();
             if series > 0 {
                 *counts.entry(family.collector).or_default() += series;
                 self.head(family);
-                self.samples(family, at, &lines);
+                self.samples(family, at, &lines)?;
             }
         }
+        Ok(())
     }
 
     fn head(&mut self, family: &About) {
-        let (name, base) = (family.name(), base(family));
         let About { kind, help, .. } = family;
-        let unit = family.unit.map(|unit| format!("# UNIT {base} {}\n", unit.as_str()));
-        let kind_before = match kind {
-            // The older format has no infos.
-            Kind::Info => Kind::Gauge,
-            Kind::Counter | Kind::Gauge | Kind::Histogram => *kind,
-        };
-        self.different(
-            &format!(
-                "# HELP {base} {help}\n# TYPE {base} {}\n{}",
-                kind.as_str(),
-                unit.unwrap_or_default()
+        let (name, kind, unit) = match self.format {
+            Format::OpenMetrics => (base(family), *kind, family.unit),
+            Format::Text => (
+                family.name(),
+                match kind {
+                    // It has no infos.
+                    Kind::Info => Kind::Gauge,
+                    Kind::Counter | Kind::Gauge | Kind::Histogram => *kind,
+                },
+                None,
             ),
-            format!("# HELP {name} {help}\n# TYPE {name} {}\n", kind_before.as_str()),
-        );
+        };
+        let text = &mut self.text;
+        text.extend([
+            "# HELP ",
+            &name,
+            " ",
+            help,
+            "\n# TYPE ",
+            &name,
+            " ",
+            kind.as_str(),
+            "\n",
+        ]);
+        if let Some(unit) = unit {
+            text.extend(["# UNIT ", &name, " ", unit.as_str(), "\n"]);
+        }
     }
 
-    /// Writes a part that the older format has in another form.
-    fn different(&mut self, part: &str, older: String) {
-        let begin = self.open_metrics.len();
-        self.open_metrics.push_str(part);
-        self.older.push((begin..self.open_metrics.len(), older));
+    /// Hands on what is written if it is enough for a piece.
+    fn line(&mut self) -> Result<(), E> {
+        if self.text.len() < PIECE {
+            return Ok(());
+        }
+        (self.take)(&mut self.text)
     }
 
-    fn samples(&mut self, family: &About, at: usize, lines: &Lines<'_>) {
-        let (page, name) = (&mut self.open_metrics, family.name());
+    fn end(mut self) -> Result<(), E> {
+        match self.format {
+            Format::OpenMetrics => self.text.push_str("# EOF\n"),
+            Format::Text => {}
+        }
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        (self.take)(&mut self.text)
+    }
+
+    fn samples(&mut self, family: &About, at: usize, lines: &Lines<'_>) -> Result<(), E> {
+        let name = family.name();
         let (mut whole, mut real) = (itoa::Buffer::new(), dtoa::Buffer::new());
         let labelled = format!("{name}{{");
         for (labels, value) in lines.of(at) {
+            self.line()?;
+            let page = &mut self.text;
             let value = match value {
                 Value::Absent => continue,
                 Value::Whole(value) => whole.format(*value),
@@ -140,6 +185,7 @@ impl Text {
             page.push_str(value);
             page.push('\n');
         }
+        Ok(())
     }
 }
 

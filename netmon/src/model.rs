@@ -9,6 +9,7 @@ pub mod collector;
 pub mod counters;
 pub mod drops;
 pub mod events;
+pub mod format;
 pub mod health;
 pub mod histogram;
 pub mod interface;

@@ -27,6 +27,7 @@ use netmon::{
         Datapath, SharedTracepoints, Tracepoints, host::Host, overlay::SharedOverlay, protocols::ProtocolsProgram,
         yardstick,
     },
+    model::format::Format,
     model::{
         collector::Collectors,
         counters::{Directions, Traffic},
@@ -282,12 +283,10 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
         let before = process::read()?.cpu_seconds;
         let reading = best_of(SCRAPES, || sources.scrape(&DockerHealth::default()));
         let scraped = sources.scrape(&DockerHealth::default());
-        let write = |rows| collectors::page(rows, &scraped.health, &wanted);
-        // Writing a page uses its rows up.
-        let mut copies = vec![scraped.rows.clone(); SCRAPES];
-        let encoding = best_of(SCRAPES, || copies.pop().map(write));
+        let page = collectors::page(scraped.rows.clone(), &scraped.health, &wanted);
+        let encoding = best_of(SCRAPES, || page.text(Format::OpenMetrics));
         let cpu = (process::read()?.cpu_seconds - before) / (2 * SCRAPES + 1) as f64 * 2.0;
-        let page = write(scraped.rows.clone()).open_metrics;
+        let page = page.text(Format::OpenMetrics);
         let interfaces = page
             .lines()
             .filter(|line| line.starts_with("netmon_container_interface_info{"));

@@ -11,6 +11,7 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use netmon::{
     collectors::{self, visit::Visit},
+    model::format::Format,
     model::health::{DockerHealth, Health},
     page::{
         limits::{Caps, Limits},
@@ -47,13 +48,12 @@ pub(crate) fn parts(report: &mut Report, containers: usize, sources: &Sources, h
     let mut apply = || limits.apply(&mut copy, &HashMap::new(), false, Instant::now());
     add("page: limits", least(&mut apply));
 
-    let write = |rows| collectors::page(rows, health, &sources.wanted);
     let sort = || made.iter().map(|rows| rows.sorted().of(0).count()).sum::<usize>();
     add("page: labels and their order", least(sort));
-    let mut copies = vec![made.clone(); SCRAPES];
-    add("page: text, with those", least(|| copies.pop().map(write)));
+    let page = collectors::page(made.clone(), health, &sources.wanted);
+    add("page: text, with those", least(|| page.text(Format::OpenMetrics)));
 
-    let page = write(made.clone()).open_metrics;
+    let page = page.text(Format::OpenMetrics);
     let compress = || -> std::io::Result<Vec<u8>> {
         let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 16), Compression::fast());
         encoder.write_all(page.as_bytes())?;

@@ -24,6 +24,7 @@ use crate::{
         collector::Collectors,
         counters::Directions,
         events::EventSums,
+        format::Format,
         health::Health,
         interface::{Device, DeviceKind},
         inventory::{Container, Identity, Network, Node, Sandbox},
@@ -59,7 +60,7 @@ pub(crate) fn page(data: &[u8]) {
         ..Health::default()
     };
     let written = write(rows, &health, &Collectors::default());
-    let (page, older) = (&written.open_metrics, written.older_format().concat());
+    let (page, older) = (&written.text(Format::OpenMetrics), written.text(Format::Text));
     let samples = read(page, true);
     assert!(
         samples == read(&older, false),

@@ -4,8 +4,8 @@ use std::{collections::HashMap, fs, path::Path, time::Instant};
 
 use super::{ALL, families, netmon, page, traffic};
 use crate::{
-    metrics::Text,
-    model::{collector::Collectors, health::Health},
+    metrics::Page,
+    model::{collector::Collectors, format::Format, health::Health},
     page::{
         limits::{Caps, Limits},
         rows::Rows,
@@ -46,10 +46,10 @@ const NO_LIMITS: Caps = Caps {
 
 /// The page of a first scrape.
 fn first(rows: Vec<Rows>, health: Health, wanted: &Collectors, caps: Caps) -> String {
-    first_text(rows, health, wanted, caps).open_metrics
+    first_text(rows, health, wanted, caps).text(Format::OpenMetrics)
 }
 
-fn first_text(mut rows: Vec<Rows>, mut health: Health, wanted: &Collectors, caps: Caps) -> Text {
+fn first_text(mut rows: Vec<Rows>, mut health: Health, wanted: &Collectors, caps: Caps) -> Page {
     health.limits = Limits::new(caps).apply(&mut rows, &HashMap::new(), false, Instant::now());
     page(rows, &health, wanted)
 }
@@ -61,7 +61,7 @@ fn sample(wanted: &Collectors) -> Vec<Rows> {
 }
 
 /// A page with a bit of everything.
-fn whole() -> Text {
+fn whole() -> Page {
     first_text(
         sample(&everything()),
         netmon::sample::health(),
@@ -94,17 +94,20 @@ fn golden(page: &str) -> String {
 
 #[test]
 fn the_open_metrics_page_is_as_it_was() {
-    check("testdata/metrics/golden.om", &golden(&whole().open_metrics));
+    check(
+        "testdata/metrics/golden.om",
+        &golden(&whole().text(Format::OpenMetrics)),
+    );
 }
 
 #[test]
 fn the_text_page_is_as_it_was() {
-    check("testdata/metrics/golden.txt", &golden(&whole().older_format().concat()));
+    check("testdata/metrics/golden.txt", &golden(&whole().text(Format::Text)));
 }
 
 #[test]
 fn the_golden_page_has_every_family_with_the_labels_of_the_catalog() {
-    let text = whole().older_format().concat();
+    let text = whole().text(Format::Text);
     for family in families() {
         let name = family.name();
         assert!(text.contains(&format!("# TYPE {name} ")), "{name} is not on the page");
@@ -159,7 +162,7 @@ fn the_series_a_page_says_it_has_are_the_series_it_has() {
 
 #[test]
 fn no_page_says_anything_twice() {
-    let page = whole().open_metrics;
+    let page = whole().text(Format::OpenMetrics);
     let mut series: Vec<_> = samples(&page).map(|(series, _)| series).collect();
     series.sort_unstable();
     assert!(series.windows(2).all(|pair| pair[0] != pair[1]));

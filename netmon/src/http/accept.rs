@@ -1,13 +1,6 @@
 //! The client's preferences: `Accept` and `Accept-Encoding`, weighted as in RFC 9110. Pure.
 
-/// The formats of a page of metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    /// `OpenMetrics` 1.0.
-    OpenMetrics,
-    /// Prometheus' text format 0.0.4. The default if the client asks for no supported format.
-    Text,
-}
+use crate::model::format::Format;
 
 impl Format {
     pub(super) const fn content_type(self) -> &'static str {
@@ -18,7 +11,7 @@ impl Format {
     }
 }
 
-/// The format that a client prefers, from its `Accept` headers.
+/// The format that a client prefers, from its `Accept` headers. The text format if it asks for none of the two.
 pub(super) fn format<'a>(accept: impl IntoIterator<Item = &'a str>) -> Format {
     let mut open_metrics = 0.0;
     let mut text = 0.0;

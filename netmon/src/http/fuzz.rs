@@ -17,14 +17,15 @@ use tokio::{
 
 pub(crate) use super::access::fuzz::{certificate, web_config};
 use super::{
-    Access, Options, Pages, Rendered,
-    accept::{self, Format},
+    Access, Options, Pages, Rendered, accept,
     access::fuzz::authorization,
     address::{Listen, reachable},
     clients::Clients,
     converse,
+    rendered::Fixed,
     respond::Site,
 };
+use crate::model::format::Format;
 
 /// After how many turns without activity nothing more will happen.
 const QUIET: usize = 8;
@@ -42,10 +43,7 @@ const TEXT: &str = "# TYPE a gauge\na 1\n";
 
 impl Pages for Page {
     fn scrape(&self) -> Result<Arc<Rendered>, String> {
-        Ok(Arc::new(Rendered::new(
-            OPEN_METRICS.to_owned(),
-            vec![(0..OPEN_METRICS.len(), TEXT.to_owned())],
-        )))
+        Ok(Arc::new(Rendered::new(Fixed(TEXT.to_owned()))))
     }
 
     fn healthy(&self) -> Result<(), String> {

@@ -3,132 +3,135 @@
 use std::{
     fmt,
     io::{self, Write as _},
-    ops::Range,
     sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
-use super::accept::Format;
+use crate::model::format::Format;
 
 /// More compression costs more time than it saves, because the page crosses only one network.
 const COMPRESSION: Compression = Compression::fast();
 
+/// What a page says. It can be written several times, and says the same each time.
+pub trait Text: Send + Sync {
+    /// Writes the page in this format. `take` gets each piece, and leaves the text empty.
+    ///
+    /// # Errors
+    /// Those of `take`.
+    fn write(&self, format: Format, take: &mut dyn FnMut(&mut String) -> io::Result<()>) -> io::Result<()>;
+}
+
 /// A page of metrics.
 pub struct Rendered {
-    page: Page,
-    open_metrics: Arc<[Bytes]>,
-    older: Vec<(Range<usize>, String)>,
-    text: OnceLock<Arc<[Bytes]>>,
-    compressed: [OnceLock<Arc<[Bytes]>>; 2],
+    text: Box<dyn Text>,
+    /// Each form that was asked for, in pieces.
+    forms: [OnceLock<Arc<[Bytes]>>; 4],
 }
 
 impl Rendered {
-    /// A page in OpenMetrics, and what Prometheus' text format 0.0.4 has in place of these parts of it, in their order.
+    /// A page in no form yet.
     #[must_use]
-    pub fn new(open_metrics: String, older: Vec<(Range<usize>, String)>) -> Self {
-        let page = Page(Arc::new(open_metrics));
+    pub fn new(text: impl Text + 'static) -> Self {
         Self {
-            open_metrics: Arc::new([page.bytes()]),
-            page,
-            older,
-            text: OnceLock::new(),
-            compressed: [OnceLock::new(), OnceLock::new()],
+            text: Box::new(text),
+            forms: Default::default(),
         }
     }
 
     /// The page in this form, in pieces.
     pub(super) fn get(&self, format: Format, is_compressed: bool) -> io::Result<Arc<[Bytes]>> {
-        let plain = match format {
-            Format::OpenMetrics => &self.open_metrics,
-            Format::Text => self.text.get_or_init(|| self.text()),
+        let [open_metrics, open_metrics_gzip, text, text_gzip] = &self.forms;
+        let form = match (format, is_compressed) {
+            (Format::OpenMetrics, false) => open_metrics,
+            (Format::OpenMetrics, true) => open_metrics_gzip,
+            (Format::Text, false) => text,
+            (Format::Text, true) => text_gzip,
         };
-        if !is_compressed {
-            return Ok(Arc::clone(plain));
-        }
-        let kept = match format {
-            Format::OpenMetrics => &self.compressed[0],
-            Format::Text => &self.compressed[1],
-        };
-        if let Some(page) = kept.get() {
+        if let Some(page) = form.get() {
             return Ok(Arc::clone(page));
         }
-        let page = Arc::new([compress(plain)?]);
-        Ok(Arc::clone(kept.get_or_init(|| page)))
+        let page = if is_compressed {
+            Arc::new([self.compressed(format)?])
+        } else {
+            self.plain(format)?
+        };
+        Ok(Arc::clone(form.get_or_init(|| page)))
     }
 
-    /// The text shares most of its memory with the page.
-    fn text(&self) -> Arc<[Bytes]> {
-        let page = self.page.bytes();
-        let mut pieces = Vec::with_capacity(2 * self.older.len() + 1);
-        let mut begin = 0;
-        for (part, older) in &self.older {
-            pieces.extend([page.slice(begin..part.start), Bytes::copy_from_slice(older.as_bytes())]);
-            begin = part.end;
-        }
-        pieces.push(page.slice(begin..));
-        pieces.retain(|piece| !piece.is_empty());
-        pieces.into()
+    fn plain(&self, format: Format) -> io::Result<Arc<[Bytes]>> {
+        let mut pieces = Vec::new();
+        self.text.write(format, &mut |text| {
+            let next = String::with_capacity(text.capacity());
+            pieces.push(Bytes::from(std::mem::replace(text, next)));
+            Ok(())
+        })?;
+        Ok(pieces.into())
     }
-}
 
-/// The text of the page, which its forms share.
-#[derive(Clone)]
-struct Page(Arc<String>);
-
-impl Page {
-    fn bytes(&self) -> Bytes {
-        Bytes::from_owner(self.clone())
-    }
-}
-
-impl AsRef<[u8]> for Page {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
+    /// Compresses each piece as it is written: it is still in the processor's cache, and the whole text is nowhere.
+    fn compressed(&self, format: Format) -> io::Result<Bytes> {
+        let mut encoder = GzEncoder::new(Vec::new(), COMPRESSION);
+        self.text.write(format, &mut |text| {
+            encoder.write_all(text.as_bytes())?;
+            text.clear();
+            Ok(())
+        })?;
+        Ok(encoder.finish()?.into())
     }
 }
 
 impl fmt::Debug for Rendered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rendered")
-            .field("bytes", &self.page.0.len())
+            .field("forms", &self.forms)
             .finish_non_exhaustive()
     }
 }
 
-fn len(page: &[Bytes]) -> usize {
-    page.iter().map(Bytes::len).sum()
-}
+/// A page that is the same text in both formats, but for its last line.
+#[cfg(any(test, feature = "fuzzing"))]
+#[derive(Debug)]
+pub(super) struct Fixed(pub(super) String);
 
-fn compress(page: &[Bytes]) -> io::Result<Bytes> {
-    // Metrics shrink to about a twentieth.
-    let mut encoder = GzEncoder::new(Vec::with_capacity(len(page) / 16), COMPRESSION);
-    for piece in page {
-        encoder.write_all(piece)?;
+#[cfg(any(test, feature = "fuzzing"))]
+impl Text for Fixed {
+    fn write(&self, format: Format, take: &mut dyn FnMut(&mut String) -> io::Result<()>) -> io::Result<()> {
+        take(&mut self.0.clone())?;
+        match format {
+            Format::OpenMetrics => take(&mut "# EOF\n".to_owned()),
+            Format::Text => Ok(()),
+        }
     }
-    Ok(encoder.finish()?.into())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Format, Rendered};
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+
+    use super::{Fixed, Format, Rendered};
 
     #[test]
     fn every_form_is_made_once_and_shared() {
-        let older = vec![(0..2, "# A page.\n".to_owned()), (6..12, String::new())];
-        let page = Rendered::new("# a 1\n# EOF\n".to_owned(), older);
-        for format in [Format::OpenMetrics, Format::Text] {
+        let page = Rendered::new(Fixed("a 1\n".to_owned()));
+        for (format, text) in [(Format::OpenMetrics, "a 1\n# EOF\n"), (Format::Text, "a 1\n")] {
             for is_compressed in [false, true] {
                 let (one, other) = (page.get(format, is_compressed), page.get(format, is_compressed));
                 let (one, other) = (one.expect("a page"), other.expect("a page"));
                 assert_eq!(one.as_ptr(), other.as_ptr());
-                assert_eq!(one[0].starts_with(&[0x1f, 0x8b]), is_compressed);
+                let bytes = one.concat();
+                let said = if is_compressed {
+                    let mut said = String::new();
+                    GzDecoder::new(&*bytes).read_to_string(&mut said).expect("gzip");
+                    said
+                } else {
+                    String::from_utf8(bytes).expect("text")
+                };
+                assert_eq!(said, text);
             }
         }
-        let text = page.get(Format::Text, false).expect("a page");
-        assert_eq!(text.concat(), b"# A page.\na 1\n");
-        let open_metrics = page.get(Format::OpenMetrics, false).expect("a page");
-        assert_eq!(text[1].as_ptr(), open_metrics[0][2..].as_ptr(), "the text is a copy");
     }
 }

@@ -20,6 +20,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
+use super::rendered::Fixed;
 use super::{Access, HttpError, Options, Pages, Rendered, Server, supervise};
 
 /// Pages that a test controls.
@@ -46,8 +47,7 @@ impl Pages for Fake {
             Err("the kernel is away".to_owned())
         } else {
             let page = "a 1\n".repeat(self.repeated.max(1));
-            let end = page.len()..page.len() + "# EOF\n".len();
-            Ok(Arc::new(Rendered::new(page + "# EOF\n", vec![(end, String::new())])))
+            Ok(Arc::new(Rendered::new(Fixed(page))))
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 
-use super::{Text, library, write};
+use super::{Format, PIECE, Page, library};
 use crate::{
     model::{collector::Collector, histogram::Histogram},
     page::{
@@ -71,14 +71,9 @@ fn times(seconds: &[f64]) -> Histogram {
     histogram
 }
 
-/// The page in the older format.
-fn older(text: &Text) -> String {
-    text.older_format().concat()
-}
-
-fn page(rows: Vec<Rows>) -> Text {
+fn page(rows: Vec<Rows>) -> Page {
     // No last rows.
-    write(rows, |_| ALL.rows::<Measured>([]))
+    Page::new(rows, |_| ALL.rows::<Measured>([]))
 }
 
 #[test]
@@ -112,7 +107,7 @@ fn families_get_the_names_of_their_series() {
         # HELP test_about What it is.\n# TYPE test_about info\n\
         test_about_info{name=\"a\",text=\"b\"} 1\n\
         # EOF\n";
-    assert_eq!(text.open_metrics, open_metrics);
+    assert_eq!(text.text(Format::OpenMetrics), open_metrics);
     let older_one = open_metrics
         .replace("# HELP test_packets ", "# HELP test_packets_total ")
         .replace("# TYPE test_packets ", "# TYPE test_packets_total ")
@@ -124,14 +119,14 @@ fn families_get_the_names_of_their_series() {
         .replace("# UNIT test_memory_bytes bytes\n", "")
         .replace("# UNIT test_times_seconds seconds\n", "")
         .replace("# EOF\n", "");
-    assert_eq!(older(&text), older_one);
+    assert_eq!(text.text(Format::Text), older_one);
 }
 
 #[test]
 fn a_page_without_anything_becomes_an_empty_one() {
     let text = page(Vec::new());
-    assert_eq!(text.open_metrics, "# EOF\n");
-    assert_eq!(older(&text), "");
+    assert_eq!(text.text(Format::OpenMetrics), "# EOF\n");
+    assert_eq!(text.text(Format::Text), "");
 }
 
 #[test]
@@ -142,12 +137,49 @@ fn the_last_rows_know_how_many_series_there_are() {
         ..Measured::default()
     };
     let keys = ["a", "b"].map(|name| (Key::default().what(name), facts.clone()));
-    let text = write(vec![ALL.rows(keys)], |series| {
+    let text = Page::new(vec![ALL.rows(keys)], move |series| {
         // Two counts, and a histogram with five buckets, its sum and its count.
         assert_eq!(series.values().copied().collect::<Vec<_>>(), [2 * (2 + 7)]);
         ALONE.row(&facts)
     });
-    assert!(text.open_metrics.contains("\ntest_all_packets_total 1\n"));
+    for format in [Format::OpenMetrics, Format::Text] {
+        assert!(text.text(format).contains("\ntest_all_packets_total 1\n"));
+    }
+}
+
+#[test]
+fn a_page_is_written_in_pieces_that_are_handed_on_as_they_are_made() {
+    const ROWS: u64 = 10_000;
+    let facts = |count| Measured {
+        count: Some(count),
+        ..Measured::default()
+    };
+    let page =
+        page(vec![ALL.rows(
+            (0..ROWS).map(|row| (Key::default().what(format!("{row:05}")), facts(row))),
+        )]);
+    for format in [Format::OpenMetrics, Format::Text] {
+        let mut pieces = Vec::new();
+        let written = page.write::<()>(format, &mut |piece| {
+            pieces.push(std::mem::take(piece));
+            Ok(())
+        });
+        assert!(written.is_ok() && pieces.len() > 5, "{} pieces", pieces.len());
+        let (last, others) = pieces.split_last().expect("pieces");
+        assert!(others.iter().all(|piece| (PIECE..PIECE + 200).contains(&piece.len())));
+        assert!(last.len() < PIECE);
+        assert!(
+            pieces.iter().all(|piece| piece.ends_with('\n')),
+            "a line is in two pieces"
+        );
+        assert_eq!(pieces.concat(), page.text(format));
+    }
+    let mut taken = 0;
+    let refused = page.write(Format::OpenMetrics, &mut |_| {
+        taken += 1;
+        Err("no room")
+    });
+    assert_eq!((refused, taken), (Err("no room"), 1));
 }
 
 /// Values mainly of characters that could break the format.
@@ -187,9 +219,9 @@ proptest! {
         ];
         let library = library::encode(rows.clone());
         let text = page(rows);
-        prop_assert_eq!(&text.open_metrics, &library);
+        prop_assert_eq!(&text.text(Format::OpenMetrics), &library);
         // The samples are the same in both formats, and nothing else is.
         let samples = |page: &str| page.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
-        prop_assert_eq!(samples(&older(&text)), samples(&library));
+        prop_assert_eq!(samples(&text.text(Format::Text)), samples(&library));
     }
 }
