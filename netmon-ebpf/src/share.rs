@@ -2,8 +2,8 @@
 //! was created.
 //!
 //! Kernel facts relied on: none. If several CPUs create keys at the same moment, each may find room before the others have
-//! used it. So a namespace may take one key more for every other CPU. The daemon corrects the number of keys when it
-//! reads them.
+//! used it. So a namespace may take one key more for every other CPU. The daemon corrects the number of keys now
+//! and then.
 
 use netmon_common::share::{STRANGERS, Share};
 

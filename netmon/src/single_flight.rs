@@ -78,11 +78,10 @@ impl<T> SingleFlight<T> {
 
     /// Drops the outcome if it is too old to be given to anybody. It may be large.
     pub fn expire(&self) {
-        let mut state = self.lock();
-        let is_old = |(began, _): &(Instant, Arc<T>)| began.elapsed() > self.age;
-        if state.last.as_ref().is_some_and(is_old) {
-            state.last = None;
-        }
+        let is_old = |(began, _): &mut (Instant, Arc<T>)| began.elapsed() > self.age;
+        let too_old = self.lock().last.take_if(is_old);
+        // Unlocked by now: who asks must not wait for that.
+        drop(too_old);
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {

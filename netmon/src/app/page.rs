@@ -64,7 +64,9 @@ impl Pages for Page {
             let flight = Arc::clone(&self.flight);
             tokio::spawn(async move {
                 tokio::time::sleep(flight.age() + KEPT_LONGER).await;
-                flight.expire();
+                // A page has tens of thousands of rows.
+                let dropped = tokio::task::spawn_blocking(move || flight.expire());
+                let _done = dropped.await;
             });
             page
         });

@@ -15,8 +15,9 @@ use crate::model::interface::NetnsId;
 /// may not count, and this costs nobody much.
 const UNCOUNTED: u32 = OF_NAMESPACE / 8;
 
-/// The numbers are corrected by one of so many readings. Nothing but the daemon deletes keys, and it corrects them by the
-/// next reading. What is left are keys that two CPUs counted at the same time: one more for each of them.
+/// The numbers are corrected by one of so many readings, and by the next one after the daemon changed something: what is
+/// watched, a namespace's room, or keys, which nobody else deletes. What is left is small: keys that were created while
+/// a number was written.
 const CORRECTED_EVERY: u32 = 4;
 
 /// The namespaces that are watched, as the programs know them.
@@ -38,6 +39,8 @@ impl Shares {
             return Ok(());
         }
         let (keys, room) = (0, OF_NAMESPACE);
+        // Its keys so far are those of the unwatched ones.
+        self.rest = 0;
         map.write(netns.0, Share { keys, room, noted: 0 })?;
         self.with_share.insert(netns, room);
         Ok(())
@@ -122,6 +125,9 @@ impl Shares {
         self.watched.retain(|netns| !gone(*netns));
         let with_share = self.with_share.keys().copied();
         let gone: Vec<NetnsId> = with_share.filter(|netns| !self.watched.contains(netns)).collect();
+        if !gone.is_empty() {
+            self.rest = 0;
+        }
         let removed = gone.into_iter().map(|netns| {
             map.remove(netns.0)?;
             self.with_share.remove(&netns);
@@ -259,6 +265,10 @@ mod tests {
         shares.give(ONE, 100);
         assert!(read(&mut shares, 0) && read(&mut shares, 0), "it gets more");
         assert!(!read(&mut shares, 0));
+        assert!(shares.watch(&mut Memory::default(), OTHER).is_ok());
+        assert!(read(&mut shares, 0) && !read(&mut shares, 0), "another one is watched");
+        assert!(shares.forget(&mut Memory::default(), |netns| netns == OTHER).is_ok());
+        assert!(read(&mut shares, 0) && !read(&mut shares, 0), "it is watched no more");
     }
 
     #[test]

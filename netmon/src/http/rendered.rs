@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, Write as _},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -26,9 +26,12 @@ pub trait Text: Send + Sync {
 /// A page of metrics.
 pub struct Rendered {
     text: Box<dyn Text>,
-    /// Each form that was asked for, in pieces.
-    forms: [OnceLock<Arc<[Bytes]>>; 4],
+    /// Each form that was asked for, in pieces. Locked while it is made: who waits for it would make it, too.
+    forms: [Mutex<Option<Pieces>>; 4],
 }
+
+/// A form of a page. All clients share its memory.
+type Pieces = Arc<[Bytes]>;
 
 impl Rendered {
     /// A page in no form yet.
@@ -40,8 +43,8 @@ impl Rendered {
         }
     }
 
-    /// The page in this form, in pieces.
-    pub(super) fn get(&self, format: Format, is_compressed: bool) -> io::Result<Arc<[Bytes]>> {
+    /// The page in this form. Blocks until it is made.
+    pub(super) fn get(&self, format: Format, is_compressed: bool) -> io::Result<Pieces> {
         let [open_metrics, open_metrics_gzip, text, text_gzip] = &self.forms;
         let form = match (format, is_compressed) {
             (Format::OpenMetrics, false) => open_metrics,
@@ -49,7 +52,8 @@ impl Rendered {
             (Format::Text, false) => text,
             (Format::Text, true) => text_gzip,
         };
-        if let Some(page) = form.get() {
+        let mut form = form.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(page) = &*form {
             return Ok(Arc::clone(page));
         }
         let page = if is_compressed {
@@ -57,14 +61,18 @@ impl Rendered {
         } else {
             self.plain(format)?
         };
-        Ok(Arc::clone(form.get_or_init(|| page)))
+        *form = Some(Arc::clone(&page));
+        Ok(page)
     }
 
-    fn plain(&self, format: Format) -> io::Result<Arc<[Bytes]>> {
+    fn plain(&self, format: Format) -> io::Result<Pieces> {
         let mut pieces = Vec::new();
         self.text.write(format, &mut |text| {
-            let next = String::with_capacity(text.capacity());
-            pieces.push(Bytes::from(std::mem::replace(text, next)));
+            // Pieces are about as long as each other. One that ends in many long lines may have grown to twice the room.
+            let next = String::with_capacity(text.len() + text.len() / 8);
+            let mut piece = std::mem::replace(text, next);
+            piece.shrink_to_fit();
+            pieces.push(Bytes::from(piece));
             Ok(())
         })?;
         Ok(pieces.into())
@@ -84,9 +92,7 @@ impl Rendered {
 
 impl fmt::Debug for Rendered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rendered")
-            .field("forms", &self.forms)
-            .finish_non_exhaustive()
+        f.debug_struct("Rendered").finish_non_exhaustive()
     }
 }
 
@@ -108,11 +114,55 @@ impl Text for Fixed {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::{
+        io::{self, Read as _},
+        sync::{
+            Arc, Barrier,
+            atomic::{AtomicU32, Ordering},
+        },
+        thread,
+        time::Duration,
+    };
 
     use flate2::read::GzDecoder;
 
-    use super::{Fixed, Format, Rendered};
+    use super::{Fixed, Format, Rendered, Text};
+
+    /// Counts how often it is written, and takes its time. The first time it fails.
+    #[derive(Clone, Default)]
+    struct Slow(Arc<AtomicU32>);
+
+    impl Text for Slow {
+        fn write(&self, _: Format, take: &mut dyn FnMut(&mut String) -> io::Result<()>) -> io::Result<()> {
+            let is_first = self.0.fetch_add(1, Ordering::Relaxed) == 0;
+            thread::sleep(Duration::from_millis(50));
+            if is_first {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            // A piece that has grown.
+            let mut text = String::with_capacity(1 << 20);
+            text.push_str("a 1\n");
+            take(&mut text)
+        }
+    }
+
+    #[test]
+    fn clients_who_ask_at_the_same_time_share_one_form() {
+        let text = Slow::default();
+        let page = Rendered::new(text.clone());
+        assert!(page.get(Format::Text, false).is_err(), "it failed, and nothing is kept");
+        let begin = Barrier::new(4);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    begin.wait();
+                    let pieces = page.get(Format::Text, false).expect("a page");
+                    assert_eq!(pieces.concat(), b"a 1\n");
+                });
+            }
+        });
+        assert_eq!(text.0.load(Ordering::Relaxed), 2);
+    }
 
     #[test]
     fn every_form_is_made_once_and_shared() {
