@@ -338,3 +338,13 @@ const fn range(netns: NetnsId) -> RangeInclusive<InterfaceId> {
         ifindex: u32::MAX,
     }
 }
+
+/// A namespace that exists, or still lingers. For whoever has borrowed another part of the registry.
+fn living_or_closed<'a>(
+    living: &'a BTreeMap<NetnsId, Namespace>,
+    closed: &'a BTreeMap<NetnsId, Box<Closed>>,
+    netns: NetnsId,
+) -> Option<&'a Namespace> {
+    let closed = || closed.get(&netns).map(|closed| &closed.namespace);
+    living.get(&netns).or_else(closed)
+}

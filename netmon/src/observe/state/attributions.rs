@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Departed, Namespace, Owner, Stamp, State, range};
+use super::{Departed, Namespace, Owner, Stamp, State, living_or_closed, range};
 use crate::{
     model::{
         interface::{InterfaceId, NetnsId},
@@ -86,8 +86,7 @@ impl State {
                 *asked = now;
                 match answer {
                     Answer::Decided(attribution) => {
-                        let living = self.namespaces.get(&id.netns);
-                        let namespace = living.or_else(|| Some(&self.closed.get(&id.netns)?.namespace));
+                        let namespace = living_or_closed(&self.namespaces, &self.closed, id.netns);
                         let place = namespace.and_then(|namespace| namespace.place.as_ref());
                         match still(attribution, place) {
                             Some(attribution) => return Some(attribution),

@@ -111,11 +111,7 @@ impl ServiceEvents {
         if identity.service.is_empty() {
             return None;
         }
-        let key = ServiceKey {
-            service: identity.service.clone(),
-            stack: identity.stack.clone(),
-            network: Arc::clone(network),
-        };
+        let key = ServiceKey::new(&identity.service, &identity.stack, network);
         Some(self.sums.entry(key).or_default())
     }
 

@@ -175,8 +175,7 @@ impl State {
     /// A namespace that exists or still lingers.
     #[must_use]
     pub fn namespace(&self, netns: NetnsId) -> Option<&Namespace> {
-        let closed = || self.closed.get(&netns).map(|closed| &closed.namespace);
-        self.namespaces.get(&netns).or_else(closed)
+        super::living_or_closed(&self.namespaces, &self.closed, netns)
     }
 
     pub(super) fn namespace_mut(&mut self, netns: NetnsId) -> Option<&mut Namespace> {

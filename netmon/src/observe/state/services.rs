@@ -35,6 +35,16 @@ pub struct ServiceKey {
     pub network: Arc<str>,
 }
 
+impl ServiceKey {
+    pub(super) fn new(service: &str, stack: &str, network: &Arc<str>) -> Self {
+        Self {
+            service: service.to_owned(),
+            stack: stack.to_owned(),
+            network: Arc::clone(network),
+        }
+    }
+}
+
 impl PartialOrd for ServiceKey {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
@@ -76,12 +86,7 @@ impl Services {
         }
         let mut sums = self.retired.clone();
         for ((service, stack, network), totals) in here {
-            let key = ServiceKey {
-                service: service.to_owned(),
-                stack: stack.to_owned(),
-                network: Arc::clone(network),
-            };
-            let sum = sums.entry(key).or_default();
+            let sum = sums.entry(ServiceKey::new(service, stack, network)).or_default();
             *sum = *sum + totals;
         }
         sums
@@ -144,14 +149,8 @@ fn served(owner: Option<&Owner>) -> Option<(&Identity, &Arc<str>)> {
 
 fn add(sums: &mut BTreeMap<ServiceKey, Directions<Totals>>, owner: Option<&Owner>, totals: Directions<Totals>) {
     if let Some((identity, network)) = served(owner) {
-        let (service, stack) = (identity.service.clone(), identity.stack.clone());
-        let sum = sums
-            .entry(ServiceKey {
-                service,
-                stack,
-                network: Arc::clone(network),
-            })
-            .or_default();
+        let key = ServiceKey::new(&identity.service, &identity.stack, network);
+        let sum = sums.entry(key).or_default();
         *sum = *sum + totals;
     }
 }
