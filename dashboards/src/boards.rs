@@ -1,6 +1,7 @@
 //! The dashboards, and the queries that several of them share.
 
 mod container;
+mod edges;
 mod losses;
 mod netmon;
 mod network;

@@ -164,6 +164,18 @@ labels! {
     Network = "network";
     /// A device's name.
     Interface = "interface";
+    /// The end of a connection that connects.
+    Client = "client";
+    /// Its stack.
+    ClientStack = "client_stack";
+    /// The end that accepts.
+    Server = "server";
+    /// Its stack.
+    ServerStack = "server_stack";
+    /// The server's port.
+    Port = "port";
+    /// Which of the two ends netmon saw.
+    Side = "side";
     /// The other node.
     Peer = "peer";
     /// Receive or transmit.

@@ -132,6 +132,12 @@ impl<K, L: LabelSet> Selection<K, L> {
         self.compared(label, "=~", &format!("${}", A::NAME))
     }
 
+    /// Only series whose label has a value that the user chose in another label's variable.
+    #[must_use]
+    pub fn chosen_as<A: Label, V: Label>(self, label: A, _: V) -> Self {
+        self.compared(label, "=~", &format!("${}", V::NAME))
+    }
+
     fn compared<A: Label>(mut self, _: A, operator: &'static str, value: &str) -> Self {
         const {
             assert!(

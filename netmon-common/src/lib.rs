@@ -4,7 +4,9 @@
 //! Kernel programs and daemon share nothing else. This crate knows nothing of aya, Docker or metrics.
 #![no_std]
 
+pub mod connection;
 pub mod drops;
+pub mod edges;
 pub mod kernel;
 pub mod notes;
 pub mod overlay;

@@ -8,9 +8,6 @@ pub const MAP: &str = "TCP";
 /// The map of events that found no room in [`MAP`]: an array by the cause ([`crate::refusal`]), with a `u64` for every
 /// CPU.
 pub const MAP_LOST: &str = "TCP_LOST";
-/// The map that the daemon fills: the ifindex of the device that has an address, by [`Address`]. It serves sockets
-/// with an address and no route, such as a connection that is still being established.
-pub const MAP_ADDRESSES: &str = "ADDRESSES";
 /// Load-time global: the number of arguments of `tcp_retransmit_skb`. The error is the third, from 6.17 on.
 pub const GLOBAL_RETRANSMIT_ARGUMENTS: &str = "RETRANSMIT_ARGUMENTS";
 
@@ -53,31 +50,16 @@ pub const PROGRAMS: [Program; 6] = [
 
 /// The maximum number of keys in the map.
 pub const MAX_ENTRIES: u32 = 16_384;
-/// The maximum number of addresses in [`MAP_ADDRESSES`].
-pub const MAX_ADDRESSES: u32 = 65_536;
 
-/// The fields that the programs read, besides [`crate::kernel::NAMESPACE`].
+/// The fields that the programs read, besides [`crate::kernel::NAMESPACE`] and [`crate::connection::FIELDS`].
 pub const FIELDS: &[Field] = &[
-    field("SOCKET_FAMILY", "sock", "__sk_common.skc_family"),
-    field("SOCKET_IPV4_ADDRESS", "sock", "__sk_common.skc_rcv_saddr"),
-    field("SOCKET_IPV6_ADDRESS", "sock", "__sk_common.skc_v6_rcv_saddr"),
     field("SOCKET_STATE", "sock", "__sk_common.skc_state"),
-    field("SOCKET_PROTOCOL", "sock", "sk_protocol"),
-    field("SOCKET_ROUTE", "sock", "sk_dst_cache"),
-    field("SOCKET_ERROR", "sock", "sk_err"),
     field("PACKET_DEVICE", "sk_buff", "dev"),
     field("PACKET_CONTROL", "sk_buff", "cb"),
     field("CONTROL_SEGMENTS", "tcp_skb_cb", "tcp_gso_segs"),
     field("CONTROL_ACKNOWLEDGED", "tcp_skb_cb", "ack_seq"),
     field("TCP_UNACKNOWLEDGED", "tcp_sock", "snd_una"),
     field("TCP_ROUND_TRIP", "tcp_sock", "srtt_us"),
-];
-
-/// Fields without which the programs know fewer reasons why a connection was given up.
-pub const FIELDS_OF_REASONS: &[Field] = &[
-    field("TCP_SEGMENTS_SENT", "tcp_sock", "segs_out"),
-    field("TCP_RETRANSMITS", "tcp_sock", "total_retrans"),
-    field("SOCKET_SHUTDOWN", "sock", "sk_shutdown"),
 ];
 
 /// The key of the counts: an interface.
@@ -90,16 +72,6 @@ pub struct Key {
     pub ifindex: u32,
     /// Always 0.
     pub zero: u32,
-}
-
-/// An address in a namespace.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
-    /// The cookie of the namespace.
-    pub netns: u64,
-    /// The address. An IPv4 address is in its IPv6 form (`::ffff:a.b.c.d`).
-    pub address: [u8; 16],
 }
 
 /// The number of reasons why a connection was not established.
@@ -222,19 +194,16 @@ impl Default for Tcp {
 }
 
 const _: () = assert!(size_of::<Key>() == 16 && align_of::<Key>() == 8);
-const _: () = assert!(size_of::<Address>() == 24 && align_of::<Address>() == 8);
 const _: () = assert!(size_of::<Tcp>() == 8 * (8 + FAILURES + STATES + ROUND_TRIP_BUCKETS) && align_of::<Tcp>() == 8);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for the promise that any bytes are a valid value")]
 mod user {
-    use super::{Address, Key, Tcp};
+    use super::{Key, Tcp};
 
     // SAFETY: `repr(C)`, integers and arrays of them, no padding (the assertions above). So every bit pattern is a
     // value.
     unsafe impl aya::Pod for Key {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for Address {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Tcp {}
 }

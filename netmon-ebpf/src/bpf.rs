@@ -1,5 +1,7 @@
 //! The kernel's side of the traits: its helpers, maps and contexts, as aya has them. Also what every object has besides
-//! its programs, and macros for what an object has of its own. The binaries and this module alone name aya.
+//! its programs. The binaries and this module alone name aya.
+
+mod objects;
 
 use core::{
     ffi::c_void,
@@ -10,10 +12,13 @@ use core::{
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_NOEXIST, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_NET},
+    bindings::{BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_NET},
+    btf_maps::SkStorage,
     helpers::{
         bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
-        generated::{self, bpf_map_lookup_percpu_elem, bpf_sk_fullsock, bpf_skb_load_bytes_relative},
+        generated::{
+            self, bpf_map_lookup_percpu_elem, bpf_sk_fullsock, bpf_sk_storage_get, bpf_skb_load_bytes_relative,
+        },
     },
     maps,
     programs::{BtfTracePointContext, RawTracePointContext, TcContext},
@@ -23,7 +28,7 @@ use netmon_common::refusal;
 
 use crate::{
     kernel::{Arguments, Integer, Memory, UNSET},
-    maps::{Added, Array, Map},
+    maps::{Added, Array, Map, Storage},
     packet::{Packet, Sender},
 };
 
@@ -44,120 +49,6 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     loop {}
-}
-
-/// Defines load-time globals, each with the method of the object's trait that reads it.
-#[macro_export]
-macro_rules! globals {
-    ($($method:ident: $type:ty = $name:ident or $default:expr;)*) => {$(
-        #[inline(always)]
-        fn $method(&self) -> $type {
-            #[unsafe(no_mangle)]
-            static $name: ::aya_ebpf::Global<$type> = ::aya_ebpf::Global::new($default);
-            $name.load()
-        }
-    )*};
-}
-
-/// Defines load-time globals for offsets, each with the method of the object's trait that reads it.
-#[macro_export]
-macro_rules! offsets {
-    ($($method:ident: $name:ident;)*) => {
-        $crate::globals! {$(
-            $method: u32 = $name or $crate::kernel::UNSET;
-        )*}
-    };
-}
-
-/// Defines load-time globals that are lists of numbers, each with the method of the object's trait that reads one.
-#[macro_export]
-macro_rules! lists {
-    ($($method:ident: $name:ident[$length:expr];)*) => {$(
-        #[inline(always)]
-        fn $method(&self, index: usize) -> u32 {
-            #[unsafe(no_mangle)]
-            static $name: ::aya_ebpf::Global<[u32; $length]> = ::aya_ebpf::Global::new([$crate::kernel::UNSET; $length]);
-            $crate::bpf::element(&$name, index)
-        }
-    )*};
-}
-
-/// Defines load-time globals for a bit set of 256 reasons, with the method of the object's trait that reads one word.
-#[macro_export]
-macro_rules! bit_set {
-    ($method:ident: $first:ident, $second:ident, $third:ident, $fourth:ident) => {
-        #[inline(always)]
-        fn $method(&self, word: u32) -> u64 {
-            #[unsafe(no_mangle)]
-            static $first: ::aya_ebpf::Global<u64> = ::aya_ebpf::Global::new(0);
-            #[unsafe(no_mangle)]
-            static $second: ::aya_ebpf::Global<u64> = ::aya_ebpf::Global::new(0);
-            #[unsafe(no_mangle)]
-            static $third: ::aya_ebpf::Global<u64> = ::aya_ebpf::Global::new(0);
-            #[unsafe(no_mangle)]
-            static $fourth: ::aya_ebpf::Global<u64> = ::aya_ebpf::Global::new(0);
-            match word {
-                0 => $first.load(),
-                1 => $second.load(),
-                2 => $third.load(),
-                3 => $fourth.load(),
-                _ => 0,
-            }
-        }
-    };
-}
-
-/// Defines the globals of every object that reads the kernel's structures.
-#[macro_export]
-macro_rules! kernel_globals {
-    ($object:ty) => {
-        impl $crate::kernel::Kernel for $object {
-            $crate::offsets! {
-                device_namespace: DEVICE_NAMESPACE;
-                device_ifindex: DEVICE_IFINDEX;
-                namespace_cookie: NAMESPACE_COOKIE;
-                namespace_loopback: NAMESPACE_LOOPBACK;
-                socket_namespace: SOCKET_NAMESPACE;
-                route_device: ROUTE_DEVICE;
-            }
-        }
-    };
-}
-
-/// Defines the methods of the object's trait that lead to its maps.
-#[macro_export]
-macro_rules! maps {
-    ($($method:ident: $trait:ident<$($type:ty),*> = $name:ident;)*) => {$(
-        #[inline(always)]
-        fn $method(&self) -> &impl $crate::maps::$trait<$($type),*> {
-            &$name
-        }
-    )*};
-}
-
-/// Defines how an object writes notes: to aya-log's ring buffer. It is a macro, because an object that links aya-log has
-/// this buffer, and the objects that are loaded for every interface must not.
-#[macro_export]
-macro_rules! notes {
-    ($object:ty) => {
-        impl $crate::notes::Notes for $object {
-            #[inline(always)]
-            fn wants_notes(&self) -> bool {
-                ::aya_log_ebpf::macro_support::level_enabled(::aya_log_ebpf::macro_support::Level::Debug)
-            }
-
-            #[inline(always)]
-            fn note(&self, note: u32, netns: u64, number: u32) {
-                netmon_note(note, netns, number);
-            }
-        }
-
-        /// The one function that programs may call: the build knows its name. Its code is long and is hardly ever run.
-        #[inline(never)]
-        fn netmon_note(note: u32, netns: u64, number: u32) {
-            ::aya_log_ebpf::debug!((), "{} {} {}", note, netns, number);
-        }
-    };
 }
 
 macro_rules! hash_maps {
@@ -195,6 +86,59 @@ macro_rules! arrays {
     )*};
 }
 arrays!(Array, PerCpuArray);
+
+impl<V> Storage<V> for SkStorage<V> {
+    #[inline(always)]
+    fn of(&self, socket: u64) -> Option<*mut V> {
+        storage(self, socket, 0)
+    }
+
+    #[inline(always)]
+    fn create(&self, socket: u64) -> Option<*mut V> {
+        storage(self, socket, BPF_SK_STORAGE_GET_F_CREATE.into())
+    }
+}
+
+/// The storage of a socket. aya's own method takes the context of another kind of program.
+#[inline(always)]
+fn storage<V>(map: &SkStorage<V>, socket: u64, flags: u64) -> Option<*mut V> {
+    let map = ptr::from_ref(map).cast_mut().cast();
+    // SAFETY: the map is one of socket storage. The helper takes any socket that the verifier knows as one, and returns
+    // null if it is no full one. Without a value, new storage is zeros.
+    let value: *mut V = unsafe { bpf_sk_storage_get(map, socket as *mut _, ptr::null_mut(), flags) }.cast();
+    if value.is_null() { None } else { Some(value) }
+}
+
+/// The context of an iterator over the storage of sockets (`struct bpf_iter__bpf_sk_storage_map`).
+#[repr(C)]
+struct Stored<V> {
+    meta: u64,
+    map: u64,
+    socket: u64,
+    value: *const V,
+}
+
+/// The socket that an iterator passes, and a copy of its value in the map, which the program may not write. `None` at the
+/// end.
+#[inline(always)]
+#[must_use]
+pub fn stored<V: Copy>(context: *mut c_void, _: &SkStorage<V>) -> Option<(u64, V)> {
+    let context: *const Stored<V> = context.cast();
+    // SAFETY: the kernel passes this context to programs of this kind. The loads are volatile, because the verifier accepts
+    // only those of single fields.
+    let (socket, value) = unsafe {
+        (
+            read_volatile(&raw const (*context).socket),
+            read_volatile(&raw const (*context).value),
+        )
+    };
+    if socket == 0 || value.is_null() {
+        return None;
+    }
+    // SAFETY: the value is the map's, and is readable while the program runs. Others write it meanwhile; only numbers are
+    // read.
+    Some((socket, unsafe { read_volatile(value) }))
+}
 
 /// The CPU that the program runs on. It stays on it.
 #[inline(always)]

@@ -24,8 +24,10 @@
 
 #[cfg(target_arch = "bpf")]
 pub mod bpf;
+pub mod connection;
 mod counter;
 pub mod drops;
+pub mod edges;
 pub mod kernel;
 pub mod maps;
 pub mod notes;

@@ -41,3 +41,12 @@ pub trait Array<V> {
     /// The value at this index; `None` beyond the end. It stays readable and writable while the program runs.
     fn at(&self, index: u32) -> Option<*mut V>;
 }
+
+/// A map with a value on each socket. It goes with the socket.
+pub trait Storage<V> {
+    /// The value of a socket that has one. It stays readable and writable while the program runs.
+    fn of(&self, socket: u64) -> Option<*mut V>;
+    /// The value of a socket. If it has none, it gets one whose bytes are 0. `None` if it is no full socket, or the kernel
+    /// has no memory.
+    fn create(&self, socket: u64) -> Option<*mut V>;
+}

@@ -7,41 +7,28 @@
 //! Kernel facts relied on: each is stated where it is used. An interface's counts are the same on all CPUs, and every
 //! program only adds to them, atomically (`counter.rs`).
 
-mod failure;
-
 use netmon_common::{
     notes::{NO_KEY, NO_SHARE, UNKNOWN_STATE},
     refusal,
     share::Share,
-    tcp::{Address, Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, Tcp},
+    tcp::{Key, ROUND_TRIP_BOUNDS, ROUND_TRIP_SAMPLING, Tcp},
 };
 
-use self::failure::failure;
 use crate::{
+    connection::{
+        CLOSE, ECONNRESET, ESTABLISHED, SYN_RECEIVED, SYN_SENT, Sockets, failure::failure, is_tcp, of_address,
+        of_connection,
+    },
     counter::Counter,
-    kernel::{Arguments, Interface, Kernel, of_device, of_socket},
+    kernel::{Arguments, Interface, of_device},
     maps::{Added, Array, Map},
-    notes,
-    packet::in_ipv6_form,
-    share,
+    notes, share,
 };
 
 /// What the object of TCP has: the offsets of what is read, what the daemon sets, and maps.
-pub trait Object: Kernel {
-    /// `sock.skc_family`.
-    fn socket_family(&self) -> u32;
-    /// `sock.skc_rcv_saddr`.
-    fn socket_ipv4_address(&self) -> u32;
-    /// `sock.skc_v6_rcv_saddr`.
-    fn socket_ipv6_address(&self) -> u32;
+pub trait Object: Sockets {
     /// `sock.skc_state`.
     fn socket_state(&self) -> u32;
-    /// `sock.sk_protocol`.
-    fn socket_protocol(&self) -> u32;
-    /// `sock.sk_dst_cache`.
-    fn socket_route(&self) -> u32;
-    /// `sock.sk_err`.
-    fn socket_error(&self) -> u32;
     /// `sk_buff.dev`.
     fn packet_device(&self) -> u32;
     /// `sk_buff.cb`.
@@ -54,12 +41,6 @@ pub trait Object: Kernel {
     fn tcp_unacknowledged(&self) -> u32;
     /// `tcp_sock.srtt_us`.
     fn tcp_round_trip(&self) -> u32;
-    /// `tcp_sock.segs_out`. [`crate::kernel::UNSET`] if the kernel has no such field.
-    fn tcp_segments_sent(&self) -> u32;
-    /// `tcp_sock.total_retrans`. [`crate::kernel::UNSET`] if the kernel has no such field.
-    fn tcp_retransmits(&self) -> u32;
-    /// `sock.sk_shutdown`. [`crate::kernel::UNSET`] if the kernel has no such field.
-    fn socket_shutdown(&self) -> u32;
 
     /// The number of arguments of `tcp_retransmit_skb` on this kernel.
     fn retransmit_arguments(&self) -> u32;
@@ -68,8 +49,6 @@ pub trait Object: Kernel {
     fn counts(&self) -> &impl Map<Key, Tcp>;
     /// Events that found no room, by the cause.
     fn lost(&self) -> &impl Array<u64>;
-    /// The devices of addresses, which the daemon writes.
-    fn addresses(&self) -> &impl Map<Address, u32>;
     /// What each namespace has of the counts.
     fn shares(&self) -> &impl Map<u64, Share>;
 }
@@ -80,18 +59,9 @@ static ZERO: Tcp = Tcp::ZERO;
 /// What is added for one less: the counts wrap.
 const LESS: u64 = u64::MAX;
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-const IPPROTO_TCP: u16 = 6;
-
-const ESTABLISHED: i32 = 1;
-const SYN_SENT: i32 = 2;
-const SYN_RECEIVED: i32 = 3;
-const CLOSE: i32 = 7;
 const LISTEN: i32 = 10;
 
 const EPERM: i32 = 1;
-const ECONNRESET: i32 = 104;
 const ENOBUFS: i32 = 105;
 
 /// From this number of arguments on, `tcp_retransmit_skb` also reports failed attempts, with their error.
@@ -185,8 +155,7 @@ pub fn reset_received(object: &impl Object, arguments: impl Arguments) {
 pub fn state_changed(object: &impl Object, arguments: impl Arguments) {
     let socket = arguments.pointer(0);
     let (old, new) = (arguments.signed(1), arguments.signed(2));
-    // SAFETY: the first argument is a `struct sock *`, of any protocol that has these states.
-    if unsafe { object.field::<u16>(socket, object.socket_protocol()) } != IPPROTO_TCP {
+    if !is_tcp(object, socket) {
         return;
     }
     let interface = of_connection(object, socket);
@@ -290,48 +259,6 @@ fn bucket(microseconds: u32) -> usize {
         bucket += usize::from(microseconds > bound);
     }
     bucket
-}
-
-/// The interface that a connection goes through: that of its route, or that of its address if there is no route
-/// yet.
-#[inline(always)]
-fn of_connection(object: &impl Object, socket: u64) -> Interface {
-    // SAFETY: every caller passes a `struct sock *` from a tracepoint. The other pointers are read from it, one
-    // from the next.
-    let route: u64 = unsafe { object.field(socket, object.socket_route()) };
-    if route != 0 {
-        // SAFETY: as above.
-        let device: u64 = unsafe { object.field(route, object.route_device()) };
-        // A dead route leads to a device of the node (`blackhole_netdev`) until the socket looks up another
-        // route.
-        if let Some(interface) = of_device(object, device)
-            // SAFETY: as above.
-            && interface.netns == unsafe { of_socket(object, socket) }
-        {
-            return interface;
-        }
-    }
-    of_address(object, socket)
-}
-
-/// The device that has the socket's own address, if the daemon has written it to the map. Works for sockets of
-/// every kind.
-#[inline(always)]
-fn of_address(object: &impl Object, socket: u64) -> Interface {
-    // SAFETY: every caller passes a `struct sock *`, or a `struct request_sock *`, which begins like one.
-    let (netns, address) = unsafe {
-        let netns = of_socket(object, socket);
-        let address = match object.field::<u16>(socket, object.socket_family()) {
-            AF_INET => in_ipv6_form(object.field::<u32>(socket, object.socket_ipv4_address()).to_ne_bytes()),
-            AF_INET6 => object.field::<u128>(socket, object.socket_ipv6_address()).to_ne_bytes(),
-            _ => return Interface { netns, ifindex: 0 },
-        };
-        (netns, address)
-    };
-    let found = object.addresses().find(&Address { netns, address });
-    // SAFETY: the value exists while the program runs. Only the daemon writes it, and at once.
-    let ifindex = found.map_or(0, |found| unsafe { *found });
-    Interface { netns, ifindex }
 }
 
 /// Calls `change` with the interface's counts. If a namespace has used up its share of the map, its

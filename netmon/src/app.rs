@@ -151,6 +151,7 @@ pub async fn run(config: Config) -> Result<End, AppError> {
             counting_wanted: config.attach != Attach::Off,
             tracepoints,
             overlay,
+            most_edges: config.edges,
         },
         protocols: Mutex::new(protocols),
         settings: Mutex::default(),

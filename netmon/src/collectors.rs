@@ -7,6 +7,7 @@ pub mod buffers;
 pub mod docker;
 mod document;
 pub mod drops;
+pub mod edge;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 #[cfg(test)]
@@ -54,6 +55,7 @@ pub const ALL: &[Definition] = &[
     drops::DEFINITION,
     tcp::DEFINITION,
     sockets::DEFINITION,
+    edge::DEFINITION,
     buffers::DEFINITION,
     service::DEFINITION,
     vxlan::DEFINITION,
@@ -89,9 +91,9 @@ pub struct Definition {
 /// Every family of every collector, by the constants that the dashboards use.
 pub mod catalog {
     pub use super::{
-        buffers::families::*, docker::families::*, drops::families::*, members::families::*, netmon::families::*,
-        overlay::families::*, service::families::*, sockets::families::*, tcp::families::*, traffic::families::*,
-        vxlan::families::*,
+        buffers::families::*, docker::families::*, drops::families::*, edge::families::*, members::families::*,
+        netmon::families::*, overlay::families::*, service::families::*, sockets::families::*, tcp::families::*,
+        traffic::families::*, vxlan::families::*,
     };
 }
 

@@ -155,6 +155,15 @@ pub struct Config {
     )]
     pub container_series: usize,
 
+    /// The maximum number of edges between services on a page; 0 means no limit. What is over it is summed up as (other).
+    #[arg(
+        long = "limit.edges",
+        env = "NETMON_LIMIT_EDGES",
+        value_name = "NUMBER",
+        default_value_t = 2000
+    )]
+    pub edges: usize,
+
     /// How kernel programs are attached.
     #[arg(
         long = "bpf.attach",

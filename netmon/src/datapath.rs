@@ -4,6 +4,7 @@
 //! Only this module and its submodules use aya. They know a device by its name and ifindex in the calling thread's
 //! namespace. They know nothing of containers, of networks, or of why a device is counted.
 
+mod addresses;
 pub mod attach;
 mod batch;
 pub mod btf;
@@ -12,11 +13,13 @@ mod budget;
 mod constants;
 mod denial;
 pub mod drops;
+pub mod edges;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod hook;
 pub mod host;
+mod iterator;
 mod mapped;
 mod notes;
 pub mod overlay;
@@ -35,6 +38,7 @@ pub mod yardstick;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -44,6 +48,7 @@ pub use self::error::DatapathError;
 use self::{
     attach::{AttachError, Attacher, Attachment, NotAttached},
     drops::DropsMap,
+    edges::EdgesMap,
     host::{Host, Mode},
     overlay::{OverlayMap, programs::OverlayPrograms},
     tcp::TcpMap,
@@ -69,6 +74,28 @@ pub struct Tracepoints {
     pub drops: Option<DropsMap>,
     /// Events of TCP connections.
     pub tcp: Option<TcpMap>,
+    /// TCP connections by their two ends.
+    pub edges: Option<EdgesMap>,
+}
+
+/// Which programs on tracepoints are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WantedTracepoints {
+    /// Those that count drops.
+    pub drops: bool,
+    /// Those that count TCP events.
+    pub tcp: bool,
+    /// Those that count TCP connections by their ends.
+    pub edges: bool,
+}
+
+impl WantedTracepoints {
+    /// All of them.
+    pub const ALL: Self = Self {
+        drops: true,
+        tcp: true,
+        edges: true,
+    };
 }
 
 /// What a kernel has nothing of, whatever netmon and its operator do.
@@ -78,32 +105,38 @@ pub struct Lacking {
     pub drops: bool,
     /// The types that programs for TCP events need.
     pub tcp: bool,
+    /// The same, for TCP connections by their ends.
+    pub edges: bool,
 }
 
 impl Tracepoints {
-    /// Loads the programs for drops and for TCP, if they are wanted and this host supports them. If it does not
-    /// support some, a warning says why.
+    /// Loads the programs that are wanted and that this host supports. If it does not support some, a warning says why.
     ///
     /// # Errors
     /// netmon lacks a permission. That is never the host's fault, so netmon does not continue without the counts.
-    pub fn load(wants_drops: bool, wants_tcp: bool, cpus: u32) -> Result<Self, DatapathError> {
-        if !wants_drops && !wants_tcp {
+    pub fn load(wanted: WantedTracepoints, cpus: u32) -> Result<Self, DatapathError> {
+        if wanted == WantedTracepoints::default() {
             return Ok(Self::default());
         }
         let mut loaded = Self::default();
         let mut lacks = false;
-        let Some(kernel) = or_none("neither drops nor TCP events", &mut lacks, Kernel::detect())? else {
+        let Some(kernel) = or_none("neither drops nor TCP connections", &mut lacks, Kernel::detect())? else {
             loaded.lacking = Lacking {
                 drops: lacks,
                 tcp: lacks,
+                edges: lacks,
             };
             return Ok(loaded);
         };
-        if wants_drops {
+        if wanted.drops {
             loaded.drops = or_none("drops", &mut loaded.lacking.drops, DropsMap::load(&kernel, cpus))?;
         }
-        if wants_tcp {
+        if wanted.tcp {
             loaded.tcp = or_none("TCP events", &mut loaded.lacking.tcp, TcpMap::load(&kernel))?;
+        }
+        if wanted.edges {
+            let what = "TCP connections by their two ends";
+            loaded.edges = or_none(what, &mut loaded.lacking.edges, EdgesMap::load(&kernel))?;
         }
         Ok(loaded)
     }
@@ -115,7 +148,8 @@ impl Tracepoints {
     pub fn watch(&mut self, netns: NetnsId) {
         let drops = self.drops.as_mut().map(|drops| drops.watch(netns));
         let tcp = self.tcp.as_mut().map(|tcp| tcp.watch(netns));
-        for result in [drops, tcp].into_iter().flatten() {
+        let edges = self.edges.as_mut().map(|edges| edges.watch(netns));
+        for result in [drops, tcp, edges].into_iter().flatten() {
             if let Err(error) = result {
                 debug!(netns = netns.0, %error, "a namespace has no room of its own in a map");
             }
@@ -126,9 +160,22 @@ impl Tracepoints {
     pub fn unwatch(&mut self, netns: NetnsId) {
         let drops = self.drops.as_mut().map(|drops| drops.unwatch(|it| it == netns));
         let tcp = self.tcp.as_mut().map(|tcp| tcp.unwatch(|it| it == netns));
-        for result in [drops, tcp].into_iter().flatten() {
+        let edges = self.edges.as_mut().map(|edges| edges.unwatch(|it| it == netns));
+        for result in [drops, tcp, edges].into_iter().flatten() {
             if let Err(error) = result {
                 debug!(netns = netns.0, %error, "a namespace keeps its room in a map");
+            }
+        }
+    }
+
+    /// Gives the programs the addresses that a namespace's devices have now.
+    pub fn set_addresses(&mut self, netns: NetnsId, addresses: &[(IpAddr, u32)]) {
+        let all = || addresses.iter().copied();
+        let tcp = self.tcp.as_mut().map(|tcp| tcp.set_addresses(netns, all()));
+        let edges = self.edges.as_mut().map(|edges| edges.set_addresses(netns, all()));
+        for result in [tcp, edges].into_iter().flatten() {
+            if let Err(error) = result {
+                debug!(netns = netns.0, %error, "the kernel programs do not know all addresses");
             }
         }
     }
@@ -143,7 +190,11 @@ impl Tracepoints {
             .tcp
             .as_mut()
             .map(|tcp| tcp.forget(gone, last.events.insert(BTreeMap::new())));
-        (last, [drops, tcp].into_iter().flatten().fold(Ok(()), Result::and))
+        let edges = self.edges.as_mut().map(|edges| edges.forget(gone, &mut last.edges));
+        (
+            last,
+            [drops, tcp, edges].into_iter().flatten().fold(Ok(()), Result::and),
+        )
     }
 }
 

@@ -8,6 +8,7 @@ pub mod buffers;
 pub mod collector;
 pub mod counters;
 pub mod drops;
+pub mod edges;
 pub mod events;
 pub mod format;
 pub mod health;

@@ -93,9 +93,12 @@ impl Sources {
             now: Instant::now(),
             programs: Vec::new(),
             maps: Vec::new(),
+            over: Vec::new(),
         };
         let rows = running.collect(&mut visit);
-        let Visit { programs, maps, .. } = visit;
+        let Visit {
+            programs, maps, over, ..
+        } = visit;
         if !self.wants(collectors::overlay::NAME) {
             // Names are kept as long as they are used, and the collector that lists them would have said so.
             state.peer_names.take_used();
@@ -130,7 +133,7 @@ impl Sources {
             overruns,
             ..Health::default()
         });
-        self.limit(rows, health, &inventory, is_partial)
+        self.limit(rows, health, over, &inventory, is_partial)
     }
 
     /// Reads every device, and what the wanted collectors need from the namespaces.
@@ -170,10 +173,18 @@ impl Sources {
     }
 
     /// Sums up what is over the limits, and logs when that begins.
-    fn limit(&self, mut rows: Vec<Rows>, mut health: Health, inventory: &Inventory, is_partial: bool) -> Scraped {
+    fn limit(
+        &self,
+        mut rows: Vec<Rows>,
+        mut health: Health,
+        over: Vec<(&'static str, usize)>,
+        inventory: &Inventory,
+        is_partial: bool,
+    ) -> Scraped {
         let now = Instant::now();
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         health.limits = limits.apply(&mut rows, &running_containers(inventory), is_partial, now);
+        health.limits.over.extend(over);
         for collector in collectors::with_limits(&self.wanted) {
             health.limits.limited.entry(collector).or_default();
         }

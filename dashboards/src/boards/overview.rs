@@ -8,7 +8,11 @@ use netmon::collectors::catalog::{
     SERVICE_RECEIVE_BYTES, SERVICE_TRANSMIT_BYTES, UNATTRIBUTED_DROPS,
 };
 
-use super::{CONTAINER, OVERVIEW, RETRANSMITS, none_if_looked, retransmitted};
+use super::{
+    CONTAINER, OVERVIEW, RETRANSMITS,
+    edges::{Edges, edges},
+    none_if_looked, retransmitted,
+};
 use crate::{
     board::{Row, dashboard, uid},
     grafana::Dashboard,
@@ -29,7 +33,7 @@ pub(super) fn board() -> Dashboard {
         "Overview",
         "All nodes: whether anything is missing, who talks to the network and how much, and where it hurts most.",
         Vec::new(),
-        vec![missing(), fleet(), traffic(), pain()],
+        vec![missing(), fleet(), traffic(), talk(), pain()],
     )
 }
 
@@ -179,6 +183,18 @@ fn traffic() -> Row {
             "The ten ways between two nodes that carry most, by overlay network. One that is far above the others may be worth placing its services together. Encrypted networks are in *netmon / Network and overlay*.",
             vec![of(OVERLAY_TRANSMIT_BYTES).rate().sum((Instance, Network, Peer)).top(10).legend((Network, Instance, Peer))],
         ))
+}
+
+fn talk() -> Row {
+    Row::new("Who talks to whom").panel(
+        24,
+        10,
+        edges(
+            Edges::All,
+            "Services and their connections",
+            "TCP connections between services, on all nodes. (outside) is beyond a gateway, (ingress) the routing mesh, (node) a node itself. Failed connections, resets or a long way: open the service that they lead to.",
+        ),
+    )
 }
 
 fn pain() -> Row {

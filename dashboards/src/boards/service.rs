@@ -8,7 +8,11 @@ use netmon::collectors::catalog::{
     SERVICE_TRANSMIT_BYTES, SERVICE_TRANSMIT_PACKETS,
 };
 
-use super::{CONTAINER, RETRANSMITS, SERVICE, none_if_looked, retransmitted, round_trip_times};
+use super::{
+    CONTAINER, RETRANSMITS, SERVICE,
+    edges::{Edges, edges},
+    none_if_looked, retransmitted, round_trip_times,
+};
 use crate::{
     board::{Row, dashboard, uid, values},
     grafana::Dashboard,
@@ -23,7 +27,7 @@ pub(super) fn board() -> Dashboard {
         "Service",
         "Services: what they say and hear on each network, how their connections fare, what they lose.",
         vec![values(CONTAINER_INFO, Service, "Service")],
-        vec![glance(), traffic(), connections(), losses(), containers()],
+        vec![glance(), traffic(), connections(), talk(), losses(), containers()],
     )
 }
 
@@ -139,6 +143,28 @@ fn connections() -> Row {
             "As the kernel sees it, by network. Between containers of one node tens of microseconds, between nodes of one room some hundred. A jump without more traffic: a queue on the way (netmon / Losses, node), or a processor that is busy.",
             round_trip_times(|it| it.chosen(Service).is_not(Network, ""), by),
         ))
+}
+
+fn talk() -> Row {
+    Row::new("Who it talks to")
+        .panel(
+            24,
+            8,
+            edges(
+                Edges::OfClient,
+                "Its servers",
+                "Whom the service connects to, by network and port. Failed: is the other service up? A long round trip, or much sent again: look at the way, and at the other service's node.",
+            ),
+        )
+        .panel(
+            24,
+            8,
+            edges(
+                Edges::OfServer,
+                "Its clients",
+                "Who connects to the service. (outside) came through a published port or another gateway, (ingress) through the routing mesh.",
+            ),
+        )
 }
 
 fn losses() -> Row {

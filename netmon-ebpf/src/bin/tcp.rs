@@ -11,7 +11,7 @@ use aya_ebpf::{
 use netmon_common::{
     refusal::CAUSES,
     share,
-    tcp::{Address, Key, MAX_ADDRESSES, MAX_ENTRIES, Tcp},
+    tcp::{Key, MAX_ENTRIES, Tcp},
 };
 use netmon_ebpf::tcp;
 
@@ -19,8 +19,6 @@ use netmon_ebpf::tcp;
 static TCP: HashMap<Key, Tcp> = HashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
 #[map]
 static TCP_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(CAUSES, 0);
-#[map]
-static ADDRESSES: HashMap<Address, u32> = HashMap::with_max_entries(MAX_ADDRESSES, BPF_F_NO_PREALLOC);
 #[map]
 static SHARES: HashMap<u64, share::Share> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
 
@@ -30,24 +28,17 @@ netmon_ebpf::notes!(Object);
 
 netmon_ebpf::kernel_globals!(Object);
 
+netmon_ebpf::socket_globals!(Object);
+
 impl tcp::Object for Object {
     netmon_ebpf::offsets! {
-        socket_family: SOCKET_FAMILY;
-        socket_ipv4_address: SOCKET_IPV4_ADDRESS;
-        socket_ipv6_address: SOCKET_IPV6_ADDRESS;
         socket_state: SOCKET_STATE;
-        socket_protocol: SOCKET_PROTOCOL;
-        socket_route: SOCKET_ROUTE;
-        socket_error: SOCKET_ERROR;
         packet_device: PACKET_DEVICE;
         packet_control: PACKET_CONTROL;
         control_segments: CONTROL_SEGMENTS;
         control_acknowledged: CONTROL_ACKNOWLEDGED;
         tcp_unacknowledged: TCP_UNACKNOWLEDGED;
         tcp_round_trip: TCP_ROUND_TRIP;
-        tcp_segments_sent: TCP_SEGMENTS_SENT;
-        tcp_retransmits: TCP_RETRANSMITS;
-        socket_shutdown: SOCKET_SHUTDOWN;
     }
 
     netmon_ebpf::globals! {
@@ -57,7 +48,6 @@ impl tcp::Object for Object {
     netmon_ebpf::maps! {
         counts: Map<Key, Tcp> = TCP;
         lost: Array<u64> = TCP_LOST;
-        addresses: Map<Address, u32> = ADDRESSES;
         shares: Map<u64, share::Share> = SHARES;
     }
 }

@@ -5,9 +5,10 @@ mod failures;
 mod room;
 
 use netmon_common::{
+    connection::Address,
     notes::UNKNOWN_STATE,
     share::{STRANGERS, Share},
-    tcp::{Address, FAILURE_REFUSED, Key, STATES, Tcp},
+    tcp::{FAILURE_REFUSED, Key, STATES, Tcp},
 };
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
     segment_received, shared, state_changed,
 };
 use crate::{
+    connection::Sockets,
     maps::{Array, Map},
     testing::{HERE, NOWHERE, Structures, THERE, Table, causes, numbers, with_structures},
 };
@@ -128,21 +130,14 @@ impl World {
 
 with_structures!(World: kernel);
 
-impl Object for World {
+impl Sockets for World {
     numbers! {
         socket_family = 64;
         socket_ipv4_address = 68;
         socket_ipv6_address = 72;
-        socket_state = 90;
         socket_protocol = 92;
         socket_route = 96;
         socket_error = 104;
-        packet_device = 112;
-        packet_control = 120;
-        control_segments = 4;
-        control_acknowledged = 8;
-        tcp_unacknowledged = 108;
-        tcp_round_trip = 112;
     }
 
     fn tcp_segments_sent(&self) -> u32 {
@@ -157,6 +152,22 @@ impl Object for World {
         self.socket_shutdown
     }
 
+    fn addresses(&self) -> &impl Map<Address, u32> {
+        &self.addresses
+    }
+}
+
+impl Object for World {
+    numbers! {
+        socket_state = 90;
+        packet_device = 112;
+        packet_control = 120;
+        control_segments = 4;
+        control_acknowledged = 8;
+        tcp_unacknowledged = 108;
+        tcp_round_trip = 112;
+    }
+
     fn retransmit_arguments(&self) -> u32 {
         self.retransmit_arguments
     }
@@ -167,10 +178,6 @@ impl Object for World {
 
     fn lost(&self) -> &impl Array<u64> {
         &self.lost
-    }
-
-    fn addresses(&self) -> &impl Map<Address, u32> {
-        &self.addresses
     }
 
     fn shares(&self) -> &impl Map<u64, Share> {

@@ -7,7 +7,7 @@ use std::{
 
 use netmon_common::{refusal, share::Share};
 
-use crate::maps::{Added, Array, Map};
+use crate::maps::{Added, Array, Map, Storage};
 
 /// A map of any kind. A value stays where it is while the map exists.
 #[derive(Debug)]
@@ -84,6 +84,20 @@ impl<K: Copy + Ord, V: Copy> Map<K, V> for Table<K, V> {
         let value = Box::new(UnsafeCell::new(*value));
         self.values.borrow_mut().insert(*key, value);
         Added::Created
+    }
+}
+
+/// Values on sockets, by the sockets' addresses.
+impl<V: Copy + Default> Storage<V> for Table<u64, V> {
+    fn of(&self, socket: u64) -> Option<*mut V> {
+        self.find(&socket)
+    }
+
+    fn create(&self, socket: u64) -> Option<*mut V> {
+        match self.add(&socket, &V::default()) {
+            Added::Created | Added::Exists => self.find(&socket),
+            Added::Refused(_) => None,
+        }
     }
 }
 

@@ -24,8 +24,8 @@ use netmon::{
         visit::{Counting, Tools},
     },
     datapath::{
-        Datapath, SharedTracepoints, Tracepoints, host::Host, overlay::SharedOverlay, protocols::ProtocolsProgram,
-        yardstick,
+        Datapath, SharedTracepoints, Tracepoints, WantedTracepoints, host::Host, overlay::SharedOverlay,
+        protocols::ProtocolsProgram, yardstick,
     },
     model::format::Format,
     model::{
@@ -265,8 +265,9 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
             tools: Tools {
                 counting: Some(counting),
                 counting_wanted: true,
-                tracepoints: SharedTracepoints::new(Tracepoints::load(true, true, datapath.host().cpus)?),
+                tracepoints: SharedTracepoints::new(Tracepoints::load(WantedTracepoints::ALL, datapath.host().cpus)?),
                 overlay: SharedOverlay::new(datapath.load_overlay()?.map(|(map, _programs)| map)),
+                most_edges: 0,
             },
             wanted: wanted.clone(),
             running: Mutex::new(Running::start(&wanted)),

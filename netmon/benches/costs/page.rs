@@ -84,6 +84,7 @@ fn rows(sources: &Sources) -> Vec<Rows> {
         now: Instant::now(),
         programs: Vec::new(),
         maps: Vec::new(),
+        over: Vec::new(),
     })
 }
 

@@ -12,7 +12,7 @@ use crate::{
     collectors,
     config::{Attach, Config},
     datapath::{
-        Datapath, DatapathError, SharedTracepoints, Tracepoints,
+        Datapath, DatapathError, SharedTracepoints, Tracepoints, WantedTracepoints,
         host::{Host, Mode},
         overlay::{OverlayMap, SharedOverlay, programs::OverlayPrograms},
         protocols::ProtocolsProgram,
@@ -88,6 +88,7 @@ impl Programs {
             (Some(_), _) => [
                 (collectors::drops::NAME, tracepoints.drops.is_none() && !lacking.drops),
                 (collectors::tcp::NAME, tracepoints.tcp.is_none() && !lacking.tcp),
+                (collectors::edge::NAME, tracepoints.edges.is_none() && !lacking.edges),
                 (collectors::overlay::NAME, overlay.is_none()),
             ]
             .into_iter()
@@ -172,11 +173,14 @@ fn others(
     wanted: &Collectors,
 ) -> Result<(Tracepoints, Option<(OverlayMap, OverlayPrograms)>), DatapathError> {
     let tracepoints = match datapath {
-        Some(datapath) => Tracepoints::load(
-            wanted.has(collectors::drops::NAME),
-            wanted.has(collectors::tcp::NAME),
-            datapath.host().cpus,
-        )?,
+        Some(datapath) => {
+            let tracepoints = WantedTracepoints {
+                drops: wanted.has(collectors::drops::NAME),
+                tcp: wanted.has(collectors::tcp::NAME),
+                edges: wanted.has(collectors::edge::NAME),
+            };
+            Tracepoints::load(tracepoints, datapath.host().cpus)?
+        }
         None => Tracepoints::default(),
     };
     let overlay = match datapath {

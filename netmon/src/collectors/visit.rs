@@ -91,6 +91,8 @@ pub struct Tools {
     pub tracepoints: SharedTracepoints,
     /// The programs that count traffic between nodes.
     pub overlay: SharedOverlay,
+    /// How many edges between services are shown; 0 means no limit.
+    pub most_edges: usize,
 }
 
 /// What a collector works with in one scrape.
@@ -108,4 +110,6 @@ pub struct Visit<'a> {
     pub programs: Vec<ProgramRow>,
     /// The kernel maps in use, which collectors add theirs to.
     pub maps: Vec<MapRow>,
+    /// How many are over a limit of a collector's own, by the name of the limit.
+    pub over: Vec<(&'static str, usize)>,
 }

@@ -19,6 +19,8 @@ const BATCH_LEAST: usize = 16;
 pub(super) const ONE: usize = 1;
 /// `BPF_MAP_LOOKUP_BATCH` (`enum bpf_cmd`), since 5.6.
 const LOOKUP_BATCH: libc::c_long = 24;
+/// `BPF_MAP_LOOKUP_AND_DELETE_BATCH` (`enum bpf_cmd`), since 5.6.
+const DRAIN_BATCH: libc::c_long = 25;
 /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM` (`enum bpf_cmd`), for hash maps since 5.14.
 const TAKE: libc::c_long = 21;
 
@@ -54,7 +56,29 @@ struct EntryRequest {
 ///
 /// # Errors
 /// The kernel refuses.
-pub(super) fn read<K: Pod, V: Pod>(map: BorrowedFd<'_>, cpus: usize, mut each: impl FnMut(K, &[V])) -> io::Result<()> {
+pub(super) fn read<K: Pod, V: Pod>(map: BorrowedFd<'_>, cpus: usize, each: impl FnMut(K, &[V])) -> io::Result<()> {
+    all(LOOKUP_BATCH, map, cpus, each)
+}
+
+/// Empties a hash map with one value for each key, and calls `each` with every key and its value.
+///
+/// # Errors
+/// The kernel refuses. A part may have been taken out.
+pub(super) fn drain<K: Pod, V: Pod>(map: BorrowedFd<'_>, mut each: impl FnMut(K, &V)) -> io::Result<()> {
+    all(DRAIN_BATCH, map, ONE, |key: K, values: &[V]| {
+        for value in values {
+            each(key, value);
+        }
+    })
+}
+
+/// Gives a batch command until the end of the map.
+fn all<K: Pod, V: Pod>(
+    batch_command: libc::c_long,
+    map: BorrowedFd<'_>,
+    cpus: usize,
+    mut each: impl FnMut(K, &[V]),
+) -> io::Result<()> {
     // The kernel rounds the size of each CPU's value up to a multiple of eight bytes.
     const {
         assert!(
@@ -81,7 +105,7 @@ pub(super) fn read<K: Pod, V: Pod>(map: BorrowedFd<'_>, cpus: usize, mut each: i
             map_fd: map.as_raw_fd().cast_unsigned(),
             ..Request::default()
         };
-        let result = command(LOOKUP_BATCH, &mut request);
+        let result = command(batch_command, &mut request);
         let end = match &result {
             Ok(()) => false,
             // The end of the map. The remaining entries were returned.

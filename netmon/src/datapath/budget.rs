@@ -11,7 +11,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use aya_obj::{Object, generated::bpf_map_type};
-use netmon_common::traffic;
+use netmon_common::{edges, traffic};
 
 use super::{
     host::Host,
@@ -21,7 +21,7 @@ use super::{
 /// The default of `--limit.interfaces`.
 const INTERFACES: u32 = 4096;
 /// What all maps may take where there may be 64 CPUs.
-const BUDGET: u64 = 80 * MIB;
+const BUDGET: u64 = 140 * MIB;
 /// What netmon's own memory may become: more than was ever measured (docs/costs.md).
 const RESIDENT: u64 = 96 * MIB;
 const MIB: u64 = 1 << 20;
@@ -30,12 +30,16 @@ const NODE_BUDGET: u64 = 40_000_000;
 /// The containers of that node, each on two networks, with drops for three reasons on each interface.
 const CONTAINERS: u32 = 1000;
 /// The keys that they make.
-const KEYS: [(&str, u32); 5] = [
+const KEYS: [(&str, u32); 9] = [
     ("OVERLAY", 2 * CONTAINERS),
     ("DROPS", 3 * 2 * CONTAINERS),
     ("TCP", 2 * CONTAINERS),
     ("ADDRESSES", 2 * CONTAINERS),
     ("SHARES", CONTAINERS),
+    ("EDGES", 4 * CONTAINERS),
+    ("EDGES_LIVE", 4 * CONTAINERS),
+    ("EDGE_SOCKETS", CONTAINERS),
+    ("CONNECTIONS", 10 * CONTAINERS),
 ];
 /// The numbers of CPUs of the table in docs/costs.md.
 const CPUS: [u32; 5] = [2, 16, 64, 128, 240];
@@ -45,6 +49,8 @@ const SLABS: [u64; 12] = [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 409
 const ELEMENT: u64 = 48;
 const POINTER: u64 = 8;
 const BUCKET: u64 = 16;
+/// A bucket of a map of socket storage: a list and a lock (`kernel/bpf/bpf_local_storage.c`).
+const LIST: u64 = 16;
 const PAGE: u64 = 4096;
 
 fn in_words(bytes: u32) -> u64 {
@@ -70,6 +76,9 @@ fn taken(map: &aya_obj::Map, entries: u32, keys: u32, cpus: u32) -> u64 {
         }
         kind if kind == bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY as u32 => all * (value * (cpus + 2) + POINTER),
         kind if kind == bpf_map_type::BPF_MAP_TYPE_ARRAY as u32 => (all * value).next_multiple_of(PAGE),
+        kind if kind == bpf_map_type::BPF_MAP_TYPE_SK_STORAGE as u32 => {
+            keys * edges::CONNECTION_BYTES + LIST * cpus.next_power_of_two()
+        }
         // Two pages, and twice the buffer's addresses, but the buffer once.
         kind if kind == bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32 => all + 3 * PAGE,
         kind => panic!("how much does a map of type {kind} take?"),
@@ -110,7 +119,13 @@ fn with(cpus: u32, interfaces: u32, keys: impl Fn(&str, u32) -> u32) -> BTreeMap
                 let (arrays, entries) = (u64::from(interfaces.div_ceil(SLOTS)), TrafficMap::entries_on(&host));
                 arrays * taken(map, entries, entries, cpus)
             } else {
-                let entries = map.max_entries();
+                // What each socket has is bounded by the programs.
+                let is_of_sockets = map.map_type() == bpf_map_type::BPF_MAP_TYPE_SK_STORAGE as u32;
+                let entries = if is_of_sockets {
+                    edges::SOCKETS
+                } else {
+                    map.max_entries()
+                };
                 taken(map, entries, keys(name, entries), cpus)
             };
             *all.entry(name.clone()).or_default() += bytes;
@@ -165,7 +180,17 @@ fn the_table_of_kernel_memory_is_that_of_the_objects() {
         let figures = all.iter().map(|maps| format!(" {:.1} |", of(maps) as f64 / MIB as f64));
         format!("| {name} |{}", figures.collect::<String>())
     };
-    let shown = ["TRAFFIC", "OVERLAY", "DROPS", "TCP", "ADDRESSES", "SHARES"];
+    let shown = [
+        "TRAFFIC",
+        "OVERLAY",
+        "DROPS",
+        "TCP",
+        "EDGES",
+        "EDGES_LIVE",
+        "CONNECTIONS",
+        "ADDRESSES",
+        "SHARES",
+    ];
     let mut rows: Vec<String> = shown
         .iter()
         .map(|name| row(&format!("`{name}`"), &|maps| maps[*name]))

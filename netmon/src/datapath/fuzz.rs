@@ -1,7 +1,7 @@
 //! Fuzz targets for the parsers of the kernel's descriptions of itself: its types (BTF) and its symbols. See
 //! [`crate::fuzzing`].
 
-use netmon_common::{drops, kernel::NAMESPACE, tcp};
+use netmon_common::{connection, drops, edges, kernel::NAMESPACE, tcp};
 
 use super::{
     btf::Types,
@@ -15,7 +15,14 @@ const FARTHEST: u32 = u32::MAX / 8;
 /// Parses `data` as the kernel's types, and checks what is read from them.
 pub(crate) fn types(data: &[u8]) {
     let Ok(types) = Types::parse(data.to_vec()) else { return };
-    let fields = [NAMESPACE, drops::FIELDS, tcp::FIELDS, tcp::FIELDS_OF_REASONS];
+    let fields = [
+        NAMESPACE,
+        connection::FIELDS,
+        connection::FIELDS_OF_REASONS,
+        drops::FIELDS,
+        edges::FIELDS,
+        tcp::FIELDS,
+    ];
     for field in fields.into_iter().flatten() {
         let offset = types.offset(field.structure, field.member);
         assert!(offset.is_none_or(|offset| offset <= FARTHEST), "{offset:?} is nowhere");

@@ -77,6 +77,11 @@ impl Shares {
         strangers.map(|(_, keys)| keys).sum()
     }
 
+    /// The namespaces that are watched.
+    pub(super) fn watched(&self) -> impl Iterator<Item = NetnsId> {
+        self.watched.iter().copied()
+    }
+
     /// Whether a namespace is watched, with a share of its own or without.
     pub(super) fn is_watched(&self, netns: NetnsId) -> bool {
         self.watched.contains(&netns)

@@ -3,8 +3,6 @@
 //! This module also gives the programs the addresses of devices. They need these for connections that have an address
 //! and no route yet. It does not know to which container a namespace belongs.
 
-mod addresses;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -12,19 +10,18 @@ use std::{
 
 use aya::maps::{HashMap, MapData, MapError};
 use netmon_common::{
+    connection::{FIELDS as FIELDS_OF_SOCKETS, FIELDS_OF_REASONS, MAP_ADDRESSES, MAX_ADDRESSES},
     kernel::Field,
     refusal,
     share::{MAP as MAP_SHARES, OF_STRANGERS},
-    tcp::{
-        FIELDS, FIELDS_OF_REASONS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_ADDRESSES, MAP_LOST, MAX_ADDRESSES,
-        MAX_ENTRIES, PROGRAMS, Program, Tcp,
-    },
+    tcp::{FIELDS, GLOBAL_RETRANSMIT_ARGUMENTS, Key, MAP, MAP_LOST, MAX_ENTRIES, PROGRAMS, Program, Tcp},
 };
 use tracing::{debug, warn};
 
-use self::addresses::Addresses;
 use super::{
-    DatapathError, batch,
+    DatapathError,
+    addresses::Addresses,
+    batch,
     refusals::refusals,
     share::Shares,
     tracepoint::{AttachedObject, Globals, Kernel, OpenObject, descriptor},
@@ -55,7 +52,7 @@ impl TcpMap {
     /// # Errors
     /// The kernel has no type information, or accepts none of the programs.
     pub(super) fn load(kernel: &Kernel) -> Result<Self, DatapathError> {
-        let mut globals = Globals::offsets(&kernel.types, FIELDS)?;
+        let mut globals = Globals::offsets(&kernel.types, FIELDS_OF_SOCKETS.iter().chain(FIELDS))?;
         for Field { structure, member, .. } in globals.optional(&kernel.types, FIELDS_OF_REASONS) {
             warn!(%structure, %member, "this kernel has no such field; connections that fail have fewer reasons");
         }
@@ -200,14 +197,18 @@ impl TcpMap {
             .fold(0, u64::wrapping_add)
     }
 
-    /// Gives the programs the addresses that a namespace's devices have now. What they do not get is counted, and is
-    /// tried again by the next call. Events of a missing address belong to no network.
-    pub fn set_addresses(&mut self, netns: NetnsId, addresses: impl IntoIterator<Item = (IpAddr, u32)>) {
-        let map = self.attached.hash(MAP_ADDRESSES);
-        let set = map.and_then(|mut map| self.addresses.set(&mut map, netns, addresses));
-        if let Err(error) = set {
-            debug!(netns = netns.0, %error, "the kernel programs do not know all addresses");
-        }
+    /// Gives the programs the addresses that a namespace's devices have now. Events of a missing address belong to no
+    /// network.
+    ///
+    /// # Errors
+    /// The kernel does not take all of them. What it does not take is counted, and is tried again by the next call.
+    pub fn set_addresses(
+        &mut self,
+        netns: NetnsId,
+        addresses: impl IntoIterator<Item = (IpAddr, u32)>,
+    ) -> Result<(), DatapathError> {
+        self.addresses
+            .set(&mut self.attached.hash(MAP_ADDRESSES)?, netns, addresses)
     }
 
     /// Takes the counts of the namespaces that are `gone` out of the map, and adds them to `last`. Deletes their

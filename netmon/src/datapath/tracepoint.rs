@@ -13,14 +13,14 @@ use std::{
 use aya::{
     Btf, Ebpf, EbpfLoader, Pod,
     maps::{HashMap, Map, MapData},
-    programs::{BtfTracePoint, Program, ProgramError},
+    programs::{BtfTracePoint, Iter, Program, ProgramError},
 };
 use netmon_common::{
     kernel::{Field, NAMESPACE},
     share::{MAP as MAP_SHARES, Share},
 };
 
-use super::{DatapathError, btf::Types, notes::Notes, share};
+use super::{DatapathError, btf::Types, iterator::StorageIterator, notes::Notes, share};
 use crate::model::interface::NetnsId;
 
 /// The running kernel's types, which are needed to load programs. They are large and must not be kept.
@@ -58,7 +58,10 @@ impl Globals {
     ///
     /// # Errors
     /// The kernel has no such field.
-    pub(super) fn offsets(types: &Types, fields: &[Field]) -> Result<Self, DatapathError> {
+    pub(super) fn offsets<'f>(
+        types: &Types,
+        fields: impl IntoIterator<Item = &'f Field>,
+    ) -> Result<Self, DatapathError> {
         Self::only(types, NAMESPACE.iter().chain(fields))
     }
 
@@ -166,6 +169,32 @@ impl<'k> OpenObject<'k> {
         Ok(())
     }
 
+    /// Loads one program that is an iterator over this kind of thing. It does not run until it is asked to.
+    ///
+    /// # Errors
+    /// The kernel has no such iterator, or does not accept the program.
+    pub(super) fn load_iterator(&mut self, program: &'static str, over: &str) -> Result<(), DatapathError> {
+        let loaded = self
+            .object
+            .program_mut(program)
+            .ok_or(DatapathError::Incomplete(program))?;
+        let loaded: &mut Iter = loaded
+            .try_into()
+            .map_err(|_: ProgramError| DatapathError::Incomplete(program))?;
+        loaded
+            .load(over, self.btf)
+            .map_err(|error| DatapathError::Load(Box::new(error.into())))
+    }
+
+    /// A hash map that the daemon writes.
+    pub(super) fn hash<K: Pod, V: Pod>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<HashMap<&mut MapData, K, V>, DatapathError> {
+        let map = self.object.map_mut(name).ok_or(DatapathError::Incomplete(name))?;
+        map.try_into().map_err(DatapathError::map)
+    }
+
     /// Drops everything that was only needed to load programs. `counts` is what they count, for the log.
     pub(super) fn ready(mut self, counts: &'static str) -> AttachedObject {
         AttachedObject {
@@ -209,6 +238,24 @@ impl AttachedObject {
             Some(Map::HashMap(map)) => Ok(map),
             _ => Err(DatapathError::Incomplete(name)),
         }
+    }
+
+    /// A loaded iterator, over a map of socket storage.
+    pub(super) fn over_storage(
+        &self,
+        program: &'static str,
+        name: &'static str,
+    ) -> Result<StorageIterator, DatapathError> {
+        let (Some(Program::Iter(loaded)), Some(Map::SkStorage(map))) =
+            (self.object.program(program), self.object.map(name))
+        else {
+            return Err(DatapathError::Incomplete(program));
+        };
+        let loaded = loaded
+            .fd()
+            .map_err(|error| DatapathError::Load(Box::new(error.into())))?;
+        StorageIterator::new(loaded.as_fd(), descriptor(map))
+            .map_err(|error| DatapathError::of("iterate over the sockets that have storage", error))
     }
 
     /// What each namespace has of the counts, as the programs count it.
@@ -261,22 +308,27 @@ pub(super) fn descriptor(map: &MapData) -> BorrowedFd<'_> {
 #[cfg(test)]
 mod tests {
     use netmon_common::{
+        connection::{FIELDS as FIELDS_OF_SOCKETS, FIELDS_OF_REASONS},
         kernel::{Field, NAMESPACE},
-        tcp::{FIELDS, FIELDS_OF_REASONS},
+        tcp::FIELDS as FIELDS_OF_TCP,
     };
 
     use super::{DatapathError, Globals};
     use crate::datapath::btf::tests::with_fields;
 
+    fn needed() -> impl Iterator<Item = &'static Field> {
+        FIELDS_OF_SOCKETS.iter().chain(FIELDS_OF_TCP)
+    }
+
     fn all() -> impl Iterator<Item = &'static Field> {
-        NAMESPACE.iter().chain(FIELDS).chain(FIELDS_OF_REASONS)
+        NAMESPACE.iter().chain(needed()).chain(FIELDS_OF_REASONS)
     }
 
     #[test]
     fn a_kernel_without_a_field_of_reasons_has_all_else_of_tcp() {
         for lacking in FIELDS_OF_REASONS {
             let types = with_fields(all().filter(|field| *field != lacking));
-            let mut globals = Globals::offsets(&types, FIELDS).expect("what TCP needs is there");
+            let mut globals = Globals::offsets(&types, needed()).expect("what TCP needs is there");
             assert_eq!(globals.optional(&types, FIELDS_OF_REASONS), [lacking]);
             // A constant that is not set has the value that the programs take for "there is none".
             let set: Vec<_> = globals.words.iter().map(|(global, _)| *global).collect();
@@ -287,9 +339,9 @@ mod tests {
 
     #[test]
     fn a_kernel_without_a_field_that_tcp_needs_is_told_which() {
-        for lacking in NAMESPACE.iter().chain(FIELDS) {
+        for lacking in NAMESPACE.iter().chain(needed()) {
             let types = with_fields(all().filter(|field| *field != lacking));
-            let error = Globals::offsets(&types, FIELDS).err();
+            let error = Globals::offsets(&types, needed()).err();
             assert!(
                 matches!(error, Some(DatapathError::NoField { member, .. }) if member == lacking.member),
                 "{lacking:?}: {error:?}"

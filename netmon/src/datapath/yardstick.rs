@@ -11,7 +11,7 @@ use aya::{
 use netmon_common::traffic::{PROGRAM_EGRESS, PROGRAM_INGRESS};
 
 use super::{
-    Datapath, DatapathError, Tracepoints,
+    Datapath, DatapathError, Tracepoints, WantedTracepoints,
     tracepoint::{Globals, Kernel, OpenObject},
 };
 
@@ -59,13 +59,13 @@ pub struct Runs {
 /// The kernel does not load, attach or measure them.
 pub fn per_event(cpus: u32, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
     let kernel = Kernel::detect()?;
-    let tracepoints = Tracepoints::load(true, true, cpus)?;
+    let tracepoints = Tracepoints::load(WantedTracepoints::ALL, cpus)?;
     let globals = Globals::default();
     let mut yardstick = OpenObject::open(OBJECT, &globals, &kernel)?;
     yardstick.attach("empty_drop", "kfree_skb")?;
     yardstick.attach("empty_segment", "tcp_probe")?;
     let yardstick = yardstick.ready("yardstick");
-    let runs = measured(&["drops_", "tcp_", "empty_"], work);
+    let runs = measured(&["drops_", "tcp_", "edge_", "empty_"], work);
     drop((tracepoints, yardstick));
     runs
 }

@@ -47,6 +47,8 @@ pub enum Holder<'a> {
     Service(&'a str),
     /// This node's load balancer, by its name. Connections to a virtual address reach the tasks from its address.
     LoadBalancer(&'a str),
+    /// Several have it, so it is nobody's.
+    Several,
 }
 
 impl Addresses {
@@ -79,14 +81,14 @@ impl Addresses {
         Self { networks }
     }
 
-    /// Who has this address on a network; `None` if that is unknown or ambiguous.
+    /// Who has this address on a network; `None` if that is unknown.
     #[must_use]
     pub fn holder(&self, network: &str, address: IpAddr) -> Option<Holder<'_>> {
         let on_network = self.networks.get(network)?;
         let running = on_network.running.get(&address);
         let service = on_network.services.get(&address);
         if running.is_some_and(Option::is_none) || service.is_some_and(Option::is_none) {
-            return None;
+            return Some(Holder::Several);
         }
         let members = on_network.members.as_ref();
         let load_balancer = members.and_then(|members| members.load_balancers.get(&address));
@@ -102,8 +104,11 @@ impl Addresses {
         let mut holders = holders.into_iter().flatten();
         match (holders.next(), holders.next()) {
             (Some(holder), None) => Some(holder),
-            (Some(_), Some(_)) => None,
-            (None, _) => on_network.ended.get(&address)?.as_ref().map(Holder::Here),
+            (Some(_), Some(_)) => Some(Holder::Several),
+            (None, _) => {
+                let ended = on_network.ended.get(&address)?.as_ref();
+                Some(ended.map_or(Holder::Several, Holder::Here))
+            }
         }
     }
 }
@@ -173,6 +178,7 @@ mod tests {
     fn here(addresses: &Addresses, network: &str, last: u8) -> Option<String> {
         match addresses.holder(network, address(last))? {
             Holder::Here(identity) => Some(identity.container.clone()),
+            Holder::Several => None,
             Holder::Elsewhere(_) | Holder::Service(_) | Holder::LoadBalancer(_) => panic!("it is not a container here"),
         }
     }
@@ -282,7 +288,11 @@ mod tests {
         };
         let addresses = Addresses::of(&inventory(&[], Some(members)));
         for last in [2, 3, 4] {
-            assert_eq!(addresses.holder("front", address(last)), None, "{last}");
+            assert_eq!(
+                addresses.holder("front", address(last)),
+                Some(Holder::Several),
+                "{last}"
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     drops::Drop,
+    edges::{EdgeCounts, EdgeId},
     interface::InterfaceId,
     tcp::{Events, Made, Segments},
 };
@@ -26,4 +27,6 @@ pub struct LastCounts {
     pub drops: Vec<(Drop, Arc<str>)>,
     /// TCP events of each interface; `None` without programs that count them.
     pub events: Option<BTreeMap<InterfaceId, Events>>,
+    /// TCP connections by their two ends.
+    pub edges: Vec<(EdgeId, EdgeCounts)>,
 }

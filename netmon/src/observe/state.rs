@@ -43,6 +43,7 @@ pub use self::{
 use crate::model::{
     addresses::Addresses,
     counters::{Directions, Totals},
+    edges::LastEdge,
     health::{AttachFailure, AttachHealth},
     histogram::Histogram,
     interface::{Device, InterfaceId, NetnsId},
@@ -73,7 +74,7 @@ pub struct State {
     times: Times,
     inventory: Arc<Inventory>,
     sandboxes: naming::Sandboxes,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
     namespaces: BTreeMap<NetnsId, Namespace>,
     interfaces: BTreeMap<InterfaceId, Interface>,
     ended: Vec<Ended>,
@@ -100,6 +101,8 @@ pub struct State {
     attributions: Attributions,
     services: Services,
     events: ServiceEvents,
+    /// The last counts of namespaces that are gone, until [`Self::take_last_edges`] is called.
+    last_edges: Vec<LastEdge>,
     /// What the programs counted between nodes.
     pub tunnel_totals: TunnelTotals,
     /// The names of other nodes.
@@ -128,7 +131,7 @@ impl State {
             times: Times::default(),
             inventory: Arc::default(),
             sandboxes: naming::Sandboxes::default(),
-            addresses: Addresses::default(),
+            addresses: Arc::default(),
             namespaces: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             ended: Vec::new(),
@@ -145,6 +148,7 @@ impl State {
             attributions: Attributions::default(),
             services: Services::default(),
             events: ServiceEvents::default(),
+            last_edges: Vec::new(),
             tunnel_totals: TunnelTotals::default(),
             peer_names: PeerNames::new(Times::default().name_patience),
             underlay: BTreeSet::new(),
@@ -192,7 +196,7 @@ impl State {
 
     /// Whose each address on a network is, on any node.
     #[must_use]
-    pub const fn addresses(&self) -> &Addresses {
+    pub const fn addresses(&self) -> &Arc<Addresses> {
         &self.addresses
     }
 
@@ -318,7 +322,7 @@ impl State {
     /// Takes in an inventory of the engine, and names everything again.
     pub fn set_inventory(&mut self, inventory: Arc<Inventory>) {
         self.inventories_set += 1;
-        self.addresses = Addresses::of(&inventory);
+        self.addresses = Arc::new(Addresses::of(&inventory));
         self.sandboxes = naming::Sandboxes::new(Arc::clone(&inventory));
         self.inventory = inventory;
         self.misfits.inventory_changed();

@@ -8,6 +8,7 @@ mod buffers;
 mod clock;
 mod counting;
 mod drops;
+mod edges;
 mod elsewhere;
 mod faults;
 mod hostile;

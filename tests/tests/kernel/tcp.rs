@@ -6,7 +6,7 @@ mod healing;
 mod load;
 mod mptcp;
 mod raw;
-mod server;
+pub(crate) mod server;
 mod wire;
 
 use std::{

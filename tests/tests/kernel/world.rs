@@ -82,6 +82,8 @@ pub(crate) struct World {
     pub(crate) sees_node: bool,
     /// Whether the engine describes overlay networks as encrypted.
     pub(crate) encrypted: bool,
+    /// Whether the engine's containers are of a service. Otherwise each is by itself.
+    pub(crate) is_service: bool,
     pub(crate) scratch: Scratch,
 }
 
@@ -102,6 +104,7 @@ impl World {
             shares_pages: false,
             sees_node: false,
             encrypted: false,
+            is_service: true,
             scratch,
         })
     }
@@ -218,7 +221,11 @@ impl World {
             bridge.passes("veth1")?;
         }
         for member in [&a, &b] {
-            self.engine.start_container(member.container("net")?);
+            let mut container = member.container("net")?;
+            if !self.is_service {
+                container.labels.clear();
+            }
+            self.engine.start_container(container);
         }
         Ok((a, b))
     }

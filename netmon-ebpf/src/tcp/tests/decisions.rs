@@ -6,7 +6,10 @@ use netmon_common::tcp::{
 };
 
 use super::{CLOSE, ESTABLISHED, FIN_WAIT_1, LISTEN, SYN_RECEIVED, SYN_SENT, after, go};
-use crate::tcp::{bucket, count_state, failure::of_error, is_new, is_sampled, round_trip, shared, was_counted};
+use crate::{
+    connection::failure::of_error,
+    tcp::{bucket, count_state, is_new, is_sampled, round_trip, shared, was_counted},
+};
 
 #[test]
 fn segments_that_were_lost_on_the_way_to_the_device_had_been_counted() {

@@ -2,7 +2,7 @@
 
 use netmon_common::tcp::{FAILURE_ABORTED, FAILURE_LOCAL, FAILURE_REFUSED, FAILURE_UNANSWERED, FAILURES};
 
-use super::{CLOSE, HERE, OF_IPV4, Object as _, SYN_SENT, World, state_changed};
+use super::{CLOSE, HERE, OF_IPV4, SYN_SENT, Sockets as _, World, state_changed};
 use crate::kernel::UNSET;
 
 /// Which reason a failed connection has: the socket's error, what it sent, and how much of that again.

@@ -147,7 +147,7 @@ schemas! {
         OVER(it in usize) by Limit, SHOWN {
             OVER_LIMIT: Gauge, "netmon_over_limit",
                 *it,
-                "How many are over a limit and summed up. series: containers, by --limit.series. container_series: a container's own interfaces, and drop reasons of a container or service, by --limit.container-series. services: services, a tenth of --limit.series. peers: addresses that send to this node and get nothing from it, 64.";
+                "How many are over a limit and summed up. series: containers, by --limit.series. container_series: a container's own interfaces, and drop reasons of a container or service, by --limit.container-series. services: services, a tenth of --limit.series. peers: addresses that send to this node and get nothing from it, 64. edges: the kernel's edges that are in those to (other), by --limit.edges.";
         }
         /// A worker.
         WORKERS(it in f64) by ByWorker, SHOWN {

@@ -250,13 +250,11 @@ fn look_inside(
 ) -> Result<(), ReadError> {
     let devices = client.devices()?;
     if file.role == Role::Sandbox {
-        let addresses = devices
-            .devices
-            .iter()
-            .flat_map(|device| device.addresses.iter().map(|address| (*address, device.ifindex)));
-        if let Some(tcp) = &mut tracepoints.lock().tcp {
-            tcp.set_addresses(netns, addresses);
-        }
+        let devices = devices.devices.iter();
+        let addresses: Vec<_> = devices
+            .flat_map(|device| device.addresses.iter().map(|address| (*address, device.ifindex)))
+            .collect();
+        tracepoints.lock().set_addresses(netns, &addresses);
     }
     if matches!(file.role, Role::Node | Role::Overlay { .. })
         && let Some(drops) = &mut tracepoints.lock().drops

@@ -10,6 +10,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -161,6 +162,13 @@ impl State {
         let device = devices.get(ifindex)?;
         let bridge = device.master.and_then(|master| devices.get(master)).unwrap_or(device);
         Some(network::network_of_bridge(&bridge.name, &self.inventory).unwrap_or_default())
+    }
+
+    /// The addresses of the node's devices.
+    pub fn node_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let nodes = self.namespaces.values().filter_map(Namespace::node);
+        let devices = nodes.flat_map(|node| node.devices.iter());
+        devices.flat_map(|device| device.addresses.iter().copied())
     }
 
     /// The namespace that is shown for each place. Several may have the same place: a container's old namespace, and

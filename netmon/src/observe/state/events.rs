@@ -18,6 +18,7 @@ use super::{Namespace, ServiceKey, State};
 use super::{NetnsFile, Role, Stamp};
 use crate::model::{
     drops::{Drop, DropKey},
+    edges::LastEdge,
     events::{EventSums, LastCounts},
     interface::{InterfaceId, NetnsId},
     inventory::Identity,
@@ -27,6 +28,8 @@ use crate::model::{
 
 /// The ifindex of loopback in every namespace.
 const LOOPBACK: u32 = 1;
+/// How many edges of namespaces that are gone are kept until a scrape asks for them.
+const MOST_LAST_EDGES: usize = 16_384;
 
 /// The sums, and how much of the kernel's counts is in them.
 #[derive(Debug, Default)]
@@ -251,6 +254,15 @@ impl State {
             }
             self.events.made.remove(id);
         }
+        for (id, counts) in &last.edges {
+            // Nobody may ask for them, for however long.
+            if self.last_edges.len() < MOST_LAST_EDGES {
+                let its = departed.get(&id.interface.netns);
+                let near = its.and_then(|its| Some((Arc::clone(its.identity()?), its.network(id.interface.ifindex))));
+                let (id, counts) = (*id, *counts);
+                self.last_edges.push(LastEdge { id, counts, near });
+            }
+        }
         if is_all {
             // Without programs, the kernel's counts of the whole are all that there is.
             for (netns, its) in departed.iter_mut().filter(|_| last.events.is_some()) {
@@ -264,6 +276,11 @@ impl State {
             self.events.forget(departed);
         }
         self.drop_absent_services();
+    }
+
+    /// The edges of namespaces that are gone, which were taken out of the kernel's map since the last call.
+    pub fn take_last_edges(&mut self) -> Vec<LastEdge> {
+        std::mem::take(&mut self.last_edges)
     }
 
     fn has_sandbox(&self, netns: NetnsId) -> bool {

@@ -11,6 +11,7 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, HashMap, HashSet},
+    mem,
     sync::Arc,
 };
 
@@ -111,6 +112,19 @@ impl Services {
 impl State {
     /// Removes the sums of services that have nothing left here.
     pub(super) fn drop_absent_services(&mut self) {
+        let (mut retired, mut sums) = (mem::take(&mut self.services.retired), mem::take(&mut self.events.sums));
+        let here: HashSet<(&str, &str)> = self.identities().map(|it| (&*it.service, &*it.stack)).collect();
+        let is_here = |key: &ServiceKey| here.contains(&(&*key.service, &*key.stack));
+        retired.retain(|key, _| is_here(key));
+        sums.retain(|key, _| is_here(key));
+        self.services.retired = retired;
+        self.events.sums = sums;
+    }
+}
+
+impl State {
+    /// The containers of which anything is left here, several times each: they exist, or are shown for a while.
+    pub fn identities(&self) -> impl Iterator<Item = &Identity> {
         let living = self.interfaces.values().map(|interface| interface.owner.as_ref());
         let lingering = self.ended.iter().map(|ended| ended.owner.as_ref());
         // A container that is being restarted has no interface for a moment.
@@ -122,11 +136,7 @@ impl State {
             Some(Place::Overlay { .. } | Place::LoadBalancer { .. } | Place::Node) | None => None,
         });
         let owners = living.chain(lingering).filter_map(identity);
-        let here = owners.chain(listed).chain(places);
-        let here: HashSet<(&str, &str)> = here.map(|it| (&*it.service, &*it.stack)).collect();
-        let is_here = |key: &ServiceKey| here.contains(&(&*key.service, &*key.stack));
-        self.services.retired.retain(|key, _| is_here(key));
-        self.events.sums.retain(|key, _| is_here(key));
+        owners.chain(listed).chain(places)
     }
 }
 

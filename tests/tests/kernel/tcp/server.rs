@@ -16,8 +16,8 @@ use netmon_tests::netns::Netns;
 use super::PORT;
 
 /// Accepts connections and sends back what it receives, until it is dropped.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     stop: Arc<AtomicBool>,
     /// How many connections have ended.
     served: Arc<AtomicUsize>,
@@ -25,7 +25,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(netns: &Netns, address: IpAddr) -> anyhow::Result<Self> {
+    pub(crate) fn start(netns: &Netns, address: IpAddr) -> anyhow::Result<Self> {
         let address = SocketAddr::new(address, PORT);
         let listener = netns.within(|| {
             let listener = TcpListener::bind(address)?;
@@ -63,7 +63,7 @@ impl Server {
         })
     }
 
-    pub(super) fn served(&self) -> usize {
+    pub(crate) fn served(&self) -> usize {
         self.served.load(Ordering::Relaxed)
     }
 }

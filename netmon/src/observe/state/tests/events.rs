@@ -55,6 +55,7 @@ fn end(state: &mut State, netns: NetnsId, now: Instant) {
     let last = LastCounts {
         drops: vec![(drop, "NO_SOCKET".into())],
         events: Some([(id, connections())].into()),
+        edges: Vec::new(),
     };
     state.count_last(&last, &mut departed, true);
 }

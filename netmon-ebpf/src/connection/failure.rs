@@ -5,7 +5,7 @@ use netmon_common::tcp::{
     FAILURE_UNREACHABLE,
 };
 
-use super::{ECONNRESET, Object};
+use super::{ECONNRESET, Sockets};
 use crate::kernel::UNSET;
 
 const ENETDOWN: i32 = 100;
@@ -18,7 +18,7 @@ const EHOSTUNREACH: i32 = 113;
 /// The reason of a socket that closes while it waits for the answer to its SYN. The error is set before the state
 /// (`tcp_reset`, `tcp_write_err`, `tcp_v4_err`).
 #[inline(always)]
-pub(super) fn failure(object: &impl Object, socket: u64) -> usize {
+pub(crate) fn failure(object: &impl Sockets, socket: u64) -> usize {
     // SAFETY: the caller passes a `struct sock *` from a tracepoint.
     match unsafe { object.field::<i32>(socket, object.socket_error()) } {
         0 => given_up(object, socket),
@@ -27,7 +27,7 @@ pub(super) fn failure(object: &impl Object, socket: u64) -> usize {
 }
 
 #[inline(always)]
-pub(super) fn of_error(error: i32) -> usize {
+pub(crate) fn of_error(error: i32) -> usize {
     match error {
         ECONNREFUSED => FAILURE_REFUSED,
         ETIMEDOUT => FAILURE_TIMEOUT,
@@ -41,7 +41,7 @@ pub(super) fn of_error(error: i32) -> usize {
 /// (`tcp_v4_connect`), which then sent no SYN. Its port does not tell, because `tcp_set_state` takes the port away
 /// before the tracepoint. The fields are cleared when a socket is used again (`tcp_disconnect`).
 #[inline(always)]
-fn given_up(object: &impl Object, socket: u64) -> usize {
+fn given_up(object: &impl Sockets, socket: u64) -> usize {
     let tcp = object.tcp_socket(socket);
     if tcp == 0 {
         return FAILURE_ABORTED;
@@ -61,7 +61,7 @@ fn given_up(object: &impl Object, socket: u64) -> usize {
 /// Whether the application has closed the socket. This is noted before the state changes (`__tcp_close`). With Fast Open,
 /// the SYN waits for the first data (`tcp_fastopen_defer_connect`), so an application may give up before it.
 #[inline(always)]
-fn is_shut(object: &impl Object, socket: u64) -> bool {
+fn is_shut(object: &impl Sockets, socket: u64) -> bool {
     let shutdown = object.socket_shutdown();
     // SAFETY: the caller passes a `struct sock *` from a tracepoint.
     shutdown != UNSET && unsafe { object.field::<u8>(socket, shutdown) } != 0

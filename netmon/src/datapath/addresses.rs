@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, mem, net::IpAddr};
 
-use netmon_common::tcp::Address;
+use netmon_common::connection::Address;
 
 use crate::{
     datapath::{DatapathError, store::Store},
@@ -114,7 +114,7 @@ const fn octets(address: IpAddr) -> [u8; 16] {
 mod tests {
     use std::net::IpAddr;
 
-    use netmon_common::tcp::Address;
+    use netmon_common::connection::Address;
 
     use super::{Addresses, OF_NAMESPACE, octets};
     use crate::{datapath::store::tests::Memory, model::interface::NetnsId};

@@ -1,0 +1,121 @@
+//! Tables of edges: who talks to whom, for several dashboards.
+//!
+//! A connection between two containers has two ends, and netmon may see both. The tables have the client's end, which
+//! names both services also through a virtual address. Where the client is no container, they have the server's.
+
+use netmon::{
+    collectors::catalog::{
+        EDGE_ACTIVE_CONNECTIONS, EDGE_CONNECT_FAILURES, EDGE_CONNECTIONS, EDGE_RECEIVE_BYTES, EDGE_RESETS,
+        EDGE_RETRANSMITTED_SEGMENTS, EDGE_ROUND_TRIP_TIME, EDGE_TRANSMIT_BYTES,
+    },
+    page::{family::Family, labels::LabelSet},
+};
+
+use super::SERVICE;
+use crate::{
+    board::uid,
+    grafana::Panel,
+    label::{Client, Network, Port, Server, Side},
+    panel::{Limits, Unit, table},
+    query::{Selection, Vector, Window, of},
+};
+
+/// Which edges a table has.
+#[derive(Clone, Copy)]
+pub(super) enum Edges {
+    /// All.
+    All,
+    /// Those whose server is the chosen service.
+    OfServer,
+    /// Those whose client is the chosen service.
+    OfClient,
+}
+
+/// What identifies a row.
+type Row = (Client, Server, Network, Port);
+const ROW: Row = (Client, Server, Network, Port);
+
+/// Clients that no netmon sees from their own end.
+const STRANGERS: &[&str] = &["[(]outside[)]", "[(]ingress[)]"];
+
+impl Edges {
+    fn of<K: netmon::page::family::Shape, L: LabelSet>(self, family: Family<K, L>) -> Selection<K, L> {
+        match self {
+            Self::All => of(family),
+            Self::OfServer => of(family).chosen_as(Server, crate::label::Service),
+            Self::OfClient => of(family).chosen_as(Client, crate::label::Service),
+        }
+    }
+
+    /// Each edge once: `values` of the client's end, and of the server's where there is no other.
+    fn once<K: netmon::page::family::Shape, L: LabelSet>(
+        self,
+        family: fn() -> Family<K, L>,
+        values: impl Fn(Selection<K, L>) -> Vector<Row>,
+    ) -> Vector<Row> {
+        let client = values(self.of(family()).is(Side, "client"));
+        let server = self.of(family()).is(Side, "server").is_one_of(Client, STRANGERS);
+        client.or(values(server))
+    }
+}
+
+/// A table of edges, those that carry most first.
+pub(super) fn edges(edges: Edges, title: &str, description: &str) -> Panel {
+    let mean = edges.once(
+        || EDGE_ROUND_TRIP_TIME,
+        |it| {
+            let observed = it.clone().observed(Window::Rate).sum(ROW);
+            observed.per(it.observations(Window::Rate).sum(ROW).above(0.0))
+        },
+    );
+    table(title, description, ROW, ["Client", "Server", "Network", "Port"])
+        .column(
+            "Connections",
+            Unit::PerSecond,
+            Limits::None,
+            &edges.once(|| EDGE_CONNECTIONS, |it| it.rate().sum(ROW)),
+        )
+        .column(
+            "Open",
+            Unit::Count,
+            Limits::None,
+            &edges.once(|| EDGE_ACTIVE_CONNECTIONS, |it| it.now().sum(ROW)),
+        )
+        .column(
+            "Requests",
+            Unit::BytesPerSecond,
+            Limits::None,
+            &edges.once(|| EDGE_TRANSMIT_BYTES, |it| it.rate().sum(ROW)),
+        )
+        .column(
+            "Answers",
+            Unit::BytesPerSecond,
+            Limits::None,
+            &edges.once(|| EDGE_RECEIVE_BYTES, |it| it.rate().sum(ROW)),
+        )
+        .column(
+            "Failed",
+            Unit::PerSecond,
+            Limits::Above(0.1, 1.0),
+            &edges.once(|| EDGE_CONNECT_FAILURES, |it| it.rate().sum(ROW)),
+        )
+        .column(
+            "Resets",
+            Unit::PerSecond,
+            Limits::None,
+            &edges.once(|| EDGE_RESETS, |it| it.rate().sum(ROW)),
+        )
+        .column(
+            "Sent again",
+            Unit::PerSecond,
+            Limits::None,
+            &edges.once(|| EDGE_RETRANSMITTED_SEGMENTS, |it| it.rate().sum(ROW)),
+        )
+        .column("Round trip", Unit::Seconds, Limits::None, &mean)
+        .leads("Client", &uid(SERVICE), "service")
+        .leads("Server", &uid(SERVICE), "service")
+        .width("Client", 200)
+        .width("Server", 200)
+        .width("Port", 70)
+        .sorted("Requests")
+}

@@ -1,0 +1,383 @@
+//! Counts TCP connections by their two ends: who talks to whom.
+//!
+//! The programs run when a connection begins, when it ends, and when its socket goes. Nothing runs for a packet or a
+//! segment. What a connection sent and received is in the kernel's own counters on its socket. They are read at its end,
+//! and for all open connections at once by an iterator over the sockets that have storage.
+//!
+//! Knows no names. Kernel facts relied on: each is stated where it is used. An edge's counts are the same on all CPUs, and
+//! every program only adds to them, atomically (`counter.rs`).
+
+mod key;
+
+use netmon_common::{
+    edges::{CLIENT, CLOSED, Connection, Edge, FAR_OVER, Key, Live, NONE, OPEN, SERVER, SOCKETS, SOCKETS_OF_NAMESPACE},
+    notes::{NO_KEY, NO_SHARE},
+    refusal,
+    share::{STRANGERS, Share},
+};
+
+use self::key::key;
+use crate::{
+    connection::{CLOSE, ECONNRESET, ESTABLISHED, SYN_RECEIVED, SYN_SENT, Sockets, failure::failure, is_tcp},
+    counter::Counter,
+    kernel::Arguments,
+    maps::{Added, Array, Map, Storage},
+    notes, share,
+};
+
+/// What the object of edges has: the offsets of what is read, and maps.
+pub trait Object: Sockets {
+    /// `sock.skc_daddr`.
+    fn peer_ipv4_address(&self) -> u32;
+    /// `sock.skc_v6_daddr`.
+    fn peer_ipv6_address(&self) -> u32;
+    /// `sock.skc_dport`.
+    fn peer_port(&self) -> u32;
+    /// `sock.skc_num`.
+    fn socket_port(&self) -> u32;
+    /// `sock.skc_flags`.
+    fn socket_flags(&self) -> u32;
+    /// `tcp_sock.bytes_sent`.
+    fn tcp_bytes_sent(&self) -> u32;
+    /// `tcp_sock.bytes_retrans`.
+    fn tcp_bytes_resent(&self) -> u32;
+    /// `tcp_sock.bytes_received`.
+    fn tcp_bytes_received(&self) -> u32;
+    /// `tcp_sock.total_retrans`.
+    fn tcp_segments_resent(&self) -> u32;
+    /// `tcp_sock.srtt_us`.
+    fn tcp_round_trip(&self) -> u32;
+    /// `rtable.rt_uses_gateway`.
+    fn route_ipv4_gateway(&self) -> u32;
+    /// `rt6_info.rt6i_flags`. [`UNSET`] if the kernel has no such field.
+    fn route_ipv6_flags(&self) -> u32;
+
+    /// What has happened.
+    fn edges(&self) -> &impl Map<Key, Edge>;
+    /// What is open.
+    fn live(&self) -> &impl Map<Key, Live>;
+    /// The storage of sockets.
+    fn connections(&self) -> &impl Storage<Connection>;
+    /// How many sockets of each namespace have storage.
+    fn sockets(&self) -> &impl Map<u64, u64>;
+    /// How many have it in all of them.
+    fn tracked(&self) -> &impl Array<u64>;
+    /// What found no room, by the cause.
+    fn lost(&self) -> &impl Array<u64>;
+    /// What each namespace has of the edges.
+    fn shares(&self) -> &impl Map<u64, Share>;
+}
+
+/// Initial values. They are statics, because a structure built on the stack becomes a call of `memset`.
+static NO_EDGE: Edge = Edge::ZERO;
+static NO_LIVE: Live = Live::ZERO;
+/// What is added for one less: the counts wrap.
+const LESS: u64 = u64::MAX;
+
+/// In `CLOSE_WAIT`, a reset leaves this error (`tcp_reset`).
+const EPIPE: i32 = 32;
+/// `SOCK_DONE` in a socket's flags (`enum sock_flags`): a FIN was received (`tcp_fin`).
+const SOCK_DONE: u32 = 1;
+/// What a socket sent and received so far.
+struct Totals {
+    sent_bytes: u64,
+    received_bytes: u64,
+    retransmitted_segments: u64,
+    /// In microseconds; 0 if it is not known.
+    round_trip: u64,
+}
+
+/// A socket's state changes (`inet_sock_set_state`).
+#[inline(always)]
+pub fn state_changed(object: &impl Object, arguments: impl Arguments) {
+    let socket = arguments.pointer(0);
+    let (old, new) = (arguments.signed(1), arguments.signed(2));
+    if !is_tcp(object, socket) {
+        return;
+    }
+    if new == ESTABLISHED {
+        // A fast open has data before it, and the same states.
+        let role = match old {
+            SYN_SENT => CLIENT,
+            SYN_RECEIVED => SERVER,
+            _ => return,
+        };
+        opened(object, socket, role);
+    } else if new == CLOSE {
+        if old == SYN_SENT {
+            failed(object, socket);
+        } else {
+            closed(object, socket);
+        }
+    }
+}
+
+/// This end sent a reset (`tcp_send_reset`). One that answers a packet has a socket only if there is one for that packet.
+#[inline(always)]
+pub fn reset_sent(object: &impl Object, arguments: impl Arguments) {
+    let socket = arguments.pointer(0);
+    if socket == 0 {
+        return;
+    }
+    if let Some(connection) = object.connections().of(socket) {
+        was_reset(object, connection);
+    }
+}
+
+/// A socket goes (`tcp_destroy_sock`), and its storage a moment later.
+#[inline(always)]
+pub fn destroyed(object: &impl Object, arguments: impl Arguments) {
+    let socket = arguments.pointer(0);
+    let Some(connection) = object.connections().of(socket) else {
+        return;
+    };
+    // SAFETY: the value exists while the program runs.
+    let netns = unsafe { (*connection).counted_under };
+    for count in [object.sockets().find(&netns), object.tracked().at(0)]
+        .into_iter()
+        .flatten()
+    {
+        // SAFETY: the value exists while the program runs, and only these programs write it.
+        unsafe { Counter::at(count) }.add(LESS);
+    }
+}
+
+/// Adds an open connection to the sums of its edge. The iterator passes every socket that has storage, of all namespaces.
+#[inline(always)]
+pub fn live(object: &impl Object, socket: u64, connection: &Connection) {
+    if connection.state != OPEN {
+        return;
+    }
+    let Some(totals) = totals(object, socket) else { return };
+    let key = connection.key;
+    let all = object.live();
+    let mut found = all.find(&key);
+    let mut cause = refusal::OTHER;
+    if found.is_none() {
+        cause = all.add(&key, &NO_LIVE).cause();
+        found = all.find(&key);
+    }
+    let Some(found) = found else {
+        return lose(object, cause);
+    };
+    // SAFETY: the value exists while the program runs, and only this program writes it.
+    let live = unsafe { shared_live(found) };
+    live.connections.add(1);
+    add(&live.sent_bytes, totals.sent_bytes);
+    add(&live.received_bytes, totals.received_bytes);
+    add(&live.retransmitted_segments, totals.retransmitted_segments);
+    if totals.round_trip != 0 {
+        live.round_trips.add(1);
+        live.round_trip_microseconds.add(totals.round_trip);
+    }
+}
+
+/// A connection begins.
+#[inline(always)]
+fn opened(object: &impl Object, socket: u64, role: u8) {
+    let Some(mut key) = key(object, socket, role) else {
+        return;
+    };
+    let Some(edge) = edge(object, &mut key) else {
+        return;
+    };
+    edge.opened.add(1);
+    let Some(connection) = track(object, socket, key.netns) else {
+        // Nobody will tell how it ends.
+        edge.closed.add(1);
+        return lose(object, refusal::SHARE);
+    };
+    // SAFETY: the value exists while the program runs. A socket's state changes under its lock, and the iterator passes
+    // one over whose state it does not find open.
+    unsafe {
+        (*connection).key = key;
+        (*connection).was_reset = 0;
+        (*connection).state = OPEN;
+    }
+}
+
+/// The storage of a socket, which is created if there is room. A socket that was closed and connects again has it.
+#[inline(always)]
+fn track(object: &impl Object, socket: u64, netns: u64) -> Option<*mut Connection> {
+    let connections = object.connections();
+    if let Some(connection) = connections.of(socket) {
+        return Some(connection);
+    }
+    let strangers = STRANGERS;
+    let (sockets, counted_under) = match object.sockets().find(&netns) {
+        Some(sockets) => (sockets, netns),
+        None => (object.sockets().find(&strangers)?, strangers),
+    };
+    let tracked = object.tracked().at(0)?;
+    // SAFETY: the values exist while the program runs. Others may write meanwhile: then there are a few more.
+    if unsafe { *sockets >= SOCKETS_OF_NAMESPACE || *tracked >= SOCKETS.into() } {
+        return None;
+    }
+    let connection = connections.create(socket)?;
+    // SAFETY: as above, and only these programs write them.
+    unsafe {
+        (*connection).counted_under = counted_under;
+        Counter::at(sockets).add(1);
+        Counter::at(tracked).add(1);
+    }
+    Some(connection)
+}
+
+/// A connection to another host was not established.
+#[inline(always)]
+fn failed(object: &impl Object, socket: u64) {
+    let Some(mut key) = key(object, socket, CLIENT) else {
+        return;
+    };
+    let reason = failure(object, socket);
+    if let Some(edge) = edge(object, &mut key)
+        && let Some(count) = edge.failures.get(reason)
+    {
+        count.add(1);
+    }
+}
+
+/// A socket closes. It is an end of an edge if it has storage, and its connection is open.
+#[inline(always)]
+fn closed(object: &impl Object, socket: u64) {
+    let Some(connection) = object.connections().of(socket) else {
+        return;
+    };
+    // SAFETY: the value exists while the program runs. A socket's state changes under its lock.
+    let (state, mut key) = unsafe { ((*connection).state, (*connection).key) };
+    if state != OPEN {
+        return;
+    }
+    let Some(totals) = totals(object, socket) else { return };
+    let Some(edge) = edge(object, &mut key) else {
+        return;
+    };
+    // Before its counts are added: the iterator must not add them, too.
+    // SAFETY: as above.
+    unsafe { (*connection).state = CLOSED };
+    edge.closed.add(1);
+    add(&edge.sent_bytes, totals.sent_bytes);
+    add(&edge.received_bytes, totals.received_bytes);
+    add(&edge.retransmitted_segments, totals.retransmitted_segments);
+    if totals.round_trip != 0 {
+        edge.round_trips.add(1);
+        edge.round_trip_microseconds.add(totals.round_trip);
+    }
+    // A reset that is received leaves its error before the state changes (`tcp_reset`).
+    // SAFETY: `socket` is a `struct sock *` from a tracepoint.
+    let error: i32 = unsafe { object.field(socket, object.socket_error()) };
+    if error == ECONNRESET || error == EPIPE {
+        was_reset(object, connection);
+    }
+}
+
+/// A reset has ended a connection. It may be heard of twice: one that answers a packet follows one that was received
+/// (`tcp_rcv_state_process`).
+#[inline(always)]
+fn was_reset(object: &impl Object, connection: *mut Connection) {
+    // SAFETY: the value exists while the program runs. A connection's resets are sent and received under its lock.
+    let (was_reset, state, mut key) = unsafe { ((*connection).was_reset, (*connection).state, (*connection).key) };
+    if was_reset != 0 || state == NONE {
+        return;
+    }
+    // SAFETY: as above.
+    unsafe { (*connection).was_reset = 1 };
+    if let Some(edge) = edge(object, &mut key) {
+        edge.resets.add(1);
+    }
+}
+
+/// What a socket sent and received; `None` if it is none of TCP.
+#[inline(always)]
+fn totals(object: &impl Object, socket: u64) -> Option<Totals> {
+    let tcp = object.tcp_socket(socket);
+    if tcp == 0 {
+        return None;
+    }
+    // SAFETY: `tcp` is a `struct tcp_sock *`, which begins with the socket.
+    let (sent, resent, received, segments, smoothed, flags) = unsafe {
+        (
+            object.field::<u64>(tcp, object.tcp_bytes_sent()),
+            object.field::<u64>(tcp, object.tcp_bytes_resent()),
+            object.field::<u64>(tcp, object.tcp_bytes_received()),
+            object.field::<u32>(tcp, object.tcp_segments_resent()),
+            object.field::<u32>(tcp, object.tcp_round_trip()),
+            object.field::<u64>(tcp, object.socket_flags()),
+        )
+    };
+    let sent_bytes = sent.wrapping_sub(resent);
+    Some(Totals {
+        sent_bytes,
+        // The kernel counts a FIN as a byte received (`tcp_rcv_nxt_update`).
+        received_bytes: received.wrapping_sub(flags >> SOCK_DONE & 1),
+        retransmitted_segments: segments.into(),
+        // The kernel stores eight times as much. Without data of its own, the time is that of the handshake.
+        round_trip: if sent_bytes == 0 { 0 } else { (smoothed >> 3).into() },
+    })
+}
+
+/// The counts of an edge. If a namespace has used up its share of the map, its new keys say no more than the interface and
+/// the role, and `key` is changed to that.
+#[inline(always)]
+fn edge<'a>(object: &impl Object, key: &mut Key) -> Option<&'a Edge<Counter>> {
+    let all = object.edges();
+    let mut found = all.find(key);
+    let mut cause = refusal::SHARE;
+    if found.is_none()
+        && let Some(room) = share::look(object.shares(), key.netns)
+    {
+        if !room.has_device {
+            key.far = FAR_OVER;
+            key.port = 0;
+            key.ifindex = 0;
+            key.remote = [0; 16];
+            notes::once(object, object.shares(), NO_SHARE, key.netns, 0);
+        }
+        let added = all.add(key, &NO_EDGE);
+        if added == Added::Created {
+            room.take();
+        }
+        cause = added.cause();
+        found = all.find(key);
+    }
+    let Some(found) = found else {
+        notes::once(object, object.shares(), NO_KEY, key.netns, cause);
+        lose(object, cause);
+        return None;
+    };
+    const { assert!(size_of::<Edge>() == size_of::<Edge<Counter>>() && align_of::<Edge>() == align_of::<Edge<Counter>>()) };
+    // SAFETY: the value exists while the program runs, and only these programs write it. A counter has the layout of a
+    // number.
+    Some(unsafe { &*found.cast() })
+}
+
+/// The sums at this place, as the programs see them.
+///
+/// # Safety
+/// As for [`Counter::at`], for all of them.
+#[inline(always)]
+const unsafe fn shared_live<'a>(live: *mut Live) -> &'a Live<Counter> {
+    const { assert!(size_of::<Live>() == size_of::<Live<Counter>>() && align_of::<Live>() == align_of::<Live<Counter>>()) };
+    // SAFETY: a counter has the layout of a number. The rest is as promised by the caller.
+    unsafe { &*live.cast() }
+}
+
+/// Adds to a count, unless there is nothing to add: an addition that all CPUs see takes longer than the question.
+#[inline(always)]
+fn add(count: &Counter, more: u64) {
+    if more != 0 {
+        count.add(more);
+    }
+}
+
+/// Counts something that found no room.
+#[inline(always)]
+fn lose(object: &impl Object, cause: u32) {
+    if let Some(lost) = object.lost().at(cause) {
+        // SAFETY: the value exists while the program runs, and only these programs write it.
+        unsafe { Counter::at(lost) }.add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

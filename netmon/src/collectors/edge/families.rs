@@ -1,0 +1,158 @@
+//! The families of edges.
+
+use crate::{
+    collectors::edge::facts::{EdgeKey, EdgeSum},
+    model::{edges::Side, histogram::Histogram, tcp::FAILURE_REASONS},
+    page::{
+        labels::{Block, label_sets},
+        limits::SHOWN,
+        rows::{Rows, schemas},
+    },
+};
+
+label_sets! {
+    /// An edge, seen from one of its ends.
+    pub Edge { client, client_stack, server, server_stack, network, port, side }
+    /// What befalls an edge, by reason.
+    pub EdgeReason { client, client_stack, server, server_stack, network, port, side, reason }
+}
+
+/// An edge and what has happened on it.
+type Row<'a> = (&'a EdgeKey, &'a EdgeSum);
+
+schemas! {
+    pub families of super::NAME;
+    "Who talks to whom" {
+        /// An edge.
+        EDGES(it in EdgeRow) by Edge<'static>, SHOWN {
+            EDGE_CONNECTIONS: Counter, "netmon_edge_connections",
+                it.sum.counts.opened,
+                "TCP connections from the client to the server that were established since netmon started. side says which end this node saw: sums over side=client count each connection between services once. Names in brackets are no services: (outside), (node), (ingress), (load balancer), (unknown), and (other) over --limit.edges. Connections over loopback are left out.";
+            EDGE_ACTIVE_CONNECTIONS: Gauge, "netmon_edge_active_connections",
+                it.sum.live,
+                "TCP connections from the client to the server that are open at this moment.";
+            EDGE_TRANSMIT_BYTES: Counter, "netmon_edge_transmit" in Bytes,
+                it.transmit_bytes(),
+                "Payload that the client sent to the server since netmon started, each byte once, on open connections and on those that have ended. On both sides it is the client's direction.";
+            EDGE_RECEIVE_BYTES: Counter, "netmon_edge_receive" in Bytes,
+                it.receive_bytes(),
+                "Payload that the client received from the server since netmon started, each byte once, on open connections and on those that have ended. On both sides it is the client's direction.";
+            EDGE_RETRANSMITTED_SEGMENTS: Counter, "netmon_edge_retransmitted_segments",
+                it.sum.counts.retransmitted_segments,
+                "TCP segments that this side's end retransmitted since netmon started, on connections that were established: of requests with side=client, of answers with side=server.";
+            EDGE_RESETS: Counter, "netmon_edge_resets",
+                it.sum.counts.resets,
+                "TCP connections that a reset ended since netmon started, whichever end sent it.";
+            EDGE_ROUND_TRIP_TIME: Histogram, "netmon_edge_round_trip_time" in Seconds,
+                Some(it.round_trips()),
+                "Smoothed round-trip time that this side's end measured: of each connection at its end, and of each open one in each scrape. Connections on which it sent nothing are left out. It has a sum and a count, and no buckets.";
+        }
+        /// Failed connects of an edge.
+        FAILURES(it in u64) by EdgeReason<'static>, SHOWN {
+            EDGE_CONNECT_FAILURES: Counter, "netmon_edge_connect_failures",
+                *it,
+                "TCP connections from the client to the server that were not established since netmon started. Only the client sees them. The reasons are those of netmon_container_tcp_connect_failures_total.";
+        }
+    }
+}
+
+/// An edge and what has happened on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EdgeRow {
+    side: Side,
+    sum: EdgeSum,
+}
+
+impl EdgeRow {
+    const fn transmit_bytes(&self) -> u64 {
+        match self.side {
+            Side::Client => self.sum.counts.sent_bytes,
+            Side::Server => self.sum.counts.received_bytes,
+        }
+    }
+
+    const fn receive_bytes(&self) -> u64 {
+        match self.side {
+            Side::Client => self.sum.counts.received_bytes,
+            Side::Server => self.sum.counts.sent_bytes,
+        }
+    }
+
+    fn round_trips(&self) -> Histogram {
+        let mut histogram = Histogram::default();
+        if let Some((_, count)) = histogram.buckets.last_mut() {
+            *count = self.sum.round_trips.count;
+        }
+        histogram.sum_microseconds = self.sum.round_trips.microseconds;
+        histogram
+    }
+}
+
+/// The rows of a scrape.
+pub(crate) fn rows<'a>(edges: impl IntoIterator<Item = Row<'a>> + Clone) -> Vec<Rows> {
+    let all = edges.clone().into_iter().map(|(key, sum)| {
+        let row = EdgeRow {
+            side: key.side,
+            sum: *sum,
+        };
+        (labels(key), row)
+    });
+    let failures = edges.into_iter().filter(|(key, _)| key.side == Side::Client);
+    let failures = failures.flat_map(|(key, sum)| {
+        FAILURE_REASONS.map(|(reason, index)| (with_reason(key, reason), sum.counts.failures[index]))
+    });
+    vec![EDGES.labelled(all), FAILURES.labelled(failures)]
+}
+
+/// The values of an edge's labels.
+fn values<'a>(key: &'a EdgeKey, port: &'a str) -> Edge<'a> {
+    let (client, server) = match key.side {
+        Side::Client => (&key.near, &key.far),
+        Side::Server => (&key.far, &key.near),
+    };
+    Edge {
+        client: &client.name,
+        client_stack: &client.stack,
+        server: &server.name,
+        server_stack: &server.stack,
+        network: &key.network,
+        port,
+        side: key.side.as_str(),
+    }
+}
+
+fn port(key: &EdgeKey) -> String {
+    if key.port == 0 {
+        String::new()
+    } else {
+        key.port.to_string()
+    }
+}
+
+fn labels(key: &EdgeKey) -> Block<Edge<'static>> {
+    values(key, &port(key)).block()
+}
+
+fn with_reason(key: &EdgeKey, reason: &str) -> Block<EdgeReason<'static>> {
+    let port = port(key);
+    let Edge {
+        client,
+        client_stack,
+        server,
+        server_stack,
+        network,
+        port,
+        side,
+    } = values(key, &port);
+    EdgeReason {
+        client,
+        client_stack,
+        server,
+        server_stack,
+        network,
+        port,
+        side,
+        reason,
+    }
+    .block()
+}

@@ -1,0 +1,28 @@
+//! Who talks to whom over TCP: connections by service on both ends.
+
+pub mod facts;
+pub mod families;
+mod kernel;
+#[cfg(test)]
+mod sample;
+
+use crate::{collectors::Definition, model::collector::Collector};
+
+/// Its name.
+pub const NAME: Collector = Collector("edge");
+
+/// What the table of collectors needs.
+pub(super) const DEFINITION: Definition = Definition {
+    name: NAME,
+    summary: "TCP connections by service on both ends: who talks to whom.",
+    is_optional: true,
+    incomplete: Some((
+        "the kernel's type information (BTF), or iterators over socket storage",
+        "a newer kernel; else `--no-collector.edge`",
+    )),
+    needs: &[],
+    groups: families::GROUPS,
+    #[cfg(test)]
+    sample: sample::rows,
+    start: || Box::new(kernel::Collector::default()),
+};
