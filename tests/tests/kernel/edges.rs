@@ -3,10 +3,13 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    thread,
+    time::Duration,
 };
 
 use anyhow::ensure;
-use netmon_tests::page::Page;
+use netmon_tests::{page::Page, patience::until};
+use rustix::net::sockopt::set_socket_linger;
 
 use crate::{
     tcp::server::Server,
@@ -72,7 +75,7 @@ impl Edge {
 /// Two containers without a service.
 fn world() -> anyhow::Result<World> {
     let mut world = World::new()?;
-    world.is_service = false;
+    world.labels.clear();
     Ok(world)
 }
 
@@ -117,4 +120,165 @@ fn both_ends_see_a_connections_bytes_while_it_is_open_and_after_its_end() -> any
         }
     }
     Ok(())
+}
+
+#[test]
+fn connections_that_fail_and_that_are_reset_are_the_edges() -> anyhow::Result<()> {
+    let mut world = world()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let server = Server::start(&b.netns, b.address)?;
+    a.netns.within(|| {
+        for _ in 0..30 {
+            ensure!(TcpStream::connect((b.address, PORT + 1)).is_err(), "somebody listens");
+        }
+        for _ in 0..25 {
+            let stream = TcpStream::connect(server.address)?;
+            set_socket_linger(&stream, Some(Duration::ZERO))?;
+        }
+        Ok(())
+    })?;
+    let (client, of_server) = (Edge::of("a", "b", "client"), Edge::of("a", "b", "server"));
+    let closed = Edge {
+        port: PORT + 1,
+        ..client
+    };
+    netmon.page_until("failures and resets to be counted", |page| {
+        for edge in [client, of_server] {
+            let (resets, connections) = (edge.count(page, "resets_total", &[])?, edge.counts(page)?.connections);
+            ensure!(
+                (resets, connections) == (25, 25),
+                "{}: {resets} of {connections}",
+                edge.side
+            );
+        }
+        let failures = |reason| closed.count(page, "connect_failures_total", &[("reason", reason)]);
+        let (refused, timeout) = (failures("refused")?, failures("timeout")?);
+        ensure!((refused, timeout) == (30, 0), "{refused} refused, {timeout} timed out");
+        let connections = closed.counts(page)?;
+        ensure!(connections == Counts::default(), "{connections:?}");
+        Ok(())
+    })
+}
+
+/// Whoever is beyond a gateway has no name. To the other end, the first one is who it is.
+#[test]
+fn what_is_beyond_a_gateway_is_outside() -> anyhow::Result<()> {
+    let mut world = world()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    for (address, prefix, gateway, family) in [
+        ("192.0.2.1", "192.0.2.0/24", b.address, ""),
+        ("2001:db8::1", "2001:db8::/64", b.ipv6_address, "-6"),
+    ] {
+        b.netns.run(&format!("ip {family} addr add {address} dev lo"))?;
+        a.netns.run(&format!("ip {family} route add {prefix} via {gateway}"))?;
+        let server = Server::start(&b.netns, address.parse()?)?;
+        let mut stream = a.netns.within(|| Ok(TcpStream::connect(server.address)?))?;
+        exchange(&mut stream, 1000)?;
+    }
+    let wanted = Counts {
+        connections: 2,
+        active: 0,
+        transmit: 2000,
+        receive: 2000,
+    };
+    netmon.page_until("both ends to be named", |page| {
+        for edge in [Edge::of("a", "(outside)", "client"), Edge::of("a", "b", "server")] {
+            let counts = edge.counts(page)?;
+            ensure!(counts == wanted, "{} shows {counts:?}", edge.side);
+        }
+        Ok(())
+    })
+}
+
+/// A port scan makes an edge for each port, until the container has used up its share.
+#[test]
+fn who_connects_to_everything_costs_others_nothing() -> anyhow::Result<()> {
+    const PORTS: u16 = 3000;
+    let mut world = world()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&["--limit.edges=100"])?;
+    ready(&netmon, 2)?;
+    a.netns.within(|| {
+        for port in 10_000..10_000 + PORTS {
+            ensure!(TcpStream::connect((b.address, port)).is_err(), "somebody listens");
+        }
+        Ok(())
+    })?;
+    let all = |page: &Page| -> anyhow::Result<u64> {
+        let labels = [("client", "a"), ("side", "client"), ("reason", "refused")];
+        let failures = page.all("netmon_edge_connect_failures_total", &labels);
+        Ok(failures.iter().map(|sample| sample.value as u64).sum())
+    };
+    netmon.page_until("every failure to be counted", |page| {
+        let (failures, edges) = (all(page)?, page.all("netmon_edge_connections_total", &[]).len());
+        ensure!(failures == u64::from(PORTS), "{failures} failed");
+        ensure!(edges <= 101, "{edges} edges are shown");
+        let lost: f64 = page
+            .all("netmon_bpf_map_update_failures_total", &[("map", "EDGES")])
+            .iter()
+            .map(|sample| sample.value)
+            .sum();
+        ensure!(lost == 0.0, "{lost} found no room");
+        Ok(())
+    })?;
+    // The other one has its own share. Scrapes make room for the first one again.
+    let server = Server::start(&a.netns, a.address)?;
+    let mut stream = b.netns.within(|| Ok(TcpStream::connect(server.address)?))?;
+    exchange(&mut stream, 500)?;
+    netmon.page_until("the map to have room", |page| {
+        let used = page.count("netmon_bpf_map_entries", &[("map", "EDGES")])?;
+        ensure!(used < 20, "{used} edges are in the map");
+        let counts: u64 = page
+            .all(
+                "netmon_edge_transmit_bytes_total",
+                &[("client", "b"), ("side", "client")],
+            )
+            .iter()
+            .map(|sample| sample.value as u64)
+            .sum();
+        ensure!(counts == 500, "{counts} bytes");
+        let failures = all(page)?;
+        ensure!(failures == u64::from(PORTS), "{failures} failed");
+        Ok(())
+    })
+}
+
+/// What a container did is in its service's sums after its end, also if no scrape saw it.
+#[test]
+fn a_container_that_no_scrape_saw_has_its_edges() -> anyhow::Result<()> {
+    let mut world = World::new()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&["--container.linger=1s"])?;
+    ready(&netmon, 2)?;
+    let before = netmon.page()?;
+    let server = Server::start(&b.netns, b.address)?;
+    for _ in 0..10 {
+        let mut stream = a.netns.within(|| Ok(TcpStream::connect(server.address)?))?;
+        exchange(&mut stream, 100)?;
+    }
+    until("the server to be done", || {
+        ensure!(server.served() == 10, "{} are done", server.served());
+        Ok(())
+    })?;
+    world.end(a)?;
+    // Longer than its values linger.
+    thread::sleep(Duration::from_secs(4));
+    let edge = Edge {
+        client: "shop_web",
+        server: "shop_web",
+        ..Edge::of("", "", "client")
+    };
+    ensure!(edge.counts(&before).is_err(), "it is counted before it is");
+    netmon.page_until("its last connections to be counted", |page| {
+        let counts = edge.counts(page)?;
+        ensure!(
+            (counts.connections, counts.transmit, counts.active) == (10, 1000, 0),
+            "{counts:?}"
+        );
+        Ok(())
+    })
 }

@@ -3,6 +3,7 @@
 mod cables;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::Command,
@@ -32,6 +33,11 @@ const PORT: u16 = 10095;
 /// programs.
 const SHORT_TIMES: &str = "attach-age=150ms,attach-quiet=100ms";
 
+/// The labels of every container, unless a test gives it others. Compose lets a container have a short name.
+fn labels() -> BTreeMap<String, String> {
+    compose_labels("shop", "shop_web")
+}
+
 /// A container: a namespace with a device and addresses.
 pub(crate) struct Member {
     pub(crate) name: String,
@@ -46,8 +52,7 @@ impl Member {
         Ok(Container {
             name: self.name.clone(),
             sandbox: self.netns.path().to_path_buf(),
-            // Compose lets a container have a short name.
-            labels: compose_labels("shop", "shop_web"),
+            labels: labels(),
             network_mode: "default".to_owned(),
             endpoints: vec![Endpoint {
                 network: network.to_owned(),
@@ -82,8 +87,8 @@ pub(crate) struct World {
     pub(crate) sees_node: bool,
     /// Whether the engine describes overlay networks as encrypted.
     pub(crate) encrypted: bool,
-    /// Whether the engine's containers are of a service. Otherwise each is by itself.
-    pub(crate) is_service: bool,
+    /// The labels of the pair of containers.
+    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) scratch: Scratch,
 }
 
@@ -104,7 +109,7 @@ impl World {
             shares_pages: false,
             sees_node: false,
             encrypted: false,
-            is_service: true,
+            labels: labels(),
             scratch,
         })
     }
@@ -221,11 +226,10 @@ impl World {
             bridge.passes("veth1")?;
         }
         for member in [&a, &b] {
-            let mut container = member.container("net")?;
-            if !self.is_service {
-                container.labels.clear();
-            }
-            self.engine.start_container(container);
+            self.engine.start_container(Container {
+                labels: self.labels.clone(),
+                ..member.container("net")?
+            });
         }
         Ok((a, b))
     }
