@@ -21,6 +21,9 @@ pub const MAP_CONNECTIONS: &str = "CONNECTIONS";
 pub const MAP_SOCKETS: &str = "EDGE_SOCKETS";
 /// An array of one `u64`: how many sockets have storage, in all namespaces.
 pub const MAP_TRACKED: &str = "EDGE_TRACKED";
+/// The ports that somebody listens on, by [`Listener`], while the program [`ADOPT`] goes through a namespace. The daemon
+/// empties it.
+pub const MAP_LISTENERS: &str = "EDGE_LISTENERS";
 /// The map of what found no room: an array by the cause ([`crate::refusal`]), with a `u64` for every CPU.
 pub const MAP_LOST: &str = "EDGES_LOST";
 
@@ -32,8 +35,13 @@ pub const RESET_SENT: &str = "edge_reset_sent";
 pub const DESTROYED: &str = "edge_destroyed";
 /// The program that adds up the open connections: an iterator over [`MAP_CONNECTIONS`].
 pub const LIVE: &str = "edge_live";
+/// The program that takes up connections from before the programs: an iterator over the TCP sockets of the calling
+/// thread's namespace.
+pub const ADOPT: &str = "edge_adopt";
 /// What an iterator over socket storage is called in the kernel (`bpf_iter_bpf_sk_storage_map`).
 pub const ITERATOR: &str = "bpf_sk_storage_map";
+/// The same, over TCP sockets (`bpf_iter_tcp`).
+pub const ITERATOR_OF_SOCKETS: &str = "tcp";
 
 /// The programs on tracepoints.
 pub const PROGRAMS: [crate::tcp::Program; 3] = [
@@ -53,6 +61,8 @@ pub const PROGRAMS: [crate::tcp::Program; 3] = [
 
 /// The maximum number of keys in [`MAP`] and in [`MAP_LIVE`].
 pub const MAX_ENTRIES: u32 = 16_384;
+/// The maximum number of ports in [`MAP_LISTENERS`].
+pub const MAX_LISTENERS: u32 = 16_384;
 /// How many sockets of a watched namespace may have storage, and how many of all others together.
 pub const SOCKETS_OF_NAMESPACE: u64 = 32_768;
 /// How many sockets may have storage in all namespaces.
@@ -67,6 +77,7 @@ pub const FIELDS: &[Field] = &[
     field("PEER_IPV6_ADDRESS", "sock", "__sk_common.skc_v6_daddr"),
     field("PEER_PORT", "sock", "__sk_common.skc_dport"),
     field("SOCKET_PORT", "sock", "__sk_common.skc_num"),
+    field("SOCKET_STATE", "sock", "__sk_common.skc_state"),
     field("SOCKET_FLAGS", "sock", "__sk_common.skc_flags"),
     field("TCP_BYTES_SENT", "tcp_sock", "bytes_sent"),
     field("TCP_BYTES_RESENT", "tcp_sock", "bytes_retrans"),
@@ -141,6 +152,8 @@ pub struct Edge<W = u64> {
 pub struct Live<W = u64> {
     /// How many there are.
     pub connections: W,
+    /// Of these, the connections from before the programs.
+    pub adopted: W,
     /// Payload that they sent, each byte once.
     pub sent_bytes: W,
     /// Payload that they received.
@@ -172,6 +185,24 @@ pub struct Connection {
     pub was_reset: u32,
     /// The key in [`MAP_SOCKETS`] that this storage is counted under.
     pub counted_under: u64,
+    /// What it had done before the programs: payload sent,
+    pub sent_before: u64,
+    /// payload received,
+    pub received_before: u64,
+    /// and segments retransmitted.
+    pub retransmitted_before: u64,
+    /// Whether it began before the programs: 0 or 1.
+    pub is_adopted: u64,
+}
+
+/// A port that somebody listens on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Listener {
+    /// The cookie of the namespace.
+    pub netns: u64,
+    /// The port.
+    pub port: u64,
 }
 
 impl Edge {
@@ -193,6 +224,7 @@ impl Live {
     /// No connections.
     pub const ZERO: Self = Self {
         connections: 0,
+        adopted: 0,
         sent_bytes: 0,
         received_bytes: 0,
         retransmitted_segments: 0,
@@ -215,19 +247,22 @@ impl Default for Live {
 
 const _: () = assert!(size_of::<Key>() == 32 && align_of::<Key>() == 8);
 const _: () = assert!(size_of::<Edge>() == 8 * (8 + FAILURES) && align_of::<Edge>() == 8);
-const _: () = assert!(size_of::<Live>() == 8 * 6 && align_of::<Live>() == 8);
-const _: () = assert!(size_of::<Connection>() == 48 && align_of::<Connection>() == 8);
+const _: () = assert!(size_of::<Live>() == 8 * 7 && align_of::<Live>() == 8);
+const _: () = assert!(size_of::<Listener>() == 16 && align_of::<Listener>() == 8);
+const _: () = assert!(size_of::<Connection>() == 80 && align_of::<Connection>() == 8);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for the promise that any bytes are a valid value")]
 mod user {
-    use super::{Edge, Key, Live};
+    use super::{Edge, Key, Listener, Live};
 
     // SAFETY: `repr(C)`, integers and arrays of them, no padding (the assertions above). So every bit pattern is a
     // value.
     unsafe impl aya::Pod for Key {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Edge {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Listener {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Live {}
 }

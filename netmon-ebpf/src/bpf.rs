@@ -140,6 +140,15 @@ pub fn stored<V: Copy>(context: *mut c_void, _: &SkStorage<V>) -> Option<(u64, V
     Some((socket, unsafe { read_volatile(value) }))
 }
 
+/// The socket that an iterator over TCP sockets passes (`struct bpf_iter__tcp`); 0 at the end.
+#[inline(always)]
+#[must_use]
+pub fn passed(context: *mut c_void) -> u64 {
+    // SAFETY: the kernel passes this context to programs of this kind: two pointers, of which the second is the socket. The
+    // load is volatile, because the verifier accepts only those of single fields.
+    unsafe { read_volatile(context.cast::<u64>().add(1)) }
+}
+
 /// The CPU that the program runs on. It stays on it.
 #[inline(always)]
 #[must_use]

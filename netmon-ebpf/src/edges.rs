@@ -7,16 +7,22 @@
 //! Knows no names. Kernel facts relied on: each is stated where it is used. An edge's counts are the same on all CPUs, and
 //! every program only adds to them, atomically (`counter.rs`).
 
+mod adopt;
 mod key;
+mod totals;
 
 use netmon_common::{
-    edges::{CLIENT, CLOSED, Connection, Edge, FAR_OVER, Key, Live, NONE, OPEN, SERVER, SOCKETS, SOCKETS_OF_NAMESPACE},
+    edges::{
+        CLIENT, CLOSED, Connection, Edge, FAR_OVER, Key, Listener, Live, NONE, OPEN, SERVER, SOCKETS,
+        SOCKETS_OF_NAMESPACE,
+    },
     notes::{NO_KEY, NO_SHARE},
     refusal,
     share::{STRANGERS, Share},
 };
 
-use self::key::key;
+pub use self::adopt::adopt;
+use self::{key::key, totals::totals};
 use crate::{
     connection::{CLOSE, ECONNRESET, ESTABLISHED, SYN_RECEIVED, SYN_SENT, Sockets, failure::failure, is_tcp},
     counter::Counter,
@@ -35,6 +41,8 @@ pub trait Object: Sockets {
     fn peer_port(&self) -> u32;
     /// `sock.skc_num`.
     fn socket_port(&self) -> u32;
+    /// `sock.skc_state`.
+    fn socket_state(&self) -> u32;
     /// `sock.skc_flags`.
     fn socket_flags(&self) -> u32;
     /// `tcp_sock.bytes_sent`.
@@ -62,6 +70,8 @@ pub trait Object: Sockets {
     fn sockets(&self) -> &impl Map<u64, u64>;
     /// How many have it in all of them.
     fn tracked(&self) -> &impl Array<u64>;
+    /// Ports that somebody listens on.
+    fn listeners(&self) -> &impl Map<Listener, u64>;
     /// What found no room, by the cause.
     fn lost(&self) -> &impl Array<u64>;
     /// What each namespace has of the edges.
@@ -76,17 +86,6 @@ const LESS: u64 = u64::MAX;
 
 /// In `CLOSE_WAIT`, a reset leaves this error (`tcp_reset`).
 const EPIPE: i32 = 32;
-/// `SOCK_DONE` in a socket's flags (`enum sock_flags`): a FIN was received (`tcp_fin`).
-const SOCK_DONE: u32 = 1;
-/// What a socket sent and received so far.
-struct Totals {
-    sent_bytes: u64,
-    received_bytes: u64,
-    retransmitted_segments: u64,
-    /// In microseconds; 0 if it is not known.
-    round_trip: u64,
-}
-
 /// A socket's state changes (`inet_sock_set_state`).
 #[inline(always)]
 pub fn state_changed(object: &impl Object, arguments: impl Arguments) {
@@ -149,6 +148,7 @@ pub fn live(object: &impl Object, socket: u64, connection: &Connection) {
         return;
     }
     let Some(totals) = totals(object, socket) else { return };
+    let totals = totals.since(connection);
     let key = connection.key;
     let all = object.live();
     let mut found = all.find(&key);
@@ -163,6 +163,7 @@ pub fn live(object: &impl Object, socket: u64, connection: &Connection) {
     // SAFETY: the value exists while the program runs, and only this program writes it.
     let live = unsafe { shared_live(found) };
     live.connections.add(1);
+    add(&live.adopted, connection.is_adopted);
     add(&live.sent_bytes, totals.sent_bytes);
     add(&live.received_bytes, totals.received_bytes);
     add(&live.retransmitted_segments, totals.retransmitted_segments);
@@ -188,10 +189,15 @@ fn opened(object: &impl Object, socket: u64, role: u8) {
         return lose(object, refusal::SHARE);
     };
     // SAFETY: the value exists while the program runs. A socket's state changes under its lock, and the iterator passes
-    // one over whose state it does not find open.
+    // one over whose state it does not find open. The kernel counts from 0 again on a socket that connects again
+    // (`tcp_disconnect`).
     unsafe {
         (*connection).key = key;
         (*connection).was_reset = 0;
+        (*connection).is_adopted = 0;
+        (*connection).sent_before = 0;
+        (*connection).received_before = 0;
+        (*connection).retransmitted_before = 0;
         (*connection).state = OPEN;
     }
 }
@@ -244,18 +250,22 @@ fn closed(object: &impl Object, socket: u64) {
         return;
     };
     // SAFETY: the value exists while the program runs. A socket's state changes under its lock.
-    let (state, mut key) = unsafe { ((*connection).state, (*connection).key) };
-    if state != OPEN {
+    let before = unsafe { *connection };
+    if before.state != OPEN {
         return;
     }
     let Some(totals) = totals(object, socket) else { return };
+    let totals = totals.since(&before);
+    let mut key = before.key;
     let Some(edge) = edge(object, &mut key) else {
         return;
     };
     // Before its counts are added: the iterator must not add them, too.
     // SAFETY: as above.
     unsafe { (*connection).state = CLOSED };
-    edge.closed.add(1);
+    if before.is_adopted == 0 {
+        edge.closed.add(1);
+    }
     add(&edge.sent_bytes, totals.sent_bytes);
     add(&edge.received_bytes, totals.received_bytes);
     add(&edge.retransmitted_segments, totals.retransmitted_segments);
@@ -285,35 +295,6 @@ fn was_reset(object: &impl Object, connection: *mut Connection) {
     if let Some(edge) = edge(object, &mut key) {
         edge.resets.add(1);
     }
-}
-
-/// What a socket sent and received; `None` if it is none of TCP.
-#[inline(always)]
-fn totals(object: &impl Object, socket: u64) -> Option<Totals> {
-    let tcp = object.tcp_socket(socket);
-    if tcp == 0 {
-        return None;
-    }
-    // SAFETY: `tcp` is a `struct tcp_sock *`, which begins with the socket.
-    let (sent, resent, received, segments, smoothed, flags) = unsafe {
-        (
-            object.field::<u64>(tcp, object.tcp_bytes_sent()),
-            object.field::<u64>(tcp, object.tcp_bytes_resent()),
-            object.field::<u64>(tcp, object.tcp_bytes_received()),
-            object.field::<u32>(tcp, object.tcp_segments_resent()),
-            object.field::<u32>(tcp, object.tcp_round_trip()),
-            object.field::<u64>(tcp, object.socket_flags()),
-        )
-    };
-    let sent_bytes = sent.wrapping_sub(resent);
-    Some(Totals {
-        sent_bytes,
-        // The kernel counts a FIN as a byte received (`tcp_rcv_nxt_update`).
-        received_bytes: received.wrapping_sub(flags >> SOCK_DONE & 1),
-        retransmitted_segments: segments.into(),
-        // The kernel stores eight times as much. Without data of its own, the time is that of the handshake.
-        round_trip: if sent_bytes == 0 { 0 } else { (smoothed >> 3).into() },
-    })
 }
 
 /// The counts of an edge. If a namespace has used up its share of the map, its new keys say no more than the interface and

@@ -40,6 +40,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use tracing::{debug, warn};
@@ -60,6 +61,7 @@ use crate::model::{
     events::LastCounts,
     health::{MapRow, ProgramRow},
     interface::NetnsId,
+    outage::Outage,
     programs::{Filter, Others},
 };
 
@@ -76,6 +78,8 @@ pub struct Tracepoints {
     pub tcp: Option<TcpMap>,
     /// TCP connections by their two ends.
     pub edges: Option<EdgesMap>,
+    /// Connections from before the programs cannot be found.
+    no_adoption: Outage,
 }
 
 /// Which programs on tracepoints are wanted.
@@ -177,6 +181,16 @@ impl Tracepoints {
             if let Err(error) = result {
                 debug!(netns = netns.0, %error, "the kernel programs do not know all addresses");
             }
+        }
+    }
+
+    /// Takes up the TCP connections of the calling thread's namespace that began before the programs.
+    pub fn adopt(&mut self) {
+        let Some(edges) = &mut self.edges else { return };
+        let adopted = edges.adopt();
+        let begins = self.no_adoption.begins(adopted.is_err(), Instant::now());
+        if let (Err(error), true) = (adopted, begins) {
+            warn!(%error, "TCP connections from before netmon are not among those by their two ends");
         }
     }
 

@@ -78,6 +78,17 @@ impl Page {
         self.value(name, labels).map(|value| value as u64)
     }
 
+    /// The sum of the counters of that name with these labels, as a whole number; 0 if there is none.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counters in tests are whole and far below 2^53"
+    )]
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.all(name, labels).iter().map(|sample| sample.value as u64).sum()
+    }
+
     /// The only sample of that name with these labels.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use netmon_common::{
-    edges::{Connection, Edge, Key, Live, MAX_ENTRIES},
+    edges::{Connection, Edge, Key, Listener, Live, MAX_ENTRIES, MAX_LISTENERS},
     refusal::CAUSES,
     share,
 };
@@ -26,6 +26,8 @@ static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 static EDGE_SOCKETS: HashMap<u64, u64> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
 #[map]
 static EDGE_TRACKED: Array<u64> = Array::with_max_entries(1, 0);
+#[map]
+static EDGE_LISTENERS: HashMap<Listener, u64> = HashMap::with_max_entries(MAX_LISTENERS, BPF_F_NO_PREALLOC);
 #[map]
 static EDGES_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(CAUSES, 0);
 #[map]
@@ -45,6 +47,7 @@ impl edges::Object for Object {
         peer_ipv6_address: PEER_IPV6_ADDRESS;
         peer_port: PEER_PORT;
         socket_port: SOCKET_PORT;
+        socket_state: SOCKET_STATE;
         socket_flags: SOCKET_FLAGS;
         tcp_bytes_sent: TCP_BYTES_SENT;
         tcp_bytes_resent: TCP_BYTES_RESENT;
@@ -61,6 +64,7 @@ impl edges::Object for Object {
         connections: Storage<Connection> = CONNECTIONS;
         sockets: Map<u64, u64> = EDGE_SOCKETS;
         tracked: Array<u64> = EDGE_TRACKED;
+        listeners: Map<Listener, u64> = EDGE_LISTENERS;
         lost: Array<u64> = EDGES_LOST;
         shares: Map<u64, share::Share> = SHARES;
     }
@@ -85,3 +89,5 @@ fn edge_destroyed(ctx: BtfTracePointContext) -> i32 {
 }
 
 netmon_ebpf::over_storage!(edge_live over CONNECTIONS: |socket, connection| edges::live(&Object, socket, connection));
+
+netmon_ebpf::over_sockets!(edge_adopt: |socket| edges::adopt(&Object, socket));

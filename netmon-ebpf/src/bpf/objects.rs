@@ -160,3 +160,19 @@ macro_rules! over_storage {
         }
     };
 }
+
+/// Defines a program that an iterator runs for each TCP socket of a namespace.
+#[macro_export]
+macro_rules! over_sockets {
+    ($program:ident: $run:expr) => {
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = "iter/tcp")]
+        extern "C" fn $program(context: *mut ::core::ffi::c_void) -> i32 {
+            let socket = $crate::bpf::passed(context);
+            if socket != 0 {
+                $run(socket);
+            }
+            0
+        }
+    };
+}

@@ -1,5 +1,6 @@
 //! Which connections count, as whose, and what of them. The sockets and routes are a test's own structures.
 
+mod adopted;
 mod ends;
 mod room;
 
@@ -7,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use netmon_common::{
     connection::Address,
-    edges::{CLIENT, CLOSED, Connection, Edge, Key, Live, SERVER},
+    edges::{CLIENT, CLOSED, Connection, Edge, Key, Listener, Live, SERVER},
     share::{STRANGERS, Share},
     tcp::{FAILURE_REFUSED, FAILURE_UNANSWERED},
 };
@@ -51,6 +52,7 @@ struct World {
     connections: Table<u64, Connection>,
     sockets: Table<u64, u64>,
     tracked: Table<u32, u64>,
+    listeners: Table<Listener, u64>,
     lost: Table<u32, u64>,
     addresses: Table<Address, u32>,
     shares: Table<u64, Share>,
@@ -70,6 +72,7 @@ impl World {
             connections: Table::default(),
             sockets: Table::with([(HERE, 0), (STRANGERS, 0)]),
             tracked: Table::with([(0, 0)]),
+            listeners: Table::default(),
             lost: causes(),
             addresses: Table::default(),
             shares: Table::with([HERE, STRANGERS].map(share)),
@@ -189,6 +192,7 @@ impl Object for World {
         peer_ipv6_address = 132;
         peer_port = 150;
         socket_port = 152;
+        socket_state = 90;
         socket_flags = 160;
         tcp_bytes_sent = 168;
         tcp_bytes_resent = 176;
@@ -222,6 +226,10 @@ impl Object for World {
         &self.tracked
     }
 
+    fn listeners(&self) -> &impl Map<Listener, u64> {
+        &self.listeners
+    }
+
     fn lost(&self) -> &impl Array<u64> {
         &self.lost
     }
@@ -253,6 +261,7 @@ fn what_a_connection_did_is_in_one_of_the_two_sums() {
     );
     let open = Live {
         connections: 1,
+        adopted: 0,
         sent_bytes: 900,
         received_bytes: 501,
         retransmitted_segments: 2,

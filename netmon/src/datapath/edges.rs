@@ -6,35 +6,38 @@
 //!
 //! This module does not know to which container a namespace belongs, nor whose an address is.
 
+mod convert;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
 };
 
 use netmon_common::{
     connection::{FIELDS as FIELDS_OF_SOCKETS, FIELDS_OF_REASONS, MAP_ADDRESSES, MAX_ADDRESSES},
     edges::{
-        Edge, FAR_ADDRESS, FAR_OUTSIDE, FIELDS, FIELDS_OF_IPV6, ITERATOR, Key, LIVE, Live, MAP, MAP_CONNECTIONS,
-        MAP_LIVE, MAP_LOST, MAP_SOCKETS, MAX_ENTRIES, PROGRAMS, SERVER,
+        ADOPT, Edge, FIELDS, FIELDS_OF_IPV6, ITERATOR, ITERATOR_OF_SOCKETS, Key, LIVE, Listener, Live, MAP,
+        MAP_CONNECTIONS, MAP_LISTENERS, MAP_LIVE, MAP_LOST, MAP_SOCKETS, MAX_ENTRIES, PROGRAMS,
     },
     refusal,
     share::{MAP as MAP_SHARES, OF_STRANGERS, STRANGERS},
 };
 
+use self::convert::{counts, id, reading};
 use super::{
     DatapathError,
     addresses::Addresses,
     batch,
-    iterator::StorageIterator,
+    iterator::SocketIterator,
     refusals::refusals,
     share::Shares,
     store::Store,
     tracepoint::{AttachedObject, Globals, Kernel, OpenObject, descriptor},
 };
 use crate::model::{
-    edges::{EdgeCounts, EdgeId, EdgeReading, Far, RoundTrips, Side},
+    edges::{EdgeCounts, EdgeId, EdgeReading},
     health::{MapRow, ProgramRow, Refusals},
-    interface::{InterfaceId, NetnsId},
+    interface::NetnsId,
 };
 
 /// The programs, as built with this daemon.
@@ -44,11 +47,28 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ed
 #[derive(Debug)]
 pub struct EdgesMap {
     attached: AttachedObject,
-    sockets: StorageIterator,
+    /// Runs the program for each socket that has storage.
+    sockets: SocketIterator,
+    /// Runs the program for each socket of a namespace.
+    adopts: SocketIterator,
     shares: Shares,
     addresses: Addresses,
     /// The sums of open connections may have something of an earlier reading, which failed.
     has_remains: bool,
+    /// Connections of edges that were taken out of the map, without those that have ended.
+    unended: u64,
+}
+
+/// A reading of all edges.
+#[derive(Debug, Default)]
+pub struct EdgesRead {
+    /// The edges.
+    pub edges: Vec<EdgeReading>,
+    /// How many of them unwatched namespaces have.
+    pub strangers: u32,
+    /// Connections that are not open any more, and whose end no program heard. Those that ended during the reading are among
+    /// them, and those that began during it are subtracted.
+    pub unheard: i64,
 }
 
 impl EdgesMap {
@@ -65,11 +85,14 @@ impl EdgesMap {
         let mut sockets = open.hash::<u64, u64>(MAP_SOCKETS)?;
         sockets.write(STRANGERS, 0)?;
         open.load_iterator(LIVE, ITERATOR)?;
+        open.load_iterator(ADOPT, ITERATOR_OF_SOCKETS)?;
         for program in PROGRAMS {
             open.attach(program.name, program.tracepoint)?;
         }
         let attached = open.ready("edges");
-        let sockets = attached.over_storage(LIVE, MAP_CONNECTIONS)?;
+        let sockets = attached.iterator(LIVE, Some(MAP_CONNECTIONS))?;
+        let adopts = attached.iterator(ADOPT, None)?;
+        attached.shared_hash(MAP_LISTENERS)?;
         attached.shared_hash(MAP)?;
         attached.shared_hash(MAP_LIVE)?;
         attached.map(MAP_LOST)?;
@@ -77,9 +100,11 @@ impl EdgesMap {
         let mut edges = Self {
             attached,
             sockets,
+            adopts,
             shares: Shares::default(),
             addresses: Addresses::default(),
             has_remains: false,
+            unended: 0,
         };
         // A kernel that cannot do it is found out at start.
         edges.read()?;
@@ -100,12 +125,23 @@ impl EdgesMap {
         self.shares.watch(&mut self.attached.hash(MAP_SHARES)?, netns)
     }
 
-    /// Reads every edge. Also counts the edges of every namespace. Some readings correct the programs' numbers by them. The
-    /// second number is how many edges unwatched namespaces have.
+    /// Takes up the connections of the calling thread's namespace whose beginning no program heard. The kernel walks all
+    /// connections of the machine for that, which takes some milliseconds.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn read(&mut self) -> Result<(Vec<EdgeReading>, u32), DatapathError> {
+    pub fn adopt(&self) -> Result<(), DatapathError> {
+        let failed = |error| DatapathError::of("find the TCP connections from before netmon", error);
+        self.adopts.run().map_err(failed)?;
+        let map = descriptor(self.attached.shared_hash(MAP_LISTENERS)?);
+        batch::drain(map, |_: Listener, _: &u64| {}).map_err(failed)
+    }
+
+    /// Reads every edge. Also counts the edges of every namespace. Some readings correct the programs' numbers by them.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn read(&mut self) -> Result<EdgesRead, DatapathError> {
         self.attached.read_notes();
         let before = self.shares.corrects().then(|| self.attached.shares()).transpose()?;
         let mut edges: BTreeMap<Key, (Edge, Live)> = BTreeMap::new();
@@ -121,8 +157,20 @@ impl EdgesMap {
             let mut map = self.attached.hash(MAP_SHARES)?;
             self.shares.settle(&mut map, &before, &keys)?;
         }
-        let readings = edges.iter().map(|(key, (edge, live))| reading(key, edge, live));
-        Ok((readings.collect(), self.shares.strangers(&keys)))
+        let unended = edges.values().fold(self.unended, |sum, (edge, live)| {
+            let open = live.connections.wrapping_sub(live.adopted);
+            sum.wrapping_add(edge.opened)
+                .wrapping_sub(edge.closed)
+                .wrapping_sub(open)
+        });
+        Ok(EdgesRead {
+            edges: edges
+                .iter()
+                .map(|(key, (edge, live))| reading(key, edge, live))
+                .collect(),
+            strangers: self.shares.strangers(&keys),
+            unheard: unended.cast_signed(),
+        })
     }
 
     /// Reads what ended.
@@ -242,8 +290,11 @@ impl EdgesMap {
             match batch::take(map, batch::ONE, &key) {
                 Ok(edges) => {
                     let edges: Option<Vec<Edge>> = edges;
-                    let counts = edges.into_iter().flatten().map(|edge| counts(&edge));
-                    last.extend(counts.map(|counts| (id(&key), counts)));
+                    for edge in edges.into_iter().flatten() {
+                        let open = edge.opened.wrapping_sub(edge.closed);
+                        self.unended = self.unended.wrapping_add(open);
+                        last.push((id(&key), counts(&edge)));
+                    }
                 }
                 Err(error) => {
                     result = result.and(Err(DatapathError::of("delete the counts of TCP connections", error)));
@@ -281,74 +332,13 @@ impl EdgesMap {
             mode: "tp_btf",
             missed_runs: self.attached.missed_runs(program.name),
         });
-        attached.chain([ProgramRow {
-            program: LIVE,
+        let iterators = [(LIVE, ITERATOR), (ADOPT, ITERATOR_OF_SOCKETS)];
+        attached.chain(iterators.map(|(program, attach_point)| ProgramRow {
+            program,
             kind: "tracing",
-            attach_point: ITERATOR,
+            attach_point,
             mode: "iter",
             missed_runs: None,
-        }])
-    }
-}
-
-fn id(key: &Key) -> EdgeId {
-    EdgeId {
-        interface: InterfaceId {
-            netns: NetnsId(key.netns),
-            ifindex: key.ifindex,
-        },
-        side: if key.role == SERVER { Side::Server } else { Side::Client },
-        port: key.port,
-        far: match key.far {
-            FAR_ADDRESS => Far::Address(Ipv6Addr::from(key.remote).to_canonical()),
-            FAR_OUTSIDE => Far::Outside,
-            _ => Far::Over,
-        },
-    }
-}
-
-const fn counts(edge: &Edge) -> EdgeCounts {
-    let Edge {
-        opened,
-        closed,
-        sent_bytes,
-        received_bytes,
-        retransmitted_segments,
-        round_trips,
-        round_trip_microseconds,
-        resets,
-        failures,
-    } = *edge;
-    EdgeCounts {
-        opened,
-        closed,
-        sent_bytes,
-        received_bytes,
-        retransmitted_segments,
-        resets,
-        failures,
-        round_trips: RoundTrips {
-            count: round_trips,
-            microseconds: round_trip_microseconds,
-        },
-    }
-}
-
-fn reading(key: &Key, edge: &Edge, live: &Live) -> EdgeReading {
-    let mut counts = counts(edge);
-    counts.accumulate(&EdgeCounts {
-        sent_bytes: live.sent_bytes,
-        received_bytes: live.received_bytes,
-        retransmitted_segments: live.retransmitted_segments,
-        ..EdgeCounts::default()
-    });
-    EdgeReading {
-        id: id(key),
-        counts,
-        live: live.connections,
-        round_trips: RoundTrips {
-            count: live.round_trips,
-            microseconds: live.round_trip_microseconds,
-        },
+        }))
     }
 }

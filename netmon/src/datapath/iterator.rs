@@ -1,6 +1,7 @@
-//! Runs a program for each socket that has storage, in all namespaces.
+//! Runs programs for sockets: for each one that has storage, in all namespaces, or for each one of a namespace.
 //!
-//! aya cannot tell an iterator which map it iterates over, so the two commands are given here.
+//! aya cannot tell an iterator which map it iterates over, and uses it up with the first pass. So the two commands are given
+//! here.
 
 use std::{
     fs::File,
@@ -42,36 +43,51 @@ struct IteratorRequest {
     flags: u32,
 }
 
-/// A program over the storage of sockets.
+/// A program that is run for sockets.
 #[derive(Debug)]
-pub(super) struct StorageIterator {
+pub(super) struct SocketIterator {
     link: OwnedFd,
 }
 
-impl StorageIterator {
-    /// Connects a program with the map that it iterates over.
+impl SocketIterator {
+    /// A program for each socket that has storage in this map.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub(super) fn new(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<Self> {
-        let info = IteratorInfo {
-            map: map.as_raw_fd().cast_unsigned(),
-            zero: [0; 3],
-        };
+    pub(super) fn over_storage(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::link(
+            program,
+            Some(&IteratorInfo {
+                map: map.as_raw_fd().cast_unsigned(),
+                zero: [0; 3],
+            }),
+        )
+    }
+
+    /// A program for each TCP socket of a namespace.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) fn over_sockets(program: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::link(program, None)
+    }
+
+    fn link(program: BorrowedFd<'_>, info: Option<&IteratorInfo>) -> io::Result<Self> {
+        let length = info.map_or(0, size_of_val);
         let mut request = LinkRequest {
             program: program.as_raw_fd().cast_unsigned(),
             target: 0,
             attach_type: TRACE_ITER,
             flags: 0,
-            iterator: ptr::from_ref(&info).addr() as u64,
-            iterator_length: u32::try_from(size_of::<IteratorInfo>()).unwrap_or(u32::MAX),
+            iterator: info.map_or(0, |info| ptr::from_ref(info).addr() as u64),
+            iterator_length: u32::try_from(length).unwrap_or(u32::MAX),
             zero: 0,
         };
         let link = command(LINK_CREATE, &mut request)?;
         Ok(Self { link })
     }
 
-    /// Runs the program for every socket. The kernel passes each once, and takes no lock that the sockets use.
+    /// Runs the program for every socket: of all namespaces, or of the calling thread's. The kernel passes each once.
     ///
     /// # Errors
     /// The kernel refuses.

@@ -20,7 +20,7 @@ use netmon_common::{
     share::{MAP as MAP_SHARES, Share},
 };
 
-use super::{DatapathError, btf::Types, iterator::StorageIterator, notes::Notes, share};
+use super::{DatapathError, btf::Types, iterator::SocketIterator, notes::Notes, share};
 use crate::model::interface::NetnsId;
 
 /// The running kernel's types, which are needed to load programs. They are large and must not be kept.
@@ -240,22 +240,27 @@ impl AttachedObject {
         }
     }
 
-    /// A loaded iterator, over a map of socket storage.
-    pub(super) fn over_storage(
+    /// A loaded iterator: over a map of socket storage, or over the sockets of a namespace.
+    pub(super) fn iterator(
         &self,
         program: &'static str,
-        name: &'static str,
-    ) -> Result<StorageIterator, DatapathError> {
-        let (Some(Program::Iter(loaded)), Some(Map::SkStorage(map))) =
-            (self.object.program(program), self.object.map(name))
-        else {
+        storage: Option<&'static str>,
+    ) -> Result<SocketIterator, DatapathError> {
+        let Some(Program::Iter(loaded)) = self.object.program(program) else {
             return Err(DatapathError::Incomplete(program));
         };
         let loaded = loaded
             .fd()
-            .map_err(|error| DatapathError::Load(Box::new(error.into())))?;
-        StorageIterator::new(loaded.as_fd(), descriptor(map))
-            .map_err(|error| DatapathError::of("iterate over the sockets that have storage", error))
+            .map_err(|error| DatapathError::Load(Box::new(error.into())))?
+            .as_fd();
+        let iterator = match storage {
+            None => SocketIterator::over_sockets(loaded),
+            Some(name) => match self.object.map(name) {
+                Some(Map::SkStorage(map)) => SocketIterator::over_storage(loaded, descriptor(map)),
+                _ => return Err(DatapathError::Incomplete(name)),
+            },
+        };
+        iterator.map_err(|error| DatapathError::of("iterate over sockets", error))
     }
 
     /// What each namespace has of the counts, as the programs count it.

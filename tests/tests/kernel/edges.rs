@@ -208,21 +208,16 @@ fn who_connects_to_everything_costs_others_nothing() -> anyhow::Result<()> {
         }
         Ok(())
     })?;
-    let all = |page: &Page| -> anyhow::Result<u64> {
+    let all = |page: &Page| {
         let labels = [("client", "a"), ("side", "client"), ("reason", "refused")];
-        let failures = page.all("netmon_edge_connect_failures_total", &labels);
-        Ok(failures.iter().map(|sample| sample.value as u64).sum())
+        page.sum("netmon_edge_connect_failures_total", &labels)
     };
     netmon.page_until("every failure to be counted", |page| {
-        let (failures, edges) = (all(page)?, page.all("netmon_edge_connections_total", &[]).len());
+        let (failures, edges) = (all(page), page.all("netmon_edge_connections_total", &[]).len());
         ensure!(failures == u64::from(PORTS), "{failures} failed");
         ensure!(edges <= 101, "{edges} edges are shown");
-        let lost: f64 = page
-            .all("netmon_bpf_map_update_failures_total", &[("map", "EDGES")])
-            .iter()
-            .map(|sample| sample.value)
-            .sum();
-        ensure!(lost == 0.0, "{lost} found no room");
+        let lost = page.sum("netmon_bpf_map_update_failures_total", &[("map", "EDGES")]);
+        ensure!(lost == 0, "{lost} found no room");
         Ok(())
     })?;
     // The other one has its own share. Scrapes make room for the first one again.
@@ -232,16 +227,10 @@ fn who_connects_to_everything_costs_others_nothing() -> anyhow::Result<()> {
     netmon.page_until("the map to have room", |page| {
         let used = page.count("netmon_bpf_map_entries", &[("map", "EDGES")])?;
         ensure!(used < 20, "{used} edges are in the map");
-        let counts: u64 = page
-            .all(
-                "netmon_edge_transmit_bytes_total",
-                &[("client", "b"), ("side", "client")],
-            )
-            .iter()
-            .map(|sample| sample.value as u64)
-            .sum();
-        ensure!(counts == 500, "{counts} bytes");
-        let failures = all(page)?;
+        let labels = [("client", "b"), ("side", "client")];
+        let bytes = page.sum("netmon_edge_transmit_bytes_total", &labels);
+        ensure!(bytes == 500, "{bytes} bytes");
+        let failures = all(page);
         ensure!(failures == u64::from(PORTS), "{failures} failed");
         Ok(())
     })
@@ -281,4 +270,50 @@ fn a_container_that_no_scrape_saw_has_its_edges() -> anyhow::Result<()> {
         );
         Ok(())
     })
+}
+
+/// Only what it carries from now on is counted. Who listens on a connection's port is its server.
+#[test]
+fn a_connection_from_before_netmon_counts_from_then_on() -> anyhow::Result<()> {
+    let mut world = world()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let mut streams = Vec::new();
+    let mut servers = Vec::new();
+    for address in [b.address, b.ipv6_address] {
+        let server = Server::start(&b.netns, address)?;
+        let mut stream = a.netns.within(|| Ok(TcpStream::connect(server.address)?))?;
+        exchange(&mut stream, 70_000)?;
+        servers.push(server);
+        streams.push(stream);
+    }
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let sides = [Edge::of("a", "b", "client"), Edge::of("a", "b", "server")];
+    let shows = |wanted: Counts| {
+        netmon.page_until("both ends to show the connections", |page| {
+            for edge in sides {
+                let counts = edge.counts(page)?;
+                ensure!(counts == wanted, "{} shows {counts:?}, not {wanted:?}", edge.side);
+            }
+            Ok(())
+        })
+    };
+    let mut wanted = Counts {
+        active: 2,
+        ..Counts::default()
+    };
+    shows(wanted)?;
+    for (stream, bytes) in streams.iter_mut().zip([3000, 500]) {
+        exchange(stream, bytes)?;
+    }
+    (wanted.transmit, wanted.receive) = (3500, 3500);
+    shows(wanted)?;
+    drop(streams);
+    wanted.active = 0;
+    shows(wanted)?;
+    for _ in 0..5 {
+        let unheard = netmon.page()?.count("netmon_edge_unheard_connections", &[])?;
+        ensure!(unheard == 0, "the end of {unheard} was not heard");
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@
 mod account;
 mod ledger;
 mod names;
+mod unheard;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub use self::{
     account::{account, foreign},
     ledger::{EdgeLedger, Near, Terms, Who},
     names::{Names, Naming, container},
+    unheard::Unheard,
 };
 use crate::model::edges::{EdgeCounts, RoundTrips, Side};
 

@@ -4,7 +4,7 @@ use crate::{
     collectors::edge::facts::{EdgeKey, EdgeSum},
     model::{edges::Side, histogram::Histogram, tcp::FAILURE_REASONS},
     page::{
-        labels::{Block, label_sets},
+        labels::{Block, Unlabelled, label_sets},
         limits::SHOWN,
         rows::{Rows, schemas},
     },
@@ -46,6 +46,12 @@ schemas! {
             EDGE_ROUND_TRIP_TIME: Histogram, "netmon_edge_round_trip_time" in Seconds,
                 Some(it.round_trips()),
                 "Smoothed round-trip time that this side's end measured: of each connection at its end, and of each open one in each scrape. Connections on which it sent nothing are left out. It has a sum and a count, and no buckets.";
+        }
+        /// Connections whose end was not heard.
+        UNHEARD(it in u64) by Unlabelled, SHOWN {
+            EDGE_UNHEARD_CONNECTIONS: Gauge, "netmon_edge_unheard_connections",
+                *it,
+                "TCP connections that are not open any more, and whose end no kernel program heard, in four scrapes in a row. What they sent and received is missing in the edges. Must stay 0.";
         }
         /// Failed connects of an edge.
         FAILURES(it in u64) by EdgeReason<'static>, SHOWN {
@@ -89,7 +95,7 @@ impl EdgeRow {
 }
 
 /// The rows of a scrape.
-pub(crate) fn rows<'a>(edges: impl IntoIterator<Item = Row<'a>> + Clone) -> Vec<Rows> {
+pub(crate) fn rows<'a>(edges: impl IntoIterator<Item = Row<'a>> + Clone, unheard: u64) -> Vec<Rows> {
     let all = edges.clone().into_iter().map(|(key, sum)| {
         let row = EdgeRow {
             side: key.side,
@@ -101,7 +107,7 @@ pub(crate) fn rows<'a>(edges: impl IntoIterator<Item = Row<'a>> + Clone) -> Vec<
     let failures = failures.flat_map(|(key, sum)| {
         FAILURE_REASONS.map(|(reason, index)| (with_reason(key, reason), sum.counts.failures[index]))
     });
-    vec![EDGES.labelled(all), FAILURES.labelled(failures)]
+    vec![EDGES.labelled(all), UNHEARD.row(&unheard), FAILURES.labelled(failures)]
 }
 
 /// The values of an edge's labels.

@@ -6,12 +6,15 @@ use netmon_common::{edges::MAX_ENTRIES, share::OF_NAMESPACE};
 use tracing::warn;
 
 use super::{
-    facts::{self, EdgeLedger, Terms},
+    facts::{self, EdgeLedger, Terms, Unheard},
     families,
 };
 use crate::{
     collectors::visit::{Collect, Collected, Tools, Visit},
-    datapath::{DatapathError, edges::EdgesMap},
+    datapath::{
+        DatapathError,
+        edges::{EdgesMap, EdgesRead},
+    },
     model::{
         edges::{EdgeCounts, EdgeId, EdgeReading},
         health::{MapRow, ProgramRow},
@@ -28,6 +31,8 @@ pub(super) struct Collector {
     maps: Vec<MapRow>,
     /// The counts; `None` if they could not be read.
     readings: Option<Vec<EdgeReading>>,
+    /// Connections whose end was not heard.
+    unheard: Unheard,
     /// The number of edges of unwatched namespaces among them.
     strangers: u32,
     /// This kernel does not describe the types that the programs need.
@@ -45,10 +50,15 @@ pub(super) struct Collector {
 
 impl Collector {
     fn read_map(&mut self, map: &mut EdgesMap) -> Result<(), DatapathError> {
-        let (readings, strangers) = map.read()?;
+        let EdgesRead {
+            edges,
+            strangers,
+            unheard,
+        } = map.read()?;
         self.strangers = strangers;
-        self.maps = map.rows(readings.len() as u64, map.lost()?).into();
-        self.readings = Some(readings);
+        self.unheard.add(unheard);
+        self.maps = map.rows(edges.len() as u64, map.lost()?).into();
+        self.readings = Some(edges);
         Ok(())
     }
 }
@@ -87,7 +97,7 @@ impl Collect for Collector {
         if self.strangers > EdgesMap::MANY_STRANGERS {
             self.foreign = facts::foreign(&readings, visit.state, visit.now);
         }
-        Collected::whole(families::rows(self.ledger.sums()))
+        Collected::whole(families::rows(self.ledger.sums(), self.unheard.least()))
     }
 
     fn is_supported(&self) -> bool {

@@ -49,5 +49,5 @@ pub(super) fn rows() -> Vec<Rows> {
             sum(60),
         ),
     ];
-    families::rows(edges.iter().map(|(key, sum)| (key, sum)))
+    families::rows(edges.iter().map(|(key, sum)| (key, sum)), 3)
 }

@@ -274,6 +274,11 @@ fn look_inside(
     let is_awaited = purpose.is_some() && !is_known;
     let ifindexes = devices.devices.iter().map(|device| device.ifindex);
     let purpose = purpose.filter(|_| !is_awaited);
+    // Names come first here, too; the node has none to wait for.
+    let is_node = file.role == Role::Node && !is_known;
+    if is_node || purpose == Some(Purpose::Correction) {
+        tracepoints.lock().adopt();
+    }
     let found = purpose.and_then(|purpose| sockets.count(purpose, netns, ifindexes));
     {
         let mut state = shared.lock();
