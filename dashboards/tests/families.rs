@@ -32,6 +32,10 @@ const UNSHOWN: &[(&str, &str)] = &[
         "a setting to look up when connections are turned away, the same in nearly all containers",
     ),
     (
+        "netmon_edge_unheard_connections",
+        "the kernel missed events, which panels of netmon itself show by program",
+    ),
+    (
         "netmon_unread_namespaces",
         "how many, when a collector is incomplete, which has an alert",
     ),

@@ -19,6 +19,10 @@ pub const MAP_CONNECTIONS: &str = "CONNECTIONS";
 /// How many sockets of a namespace have storage: a hash map by the namespace's cookie, with a `u64`. The daemon adds the
 /// namespaces that are watched. [`crate::share::STRANGERS`] stands for all others.
 pub const MAP_SOCKETS: &str = "EDGE_SOCKETS";
+/// An array of one `u64` that the daemon writes: how many jiffies an idle second has; 0 before it is known.
+pub const MAP_SECOND: &str = "EDGE_SECOND";
+/// An array of one [`Clock`], which [`LIVE`] writes at the end of each pass.
+pub const MAP_CLOCK: &str = "EDGE_CLOCK";
 /// An array of one `u64`: how many sockets have storage, in all namespaces.
 pub const MAP_TRACKED: &str = "EDGE_TRACKED";
 /// The ports that somebody listens on, by [`Listener`], while the program [`ADOPT`] goes through a namespace. The daemon
@@ -31,6 +35,8 @@ pub const MAP_LOST: &str = "EDGES_LOST";
 pub const STATE: &str = "edge_state";
 /// The program that hears of resets that this end sends.
 pub const RESET_SENT: &str = "edge_reset_sent";
+/// The program that hears of segments that are sent again.
+pub const RETRANSMIT: &str = "edge_retransmit";
 /// The program that hears of sockets that go, with their storage.
 pub const DESTROYED: &str = "edge_destroyed";
 /// The program that adds up the open connections: an iterator over [`MAP_CONNECTIONS`].
@@ -44,7 +50,7 @@ pub const ITERATOR: &str = "bpf_sk_storage_map";
 pub const ITERATOR_OF_SOCKETS: &str = "tcp";
 
 /// The programs on tracepoints.
-pub const PROGRAMS: [crate::tcp::Program; 3] = [
+pub const PROGRAMS: [crate::tcp::Program; 4] = [
     crate::tcp::Program {
         name: STATE,
         tracepoint: "inet_sock_set_state",
@@ -52,6 +58,10 @@ pub const PROGRAMS: [crate::tcp::Program; 3] = [
     crate::tcp::Program {
         name: RESET_SENT,
         tracepoint: "tcp_send_reset",
+    },
+    crate::tcp::Program {
+        name: RETRANSMIT,
+        tracepoint: "tcp_retransmit_skb",
     },
     crate::tcp::Program {
         name: DESTROYED,
@@ -64,7 +74,7 @@ pub const MAX_ENTRIES: u32 = 16_384;
 /// The maximum number of ports in [`MAP_LISTENERS`].
 pub const MAX_LISTENERS: u32 = 16_384;
 /// How many sockets of a watched namespace may have storage, and how many of all others together.
-pub const SOCKETS_OF_NAMESPACE: u64 = 32_768;
+pub const SOCKETS_OF_NAMESPACE: i64 = 16_384;
 /// How many sockets may have storage in all namespaces.
 pub const SOCKETS: u32 = 131_072;
 /// What the storage of one socket takes in kernel memory, in bytes: the socket's list of storages and one element, of up to
@@ -84,11 +94,16 @@ pub const FIELDS: &[Field] = &[
     field("TCP_BYTES_RECEIVED", "tcp_sock", "bytes_received"),
     field("TCP_SEGMENTS_RESENT", "tcp_sock", "total_retrans"),
     field("TCP_ROUND_TRIP", "tcp_sock", "srtt_us"),
+    field("TCP_HEARD", "tcp_sock", "rcv_tstamp"),
+    field("TCP_ATTEMPTS", "inet_connection_sock", "icsk_retransmits"),
     field("ROUTE_IPV4_GATEWAY", "rtable", "rt_uses_gateway"),
 ];
 
 /// Fields without which a route of IPv6 is taken for one without a gateway.
 pub const FIELDS_OF_IPV6: &[Field] = &[field("ROUTE_IPV6_FLAGS", "rt6_info", "rt6i_flags")];
+
+/// After how many idle seconds a connection broke, at least: the buckets of [`Edge::idle_breaks`].
+pub const IDLE_BOUNDS: [u64; 5] = [60, 300, 870, 960, 3600];
 
 /// This end is the client.
 pub const CLIENT: u8 = 1;
@@ -144,6 +159,8 @@ pub struct Edge<W = u64> {
     pub resets: W,
     /// Connections that were not established, by reason ([`crate::tcp`]).
     pub failures: [W; FAILURES],
+    /// Connections that were idle, and then were reset or got no answer any more, by [`IDLE_BOUNDS`].
+    pub idle_breaks: [W; IDLE_BOUNDS.len()],
 }
 
 /// What the open connections of an edge have done so far.
@@ -193,6 +210,20 @@ pub struct Connection {
     pub retransmitted_before: u64,
     /// Whether it began before the programs: 0 or 1.
     pub is_adopted: u64,
+    /// When the other end had been heard last, as the kernel says it, while a segment was sent again after an idle time.
+    pub heard: u32,
+    /// That idle time in jiffies; 0 if there was none.
+    pub idle: u32,
+}
+
+/// The kernel's clock at one moment.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// In jiffies.
+    pub jiffies: u64,
+    /// In nanoseconds since boot.
+    pub nanoseconds: u64,
 }
 
 /// A port that somebody listens on.
@@ -217,6 +248,7 @@ impl Edge {
         round_trip_microseconds: 0,
         resets: 0,
         failures: [0; FAILURES],
+        idle_breaks: [0; IDLE_BOUNDS.len()],
     };
 }
 
@@ -246,19 +278,22 @@ impl Default for Live {
 }
 
 const _: () = assert!(size_of::<Key>() == 32 && align_of::<Key>() == 8);
-const _: () = assert!(size_of::<Edge>() == 8 * (8 + FAILURES) && align_of::<Edge>() == 8);
+const _: () = assert!(size_of::<Edge>() == 8 * (8 + FAILURES + IDLE_BOUNDS.len()) && align_of::<Edge>() == 8);
 const _: () = assert!(size_of::<Live>() == 8 * 7 && align_of::<Live>() == 8);
 const _: () = assert!(size_of::<Listener>() == 16 && align_of::<Listener>() == 8);
-const _: () = assert!(size_of::<Connection>() == 80 && align_of::<Connection>() == 8);
+const _: () = assert!(size_of::<Clock>() == 16 && align_of::<Clock>() == 8);
+const _: () = assert!(size_of::<Connection>() == 88 && align_of::<Connection>() == 8);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for the promise that any bytes are a valid value")]
 mod user {
-    use super::{Edge, Key, Listener, Live};
+    use super::{Clock, Edge, Key, Listener, Live};
 
     // SAFETY: `repr(C)`, integers and arrays of them, no padding (the assertions above). So every bit pattern is a
     // value.
     unsafe impl aya::Pod for Key {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Clock {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Edge {}
     // SAFETY: as above.

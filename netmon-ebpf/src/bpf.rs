@@ -15,7 +15,8 @@ use aya_ebpf::{
     bindings::{BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_NET},
     btf_maps::SkStorage,
     helpers::{
-        bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
+        bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns, bpf_probe_read_kernel,
+        bpf_skc_to_tcp_sock,
         generated::{
             self, bpf_map_lookup_percpu_elem, bpf_sk_fullsock, bpf_sk_storage_get, bpf_skb_load_bytes_relative,
         },
@@ -147,6 +148,22 @@ pub fn passed(context: *mut c_void) -> u64 {
     // SAFETY: the kernel passes this context to programs of this kind: two pointers, of which the second is the socket. The
     // load is volatile, because the verifier accepts only those of single fields.
     unsafe { read_volatile(context.cast::<u64>().add(1)) }
+}
+
+/// The time in jiffies (since 5.5).
+#[inline(always)]
+#[must_use]
+pub fn jiffies() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_jiffies64() }
+}
+
+/// The time since boot in nanoseconds, without the time that the machine slept.
+#[inline(always)]
+#[must_use]
+pub fn nanoseconds() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// The CPU that the program runs on. It stays on it.

@@ -8,12 +8,13 @@
 //! every program only adds to them, atomically (`counter.rs`).
 
 mod adopt;
+mod idle;
 mod key;
 mod totals;
 
 use netmon_common::{
     edges::{
-        CLIENT, CLOSED, Connection, Edge, FAR_OVER, Key, Listener, Live, NONE, OPEN, SERVER, SOCKETS,
+        CLIENT, CLOSED, Clock, Connection, Edge, FAR_OVER, Key, Listener, Live, NONE, OPEN, SERVER, SOCKETS,
         SOCKETS_OF_NAMESPACE,
     },
     notes::{NO_KEY, NO_SHARE},
@@ -21,7 +22,10 @@ use netmon_common::{
     share::{STRANGERS, Share},
 };
 
-pub use self::adopt::adopt;
+pub use self::{
+    adopt::adopt,
+    idle::{note_clock, retransmitted},
+};
 use self::{key::key, totals::totals};
 use crate::{
     connection::{CLOSE, ECONNRESET, ESTABLISHED, SYN_RECEIVED, SYN_SENT, Sockets, failure::failure, is_tcp},
@@ -55,11 +59,24 @@ pub trait Object: Sockets {
     fn tcp_segments_resent(&self) -> u32;
     /// `tcp_sock.srtt_us`.
     fn tcp_round_trip(&self) -> u32;
+    /// `tcp_sock.rcv_tstamp`.
+    fn tcp_heard(&self) -> u32;
+    /// `inet_connection_sock.icsk_retransmits`.
+    fn tcp_attempts(&self) -> u32;
     /// `rtable.rt_uses_gateway`.
     fn route_ipv4_gateway(&self) -> u32;
     /// `rt6_info.rt6i_flags`. [`UNSET`] if the kernel has no such field.
     fn route_ipv6_flags(&self) -> u32;
 
+    /// The time in jiffies.
+    fn jiffies(&self) -> u64;
+    /// The time since boot in nanoseconds.
+    fn nanoseconds(&self) -> u64;
+
+    /// The jiffies of an idle second, which the daemon writes.
+    fn second(&self) -> &impl Array<u64>;
+    /// What time it is, which the daemon reads.
+    fn clock(&self) -> &impl Array<Clock>;
     /// What has happened.
     fn edges(&self) -> &impl Map<Key, Edge>;
     /// What is open.
@@ -106,7 +123,7 @@ pub fn state_changed(object: &impl Object, arguments: impl Arguments) {
         if old == SYN_SENT {
             failed(object, socket);
         } else {
-            closed(object, socket);
+            closed(object, socket, old);
         }
     }
 }
@@ -194,6 +211,7 @@ fn opened(object: &impl Object, socket: u64, role: u8) {
     unsafe {
         (*connection).key = key;
         (*connection).was_reset = 0;
+        (*connection).idle = 0;
         (*connection).is_adopted = 0;
         (*connection).sent_before = 0;
         (*connection).received_before = 0;
@@ -216,7 +234,9 @@ fn track(object: &impl Object, socket: u64, netns: u64) -> Option<*mut Connectio
     };
     let tracked = object.tracked().at(0)?;
     // SAFETY: the values exist while the program runs. Others may write meanwhile: then there are a few more.
-    if unsafe { *sockets >= SOCKETS_OF_NAMESPACE || *tracked >= SOCKETS.into() } {
+    let (its, all) = unsafe { ((*sockets).cast_signed(), (*tracked).cast_signed()) };
+    // Sockets from before a namespace was watched may go under its count later: then it is below 0.
+    if its >= SOCKETS_OF_NAMESPACE || all >= SOCKETS.into() {
         return None;
     }
     let connection = connections.create(socket)?;
@@ -245,7 +265,7 @@ fn failed(object: &impl Object, socket: u64) {
 
 /// A socket closes. It is an end of an edge if it has storage, and its connection is open.
 #[inline(always)]
-fn closed(object: &impl Object, socket: u64) {
+fn closed(object: &impl Object, socket: u64, old: i32) {
     let Some(connection) = object.connections().of(socket) else {
         return;
     };
@@ -257,12 +277,12 @@ fn closed(object: &impl Object, socket: u64) {
     let Some(totals) = totals(object, socket) else { return };
     let totals = totals.since(&before);
     let mut key = before.key;
-    let Some(edge) = edge(object, &mut key) else {
-        return;
-    };
     // Before its counts are added: the iterator must not add them, too.
     // SAFETY: as above.
     unsafe { (*connection).state = CLOSED };
+    let Some(edge) = edge(object, &mut key) else {
+        return;
+    };
     if before.is_adopted == 0 {
         edge.closed.add(1);
     }
@@ -276,7 +296,13 @@ fn closed(object: &impl Object, socket: u64) {
     // A reset that is received leaves its error before the state changes (`tcp_reset`).
     // SAFETY: `socket` is a `struct sock *` from a tracepoint.
     let error: i32 = unsafe { object.field(socket, object.socket_error()) };
-    if error == ECONNRESET || error == EPIPE {
+    let is_reset = error == ECONNRESET || error == EPIPE;
+    if let Some(bucket) = idle::broke(object, socket, &before, old, is_reset)
+        && let Some(count) = edge.idle_breaks.get(bucket)
+    {
+        count.add(1);
+    }
+    if is_reset {
         was_reset(object, connection);
     }
 }

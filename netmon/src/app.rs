@@ -214,7 +214,10 @@ fn watch_engine(
     let options = docker::Options {
         host: config.docker_host.clone(),
         linger: config.linger,
-        members: config.collectors().has(collectors::members::NAME),
+        // Both ends of an edge have names by their addresses.
+        members: [collectors::members::NAME, collectors::edge::NAME]
+            .into_iter()
+            .any(|name| config.collectors().has(name)),
         times: config.times,
     };
     docker::spawn(options, workers.shift(Worker::Engine), move |inventory| {

@@ -184,6 +184,16 @@ impl Tracepoints {
         }
     }
 
+    /// Gives a watched namespace, the node's or a network's, room by its number of devices.
+    pub fn give_room(&mut self, netns: NetnsId, devices: usize) {
+        if let Some(drops) = &mut self.drops {
+            drops.give_room(netns, devices);
+        }
+        if let Some(edges) = &mut self.edges {
+            edges.give_room(netns, devices);
+        }
+    }
+
     /// Takes up the TCP connections of the calling thread's namespace that began before the programs.
     pub fn adopt(&mut self) {
         let Some(edges) = &mut self.edges else { return };

@@ -1,5 +1,7 @@
 //! Packet filters (nftables) that drop or corrupt packets on purpose. They are removed when the test ends.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use anyhow::Context as _;
 
 use crate::{netns::Netns, patience::at_rest};
@@ -50,7 +52,8 @@ impl<'a> Filter<'a> {
 
     fn chain(netns: &'a Netns, family: &'static str, hook: &str, rule: &str) -> anyhow::Result<Self> {
         // Each rule has a table of its own. Deleting the table deletes the rule.
-        let name = format!("t{}", hook.split_whitespace().nth(1).unwrap_or_default());
+        static RULES: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}", RULES.fetch_add(1, Ordering::Relaxed));
         netns.run(&format!("nft add table {family} {name}"))?;
         let filter = Self { netns, family, name };
         let Self { name, .. } = &filter;

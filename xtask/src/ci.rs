@@ -23,10 +23,11 @@ use crate::{deny::NotChecked, sh, test};
 /// kernel.
 pub(crate) const KERNEL: &str = "6.1";
 /// The tests that depend on offsets, drop reasons and hooks. They also run on the emulated kernel.
-pub(crate) const DEPENDS_ON_THE_KERNEL: [&str; 7] = [
+pub(crate) const DEPENDS_ON_THE_KERNEL: [&str; 8] = [
     "clock::",
     "counting::",
     "drops::",
+    "edges::",
     "overlay::",
     "protocols::",
     "retransmits::",

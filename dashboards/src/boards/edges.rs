@@ -5,8 +5,8 @@
 
 use netmon::{
     collectors::catalog::{
-        EDGE_ACTIVE_CONNECTIONS, EDGE_CONNECT_FAILURES, EDGE_CONNECTIONS, EDGE_RECEIVE_BYTES, EDGE_RESETS,
-        EDGE_RETRANSMITTED_SEGMENTS, EDGE_ROUND_TRIP_TIME, EDGE_TRANSMIT_BYTES,
+        EDGE_ACTIVE_CONNECTIONS, EDGE_CONNECT_FAILURES, EDGE_CONNECTIONS, EDGE_IDLE_BREAKS, EDGE_RECEIVE_BYTES,
+        EDGE_RESETS, EDGE_RETRANSMITTED_SEGMENTS, EDGE_ROUND_TRIP_TIME, EDGE_TRANSMIT_BYTES,
     },
     page::{family::Family, labels::LabelSet},
 };
@@ -104,6 +104,12 @@ pub(super) fn edges(edges: Edges, title: &str, description: &str) -> Panel {
             Unit::PerSecond,
             Limits::None,
             &edges.once(|| EDGE_RESETS, |it| it.rate().sum(ROW)),
+        )
+        .column(
+            "Idle breaks",
+            Unit::Count,
+            Limits::Above(1.0, 10.0),
+            &edges.once(|| EDGE_IDLE_BREAKS, |it| it.increase(Window::Shown).sum(ROW)),
         )
         .column(
             "Sent again",

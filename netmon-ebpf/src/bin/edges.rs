@@ -1,6 +1,10 @@
 //! The object of [`netmon_ebpf::edges`].
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::inline_always,
+    reason = "a call of another function of ours is not portable: see the check of objects in the build"
+)]
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
@@ -10,11 +14,11 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use netmon_common::{
-    edges::{Connection, Edge, Key, Listener, Live, MAX_ENTRIES, MAX_LISTENERS},
+    edges::{Clock, Connection, Edge, Key, Listener, Live, MAX_ENTRIES, MAX_LISTENERS},
     refusal::CAUSES,
     share,
 };
-use netmon_ebpf::edges;
+use netmon_ebpf::{bpf, edges};
 
 #[map]
 static EDGES: HashMap<Key, Edge> = HashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
@@ -24,6 +28,10 @@ static EDGES_LIVE: HashMap<Key, Live> = HashMap::with_max_entries(MAX_ENTRIES, B
 static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 #[map]
 static EDGE_SOCKETS: HashMap<u64, u64> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
+#[map]
+static EDGE_SECOND: Array<u64> = Array::with_max_entries(1, 0);
+#[map]
+static EDGE_CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
 #[map]
 static EDGE_TRACKED: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
@@ -54,11 +62,15 @@ impl edges::Object for Object {
         tcp_bytes_received: TCP_BYTES_RECEIVED;
         tcp_segments_resent: TCP_SEGMENTS_RESENT;
         tcp_round_trip: TCP_ROUND_TRIP;
+        tcp_heard: TCP_HEARD;
+        tcp_attempts: TCP_ATTEMPTS;
         route_ipv4_gateway: ROUTE_IPV4_GATEWAY;
         route_ipv6_flags: ROUTE_IPV6_FLAGS;
     }
 
     netmon_ebpf::maps! {
+        second: Array<u64> = EDGE_SECOND;
+        clock: Array<Clock> = EDGE_CLOCK;
         edges: Map<Key, Edge> = EDGES;
         live: Map<Key, Live> = EDGES_LIVE;
         connections: Storage<Connection> = CONNECTIONS;
@@ -67,6 +79,16 @@ impl edges::Object for Object {
         listeners: Map<Listener, u64> = EDGE_LISTENERS;
         lost: Array<u64> = EDGES_LOST;
         shares: Map<u64, share::Share> = SHARES;
+    }
+
+    #[inline(always)]
+    fn jiffies(&self) -> u64 {
+        bpf::jiffies()
+    }
+
+    #[inline(always)]
+    fn nanoseconds(&self) -> u64 {
+        bpf::nanoseconds()
     }
 }
 
@@ -82,12 +104,21 @@ fn edge_reset_sent(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+#[btf_tracepoint(function = "tcp_retransmit_skb")]
+fn edge_retransmit(ctx: BtfTracePointContext) -> i32 {
+    edges::retransmitted(&Object, ctx);
+    0
+}
+
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn edge_destroyed(ctx: BtfTracePointContext) -> i32 {
     edges::destroyed(&Object, ctx);
     0
 }
 
-netmon_ebpf::over_storage!(edge_live over CONNECTIONS: |socket, connection| edges::live(&Object, socket, connection));
+netmon_ebpf::over_storage!(
+    edge_live over CONNECTIONS: |socket, connection| edges::live(&Object, socket, connection);
+    edges::note_clock(&Object)
+);
 
 netmon_ebpf::over_sockets!(edge_adopt: |socket| edges::adopt(&Object, socket));

@@ -146,15 +146,16 @@ macro_rules! notes {
     };
 }
 
-/// Defines a program that an iterator runs for each socket with a value in a map. aya has no macro for it.
+/// Defines a program that an iterator runs for each socket with a value in a map, and once at the end. aya has no macro for it.
 #[macro_export]
 macro_rules! over_storage {
-    ($program:ident over $map:ident: $run:expr) => {
+    ($program:ident over $map:ident: $run:expr; $end:expr) => {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "iter/bpf_sk_storage_map")]
         extern "C" fn $program(context: *mut ::core::ffi::c_void) -> i32 {
-            if let Some((socket, value)) = $crate::bpf::stored(context, &$map) {
-                $run(socket, &value);
+            match $crate::bpf::stored(context, &$map) {
+                Some((socket, value)) => $run(socket, &value),
+                None => $end,
             }
             0
         }

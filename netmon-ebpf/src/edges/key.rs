@@ -15,7 +15,7 @@ const RTF_GATEWAY: u32 = 2;
 #[inline(always)]
 pub(super) fn key(object: &impl Object, socket: u64, role: u8) -> Option<Key> {
     let Ends { local, remote } = ends(object, socket, object.peer_ipv4_address(), object.peer_ipv6_address())?;
-    if is_loopback(remote) || local == remote {
+    if is_loopback(local) || is_loopback(remote) || local == remote {
         return None;
     }
     let Interface { netns, ifindex } = of_connection(object, socket);

@@ -2,13 +2,18 @@
 
 mod adopted;
 mod ends;
+mod idle;
 mod room;
+mod world;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    cell::Cell,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use netmon_common::{
     connection::Address,
-    edges::{CLIENT, CLOSED, Connection, Edge, Key, Listener, Live, SERVER},
+    edges::{CLIENT, CLOSED, Clock, Connection, Edge, Key, Listener, Live, SERVER},
     share::{STRANGERS, Share},
     tcp::{FAILURE_REFUSED, FAILURE_UNANSWERED},
 };
@@ -16,8 +21,7 @@ use netmon_common::{
 use super::{Object, live, reset_sent, state_changed};
 use crate::{
     connection::Sockets,
-    maps::{Array, Map, Storage},
-    testing::{HERE, Structures, Table, causes, numbers, with_structures},
+    testing::{HERE, Structures, Table, causes},
 };
 
 const ESTABLISHED: u64 = 1;
@@ -38,6 +42,8 @@ const DONE: u64 = 1 << 1;
 /// The ports of the server and of the client.
 const PORT: u16 = 5432;
 const EPHEMERAL: u16 = 40_000;
+/// The jiffies of a second.
+const SECOND: u64 = 250;
 /// The device that routes lead through.
 const DEVICE: u32 = 7;
 
@@ -53,6 +59,9 @@ struct World {
     sockets: Table<u64, u64>,
     tracked: Table<u32, u64>,
     listeners: Table<Listener, u64>,
+    second: Table<u32, u64>,
+    clock: Table<u32, Clock>,
+    jiffies: Cell<u64>,
     lost: Table<u32, u64>,
     addresses: Table<Address, u32>,
     shares: Table<u64, Share>,
@@ -73,6 +82,9 @@ impl World {
             sockets: Table::with([(HERE, 0), (STRANGERS, 0)]),
             tracked: Table::with([(0, 0)]),
             listeners: Table::default(),
+            second: Table::with([(0, SECOND)]),
+            clock: Table::with([(0, Clock::default())]),
+            jiffies: Cell::new(0),
             lost: causes(),
             addresses: Table::default(),
             shares: Table::with([HERE, STRANGERS].map(share)),
@@ -163,79 +175,6 @@ impl World {
             live(self, socket, &connection);
         }
         self.live.all()
-    }
-}
-
-with_structures!(World: kernel);
-
-impl Sockets for World {
-    numbers! {
-        socket_family = 64;
-        socket_ipv4_address = 68;
-        socket_ipv6_address = 72;
-        socket_protocol = 92;
-        socket_route = 96;
-        socket_error = 104;
-        tcp_segments_sent = 116;
-        tcp_retransmits = 120;
-        socket_shutdown = 124;
-    }
-
-    fn addresses(&self) -> &impl Map<Address, u32> {
-        &self.addresses
-    }
-}
-
-impl Object for World {
-    numbers! {
-        peer_ipv4_address = 128;
-        peer_ipv6_address = 132;
-        peer_port = 150;
-        socket_port = 152;
-        socket_state = 90;
-        socket_flags = 160;
-        tcp_bytes_sent = 168;
-        tcp_bytes_resent = 176;
-        tcp_bytes_received = 184;
-        tcp_segments_resent = 192;
-        tcp_round_trip = 196;
-        route_ipv4_gateway = 140;
-    }
-
-    fn route_ipv6_flags(&self) -> u32 {
-        self.route_ipv6_flags
-    }
-
-    fn edges(&self) -> &impl Map<Key, Edge> {
-        &self.edges
-    }
-
-    fn live(&self) -> &impl Map<Key, Live> {
-        &self.live
-    }
-
-    fn connections(&self) -> &impl Storage<Connection> {
-        &self.connections
-    }
-
-    fn sockets(&self) -> &impl Map<u64, u64> {
-        &self.sockets
-    }
-
-    fn tracked(&self) -> &impl Array<u64> {
-        &self.tracked
-    }
-
-    fn listeners(&self) -> &impl Map<Listener, u64> {
-        &self.listeners
-    }
-
-    fn lost(&self) -> &impl Array<u64> {
-        &self.lost
-    }
-
-    fn shares(&self) -> &impl Map<u64, Share> {
-        &self.shares
     }
 }
 

@@ -21,11 +21,11 @@ impl Totals {
     #[inline(always)]
     pub(super) fn since(self, connection: &Connection) -> Self {
         Self {
-            sent_bytes: self.sent_bytes.wrapping_sub(connection.sent_before),
-            received_bytes: self.received_bytes.wrapping_sub(connection.received_before),
+            sent_bytes: self.sent_bytes.saturating_sub(connection.sent_before),
+            received_bytes: self.received_bytes.saturating_sub(connection.received_before),
             retransmitted_segments: self
                 .retransmitted_segments
-                .wrapping_sub(connection.retransmitted_before),
+                .saturating_sub(connection.retransmitted_before),
             round_trip: self.round_trip,
         }
     }
@@ -39,21 +39,22 @@ pub(super) fn totals(object: &impl Object, socket: u64) -> Option<Totals> {
         return None;
     }
     // SAFETY: `tcp` is a `struct tcp_sock *`, which begins with the socket.
-    let (sent, resent, received, segments, smoothed, flags) = unsafe {
+    // The flags come first: a FIN that arrives meanwhile is then a byte too many, and not one of none.
+    let (flags, sent, resent, received, segments, smoothed) = unsafe {
         (
+            object.field::<u64>(tcp, object.socket_flags()),
             object.field::<u64>(tcp, object.tcp_bytes_sent()),
             object.field::<u64>(tcp, object.tcp_bytes_resent()),
             object.field::<u64>(tcp, object.tcp_bytes_received()),
             object.field::<u32>(tcp, object.tcp_segments_resent()),
             object.field::<u32>(tcp, object.tcp_round_trip()),
-            object.field::<u64>(tcp, object.socket_flags()),
         )
     };
-    let sent_bytes = sent.wrapping_sub(resent);
+    let sent_bytes = sent.saturating_sub(resent);
     Some(Totals {
         sent_bytes,
         // The kernel counts a FIN as a byte received (`tcp_rcv_nxt_update`).
-        received_bytes: received.wrapping_sub(flags >> SOCK_DONE & 1),
+        received_bytes: received.saturating_sub(flags >> SOCK_DONE & 1),
         retransmitted_segments: segments.into(),
         // The kernel stores eight times as much. Without data of its own, the time is that of the handshake.
         round_trip: if sent_bytes == 0 { 0 } else { (smoothed >> 3).into() },

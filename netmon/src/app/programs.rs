@@ -77,7 +77,10 @@ impl Programs {
     /// netmon lacks a permission, or programs are required and cannot be loaded.
     pub(super) fn load(config: &Config, wanted: &Collectors) -> Result<Self, DatapathError> {
         let datapath = datapath(config)?;
-        let (tracepoints, overlay) = others(datapath.as_ref(), wanted)?;
+        let (mut tracepoints, overlay) = others(datapath.as_ref(), wanted)?;
+        if let Some(edges) = &mut tracepoints.edges {
+            edges.set_second(config.times.idle_second)?;
+        }
         let (overlay, on_devices) = overlay.unzip();
         let lacking = tracepoints.lacking;
         let has = |name| wanted.has(name);

@@ -6,24 +6,26 @@
 //!
 //! This module does not know to which container a namespace belongs, nor whose an address is.
 
+mod clock;
 mod convert;
+mod taking;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
+use aya::maps::{Array, MapData};
 use netmon_common::{
     connection::{FIELDS as FIELDS_OF_SOCKETS, FIELDS_OF_REASONS, MAP_ADDRESSES, MAX_ADDRESSES},
     edges::{
-        ADOPT, Edge, FIELDS, FIELDS_OF_IPV6, ITERATOR, ITERATOR_OF_SOCKETS, Key, LIVE, Listener, Live, MAP,
-        MAP_CONNECTIONS, MAP_LISTENERS, MAP_LIVE, MAP_LOST, MAP_SOCKETS, MAX_ENTRIES, PROGRAMS,
+        ADOPT, Clock, Edge, FIELDS, FIELDS_OF_IPV6, ITERATOR, ITERATOR_OF_SOCKETS, Key, LIVE, Listener, Live, MAP,
+        MAP_CLOCK, MAP_CONNECTIONS, MAP_LISTENERS, MAP_LIVE, MAP_LOST, MAP_SECOND, MAP_SOCKETS, MAX_ENTRIES, PROGRAMS,
     },
     refusal,
     share::{MAP as MAP_SHARES, OF_STRANGERS, STRANGERS},
 };
 
-use self::convert::{counts, id, reading};
+use tracing::debug;
+
+use self::convert::reading;
 use super::{
     DatapathError,
     addresses::Addresses,
@@ -35,13 +37,16 @@ use super::{
     tracepoint::{AttachedObject, Globals, Kernel, OpenObject, descriptor},
 };
 use crate::model::{
-    edges::{EdgeCounts, EdgeId, EdgeReading},
+    edges::EdgeReading,
     health::{MapRow, ProgramRow, Refusals},
     interface::NetnsId,
 };
 
 /// The programs, as built with this daemon.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/edges.o"));
+
+/// `BPF_NOEXIST`: a key that exists keeps its value.
+const NO_EXIST: u64 = 1;
 
 /// The running programs and their counts.
 #[derive(Debug)]
@@ -57,6 +62,8 @@ pub struct EdgesMap {
     has_remains: bool,
     /// Connections of edges that were taken out of the map, without those that have ended.
     unended: u64,
+    /// How long an idle second is, until the programs know.
+    second: Option<Duration>,
 }
 
 /// A reading of all edges.
@@ -105,10 +112,45 @@ impl EdgesMap {
             addresses: Addresses::default(),
             has_remains: false,
             unended: 0,
+            second: None,
         };
         // A kernel that cannot do it is found out at start.
         edges.read()?;
         Ok(edges)
+    }
+
+    /// What the kernel's clocks said at the last reading.
+    fn now(&self) -> Result<Clock, DatapathError> {
+        let map = self.attached.map(MAP_CLOCK)?;
+        let map: Array<&MapData, Clock> = map.try_into().map_err(DatapathError::map)?;
+        map.get(&0, 0).map_err(DatapathError::map)
+    }
+
+    /// Says how long an idle second is. Before this nothing is idle.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_second(&mut self, second: Duration) -> Result<(), DatapathError> {
+        self.second = Some(second);
+        self.tell_second()
+    }
+
+    /// Tells the programs how many jiffies an idle second has. Five minutes after boot that is not known for a moment.
+    fn tell_second(&mut self) -> Result<(), DatapathError> {
+        let Some(second) = self.second else { return Ok(()) };
+        let Some(jiffies) = clock::jiffies_in_a_second(self.now()?) else {
+            return Ok(());
+        };
+        let jiffies = u128::from(jiffies) * second.as_millis() / 1000;
+        let mut map: Array<&mut MapData, u64> = self
+            .attached
+            .map_mut(MAP_SECOND)?
+            .try_into()
+            .map_err(DatapathError::map)?;
+        map.set(0, u64::try_from(jiffies).unwrap_or(u64::MAX).max(1), 0)
+            .map_err(DatapathError::map)?;
+        self.second = None;
+        Ok(())
     }
 
     /// If unwatched namespaces have more edges than this, those are deleted from the map.
@@ -120,9 +162,23 @@ impl EdgesMap {
     /// The kernel refuses, or there are too many.
     pub fn watch(&mut self, netns: NetnsId) -> Result<(), DatapathError> {
         if !self.shares.has(netns) {
-            self.attached.hash::<u64, u64>(MAP_SOCKETS)?.write(netns.0, 0)?;
+            // It may have been watched before, and have sockets from then.
+            let added = self
+                .attached
+                .hash::<u64, u64>(MAP_SOCKETS)?
+                .insert(netns.0, 0, NO_EXIST);
+            debug!(
+                netns = netns.0,
+                is_new = added.is_ok(),
+                "sockets of a namespace are counted"
+            );
         }
         self.shares.watch(&mut self.attached.hash(MAP_SHARES)?, netns)
+    }
+
+    /// Gives the node's namespace room by its number of devices, which are the engine's choice.
+    pub fn give_room(&mut self, netns: NetnsId, devices: usize) {
+        self.shares.give(netns, devices);
     }
 
     /// Takes up the connections of the calling thread's namespace whose beginning no program heard. The kernel walks all
@@ -153,11 +209,16 @@ impl EdgesMap {
             *keys.entry(NetnsId(key.netns)).or_default() += 1;
         }
         self.each_live(|key, live| edges.entry(key).or_insert((Edge::ZERO, Live::ZERO)).1 = *live)?;
+        self.tell_second()?;
         if let Some(before) = before {
             let mut map = self.attached.hash(MAP_SHARES)?;
             self.shares.settle(&mut map, &before, &keys)?;
         }
-        let unended = edges.values().fold(self.unended, |sum, (edge, live)| {
+        // What others do may find no room to be counted.
+        let watched = edges
+            .iter()
+            .filter(|(key, _)| self.shares.is_watched(NetnsId(key.netns)));
+        let unended = watched.fold(self.unended, |sum, (_, (edge, live))| {
             let open = live.connections.wrapping_sub(live.adopted);
             sum.wrapping_add(edge.opened)
                 .wrapping_sub(edge.closed)
@@ -217,91 +278,6 @@ impl EdgesMap {
     /// The kernel refuses.
     pub fn lost(&self) -> Result<Refusals, DatapathError> {
         refusals(self.attached.map(MAP_LOST)?)
-    }
-
-    /// Takes the edges of the namespaces that are `gone` out of the map, and adds them to `last`. Takes back their room.
-    /// Goes on after an error.
-    ///
-    /// # Errors
-    /// The kernel refuses: the first error.
-    pub fn forget(
-        &mut self,
-        gone: &BTreeSet<NetnsId>,
-        last: &mut Vec<(EdgeId, EdgeCounts)>,
-    ) -> Result<(), DatapathError> {
-        let deleted = self.take(|key| gone.contains(&NetnsId(key.netns)), last);
-        let unwatched = self.unwatch(|netns| gone.contains(&netns));
-        deleted.and(unwatched)
-    }
-
-    /// Takes back the room of these namespaces. Goes on after an error. What is left is tried again by the next call.
-    ///
-    /// # Errors
-    /// The kernel refuses: the first error.
-    pub fn unwatch(&mut self, gone: impl Fn(NetnsId) -> bool) -> Result<(), DatapathError> {
-        let before: Vec<NetnsId> = self.shares.watched().collect();
-        let shares = self.shares.forget(&mut self.attached.hash(MAP_SHARES)?, gone);
-        let mut sockets = self.attached.hash::<u64, u64>(MAP_SOCKETS)?;
-        let gone = before.into_iter().filter(|netns| !self.shares.is_watched(*netns));
-        let removed = gone
-            .map(|netns| Store::remove(&mut sockets, netns.0))
-            .fold(Ok(()), Result::and);
-        let mut addresses = self.attached.hash(MAP_ADDRESSES)?;
-        let emptied = self
-            .addresses
-            .forget(&mut addresses, |netns| !self.shares.is_watched(netns));
-        shares.and(removed).and(emptied)
-    }
-
-    /// Takes these edges out of the map, and returns what they had. What happens later is counted from 0 on.
-    ///
-    /// # Errors
-    /// The kernel refuses: the first error. What was taken before is in `last`.
-    pub fn take_edges(
-        &mut self,
-        edges: &BTreeSet<EdgeId>,
-        last: &mut Vec<(EdgeId, EdgeCounts)>,
-    ) -> Result<(), DatapathError> {
-        self.take(|key| edges.contains(&id(key)), last)
-    }
-
-    /// Deletes the edges of these namespaces, unless they are watched by now.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn forget_unwatched(&mut self, foreign: &BTreeSet<NetnsId>) -> Result<(), DatapathError> {
-        let unwatched = foreign.iter().filter(|netns| !self.shares.is_watched(**netns));
-        let unwatched: BTreeSet<NetnsId> = unwatched.copied().collect();
-        self.take(|key| unwatched.contains(&NetnsId(key.netns)), &mut Vec::new())
-    }
-
-    /// Takes edges out of the map, and adds what they had to `last`. Goes on after an error, and returns the first.
-    fn take(&mut self, gone: impl Fn(&Key) -> bool, last: &mut Vec<(EdgeId, EdgeCounts)>) -> Result<(), DatapathError> {
-        self.shares.correct_soon();
-        let mut keys: Vec<Key> = Vec::new();
-        self.each(|key, _| {
-            if gone(&key) {
-                keys.push(key);
-            }
-        })?;
-        let map = descriptor(self.attached.shared_hash(MAP)?);
-        let mut result = Ok(());
-        for key in keys {
-            match batch::take(map, batch::ONE, &key) {
-                Ok(edges) => {
-                    let edges: Option<Vec<Edge>> = edges;
-                    for edge in edges.into_iter().flatten() {
-                        let open = edge.opened.wrapping_sub(edge.closed);
-                        self.unended = self.unended.wrapping_add(open);
-                        last.push((id(&key), counts(&edge)));
-                    }
-                }
-                Err(error) => {
-                    result = result.and(Err(DatapathError::of("delete the counts of TCP connections", error)));
-                }
-            }
-        }
-        result
     }
 
     /// How full the maps are, given the number of edges and of what found no room.

@@ -87,7 +87,8 @@ impl SocketIterator {
         Ok(Self { link })
     }
 
-    /// Runs the program for every socket: of all namespaces, or of the calling thread's. The kernel passes each once.
+    /// Runs the program for every socket: of all namespaces, or of the calling thread's. The kernel passes each
+    /// once that stays.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -97,10 +98,17 @@ impl SocketIterator {
             flags: 0,
         };
         let mut pass = File::from(command(ITER_CREATE, &mut request)?);
-        // The program writes nothing. So the first reading is the whole pass.
+        // The program writes nothing. After a million sockets without a word, the kernel wants to be asked again
+        // (`bpf_seq_read`).
         let mut nothing = [0; 8];
-        while pass.read(&mut nothing)? > 0 {}
-        Ok(())
+        loop {
+            match pass.read(&mut nothing) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

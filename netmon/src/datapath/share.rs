@@ -120,6 +120,27 @@ impl Shares {
         Ok(())
     }
 
+    /// Gives back the room of keys that were deleted: how many of each namespace. A key that is created at the same moment may
+    /// not count.
+    pub(super) fn free(
+        map: &mut impl Store<u64, Share>,
+        before: &BTreeMap<NetnsId, Share>,
+        deleted: &BTreeMap<NetnsId, u32>,
+    ) -> Result<(), DatapathError> {
+        let strangers = NetnsId(STRANGERS);
+        let mut freed: BTreeMap<NetnsId, u32> = BTreeMap::new();
+        for (netns, keys) in deleted {
+            let netns = if before.contains_key(netns) { *netns } else { strangers };
+            *freed.entry(netns).or_default() += keys;
+        }
+        let written = freed.into_iter().filter_map(|(netns, deleted)| {
+            let before = before.get(&netns)?;
+            let keys = before.keys.saturating_sub(deleted);
+            Some(map.write(netns.0, Share { keys, ..*before }))
+        });
+        written.fold(Ok(()), Result::and)
+    }
+
     /// Removes the shares of the namespaces that are `gone`, and those that could not be removed earlier. Goes on after
     /// an error, and returns the first.
     pub(super) fn forget(
@@ -274,6 +295,24 @@ mod tests {
         assert!(read(&mut shares, 0) && !read(&mut shares, 0), "another one is watched");
         assert!(shares.forget(&mut Memory::default(), |netns| netns == OTHER).is_ok());
         assert!(read(&mut shares, 0) && !read(&mut shares, 0), "it is watched no more");
+    }
+
+    #[test]
+    fn deleted_keys_give_their_room_back_at_once() {
+        let mut map = Memory::default();
+        let share = |keys| Share {
+            keys,
+            room: OF_NAMESPACE,
+            noted: 5,
+        };
+        let before = [(NetnsId(STRANGERS), share(30)), (ONE, share(20)), (OTHER, share(10))].into();
+        let deleted = [(ONE, 15), (STRANGER, 4), (NetnsId(99), 5)].into();
+        assert!(Shares::free(&mut map, &before, &deleted).is_ok());
+        assert_eq!(keys(&map), [(STRANGERS, 21), (ONE.0, 5)]);
+        assert_eq!(map.values.get(&ONE.0).map(|share| share.noted), Some(5));
+        let deleted = [(OTHER, 11)].into();
+        assert!(Shares::free(&mut map, &before, &deleted).is_ok());
+        assert_eq!(map.values.get(&OTHER.0).map(|share| share.keys), Some(0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+pub use netmon_common::edges::IDLE_BOUNDS;
 use netmon_common::tcp::FAILURES;
 
 use super::{interface::InterfaceId, inventory::Identity};
@@ -67,6 +68,8 @@ pub struct EdgeCounts {
     pub resets: u64,
     /// Connections that were not established, by reason.
     pub failures: [u64; FAILURES],
+    /// Connections that were idle and then broke, by [`IDLE_BOUNDS`].
+    pub idle_breaks: [u64; IDLE_BOUNDS.len()],
     /// The round-trip times of ended connections.
     pub round_trips: RoundTrips,
 }
@@ -143,6 +146,7 @@ impl EdgeCounts {
             retransmitted_segments,
             resets,
             failures,
+            idle_breaks,
             round_trips: RoundTrips { count, microseconds },
         } = self;
         for (one, other) in [
@@ -157,7 +161,8 @@ impl EdgeCounts {
         ] {
             *one = with(*one, other);
         }
-        for (one, other) in failures.iter_mut().zip(other.failures) {
+        let failures = failures.iter_mut().zip(other.failures);
+        for (one, other) in failures.chain(idle_breaks.iter_mut().zip(other.idle_breaks)) {
             *one = with(*one, other);
         }
     }

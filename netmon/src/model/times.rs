@@ -42,6 +42,8 @@ pub struct Times {
     /// carry the node's address. This is longer than a loaded engine needs to describe a container. It is also longer
     /// than a manager without a quorum needs to fail.
     pub name_patience: Duration,
+    /// How long a second is by which idle times of connections are measured. Only tests cannot wait for real ones.
+    pub idle_second: Duration,
     /// How long the namespace of a running container may be missing before that is a fault. A loaded engine may take
     /// that long to report that the container ended.
     pub namespace_patience: Duration,
@@ -85,6 +87,7 @@ impl Default for Times {
             retry: Duration::from_secs(1),
             device_linger: Duration::from_mins(1),
             name_patience: Duration::from_secs(30),
+            idle_second: Duration::from_secs(1),
             namespace_patience: Duration::from_secs(30),
             device_rest: Duration::from_secs(30),
             sync: Duration::from_mins(1),
@@ -116,6 +119,7 @@ impl Times {
             "retry" => &mut self.retry,
             "device-linger" => &mut self.device_linger,
             "name-patience" => &mut self.name_patience,
+            "idle-second" => &mut self.idle_second,
             "namespace-patience" => &mut self.namespace_patience,
             "device-rest" => &mut self.device_rest,
             "sync" => &mut self.sync,

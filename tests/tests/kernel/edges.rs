@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use netmon_tests::{page::Page, patience::until};
+use netmon_tests::{filter::Filter, page::Page, patience::until};
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::{
@@ -227,9 +227,8 @@ fn who_connects_to_everything_costs_others_nothing() -> anyhow::Result<()> {
     netmon.page_until("the map to have room", |page| {
         let used = page.count("netmon_bpf_map_entries", &[("map", "EDGES")])?;
         ensure!(used < 20, "{used} edges are in the map");
-        let labels = [("client", "b"), ("side", "client")];
-        let bytes = page.sum("netmon_edge_transmit_bytes_total", &labels);
-        ensure!(bytes == 500, "{bytes} bytes");
+        let counts = Edge::of("b", "a", "client").counts(page)?;
+        ensure!((counts.connections, counts.transmit) == (1, 500), "{counts:?}");
         let failures = all(page);
         ensure!(failures == u64::from(PORTS), "{failures} failed");
         Ok(())
@@ -315,5 +314,52 @@ fn a_connection_from_before_netmon_counts_from_then_on() -> anyhow::Result<()> {
         let unheard = netmon.page()?.count("netmon_edge_unheard_connections", &[])?;
         ensure!(unheard == 0, "the end of {unheard} was not heard");
     }
+    Ok(())
+}
+
+/// Something on the way has forgotten an idle connection: it answers the next segment with a reset, or not at all.
+#[test]
+fn a_connection_that_breaks_after_an_idle_time_is_counted_by_that_time() -> anyhow::Result<()> {
+    const IDLE: &str = "netmon_edge_idle_breaks_total";
+    let mut world = world()?;
+    // A minute is three seconds.
+    world.times.push_str(",idle-second=50ms");
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let server = Server::start(&b.netns, b.address)?;
+    let connect = || {
+        let mut stream = a.netns.within(|| Ok(TcpStream::connect(server.address)?))?;
+        exchange(&mut stream, 100)?;
+        anyhow::Ok(stream)
+    };
+    let (mut reset, mut silent, mut healed) = (connect()?, connect()?, connect()?);
+    let port = |stream: &TcpStream| anyhow::Ok(stream.local_addr()?.port());
+    let rules = [
+        format!("tcp sport {} reject with tcp reset", port(&reset)?),
+        format!("tcp sport {} drop", port(&silent)?),
+    ];
+    thread::sleep(Duration::from_secs(4));
+    let forgotten = rules.iter().map(|rule| Filter::new(&b.netns, "input", rule));
+    let forgotten = forgotten.collect::<anyhow::Result<Vec<_>>>()?;
+    let lost = Filter::new(&b.netns, "input", &format!("tcp sport {} drop", port(&healed)?))?;
+    for stream in [&mut reset, &mut silent, &mut healed] {
+        stream.write_all(b"x")?;
+    }
+    ensure!(reset.read(&mut [0]).is_err(), "it is not reset");
+    thread::sleep(Duration::from_millis(700));
+    drop(lost);
+    healed.read_exact(&mut [0])?;
+    // The application gives up. The reset that it sends gets lost, too.
+    set_socket_linger(&silent, Some(Duration::ZERO))?;
+    drop(silent);
+    drop(healed);
+    netmon.page_until("two of three to have broken", |page| {
+        let of = |idle| page.sum(IDLE, &[("client", "a"), ("side", "client"), ("idle", idle)]);
+        let broke = ["60", "300", "870", "960", "3600"].map(of);
+        ensure!(broke == [2, 0, 0, 0, 0], "{broke:?}");
+        Ok(())
+    })?;
+    drop(forgotten);
     Ok(())
 }

@@ -65,6 +65,8 @@ fn what_stays_in_a_namespace_is_no_edge() {
     for (own, peer) in [
         ("127.0.0.1", "127.0.0.1"),
         ("10.0.1.5", "127.3.2.1"),
+        // A rule sent it to a proxy in the same namespace.
+        ("127.0.0.1", "10.0.1.5"),
         ("::1", "::1"),
         ("::ffff:127.0.0.1", "::ffff:127.0.0.9"),
         ("10.0.1.5", "10.0.1.5"),

@@ -44,7 +44,7 @@ fn storage_is_counted_until_its_socket_goes() {
 
 #[test]
 fn a_connection_for_which_there_is_no_storage_has_ended_as_far_as_is_known() {
-    for (of_netns, of_all) in [(SOCKETS_OF_NAMESPACE, 0), (0, SOCKETS.into())] {
+    for (of_netns, of_all) in [(SOCKETS_OF_NAMESPACE.cast_unsigned(), 0), (0, SOCKETS.into())] {
         let world = World::new();
         world.sockets.set(&HERE, of_netns);
         world.tracked.set(&0, of_all);
@@ -127,4 +127,27 @@ fn an_edge_that_was_taken_out_of_the_map_begins_again() {
         ..Edge::ZERO
     };
     assert_eq!(world.edge(), (key, edge));
+}
+
+#[test]
+fn sockets_from_before_a_namespace_was_watched_take_no_room_from_later_ones() {
+    let world = World::new();
+    world.sockets.set(&HERE, u64::MAX);
+    let socket = world.opened();
+    assert_eq!(world.sockets.get(&HERE), Some(0));
+    assert!(world.state(socket).is_some());
+}
+
+#[test]
+fn a_connection_that_ends_without_room_for_its_edge_is_open_no_more() {
+    let world = World::new();
+    let socket = world.opened();
+    let world = World {
+        edges: Table::default(),
+        ..world
+    };
+    world.edges.room.set(0);
+    world.changes(socket, FIN_WAIT_2, CLOSE);
+    assert!(world.adds_up().is_empty());
+    assert_eq!(world.lost.counted(), [(refusal::FULL, 1)]);
 }

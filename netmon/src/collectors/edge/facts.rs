@@ -9,7 +9,7 @@ mod ledger;
 mod names;
 mod unheard;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 pub use self::{
     account::{account, foreign},
@@ -82,6 +82,8 @@ pub struct EdgeSum {
     pub round_trips: RoundTrips,
     /// How many connections are open.
     pub live: u64,
+    /// When anything happened last.
+    pub changed: Option<Instant>,
 }
 
 #[cfg(test)]

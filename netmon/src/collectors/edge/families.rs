@@ -2,7 +2,11 @@
 
 use crate::{
     collectors::edge::facts::{EdgeKey, EdgeSum},
-    model::{edges::Side, histogram::Histogram, tcp::FAILURE_REASONS},
+    model::{
+        edges::{IDLE_BOUNDS, Side},
+        histogram::Histogram,
+        tcp::FAILURE_REASONS,
+    },
     page::{
         labels::{Block, Unlabelled, label_sets},
         limits::SHOWN,
@@ -13,6 +17,8 @@ use crate::{
 label_sets! {
     /// An edge, seen from one of its ends.
     pub Edge { client, client_stack, server, server_stack, network, port, side }
+    /// What befalls an edge after an idle time.
+    pub EdgeIdle { client, client_stack, server, server_stack, network, port, side, idle }
     /// What befalls an edge, by reason.
     pub EdgeReason { client, client_stack, server, server_stack, network, port, side, reason }
 }
@@ -59,6 +65,12 @@ schemas! {
                 *it,
                 "TCP connections from the client to the server that were not established since netmon started. Only the client sees them. The reasons are those of netmon_container_tcp_connect_failures_total.";
         }
+        /// Connections of an edge that broke after an idle time.
+        IDLE(it in u64) by EdgeIdle<'static>, SHOWN {
+            EDGE_IDLE_BREAKS: Counter, "netmon_edge_idle_breaks",
+                *it,
+                "TCP connections that were idle and then broke, since netmon started: the next segment was answered by a reset, or by nothing until the end of the connection. idle is the least idle time of its bucket in seconds. From 870 and 960 on: something on the way has forgotten them, such as the load balancer of a Swarm network after 15 minutes.";
+        }
     }
 }
 
@@ -103,11 +115,21 @@ pub(crate) fn rows<'a>(edges: impl IntoIterator<Item = Row<'a>> + Clone, unheard
         };
         (labels(key), row)
     });
+    let breaks = edges.clone().into_iter();
     let failures = edges.into_iter().filter(|(key, _)| key.side == Side::Client);
     let failures = failures.flat_map(|(key, sum)| {
         FAILURE_REASONS.map(|(reason, index)| (with_reason(key, reason), sum.counts.failures[index]))
     });
-    vec![EDGES.labelled(all), UNHEARD.row(&unheard), FAILURES.labelled(failures)]
+    let idle = breaks.flat_map(|(key, sum)| {
+        let bounds = IDLE_BOUNDS.into_iter().zip(sum.counts.idle_breaks);
+        bounds.map(|(bound, breaks)| (with_idle(key, bound), breaks))
+    });
+    vec![
+        EDGES.labelled(all),
+        UNHEARD.row(&unheard),
+        FAILURES.labelled(failures),
+        IDLE.labelled(idle),
+    ]
 }
 
 /// The values of an edge's labels.
@@ -159,6 +181,30 @@ fn with_reason(key: &EdgeKey, reason: &str) -> Block<EdgeReason<'static>> {
         port,
         side,
         reason,
+    }
+    .block()
+}
+
+fn with_idle(key: &EdgeKey, bound: u64) -> Block<EdgeIdle<'static>> {
+    let port = port(key);
+    let Edge {
+        client,
+        client_stack,
+        server,
+        server_stack,
+        network,
+        port,
+        side,
+    } = values(key, &port);
+    EdgeIdle {
+        client,
+        client_stack,
+        server,
+        server_stack,
+        network,
+        port,
+        side,
+        idle: &bound.to_string(),
     }
     .block()
 }

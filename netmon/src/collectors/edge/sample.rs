@@ -40,6 +40,7 @@ pub(super) fn rows() -> Vec<Rows> {
                 microseconds: opened * 500,
             },
             live: 2,
+            changed: None,
         }
     };
     let edges = [

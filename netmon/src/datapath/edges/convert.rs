@@ -36,6 +36,7 @@ pub(super) const fn counts(edge: &Edge) -> EdgeCounts {
         round_trip_microseconds,
         resets,
         failures,
+        idle_breaks,
     } = *edge;
     EdgeCounts {
         opened,
@@ -45,6 +46,7 @@ pub(super) const fn counts(edge: &Edge) -> EdgeCounts {
         retransmitted_segments,
         resets,
         failures,
+        idle_breaks,
         round_trips: RoundTrips {
             count: round_trips,
             microseconds: round_trip_microseconds,

@@ -256,27 +256,27 @@ fn look_inside(
             .collect();
         tracepoints.lock().set_addresses(netns, &addresses);
     }
-    if matches!(file.role, Role::Node | Role::Overlay { .. })
-        && let Some(drops) = &mut tracepoints.lock().drops
-    {
-        drops.give_room(netns, devices.devices.len());
+    if matches!(file.role, Role::Node | Role::Overlay { .. }) {
+        tracepoints.lock().give_room(netns, devices.devices.len());
     }
     let remotes = match file.role {
         Role::Overlay { .. } => client.remotes()?,
         Role::Sandbox | Role::LoadBalancer { .. } | Role::Ingress | Role::Node => Vec::new(),
     };
-    let (purpose, is_known) = {
+    let (purpose, is_known, is_late) = {
         let state = shared.lock();
         let purpose = (file.role == Role::Sandbox).then(|| state.sockets_purpose(file, netns));
-        (purpose.flatten(), state.namespace(netns).is_some())
+        let namespace = state.namespace(netns);
+        let sandbox = namespace.and_then(|it| it.sandbox());
+        let is_late = sandbox.is_some_and(|it| it.sockets.is_awaited());
+        (purpose.flatten(), namespace.is_some(), is_late)
     };
     // The kernel walks all connections of the machine for that. So whoever was there before netmon is named first.
     let is_awaited = purpose.is_some() && !is_known;
     let ifindexes = devices.devices.iter().map(|device| device.ifindex);
     let purpose = purpose.filter(|_| !is_awaited);
     // Names come first here, too; the node has none to wait for.
-    let is_node = file.role == Role::Node && !is_known;
-    if is_node || purpose == Some(Purpose::Correction) {
+    if is_late || file.role == Role::Node && !is_known {
         tracepoints.lock().adopt();
     }
     let found = purpose.and_then(|purpose| sockets.count(purpose, netns, ifindexes));

@@ -61,7 +61,7 @@ pub fn foreign(readings: &[EdgeReading], state: &mut State, now: Instant) -> BTr
 }
 
 /// This end of an edge.
-enum End {
+pub(super) enum End {
     /// It is of no interest.
     Nobody,
     /// It is known soon.
@@ -93,7 +93,7 @@ fn near(state: &mut State, id: EdgeId, now: Instant) -> End {
     End::Near(Near { party, network })
 }
 
-fn who(id: EdgeId, near: End, names: &Names<'_>) -> Who {
+pub(super) fn who(id: EdgeId, near: End, names: &Names<'_>) -> Who {
     let near = match near {
         End::Nobody => return Who::Nobody,
         End::Open => return Who::Open,
@@ -104,7 +104,7 @@ fn who(id: EdgeId, near: End, names: &Names<'_>) -> Who {
         Far::Outside => Naming::Certain(Party::word(OUTSIDE)),
         Far::Over => Naming::Certain(Party::word(OTHER)),
     };
-    if near.party.is(NODE) && is_no_containers(&far) {
+    if near.party.is(NODE) && id.far != Far::Over && (near.network.is_empty() || is_no_containers(&far)) {
         return Who::Nobody;
     }
     Who::Both(near, far)
@@ -114,5 +114,5 @@ fn who(id: EdgeId, near: End, names: &Names<'_>) -> Who {
 /// of Docker's networks.
 fn is_no_containers(far: &Naming) -> bool {
     let (Naming::Certain(far) | Naming::Late(far)) = far;
-    [OUTSIDE, NODE, OTHER].iter().any(|word| far.is(word))
+    far.is(OUTSIDE) || far.is(NODE)
 }

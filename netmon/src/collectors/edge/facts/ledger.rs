@@ -70,7 +70,16 @@ struct Belongs {
 }
 
 #[derive(Debug, Default)]
-struct Sums(BTreeMap<Arc<EdgeKey>, EdgeSum>);
+struct Sums {
+    all: BTreeMap<Arc<EdgeKey>, EdgeSum>,
+    /// How many each end on this node has, without those over the limit.
+    of_near: HashMap<Party, usize>,
+}
+
+/// One end on this node may have one in this many of all edges. So none takes the room of all others.
+const SHARE: usize = 8;
+/// How long an edge has to be without a change before others get its room.
+const REST: Duration = Duration::from_hours(1);
 
 /// How many edges between services are shown, and how long an end that nobody is known to be is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +96,7 @@ impl EdgeLedger {
     /// Begins a scrape: nothing is open until it is read.
     pub fn begin(&mut self) {
         self.round += 1;
-        for sum in self.sums.0.values_mut() {
+        for sum in self.sums.all.values_mut() {
             sum.live = 0;
         }
     }
@@ -101,11 +110,15 @@ impl EdgeLedger {
         account.round = self.round;
         account.grow(&reading.counts);
         account.last = account.last.or_higher(&reading.counts);
-        if account.sum.is_none() || account.held != EdgeCounts::default() {
+        let is_new = account.sum.is_none() && reading.live > 0;
+        if is_new || account.held != EdgeCounts::default() {
             account.settle(reading.id, &mut self.sums, terms, who());
         }
         let key = account.sum.as_ref().map(|sum| &sum.key);
-        if let Some(sum) = key.and_then(|key| self.sums.0.get_mut(key)) {
+        if let Some(sum) = key.and_then(|key| self.sums.all.get_mut(key)) {
+            if reading.live > 0 {
+                sum.changed = Some(terms.now);
+            }
             sum.live += reading.live;
             sum.round_trips.add(reading.round_trips);
         }
@@ -119,7 +132,7 @@ impl EdgeLedger {
         account.last = account.last.since(counts);
         let held = mem::take(&mut account.held);
         if let Some(Belongs { key, .. }) = &account.sum {
-            self.sums.add(key, &held);
+            self.sums.add(key, &held, terms.now);
             return;
         }
         account.held = held;
@@ -130,9 +143,10 @@ impl EdgeLedger {
     /// Ends a scrape: forgets the kernel's edges that it did not have, and the sums of those who are no longer here.
     pub fn end(&mut self, is_here: impl Fn(&Party) -> bool) {
         let round = self.round;
-        self.accounts.retain(|_, account| account.round == round);
-        self.sums.0.retain(|key, sum| sum.live > 0 || is_here(&key.near));
-        let sums = &self.sums.0;
+        // What ended between the two readings of one scrape is in neither, and in the next one again.
+        self.accounts.retain(|_, account| account.round + 1 >= round);
+        self.sums.retain(|key, sum| sum.live > 0 || is_here(&key.near));
+        let sums = &self.sums.all;
         for account in self.accounts.values_mut() {
             // It is found again if it comes back.
             account.sum.take_if(|sum| !sums.contains_key(&sum.key));
@@ -148,7 +162,7 @@ impl EdgeLedger {
 
     /// Every edge between services, with its sum.
     pub fn sums(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeSum)> + Clone {
-        self.sums.0.iter().map(|(key, sum)| (&**key, sum))
+        self.sums.all.iter().map(|(key, sum)| (&**key, sum))
     }
 
     /// The kernel's edges that can be taken out of its map to make room: nothing is open there, and their namespace has
@@ -161,7 +175,10 @@ impl EdgeLedger {
         }
         let is_full = readings.len() > room / 2;
         let has_much = |id: &EdgeId| used.get(&id.interface.netns).is_some_and(|used| *used > share / 2);
-        let is_settled = |id: &EdgeId| self.accounts.get(id).is_some_and(|account| account.sum.is_some());
+        let is_settled = |id: &EdgeId| {
+            let account = self.accounts.get(id);
+            account.is_some_and(|account| account.held == EdgeCounts::default())
+        };
         let idle = readings.iter().filter(|reading| reading.live == 0);
         idle.map(|reading| reading.id)
             .filter(|id| (is_full || has_much(id)) && is_settled(id))
@@ -204,6 +221,11 @@ impl Account {
             (Naming::Late(far), _) if is_late => (far, false),
             (Naming::Late(_), _) => return,
         };
+        // A stack is told by a name that is not always known here.
+        let far = match &self.sum {
+            Some(before) if before.wanted.far.name == far.name && far.stack.is_empty() => before.wanted.far.clone(),
+            Some(_) | None => far,
+        };
         let wanted = EdgeKey {
             near: near.party,
             far,
@@ -214,16 +236,16 @@ impl Account {
         let held = mem::take(&mut self.held);
         match &self.sum {
             Some(before) if before.wanted == wanted => {
-                sums.add(&before.key, &held);
+                sums.add(&before.key, &held, terms.now);
                 return;
             }
             // Two had the address since the last scrape, and whose these counts are cannot be told.
-            Some(before) if before.is_certain && is_certain && before.wanted.far != wanted.far => {
+            Some(before) if before.is_certain && is_certain && before.wanted.far.name != wanted.far.name => {
                 let far = Party::word(UNKNOWN);
-                let unknown = sums.admit(&EdgeKey { far, ..wanted.clone() }, terms.limit);
-                sums.add(&unknown, &held);
+                let unknown = sums.admit(&EdgeKey { far, ..wanted.clone() }, terms);
+                sums.add(&unknown, &held, terms.now);
                 self.sum = Some(Belongs {
-                    key: sums.admit(&wanted, terms.limit),
+                    key: sums.admit(&wanted, terms),
                     wanted,
                     is_certain,
                 });
@@ -231,8 +253,8 @@ impl Account {
             }
             Some(_) | None => {}
         }
-        let key = sums.admit(&wanted, terms.limit);
-        sums.add(&key, &held);
+        let key = sums.admit(&wanted, terms);
+        sums.add(&key, &held, terms.now);
         self.sum = Some(Belongs {
             wanted,
             is_certain,
@@ -251,38 +273,79 @@ impl Belongs {
 impl Sums {
     /// Finds room for an edge between services. Over the limit it is one of those that are summed up: by this node's end, and
     /// of everybody once there are as many of these as others.
-    fn admit(&mut self, wanted: &EdgeKey, limit: usize) -> Arc<EdgeKey> {
-        if let Some((known, _)) = self.0.get_key_value(wanted) {
+    fn admit(&mut self, wanted: &EdgeKey, terms: &Terms) -> Arc<EdgeKey> {
+        if let Some((known, _)) = self.all.get_key_value(wanted) {
             return Arc::clone(known);
         }
-        let is_full = limit != 0 && self.0.len() >= limit;
+        if self.has_room(&wanted.near, terms) {
+            *self.of_near.entry(wanted.near.clone()).or_default() += 1;
+            return self.insert(wanted.clone());
+        }
         let by_near = EdgeKey {
             far: Party::word(OTHER),
             network: Arc::default(),
             port: 0,
             ..wanted.clone()
         };
-        let key = if !is_full {
-            wanted.clone()
-        } else if self.0.len() < limit.saturating_mul(2) || self.0.contains_key(&by_near) {
-            by_near
-        } else {
-            EdgeKey {
-                near: Party::word(OTHER),
-                ..by_near
-            }
+        if self.all.len() < terms.limit.saturating_mul(2) || self.all.contains_key(&by_near) {
+            return self.insert(by_near);
+        }
+        self.insert(EdgeKey {
+            near: Party::word(OTHER),
+            ..by_near
+        })
+    }
+
+    /// Whether this end may have another edge. If not, edges that have long been at rest make room.
+    fn has_room(&mut self, near: &Party, terms: &Terms) -> bool {
+        if terms.limit == 0 {
+            return true;
+        }
+        let most = (terms.limit / SHARE).max(1);
+        let fits = |sums: &Self| {
+            let its = sums.of_near.get(near).copied().unwrap_or(0);
+            its < most && sums.of_near.values().sum::<usize>() < terms.limit
         };
-        if let Some((known, _)) = self.0.get_key_value(&key) {
+        if fits(self) {
+            return true;
+        }
+        let rests = |sum: &EdgeSum| {
+            let changed = sum.changed.map(|at| terms.now.saturating_duration_since(at));
+            sum.live == 0 && changed.is_none_or(|time| time >= REST)
+        };
+        self.retain(|_, sum| !rests(sum));
+        fits(self)
+    }
+
+    fn insert(&mut self, key: EdgeKey) -> Arc<EdgeKey> {
+        if let Some((known, _)) = self.all.get_key_value(&key) {
             return Arc::clone(known);
         }
         let key = Arc::new(key);
-        self.0.insert(Arc::clone(&key), EdgeSum::default());
+        self.all.insert(Arc::clone(&key), EdgeSum::default());
         key
     }
 
-    fn add(&mut self, key: &Arc<EdgeKey>, counts: &EdgeCounts) {
-        let sum = self.0.entry(Arc::clone(key)).or_default();
+    /// Removes the others.
+    fn retain(&mut self, keep: impl Fn(&EdgeKey, &EdgeSum) -> bool) {
+        let of_near = &mut self.of_near;
+        self.all.retain(|key, sum| {
+            let is_kept = keep(key, sum);
+            if !is_kept
+                && !key.far.is(OTHER)
+                && let Some(count) = of_near.get_mut(&key.near)
+            {
+                *count -= 1;
+            }
+            is_kept
+        });
+        self.of_near.retain(|_, count| *count > 0);
+    }
+
+    fn add(&mut self, key: &Arc<EdgeKey>, counts: &EdgeCounts, now: Instant) {
+        let sum = self.all.entry(Arc::clone(key)).or_default();
         sum.counts.accumulate(counts);
         sum.round_trips.add(counts.round_trips);
+        sum.changed = Some(now);
     }
 }

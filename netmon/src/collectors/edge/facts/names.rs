@@ -32,6 +32,8 @@ pub struct Names<'a> {
     node: BTreeSet<IpAddr>,
     /// The names of all stacks that are known here.
     stacks: BTreeSet<&'a str>,
+    /// The ids of the networks whose members are all known.
+    members: BTreeSet<&'a str>,
 }
 
 impl<'a> Names<'a> {
@@ -45,7 +47,10 @@ impl<'a> Names<'a> {
         let of_containers = inventory.containers.values();
         let of_containers = of_containers.map(|container| &*container.identity.stack);
         let stacks = of_networks.chain(of_containers).filter(|stack| !stack.is_empty());
+        let members = inventory.members.iter();
+        let members = members.filter(|(_, members)| members.as_ref().is_some_and(|it| !it.is_cut));
         Self {
+            members: members.map(|(id, _)| &**id).collect(),
             addresses,
             networks,
             node: node.into_iter().collect(),
@@ -64,7 +69,7 @@ impl<'a> Names<'a> {
             Some(Holder::Elsewhere(member)) => return Naming::Certain(self.service(&member.service)),
             Some(Holder::Service(service)) => return Naming::Certain(self.service(service)),
             Some(Holder::LoadBalancer(_)) => return certain(self.load_balancer(network)),
-            Some(Holder::Several) => return late(UNKNOWN),
+            Some(Holder::Several) => return certain(UNKNOWN),
             None if self.node.contains(&address) => return certain(NODE),
             None => {}
         }
@@ -74,7 +79,9 @@ impl<'a> Names<'a> {
             None if is_whole => certain(OUTSIDE),
             // Tasks, virtual addresses and this node's load balancer are listed in the network's gossip. Other nodes' load
             // balancers are not, and they only connect.
-            Some(network) if network.driver == "overlay" && side == Side::Server => {
+            Some(network)
+                if network.driver == "overlay" && side == Side::Server && self.members.contains(&*network.id) =>
+            {
                 late(self.load_balancer(&network.name))
             }
             // Hosts of the node's own network have addresses there, too.

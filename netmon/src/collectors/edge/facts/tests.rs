@@ -1,5 +1,6 @@
 //! Whose edges are, and what of them is shown.
 
+mod ends;
 mod sums;
 
 use std::{net::IpAddr, sync::Arc};
@@ -81,6 +82,7 @@ fn inventory() -> Inventory {
             ingress: true,
             ..network("ingress", "overlay", "10.0.0.0/24")
         },
+        network("silent", "overlay", "10.0.5.0/24"),
         network("bridge", "bridge", "172.17.0.0/16"),
         network("lan", "macvlan", "192.168.7.0/24"),
         Network {
@@ -107,7 +109,12 @@ fn inventory() -> Inventory {
             .into_iter()
             .map(|it| (Arc::clone(&it.id), Arc::new(it)))
             .collect(),
-        members: [("front".into(), Some(Arc::new(members)))].into(),
+        members: [
+            ("front".into(), Some(Arc::new(members))),
+            ("ingress".into(), Some(Arc::default())),
+            ("silent".into(), None),
+        ]
+        .into(),
         ..Inventory::default()
     }
 }
@@ -132,6 +139,8 @@ fn whoever_has_an_address_gives_the_end_its_name() {
         ("front", "10.0.1.3", Party::word(LOAD_BALANCER)),
         ("bridge", "172.17.0.6", party("old", "")),
         ("bridge", "172.17.0.1", Party::word(NODE)),
+        // Two say that they have it.
+        ("bridge", "172.17.0.7", Party::word(UNKNOWN)),
         ("bridge", "192.0.2.1", Party::word(OUTSIDE)),
     ] {
         for side in [Side::Client, Side::Server] {
@@ -150,9 +159,9 @@ fn an_address_that_nobody_has_is_waited_for() {
     for (network, own, wanted) in [
         ("front", "10.0.1.77", [UNKNOWN, LOAD_BALANCER]),
         ("ingress", "10.0.0.4", [UNKNOWN, INGRESS]),
+        // Its members are not known: this may be a task.
+        ("silent", "10.0.5.4", [UNKNOWN, UNKNOWN]),
         ("bridge", "172.17.0.77", [UNKNOWN, UNKNOWN]),
-        // Two say that they have it.
-        ("bridge", "172.17.0.7", [UNKNOWN, UNKNOWN]),
         ("lan", "192.168.7.9", [OUTSIDE, OUTSIDE]),
         ("odd", "10.1.0.9", [UNKNOWN, UNKNOWN]),
         ("", "10.0.1.5", [UNKNOWN, UNKNOWN]),

@@ -249,10 +249,13 @@ fn the_sums_of_a_service_that_is_gone_end() {
     assert_eq!(world.opened(), [("db".to_owned(), 1)]);
 }
 
+/// So many of all edges as an end may have.
+const LIMIT: usize = 24;
+
 #[test]
 fn what_is_over_the_limit_is_summed_up() {
     let mut world = World::new();
-    world.limit = 3;
+    world.limit = LIMIT;
     let edges: Vec<_> = (1..=9)
         .map(|last| (reading(last, 1, 1), with(&format!("db{last}"))))
         .collect();
@@ -276,8 +279,8 @@ fn what_is_over_the_limit_is_summed_up() {
 #[test]
 fn however_many_ends_there_are_on_this_node_sums_are_bounded() {
     let mut world = World::new();
-    world.limit = 3;
-    let edges: Vec<_> = (1..=50)
+    world.limit = 10;
+    let edges: Vec<_> = (1..=90)
         .map(|last| {
             let near = Near {
                 party: party(&format!("web{last}"), ""),
@@ -288,10 +291,84 @@ fn however_many_ends_there_are_on_this_node_sums_are_bounded() {
         .collect();
     world.scrape(&edges);
     let sums: Vec<_> = world.ledger.sums().collect();
-    assert_eq!(sums.len(), 7);
+    assert_eq!(sums.len(), 21);
     let all: u64 = sums.iter().map(|(_, sum)| sum.counts.opened).sum();
-    assert_eq!(all, 50);
+    assert_eq!(all, 90);
     assert!(sums.iter().any(|(key, _)| key.near == Party::word(OTHER)));
+}
+
+#[test]
+fn an_end_with_very_many_edges_leaves_others_theirs() {
+    let mut world = World::new();
+    world.limit = LIMIT;
+    let many: Vec<_> = (1..=200)
+        .map(|last| (reading(last, 1, 1), with(&format!("db{last}"))))
+        .collect();
+    world.scrape(&many);
+    let of = |name: &str| {
+        let near = Near {
+            party: party(name, ""),
+            network: "front".into(),
+        };
+        Who::Both(near, Naming::Certain(party("db1", "")))
+    };
+    let other = reading(201, 1, 1);
+    let mut all = many;
+    all.push((other, of("other")));
+    world.scrape(&all);
+    let shown = world
+        .ledger
+        .sums()
+        .find(|(key, _)| key.near == party("other", ""))
+        .map(|(key, _)| key.far.clone());
+    assert_eq!(shown, Some(party("db1", "")));
+}
+
+#[test]
+fn edges_that_have_long_been_at_rest_make_room() {
+    let mut world = World::new();
+    world.limit = LIMIT;
+    let old: Vec<_> = (1..=3)
+        .map(|last| (reading(last, 1, 0), with(&format!("db{last}"))))
+        .collect();
+    world.scrape(&old);
+    let mut all = old.clone();
+    all.push((reading(4, 1, 1), with("new")));
+    world.now += Duration::from_mins(59);
+    world.scrape(&all);
+    assert_eq!(world.opened()[0], (OTHER.to_owned(), 1), "there is no room");
+    world.now += Duration::from_mins(2);
+    all.push((reading(5, 1, 1), with("newer")));
+    world.scrape(&all);
+    let wanted = [(OTHER, 1), ("newer", 1)].map(|(far, opened)| (far.to_owned(), opened));
+    assert_eq!(world.opened(), wanted);
+    // One that changes again is shown again, from there on.
+    all[0].0 = reading(1, 3, 0);
+    world.scrape(&all);
+    assert!(world.opened().contains(&("db1".to_owned(), 2)));
+}
+
+#[test]
+fn an_edge_that_is_missing_in_one_scrape_is_not_counted_again() {
+    let mut world = World::new();
+    world.scrape(&[(reading(8, 5, 0), with("db"))]);
+    world.scrape(&[]);
+    world.scrape(&[(reading(8, 6, 0), with("db"))]);
+    assert_eq!(world.opened(), [("db".to_owned(), 6)]);
+}
+
+#[test]
+fn a_stack_that_becomes_known_or_unknown_gives_nothing_to_nobody() {
+    let mut world = World::new();
+    let with = |stack: &str| Who::Both(near(), Naming::Certain(party("shop_db", stack)));
+    world.scrape(&[(reading(8, 5, 0), with("shop"))]);
+    world.scrape(&[(reading(8, 6, 0), with(""))]);
+    assert_eq!(world.opened(), [("shop_db".to_owned(), 6)]);
+    let mut world = World::new();
+    world.scrape(&[(reading(8, 5, 0), with(""))]);
+    world.scrape(&[(reading(8, 6, 0), with("shop"))]);
+    let wanted = [("shop_db", 5), ("shop_db", 1)].map(|(far, opened)| (far.to_owned(), opened));
+    assert_eq!(world.opened(), wanted);
 }
 
 #[test]
