@@ -65,7 +65,7 @@ pub trait Object: Sockets {
     fn tcp_attempts(&self) -> u32;
     /// `rtable.rt_uses_gateway`.
     fn route_ipv4_gateway(&self) -> u32;
-    /// `rt6_info.rt6i_flags`. [`UNSET`] if the kernel has no such field.
+    /// `rt6_info.rt6i_flags`. [`crate::kernel::UNSET`] if the kernel has no such field.
     fn route_ipv6_flags(&self) -> u32;
 
     /// The time in jiffies.
