@@ -3,6 +3,7 @@
 mod dashboards;
 mod departures;
 mod drivers;
+mod edges;
 mod faults;
 mod fleet;
 mod ground;

@@ -17,8 +17,8 @@ pub(super) const DEFINITION: Definition = Definition {
     summary: "TCP connections by service on both ends: who talks to whom.",
     is_optional: true,
     incomplete: Some((
-        "the kernel's type information (BTF), or iterators over socket storage",
-        "a newer kernel; else `--no-collector.edge`",
+        "the kernel's type information (BTF); or the kernel is locked down (`lockdown=confidentiality`)",
+        "a newer kernel, or `lockdown=integrity`; else `--no-collector.edge`",
     )),
     needs: &[],
     groups: families::GROUPS,
