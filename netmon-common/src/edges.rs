@@ -25,6 +25,9 @@ pub const MAP_SECOND: &str = "EDGE_SECOND";
 pub const MAP_CLOCK: &str = "EDGE_CLOCK";
 /// An array of one `u64`: how many sockets have storage, in all namespaces.
 pub const MAP_TRACKED: &str = "EDGE_TRACKED";
+/// How many sockets of a namespace the last pass of [`LIVE`] found with storage, by the keys of [`MAP_SOCKETS`]. The daemon
+/// empties it, and corrects the other map by it.
+pub const MAP_SEEN: &str = "EDGE_SEEN";
 /// The ports that somebody listens on, by [`Listener`], while the program [`ADOPT`] goes through a namespace. The daemon
 /// empties it.
 pub const MAP_LISTENERS: &str = "EDGE_LISTENERS";

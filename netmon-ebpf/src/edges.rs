@@ -10,23 +10,26 @@
 mod adopt;
 mod idle;
 mod key;
+mod storage;
 mod totals;
 
 use netmon_common::{
-    edges::{
-        CLIENT, CLOSED, Clock, Connection, Edge, FAR_OVER, Key, Listener, Live, NONE, OPEN, SERVER, SOCKETS,
-        SOCKETS_OF_NAMESPACE,
-    },
+    edges::{CLIENT, CLOSED, Clock, Connection, Edge, FAR_OVER, Key, Listener, Live, NONE, OPEN, SERVER},
     notes::{NO_KEY, NO_SHARE},
     refusal,
-    share::{STRANGERS, Share},
+    share::Share,
 };
 
 pub use self::{
     adopt::adopt,
     idle::{note_clock, retransmitted},
+    storage::destroyed,
 };
-use self::{key::key, totals::totals};
+use self::{
+    key::key,
+    storage::{see, track},
+    totals::totals,
+};
 use crate::{
     connection::{CLOSE, ECONNRESET, ESTABLISHED, SYN_RECEIVED, SYN_SENT, Sockets, failure::failure, is_tcp},
     counter::Counter,
@@ -85,6 +88,8 @@ pub trait Object: Sockets {
     fn connections(&self) -> &impl Storage<Connection>;
     /// How many sockets of each namespace have storage.
     fn sockets(&self) -> &impl Map<u64, u64>;
+    /// How many the iterator finds.
+    fn seen(&self) -> &impl Map<u64, u64>;
     /// How many have it in all of them.
     fn tracked(&self) -> &impl Array<u64>;
     /// Ports that somebody listens on.
@@ -98,8 +103,6 @@ pub trait Object: Sockets {
 /// Initial values. They are statics, because a structure built on the stack becomes a call of `memset`.
 static NO_EDGE: Edge = Edge::ZERO;
 static NO_LIVE: Live = Live::ZERO;
-/// What is added for one less: the counts wrap.
-const LESS: u64 = u64::MAX;
 
 /// In `CLOSE_WAIT`, a reset leaves this error (`tcp_reset`).
 const EPIPE: i32 = 32;
@@ -140,27 +143,10 @@ pub fn reset_sent(object: &impl Object, arguments: impl Arguments) {
     }
 }
 
-/// A socket goes (`tcp_destroy_sock`), and its storage a moment later.
-#[inline(always)]
-pub fn destroyed(object: &impl Object, arguments: impl Arguments) {
-    let socket = arguments.pointer(0);
-    let Some(connection) = object.connections().of(socket) else {
-        return;
-    };
-    // SAFETY: the value exists while the program runs.
-    let netns = unsafe { (*connection).counted_under };
-    for count in [object.sockets().find(&netns), object.tracked().at(0)]
-        .into_iter()
-        .flatten()
-    {
-        // SAFETY: the value exists while the program runs, and only these programs write it.
-        unsafe { Counter::at(count) }.add(LESS);
-    }
-}
-
 /// Adds an open connection to the sums of its edge. The iterator passes every socket that has storage, of all namespaces.
 #[inline(always)]
 pub fn live(object: &impl Object, socket: u64, connection: &Connection) {
+    see(object, connection.counted_under);
     if connection.state != OPEN {
         return;
     }
@@ -218,35 +204,6 @@ fn opened(object: &impl Object, socket: u64, role: u8) {
         (*connection).retransmitted_before = 0;
         (*connection).state = OPEN;
     }
-}
-
-/// The storage of a socket, which is created if there is room. A socket that was closed and connects again has it.
-#[inline(always)]
-fn track(object: &impl Object, socket: u64, netns: u64) -> Option<*mut Connection> {
-    let connections = object.connections();
-    if let Some(connection) = connections.of(socket) {
-        return Some(connection);
-    }
-    let strangers = STRANGERS;
-    let (sockets, counted_under) = match object.sockets().find(&netns) {
-        Some(sockets) => (sockets, netns),
-        None => (object.sockets().find(&strangers)?, strangers),
-    };
-    let tracked = object.tracked().at(0)?;
-    // SAFETY: the values exist while the program runs. Others may write meanwhile: then there are a few more.
-    let (its, all) = unsafe { ((*sockets).cast_signed(), (*tracked).cast_signed()) };
-    // Sockets from before a namespace was watched may go under its count later: then it is below 0.
-    if its >= SOCKETS_OF_NAMESPACE || all >= SOCKETS.into() {
-        return None;
-    }
-    let connection = connections.create(socket)?;
-    // SAFETY: as above, and only these programs write them.
-    unsafe {
-        (*connection).counted_under = counted_under;
-        Counter::at(sockets).add(1);
-        Counter::at(tracked).add(1);
-    }
-    Some(connection)
 }
 
 /// A connection to another host was not established.

@@ -8,6 +8,7 @@
 
 mod clock;
 mod convert;
+mod drift;
 mod taking;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -17,7 +18,8 @@ use netmon_common::{
     connection::{FIELDS as FIELDS_OF_SOCKETS, FIELDS_OF_REASONS, MAP_ADDRESSES, MAX_ADDRESSES},
     edges::{
         ADOPT, Clock, Edge, FIELDS, FIELDS_OF_IPV6, ITERATOR, ITERATOR_OF_SOCKETS, Key, LIVE, Listener, Live, MAP,
-        MAP_CLOCK, MAP_CONNECTIONS, MAP_LISTENERS, MAP_LIVE, MAP_LOST, MAP_SECOND, MAP_SOCKETS, MAX_ENTRIES, PROGRAMS,
+        MAP_CLOCK, MAP_CONNECTIONS, MAP_LISTENERS, MAP_LIVE, MAP_LOST, MAP_SECOND, MAP_SEEN, MAP_SOCKETS, MAP_TRACKED,
+        MAX_ENTRIES, PROGRAMS,
     },
     refusal,
     share::{MAP as MAP_SHARES, OF_STRANGERS, STRANGERS},
@@ -25,7 +27,7 @@ use netmon_common::{
 
 use tracing::debug;
 
-use self::convert::reading;
+use self::{convert::reading, drift::Drift};
 use super::{
     DatapathError,
     addresses::Addresses,
@@ -62,6 +64,8 @@ pub struct EdgesMap {
     has_remains: bool,
     /// Connections of edges that were taken out of the map, without those that have ended.
     unended: u64,
+    /// How wrong the numbers of sockets with storage are.
+    drift: Drift,
     /// How long an idle second is, until the programs know.
     second: Option<Duration>,
 }
@@ -112,6 +116,7 @@ impl EdgesMap {
             addresses: Addresses::default(),
             has_remains: false,
             unended: 0,
+            drift: Drift::default(),
             second: None,
         };
         // A kernel that cannot do it is found out at start.
@@ -252,11 +257,48 @@ impl EdgesMap {
         if self.has_remains {
             batch::drain(map, |_: Key, _: &Live| {}).map_err(failed)?;
         }
+        let sockets = self.sockets_counted()?;
         self.has_remains = true;
         self.sockets.run().map_err(failed)?;
         batch::drain(map, |key: Key, live: &Live| each(key, live)).map_err(failed)?;
         self.has_remains = false;
-        Ok(())
+        self.correct_sockets(&sockets)
+    }
+
+    /// How many sockets have storage, as the programs count them.
+    fn sockets_counted(&self) -> Result<BTreeMap<u64, u64>, DatapathError> {
+        let mut counted = BTreeMap::new();
+        let map = descriptor(self.attached.shared_hash(MAP_SOCKETS)?);
+        batch::read(map, batch::ONE, |netns: u64, sockets: &[u64]| {
+            counted.extend(sockets.first().map(|sockets| (netns, *sockets)));
+        })
+        .map_err(|error| DatapathError::of("read how many sockets have storage", error))?;
+        Ok(counted)
+    }
+
+    /// Corrects these numbers by what the pass has seen.
+    fn correct_sockets(&mut self, counted: &BTreeMap<u64, u64>) -> Result<(), DatapathError> {
+        let mut seen = BTreeMap::new();
+        let map = descriptor(self.attached.shared_hash(MAP_SEEN)?);
+        batch::drain(map, |netns: u64, sockets: &u64| {
+            seen.insert(netns, *sockets);
+        })
+        .map_err(|error| DatapathError::of("read how many sockets have storage", error))?;
+        let corrections = self.drift.corrections(counted, &seen);
+        if corrections.is_empty() {
+            return Ok(());
+        }
+        let mut sockets = self.attached.hash::<u64, u64>(MAP_SOCKETS)?;
+        for (netns, right) in corrections {
+            debug!(netns, right, "the number of sockets with storage is corrected");
+            sockets.write(netns, right)?;
+        }
+        let mut all: Array<&mut MapData, u64> = self
+            .attached
+            .map_mut(MAP_TRACKED)?
+            .try_into()
+            .map_err(DatapathError::map)?;
+        all.set(0, seen.values().sum::<u64>(), 0).map_err(DatapathError::map)
     }
 
     /// Gives the programs the addresses that a namespace's devices have now, as for [`super::tcp::TcpMap`].

@@ -151,3 +151,15 @@ fn a_connection_that_ends_without_room_for_its_edge_is_open_no_more() {
     assert!(world.adds_up().is_empty());
     assert_eq!(world.lost.counted(), [(refusal::FULL, 1)]);
 }
+
+#[test]
+fn a_pass_finds_every_socket_that_has_storage() {
+    let world = World::new();
+    let closed = world.opened();
+    let _open = world.opened();
+    let there = world.between(THERE, (OWN, PEER), CLIENT);
+    world.changes(there, SYN_SENT, ESTABLISHED);
+    world.changes(closed, ESTABLISHED, CLOSE);
+    world.adds_up();
+    assert_eq!(world.seen.all(), [(STRANGERS, 1), (HERE, 2)]);
+}

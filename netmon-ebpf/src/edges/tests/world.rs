@@ -88,6 +88,10 @@ impl Object for World {
         &self.sockets
     }
 
+    fn seen(&self) -> &impl Map<u64, u64> {
+        &self.seen
+    }
+
     fn tracked(&self) -> &impl Array<u64> {
         &self.tracked
     }
