@@ -174,6 +174,8 @@ labels! {
     ServerStack = "server_stack";
     /// The server's port.
     Port = "port";
+    /// The least idle time of a bucket, in seconds.
+    Idle = "idle";
     /// Which of the two ends netmon saw.
     Side = "side";
     /// The other node.

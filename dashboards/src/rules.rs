@@ -4,6 +4,7 @@
 //! condition that holds for a while, and enough events. A share needs a minimum of the whole. A counter that appears
 //! with its first event is not missed ([`crate::query::Selection::seen`]).
 
+mod edges;
 mod health;
 mod losses;
 mod overlay;
@@ -100,7 +101,13 @@ pub fn recording() -> anyhow::Result<File> {
 /// The rules that alert.
 pub fn alerts() -> anyhow::Result<File> {
     Ok(File {
-        groups: vec![health::group()?, losses::group()?, overlay::group()?, tables::group()?],
+        groups: vec![
+            health::group()?,
+            losses::group()?,
+            edges::group()?,
+            overlay::group()?,
+            tables::group()?,
+        ],
     })
 }
 
