@@ -74,6 +74,8 @@ struct Sums {
     all: BTreeMap<Arc<EdgeKey>, EdgeSum>,
     /// How many each end on this node has, without those over the limit.
     of_near: HashMap<Party, usize>,
+    /// The scrape in which those at rest made room last.
+    made_room: Option<Instant>,
 }
 
 /// One end on this node may have one in this many of all edges. So none takes the room of all others.
@@ -278,7 +280,6 @@ impl Sums {
             return Arc::clone(known);
         }
         if self.has_room(&wanted.near, terms) {
-            *self.of_near.entry(wanted.near.clone()).or_default() += 1;
             return self.insert(wanted.clone());
         }
         let by_near = EdgeKey {
@@ -309,6 +310,11 @@ impl Sums {
         if fits(self) {
             return true;
         }
+        // Once a scrape is enough: nothing comes to rest in between.
+        if self.made_room == Some(terms.now) {
+            return false;
+        }
+        self.made_room = Some(terms.now);
         let rests = |sum: &EdgeSum| {
             let changed = sum.changed.map(|at| terms.now.saturating_duration_since(at));
             sum.live == 0 && changed.is_none_or(|time| time >= REST)
@@ -320,6 +326,9 @@ impl Sums {
     fn insert(&mut self, key: EdgeKey) -> Arc<EdgeKey> {
         if let Some((known, _)) = self.all.get_key_value(&key) {
             return Arc::clone(known);
+        }
+        if !key.far.is(OTHER) {
+            *self.of_near.entry(key.near.clone()).or_default() += 1;
         }
         let key = Arc::new(key);
         self.all.insert(Arc::clone(&key), EdgeSum::default());
@@ -335,7 +344,7 @@ impl Sums {
                 && !key.far.is(OTHER)
                 && let Some(count) = of_near.get_mut(&key.near)
             {
-                *count -= 1;
+                *count = count.saturating_sub(1);
             }
             is_kept
         });
@@ -343,9 +352,14 @@ impl Sums {
     }
 
     fn add(&mut self, key: &Arc<EdgeKey>, counts: &EdgeCounts, now: Instant) {
-        let sum = self.all.entry(Arc::clone(key)).or_default();
-        sum.counts.accumulate(counts);
-        sum.round_trips.add(counts.round_trips);
-        sum.changed = Some(now);
+        if !self.all.contains_key(key) {
+            // It was at rest, and made room for others.
+            self.insert((**key).clone());
+        }
+        if let Some(sum) = self.all.get_mut(key) {
+            sum.counts.accumulate(counts);
+            sum.round_trips.add(counts.round_trips);
+            sum.changed = Some(now);
+        }
     }
 }

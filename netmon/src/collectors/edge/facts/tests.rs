@@ -1,6 +1,7 @@
 //! Whose edges are, and what of them is shown.
 
 mod ends;
+mod limits;
 mod sums;
 
 use std::{net::IpAddr, sync::Arc};

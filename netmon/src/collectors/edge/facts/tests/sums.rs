@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::party;
 use crate::{
-    collectors::edge::facts::{EdgeLedger, EdgeSum, Naming, Near, OTHER, Party, Terms, UNKNOWN, Who},
+    collectors::edge::facts::{EdgeLedger, EdgeSum, Naming, Near, Terms, UNKNOWN, Who},
     model::{
         edges::{EdgeCounts, EdgeId, EdgeReading, Far, RoundTrips, Side},
         interface::{InterfaceId, NetnsId},
@@ -14,14 +14,14 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A ledger, and the time.
-struct World {
-    ledger: EdgeLedger,
-    limit: usize,
-    now: Instant,
+pub(super) struct World {
+    pub(super) ledger: EdgeLedger,
+    pub(super) limit: usize,
+    pub(super) now: Instant,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             ledger: EdgeLedger::default(),
             limit: 0,
@@ -38,7 +38,7 @@ impl World {
     }
 
     /// A scrape that finds these edges.
-    fn scrape(&mut self, edges: &[(EdgeReading, Who)]) {
+    pub(super) fn scrape(&mut self, edges: &[(EdgeReading, Who)]) {
         let terms = self.terms();
         self.ledger.begin();
         for (reading, who) in edges {
@@ -48,14 +48,14 @@ impl World {
     }
 
     /// Each edge between services: the other end and the port, and what has happened.
-    fn sums(&self) -> Vec<(String, u16, EdgeSum)> {
+    pub(super) fn sums(&self) -> Vec<(String, u16, EdgeSum)> {
         let sums = self.ledger.sums();
         sums.map(|(key, sum)| (key.far.name.to_string(), key.port, *sum))
             .collect()
     }
 
     /// The connections that were opened to each.
-    fn opened(&self) -> Vec<(String, u64)> {
+    pub(super) fn opened(&self) -> Vec<(String, u64)> {
         let sums = self.sums().into_iter();
         sums.map(|(far, _, sum)| (far, sum.counts.opened)).collect()
     }
@@ -74,7 +74,7 @@ fn id(last: u8) -> EdgeId {
 }
 
 /// So many connections to an address, of which `live` are open.
-fn reading(last: u8, opened: u64, live: u64) -> EdgeReading {
+pub(super) fn reading(last: u8, opened: u64, live: u64) -> EdgeReading {
     EdgeReading {
         id: id(last),
         counts: EdgeCounts {
@@ -98,7 +98,7 @@ fn near() -> Near {
     }
 }
 
-fn with(name: &str) -> Who {
+pub(super) fn with(name: &str) -> Who {
     Who::Both(near(), Naming::Certain(party(name, "")))
 }
 
@@ -249,105 +249,6 @@ fn the_sums_of_a_service_that_is_gone_end() {
     assert_eq!(world.opened(), [("db".to_owned(), 1)]);
 }
 
-/// So many of all edges as an end may have.
-const LIMIT: usize = 24;
-
-#[test]
-fn what_is_over_the_limit_is_summed_up() {
-    let mut world = World::new();
-    world.limit = LIMIT;
-    let edges: Vec<_> = (1..=9)
-        .map(|last| (reading(last, 1, 1), with(&format!("db{last}"))))
-        .collect();
-    for _ in 0..2 {
-        world.scrape(&edges);
-        let wanted = [(OTHER, 6), ("db1", 1), ("db2", 1), ("db3", 1)].map(|(far, opened)| (far.to_owned(), opened));
-        assert_eq!(world.opened(), wanted);
-    }
-    assert_eq!(world.ledger.over(), 6);
-    let live: u64 = world.sums().iter().map(|(_, _, sum)| sum.live).sum();
-    assert_eq!(live, 9);
-    // There is room now, but what is in the sum stays in it.
-    world.limit = 0;
-    let edges: Vec<_> = (1..=9)
-        .map(|last| (reading(last, 2, 1), with(&format!("db{last}"))))
-        .collect();
-    world.scrape(&edges);
-    assert_eq!(world.opened()[0], (OTHER.to_owned(), 12));
-}
-
-#[test]
-fn however_many_ends_there_are_on_this_node_sums_are_bounded() {
-    let mut world = World::new();
-    world.limit = 10;
-    let edges: Vec<_> = (1..=90)
-        .map(|last| {
-            let near = Near {
-                party: party(&format!("web{last}"), ""),
-                network: "front".into(),
-            };
-            (reading(last, 1, 0), Who::Both(near, Naming::Certain(party("db", ""))))
-        })
-        .collect();
-    world.scrape(&edges);
-    let sums: Vec<_> = world.ledger.sums().collect();
-    assert_eq!(sums.len(), 21);
-    let all: u64 = sums.iter().map(|(_, sum)| sum.counts.opened).sum();
-    assert_eq!(all, 90);
-    assert!(sums.iter().any(|(key, _)| key.near == Party::word(OTHER)));
-}
-
-#[test]
-fn an_end_with_very_many_edges_leaves_others_theirs() {
-    let mut world = World::new();
-    world.limit = LIMIT;
-    let many: Vec<_> = (1..=200)
-        .map(|last| (reading(last, 1, 1), with(&format!("db{last}"))))
-        .collect();
-    world.scrape(&many);
-    let of = |name: &str| {
-        let near = Near {
-            party: party(name, ""),
-            network: "front".into(),
-        };
-        Who::Both(near, Naming::Certain(party("db1", "")))
-    };
-    let other = reading(201, 1, 1);
-    let mut all = many;
-    all.push((other, of("other")));
-    world.scrape(&all);
-    let shown = world
-        .ledger
-        .sums()
-        .find(|(key, _)| key.near == party("other", ""))
-        .map(|(key, _)| key.far.clone());
-    assert_eq!(shown, Some(party("db1", "")));
-}
-
-#[test]
-fn edges_that_have_long_been_at_rest_make_room() {
-    let mut world = World::new();
-    world.limit = LIMIT;
-    let old: Vec<_> = (1..=3)
-        .map(|last| (reading(last, 1, 0), with(&format!("db{last}"))))
-        .collect();
-    world.scrape(&old);
-    let mut all = old.clone();
-    all.push((reading(4, 1, 1), with("new")));
-    world.now += Duration::from_mins(59);
-    world.scrape(&all);
-    assert_eq!(world.opened()[0], (OTHER.to_owned(), 1), "there is no room");
-    world.now += Duration::from_mins(2);
-    all.push((reading(5, 1, 1), with("newer")));
-    world.scrape(&all);
-    let wanted = [(OTHER, 1), ("newer", 1)].map(|(far, opened)| (far.to_owned(), opened));
-    assert_eq!(world.opened(), wanted);
-    // One that changes again is shown again, from there on.
-    all[0].0 = reading(1, 3, 0);
-    world.scrape(&all);
-    assert!(world.opened().contains(&("db1".to_owned(), 2)));
-}
-
 #[test]
 fn an_edge_that_is_missing_in_one_scrape_is_not_counted_again() {
     let mut world = World::new();
@@ -369,23 +270,4 @@ fn a_stack_that_becomes_known_or_unknown_gives_nothing_to_nobody() {
     world.scrape(&[(reading(8, 6, 0), with("shop"))]);
     let wanted = [("shop_db", 5), ("shop_db", 1)].map(|(far, opened)| (far.to_owned(), opened));
     assert_eq!(world.opened(), wanted);
-}
-
-#[test]
-fn edges_without_connections_make_room_in_the_kernels_map() {
-    let mut world = World::new();
-    let edges: Vec<_> = (1..=9)
-        .map(|last| (reading(last, 2, u64::from(last % 3 == 0)), with("db")))
-        .collect();
-    world.scrape(&edges);
-    let readings: Vec<_> = edges.iter().map(|(reading, _)| *reading).collect();
-    let idle = |share, room| world.ledger.idle(&readings, share, room).len();
-    assert_eq!(idle(100, 100), 0, "there is room");
-    assert_eq!(idle(16, 100), 6, "the namespace has used up half of its share");
-    assert_eq!(idle(100, 16), 6, "half of the map is used up");
-    assert_eq!(
-        EdgeLedger::default().idle(&readings, 16, 16).len(),
-        0,
-        "nobody knows whose they are"
-    );
 }
