@@ -28,6 +28,8 @@ pub const MAP_TRACKED: &str = "EDGE_TRACKED";
 /// How many sockets of a namespace the last pass of [`LIVE`] found with storage, by the keys of [`MAP_SOCKETS`]. The daemon
 /// empties it, and corrects the other map by it.
 pub const MAP_SEEN: &str = "EDGE_SEEN";
+/// An array of one `u64` that the daemon writes: the cookie of the node's namespace; 0 before it is known.
+pub const MAP_NODE: &str = "EDGE_NODE";
 /// The ports that somebody listens on, by [`Listener`], while the program [`ADOPT`] goes through a namespace. The daemon
 /// empties it.
 pub const MAP_LISTENERS: &str = "EDGE_LISTENERS";

@@ -88,6 +88,8 @@ pub trait Object: Sockets {
     fn connections(&self) -> &impl Storage<Connection>;
     /// How many sockets of each namespace have storage.
     fn sockets(&self) -> &impl Map<u64, u64>;
+    /// The node's namespace, which the daemon writes.
+    fn node(&self) -> &impl Array<u64>;
     /// How many the iterator finds.
     fn seen(&self) -> &impl Map<u64, u64>;
     /// How many have it in all of them.

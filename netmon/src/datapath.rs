@@ -194,6 +194,15 @@ impl Tracepoints {
         }
     }
 
+    /// Says which namespace is the node's.
+    pub fn set_node(&mut self, netns: NetnsId) {
+        if let Some(edges) = &mut self.edges
+            && let Err(error) = edges.set_node(netns)
+        {
+            debug!(netns = netns.0, %error, "connections of the node to the world take room in a map");
+        }
+    }
+
     /// Takes up the TCP connections of the calling thread's namespace that began before the programs.
     pub fn adopt(&mut self) {
         let Some(edges) = &mut self.edges else { return };

@@ -29,6 +29,8 @@ static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 #[map]
 static EDGE_SOCKETS: HashMap<u64, u64> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
 #[map]
+static EDGE_NODE: Array<u64> = Array::with_max_entries(1, 0);
+#[map]
 static EDGE_SEEN: HashMap<u64, u64> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
 #[map]
 static EDGE_SECOND: Array<u64> = Array::with_max_entries(1, 0);
@@ -77,6 +79,7 @@ impl edges::Object for Object {
         live: Map<Key, Live> = EDGES_LIVE;
         connections: Storage<Connection> = CONNECTIONS;
         sockets: Map<u64, u64> = EDGE_SOCKETS;
+        node: Array<u64> = EDGE_NODE;
         seen: Map<u64, u64> = EDGE_SEEN;
         tracked: Array<u64> = EDGE_TRACKED;
         listeners: Map<Listener, u64> = EDGE_LISTENERS;

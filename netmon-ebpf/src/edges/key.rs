@@ -6,12 +6,13 @@ use super::Object;
 use crate::{
     connection::{Ends, ends, of_connection},
     kernel::{Interface, UNSET},
+    maps::Array as _,
 };
 
 /// `RTF_GATEWAY` in a route's flags (`include/uapi/linux/route.h`).
 const RTF_GATEWAY: u32 = 2;
 
-/// The key of a socket's edge; `None` if its ends are in one namespace, or it has no addresses.
+/// The key of a socket's edge; `None` if it is the node's, and leads to no container, or if its ends are in one namespace, or it has no addresses.
 #[inline(always)]
 pub(super) fn key(object: &impl Object, socket: u64, role: u8) -> Option<Key> {
     let Ends { local, remote } = ends(object, socket, object.peer_ipv4_address(), object.peer_ipv6_address())?;
@@ -28,6 +29,9 @@ pub(super) fn key(object: &impl Object, socket: u64, role: u8) -> Option<Key> {
         }
     };
     let is_outside = has_gateway(object, socket, is_ipv4(remote));
+    if is_outside && is_node(object, netns) {
+        return None;
+    }
     Some(Key {
         netns,
         ifindex,
@@ -36,6 +40,13 @@ pub(super) fn key(object: &impl Object, socket: u64, role: u8) -> Option<Key> {
         far: if is_outside { FAR_OUTSIDE } else { FAR_ADDRESS },
         remote: if is_outside { 0 } else { remote }.to_be_bytes(),
     })
+}
+
+/// Whether this is the node's namespace.
+#[inline(always)]
+fn is_node(object: &impl Object, netns: u64) -> bool {
+    // SAFETY: the value exists while the program runs. Only the daemon writes it, and at once.
+    object.node().at(0).is_some_and(|node| unsafe { *node } == netns)
 }
 
 /// Whether an address is an IPv4 one in its IPv6 form.

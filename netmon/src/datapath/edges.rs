@@ -18,8 +18,8 @@ use netmon_common::{
     connection::{FIELDS as FIELDS_OF_SOCKETS, FIELDS_OF_REASONS, MAP_ADDRESSES, MAX_ADDRESSES},
     edges::{
         ADOPT, Clock, Edge, FIELDS, FIELDS_OF_IPV6, ITERATOR, ITERATOR_OF_SOCKETS, Key, LIVE, Listener, Live, MAP,
-        MAP_CLOCK, MAP_CONNECTIONS, MAP_LISTENERS, MAP_LIVE, MAP_LOST, MAP_SECOND, MAP_SEEN, MAP_SOCKETS, MAP_TRACKED,
-        MAX_ENTRIES, PROGRAMS,
+        MAP_CLOCK, MAP_CONNECTIONS, MAP_LISTENERS, MAP_LIVE, MAP_LOST, MAP_NODE, MAP_SECOND, MAP_SEEN, MAP_SOCKETS,
+        MAP_TRACKED, MAX_ENTRIES, PROGRAMS,
     },
     refusal,
     share::{MAP as MAP_SHARES, OF_STRANGERS, STRANGERS},
@@ -147,13 +147,7 @@ impl EdgesMap {
             return Ok(());
         };
         let jiffies = u128::from(jiffies) * second.as_millis() / 1000;
-        let mut map: Array<&mut MapData, u64> = self
-            .attached
-            .map_mut(MAP_SECOND)?
-            .try_into()
-            .map_err(DatapathError::map)?;
-        map.set(0, u64::try_from(jiffies).unwrap_or(u64::MAX).max(1), 0)
-            .map_err(DatapathError::map)?;
+        self.write(MAP_SECOND, u64::try_from(jiffies).unwrap_or(u64::MAX).max(1))?;
         self.second = None;
         Ok(())
     }
@@ -184,6 +178,21 @@ impl EdgesMap {
     /// Gives the node's namespace room by its number of devices, which are the engine's choice.
     pub fn give_room(&mut self, netns: NetnsId, devices: usize) {
         self.shares.give(netns, devices);
+    }
+
+    /// Says which namespace is the node's: what leads from there to the world is no edge.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_node(&mut self, netns: NetnsId) -> Result<(), DatapathError> {
+        self.write(MAP_NODE, netns.0)
+    }
+
+    /// Writes a map of one number.
+    fn write(&mut self, name: &'static str, number: u64) -> Result<(), DatapathError> {
+        let map = self.attached.map_mut(name)?;
+        let mut map: Array<&mut MapData, u64> = map.try_into().map_err(DatapathError::map)?;
+        map.set(0, number, 0).map_err(DatapathError::map)
     }
 
     /// Takes up the connections of the calling thread's namespace whose beginning no program heard. The kernel walks all
@@ -293,12 +302,7 @@ impl EdgesMap {
             debug!(netns, right, "the number of sockets with storage is corrected");
             sockets.write(netns, right)?;
         }
-        let mut all: Array<&mut MapData, u64> = self
-            .attached
-            .map_mut(MAP_TRACKED)?
-            .try_into()
-            .map_err(DatapathError::map)?;
-        all.set(0, seen.values().sum::<u64>(), 0).map_err(DatapathError::map)
+        self.write(MAP_TRACKED, seen.values().sum())
     }
 
     /// Gives the programs the addresses that a namespace's devices have now, as for [`super::tcp::TcpMap`].

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     kernel::UNSET,
     maps::{Added, Map as _},
+    testing::THERE,
 };
 
 #[test]
@@ -142,4 +143,17 @@ fn a_socket_without_a_route_is_found_by_its_address() {
     world.changes(socket, SYN_SENT, CLOSE);
     let (key, _) = world.edge();
     assert_eq!((key.ifindex, key.far), (3, FAR_ADDRESS));
+}
+
+#[test]
+fn what_the_node_has_to_do_with_the_world_is_no_edge() {
+    for (node, gateway, edges) in [(HERE, 1, 0), (HERE, 0, 1), (THERE, 1, 1)] {
+        let world = World::new();
+        world.node.set(&0, node);
+        let socket = world.client();
+        world.behind_a_gateway(socket, gateway, 0);
+        world.changes(socket, SYN_SENT, ESTABLISHED);
+        assert_eq!(world.edges.all().len(), edges, "{node:#x} {gateway}");
+        assert_eq!(world.state(socket).is_some(), edges == 1);
+    }
 }

@@ -88,6 +88,10 @@ impl Object for World {
         &self.sockets
     }
 
+    fn node(&self) -> &impl Array<u64> {
+        &self.node
+    }
+
     fn seen(&self) -> &impl Map<u64, u64> {
         &self.seen
     }

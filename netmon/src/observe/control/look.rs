@@ -275,6 +275,9 @@ fn look_inside(
     let is_awaited = purpose.is_some() && !is_known;
     let ifindexes = devices.devices.iter().map(|device| device.ifindex);
     let purpose = purpose.filter(|_| !is_awaited);
+    if file.role == Role::Node {
+        tracepoints.lock().set_node(netns);
+    }
     // Names come first here, too; the node has none to wait for.
     if is_late || file.role == Role::Node && !is_known {
         tracepoints.lock().adopt();
