@@ -23,11 +23,13 @@ use crate::{deny::NotChecked, sh, test};
 /// kernel.
 pub(crate) const KERNEL: &str = "6.1";
 /// The tests that depend on offsets, drop reasons and hooks. They also run on the emulated kernel.
-pub(crate) const DEPENDS_ON_THE_KERNEL: [&str; 8] = [
+pub(crate) const DEPENDS_ON_THE_KERNEL: [&str; 10] = [
     "clock::",
     "counting::",
     "drops::",
-    "edges::",
+    "edges::a_connection",
+    "edges::both_ends",
+    "edges::what_is_beyond",
     "overlay::",
     "protocols::",
     "retransmits::",
