@@ -16,6 +16,8 @@ pub const FIELDS: &[Field] = &[
     field("SOCKET_PROTOCOL", "sock", "sk_protocol"),
     field("SOCKET_ROUTE", "sock", "sk_dst_cache"),
     field("SOCKET_ERROR", "sock", "sk_err"),
+    field("SOCKET_STATE", "sock", "__sk_common.skc_state"),
+    field("TCP_ROUND_TRIP", "tcp_sock", "srtt_us"),
 ];
 
 /// Fields without which the programs know fewer reasons why a connection was given up.

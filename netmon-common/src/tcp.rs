@@ -53,13 +53,11 @@ pub const MAX_ENTRIES: u32 = 16_384;
 
 /// The fields that the programs read, besides [`crate::kernel::NAMESPACE`] and [`crate::connection::FIELDS`].
 pub const FIELDS: &[Field] = &[
-    field("SOCKET_STATE", "sock", "__sk_common.skc_state"),
     field("PACKET_DEVICE", "sk_buff", "dev"),
     field("PACKET_CONTROL", "sk_buff", "cb"),
     field("CONTROL_SEGMENTS", "tcp_skb_cb", "tcp_gso_segs"),
     field("CONTROL_ACKNOWLEDGED", "tcp_skb_cb", "ack_seq"),
     field("TCP_UNACKNOWLEDGED", "tcp_sock", "snd_una"),
-    field("TCP_ROUND_TRIP", "tcp_sock", "srtt_us"),
 ];
 
 /// The key of the counts: an interface.

@@ -27,6 +27,10 @@ pub trait Sockets: Kernel {
     fn socket_route(&self) -> u32;
     /// `sock.sk_err`.
     fn socket_error(&self) -> u32;
+    /// `sock.skc_state`.
+    fn socket_state(&self) -> u32;
+    /// `tcp_sock.srtt_us`.
+    fn tcp_round_trip(&self) -> u32;
     /// `tcp_sock.segs_out`. [`crate::kernel::UNSET`] if the kernel has no such field.
     fn tcp_segments_sent(&self) -> u32;
     /// `tcp_sock.total_retrans`. [`crate::kernel::UNSET`] if the kernel has no such field.

@@ -48,8 +48,6 @@ pub trait Object: Sockets {
     fn peer_port(&self) -> u32;
     /// `sock.skc_num`.
     fn socket_port(&self) -> u32;
-    /// `sock.skc_state`.
-    fn socket_state(&self) -> u32;
     /// `sock.skc_flags`.
     fn socket_flags(&self) -> u32;
     /// `tcp_sock.bytes_sent`.
@@ -58,10 +56,6 @@ pub trait Object: Sockets {
     fn tcp_bytes_resent(&self) -> u32;
     /// `tcp_sock.bytes_received`.
     fn tcp_bytes_received(&self) -> u32;
-    /// `tcp_sock.total_retrans`.
-    fn tcp_segments_resent(&self) -> u32;
-    /// `tcp_sock.srtt_us`.
-    fn tcp_round_trip(&self) -> u32;
     /// `tcp_sock.rcv_tstamp`.
     fn tcp_heard(&self) -> u32;
     /// `inet_connection_sock.icsk_retransmits`.

@@ -27,8 +27,6 @@ use crate::{
 
 /// What the object of TCP has: the offsets of what is read, what the daemon sets, and maps.
 pub trait Object: Sockets {
-    /// `sock.skc_state`.
-    fn socket_state(&self) -> u32;
     /// `sk_buff.dev`.
     fn packet_device(&self) -> u32;
     /// `sk_buff.cb`.
@@ -39,8 +37,6 @@ pub trait Object: Sockets {
     fn control_acknowledged(&self) -> u32;
     /// `tcp_sock.snd_una`.
     fn tcp_unacknowledged(&self) -> u32;
-    /// `tcp_sock.srtt_us`.
-    fn tcp_round_trip(&self) -> u32;
 
     /// The number of arguments of `tcp_retransmit_skb` on this kernel.
     fn retransmit_arguments(&self) -> u32;

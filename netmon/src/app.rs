@@ -151,7 +151,7 @@ pub async fn run(config: Config) -> Result<End, AppError> {
             counting_wanted: config.attach != Attach::Off,
             tracepoints,
             overlay,
-            most_edges: config.edges,
+            most_edges: config.most_edges,
         },
         protocols: Mutex::new(protocols),
         settings: Mutex::default(),
@@ -215,7 +215,7 @@ fn watch_engine(
         host: config.docker_host.clone(),
         linger: config.linger,
         // Both ends of an edge have names by their addresses.
-        members: [collectors::members::NAME, collectors::edge::NAME]
+        members: [collectors::members::NAME, collectors::edges::NAME]
             .into_iter()
             .any(|name| config.collectors().has(name)),
         times: config.times,

@@ -7,7 +7,7 @@ pub mod buffers;
 pub mod docker;
 mod document;
 pub mod drops;
-pub mod edge;
+pub mod edges;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 #[cfg(test)]
@@ -55,7 +55,7 @@ pub const ALL: &[Definition] = &[
     drops::DEFINITION,
     tcp::DEFINITION,
     sockets::DEFINITION,
-    edge::DEFINITION,
+    edges::DEFINITION,
     buffers::DEFINITION,
     service::DEFINITION,
     vxlan::DEFINITION,
@@ -91,7 +91,7 @@ pub struct Definition {
 /// Every family of every collector, by the constants that the dashboards use.
 pub mod catalog {
     pub use super::{
-        buffers::families::*, docker::families::*, drops::families::*, edge::families::*, members::families::*,
+        buffers::families::*, docker::families::*, drops::families::*, edges::families::*, members::families::*,
         netmon::families::*, overlay::families::*, service::families::*, sockets::families::*, tcp::families::*,
         traffic::families::*, vxlan::families::*,
     };

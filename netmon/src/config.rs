@@ -162,7 +162,7 @@ pub struct Config {
         value_name = "NUMBER",
         default_value_t = 2000
     )]
-    pub edges: usize,
+    pub most_edges: usize,
 
     /// How kernel programs are attached.
     #[arg(

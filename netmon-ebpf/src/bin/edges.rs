@@ -59,13 +59,10 @@ impl edges::Object for Object {
         peer_ipv6_address: PEER_IPV6_ADDRESS;
         peer_port: PEER_PORT;
         socket_port: SOCKET_PORT;
-        socket_state: SOCKET_STATE;
         socket_flags: SOCKET_FLAGS;
         tcp_bytes_sent: TCP_BYTES_SENT;
         tcp_bytes_resent: TCP_BYTES_RESENT;
         tcp_bytes_received: TCP_BYTES_RECEIVED;
-        tcp_segments_resent: TCP_SEGMENTS_RESENT;
-        tcp_round_trip: TCP_ROUND_TRIP;
         tcp_heard: TCP_HEARD;
         tcp_attempts: TCP_ATTEMPTS;
         route_ipv4_gateway: ROUTE_IPV4_GATEWAY;

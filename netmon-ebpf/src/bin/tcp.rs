@@ -32,13 +32,11 @@ netmon_ebpf::socket_globals!(Object);
 
 impl tcp::Object for Object {
     netmon_ebpf::offsets! {
-        socket_state: SOCKET_STATE;
         packet_device: PACKET_DEVICE;
         packet_control: PACKET_CONTROL;
         control_segments: CONTROL_SEGMENTS;
         control_acknowledged: CONTROL_ACKNOWLEDGED;
         tcp_unacknowledged: TCP_UNACKNOWLEDGED;
-        tcp_round_trip: TCP_ROUND_TRIP;
     }
 
     netmon_ebpf::globals! {

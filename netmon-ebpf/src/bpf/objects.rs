@@ -98,6 +98,8 @@ macro_rules! socket_globals {
                 socket_protocol: SOCKET_PROTOCOL;
                 socket_route: SOCKET_ROUTE;
                 socket_error: SOCKET_ERROR;
+                socket_state: SOCKET_STATE;
+                tcp_round_trip: TCP_ROUND_TRIP;
                 tcp_segments_sent: TCP_SEGMENTS_SENT;
                 tcp_retransmits: TCP_RETRANSMITS;
                 socket_shutdown: SOCKET_SHUTDOWN;

@@ -147,7 +147,7 @@ impl World {
         write(self.tcp_bytes_sent(), &sent.to_ne_bytes());
         write(self.tcp_bytes_resent(), &resent.to_ne_bytes());
         write(self.tcp_bytes_received(), &received.to_ne_bytes());
-        write(self.tcp_segments_resent(), &segments.to_ne_bytes());
+        write(self.tcp_retransmits(), &segments.to_ne_bytes());
         write(self.tcp_round_trip(), &smoothed.to_ne_bytes());
     }
 

@@ -46,7 +46,7 @@ pub(super) fn totals(object: &impl Object, socket: u64) -> Option<Totals> {
             object.field::<u64>(tcp, object.tcp_bytes_sent()),
             object.field::<u64>(tcp, object.tcp_bytes_resent()),
             object.field::<u64>(tcp, object.tcp_bytes_received()),
-            object.field::<u32>(tcp, object.tcp_segments_resent()),
+            object.field::<u32>(tcp, object.tcp_retransmits()),
             object.field::<u32>(tcp, object.tcp_round_trip()),
         )
     };

@@ -138,6 +138,8 @@ impl Sockets for World {
         socket_protocol = 92;
         socket_route = 96;
         socket_error = 104;
+        socket_state = 90;
+        tcp_round_trip = 112;
     }
 
     fn tcp_segments_sent(&self) -> u32 {
@@ -159,13 +161,11 @@ impl Sockets for World {
 
 impl Object for World {
     numbers! {
-        socket_state = 90;
         packet_device = 112;
         packet_control = 120;
         control_segments = 4;
         control_acknowledged = 8;
         tcp_unacknowledged = 108;
-        tcp_round_trip = 112;
     }
 
     fn retransmit_arguments(&self) -> u32 {

@@ -91,7 +91,7 @@ impl Programs {
             (Some(_), _) => [
                 (collectors::drops::NAME, tracepoints.drops.is_none() && !lacking.drops),
                 (collectors::tcp::NAME, tracepoints.tcp.is_none() && !lacking.tcp),
-                (collectors::edge::NAME, tracepoints.edges.is_none() && !lacking.edges),
+                (collectors::edges::NAME, tracepoints.edges.is_none() && !lacking.edges),
                 (collectors::overlay::NAME, overlay.is_none()),
             ]
             .into_iter()
@@ -180,7 +180,7 @@ fn others(
             let tracepoints = WantedTracepoints {
                 drops: wanted.has(collectors::drops::NAME),
                 tcp: wanted.has(collectors::tcp::NAME),
-                edges: wanted.has(collectors::edge::NAME),
+                edges: wanted.has(collectors::edges::NAME),
             };
             Tracepoints::load(tracepoints, datapath.host().cpus)?
         }

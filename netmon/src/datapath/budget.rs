@@ -134,8 +134,9 @@ fn with(cpus: u32, interfaces: u32, keys: impl Fn(&str, u32) -> u32) -> BTreeMap
     all
 }
 
-fn document() -> String {
-    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/costs.md")).expect("the document is there")
+fn document(name: &str) -> String {
+    let path = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/{}"), name);
+    fs::read_to_string(path).expect("the document is there")
 }
 
 #[test]
@@ -170,12 +171,14 @@ fn with_sixty_four_cpus_the_maps_of_a_thousand_containers_take_at_most_forty_meg
     maps.insert("constants".to_owned(), u64::from(2 * CONTAINERS) * in_slab(320));
     let all: u64 = maps.values().sum();
     assert!(all <= NODE_BUDGET, "{all} bytes: {maps:?}");
+    let figure = format!("{} MB where there may be 64", all / 1_000_000);
+    assert!(document("scale.md").contains(&figure), "docs/scale.md lacks {figure:?}");
 }
 
 #[test]
 fn the_table_of_kernel_memory_is_that_of_the_objects() {
     let all = CPUS.map(of);
-    let document = document();
+    let document = document("costs.md");
     let row = |name: &str, of: &dyn Fn(&BTreeMap<String, u64>) -> u64| {
         let figures = all.iter().map(|maps| format!(" {:.1} |", of(maps) as f64 / MIB as f64));
         format!("| {name} |{}", figures.collect::<String>())

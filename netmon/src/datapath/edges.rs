@@ -47,6 +47,8 @@ use crate::model::{
 /// The programs, as built with this daemon.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/edges.o"));
 
+/// What is done with [`MAP`], for errors.
+const READING: &str = "read the counts of TCP connections by their ends";
 /// `BPF_NOEXIST`: a key that exists keeps its value.
 const NO_EXIST: u64 = 1;
 
@@ -90,6 +92,7 @@ impl EdgesMap {
     pub(super) fn load(kernel: &Kernel) -> Result<Self, DatapathError> {
         let types = &kernel.types;
         let mut globals = Globals::offsets(types, FIELDS_OF_SOCKETS.iter().chain(FIELDS))?;
+        // The kernel refuses the programs without one of these, of which edges also have a count.
         globals.optional(types, FIELDS_OF_REASONS);
         globals.optional(types, FIELDS_OF_IPV6);
         let mut open = OpenObject::open(OBJECT, &globals, kernel)?;
@@ -215,7 +218,7 @@ impl EdgesMap {
         self.attached.read_notes();
         let before = self.shares.corrects().then(|| self.attached.shares()).transpose()?;
         let mut edges: BTreeMap<Key, (Edge, Live)> = BTreeMap::new();
-        self.each(|key, edge| {
+        self.attached.each(MAP, READING, |key, edge| {
             edges.insert(key, (*edge, Live::ZERO));
         })?;
         let mut keys: BTreeMap<NetnsId, u32> = BTreeMap::new();
@@ -248,17 +251,6 @@ impl EdgesMap {
         })
     }
 
-    /// Reads what ended.
-    fn each(&self, mut each: impl FnMut(Key, &Edge)) -> Result<(), DatapathError> {
-        let map = descriptor(self.attached.shared_hash(MAP)?);
-        batch::read(map, batch::ONE, |key: Key, edges: &[Edge]| {
-            for edge in edges {
-                each(key, edge);
-            }
-        })
-        .map_err(|error| DatapathError::of("read the counts of TCP connections by their ends", error))
-    }
-
     /// Adds up what is open.
     fn each_live(&mut self, mut each: impl FnMut(Key, &Live)) -> Result<(), DatapathError> {
         let failed = |error| DatapathError::of("add up the open TCP connections", error);
@@ -277,11 +269,10 @@ impl EdgesMap {
     /// How many sockets have storage, as the programs count them.
     fn sockets_counted(&self) -> Result<BTreeMap<u64, u64>, DatapathError> {
         let mut counted = BTreeMap::new();
-        let map = descriptor(self.attached.shared_hash(MAP_SOCKETS)?);
-        batch::read(map, batch::ONE, |netns: u64, sockets: &[u64]| {
-            counted.extend(sockets.first().map(|sockets| (netns, *sockets)));
-        })
-        .map_err(|error| DatapathError::of("read how many sockets have storage", error))?;
+        self.attached
+            .each(MAP_SOCKETS, "read how many sockets have storage", |netns, sockets| {
+                counted.insert(netns, *sockets);
+            })?;
         Ok(counted)
     }
 

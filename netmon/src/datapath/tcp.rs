@@ -21,10 +21,9 @@ use tracing::{debug, warn};
 use super::{
     DatapathError,
     addresses::Addresses,
-    batch,
     refusals::refusals,
     share::Shares,
-    tracepoint::{AttachedObject, Globals, Kernel, OpenObject, descriptor},
+    tracepoint::{AttachedObject, Globals, Kernel, OpenObject},
 };
 use crate::model::{
     health::{MapRow, ProgramRow, Refusals},
@@ -34,6 +33,9 @@ use crate::model::{
 
 /// The programs, as built with this daemon.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcp.o"));
+
+/// What is done with [`MAP`], for errors.
+const READING: &str = "read the counts of TCP events";
 
 /// The running programs and their counts.
 #[derive(Debug)]
@@ -144,14 +146,8 @@ impl TcpMap {
     }
 
     /// Reads the whole map.
-    fn each(&self, mut each: impl FnMut(Key, &Tcp)) -> Result<(), DatapathError> {
-        let map = descriptor(self.attached.shared_hash(MAP)?);
-        batch::read(map, batch::ONE, |key: Key, counts: &[Tcp]| {
-            for counts in counts {
-                each(key, counts);
-            }
-        })
-        .map_err(|error| DatapathError::of("read the counts of TCP events", error))
+    fn each(&self, each: impl FnMut(Key, &Tcp)) -> Result<(), DatapathError> {
+        self.attached.each(MAP, READING, each)
     }
 
     /// Reads the counts of some interfaces of a namespace, added up. Those without counts have none yet.
@@ -258,25 +254,11 @@ impl TcpMap {
         last: &mut BTreeMap<InterfaceId, Events>,
     ) -> Result<(), DatapathError> {
         self.shares.correct_soon();
-        let mut keys: Vec<Key> = Vec::new();
-        self.each(|key, _| {
-            if gone(NetnsId(key.netns)) {
-                keys.push(key);
-            }
-        })?;
-        let map = descriptor(self.attached.shared_hash(MAP)?);
-        let mut result = Ok(());
-        for key in keys {
-            match batch::take(map, batch::ONE, &key) {
-                Ok(counts) => {
-                    let counts: Option<Vec<Tcp>> = counts;
-                    let events = counts.into_iter().flatten().map(Events::from);
-                    last.extend(events.map(|events| (interface(key), events)));
-                }
-                Err(error) => result = result.and(Err(DatapathError::of("delete the counts of TCP events", error))),
-            }
-        }
-        result
+        let what = [READING, "delete the counts of TCP events"];
+        let is_gone = |key: &Key| gone(NetnsId(key.netns));
+        self.attached.take(MAP, what, is_gone, |key, counts: &Tcp| {
+            last.insert(interface(key), Events::from(*counts));
+        })
     }
 
     /// How full the maps are, given the number of interfaces and of lost events.

@@ -4,6 +4,8 @@
 //! Differences between kernels are looked up in the running kernel's types. They are set as constants in the programs
 //! before those are loaded. The verifier checks the programs against the same types.
 
+mod shared;
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -143,6 +143,7 @@ macro_rules! label_sets {
 
         impl $set<'_> {
             /// Renders the labels.
+            #[allow(dead_code, reason = "sets with values in common are rendered from a list of values")]
             pub(crate) fn block(&self) -> $crate::page::labels::Block<$set<'static>> {
                 let Self { $($label),* } = self;
                 $crate::page::labels::Block::new(&[$($label),*])

@@ -6,7 +6,7 @@ use super::{
     super::{adopt, destroyed},
     CLOSE, ESTABLISHED, FIN_WAIT_2, HERE, LISTEN, OWN, PEER, SYN_SENT, World,
 };
-use crate::edges::Object as _;
+use crate::connection::Sockets as _;
 
 impl World {
     /// A socket in this state, which the iterator passes.

@@ -24,6 +24,8 @@ impl Sockets for World {
         socket_protocol = 92;
         socket_route = 96;
         socket_error = 104;
+        socket_state = 90;
+        tcp_round_trip = 196;
         tcp_segments_sent = 116;
         tcp_retransmits = 120;
         socket_shutdown = 124;
@@ -40,13 +42,10 @@ impl Object for World {
         peer_ipv6_address = 132;
         peer_port = 150;
         socket_port = 152;
-        socket_state = 90;
         socket_flags = 160;
         tcp_bytes_sent = 168;
         tcp_bytes_resent = 176;
         tcp_bytes_received = 184;
-        tcp_segments_resent = 192;
-        tcp_round_trip = 196;
         tcp_heard = 200;
         tcp_attempts = 204;
         route_ipv4_gateway = 140;

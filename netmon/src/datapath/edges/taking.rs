@@ -9,11 +9,11 @@ use netmon_common::{
 };
 
 use super::{
-    EdgesMap,
+    EdgesMap, READING,
     convert::{counts, id},
 };
 use crate::{
-    datapath::{DatapathError, batch, share::Shares, store::Store, tracepoint::descriptor},
+    datapath::{DatapathError, share::Shares, store::Store},
     model::{
         edges::{EdgeCounts, EdgeId},
         interface::NetnsId,
@@ -55,56 +55,41 @@ impl EdgesMap {
         shares.and(removed).and(emptied)
     }
 
-    /// Takes these edges out of the map, and returns what they had. What happens later is counted from 0 on.
+    /// Takes `idle` edges out of the map, and adds what they had to `last`; what happens later is counted from 0 on. Also
+    /// deletes the edges of `foreign` namespaces, unless they are watched by now.
     ///
     /// # Errors
     /// The kernel refuses: the first error. What was taken before is in `last`.
-    pub fn take_edges(
+    pub fn make_room(
         &mut self,
-        edges: &BTreeSet<EdgeId>,
+        idle: &BTreeSet<EdgeId>,
+        foreign: &BTreeSet<NetnsId>,
         last: &mut Vec<(EdgeId, EdgeCounts)>,
     ) -> Result<(), DatapathError> {
-        self.take(|key| edges.contains(&id(key)), last)
-    }
-
-    /// Deletes the edges of these namespaces, unless they are watched by now.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn forget_unwatched(&mut self, foreign: &BTreeSet<NetnsId>) -> Result<(), DatapathError> {
         let unwatched = foreign.iter().filter(|netns| !self.shares.is_watched(**netns));
         let unwatched: BTreeSet<NetnsId> = unwatched.copied().collect();
-        self.take(|key| unwatched.contains(&NetnsId(key.netns)), &mut Vec::new())
+        let is_foreign = |key: &Key| unwatched.contains(&NetnsId(key.netns));
+        let taken = self.take(|key| is_foreign(key) || idle.contains(&id(key)), last);
+        last.retain(|(id, _)| !unwatched.contains(&id.interface.netns));
+        taken
     }
 
     /// Takes edges out of the map, and adds what they had to `last`. Goes on after an error, and returns the first.
     fn take(&mut self, gone: impl Fn(&Key) -> bool, last: &mut Vec<(EdgeId, EdgeCounts)>) -> Result<(), DatapathError> {
         self.shares.correct_soon();
-        let mut keys: Vec<Key> = Vec::new();
-        self.each(|key, _| {
-            if gone(&key) {
-                keys.push(key);
+        let what = [READING, "delete the counts of TCP connections by their ends"];
+        let (shares, unended) = (&self.shares, &mut self.unended);
+        let mut taken: BTreeMap<NetnsId, u32> = BTreeMap::new();
+        let result = self.attached.take(MAP, what, gone, |key: Key, edge: &Edge| {
+            let netns = NetnsId(key.netns);
+            *taken.entry(netns).or_default() += 1;
+            if shares.is_watched(netns) {
+                *unended = unended.wrapping_add(edge.opened.wrapping_sub(edge.closed));
             }
-        })?;
-        let map = descriptor(self.attached.shared_hash(MAP)?);
-        let (mut result, mut taken) = (Ok(()), BTreeMap::new());
-        for key in keys {
-            match batch::take(map, batch::ONE, &key) {
-                Ok(edges) => {
-                    let edges: Option<Vec<Edge>> = edges;
-                    for edge in edges.into_iter().flatten() {
-                        *taken.entry(NetnsId(key.netns)).or_default() += 1;
-                        if self.shares.is_watched(NetnsId(key.netns)) {
-                            let open = edge.opened.wrapping_sub(edge.closed);
-                            self.unended = self.unended.wrapping_add(open);
-                        }
-                        last.push((id(&key), counts(&edge)));
-                    }
-                }
-                Err(error) => {
-                    result = result.and(Err(DatapathError::of("delete the counts of TCP connections", error)));
-                }
-            }
+            last.push((id(&key), counts(edge)));
+        });
+        if taken.is_empty() {
+            return result;
         }
         // There is room again from now on, not only once the numbers are corrected.
         let before = self.attached.shares()?;

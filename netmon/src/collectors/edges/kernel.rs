@@ -111,9 +111,7 @@ impl Collect for Collector {
         if foreign.is_empty() && idle.is_empty() {
             return;
         }
-        let deleted = map
-            .forget_unwatched(&foreign)
-            .and(map.take_edges(&idle, &mut self.taken));
+        let deleted = map.make_room(&idle, &foreign, &mut self.taken);
         let begins = self.no_deletion.begins(deleted.is_err(), Instant::now());
         if let (Err(error), true) = (deleted, begins) {
             warn!(%error, "cannot delete TCP connections by their ends from the kernel map");

@@ -163,7 +163,7 @@ impl EdgeLedger {
     }
 
     /// Every edge between services, with its sum.
-    pub fn sums(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeSum)> + Clone {
+    pub fn sums(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeSum)> {
         self.sums.all.iter().map(|(key, sum)| (&**key, sum))
     }
 

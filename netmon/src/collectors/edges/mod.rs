@@ -9,7 +9,7 @@ mod sample;
 use crate::{collectors::Definition, model::collector::Collector};
 
 /// Its name.
-pub const NAME: Collector = Collector("edge");
+pub const NAME: Collector = Collector("edges");
 
 /// What the table of collectors needs.
 pub(super) const DEFINITION: Definition = Definition {
@@ -18,7 +18,7 @@ pub(super) const DEFINITION: Definition = Definition {
     is_optional: true,
     incomplete: Some((
         "the kernel's type information (BTF); or the kernel is locked down (`lockdown=confidentiality`)",
-        "a newer kernel, or `lockdown=integrity`; else `--no-collector.edge`",
+        "a newer kernel, or `lockdown=integrity`; else `--no-collector.edges`",
     )),
     needs: &[],
     groups: families::GROUPS,

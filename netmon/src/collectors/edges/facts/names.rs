@@ -119,15 +119,22 @@ impl<'a> Names<'a> {
 /// A container on this node. Compose's labels are believed, but the words in brackets are not theirs.
 #[must_use]
 pub fn container(identity: &Identity) -> Party {
+    let (name, stack) = called(identity);
+    Party {
+        name: Arc::from(name),
+        stack: Arc::from(stack),
+    }
+}
+
+/// The name and the stack of a container on this node.
+#[must_use]
+pub fn called(identity: &Identity) -> (&str, &str) {
     let name = if identity.service.is_empty() || identity.service.starts_with('(') {
         &identity.container
     } else {
         &identity.service
     };
-    Party {
-        name: Arc::from(name.as_str()),
-        stack: Arc::from(identity.stack.as_str()),
-    }
+    (name, &identity.stack)
 }
 
 fn has(network: &Network, address: IpAddr) -> bool {

@@ -6,7 +6,9 @@ use std::{
     time::Instant,
 };
 
-use super::{EdgeLedger, NODE, Names, Naming, Near, OTHER, OUTSIDE, Party, UNKNOWN, Who, container, ledger::Terms};
+use super::{
+    EdgeLedger, NODE, Names, Naming, Near, OTHER, OUTSIDE, Party, UNKNOWN, Who, called, container, ledger::Terms,
+};
 use crate::{
     model::{
         edges::{EdgeCounts, EdgeId, EdgeReading, Far, LastEdge},
@@ -44,8 +46,11 @@ pub fn account(
             who(id, near.map_or(End::Nobody, End::Near), &names)
         });
     }
-    let here: HashSet<Party> = state.identities().map(container).collect();
-    ledger.end(|party| here.contains(party) || [NODE, UNKNOWN, OTHER].iter().any(|word| party.is(word)));
+    let here: HashSet<(&str, &str)> = state.identities().map(called).collect();
+    ledger.end(|party| {
+        let is_word = || [NODE, UNKNOWN, OTHER].iter().any(|word| party.is(word));
+        here.contains(&(&*party.name, &*party.stack)) || is_word()
+    });
 }
 
 /// Foreign namespaces: what happens there is unattributed, and their edges can be deleted.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::party;
 use crate::{
-    collectors::edge::facts::{EdgeLedger, EdgeSum, Naming, Near, Terms, UNKNOWN, Who},
+    collectors::edges::facts::{EdgeLedger, EdgeSum, Naming, Near, Terms, UNKNOWN, Who},
     model::{
         edges::{EdgeCounts, EdgeId, EdgeReading, Far, RoundTrips, Side},
         interface::{InterfaceId, NetnsId},

@@ -6,7 +6,7 @@ use super::{
     party,
     sums::{World, reading, with},
 };
-use crate::collectors::edge::facts::{EdgeLedger, Naming, Near, OTHER, Party, Who};
+use crate::collectors::edges::facts::{EdgeLedger, Naming, Near, OTHER, Party, Who};
 
 /// So many of all edges as an end may have.
 const LIMIT: usize = 24;

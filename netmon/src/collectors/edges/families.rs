@@ -1,14 +1,14 @@
 //! The families of edges.
 
 use crate::{
-    collectors::edge::facts::{EdgeKey, EdgeSum},
+    collectors::edges::facts::{EdgeKey, EdgeSum},
     model::{
         edges::{IDLE_BOUNDS, Side},
         histogram::Histogram,
         tcp::FAILURE_REASONS,
     },
     page::{
-        labels::{Block, Unlabelled, label_sets},
+        labels::{Block, LabelSet, Unlabelled, label_sets},
         limits::SHOWN,
         rows::{Rows, schemas},
     },
@@ -107,104 +107,52 @@ impl EdgeRow {
 }
 
 /// The rows of a scrape.
-pub(crate) fn rows<'a>(edges: impl IntoIterator<Item = Row<'a>> + Clone, unheard: u64) -> Vec<Rows> {
-    let all = edges.clone().into_iter().map(|(key, sum)| {
-        let row = EdgeRow {
-            side: key.side,
-            sum: *sum,
+pub(crate) fn rows<'a>(edges: impl Iterator<Item = Row<'a>>, unheard: u64) -> Vec<Rows> {
+    let (mut all, mut failures, mut breaks) = (Vec::new(), Vec::new(), Vec::new());
+    for (key, sum) in edges {
+        let port = if key.port == 0 {
+            String::new()
+        } else {
+            key.port.to_string()
         };
-        (labels(key), row)
-    });
-    let breaks = edges.clone().into_iter();
-    let failures = edges.into_iter().filter(|(key, _)| key.side == Side::Client);
-    let failures = failures.flat_map(|(key, sum)| {
-        FAILURE_REASONS.map(|(reason, index)| (with_reason(key, reason), sum.counts.failures[index]))
-    });
-    let idle = breaks.flat_map(|(key, sum)| {
-        let bounds = IDLE_BOUNDS.into_iter().zip(sum.counts.idle_breaks);
-        bounds.map(|(bound, breaks)| (with_idle(key, bound), breaks))
-    });
+        let labels = values(key, &port);
+        let (side, counts) = (key.side, &sum.counts);
+        all.push((Block::new(&labels), EdgeRow { side, sum: *sum }));
+        if side == Side::Client {
+            let reasons = FAILURE_REASONS.map(|(reason, index)| (with(labels, reason), counts.failures[index]));
+            failures.extend(reasons);
+        }
+        let bounds = IDLE_BOUNDS.into_iter().zip(counts.idle_breaks);
+        breaks.extend(bounds.map(|(bound, breaks)| (with(labels, &bound.to_string()), breaks)));
+    }
     vec![
         EDGES.labelled(all),
         UNHEARD.row(&unheard),
         FAILURES.labelled(failures),
-        IDLE.labelled(idle),
+        IDLE.labelled(breaks),
     ]
 }
 
-/// The values of an edge's labels.
-fn values<'a>(key: &'a EdgeKey, port: &'a str) -> Edge<'a> {
+/// The values of an edge's labels, in the order of [`Edge`].
+fn values<'a>(key: &'a EdgeKey, port: &'a str) -> [&'a str; 7] {
     let (client, server) = match key.side {
         Side::Client => (&key.near, &key.far),
         Side::Server => (&key.far, &key.near),
     };
-    Edge {
-        client: &client.name,
-        client_stack: &client.stack,
-        server: &server.name,
-        server_stack: &server.stack,
-        network: &key.network,
+    [
+        &client.name,
+        &client.stack,
+        &server.name,
+        &server.stack,
+        &key.network,
         port,
-        side: key.side.as_str(),
-    }
+        key.side.as_str(),
+    ]
 }
 
-fn port(key: &EdgeKey) -> String {
-    if key.port == 0 {
-        String::new()
-    } else {
-        key.port.to_string()
-    }
-}
-
-fn labels(key: &EdgeKey) -> Block<Edge<'static>> {
-    values(key, &port(key)).block()
-}
-
-fn with_reason(key: &EdgeKey, reason: &str) -> Block<EdgeReason<'static>> {
-    let port = port(key);
-    let Edge {
-        client,
-        client_stack,
-        server,
-        server_stack,
-        network,
-        port,
-        side,
-    } = values(key, &port);
-    EdgeReason {
-        client,
-        client_stack,
-        server,
-        server_stack,
-        network,
-        port,
-        side,
-        reason,
-    }
-    .block()
-}
-
-fn with_idle(key: &EdgeKey, bound: u64) -> Block<EdgeIdle<'static>> {
-    let port = port(key);
-    let Edge {
-        client,
-        client_stack,
-        server,
-        server_stack,
-        network,
-        port,
-        side,
-    } = values(key, &port);
-    EdgeIdle {
-        client,
-        client_stack,
-        server,
-        server_stack,
-        network,
-        port,
-        side,
-        idle: &bound.to_string(),
-    }
-    .block()
+/// The labels of an edge, and one more.
+fn with<'a, L: LabelSet>(values: [&'a str; 7], more: &'a str) -> Block<L> {
+    let mut all = [more; 8];
+    all[..7].copy_from_slice(&values);
+    Block::new(&all)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{NODE, Names, Naming, OUTSIDE, Party, UNKNOWN, address, inventory, party};
 use crate::{
-    collectors::edge::facts::{
+    collectors::edges::facts::{
         Near, OTHER, Who,
         account::{End, who},
     },
