@@ -271,6 +271,37 @@ fn a_container_that_no_scrape_saw_has_its_edges() -> anyhow::Result<()> {
     })
 }
 
+/// The engine forgets the addresses of what has ended. The server's side still tells who the client was.
+#[test]
+fn a_client_that_ended_before_the_scrape_is_named_by_its_server() -> anyhow::Result<()> {
+    let mut world = world()?;
+    let (a, b) = world.pair(Cable::Bridge)?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 2)?;
+    let mut servers = Vec::new();
+    for address in [b.address, b.ipv6_address] {
+        let server = Server::start(&b.netns, address)?;
+        let mut stream = a.netns.within(|| Ok(TcpStream::connect(server.address)?))?;
+        exchange(&mut stream, 100)?;
+        servers.push(server);
+    }
+    world.end(a)?;
+    // By now netmon has seen its end.
+    thread::sleep(Duration::from_secs(2));
+    let edge = Edge::of("a", "b", "server");
+    netmon.page_until("its connections to be counted", |page| {
+        let counts = edge.counts(page)?;
+        let wanted = Counts {
+            connections: 2,
+            active: 0,
+            transmit: 200,
+            receive: 200,
+        };
+        ensure!(counts == wanted, "{counts:?}, not {wanted:?}");
+        Ok(())
+    })
+}
+
 /// Only what it carries from now on is counted. Who listens on a connection's port is its server.
 #[test]
 fn a_connection_from_before_netmon_counts_from_then_on() -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Instant};
 pub use self::{
     account::{account, foreign},
     ledger::{EdgeLedger, Near, Terms, Who},
-    names::{Names, Naming, called, container},
+    names::{Former, Names, Naming, called, container},
     unheard::Unheard,
 };
 use crate::model::edges::{EdgeCounts, RoundTrips, Side};

@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    EdgeLedger, NODE, Names, Naming, Near, OTHER, OUTSIDE, Party, UNKNOWN, Who, called, container, ledger::Terms,
+    EdgeLedger, Former, NODE, Names, Naming, Near, OTHER, OUTSIDE, Party, UNKNOWN, Who, called, container,
+    ledger::Terms,
 };
 use crate::{
     model::{
@@ -15,7 +16,7 @@ use crate::{
         interface::NetnsId,
         place::{Attribution, Cause, Place},
     },
-    observe::state::State,
+    observe::state::{Owner, State},
 };
 
 /// Takes in one scrape's `readings`. Before them come the counts that were `taken` out of the kernel's map after the last
@@ -28,8 +29,8 @@ pub fn account(
     terms: &Terms,
 ) {
     let (inventory, addresses) = (Arc::clone(state.inventory()), Arc::clone(state.addresses()));
-    let names = Names::new(&addresses, &inventory, state.node_addresses());
-    ledger.begin();
+    let former = former(state, ledger.begin(terms.now), terms);
+    let names = Names::new(&addresses, &inventory, state.node_addresses(), former);
     for (id, counts) in taken {
         ledger.taken(id, &counts, terms, || who(id, near(state, id, terms.now), &names));
     }
@@ -51,6 +52,23 @@ pub fn account(
         let is_word = || [NODE, UNKNOWN, OTHER].iter().any(|word| party.is(word));
         here.contains(&(&*party.name, &*party.stack)) || is_word()
     });
+}
+
+/// The containers on networks that ended since the last scrape, or as long before it as a name is waited for.
+fn former(state: &State, last_scrape: Option<Instant>, terms: &Terms) -> Former {
+    let mut former = Former::default();
+    let since = last_scrape.and_then(|last| last.checked_sub(terms.patience));
+    for ended in state.ended() {
+        if since.is_none_or(|since| ended.at >= since)
+            && let Some(Owner::Container { identity, network, .. }) = &ended.owner
+            && !network.is_empty()
+        {
+            for address in &ended.device.addresses {
+                former.add(network, *address, identity, ended.at);
+            }
+        }
+    }
+    former
 }
 
 /// Foreign namespaces: what happens there is unattributed, and their edges can be deleted.
@@ -118,6 +136,6 @@ pub(super) fn who(id: EdgeId, near: End, names: &Names<'_>) -> Who {
 /// Whether an edge of the node leads to no container: what the node has to do with itself and with the world is no matter
 /// of Docker's networks.
 fn is_no_containers(far: &Naming) -> bool {
-    let (Naming::Certain(far) | Naming::Late(far)) = far;
+    let (Naming::Certain(far) | Naming::Changed(far, _) | Naming::Late(far)) = far;
     far.is(OUTSIDE) || far.is(NODE)
 }

@@ -41,6 +41,9 @@ pub enum Who {
 #[derive(Debug, Default)]
 pub struct EdgeLedger {
     round: u64,
+    /// When this scrape began, and the one before.
+    begun: Option<Instant>,
+    before: Option<Instant>,
     accounts: HashMap<EdgeId, Account>,
     sums: Sums,
 }
@@ -54,6 +57,8 @@ struct Account {
     last: EdgeCounts,
     /// What is in no sum yet.
     held: EdgeCounts,
+    /// When everything was in a sum last. At first, when the kernel did not have the edge last.
+    settled: Option<Instant>,
     /// The sum that it belongs to.
     sum: Option<Belongs>,
 }
@@ -95,12 +100,14 @@ pub struct Terms {
 }
 
 impl EdgeLedger {
-    /// Begins a scrape: nothing is open until it is read.
-    pub fn begin(&mut self) {
+    /// Begins a scrape: nothing is open until it is read. Returns when the last one was made.
+    pub fn begin(&mut self, now: Instant) -> Option<Instant> {
         self.round += 1;
+        self.before = self.begun.replace(now);
         for sum in self.sums.all.values_mut() {
             sum.live = 0;
         }
+        self.before
     }
 
     /// Takes in what the kernel has of an edge. `who` is asked if it has grown.
@@ -108,13 +115,16 @@ impl EdgeLedger {
         let account = self
             .accounts
             .entry(reading.id)
-            .or_insert_with(|| Account::new(terms.now));
+            .or_insert_with(|| Account::new(self.before, terms.now));
         account.round = self.round;
         account.grow(&reading.counts);
         account.last = account.last.or_higher(&reading.counts);
         let is_new = account.sum.is_none() && reading.live > 0;
         if is_new || account.held != EdgeCounts::default() {
             account.settle(reading.id, &mut self.sums, terms, who());
+        }
+        if account.held == EdgeCounts::default() {
+            account.settled = Some(terms.now);
         }
         let key = account.sum.as_ref().map(|sum| &sum.key);
         if let Some(sum) = key.and_then(|key| self.sums.all.get_mut(key)) {
@@ -129,7 +139,10 @@ impl EdgeLedger {
     /// Takes in counts that were taken out of the kernel's map. From now on the kernel counts from 0. `who` is asked if no
     /// scrape could tell.
     pub fn taken(&mut self, id: EdgeId, counts: &EdgeCounts, terms: &Terms, who: impl FnOnce() -> Who) {
-        let account = self.accounts.entry(id).or_insert_with(|| Account::new(terms.now));
+        let account = self
+            .accounts
+            .entry(id)
+            .or_insert_with(|| Account::new(self.before, terms.now));
         account.grow(counts);
         account.last = account.last.since(counts);
         let held = mem::take(&mut account.held);
@@ -189,8 +202,9 @@ impl EdgeLedger {
 }
 
 impl Account {
-    fn new(now: Instant) -> Self {
+    fn new(before: Option<Instant>, now: Instant) -> Self {
         Self {
+            settled: before,
             round: 0,
             since: now,
             last: EdgeCounts::default(),
@@ -216,8 +230,10 @@ impl Account {
             Who::Both(near, naming) => (near, naming),
         };
         let is_late = terms.now.saturating_duration_since(self.since) >= terms.patience;
+        let has_changed =
+            matches!(naming, Naming::Changed(_, until) if self.settled.is_none_or(|settled| until >= settled));
         let (far, is_certain) = match (naming, &self.sum) {
-            (Naming::Certain(far), _) => (far, true),
+            (Naming::Certain(far) | Naming::Changed(far, _), _) => (far, true),
             // Whoever had the address has ended, and nobody has it now.
             (Naming::Late(_), Some(before)) if before.is_certain => (before.wanted.far.clone(), true),
             (Naming::Late(far), _) if is_late => (far, false),
@@ -236,27 +252,25 @@ impl Account {
             side: id.side,
         };
         let held = mem::take(&mut self.held);
-        match &self.sum {
+        let was_anothers = |before: &Belongs| before.is_certain && before.wanted.far.name != wanted.far.name;
+        let key = match &self.sum {
+            // Two had the address since the last scrape, and whose these counts are cannot be told.
+            before if has_changed || (is_certain && before.as_ref().is_some_and(was_anothers)) => {
+                let far = Party::word(UNKNOWN);
+                let unknown = sums.admit(&EdgeKey { far, ..wanted.clone() }, terms);
+                sums.add(&unknown, &held, terms.now);
+                sums.admit(&wanted, terms)
+            }
             Some(before) if before.wanted == wanted => {
                 sums.add(&before.key, &held, terms.now);
                 return;
             }
-            // Two had the address since the last scrape, and whose these counts are cannot be told.
-            Some(before) if before.is_certain && is_certain && before.wanted.far.name != wanted.far.name => {
-                let far = Party::word(UNKNOWN);
-                let unknown = sums.admit(&EdgeKey { far, ..wanted.clone() }, terms);
-                sums.add(&unknown, &held, terms.now);
-                self.sum = Some(Belongs {
-                    key: sums.admit(&wanted, terms),
-                    wanted,
-                    is_certain,
-                });
-                return;
+            Some(_) | None => {
+                let key = sums.admit(&wanted, terms);
+                sums.add(&key, &held, terms.now);
+                key
             }
-            Some(_) | None => {}
-        }
-        let key = sums.admit(&wanted, terms);
-        sums.add(&key, &held, terms.now);
+        };
         self.sum = Some(Belongs {
             wanted,
             is_certain,

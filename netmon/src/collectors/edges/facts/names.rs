@@ -1,9 +1,10 @@
 //! Whose an address is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::Arc,
+    time::Instant,
 };
 
 use super::{INGRESS, LOAD_BALANCER, NODE, OUTSIDE, Party, UNKNOWN};
@@ -18,6 +19,8 @@ use crate::model::{
 pub enum Naming {
     /// This one has the address.
     Certain(Party),
+    /// This one has the address. Another had it until that time.
+    Changed(Party, Instant),
     /// Nobody is known to have it. Unless somebody is soon, it is this one.
     Late(Party),
 }
@@ -34,11 +37,69 @@ pub struct Names<'a> {
     stacks: BTreeSet<&'a str>,
     /// The ids of the networks whose members are all known.
     members: BTreeSet<&'a str>,
+    former: Former,
+}
+
+/// Who had which address on which network, and ended a moment ago. The engine forgets the addresses of containers that
+/// end.
+#[derive(Debug, Default)]
+pub struct Former {
+    by_address: HashMap<(Arc<str>, IpAddr), Vec<Had>>,
+}
+
+/// Somebody who had an address, until that time.
+#[derive(Debug)]
+struct Had {
+    party: Party,
+    until: Instant,
+}
+
+impl Former {
+    /// Adds a container that had this address and ended at this time.
+    pub fn add(&mut self, network: &Arc<str>, address: IpAddr, identity: &Identity, until: Instant) {
+        let party = container(identity);
+        let key = (Arc::clone(network), address);
+        self.by_address.entry(key).or_default().push(Had { party, until });
+    }
+
+    /// Names whoever has the address, by those who had it.
+    fn apply(&self, network: &str, address: IpAddr, naming: Naming) -> Naming {
+        // Mostly nobody has ended.
+        if self.by_address.is_empty() {
+            return naming;
+        }
+        let Some(had) = self.by_address.get(&(Arc::from(network), address)) else {
+            return naming;
+        };
+        match naming {
+            Naming::Certain(now) => {
+                let others = had.iter().filter(|had| had.party != now);
+                match others.map(|had| had.until).max() {
+                    Some(until) => Naming::Changed(now, until),
+                    None => Naming::Certain(now),
+                }
+            }
+            Naming::Late(word) => {
+                let mut parties = had.iter().map(|had| &had.party);
+                match parties.next() {
+                    Some(first) if parties.all(|other| other == first) => Naming::Certain(first.clone()),
+                    Some(_) => Naming::Certain(Party::word(UNKNOWN)),
+                    None => Naming::Late(word),
+                }
+            }
+            Naming::Changed(..) => naming,
+        }
+    }
 }
 
 impl<'a> Names<'a> {
     /// What this inventory says. `node` are the addresses of the node's devices.
-    pub fn new(addresses: &'a Addresses, inventory: &'a Inventory, node: impl IntoIterator<Item = IpAddr>) -> Self {
+    pub fn new(
+        addresses: &'a Addresses,
+        inventory: &'a Inventory,
+        node: impl IntoIterator<Item = IpAddr>,
+        former: Former,
+    ) -> Self {
         let mut networks: BTreeMap<&str, Vec<&Network>> = BTreeMap::new();
         for network in inventory.networks.values() {
             networks.entry(&network.name).or_default().push(network);
@@ -55,12 +116,19 @@ impl<'a> Names<'a> {
             networks,
             node: node.into_iter().collect(),
             stacks: stacks.collect(),
+            former,
         }
     }
 
     /// Who is at this address on a network, seen from an end that is the client or the server.
     #[must_use]
     pub fn at(&self, network: &str, address: IpAddr, side: Side) -> Naming {
+        self.former
+            .apply(network, address, self.by_engine(network, address, side))
+    }
+
+    /// Who is at this address as far as the engine knows.
+    fn by_engine(&self, network: &str, address: IpAddr, side: Side) -> Naming {
         let certain = |name: &str| Naming::Certain(Party::word(name));
         let late = |name: &str| Naming::Late(Party::word(name));
         match self.addresses.holder(network, address) {

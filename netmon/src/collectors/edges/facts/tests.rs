@@ -4,9 +4,9 @@ mod ends;
 mod limits;
 mod sums;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use super::{INGRESS, LOAD_BALANCER, NODE, Names, Naming, OUTSIDE, Party, UNKNOWN};
+use super::{Former, INGRESS, LOAD_BALANCER, NODE, Names, Naming, OUTSIDE, Party, UNKNOWN};
 use crate::model::{
     addresses::Addresses,
     edges::Side,
@@ -124,7 +124,8 @@ fn inventory() -> Inventory {
 fn at(network: &str, own: &str, side: Side) -> Naming {
     let inventory = inventory();
     let addresses = Addresses::of(&inventory);
-    Names::new(&addresses, &inventory, [address("172.17.0.1")]).at(network, address(own), side)
+    let names = Names::new(&addresses, &inventory, [address("172.17.0.1")], Former::default());
+    names.at(network, address(own), side)
 }
 
 #[test]
@@ -193,11 +194,37 @@ fn a_stack_is_told_by_the_longest_name_that_is_known() {
         inventory.networks.insert(name.into(), Arc::new(stack(name)));
     }
     let addresses = Addresses::of(&inventory);
-    let names = Names::new(&addresses, &inventory, []);
+    let names = Names::new(&addresses, &inventory, [], Former::default());
     let at = names.at("front", address("10.0.1.8"), Side::Client);
     assert_eq!(
         at,
         Naming::Certain(party("shop_db", "shop")),
         "the name of a service has two parts"
     );
+}
+
+/// The engine forgets the addresses of what has ended.
+#[test]
+fn who_ended_a_moment_ago_gives_the_end_its_name() {
+    let inventory = inventory();
+    let addresses = Addresses::of(&inventory);
+    let ended = Instant::now();
+    let job = container(["shop_job.1.abc", "shop_job", "shop"], false, &[]);
+    let other = container(["other", "", ""], false, &[]);
+    let mut former = Former::default();
+    for own in ["10.0.1.5", "10.0.1.20", "10.0.1.21"] {
+        former.add(&"front".into(), address(own), &job.identity, ended);
+    }
+    former.add(&"front".into(), address("10.0.1.21"), &other.identity, ended);
+    let names = Names::new(&addresses, &inventory, [], former);
+    for (own, wanted) in [
+        ("10.0.1.20", Naming::Certain(party("shop_job", "shop"))),
+        // Both had it.
+        ("10.0.1.21", Naming::Certain(Party::word(UNKNOWN))),
+        ("10.0.1.22", Naming::Late(Party::word(UNKNOWN))),
+        // A task has it now.
+        ("10.0.1.5", Naming::Changed(party("shop_web", "shop"), ended)),
+    ] {
+        assert_eq!(names.at("front", address(own), Side::Client), wanted, "{own}");
+    }
 }

@@ -40,7 +40,7 @@ impl World {
     /// A scrape that finds these edges.
     pub(super) fn scrape(&mut self, edges: &[(EdgeReading, Who)]) {
         let terms = self.terms();
-        self.ledger.begin();
+        self.ledger.begin(self.now);
         for (reading, who) in edges {
             self.ledger.observe(reading, &terms, || who.clone());
         }
@@ -100,6 +100,10 @@ fn near() -> Near {
 
 pub(super) fn with(name: &str) -> Who {
     Who::Both(near(), Naming::Certain(party(name, "")))
+}
+
+fn changed(name: &str, until: Instant) -> Who {
+    Who::Both(near(), Naming::Changed(party(name, ""), until))
 }
 
 fn late(name: &str) -> Who {
@@ -198,6 +202,39 @@ fn an_address_that_was_given_to_somebody_else_is_nobodys_for_one_scrape() {
 }
 
 #[test]
+fn what_came_while_another_had_the_address_is_nobodys() {
+    let mut world = World::new();
+    world.scrape(&[]);
+    let until = world.now + PATIENCE / 4;
+    world.now += PATIENCE / 2;
+    // The other one ended since the last scrape, and the kernel has the edge since then.
+    world.scrape(&[(reading(8, 3, 1), changed("cache", until))]);
+    let wanted = [(UNKNOWN, 3), ("cache", 0)].map(|(far, opened)| (far.to_owned(), opened));
+    assert_eq!(world.opened(), wanted);
+    // By now it had ended before that scrape.
+    world.now += PATIENCE / 2;
+    world.scrape(&[
+        (reading(8, 5, 1), changed("cache", until)),
+        (reading(9, 7, 0), changed("db", until)),
+    ]);
+    let wanted = [(UNKNOWN, 3), ("cache", 2), ("db", 7)].map(|(far, opened)| (far.to_owned(), opened));
+    assert_eq!(world.opened(), wanted);
+}
+
+#[test]
+fn what_waits_for_a_name_since_another_had_the_address_is_nobodys() {
+    let mut world = World::new();
+    world.scrape(&[(reading(8, 3, 1), late(UNKNOWN))]);
+    let until = world.now + PATIENCE / 4;
+    world.now += PATIENCE / 2;
+    world.scrape(&[(reading(8, 3, 1), late(UNKNOWN))]);
+    world.now += PATIENCE / 4;
+    world.scrape(&[(reading(8, 4, 1), changed("cache", until))]);
+    let wanted = [(UNKNOWN, 4), ("cache", 0)].map(|(far, opened)| (far.to_owned(), opened));
+    assert_eq!(world.opened(), wanted);
+}
+
+#[test]
 fn an_edge_of_no_interest_is_in_no_sum() {
     let mut world = World::new();
     world.scrape(&[(reading(8, 2, 1), Who::Nobody)]);
@@ -211,7 +248,7 @@ fn what_is_taken_out_of_the_kernels_map_is_counted_once() {
     // Two more connections came between the reading and the taking.
     let taken = reading(8, 7, 0).counts;
     let terms = world.terms();
-    world.ledger.begin();
+    world.ledger.begin(world.now);
     world.ledger.taken(id(8), &taken, &terms, || panic!("it is known"));
     world.ledger.observe(&reading(8, 1, 1), &terms, || with("db"));
     world.ledger.end(|_| true);
@@ -226,7 +263,7 @@ fn a_namespace_that_is_gone_leaves_its_last_counts() {
     world.scrape(&[(reading(8, 5, 2), with("db"))]);
     let terms = world.terms();
     let last = reading(8, 6, 0).counts;
-    world.ledger.begin();
+    world.ledger.begin(world.now);
     world.ledger.taken(id(8), &last, &terms, || panic!("it is known"));
     // No scrape saw this one. Nobody is waited for.
     world.ledger.taken(id(9), &last, &terms, || late(UNKNOWN));
@@ -239,7 +276,7 @@ fn a_namespace_that_is_gone_leaves_its_last_counts() {
 fn the_sums_of_a_service_that_is_gone_end() {
     let mut world = World::new();
     world.scrape(&[(reading(8, 5, 0), with("db"))]);
-    world.ledger.begin();
+    world.ledger.begin(world.now);
     let terms = world.terms();
     world.ledger.observe(&reading(8, 5, 0), &terms, || with("db"));
     world.ledger.end(|party| *party != near().party);
