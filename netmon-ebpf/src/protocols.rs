@@ -168,13 +168,13 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
         write_volatile(scratch.cast::<u64>(), net);
         let address = read_volatile(scratch.cast::<u64>());
         write_volatile(scratch.cast::<u64>(), 0);
-        write_volatile(&raw mut (*row).queues, queues(object, address));
+        write_volatile(&raw mut (*row).queues, queues(object, scratch, address));
         let tracked = conntrack::entries(object, address, &ctx).unwrap_or(NO_CONNTRACK);
         write_volatile(&raw mut (*row).conntrack_entries, tracked);
         write_volatile(&raw mut (*row).sockets, 0);
         for at in 0..CPUS_A_RUN {
             let cpu = ctx.number(0).wrapping_add(at);
-            if cpu >= object.cpus() {
+            if is_beyond(object, at, cpu) {
                 break;
             }
             let shift = read_volatile(shift(shifts, cpu));
@@ -205,7 +205,7 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
             fail(!ones_unless_zero(pointer));
             for at in 0..CPUS_A_RUN {
                 let cpu = ctx.number(0).wrapping_add(at);
-                if cpu >= object.cpus() {
+                if is_beyond(object, at, cpu) {
                     break;
                 }
                 let its = pointer.wrapping_add(read_volatile(shift(shifts, cpu)));
@@ -217,30 +217,46 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
     }
 }
 
+/// Whether a loop over CPUs is at its end. It has no more rounds than there are CPUs, wherever it begins. The verifier knows
+/// how many there are and in which round it is, so it need not walk the others.
+#[inline(always)]
+fn is_beyond(object: &impl Object, round: u32, cpu: u32) -> bool {
+    round >= object.cpus() || cpu >= object.cpus()
+}
+
 /// Whether a device of the namespace at this address may have a queueing discipline that queues.
 ///
 /// Devices have `noqueue` if they need no queue, and `noop` while they are down (`attach_default_qdiscs` in
 /// `net/sched/sch_generic.c`). The program runs under RCU, which holds the list and the disciplines.
+///
+/// What cannot be read is 0, and leads to nothing. There is no branch for it: the verifier would walk the rest of the list
+/// for each.
+///
+/// # Safety
+/// The place is a value of the object's maps, which nobody else writes meanwhile.
 #[inline(always)]
-fn queues(object: &impl Object, net: u64) -> u64 {
-    let head = net.wrapping_add(object.namespace_devices().into());
-    let Some(mut place) = object.probe::<u64>(head, 0) else {
-        return MAY_QUEUE;
+unsafe fn queues(object: &impl Object, scratch: *mut Scratch, net: u64) -> u64 {
+    let word = |address: u64, offset: u32| {
+        let place = scratch.cast::<u64>();
+        // SAFETY: one word is within the place.
+        unsafe {
+            object.copy(place, 1, address.wrapping_add(offset.into()));
+            read_volatile(place)
+        }
     };
+    let head = net.wrapping_add(object.namespace_devices().into());
+    let mut place = word(head, 0);
     for _ in 0..DEVICES {
         if place == head {
             return NO_QUEUES;
         }
         let device = place.wrapping_sub(object.device_listed().into());
-        let id = || {
-            let discipline: u64 = object.probe(device, object.device_qdisc())?;
-            let operations: u64 = object.probe(discipline, object.qdisc_operations())?;
-            object.probe::<u64>(operations, object.operations_id())
-        };
-        if !matches!(id(), Some(NO_QUEUE | NO_OPERATION)) {
+        let discipline = word(device, object.device_qdisc());
+        let operations = word(discipline, object.qdisc_operations());
+        if !matches!(word(operations, object.operations_id()), NO_QUEUE | NO_OPERATION) {
             return MAY_QUEUE;
         }
-        place = object.probe(place, 0).unwrap_or(0);
+        place = word(place, 0);
     }
     MAY_QUEUE
 }
