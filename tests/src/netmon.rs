@@ -372,13 +372,16 @@ impl Drop for Netmon {
 /// # Errors
 /// One of them has several children.
 pub fn innermost(mut pid: u32) -> anyhow::Result<u32> {
-    // `pgrep` fails if there is no child.
-    while let Ok(next) = sh::run(&format!("pgrep -P {pid}")) {
-        pid = next
-            .parse()
-            .with_context(|| format!("process {pid} has many children: {next}"))?;
+    loop {
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let children = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
+        let mut children = children.split_whitespace();
+        match (children.next(), children.next()) {
+            (None, _) => return Ok(pid),
+            (Some(child), None) => pid = child.parse()?,
+            (Some(_), Some(_)) => bail!("process {pid} has many children"),
+        }
     }
-    Ok(pid)
 }
 
 /// An address of this machine with a free port.

@@ -42,8 +42,18 @@ impl Netns {
                 .arg("true"),
         )?;
         let netns = Self { path, is_own: true };
-        netns.run("ip link set lo up")?;
-        netns.run("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.router_solicitations=0 net.ipv6.conf.default.addr_gen_mode=1")?;
+        netns.ip(&["link set lo up"])?;
+        netns.within(|| {
+            for (setting, value) in [
+                ("accept_dad", "0"),
+                ("router_solicitations", "0"),
+                ("addr_gen_mode", "1"),
+            ] {
+                let path = format!("/proc/sys/net/ipv6/conf/default/{setting}");
+                fs::write(&path, value).with_context(|| format!("{path} cannot be written"))?;
+            }
+            Ok(())
+        })?;
         Ok(netns)
     }
 
@@ -80,6 +90,19 @@ impl Netns {
         // Without `nsenter`, one program less is started. Tests run thousands of commands, which is slow on an
         // emulated machine.
         self.within(|| sh::run(line))
+    }
+
+    /// Runs `ip` with each of these lines, as one process: to start one takes longer than what it does, and most tests
+    /// need dozens.
+    ///
+    /// # Errors
+    /// One of them fails. Those after it are not run.
+    pub fn ip(&self, lines: &[impl AsRef<str> + Sync]) -> anyhow::Result<()> {
+        let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
+        let script = lines.join("\n");
+        let done = self.within(|| sh::fed(Command::new("ip").args(["-batch", "-"]), &script));
+        done.with_context(|| format!("ip, of {}\n{script}", self.path.display()))?;
+        Ok(())
     }
 
     /// Runs a function in the namespace, on a thread of its own.

@@ -1,6 +1,9 @@
 //! Runs other programs to their end.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::Write as _,
+    process::{Command, Output, Stdio},
+};
 
 use anyhow::{Context as _, bail};
 
@@ -13,6 +16,29 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("{} cannot be run", command.get_program().display()))?;
+    result(command, &output)
+}
+
+/// Runs the command with this input, and returns its output. The command has to read it all before it writes much.
+///
+/// # Errors
+/// As [`output`].
+pub fn fed(command: &mut Command, input: &str) -> anyhow::Result<String> {
+    let program = command.get_program().to_owned();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{} cannot be run", program.display()))?;
+    let written = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output()?;
+    let said = result(command, &output)?;
+    written.transpose()?;
+    Ok(said)
+}
+
+fn result(command: &Command, output: &Output) -> anyhow::Result<String> {
     if !output.status.success() {
         bail!(
             "{command:?} failed ({}): {}{}",

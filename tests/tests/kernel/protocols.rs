@@ -273,6 +273,8 @@ fn track(netns: &Netns) -> anyhow::Result<()> {
         "nft add table inet follow",
         "nft add chain inet follow c { type filter hook input priority 0 ; }",
         "nft add rule inet follow c ct state new accept",
+        // The default is half a minute, which an emulated machine takes for some tests.
+        "sysctl -qw net.netfilter.nf_conntrack_udp_timeout=3600",
     ] {
         netns.run(command)?;
     }

@@ -198,9 +198,11 @@ impl World {
         let mut members = Vec::new();
         for (number, (name, netns)) in [("a", a), ("b", b)].into_iter().enumerate() {
             let number = number + 1;
-            netns.run(&format!("ip addr add 10.77.0.{number}/24 dev {DEVICE}"))?;
-            netns.run(&format!("ip addr add fd77::{number}/64 dev {DEVICE} nodad"))?;
-            netns.run(&format!("ip link set {DEVICE} up"))?;
+            netns.ip(&[
+                format!("addr add 10.77.0.{number}/24 dev {DEVICE}"),
+                format!("addr add fd77::{number}/64 dev {DEVICE} nodad"),
+                format!("link set {DEVICE} up"),
+            ])?;
             members.push(Member {
                 name: name.to_owned(),
                 netns,
@@ -212,11 +214,8 @@ impl World {
         // Permanent neighbour entries avoid ARP requests: only a test's own packets are counted.
         for (one, other) in [(&a, &b), (&b, &a)] {
             let mac = other.netns.mac(DEVICE)?;
-            for address in [other.address, other.ipv6_address] {
-                one.netns.run(&format!(
-                    "ip neigh replace {address} lladdr {mac} dev {DEVICE} nud permanent"
-                ))?;
-            }
+            let of = |address| format!("neigh replace {address} lladdr {mac} dev {DEVICE} nud permanent");
+            one.netns.ip(&[other.address, other.ipv6_address].map(of))?;
         }
         for member in [&a, &b] {
             member.netns.passes(DEVICE)?;
@@ -239,8 +238,10 @@ impl World {
     pub(crate) fn end(&self, member: Member) -> anyhow::Result<Figures> {
         let last = member.figures()?;
         self.engine.end_container(&member.name);
-        member.netns.run(&format!("ip link set {DEVICE} down"))?;
-        member.netns.run(&format!("ip link del {DEVICE}"))?;
+        let device = DEVICE;
+        member
+            .netns
+            .ip(&[format!("link set {device} down"), format!("link del {device}")])?;
         drop(member);
         Ok(last)
     }

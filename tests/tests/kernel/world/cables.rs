@@ -33,28 +33,25 @@ impl World {
     /// A bridge in a namespace of its own, and a veth pair to each container.
     pub(super) fn bridge(&mut self, name: &str, members: &[&Netns]) -> anyhow::Result<()> {
         let netns = self.other(name)?;
-        netns.run("ip link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
-        netns.run("ip link set br0 up")?;
-        for (number, member) in members.iter().enumerate() {
-            plug(netns, &format!("veth{number}"), member)?;
-        }
-        Ok(())
+        let ports = members.iter().enumerate();
+        let ports = ports.flat_map(|(number, member)| plug(&format!("veth{number}"), member));
+        netns.ip(&bridge().into_iter().chain(ports).collect::<Vec<_>>())
     }
 
     pub(super) fn macvlan(&mut self, members: &[&Netns]) -> anyhow::Result<()> {
         let netns = self.other("parent")?;
         // A veth, because some kernels have no dummy devices.
-        netns.run("ip link add parent type veth peer name uplink")?;
-        netns.run("ip link set uplink up")?;
-        netns.run("ip link set parent up")?;
+        let mut lines = vec![
+            "link add parent type veth peer name uplink".to_owned(),
+            "link set uplink up".to_owned(),
+            "link set parent up".to_owned(),
+        ];
         for (number, member) in members.iter().enumerate() {
-            netns.run(&format!("ip link add mv{number} link parent type macvlan mode bridge"))?;
-            netns.run(&format!(
-                "ip link set mv{number} netns {} name {DEVICE}",
-                member.path().display()
-            ))?;
+            let member = member.path().display();
+            lines.push(format!("link add mv{number} link parent type macvlan mode bridge"));
+            lines.push(format!("link set mv{number} netns {member} name {DEVICE}"));
         }
-        Ok(())
+        netns.ip(&lines)
     }
 
     /// Two nodes with an underlay between them. Each has an overlay's namespace with a bridge, a VXLAN device and a
@@ -68,36 +65,43 @@ impl World {
         let [.., overlay1, overlay2, node1, node2] = &self.others[..] else {
             anyhow::bail!("namespaces are missing");
         };
-        node1.run(&format!(
-            "ip link add under0 type veth peer name under0 netns {}",
-            node2.path().display()
-        ))?;
+        let beyond = node2.path().display();
+        node1.ip(&[format!("link add under0 type veth peer name under0 netns {beyond}")])?;
         for (number, node, overlay, member) in [(1, node1, overlay1, a), (2, node2, overlay2, b)] {
-            node.run(&format!("ip addr add 10.88.0.{number}/24 dev under0"))?;
-            node.run("ip link set under0 up")?;
             // The device is created on the node and then moved, as the engine does: its socket stays in the node's
             // namespace.
-            node.run(&format!(
-                "ip link add vxlan0 type vxlan id 4097 dstport 4789 remote 10.88.0.{} local 10.88.0.{number} proxy l2miss l3miss",
-                3 - number
-            ))?;
-            node.run(&format!("ip link set vxlan0 netns {}", overlay.path().display()))?;
-            overlay.run("ip link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
-            overlay.run("ip link set br0 up")?;
-            overlay.run("ip link set vxlan0 mtu 1450 master br0 up")?;
-            plug(overlay, "veth0", member)?;
-            member.run(&format!("ip link set {DEVICE} mtu 1450"))?;
+            node.ip(&[
+                format!("addr add 10.88.0.{number}/24 dev under0"),
+                "link set under0 up".to_owned(),
+                format!(
+                    "link add vxlan0 type vxlan id 4097 dstport 4789 remote 10.88.0.{} local 10.88.0.{number} proxy l2miss l3miss",
+                    3 - number
+                ),
+                format!("link set vxlan0 netns {}", overlay.path().display()),
+            ])?;
+            let mut lines: Vec<_> = bridge().into();
+            lines.push("link set vxlan0 mtu 1450 master br0 up".to_owned());
+            lines.extend(plug("veth0", member));
+            overlay.ip(&lines)?;
+            member.ip(&[format!("link set {DEVICE} mtu 1450")])?;
         }
         Ok(())
     }
 }
 
-/// Adds a veth pair from a bridge to a container.
-fn plug(bridge: &Netns, port: &str, member: &Netns) -> anyhow::Result<()> {
+/// What makes a bridge.
+fn bridge() -> [String; 2] {
+    [
+        "link add br0 type bridge forward_delay 0 mcast_snooping 0".to_owned(),
+        "link set br0 up".to_owned(),
+    ]
+}
+
+/// What adds a veth pair from the bridge to a container.
+fn plug(port: &str, member: &Netns) -> [String; 2] {
     let member = member.path().display();
-    bridge.run(&format!(
-        "ip link add {port} type veth peer name {DEVICE} netns {member}"
-    ))?;
-    bridge.run(&format!("ip link set {port} master br0 up"))?;
-    Ok(())
+    [
+        format!("link add {port} type veth peer name {DEVICE} netns {member}"),
+        format!("link set {port} master br0 up"),
+    ]
 }
