@@ -165,24 +165,24 @@ pub struct Edge<W = u64> {
     pub idle_breaks: [W; IDLE_BOUNDS.len()],
 }
 
-/// What the open connections of an edge have done so far.
+/// What the open connections of an edge have done so far. One program adds to it, in one pass after the other.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Live<W = u64> {
+pub struct Live {
     /// How many there are.
-    pub connections: W,
+    pub connections: u64,
     /// Of these, the connections from before the programs.
-    pub adopted: W,
+    pub adopted: u64,
     /// Payload that they sent, each byte once.
-    pub sent_bytes: W,
+    pub sent_bytes: u64,
     /// Payload that they received.
-    pub received_bytes: W,
+    pub received_bytes: u64,
     /// Segments that they retransmitted.
-    pub retransmitted_segments: W,
+    pub retransmitted_segments: u64,
     /// How many of them know a round-trip time of data that they sent.
-    pub round_trips: W,
+    pub round_trips: u64,
     /// The sum of these times, in microseconds.
-    pub round_trip_microseconds: W,
+    pub round_trip_microseconds: u64,
 }
 
 /// The socket's storage is new, or its connection has not begun.

@@ -47,7 +47,8 @@ const AF_INET6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
 
 /// States of a TCP socket (`include/net/tcp_states.h`).
-pub(crate) const ESTABLISHED: i32 = 1;
+/// The connection is established.
+pub const ESTABLISHED: i32 = 1;
 pub(crate) const SYN_SENT: i32 = 2;
 pub(crate) const SYN_RECEIVED: i32 = 3;
 pub(crate) const CLOSE: i32 = 7;

@@ -9,15 +9,19 @@
 )]
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, classifier, map},
+    btf_maps::SkStorage,
+    macros::{btf_map, btf_tracepoint, classifier, map},
     maps::PerCpuHashMap,
     programs::{BtfTracePointContext, TcContext},
 };
-use netmon_common::traffic::Traffic;
-use netmon_ebpf::bpf::PASS;
+use netmon_common::{edges::Connection, traffic::Traffic};
+use netmon_ebpf::{bpf::PASS, connection::ESTABLISHED, kernel::Arguments as _, maps::Storage as _};
 
 #[map]
 static BY_IFINDEX: PerCpuHashMap<u32, Traffic> = PerCpuHashMap::with_max_entries(4096, 0);
+
+#[btf_map]
+static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 
 /// The least that any program costs per packet.
 #[classifier]
@@ -34,6 +38,15 @@ fn empty_drop(_ctx: BtfTracePointContext) -> i32 {
 /// The least that any program costs per received segment.
 #[btf_tracepoint(function = "tcp_probe")]
 fn empty_segment(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+/// The least that any program costs per connection that keeps something on its socket.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn stored(ctx: BtfTracePointContext) -> i32 {
+    if ctx.signed(2) == ESTABLISHED {
+        let _created = CONNECTIONS.create(ctx.pointer(0));
+    }
     0
 }
 

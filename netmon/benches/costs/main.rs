@@ -4,6 +4,7 @@
 //! Run it with `cargo xtask bench`; it needs root. It creates its own network namespaces and removes them.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+mod edges;
 mod page;
 mod reference;
 mod report;
@@ -84,6 +85,7 @@ fn main() -> anyhow::Result<()> {
     sent(&mut report, &mut datapath)?;
     slots(&mut report, &mut reference, &mut datapath)?;
     events(&mut report, &mut reference, datapath.host().cpus)?;
+    edges::all(&mut report, &mut reference, datapath.host().cpus)?;
     scrapes(&mut report, &mut reference, &datapath)?;
     attaching(&mut report, &mut datapath)?;
 
@@ -149,7 +151,7 @@ fn sent(report: &mut Report, datapath: &mut Datapath) -> anyhow::Result<()> {
 
 /// The cost of rarer events: a dropped packet, a received acknowledgement, an established connection.
 fn events(report: &mut Report, reference: &mut Reference, cpus: u32) -> anyhow::Result<()> {
-    let runs = yardstick::per_event(cpus, || {
+    let runs = yardstick::per_event(cpus, |_| {
         // This runs in the machine's own namespace, over loopback, which makes no difference to the programs.
         let made = workload::drops(DROPS)
             .and_then(|()| workload::requests(REQUESTS, REQUEST_BYTES))

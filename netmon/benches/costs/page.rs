@@ -89,7 +89,7 @@ fn rows(sources: &Sources) -> Vec<Rows> {
 }
 
 /// The least processor time that the work takes.
-fn least<T>(mut work: impl FnMut() -> T) -> Duration {
+pub(crate) fn least<T>(mut work: impl FnMut() -> T) -> Duration {
     let times = (0..SCRAPES).map(|_| {
         let begin = processor_time();
         std::hint::black_box(work());

@@ -213,7 +213,7 @@ fn mac(container: usize, interface: usize) -> String {
     )
 }
 
-fn ip(arguments: &[&str], script: &str) -> anyhow::Result<()> {
+pub(crate) fn ip(arguments: &[&str], script: &str) -> anyhow::Result<()> {
     let mut ip = Command::new("ip")
         .args(arguments)
         .args(["-batch", "-"])

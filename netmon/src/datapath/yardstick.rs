@@ -53,20 +53,36 @@ pub struct Runs {
 }
 
 /// Runs `work` while the programs on tracepoints are attached, together with empty programs. Meanwhile the kernel
-/// measures them (`BPF_ENABLE_STATS`).
+/// measures them (`BPF_ENABLE_STATS`). `work` gets the programs, too.
 ///
 /// # Errors
 /// The kernel does not load, attach or measure them.
-pub fn per_event(cpus: u32, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
+pub fn per_event(cpus: u32, work: impl FnOnce(&mut Tracepoints)) -> Result<Vec<Runs>, DatapathError> {
     let kernel = Kernel::detect()?;
-    let tracepoints = Tracepoints::load(WantedTracepoints::ALL, cpus)?;
+    let mut tracepoints = Tracepoints::load(WantedTracepoints::ALL, cpus)?;
     let globals = Globals::default();
     let mut yardstick = OpenObject::open(OBJECT, &globals, &kernel)?;
     yardstick.attach("empty_drop", "kfree_skb")?;
     yardstick.attach("empty_segment", "tcp_probe")?;
     let yardstick = yardstick.ready("yardstick");
-    let runs = measured(&["drops_", "tcp_", "edge_", "empty_"], work);
+    let runs = measured(&["drops_", "tcp_", "edge_", "empty_"], || work(&mut tracepoints));
     drop((tracepoints, yardstick));
+    runs
+}
+
+/// Runs `work` while a program gives each connection's socket some storage, and does nothing else. No other program does: a
+/// socket's first storage costs more than its second.
+///
+/// # Errors
+/// The kernel does not load, attach or measure it.
+pub fn per_stored(work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
+    let kernel = Kernel::detect()?;
+    let globals = Globals::default();
+    let mut yardstick = OpenObject::open(OBJECT, &globals, &kernel)?;
+    yardstick.attach("stored", "inet_sock_set_state")?;
+    let yardstick = yardstick.ready("yardstick");
+    let runs = measured(&["stored"], work);
+    drop(yardstick);
     runs
 }
 

@@ -7,7 +7,7 @@
 //! middle of the page) or a megabyte. The page always remains well-formed and bounded, and different values remain
 //! different.
 
-use std::{marker::PhantomData, ops::Range};
+use std::{marker::PhantomData, ops::Range, sync::Arc};
 
 use super::key::Key;
 use crate::model::text::{cut, is_same};
@@ -39,18 +39,59 @@ impl LabelSet for Unlabelled {
 /// The labels of one series, ready for the page: `container="web.1",service="web",...`
 #[derive(Debug)]
 pub struct Block<L> {
-    pub(super) text: String,
+    pub(super) text: Text,
     labels: PhantomData<fn() -> L>,
+}
+
+/// Rendered labels.
+#[derive(Clone, Debug)]
+pub(super) struct Text {
+    /// Rows that stay from page to page, and rows of several groups, have these in common.
+    common: Arc<str>,
+    last: &'static str,
 }
 
 impl<L: LabelSet> Block<L> {
     /// Renders the labels with these values.
     pub(crate) fn new(values: &[&str]) -> Self {
+        Self::of(Arc::from(render(L::NAMES, values)), "")
+    }
+
+    /// The same labels, and one more: what [`last`] rendered.
+    pub(crate) fn and<M: LabelSet>(&self, last: &'static str) -> Block<M> {
+        debug_assert!(
+            M::NAMES.split_last().is_some_and(|(_, names)| names == L::NAMES),
+            "{:?} is not one label more than {:?}",
+            M::NAMES,
+            L::NAMES
+        );
+        Block::of(Arc::clone(&self.text.common), last)
+    }
+
+    const fn of(common: Arc<str>, last: &'static str) -> Self {
         Self {
-            text: render(L::NAMES, values),
+            text: Text { common, last },
             labels: PhantomData,
         }
     }
+}
+
+impl<L> Clone for Block<L> {
+    fn clone(&self) -> Self {
+        Self {
+            text: self.text.clone(),
+            labels: PhantomData,
+        }
+    }
+}
+
+/// Renders the last label of a set that has others.
+pub(crate) fn last<L: LabelSet>(value: &str) -> String {
+    let mut text = String::new();
+    if let Some(name) = L::NAMES.last() {
+        push_label(&mut text, false, name, value);
+    }
+    text
 }
 
 /// Renders labels.
@@ -114,9 +155,10 @@ impl<'a> Renderer<'a> {
     }
 
     /// Appends labels that are rendered already.
-    pub(super) fn rendered(&mut self, labels: &str) -> Range<usize> {
+    pub(super) fn rendered(&mut self, labels: &Text) -> Range<usize> {
         let begin = self.text.len();
-        self.text.push_str(labels);
+        self.text.push_str(&labels.common);
+        self.text.push_str(labels.last);
         begin..self.text.len()
     }
 
@@ -290,7 +332,7 @@ mod tests {
             program: "drops",
             r#type: "tracing",
         };
-        assert_eq!(labels.block().text, r#"program="drops",type="tracing""#);
+        assert_eq!(&*labels.block().text.common, r#"program="drops",type="tracing""#);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{borrow::Borrow, marker::PhantomData, ops::Range};
 use super::{
     family::{About, Kind},
     key::Key,
-    labels::{Block, LabelSet, Renderer, Unlabelled, Values as LabelValues},
+    labels::{Block, LabelSet, Renderer, Text, Unlabelled, Values as LabelValues},
     limits::Limit,
     value::Value,
 };
@@ -129,13 +129,13 @@ pub struct Rows {
 pub(super) struct Row {
     pub(super) key: Key,
     /// The rendered labels; `None` if they are those of the key.
-    labels: Option<String>,
+    labels: Option<Text>,
     /// It is shown whatever the limits say.
     pub(super) is_exempt: bool,
 }
 
 impl Row {
-    fn new(key: Key, labels: Option<String>) -> Self {
+    fn new(key: Key, labels: Option<Text>) -> Self {
         Self {
             key,
             labels,
@@ -243,6 +243,17 @@ impl Rows {
     /// twice.
     #[must_use]
     pub fn sorted(&self) -> Lines<'_> {
+        self.lines_sorted().0
+    }
+
+    /// Whether they are in that order already.
+    #[cfg(test)]
+    pub(crate) fn is_sorted(&self) -> bool {
+        self.lines_sorted().1
+    }
+
+    /// The rows in the order of their labels, and whether they were before.
+    fn lines_sorted(&self) -> (Lines<'_>, bool) {
         let names = self.group.families.first().map_or(&[][..], |family| family.labels);
         let mut renderer = Renderer::new(names, self.group.of_key);
         let rows = self.entries.iter().enumerate().map(|(at, row)| {
@@ -256,16 +267,18 @@ impl Rows {
         let labels = renderer.finish();
         let of = |row: &(Range<usize>, usize)| &labels[row.0.clone()];
         // Mostly they are: collectors go through containers by name.
-        if !rows.is_sorted_by(|one, other| of(one) < of(other)) {
+        let is_sorted = rows.is_sorted_by(|one, other| of(one) < of(other));
+        if !is_sorted {
             rows.sort_by(|one, other| of(one).cmp(of(other)));
             rows.dedup_by(|later, earlier| of(later) == of(earlier));
         }
-        Lines {
+        let lines = Lines {
             labels,
             rows,
             values: &self.values,
             width: self.width(),
-        }
+        };
+        (lines, is_sorted)
     }
 }
 

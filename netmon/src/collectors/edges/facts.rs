@@ -7,9 +7,10 @@
 mod account;
 mod ledger;
 mod names;
+mod sums;
 mod unheard;
 
-use std::{sync::Arc, time::Instant};
+use std::{cmp::Ordering, sync::Arc, time::Instant};
 
 pub use self::{
     account::{account, foreign},
@@ -58,8 +59,8 @@ impl Party {
     }
 }
 
-/// An edge between services.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// An edge between services. Keys have the order of their labels on a page.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EdgeKey {
     /// This node's end.
     pub near: Party,
@@ -71,6 +72,46 @@ pub struct EdgeKey {
     pub port: u16,
     /// Which of the two the near end is.
     pub side: Side,
+}
+
+impl EdgeKey {
+    /// The end that connects, and the one that accepts.
+    #[must_use]
+    pub const fn client_and_server(&self) -> (&Party, &Party) {
+        match self.side {
+            Side::Client => (&self.near, &self.far),
+            Side::Server => (&self.far, &self.near),
+        }
+    }
+}
+
+impl Ord for EdgeKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ((client, server), (its_client, its_server)) = (self.client_and_server(), other.client_and_server());
+        client
+            .cmp(its_client)
+            .then_with(|| server.cmp(its_server))
+            .then_with(|| self.network.cmp(&other.network))
+            .then_with(|| digits(self.port).cmp(&digits(other.port)))
+            .then_with(|| self.side.cmp(&other.side))
+    }
+}
+
+impl PartialOrd for EdgeKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The digits of a port: text is in their order.
+fn digits(port: u16) -> impl Ord {
+    let powers = [10_000, 1000, 100, 10, 1];
+    let digits = powers.into_iter().filter(move |power| port >= *power);
+    let mut text = [None; 5];
+    for (place, power) in text.iter_mut().zip(digits) {
+        *place = Some(port / power % 10);
+    }
+    text
 }
 
 /// What has happened on an edge since netmon started.

@@ -1,5 +1,7 @@
 //! The families of edges.
 
+use std::sync::{Arc, LazyLock};
+
 use crate::{
     collectors::edges::facts::{EdgeKey, EdgeSum},
     model::{
@@ -8,7 +10,7 @@ use crate::{
         tcp::FAILURE_REASONS,
     },
     page::{
-        labels::{Block, LabelSet, Unlabelled, label_sets},
+        labels::{Block, LabelSet, Unlabelled, label_sets, last},
         limits::SHOWN,
         rows::{Rows, schemas},
     },
@@ -23,8 +25,8 @@ label_sets! {
     pub EdgeReason { client, client_stack, server, server_stack, network, port, side, reason }
 }
 
-/// An edge and what has happened on it.
-type Row<'a> = (&'a EdgeKey, &'a EdgeSum);
+/// An edge and what has happened on it, with a number that no other has meanwhile.
+type Row<'a> = (usize, &'a Arc<EdgeKey>, &'a EdgeSum);
 
 schemas! {
     pub families of super::NAME;
@@ -106,24 +108,60 @@ impl EdgeRow {
     }
 }
 
-/// The rows of a scrape.
-pub(crate) fn rows<'a>(edges: impl Iterator<Item = Row<'a>>, unheard: u64) -> Vec<Rows> {
-    let (mut all, mut failures, mut breaks) = (Vec::new(), Vec::new(), Vec::new());
-    for (key, sum) in edges {
-        let port = if key.port == 0 {
-            String::new()
-        } else {
-            key.port.to_string()
-        };
-        let labels = values(key, &port);
-        let (side, counts) = (key.side, &sum.counts);
-        all.push((Block::new(&labels), EdgeRow { side, sum: *sum }));
-        if side == Side::Client {
-            let reasons = FAILURE_REASONS.map(|(reason, index)| (with(labels, reason), counts.failures[index]));
-            failures.extend(reasons);
+/// The rendered labels of edges. They stay the same from page to page.
+#[derive(Debug, Default)]
+pub(crate) struct Labels {
+    of: Vec<Option<(Arc<EdgeKey>, Block<Edge<'static>>)>>,
+}
+
+impl Labels {
+    /// The labels of an edge with this number.
+    fn of(&mut self, number: usize, key: &Arc<EdgeKey>) -> Block<Edge<'static>> {
+        if self.of.len() <= number {
+            self.of.resize_with(number + 1, || None);
         }
-        let bounds = IDLE_BOUNDS.into_iter().zip(counts.idle_breaks);
-        breaks.extend(bounds.map(|(bound, breaks)| (with(labels, &bound.to_string()), breaks)));
+        match self.of.get_mut(number) {
+            Some(Some((known, labels))) if Arc::ptr_eq(known, key) => labels.clone(),
+            place => {
+                let labels = render(key);
+                if let Some(place) = place {
+                    *place = Some((Arc::clone(key), labels.clone()));
+                }
+                labels
+            }
+        }
+    }
+}
+
+/// The last label of each row of a reason and of an idle time, in the order of a page, with the place of the count.
+static LAST_OF_REASONS: LazyLock<Vec<(String, usize)>> = LazyLock::new(|| {
+    let reasons = FAILURE_REASONS.into_iter();
+    lasts::<EdgeReason<'_>>(reasons.map(|(reason, place)| (reason.to_owned(), place)))
+});
+static LAST_OF_IDLE_TIMES: LazyLock<Vec<(String, usize)>> = LazyLock::new(|| {
+    let bounds = IDLE_BOUNDS.into_iter().enumerate();
+    lasts::<EdgeIdle<'_>>(bounds.map(|(place, bound)| (bound.to_string(), place)))
+});
+
+fn lasts<L: LabelSet>(values: impl Iterator<Item = (String, usize)>) -> Vec<(String, usize)> {
+    let mut lasts: Vec<_> = values.map(|(value, place)| (last::<L>(&value), place)).collect();
+    lasts.sort_unstable();
+    lasts
+}
+
+/// The rows of a scrape.
+pub(crate) fn rows<'a>(labels: &mut Labels, edges: impl Iterator<Item = Row<'a>>, unheard: u64) -> Vec<Rows> {
+    let (mut all, mut failures, mut breaks) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, key, sum) in edges {
+        let labels = labels.of(number, key);
+        let (side, counts) = (key.side, &sum.counts);
+        if side == Side::Client {
+            let reasons = LAST_OF_REASONS.iter();
+            failures.extend(reasons.map(|(last, place)| (labels.and(last), counts.failures[*place])));
+        }
+        let idle = LAST_OF_IDLE_TIMES.iter();
+        breaks.extend(idle.map(|(last, place)| (labels.and(last), counts.idle_breaks[*place])));
+        all.push((labels, EdgeRow { side, sum: *sum }));
     }
     vec![
         EDGES.labelled(all),
@@ -133,26 +171,97 @@ pub(crate) fn rows<'a>(edges: impl Iterator<Item = Row<'a>>, unheard: u64) -> Ve
     ]
 }
 
-/// The values of an edge's labels, in the order of [`Edge`].
-fn values<'a>(key: &'a EdgeKey, port: &'a str) -> [&'a str; 7] {
-    let (client, server) = match key.side {
-        Side::Client => (&key.near, &key.far),
-        Side::Server => (&key.far, &key.near),
+fn render(key: &EdgeKey) -> Block<Edge<'static>> {
+    let (client, server) = key.client_and_server();
+    let port = if key.port == 0 {
+        String::new()
+    } else {
+        key.port.to_string()
     };
-    [
-        &client.name,
-        &client.stack,
-        &server.name,
-        &server.stack,
-        &key.network,
-        port,
-        key.side.as_str(),
-    ]
+    Edge {
+        client: &client.name,
+        client_stack: &client.stack,
+        server: &server.name,
+        server_stack: &server.stack,
+        network: &key.network,
+        port: &port,
+        side: key.side.as_str(),
+    }
+    .block()
 }
 
-/// The labels of an edge, and one more.
-fn with<'a, L: LabelSet>(values: [&'a str; 7], more: &'a str) -> Block<L> {
-    let mut all = [more; 8];
-    all[..7].copy_from_slice(&values);
-    Block::new(&all)
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use super::{EDGES, FAILURES, IDLE, Labels, rows};
+    use crate::{
+        collectors::edges::facts::{EdgeKey, EdgeSum, Party},
+        model::edges::Side,
+        page::rows::Rows,
+    };
+
+    /// Edges whose names are parts of each other.
+    fn keys() -> BTreeSet<Arc<EdgeKey>> {
+        let names = ["web", "web-1", "web_1", "web.1", "w", "(outside)", ""];
+        let party = |name: &str, stack: &str| Party {
+            name: name.into(),
+            stack: stack.into(),
+        };
+        let mut keys = BTreeSet::new();
+        for (number, near) in names.into_iter().enumerate() {
+            for far in names {
+                for port in [0, 8, 80, 443, 8080, 65_535] {
+                    for side in [Side::Client, Side::Server] {
+                        keys.insert(Arc::new(EdgeKey {
+                            near: party(near, names[number / 2]),
+                            far: party(far, near),
+                            network: far.into(),
+                            port,
+                            side,
+                        }));
+                    }
+                }
+            }
+        }
+        keys
+    }
+
+    fn page(labels: &mut Labels, keys: impl Iterator<Item = Arc<EdgeKey>>) -> Vec<Vec<String>> {
+        let (keys, sum): (Vec<_>, _) = (keys.collect(), EdgeSum::default());
+        let edges = keys.iter().enumerate().map(|(number, key)| (number, key, &sum));
+        let rows = rows(labels, edges, 0);
+        let sorted = rows.iter().map(Rows::sorted);
+        sorted
+            .map(|lines| lines.of(0).map(|(labels, _)| labels.to_owned()).collect())
+            .collect()
+    }
+
+    #[test]
+    fn edges_come_in_the_order_of_their_labels() {
+        let (keys, sum) = (keys(), EdgeSum::default());
+        let edges = keys.iter().enumerate().map(|(number, key)| (number, key, &sum));
+        let rows = rows(&mut Labels::default(), edges, 0);
+        for group in [EDGES.group(), FAILURES.group(), IDLE.group()] {
+            let rows = rows.iter().find(|rows| std::ptr::eq(rows.group(), group));
+            let rows = rows.expect("all groups have rows");
+            assert!(
+                rows.is_sorted(),
+                "{} has to be sorted on each page",
+                group.families[0].base
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_that_another_edge_has_now_has_its_labels() {
+        let mut labels = Labels::default();
+        let first = page(&mut labels, keys().into_iter());
+        assert_eq!(first, page(&mut labels, keys().into_iter()), "from the second page on");
+        let half: Vec<_> = keys().into_iter().skip(100).collect();
+        assert_eq!(
+            page(&mut labels, half.iter().cloned()),
+            page(&mut Labels::default(), half.iter().cloned())
+        );
+    }
 }

@@ -38,6 +38,7 @@ pub(super) struct Collector {
     /// This kernel does not describe the types that the programs need.
     is_lacking: bool,
     ledger: EdgeLedger,
+    labels: families::Labels,
     /// Edges that can be taken out of the kernel's map.
     idle: BTreeSet<EdgeId>,
     /// What was taken out after the last scrape.
@@ -97,7 +98,11 @@ impl Collect for Collector {
         if self.strangers > EdgesMap::MANY_STRANGERS {
             self.foreign = facts::foreign(&readings, visit.state, visit.now);
         }
-        Collected::whole(families::rows(self.ledger.sums(), self.unheard.least()))
+        Collected::whole(families::rows(
+            &mut self.labels,
+            self.ledger.sums(),
+            self.unheard.least(),
+        ))
     }
 
     fn is_supported(&self) -> bool {

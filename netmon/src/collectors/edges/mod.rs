@@ -5,6 +5,8 @@ pub mod families;
 mod kernel;
 #[cfg(test)]
 mod sample;
+#[cfg(feature = "bench")]
+pub mod yardstick;
 
 use crate::{collectors::Definition, model::collector::Collector};
 

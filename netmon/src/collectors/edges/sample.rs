@@ -1,5 +1,7 @@
 //! Edges for the golden page.
 
+use std::sync::Arc;
+
 use super::{
     facts::{EdgeKey, EdgeSum, OUTSIDE, Party},
     families,
@@ -50,5 +52,11 @@ pub(super) fn rows() -> Vec<Rows> {
             sum(60),
         ),
     ];
-    families::rows(edges.iter().map(|(key, sum)| (key, sum)), 3)
+    let edges = edges.map(|(key, sum)| (Arc::new(key), sum));
+    let edges = edges.iter().enumerate();
+    families::rows(
+        &mut families::Labels::default(),
+        edges.map(|(number, (key, sum))| (number, key, sum)),
+        3,
+    )
 }

@@ -5,13 +5,17 @@
 //! its map to make room.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     mem,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{EdgeKey, EdgeSum, OTHER, Party, UNKNOWN, names::Naming};
+use super::{
+    EdgeKey, EdgeSum, Party, UNKNOWN,
+    names::Naming,
+    sums::{Handle, Sums},
+};
 use crate::model::{
     edges::{EdgeCounts, EdgeId, EdgeReading, Far},
     interface::NetnsId,
@@ -70,23 +74,9 @@ struct Belongs {
     wanted: EdgeKey,
     /// Somebody had the address of the other end.
     is_certain: bool,
-    /// The sum's key.
-    key: Arc<EdgeKey>,
+    /// The sum.
+    handle: Handle,
 }
-
-#[derive(Debug, Default)]
-struct Sums {
-    all: BTreeMap<Arc<EdgeKey>, EdgeSum>,
-    /// How many each end on this node has, without those over the limit.
-    of_near: HashMap<Party, usize>,
-    /// The scrape in which those at rest made room last.
-    made_room: Option<Instant>,
-}
-
-/// One end on this node may have one in this many of all edges. So none takes the room of all others.
-const SHARE: usize = 8;
-/// How long an edge has to be without a change before others get its room.
-const REST: Duration = Duration::from_hours(1);
 
 /// How many edges between services are shown, and how long an end that nobody is known to be is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -104,9 +94,7 @@ impl EdgeLedger {
     pub fn begin(&mut self, now: Instant) -> Option<Instant> {
         self.round += 1;
         self.before = self.begun.replace(now);
-        for sum in self.sums.all.values_mut() {
-            sum.live = 0;
-        }
+        self.sums.begin();
         self.before
     }
 
@@ -126,8 +114,8 @@ impl EdgeLedger {
         if account.held == EdgeCounts::default() {
             account.settled = Some(terms.now);
         }
-        let key = account.sum.as_ref().map(|sum| &sum.key);
-        if let Some(sum) = key.and_then(|key| self.sums.all.get_mut(key)) {
+        let handle = account.sum.as_ref().map(|sum| &sum.handle);
+        if let Some(sum) = handle.and_then(|handle| self.sums.get_mut(handle)) {
             if reading.live > 0 {
                 sum.changed = Some(terms.now);
             }
@@ -146,8 +134,8 @@ impl EdgeLedger {
         account.grow(counts);
         account.last = account.last.since(counts);
         let held = mem::take(&mut account.held);
-        if let Some(Belongs { key, .. }) = &account.sum {
-            self.sums.add(key, &held, terms.now);
+        if let Some(Belongs { handle, .. }) = &account.sum {
+            self.sums.add(handle, &held, terms.now);
             return;
         }
         account.held = held;
@@ -161,10 +149,10 @@ impl EdgeLedger {
         // What ended between the two readings of one scrape is in neither, and in the next one again.
         self.accounts.retain(|_, account| account.round + 1 >= round);
         self.sums.retain(|key, sum| sum.live > 0 || is_here(&key.near));
-        let sums = &self.sums.all;
+        let sums = &self.sums;
         for account in self.accounts.values_mut() {
             // It is found again if it comes back.
-            account.sum.take_if(|sum| !sums.contains_key(&sum.key));
+            account.sum.take_if(|sum| !sums.has(&sum.handle));
         }
     }
 
@@ -175,9 +163,10 @@ impl EdgeLedger {
         sums.filter(|sum| sum.is_over()).count()
     }
 
-    /// Every edge between services, with its sum.
-    pub fn sums(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeSum)> {
-        self.sums.all.iter().map(|(key, sum)| (&**key, sum))
+    /// Every edge between services with its sum, in the order of their labels. Also a number for each, which no other has
+    /// meanwhile.
+    pub fn sums(&self) -> impl Iterator<Item = (usize, &Arc<EdgeKey>, &EdgeSum)> {
+        self.sums.iter()
     }
 
     /// The kernel's edges that can be taken out of its map to make room: nothing is open there, and their namespace has
@@ -253,7 +242,7 @@ impl Account {
         };
         let held = mem::take(&mut self.held);
         let was_anothers = |before: &Belongs| before.is_certain && before.wanted.far.name != wanted.far.name;
-        let key = match &self.sum {
+        let handle = match &self.sum {
             // Two had the address since the last scrape, and whose these counts are cannot be told.
             before if has_changed || (is_certain && before.as_ref().is_some_and(was_anothers)) => {
                 let far = Party::word(UNKNOWN);
@@ -262,19 +251,19 @@ impl Account {
                 sums.admit(&wanted, terms)
             }
             Some(before) if before.wanted == wanted => {
-                sums.add(&before.key, &held, terms.now);
+                sums.add(&before.handle, &held, terms.now);
                 return;
             }
             Some(_) | None => {
-                let key = sums.admit(&wanted, terms);
-                sums.add(&key, &held, terms.now);
-                key
+                let handle = sums.admit(&wanted, terms);
+                sums.add(&handle, &held, terms.now);
+                handle
             }
         };
         self.sum = Some(Belongs {
             wanted,
             is_certain,
-            key,
+            handle,
         });
     }
 }
@@ -282,98 +271,6 @@ impl Account {
 impl Belongs {
     /// Whether it is over the limit.
     fn is_over(&self) -> bool {
-        self.wanted != *self.key
-    }
-}
-
-impl Sums {
-    /// Finds room for an edge between services. Over the limit it is one of those that are summed up: by this node's end, and
-    /// of everybody once there are as many of these as others.
-    fn admit(&mut self, wanted: &EdgeKey, terms: &Terms) -> Arc<EdgeKey> {
-        if let Some((known, _)) = self.all.get_key_value(wanted) {
-            return Arc::clone(known);
-        }
-        if self.has_room(&wanted.near, terms) {
-            return self.insert(wanted.clone());
-        }
-        let by_near = EdgeKey {
-            far: Party::word(OTHER),
-            network: Arc::default(),
-            port: 0,
-            ..wanted.clone()
-        };
-        if self.all.len() < terms.limit.saturating_mul(2) || self.all.contains_key(&by_near) {
-            return self.insert(by_near);
-        }
-        self.insert(EdgeKey {
-            near: Party::word(OTHER),
-            ..by_near
-        })
-    }
-
-    /// Whether this end may have another edge. If not, edges that have long been at rest make room.
-    fn has_room(&mut self, near: &Party, terms: &Terms) -> bool {
-        if terms.limit == 0 {
-            return true;
-        }
-        let most = (terms.limit / SHARE).max(1);
-        let fits = |sums: &Self| {
-            let its = sums.of_near.get(near).copied().unwrap_or(0);
-            its < most && sums.of_near.values().sum::<usize>() < terms.limit
-        };
-        if fits(self) {
-            return true;
-        }
-        // Once a scrape is enough: nothing comes to rest in between.
-        if self.made_room == Some(terms.now) {
-            return false;
-        }
-        self.made_room = Some(terms.now);
-        let rests = |sum: &EdgeSum| {
-            let changed = sum.changed.map(|at| terms.now.saturating_duration_since(at));
-            sum.live == 0 && changed.is_none_or(|time| time >= REST)
-        };
-        self.retain(|_, sum| !rests(sum));
-        fits(self)
-    }
-
-    fn insert(&mut self, key: EdgeKey) -> Arc<EdgeKey> {
-        if let Some((known, _)) = self.all.get_key_value(&key) {
-            return Arc::clone(known);
-        }
-        if !key.far.is(OTHER) {
-            *self.of_near.entry(key.near.clone()).or_default() += 1;
-        }
-        let key = Arc::new(key);
-        self.all.insert(Arc::clone(&key), EdgeSum::default());
-        key
-    }
-
-    /// Removes the others.
-    fn retain(&mut self, keep: impl Fn(&EdgeKey, &EdgeSum) -> bool) {
-        let of_near = &mut self.of_near;
-        self.all.retain(|key, sum| {
-            let is_kept = keep(key, sum);
-            if !is_kept
-                && !key.far.is(OTHER)
-                && let Some(count) = of_near.get_mut(&key.near)
-            {
-                *count = count.saturating_sub(1);
-            }
-            is_kept
-        });
-        self.of_near.retain(|_, count| *count > 0);
-    }
-
-    fn add(&mut self, key: &Arc<EdgeKey>, counts: &EdgeCounts, now: Instant) {
-        if !self.all.contains_key(key) {
-            // It was at rest, and made room for others.
-            self.insert((**key).clone());
-        }
-        if let Some(sum) = self.all.get_mut(key) {
-            sum.counts.accumulate(counts);
-            sum.round_trips.add(counts.round_trips);
-            sum.changed = Some(now);
-        }
+        self.wanted != *self.handle.key
     }
 }

@@ -51,9 +51,9 @@ fn however_many_ends_there_are_on_this_node_sums_are_bounded() {
     world.scrape(&edges);
     let sums: Vec<_> = world.ledger.sums().collect();
     assert_eq!(sums.len(), 21);
-    let all: u64 = sums.iter().map(|(_, sum)| sum.counts.opened).sum();
+    let all: u64 = sums.iter().map(|(_, _, sum)| sum.counts.opened).sum();
     assert_eq!(all, 90);
-    assert!(sums.iter().any(|(key, _)| key.near == Party::word(OTHER)));
+    assert!(sums.iter().any(|(_, key, _)| key.near == Party::word(OTHER)));
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn an_end_with_very_many_edges_leaves_others_theirs() {
     let shown = world
         .ledger
         .sums()
-        .find(|(key, _)| key.near == party("other", ""))
-        .map(|(key, _)| key.far.clone());
+        .find(|(_, key, _)| key.near == party("other", ""))
+        .map(|(_, key, _)| key.far.clone());
     assert_eq!(shown, Some(party("db1", "")));
 }
 

@@ -50,7 +50,7 @@ impl World {
     /// Each edge between services: the other end and the port, and what has happened.
     pub(super) fn sums(&self) -> Vec<(String, u16, EdgeSum)> {
         let sums = self.ledger.sums();
-        sums.map(|(key, sum)| (key.far.name.to_string(), key.port, *sum))
+        sums.map(|(_, key, sum)| (key.far.name.to_string(), key.port, *sum))
             .collect()
     }
 
