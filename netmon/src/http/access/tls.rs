@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
     version::{TLS12, TLS13},
@@ -62,7 +62,7 @@ impl Tls {
         let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| wrong("key", error.to_string()))?;
         let authorities = pem("client_ca", &settings.client_ca_file, &settings.client_ca)?;
 
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions(settings).map_err(|(key, reason)| wrong(key, reason))?)
             .map_err(|error| wrong("min_version", error.to_string()))?;
