@@ -5,8 +5,10 @@
 //! [`panel`] and [`board`] define the common style. [`boards`] and [`rules`] are the contents, and [`files`] writes
 //! them. None of this runs with netmon. It generates files, which are committed.
 
+mod balance;
 pub mod board;
 pub mod boards;
+mod edge;
 pub mod files;
 pub mod grafana;
 pub mod label;

@@ -44,6 +44,8 @@ pub enum Unit {
     Seconds,
     /// A share of 1.
     Share,
+    /// How many times as much.
+    Times,
     /// Text, not numbers.
     Words,
 }
@@ -59,6 +61,7 @@ impl Unit {
             Self::PerSecond => "cps",
             Self::Seconds => "s",
             Self::Share => "percentunit",
+            Self::Times => "suffix:x",
             Self::Words => "none",
         }
     }

@@ -1,7 +1,4 @@
 //! Tables of edges: who talks to whom, for several dashboards.
-//!
-//! A connection between two containers has two ends, and netmon may see both. The tables have the client's end, which
-//! names both services also through a virtual address. Where the client is no container, they have the server's.
 
 use netmon::{
     collectors::catalog::{
@@ -14,8 +11,9 @@ use netmon::{
 use super::SERVICE;
 use crate::{
     board::uid,
+    edge::{of_clients, of_strangers},
     grafana::Panel,
-    label::{Client, Network, Port, Server, Side},
+    label::{Client, Network, Port, Server},
     panel::{Limits, Unit, table},
     query::{Selection, Vector, Window, of},
 };
@@ -35,9 +33,6 @@ pub(super) enum Edges {
 type Row = (Client, Server, Network, Port);
 const ROW: Row = (Client, Server, Network, Port);
 
-/// Clients that no netmon sees from their own end.
-const STRANGERS: &[&str] = &["[(]outside[)]", "[(]ingress[)]"];
-
 impl Edges {
     fn of<K: netmon::page::family::Shape, L: LabelSet>(self, family: Family<K, L>) -> Selection<K, L> {
         match self {
@@ -53,9 +48,8 @@ impl Edges {
         family: fn() -> Family<K, L>,
         values: impl Fn(Selection<K, L>) -> Vector<Row>,
     ) -> Vector<Row> {
-        let client = values(self.of(family()).is(Side, "client"));
-        let server = self.of(family()).is(Side, "server").is_one_of(Client, STRANGERS);
-        client.or(values(server))
+        let clients = values(of_clients(self.of(family())));
+        clients.or(values(of_strangers(self.of(family()))))
     }
 }
 

@@ -1,8 +1,8 @@
 //! A service: all its containers on all nodes.
 
 use netmon::collectors::catalog::{
-    CONTAINER_INFO, CONTAINER_RECEIVE_BYTES, CONTAINER_TCP_CONNECTIONS, CONTAINER_TCP_LISTEN_OVERFLOWS,
-    CONTAINER_TCP_RESETS_RECEIVED, CONTAINER_TCP_RESETS_SENT, CONTAINER_TRANSMIT_BYTES,
+    CONTAINER_INFO, CONTAINER_RECEIVE_BYTES, CONTAINER_TCP_ACCEPTS, CONTAINER_TCP_CONNECTIONS,
+    CONTAINER_TCP_LISTEN_OVERFLOWS, CONTAINER_TCP_RESETS_RECEIVED, CONTAINER_TCP_RESETS_SENT, CONTAINER_TRANSMIT_BYTES,
     CONTAINER_UDP_RECEIVE_BUFFER_ERRORS, SERVICE_PACKET_DROPS, SERVICE_RECEIVE_BYTES, SERVICE_RECEIVE_PACKETS,
     SERVICE_TCP_ACCEPTS, SERVICE_TCP_CONNECT_FAILURES, SERVICE_TCP_CONNECTS, SERVICE_TCP_RETRANSMITTED_SEGMENTS,
     SERVICE_TRANSMIT_BYTES, SERVICE_TRANSMIT_PACKETS,
@@ -14,6 +14,7 @@ use super::{
     none_if_looked, retransmitted, round_trip_times,
 };
 use crate::{
+    balance::skew,
     board::{Row, dashboard, uid, values},
     grafana::Dashboard,
     label::{Container, Instance, Network, Reason, Service, State},
@@ -27,7 +28,15 @@ pub(super) fn board() -> Dashboard {
         "Service",
         "Services: what they say and hear on each network, how their connections fare, what they lose.",
         vec![values(CONTAINER_INFO, Service, "Service")],
-        vec![glance(), traffic(), connections(), talk(), losses(), containers()],
+        vec![
+            glance(),
+            traffic(),
+            connections(),
+            talk(),
+            balance(),
+            losses(),
+            containers(),
+        ],
     )
 }
 
@@ -163,6 +172,34 @@ fn talk() -> Row {
                 Edges::OfServer,
                 "Its clients",
                 "Who connects to the service. (outside) came through a published port or another gateway, (ingress) through the routing mesh.",
+            ),
+        )
+}
+
+fn balance() -> Row {
+    let by = (Container, Network);
+    let accepts = || of(CONTAINER_TCP_ACCEPTS).chosen(Service).is_not(Network, "").rate();
+    Row::new("How its tasks share the load")
+        .panel(
+            16,
+            9,
+            graph(
+                "Connections taken, by task",
+                Unit::PerSecond,
+                Limits::None,
+                "New TCP connections that each task takes. One line far from the others: clients that keep their connections stay with the task they got, and a task that was started last gets none of these. One at 0: NetmonTaskGetsNothing.",
+                vec![accepts().sum(by).top(20).legend(by)],
+            ),
+        )
+        .panel(
+            8,
+            9,
+            graph(
+                "Busiest task, against the mean",
+                Unit::Times,
+                Limits::Above(2.0, 4.0),
+                "How many times more connections the busiest task takes than the mean of all tasks. 1: all take as many. As many as there are tasks: one takes them all.",
+                vec![skew(accepts().sum((Service, Network, Container)), (Service, Network)).legend((Service, Network))],
             ),
         )
 }
