@@ -12,7 +12,7 @@ pub use self::{
         Color, Custom, DataLink, Defaults, FieldConfig, FieldMatcher, FixedColor, Mapping, Mode, Override, Property,
         Stacking, Step, Thresholds, Word,
     },
-    options::{Legend, Options, Reduce, SortBy, TextSizes, Tooltip},
+    options::{Legend, Options, Reduce, SortBy, Stats, TextSizes, Tooltip},
 };
 
 /// The schema version of the format.

@@ -1,11 +1,15 @@
-//! The kinds of panels: a figure, a graph, bars, a table, a text. Each has a title, a unit, and a description that
+//! The kinds of panels: a figure, a graph, bars, a table, a graph of nodes, a text. Each has a title, a unit, and a description that
 //! says what to do when it looks bad.
 //!
 //! Knows how panels are drawn. The boards define what they show.
 
+mod node_graph;
 mod table;
 
-pub use self::table::{Table, table};
+pub use self::{
+    node_graph::node_graph,
+    table::{Table, table},
+};
 use crate::{
     grafana::{
         Color, Custom, DATASOURCE, Defaults, FieldConfig, FieldMatcher, GridPos, Legend, Mapping, Mode, Options,

@@ -286,5 +286,27 @@ const text = new PanelPlugin<TextOptions>(({ options, replaceVariables }: PanelP
   />
 )).setPanelOptions(options({ mode: 'markdown', content: '' }));
 
-for (const [pluginId, plugin] of Object.entries({ timeseries, stat, bargauge, table, text }))
+// Grafana publishes no part that draws a graph of nodes. The table of its edges stands for it.
+const nodeGraph = new PanelPlugin<object>(({ data, width, height, timeRange, fieldConfig }: PanelProps<object>) => {
+  const frame = data.series.find(({ fields }) => fields.some(({ name }) => name === 'source'));
+  if (!frame) return <div>No data</div>;
+  cacheFieldDisplayNames(data.series);
+  return (
+    <TableNG
+      data={frame}
+      width={width}
+      height={height}
+      noHeader={false}
+      showTypeIcons={false}
+      resizable
+      timeRange={timeRange}
+      fieldConfig={fieldConfig}
+      structureRev={1}
+      disableSanitizeHtml={false}
+      getActions={() => []}
+    />
+  );
+}).useFieldConfig({ useCustomConfig: fields({ align: 'auto', cellOptions: { type: 'auto' }, inspect: false }) });
+
+for (const [pluginId, plugin] of Object.entries({ timeseries, stat, bargauge, table, nodeGraph, text }))
   sceneUtils.registerRuntimePanelPlugin({ pluginId, plugin });

@@ -14,7 +14,7 @@ use crate::{
     edge::{of_clients, of_strangers},
     grafana::Panel,
     label::{Client, Network, Port, Server},
-    panel::{Limits, Unit, table},
+    panel::{Limits, Unit, node_graph, table},
     query::{Selection, Vector, Window, of},
 };
 
@@ -28,6 +28,9 @@ pub(super) enum Edges {
     /// Those whose client is the chosen service.
     OfClient,
 }
+
+/// How many edges a graph has at most: more cannot be read.
+const MOST: u32 = 100;
 
 /// What identifies a row.
 type Row = (Client, Server, Network, Port);
@@ -51,6 +54,21 @@ impl Edges {
         let clients = values(of_clients(self.of(family())));
         clients.or(values(of_strangers(self.of(family()))))
     }
+}
+
+/// A graph of services, with what each pair of them carries both ways.
+pub(super) fn graph(title: &str, description: &str) -> Panel {
+    let pair = (Client, Server);
+    let carried = |client: Selection<_, _>| client.rate().sum(pair);
+    let requests = carried(of_clients(of(EDGE_TRANSMIT_BYTES))).or(carried(of_strangers(of(EDGE_TRANSMIT_BYTES))));
+    let answers = carried(of_clients(of(EDGE_RECEIVE_BYTES))).or(carried(of_strangers(of(EDGE_RECEIVE_BYTES))));
+    node_graph(
+        title,
+        Unit::BytesPerSecond,
+        description,
+        pair,
+        &requests.plus(answers).highest(MOST),
+    )
 }
 
 /// A table of edges, those that carry most first.

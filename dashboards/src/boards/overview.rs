@@ -10,7 +10,7 @@ use netmon::collectors::catalog::{
 
 use super::{
     CONTAINER, OVERVIEW, RETRANSMITS,
-    edges::{Edges, edges},
+    edges::{self, Edges},
     none_if_looked, retransmitted,
 };
 use crate::{
@@ -186,15 +186,24 @@ fn traffic() -> Row {
 }
 
 fn talk() -> Row {
-    Row::new("Who talks to whom").panel(
-        24,
-        10,
-        edges(
-            Edges::All,
-            "Services and their connections",
-            "TCP connections between services, on all nodes. (outside) is beyond a gateway, (ingress) the routing mesh, (node) a node itself. Failed connections, resets or a long way: open the service that they lead to.",
-        ),
-    )
+    Row::new("Who talks to whom")
+        .panel(
+            24,
+            14,
+            edges::graph(
+                "Services, and what goes between them",
+                "Bytes of payload a second, both ways together, over TCP: the hundred edges that carry most. An arrow leads from the client to the server. One that should not be there: look at the networks that both are on.",
+            ),
+        )
+        .panel(
+            24,
+            10,
+            edges::edges(
+                Edges::All,
+                "Services and their connections",
+                "TCP connections between services, on all nodes. (outside) is beyond a gateway, (ingress) the routing mesh, (node) a node itself. Failed connections, resets or a long way: open the service that they lead to.",
+            ),
+        )
 }
 
 fn pain() -> Row {

@@ -39,10 +39,22 @@ pub enum Options {
         cell_height: &'static str,
         sort_by: Vec<SortBy>,
     },
+    NodeGraph {
+        nodes: Stats,
+        edges: Stats,
+    },
     Text {
         mode: &'static str,
         content: String,
     },
+}
+
+/// What is written at the nodes or the edges of a graph.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "Grafana's own names")]
+pub struct Stats {
+    pub main_stat_unit: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -51,6 +51,13 @@ pub(crate) enum Expression {
         parameter: Option<f64>,
         of: Box<Self>,
     },
+    /// Adds a label with the values of others, and what is between them.
+    Label {
+        name: &'static str,
+        between: &'static str,
+        from: Vec<&'static str>,
+        of: Box<Self>,
+    },
     Aggregate {
         operator: &'static str,
         parameter: Option<u32>,
@@ -93,7 +100,7 @@ impl Expression {
         match self {
             Self::Number(_) | Self::Time => {}
             Self::Series { window, at_end, .. } => act(window, at_end),
-            Self::Call { of, .. } | Self::Aggregate { of, .. } => of.each_series(act),
+            Self::Call { of, .. } | Self::Label { of, .. } | Self::Aggregate { of, .. } => of.each_series(act),
             Self::Binary { left, right, .. } => {
                 left.each_series(act);
                 right.each_series(act);
@@ -135,6 +142,21 @@ impl Expression {
                     write!(text, "{parameter}, ")?;
                 }
                 of.write(text, place)?;
+                text.push(')');
+                Ok(())
+            }
+            Self::Label {
+                name,
+                between,
+                from,
+                of,
+            } => {
+                text.push_str("label_join(");
+                of.write(text, place)?;
+                write!(text, ", \"{name}\", \"{between}\"")?;
+                for label in from {
+                    write!(text, ", \"{label}\"")?;
+                }
                 text.push(')');
                 Ok(())
             }

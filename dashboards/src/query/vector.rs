@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 
 use super::expression::{Expression, Matcher, Place, Window};
-use crate::label::{Joined, Labels, Names};
+use crate::label::{Joined, Label, Labels, Names};
 
 /// An expression whose series have the labels `L`.
 #[derive(Debug)]
@@ -137,6 +137,34 @@ impl<L: Labels> Vector<L> {
     pub fn top(self, count: u32) -> Self {
         let all = Self::new(self.expression.over_all()).highest(count);
         self.only_with(all)
+    }
+
+    /// The same series with one more label: the value of another one.
+    #[must_use]
+    pub fn copied<A: Label, B: Label + Labels>(self, _: A, to: B) -> Vector<Joined<L, B>> {
+        const { assert!(L::NAMES.has(A::NAME), "the series do not have that label") }
+        self.labelled(to, "", vec![A::NAME])
+    }
+
+    /// The same series with one more label: the values of two others, with an arrow between them.
+    #[must_use]
+    pub fn arrow<A: Label, B: Label, C: Label + Labels>(self, _: A, _: B, to: C) -> Vector<Joined<L, C>> {
+        const {
+            assert!(
+                L::NAMES.has(A::NAME) && L::NAMES.has(B::NAME),
+                "the series do not have those labels"
+            );
+        }
+        self.labelled(to, " > ", vec![A::NAME, B::NAME])
+    }
+
+    fn labelled<C: Label + Labels>(self, _: C, between: &'static str, from: Vec<&'static str>) -> Vector<Joined<L, C>> {
+        Vector::new(Expression::Label {
+            name: C::NAME,
+            between,
+            from,
+            of: Box::new(self.expression),
+        })
     }
 
     /// Divides each series by the one with the same labels.
