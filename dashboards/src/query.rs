@@ -178,6 +178,14 @@ impl<L: LabelSet> Selection<Counter, L> {
         self.values("", Some(window), None).call("increase")
     }
 
+    /// Their increase over this time, of series that exist now and did at its beginning.
+    #[must_use]
+    pub fn throughout(self, window: Window) -> Vector<Scraped<L>> {
+        let now = self.clone().values("", None, None);
+        let then = self.clone().values("", None, Some(window));
+        self.increase(window).only_with(now.only_with(then))
+    }
+
     /// Their increase over this time, including series that appeared meanwhile.
     ///
     /// Most counters of netmon exist from the start, at 0. Drop counters by reason do not: each appears with its

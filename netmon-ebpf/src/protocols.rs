@@ -164,10 +164,9 @@ pub fn read(object: &impl Object, ctx: impl Arguments) {
             pointer
         };
         let tables: [u64; TABLES] = [table(0), table(1), table(2), table(3), table(4), table(5)];
-        // By way of the map the verifier lets it be compared with other numbers. Nothing is left there.
+        // By way of the map the verifier lets it be compared with other numbers.
         write_volatile(scratch.cast::<u64>(), net);
         let address = read_volatile(scratch.cast::<u64>());
-        write_volatile(scratch.cast::<u64>(), 0);
         write_volatile(&raw mut (*row).queues, queues(object, scratch, address));
         let tracked = conntrack::entries(object, address, &ctx).unwrap_or(NO_CONNTRACK);
         write_volatile(&raw mut (*row).conntrack_entries, tracked);

@@ -23,12 +23,13 @@ use crate::{deny::NotChecked, sh, test};
 /// kernel.
 pub(crate) const KERNEL: &str = "6.1";
 /// The tests that depend on offsets, drop reasons and hooks. They also run on the emulated kernel.
-pub(crate) const DEPENDS_ON_THE_KERNEL: [&str; 10] = [
+pub(crate) const DEPENDS_ON_THE_KERNEL: [&str; 11] = [
     "clock::",
     "counting::",
     "drops::",
     "edges::a_connection",
     "edges::both_ends",
+    "edges::virtual_address::",
     "edges::what_is_beyond",
     "overlay::",
     "protocols::",

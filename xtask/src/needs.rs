@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-pub(crate) use self::find::{CLIPPY_DRIVER, apparmor_parser, haproxy, new_engine, nextest, node_exporter, prometheus};
+pub(crate) use self::find::{
+    CLIPPY_DRIVER, apparmor_parser, haproxy, ipvsadm, new_engine, nextest, node_exporter, prometheus,
+};
 use self::find::{clippy, compiler, file, library, linker, program};
 use crate::sh;
 
@@ -288,6 +290,18 @@ pub(crate) const NEEDS: &[Need] = &[
         purpose: Purpose::Vm,
         find: || file(&apparmor_parser()),
         remedy: Remedy::Unpacked("apparmor"),
+    },
+    Need {
+        what: "ipvsadm's libraries",
+        purpose: Purpose::Vm,
+        find: || library("libnl-genl-3.so.200").and_then(|_| library("libpopt.so.0")),
+        remedy: Remedy::Packages(&["libnl-genl-3-200", "libpopt0"]),
+    },
+    Need {
+        what: "ipvsadm (that machine's load balancer)",
+        purpose: Purpose::Vm,
+        find: || file(&ipvsadm()),
+        remedy: Remedy::Unpacked("ipvsadm"),
     },
     Need {
         what: "dpkg-deb (packs)",

@@ -13,7 +13,7 @@ use crate::{
     board::uid,
     edge::{of_clients, of_strangers},
     grafana::Panel,
-    label::{Client, Network, Port, Server},
+    label::{Client, ClientStack, Network, Port, Server, ServerStack},
     panel::{Limits, Unit, node_graph, table},
     query::{Selection, Vector, Window, of},
 };
@@ -58,7 +58,7 @@ impl Edges {
 
 /// A graph of services, with what each pair of them carries both ways.
 pub(super) fn graph(title: &str, description: &str) -> Panel {
-    let pair = (Client, Server);
+    let pair = (ClientStack, Client, ServerStack, Server);
     let carried = |client: Selection<_, _>| client.rate().sum(pair);
     let requests = carried(of_clients(of(EDGE_TRANSMIT_BYTES))).or(carried(of_strangers(of(EDGE_TRANSMIT_BYTES))));
     let answers = carried(of_clients(of(EDGE_RECEIVE_BYTES))).or(carried(of_strangers(of(EDGE_RECEIVE_BYTES))));
@@ -66,7 +66,7 @@ pub(super) fn graph(title: &str, description: &str) -> Panel {
         title,
         Unit::BytesPerSecond,
         description,
-        pair,
+        ((ClientStack, Client), (ServerStack, Server)),
         &requests.plus(answers).highest(MOST),
     )
 }

@@ -1,11 +1,11 @@
 //! A graph of nodes and of the edges between them.
 //!
 //! Grafana draws it from two tables. One with `source` and `target` is that of the edges. Both have an `id`; the `mainstat`
-//! is what is written at a node or an edge, and the `title` is a node's name.
+//! is what is written at a node or an edge. The `title` is a node's name, and the `subtitle` what it belongs to.
 
 use std::collections::BTreeMap;
 
-use super::{Limits, Unit, panel, targets};
+use super::{Limits, Unit, panel};
 use crate::{
     grafana::{Color, Defaults, FieldConfig, Options, Panel, Stats, Transformation},
     label::{Label, Labels, Names},
@@ -31,28 +31,34 @@ macro_rules! columns {
 columns! {
     Id = "id";
     Title = "title";
+    Subtitle = "subtitle";
     Source = "source";
     Target = "target";
 }
 
-/// A graph of what goes from one to the other.
+/// A graph of what goes from one to the other. Each end has two labels: what it belongs to, and its name.
 #[must_use]
-pub fn node_graph<A, B>(
+pub fn node_graph<A, B, C, D>(
     title: &str,
     unit: Unit,
     description: &str,
-    (from, to): (A, B),
-    values: &Vector<(A, B)>,
+    (from, to): ((A, B), (C, D)),
+    values: &Vector<(A, B, C, D)>,
 ) -> Panel
 where
     A: Label + Labels + Copy,
     B: Label + Labels + Copy,
+    C: Label + Labels + Copy,
+    D: Label + Labels + Copy,
 {
-    let edges = values.clone().arrow(from, to, Id);
-    let edges = edges.copied(from, Source).copied(to, Target);
+    let edges = values.clone().labelled((from.0, from.1, to.0, to.1), " ", Id);
+    let edges = edges.labelled(from, " ", Source).labelled(to, " ", Target);
     // Each edge once for each of its ends.
-    let ends = values.clone().copied(from, Id).or(values.clone().copied(to, Id));
-    let nodes = ends.sum(Id).copied(Id, Title);
+    let sources = values.clone().labelled(from, " ", Id);
+    let sources = sources.labelled(from.1, "", Title).labelled(from.0, "", Subtitle);
+    let targets = values.clone().labelled(to, " ", Id);
+    let targets = targets.labelled(to.1, "", Title).labelled(to.0, "", Subtitle);
+    let nodes = sources.or(targets).sum((Id, Title, Subtitle));
     let queries = [nodes.text(Place::Board), edges.text(Place::Board)].map(|text| Query {
         text,
         legend: String::new(),
@@ -60,9 +66,10 @@ where
     let stats = Stats {
         main_stat_unit: unit.id(),
     };
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let hidden = ["Time", A::NAME, B::NAME, C::NAME, D::NAME].map(|name| (name.to_owned(), true));
+    let renamed = ["Value #A", "Value #B"].map(|name| (name.to_owned(), "mainstat".to_owned()));
     Panel {
-        targets: targets(queries, true, "table"),
+        targets: super::targets(queries, true, "table"),
         field_config: Some(FieldConfig {
             defaults: Defaults {
                 unit: unit.id(),
@@ -77,15 +84,9 @@ where
             edges: stats,
         }),
         transformations: vec![Transformation::Organize {
-            exclude_by_name: names(&["Time", A::NAME, B::NAME])
-                .into_iter()
-                .map(|it| (it, true))
-                .collect(),
+            exclude_by_name: hidden.into(),
             index_by_name: BTreeMap::new(),
-            rename_by_name: names(&["Value #A", "Value #B"])
-                .into_iter()
-                .map(|it| (it, "mainstat".to_owned()))
-                .collect(),
+            rename_by_name: renamed.into(),
         }],
         ..panel("nodeGraph", title, description)
     }

@@ -139,30 +139,14 @@ impl<L: Labels> Vector<L> {
         self.only_with(all)
     }
 
-    /// The same series with one more label: the value of another one.
+    /// The same series with one more label: the values of others, and what is between them.
     #[must_use]
-    pub fn copied<A: Label, B: Label + Labels>(self, _: A, to: B) -> Vector<Joined<L, B>> {
-        const { assert!(L::NAMES.has(A::NAME), "the series do not have that label") }
-        self.labelled(to, "", vec![A::NAME])
-    }
-
-    /// The same series with one more label: the values of two others, with an arrow between them.
-    #[must_use]
-    pub fn arrow<A: Label, B: Label, C: Label + Labels>(self, _: A, _: B, to: C) -> Vector<Joined<L, C>> {
-        const {
-            assert!(
-                L::NAMES.has(A::NAME) && L::NAMES.has(B::NAME),
-                "the series do not have those labels"
-            );
-        }
-        self.labelled(to, " > ", vec![A::NAME, B::NAME])
-    }
-
-    fn labelled<C: Label + Labels>(self, _: C, between: &'static str, from: Vec<&'static str>) -> Vector<Joined<L, C>> {
+    pub fn labelled<P: Labels, C: Label + Labels>(self, _: P, between: &'static str, _: C) -> Vector<Joined<L, C>> {
+        const { assert!(L::NAMES.has_all(&P::NAMES), "the series do not have those labels") }
         Vector::new(Expression::Label {
             name: C::NAME,
             between,
-            from,
+            from: P::NAMES.as_slice().to_vec(),
             of: Box::new(self.expression),
         })
     }

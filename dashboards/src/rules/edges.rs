@@ -2,8 +2,8 @@
 
 use netmon::{
     collectors::catalog::{
-        CONTAINER_TCP_ACCEPTS, EDGE_CONNECT_FAILURES, EDGE_CONNECTIONS, EDGE_IDLE_BREAKS, EDGE_RECEIVE_BYTES,
-        EDGE_RETRANSMITTED_SEGMENTS, EDGE_ROUND_TRIP_TIME, EDGE_TRANSMIT_BYTES,
+        CONTAINER_TCP_ACCEPTS, EDGE_CONNECT_FAILURES, EDGE_CONNECTIONS, EDGE_IDLE_BREAKS, EDGE_RETRANSMITTED_SEGMENTS,
+        EDGE_ROUND_TRIP_TIME, EDGE_TRANSMIT_BYTES,
     },
     page::{family::Counter, labels::LabelSet},
 };
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     balance,
-    edge::{of_clients, of_strangers},
+    edge::of_clients,
     label::{Client, Container, Idle, Instance, Job, Network, Port, Reason, Server, Service, Stack},
     query::{Recorded, Selection, Vector, Window, of},
 };
@@ -25,6 +25,8 @@ const RUNBOOK: &str = "edges";
 
 /// Idle times that a load balancer's table does not outlive, in seconds: 15 minutes less a little, and longer ones.
 const FORGOTTEN: &[&str] = &["870", "960", "3600"];
+/// The name of what is beyond a gateway.
+const OUTSIDE: &str = "(outside)";
 /// How many within an hour are a habit.
 const MANY: f64 = 2.0;
 
@@ -51,18 +53,18 @@ pub(super) fn group() -> anyhow::Result<Group> {
                 RUNBOOK,
                 "NetmonEdgeConnectFailures",
                 Warning,
-                "10m",
+                "15m",
                 &connect_failures(),
                 "A service cannot reach another one.",
                 "{share} of the connections from {client} on {instance} to {server}, port {port} on network {network}, fail.",
             )?,
-            // More than a busy processor explains.
+            // More than an acknowledgement that waits for the answer takes: kernels delay them for 40 milliseconds.
             alert(
                 RUNBOOK,
                 "NetmonEdgeRoundTripTime",
                 Warning,
-                "10m",
-                &against_yesterday(&EDGE_ROUND_TRIPS, 0.005),
+                "20m",
+                &against_yesterday(&EDGE_ROUND_TRIPS, 0.05),
                 "The round-trip time between two services is far above yesterday's.",
                 "Between {client} and {server}, port {port} on network {network}, a round trip takes {seconds}, more than three times as long as at this hour of yesterday.",
             )?,
@@ -71,7 +73,7 @@ pub(super) fn group() -> anyhow::Result<Group> {
                 RUNBOOK,
                 "NetmonEdgeRetransmits",
                 Warning,
-                "15m",
+                "20m",
                 &against_yesterday(&EDGE_RETRANSMITS, 14.0),
                 "Two services have to send much more again than yesterday.",
                 "Of each megabyte between {client} and {server}, port {port} on network {network}, {value} segments are sent again, more than three times as many as at this hour of yesterday.",
@@ -90,10 +92,12 @@ pub(super) fn group() -> anyhow::Result<Group> {
     })
 }
 
-/// The share of connections to another service that fail. Only the client's end sees them.
+/// The share of connections to another service that fail. Only the client's end sees them. Whoever looks for others in the
+/// world has many.
 fn connect_failures() -> Vector<OnNode> {
     let failed = |window| {
         of_clients(of(EDGE_CONNECT_FAILURES))
+            .is_not(Server, OUTSIDE)
             .is_not(Reason, "aborted")
             .seen(Window::Of(window))
             .sum(ON_NODE)
@@ -112,29 +116,24 @@ fn against_yesterday(now: &Recorded<Edge>, least: f64) -> Vector<Edge> {
     now.now().above_that(usual.times(3.0)).above(least).only_with(known)
 }
 
-/// The mean round-trip time of each edge.
+/// The mean round-trip time of each edge between services. Outside there is always somebody else.
 pub(super) fn round_trips() -> Vector<Edge> {
     let window = Window::Of("10m");
-    let mean = |it: Selection<_, _>| {
-        let observations = it.clone().observations(window).sum(EDGE);
-        // Below this rate there is no useful mean.
-        it.observed(window).sum(EDGE).per(observations.above(0.01))
-    };
-    mean(of_clients(of(EDGE_ROUND_TRIP_TIME))).or(mean(of_strangers(of(EDGE_ROUND_TRIP_TIME))))
+    let edges = of_clients(of(EDGE_ROUND_TRIP_TIME)).is_not(Server, OUTSIDE);
+    // Below this rate there is no useful mean.
+    let observations = edges.clone().observations(window).sum(EDGE).above(0.01);
+    edges.observed(window).sum(EDGE).per(observations)
 }
 
-/// How many segments of a megabyte are sent again.
+/// How many segments of a megabyte that the client sends are sent again, of each edge between services.
 pub(super) fn retransmits() -> Vector<Edge> {
     fn rate<L: LabelSet>(it: Selection<Counter, L>) -> Vector<Edge> {
         it.rate_over(Window::Of("10m")).sum(EDGE)
     }
     // Of less than ten kilobytes a second, one segment would be much.
     let megabytes = |bytes: Vector<Edge>| bytes.times(1e-6).above(0.01);
-    let requests =
-        rate(of_clients(of(EDGE_RETRANSMITTED_SEGMENTS))).per(megabytes(rate(of_clients(of(EDGE_TRANSMIT_BYTES)))));
-    let answers =
-        rate(of_strangers(of(EDGE_RETRANSMITTED_SEGMENTS))).per(megabytes(rate(of_strangers(of(EDGE_RECEIVE_BYTES)))));
-    requests.or(answers)
+    let again = rate(of_clients(of(EDGE_RETRANSMITTED_SEGMENTS)).is_not(Server, OUTSIDE));
+    again.per(megabytes(rate(of_clients(of(EDGE_TRANSMIT_BYTES)))))
 }
 
 /// A task that gets no connections, while its sisters get many.
@@ -143,7 +142,7 @@ fn task_without_connections() -> anyhow::Result<Rule> {
     let accepts = of(CONTAINER_TCP_ACCEPTS)
         .is_not(Service, "")
         .is_not(Network, "")
-        .increase(Window::Of("30m"))
+        .throughout(Window::Of("30m"))
         .sum(by);
     let all = accepts.clone().sum(COURSE);
     let each = all.per(accepts.clone().count(COURSE).above(1.0));
@@ -151,7 +150,7 @@ fn task_without_connections() -> anyhow::Result<Rule> {
         RUNBOOK,
         "NetmonTaskGetsNothing",
         Info,
-        "30m",
+        "5m",
         &accepts.exactly(0.0).and(COURSE, each.above(30.0)),
         "A task gets no connections while its sisters do.",
         "{container} on {instance} has taken no connection on network {network} for half an hour, while the other tasks of {service} have.",

@@ -43,6 +43,7 @@ fn empty_segment(_ctx: BtfTracePointContext) -> i32 {
 
 /// The least that any program costs per connection that keeps something on its socket.
 #[btf_tracepoint(function = "inet_sock_set_state")]
+#[expect(clippy::needless_pass_by_value, reason = "this is how a program gets its context")]
 fn stored(ctx: BtfTracePointContext) -> i32 {
     if ctx.signed(2) == ESTABLISHED {
         let _created = CONNECTIONS.create(ctx.pointer(0));

@@ -22,6 +22,7 @@ use netmon::{
     },
     page::rows::Rows,
 };
+use netmon_common::edges::Connection;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{SCRAPES, best_of, milliseconds, page::least, reference::Reference, report::Report, world::ip};
@@ -162,12 +163,12 @@ fn open(report: &mut Report, cpus: u32) -> anyhow::Result<()> {
         ..WantedTracepoints::default()
     })?;
     let ends = 2 * OPEN;
-    report.add(
-        "edges: memory of a socket",
-        with_storage.saturating_sub(sockets) as f64 / ends as f64,
-        "bytes",
-        Some(400.0),
+    let memory = with_storage.saturating_sub(sockets) as f64 / ends as f64;
+    ensure!(
+        memory > size_of::<Connection>() as f64,
+        "the kernel has the storage of sockets in other caches"
     );
+    report.add("edges: memory of a socket", memory, "bytes", Some(400.0));
     let mut map = tracepoints.edges.context("this kernel has no edges")?;
     let read = map.read()?;
     let live: u64 = read.edges.iter().map(|edge| edge.live).sum();

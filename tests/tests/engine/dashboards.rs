@@ -73,13 +73,13 @@ fn every_panel_of_every_dashboard_shows_what_goes_on_and_every_rule_works() -> a
     let prometheus = Prometheus::start_in(Some(nodes[0].netns()), scratch.path(), &targets, &rules)?;
 
     // netmon's work on new interfaces only shows while there are some. So the next container starts after the first
-    // scrapes.
+    // scrapes. It is a second task, which nobody asks.
     until("both nodes to have been scraped", || {
         let scraped = prometheus.value("count(netmon_attach_delay_seconds_count)")?;
         ensure!(scraped > 1.0, "one of them was");
         Ok(())
     })?;
-    nodes[0].start_container("late", "--network wide")?;
+    nodes[0].start_container("late", &shop("api"))?;
 
     let panels = panels(RATE, SHOWN)?;
     ensure!(panels.len() > 60, "there are {} panels only", panels.len());

@@ -1,5 +1,7 @@
 //! Who talks to whom: connections by both of their ends, compared with what the test's own sockets did.
 
+mod virtual_address;
+
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,

@@ -44,6 +44,11 @@ pub(crate) fn apparmor_parser() -> PathBuf {
     sh::tools().join("apparmor/sbin/apparmor_parser")
 }
 
+/// The unpacked program that sets up the kernel's load balancer.
+pub(crate) fn ipvsadm() -> PathBuf {
+    sh::tools().join("ipvsadm/sbin/ipvsadm")
+}
+
 /// The folder in which the newer engine is unpacked.
 pub(crate) fn new_engine() -> PathBuf {
     sh::tools().join("new-engine")

@@ -43,6 +43,11 @@ const MODULES: &[&str] = &[
     "nft_reject_inet",
     "nft_reject_ipv4",
     "nft_reject_ipv6",
+    "nf_nat",
+    "nft_chain_nat",
+    "nft_nat",
+    "ip_vs",
+    "ip_vs_rr",
     "sch_ingress",
     "sch_tbf",
     "sch_netem",
@@ -192,6 +197,7 @@ pub(super) fn pack(
     for name in PROGRAMS {
         files.program(&program(name)?, &Path::new("/usr/bin").join(name))?;
     }
+    files.program(&needs::ipvsadm(), Path::new("/usr/bin/ipvsadm"))?;
     let (from, to) = &payload.program;
     for (from, to) in [(netmon, Path::new("/tests/netmon")), (from, to)] {
         files.program(from, to)?;

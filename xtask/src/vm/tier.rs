@@ -116,8 +116,10 @@ impl<'a> Tests<'a> {
             variables: vec![
                 ("NETMON_TEST_PROMETHEUS", "/tests".to_owned()),
                 ("NETMON_TEST_TRANSFER", TRANSFER.to_owned()),
-                // These kernels can encrypt. So a missing module is a failure, and no reason to leave tests out.
+                // These kernels can encrypt and balance. So a missing module is a failure, and no reason to leave tests
+                // out.
                 ("NETMON_TEST_ESP", "1".to_owned()),
+                ("NETMON_TEST_IPVS", "1".to_owned()),
             ],
             program: (self.binary.clone(), place("target").join(&self.place)),
             programs,

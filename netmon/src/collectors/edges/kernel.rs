@@ -29,8 +29,8 @@ use crate::{
 pub(super) struct Collector {
     programs: Vec<ProgramRow>,
     maps: Vec<MapRow>,
-    /// The counts; `None` if they could not be read.
-    readings: Option<Vec<EdgeReading>>,
+    /// The counts, and a moment just before they were read; `None` if they could not be.
+    readings: Option<(Vec<EdgeReading>, Instant)>,
     /// Connections whose end was not heard.
     unheard: Unheard,
     /// The number of edges of unwatched namespaces among them.
@@ -51,6 +51,7 @@ pub(super) struct Collector {
 
 impl Collector {
     fn read_map(&mut self, map: &mut EdgesMap) -> Result<(), DatapathError> {
+        let begin = Instant::now();
         let EdgesRead {
             edges,
             strangers,
@@ -59,7 +60,7 @@ impl Collector {
         self.strangers = strangers;
         self.unheard.add(unheard);
         self.maps = map.rows(edges.len() as u64, map.lost()?).into();
-        self.readings = Some(edges);
+        self.readings = Some((edges, begin));
         Ok(())
     }
 }
@@ -80,7 +81,7 @@ impl Collect for Collector {
     fn collect(&mut self, visit: &mut Visit<'_>) -> Collected {
         visit.programs.append(&mut self.programs);
         visit.maps.append(&mut self.maps);
-        let Some(readings) = self.readings.take() else {
+        let Some((readings, read)) = self.readings.take() else {
             return Collected {
                 rows: Vec::new(),
                 is_whole: Some(!visit.tools.counting_wanted),
@@ -90,6 +91,7 @@ impl Collect for Collector {
             limit: visit.tools.most_edges,
             patience: visit.state.times().name_patience,
             now: visit.now,
+            read,
         };
         let taken = std::mem::take(&mut self.taken);
         facts::account(&mut self.ledger, &readings, taken, visit.state, &terms);

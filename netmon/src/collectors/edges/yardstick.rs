@@ -82,6 +82,7 @@ impl EdgesOfNode {
             limit: 0,
             patience: Duration::ZERO,
             now: self.now,
+            read: self.now,
         };
         self.ledger.begin(self.now);
         for (reading, who) in &mut self.readings {

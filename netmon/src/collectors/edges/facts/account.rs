@@ -29,7 +29,7 @@ pub fn account(
     terms: &Terms,
 ) {
     let (inventory, addresses) = (Arc::clone(state.inventory()), Arc::clone(state.addresses()));
-    let former = former(state, ledger.begin(terms.now), terms);
+    let former = former(state, ledger.begin(terms.read), terms);
     let names = Names::new(&addresses, &inventory, state.node_addresses(), former);
     for (id, counts) in taken {
         ledger.taken(id, &counts, terms, || who(id, near(state, id, terms.now), &names));
@@ -55,9 +55,9 @@ pub fn account(
 }
 
 /// The containers on networks that ended since the last scrape, or as long before it as a name is waited for.
-fn former(state: &State, last_scrape: Option<Instant>, terms: &Terms) -> Former {
+fn former(state: &State, last_reading: Option<Instant>, terms: &Terms) -> Former {
     let mut former = Former::default();
-    let since = last_scrape.and_then(|last| last.checked_sub(terms.patience));
+    let since = last_reading.and_then(|last| last.checked_sub(terms.patience));
     for ended in state.ended() {
         if since.is_none_or(|since| ended.at >= since)
             && let Some(Owner::Container { identity, network, .. }) = &ended.owner
@@ -136,6 +136,6 @@ pub(super) fn who(id: EdgeId, near: End, names: &Names<'_>) -> Who {
 /// Whether an edge of the node leads to no container: what the node has to do with itself and with the world is no matter
 /// of Docker's networks.
 fn is_no_containers(far: &Naming) -> bool {
-    let (Naming::Certain(far) | Naming::Changed(far, _) | Naming::Late(far)) = far;
+    let (Naming::Certain(far) | Naming::Changed(far, _) | Naming::Former { party: far, .. } | Naming::Late(far)) = far;
     far.is(OUTSIDE) || far.is(NODE)
 }

@@ -45,7 +45,7 @@ pub enum Who {
 #[derive(Debug, Default)]
 pub struct EdgeLedger {
     round: u64,
-    /// When this scrape began, and the one before.
+    /// When the kernel's edges were read, and when the time before.
     begun: Option<Instant>,
     before: Option<Instant>,
     accounts: HashMap<EdgeId, Account>,
@@ -87,13 +87,15 @@ pub struct Terms {
     pub patience: Duration,
     /// When the scrape is made.
     pub now: Instant,
+    /// When the kernel's edges were read, or just before.
+    pub read: Instant,
 }
 
 impl EdgeLedger {
-    /// Begins a scrape: nothing is open until it is read. Returns when the last one was made.
-    pub fn begin(&mut self, now: Instant) -> Option<Instant> {
+    /// Begins a scrape: nothing is open until it is read. Returns when the kernel's edges were read for the last one.
+    pub fn begin(&mut self, read: Instant) -> Option<Instant> {
         self.round += 1;
-        self.before = self.begun.replace(now);
+        self.before = self.begun.replace(read);
         self.sums.begin();
         self.before
     }
@@ -112,7 +114,7 @@ impl EdgeLedger {
             account.settle(reading.id, &mut self.sums, terms, who());
         }
         if account.held == EdgeCounts::default() {
-            account.settled = Some(terms.now);
+            account.settled = Some(terms.read);
         }
         let handle = account.sum.as_ref().map(|sum| &sum.handle);
         if let Some(sum) = handle.and_then(|handle| self.sums.get_mut(handle)) {
@@ -219,14 +221,20 @@ impl Account {
             Who::Both(near, naming) => (near, naming),
         };
         let is_late = terms.now.saturating_duration_since(self.since) >= terms.patience;
-        let has_changed =
-            matches!(naming, Naming::Changed(_, until) if self.settled.is_none_or(|settled| until >= settled));
+        // Somebody's end before everything was in a sum does not matter any more.
+        let is_recent = |until: Instant| self.settled.is_none_or(|settled| until >= settled);
+        let has_changed = matches!(naming, Naming::Changed(_, until) if is_recent(until));
+        let naming = match naming {
+            Naming::Former { party, until, .. } if is_recent(until) => Naming::Certain(party),
+            Naming::Former { late, .. } => Naming::Late(late),
+            other @ (Naming::Certain(_) | Naming::Changed(..) | Naming::Late(_)) => other,
+        };
         let (far, is_certain) = match (naming, &self.sum) {
             (Naming::Certain(far) | Naming::Changed(far, _), _) => (far, true),
             // Whoever had the address has ended, and nobody has it now.
             (Naming::Late(_), Some(before)) if before.is_certain => (before.wanted.far.clone(), true),
             (Naming::Late(far), _) if is_late => (far, false),
-            (Naming::Late(_), _) => return,
+            (Naming::Late(_) | Naming::Former { .. }, _) => return,
         };
         // A stack is told by a name that is not always known here.
         let far = match &self.sum {

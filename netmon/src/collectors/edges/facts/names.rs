@@ -21,6 +21,15 @@ pub enum Naming {
     Certain(Party),
     /// This one has the address. Another had it until that time.
     Changed(Party, Instant),
+    /// Nobody is known to have it. This one had it.
+    Former {
+        /// The one that had it.
+        party: Party,
+        /// Until when.
+        until: Instant,
+        /// Who it is unless it was that one, and unless somebody is known soon.
+        late: Party,
+    },
     /// Nobody is known to have it. Unless somebody is soon, it is this one.
     Late(Party),
 }
@@ -51,15 +60,28 @@ pub struct Former {
 #[derive(Debug)]
 struct Had {
     party: Party,
+    /// The container's own name, by which other nodes know it if it has no service of Swarm.
+    container: Arc<str>,
     until: Instant,
+}
+
+impl Had {
+    /// Whether that is the same one. A stack is told by a name that is not always known here.
+    fn is(&self, party: &Party) -> bool {
+        self.party.name == party.name || self.container == party.name
+    }
 }
 
 impl Former {
     /// Adds a container that had this address and ended at this time.
     pub fn add(&mut self, network: &Arc<str>, address: IpAddr, identity: &Identity, until: Instant) {
-        let party = container(identity);
+        let had = Had {
+            party: container(identity),
+            container: Arc::from(identity.container.as_str()),
+            until,
+        };
         let key = (Arc::clone(network), address);
-        self.by_address.entry(key).or_default().push(Had { party, until });
+        self.by_address.entry(key).or_default().push(had);
     }
 
     /// Names whoever has the address, by those who had it.
@@ -73,21 +95,28 @@ impl Former {
         };
         match naming {
             Naming::Certain(now) => {
-                let others = had.iter().filter(|had| had.party != now);
+                let others = had.iter().filter(|had| !had.is(&now));
                 match others.map(|had| had.until).max() {
                     Some(until) => Naming::Changed(now, until),
                     None => Naming::Certain(now),
                 }
             }
-            Naming::Late(word) => {
-                let mut parties = had.iter().map(|had| &had.party);
-                match parties.next() {
-                    Some(first) if parties.all(|other| other == first) => Naming::Certain(first.clone()),
-                    Some(_) => Naming::Certain(Party::word(UNKNOWN)),
-                    None => Naming::Late(word),
+            Naming::Late(late) => {
+                let Some(last) = had.iter().max_by_key(|had| had.until) else {
+                    return Naming::Late(late);
+                };
+                let is_one = had.iter().all(|other| other.party == last.party);
+                Naming::Former {
+                    party: if is_one {
+                        last.party.clone()
+                    } else {
+                        Party::word(UNKNOWN)
+                    },
+                    until: last.until,
+                    late,
                 }
             }
-            Naming::Changed(..) => naming,
+            Naming::Changed(..) | Naming::Former { .. } => naming,
         }
     }
 }

@@ -216,14 +216,23 @@ fn who_ended_a_moment_ago_gives_the_end_its_name() {
         former.add(&"front".into(), address(own), &job.identity, ended);
     }
     former.add(&"front".into(), address("10.0.1.21"), &other.identity, ended);
+    // The gossip of other nodes still has this one, and knows it by the container's name.
+    let debug = container(["debug", "shell", "tools"], false, &[]);
+    former.add(&"front".into(), address("10.0.1.9"), &debug.identity, ended);
     let names = Names::new(&addresses, &inventory, [], former);
+    let was = |party| Naming::Former {
+        party,
+        until: ended,
+        late: Party::word(UNKNOWN),
+    };
     for (own, wanted) in [
-        ("10.0.1.20", Naming::Certain(party("shop_job", "shop"))),
+        ("10.0.1.20", was(party("shop_job", "shop"))),
         // Both had it.
-        ("10.0.1.21", Naming::Certain(Party::word(UNKNOWN))),
+        ("10.0.1.21", was(Party::word(UNKNOWN))),
         ("10.0.1.22", Naming::Late(Party::word(UNKNOWN))),
         // A task has it now.
         ("10.0.1.5", Naming::Changed(party("shop_web", "shop"), ended)),
+        ("10.0.1.9", Naming::Certain(party("debug", ""))),
     ] {
         assert_eq!(names.at("front", address(own), Side::Client), wanted, "{own}");
     }

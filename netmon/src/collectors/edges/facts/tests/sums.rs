@@ -34,6 +34,7 @@ impl World {
             limit: self.limit,
             patience: PATIENCE,
             now: self.now,
+            read: self.now,
         }
     }
 
@@ -104,6 +105,11 @@ pub(super) fn with(name: &str) -> Who {
 
 fn changed(name: &str, until: Instant) -> Who {
     Who::Both(near(), Naming::Changed(party(name, ""), until))
+}
+
+fn former(name: &str, until: Instant) -> Who {
+    let (party, late) = (party(name, ""), party(UNKNOWN, ""));
+    Who::Both(near(), Naming::Former { party, until, late })
 }
 
 fn late(name: &str) -> Who {
@@ -218,6 +224,27 @@ fn what_came_while_another_had_the_address_is_nobodys() {
         (reading(9, 7, 0), changed("db", until)),
     ]);
     let wanted = [(UNKNOWN, 3), ("cache", 2), ("db", 7)].map(|(far, opened)| (far.to_owned(), opened));
+    assert_eq!(world.opened(), wanted);
+}
+
+#[test]
+fn who_has_ended_has_what_came_before_the_end() {
+    let mut world = World::new();
+    world.scrape(&[]);
+    let until = world.now + PATIENCE / 4;
+    world.now += PATIENCE / 2;
+    world.scrape(&[(reading(8, 3, 0), former("job", until))]);
+    assert_eq!(world.opened(), [("job".to_owned(), 3)]);
+    // Somebody else has the address, and is not known yet.
+    world.now += PATIENCE / 4;
+    world.scrape(&[
+        (reading(8, 3, 0), late(UNKNOWN)),
+        (reading(9, 5, 1), former("job", until)),
+    ]);
+    assert_eq!(world.opened(), [("job".to_owned(), 3)]);
+    world.now += PATIENCE / 4;
+    world.scrape(&[(reading(9, 6, 1), with("cache"))]);
+    let wanted = [("cache", 6), ("job", 3)].map(|(far, opened)| (far.to_owned(), opened));
     assert_eq!(world.opened(), wanted);
 }
 
