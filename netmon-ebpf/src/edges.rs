@@ -328,13 +328,13 @@ fn add(count: &Counter, more: u64) {
 /// longer than all else that is done for a connection, and which the verifier walks round by round.
 ///
 /// # Safety
-/// The place can be written, and both are aligned to words. The value has no more bytes than the place.
+/// The place can be written, and both are aligned to words.
 #[inline(always)]
 unsafe fn write<T, V>(place: *mut T, value: &V) {
     const { assert!(size_of::<T>() == size_of::<V>() && size_of::<V>().is_multiple_of(8)) };
     let (to, from) = (place.cast::<u64>(), ptr::from_ref(value).cast::<u64>());
     for word in 0..size_of::<V>() / 8 {
-        // SAFETY: as promised by the caller. There are so many words.
+        // SAFETY: as promised by the caller. Both have so many words.
         unsafe { write_volatile(to.add(word), from.add(word).read()) };
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 
 use crate::{
-    netmon::{Answer, get_in},
+    netmon::{Answer, get_in, only_child},
     page::Page,
     patience::until,
     scratch::Scratch,
@@ -93,7 +93,7 @@ impl Machine {
             if let Some(status) = machine.front.try_wait()? {
                 anyhow::bail!("it ended with {status}");
             }
-            machine.init = sh::run(&format!("pgrep -P {}", machine.front.id()))?.parse()?;
+            machine.init = only_child(machine.front.id())?.context("it has no first process yet")?;
             let state = machine.run("systemctl is-active sysinit.target")?;
             ensure!(state == "active", "sysinit.target is {state}");
             Ok(())

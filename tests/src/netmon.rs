@@ -372,16 +372,23 @@ impl Drop for Netmon {
 /// # Errors
 /// One of them has several children.
 pub fn innermost(mut pid: u32) -> anyhow::Result<u32> {
-    loop {
-        let path = format!("/proc/{pid}/task/{pid}/children");
-        let children = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
-        let mut children = children.split_whitespace();
-        match (children.next(), children.next()) {
-            (None, _) => return Ok(pid),
-            (Some(child), None) => pid = child.parse()?,
-            (Some(_), Some(_)) => bail!("process {pid} has many children"),
-        }
+    while let Some(child) = only_child(pid)? {
+        pid = child;
     }
+    Ok(pid)
+}
+
+/// The child of a process, if it has one.
+///
+/// # Errors
+/// There is no such process, or it has several children.
+pub fn only_child(pid: u32) -> anyhow::Result<Option<u32>> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
+    let mut children = children.split_whitespace();
+    let first = children.next().map(str::parse).transpose()?;
+    ensure!(children.next().is_none(), "process {pid} has many children");
+    Ok(first)
 }
 
 /// An address of this machine with a free port.

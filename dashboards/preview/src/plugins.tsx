@@ -11,6 +11,7 @@ import {
   renderMarkdown,
 } from '@grafana/data';
 import type {
+  DataFrame,
   DisplayValueAlignmentFactors,
   FieldConfigEditorBuilder,
   FieldDisplay,
@@ -233,42 +234,46 @@ const bargauge = new PanelPlugin<BarGaugeOptions>((panel: PanelProps<BarGaugeOpt
     }),
   );
 
-const table = new PanelPlugin<TableOptions>(
-  ({ data, width, height, options, timeRange, fieldConfig }: PanelProps<TableOptions>) => {
-    const [frame] = data.series;
-    if (!frame) return <div>No data</div>;
-    cacheFieldDisplayNames(data.series);
-    return (
-      <TableNG
-        data={frame}
-        width={width}
-        height={height}
-        noHeader={!options.showHeader}
-        showTypeIcons={false}
-        resizable
-        sortBy={options.sortBy}
-        timeRange={timeRange}
-        fieldConfig={fieldConfig}
-        structureRev={1}
-        cellHeight={options.cellHeight}
-        disableSanitizeHtml={false}
-        getActions={() => []}
-      />
-    );
-  },
-)
-  .useFieldConfig({
-    useCustomConfig: fields({
-      align: 'auto',
-      cellOptions: { type: 'auto' },
-      inspect: false,
-      width: undefined,
-      minWidth: undefined,
-      filterable: undefined,
-      hidden: undefined,
-      hideFrom: undefined,
-    }),
-  })
+// A frame as a table.
+const drawn = (
+  frame: DataFrame | undefined,
+  { data, width, height, options, timeRange, fieldConfig }: PanelProps<Partial<TableOptions>>,
+) => {
+  if (!frame) return <div>No data</div>;
+  cacheFieldDisplayNames(data.series);
+  return (
+    <TableNG
+      data={frame}
+      width={width}
+      height={height}
+      noHeader={options.showHeader === false}
+      showTypeIcons={false}
+      resizable
+      sortBy={options.sortBy}
+      timeRange={timeRange}
+      fieldConfig={fieldConfig}
+      structureRev={1}
+      cellHeight={options.cellHeight}
+      disableSanitizeHtml={false}
+      getActions={() => []}
+    />
+  );
+};
+const cells = {
+  useCustomConfig: fields({
+    align: 'auto',
+    cellOptions: { type: 'auto' },
+    inspect: false,
+    width: undefined,
+    minWidth: undefined,
+    filterable: undefined,
+    hidden: undefined,
+    hideFrom: undefined,
+  }),
+};
+
+const table = new PanelPlugin<TableOptions>((props: PanelProps<TableOptions>) => drawn(props.data.series[0], props))
+  .useFieldConfig(cells)
   .setPanelOptions(
     options({
       showHeader: true,
@@ -287,26 +292,10 @@ const text = new PanelPlugin<TextOptions>(({ options, replaceVariables }: PanelP
 )).setPanelOptions(options({ mode: 'markdown', content: '' }));
 
 // Grafana publishes no part that draws a graph of nodes. The table of its edges stands for it.
-const nodeGraph = new PanelPlugin<object>(({ data, width, height, timeRange, fieldConfig }: PanelProps<object>) => {
-  const frame = data.series.find(({ fields }) => fields.some(({ name }) => name === 'source'));
-  if (!frame) return <div>No data</div>;
-  cacheFieldDisplayNames(data.series);
-  return (
-    <TableNG
-      data={frame}
-      width={width}
-      height={height}
-      noHeader={false}
-      showTypeIcons={false}
-      resizable
-      timeRange={timeRange}
-      fieldConfig={fieldConfig}
-      structureRev={1}
-      disableSanitizeHtml={false}
-      getActions={() => []}
-    />
-  );
-}).useFieldConfig({ useCustomConfig: fields({ align: 'auto', cellOptions: { type: 'auto' }, inspect: false }) });
+const nodeGraph = new PanelPlugin<object>((props: PanelProps<object>) => {
+  const isOfEdges = ({ fields }: DataFrame) => fields.some(({ name }) => name === 'source');
+  return drawn(props.data.series.find(isOfEdges), props);
+}).useFieldConfig(cells);
 
 for (const [pluginId, plugin] of Object.entries({ timeseries, stat, bargauge, table, nodeGraph, text }))
   sceneUtils.registerRuntimePanelPlugin({ pluginId, plugin });

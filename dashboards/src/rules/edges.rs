@@ -144,8 +144,7 @@ fn task_without_connections() -> anyhow::Result<Rule> {
         .is_not(Network, "")
         .throughout(Window::Of("30m"))
         .sum(by);
-    let all = accepts.clone().sum(COURSE);
-    let each = all.per(accepts.clone().count(COURSE).above(1.0));
+    let each = balance::mean(accepts.clone(), COURSE);
     alert(
         RUNBOOK,
         "NetmonTaskGetsNothing",

@@ -243,17 +243,6 @@ impl Rows {
     /// twice.
     #[must_use]
     pub fn sorted(&self) -> Lines<'_> {
-        self.lines_sorted().0
-    }
-
-    /// Whether they are in that order already.
-    #[cfg(test)]
-    pub(crate) fn is_sorted(&self) -> bool {
-        self.lines_sorted().1
-    }
-
-    /// The rows in the order of their labels, and whether they were before.
-    fn lines_sorted(&self) -> (Lines<'_>, bool) {
         let names = self.group.families.first().map_or(&[][..], |family| family.labels);
         let mut renderer = Renderer::new(names, self.group.of_key);
         let rows = self.entries.iter().enumerate().map(|(at, row)| {
@@ -267,18 +256,16 @@ impl Rows {
         let labels = renderer.finish();
         let of = |row: &(Range<usize>, usize)| &labels[row.0.clone()];
         // Mostly they are: collectors go through containers by name.
-        let is_sorted = rows.is_sorted_by(|one, other| of(one) < of(other));
-        if !is_sorted {
+        if !rows.is_sorted_by(|one, other| of(one) < of(other)) {
             rows.sort_by(|one, other| of(one).cmp(of(other)));
             rows.dedup_by(|later, earlier| of(later) == of(earlier));
         }
-        let lines = Lines {
+        Lines {
             labels,
             rows,
             values: &self.values,
             width: self.width(),
-        };
-        (lines, is_sorted)
+        }
     }
 }
 
@@ -294,6 +281,12 @@ pub struct Lines<'a> {
 }
 
 impl Lines<'_> {
+    /// Whether the rows were in this order already.
+    #[cfg(test)]
+    pub(crate) fn were_sorted(&self) -> bool {
+        self.rows.iter().map(|(_, at)| at).is_sorted()
+    }
+
     /// Each row's labels, and its value in the family at this place.
     pub fn of(&self, family: usize) -> impl Iterator<Item = (&str, &Value)> {
         let rows = self.rows.iter();

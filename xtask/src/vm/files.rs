@@ -16,8 +16,8 @@ use crate::{needs, sh};
 
 /// Programs that tests and fixtures call.
 const PROGRAMS: &[&str] = &[
-    "bash", "bpftool", "bridge", "ethtool", "ip", "nft", "nsenter", "ping", "pgrep", "prlimit", "setpriv", "ss",
-    "sysctl", "tc", "unshare",
+    "bash", "bpftool", "bridge", "ethtool", "ip", "nft", "nsenter", "ping", "prlimit", "setpriv", "ss", "sysctl", "tc",
+    "unshare",
 ];
 /// Applets of busybox that init and the tests call.
 const APPLETS: &[&str] = &[

@@ -5,6 +5,7 @@
 //! stays: an address may be somebody else's later.
 
 mod account;
+mod former;
 mod ledger;
 mod names;
 mod sums;
@@ -14,8 +15,9 @@ use std::{cmp::Ordering, sync::Arc, time::Instant};
 
 pub use self::{
     account::{account, foreign},
+    former::Former,
     ledger::{EdgeLedger, Near, Terms, Who},
-    names::{Former, Names, Naming, called, container},
+    names::{Names, Naming, called, container},
     unheard::Unheard,
 };
 use crate::model::edges::{EdgeCounts, RoundTrips, Side};

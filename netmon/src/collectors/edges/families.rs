@@ -246,7 +246,7 @@ mod tests {
             let rows = rows.iter().find(|rows| std::ptr::eq(rows.group(), group));
             let rows = rows.expect("all groups have rows");
             assert!(
-                rows.is_sorted(),
+                rows.sorted().were_sorted(),
                 "{} has to be sorted on each page",
                 group.families[0].base
             );

@@ -16,7 +16,7 @@ use crate::{
         interface::NetnsId,
         place::{Attribution, Cause, Place},
     },
-    observe::state::{Owner, State},
+    observe::state::State,
 };
 
 /// Takes in one scrape's `readings`. Before them come the counts that were `taken` out of the kernel's map after the last
@@ -29,7 +29,7 @@ pub fn account(
     terms: &Terms,
 ) {
     let (inventory, addresses) = (Arc::clone(state.inventory()), Arc::clone(state.addresses()));
-    let former = former(state, ledger.begin(terms.read), terms);
+    let former = Former::of(state, ledger.begin(terms.read), terms.patience);
     let names = Names::new(&addresses, &inventory, state.node_addresses(), former);
     for (id, counts) in taken {
         ledger.taken(id, &counts, terms, || who(id, near(state, id, terms.now), &names));
@@ -52,23 +52,6 @@ pub fn account(
         let is_word = || [NODE, UNKNOWN, OTHER].iter().any(|word| party.is(word));
         here.contains(&(&*party.name, &*party.stack)) || is_word()
     });
-}
-
-/// The containers on networks that ended since the last scrape, or as long before it as a name is waited for.
-fn former(state: &State, last_reading: Option<Instant>, terms: &Terms) -> Former {
-    let mut former = Former::default();
-    let since = last_reading.and_then(|last| last.checked_sub(terms.patience));
-    for ended in state.ended() {
-        if since.is_none_or(|since| ended.at >= since)
-            && let Some(Owner::Container { identity, network, .. }) = &ended.owner
-            && !network.is_empty()
-        {
-            for address in &ended.device.addresses {
-                former.add(network, *address, identity, ended.at);
-            }
-        }
-    }
-    former
 }
 
 /// Foreign namespaces: what happens there is unattributed, and their edges can be deleted.

@@ -221,20 +221,14 @@ impl Account {
             Who::Both(near, naming) => (near, naming),
         };
         let is_late = terms.now.saturating_duration_since(self.since) >= terms.patience;
-        // Somebody's end before everything was in a sum does not matter any more.
-        let is_recent = |until: Instant| self.settled.is_none_or(|settled| until >= settled);
-        let has_changed = matches!(naming, Naming::Changed(_, until) if is_recent(until));
-        let naming = match naming {
-            Naming::Former { party, until, .. } if is_recent(until) => Naming::Certain(party),
-            Naming::Former { late, .. } => Naming::Late(late),
-            other @ (Naming::Certain(_) | Naming::Changed(..) | Naming::Late(_)) => other,
-        };
+        let naming = naming.since(self.settled);
+        let has_changed = matches!(naming, Naming::Changed(..));
         let (far, is_certain) = match (naming, &self.sum) {
-            (Naming::Certain(far) | Naming::Changed(far, _), _) => (far, true),
+            (Naming::Certain(far) | Naming::Changed(far, _) | Naming::Former { party: far, .. }, _) => (far, true),
             // Whoever had the address has ended, and nobody has it now.
             (Naming::Late(_), Some(before)) if before.is_certain => (before.wanted.far.clone(), true),
             (Naming::Late(far), _) if is_late => (far, false),
-            (Naming::Late(_) | Naming::Former { .. }, _) => return,
+            (Naming::Late(_), _) => return,
         };
         // A stack is told by a name that is not always known here.
         let far = match &self.sum {

@@ -1,13 +1,13 @@
 //! Whose an address is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
     time::Instant,
 };
 
-use super::{INGRESS, LOAD_BALANCER, NODE, OUTSIDE, Party, UNKNOWN};
+use super::{Former, INGRESS, LOAD_BALANCER, NODE, OUTSIDE, Party, UNKNOWN};
 use crate::model::{
     addresses::{Addresses, Holder},
     edges::Side,
@@ -34,6 +34,19 @@ pub enum Naming {
     Late(Party),
 }
 
+impl Naming {
+    /// The same, for what has come since this moment: whoever had the address before does not matter.
+    pub(super) fn since(self, moment: Option<Instant>) -> Self {
+        let is_before = |until: Instant| moment.is_some_and(|moment| until < moment);
+        match self {
+            Self::Changed(party, until) if is_before(until) => Self::Certain(party),
+            Self::Former { until, late, .. } if is_before(until) => Self::Late(late),
+            Self::Former { party, .. } => Self::Certain(party),
+            Self::Certain(_) | Self::Changed(..) | Self::Late(_) => self,
+        }
+    }
+}
+
 /// What the engine says at one moment of addresses and names.
 #[derive(Debug)]
 pub struct Names<'a> {
@@ -47,78 +60,6 @@ pub struct Names<'a> {
     /// The ids of the networks whose members are all known.
     members: BTreeSet<&'a str>,
     former: Former,
-}
-
-/// Who had which address on which network, and ended a moment ago. The engine forgets the addresses of containers that
-/// end.
-#[derive(Debug, Default)]
-pub struct Former {
-    by_address: HashMap<(Arc<str>, IpAddr), Vec<Had>>,
-}
-
-/// Somebody who had an address, until that time.
-#[derive(Debug)]
-struct Had {
-    party: Party,
-    /// The container's own name, by which other nodes know it if it has no service of Swarm.
-    container: Arc<str>,
-    until: Instant,
-}
-
-impl Had {
-    /// Whether that is the same one. A stack is told by a name that is not always known here.
-    fn is(&self, party: &Party) -> bool {
-        self.party.name == party.name || self.container == party.name
-    }
-}
-
-impl Former {
-    /// Adds a container that had this address and ended at this time.
-    pub fn add(&mut self, network: &Arc<str>, address: IpAddr, identity: &Identity, until: Instant) {
-        let had = Had {
-            party: container(identity),
-            container: Arc::from(identity.container.as_str()),
-            until,
-        };
-        let key = (Arc::clone(network), address);
-        self.by_address.entry(key).or_default().push(had);
-    }
-
-    /// Names whoever has the address, by those who had it.
-    fn apply(&self, network: &str, address: IpAddr, naming: Naming) -> Naming {
-        // Mostly nobody has ended.
-        if self.by_address.is_empty() {
-            return naming;
-        }
-        let Some(had) = self.by_address.get(&(Arc::from(network), address)) else {
-            return naming;
-        };
-        match naming {
-            Naming::Certain(now) => {
-                let others = had.iter().filter(|had| !had.is(&now));
-                match others.map(|had| had.until).max() {
-                    Some(until) => Naming::Changed(now, until),
-                    None => Naming::Certain(now),
-                }
-            }
-            Naming::Late(late) => {
-                let Some(last) = had.iter().max_by_key(|had| had.until) else {
-                    return Naming::Late(late);
-                };
-                let is_one = had.iter().all(|other| other.party == last.party);
-                Naming::Former {
-                    party: if is_one {
-                        last.party.clone()
-                    } else {
-                        Party::word(UNKNOWN)
-                    },
-                    until: last.until,
-                    late,
-                }
-            }
-            Naming::Changed(..) | Naming::Former { .. } => naming,
-        }
-    }
 }
 
 impl<'a> Names<'a> {
