@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod connection;
+pub mod dns;
 pub mod drops;
 pub mod edges;
 pub mod kernel;

@@ -2,27 +2,27 @@
 //! its programs. The binaries and this module alone name aya.
 
 mod objects;
+mod packet;
+
+pub use self::packet::{pass_on, told};
 
 use core::{
     ffi::c_void,
-    mem::MaybeUninit,
     panic::PanicInfo,
     ptr::{self, read_volatile, write_volatile},
 };
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, TC_ACT_UNSPEC, bpf_hdr_start_off::BPF_HDR_START_NET},
+    bindings::{BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, TC_ACT_UNSPEC},
     btf_maps::SkStorage,
     helpers::{
         bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns, bpf_probe_read_kernel,
         bpf_skc_to_tcp_sock,
-        generated::{
-            self, bpf_map_lookup_percpu_elem, bpf_sk_fullsock, bpf_sk_storage_get, bpf_skb_load_bytes_relative,
-        },
+        generated::{self, bpf_map_lookup_percpu_elem, bpf_sk_storage_get},
     },
     maps,
-    programs::{BtfTracePointContext, RawTracePointContext, TcContext},
+    programs::{BtfTracePointContext, RawTracePointContext},
 };
 
 use netmon_common::refusal;
@@ -30,7 +30,6 @@ use netmon_common::refusal;
 use crate::{
     kernel::{Arguments, Integer, Memory, UNSET},
     maps::{Added, Array, Map, Storage},
-    packet::{Packet, Sender},
 };
 
 /// What a program at a hook returns. The packet goes on to the other attached programs: with tcx this is `TCX_NEXT`,
@@ -261,105 +260,5 @@ impl<O> Memory for O {
     fn tcp_socket(&self, socket: u64) -> u64 {
         // SAFETY: the helper returns null if this is not a TCP socket. Otherwise it returns a `struct tcp_sock *`.
         unsafe { bpf_skc_to_tcp_sock(socket as *mut _) as u64 }
-    }
-}
-
-/// Reads a field of the context.
-macro_rules! of_context {
-    ($context:ident.$($field:ident).+) => {
-        // SAFETY: `skb` is the context that the kernel passed to the program. It is valid for the call, and this
-        // program type may read these fields.
-        unsafe { (*$context.skb.skb).$($field).+ }
-    };
-}
-
-impl Packet for TcContext {
-    #[inline(always)]
-    fn protocol(&self) -> u32 {
-        of_context!(self.protocol)
-    }
-
-    #[inline(always)]
-    fn kind(&self) -> u32 {
-        of_context!(self.pkt_type)
-    }
-
-    #[inline(always)]
-    fn vlan(&self) -> u32 {
-        if of_context!(self.vlan_present) == 0 {
-            0
-        } else {
-            of_context!(self.vlan_tci)
-        }
-    }
-
-    #[inline(always)]
-    fn length(&self) -> u32 {
-        of_context!(self.len)
-    }
-
-    #[inline(always)]
-    fn wire_length(&self) -> u32 {
-        of_context!(self.wire_len)
-    }
-
-    #[inline(always)]
-    fn gso_segments(&self) -> u32 {
-        of_context!(self.gso_segs)
-    }
-
-    #[inline(always)]
-    fn sender(&self) -> Sender {
-        let socket = of_context!(self.__bindgen_anon_2.sk);
-        if socket.is_null() {
-            return Sender::None;
-        }
-        // The helper costs more than all the rest that counts a packet, and hardly any packet needs it.
-        // SAFETY: every socket has a port, or 0, and the verifier turns this into a load of it.
-        if let Some(sender) = Sender::by_port(unsafe { read_volatile(&raw const (*socket).src_port) }) {
-            return sender;
-        }
-        // SAFETY: the helper takes any socket, and returns null if it is no full one.
-        let full = unsafe { bpf_sk_fullsock(socket) };
-        if full.is_null() {
-            return Sender::Small;
-        }
-        // SAFETY: a full socket is valid for the program's run. The loads are volatile, because the verifier accepts
-        // only those of single fields.
-        unsafe {
-            Sender::Full {
-                kind: read_volatile(&raw const (*full).type_),
-                protocol: read_volatile(&raw const (*full).protocol),
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn byte(&self, offset: u32) -> Option<u8> {
-        let at = self.data() + offset as usize;
-        if at < self.data_end() {
-            // SAFETY: the byte is within the packet's linear part, which the verifier enforces.
-            Some(unsafe { *(at as *const u8) })
-        } else {
-            None
-        }
-    }
-
-    #[inline(always)]
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-        #[expect(clippy::cast_possible_truncation, reason = "what is loaded at once has a few bytes")]
-        let length = N as u32;
-        // SAFETY: the helper writes as many bytes as there are, or fails. Any value of a byte is valid.
-        unsafe {
-            let status = bpf_skb_load_bytes_relative(
-                self.skb.skb.cast(),
-                offset,
-                bytes.as_mut_ptr().cast(),
-                length,
-                BPF_HDR_START_NET,
-            );
-            if status == 0 { Some(bytes.assume_init()) } else { None }
-        }
     }
 }

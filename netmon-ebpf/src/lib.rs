@@ -26,6 +26,7 @@
 pub mod bpf;
 pub mod connection;
 mod counter;
+pub mod dns;
 pub mod drops;
 pub mod edges;
 pub mod kernel;
@@ -37,6 +38,7 @@ pub mod protocols;
 mod share;
 pub mod tcp;
 pub mod traffic;
+mod word;
 
 #[cfg(test)]
 mod testing;

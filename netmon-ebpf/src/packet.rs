@@ -7,6 +7,7 @@ pub(crate) const IPV6: u16 = 0x86dd_u16.to_be();
 pub(crate) const IPV4_PROTOCOL: u32 = 9;
 pub(crate) const IPV6_NEXT_HEADER: u32 = 6;
 pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 
 /// `SOCK_STREAM` and `SOCK_RAW`.
 pub(crate) const STREAM: u32 = 1;
@@ -63,8 +64,11 @@ pub trait Packet {
     fn sender(&self) -> Sender;
     /// The byte at an offset from the link-layer header. `None` if it is not in the packet's linear part.
     fn byte(&self, offset: u32) -> Option<u8>;
-    /// The bytes at an offset from the beginning of the IP header. `None` if the packet ends before.
+    /// The bytes at an offset from the beginning of the IP header. `None` if they are not in the packet's linear part
+    /// (`bpf_skb_load_bytes_relative`).
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    /// The bytes at an offset from the link-layer header, in whatever part of the packet. `None` if it ends before.
+    fn copy<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
 }
 
 /// The number of packets that this is on a wire, from its `gso_segs`.

@@ -310,7 +310,12 @@ impl Packet for &Frame {
     }
 
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let inside = self.bytes.get(self.link + offset as usize..)?;
+        let linear = &self.bytes[..self.linear.min(self.bytes.len())];
+        let inside = linear.get(self.link + offset as usize..)?;
         inside.first_chunk().copied()
+    }
+
+    fn copy<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.bytes.get(offset as usize..)?.first_chunk().copied()
     }
 }

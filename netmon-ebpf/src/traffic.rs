@@ -39,7 +39,7 @@ const ACKNOWLEDGEMENT: u8 = 0x10;
 
 /// Counts a packet on the CPU that the program runs on.
 #[inline(always)]
-pub fn count(object: &impl Object, packet: impl Packet, cpu: u32, direction: u32) {
+pub fn count(object: &impl Object, packet: &impl Packet, cpu: u32, direction: u32) {
     let Some(counter) = object
         .counters()
         .at(index(cpu, object.slots(), object.slot(), direction))
@@ -56,7 +56,7 @@ pub fn count(object: &impl Object, packet: impl Packet, cpu: u32, direction: u32
         (*counter).segments += segments;
         if direction == TRANSMIT {
             (*counter).wire_bytes += u64::from(packet.wire_length());
-            if is_own_tcp(&packet) {
+            if is_own_tcp(packet) {
                 (*counter).tcp_segments += segments;
             }
         } else {
@@ -145,7 +145,7 @@ mod tests {
     /// What is counted for one packet.
     fn of(packet: &Frame, direction: u32) -> Traffic {
         let world = World::new();
-        count(&world, packet, 0, direction);
+        count(&world, &packet, 0, direction);
         world.counters.get(&(2 * 2 + direction)).expect("the slot exists")
     }
 
@@ -311,7 +311,7 @@ mod tests {
     fn each_cpu_and_direction_has_its_own_counters() {
         let world = World::new();
         for (cpu, direction) in [(0, RECEIVE), (1, RECEIVE), (1, TRANSMIT), (1, TRANSMIT)] {
-            count(&world, &packet(IPV4, UDP), cpu, direction);
+            count(&world, &&packet(IPV4, UDP), cpu, direction);
         }
         let all = world.counters.all();
         let counted: Vec<_> = all
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn beyond_the_map_nothing_is_counted() {
         let world = World::new();
-        count(&world, &packet(IPV4, UDP), 2, RECEIVE);
+        count(&world, &&packet(IPV4, UDP), 2, RECEIVE);
         assert!(world.counters.all().iter().all(|(_, it)| *it == Traffic::default()));
     }
 }

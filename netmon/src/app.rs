@@ -113,7 +113,7 @@ pub async fn run(config: Config) -> Result<End, AppError> {
         ..
     } = programs;
     let counting = datapath.as_ref().map(|datapath| Counting {
-        traffic: datapath.traffic(),
+        maps: datapath.maps(),
         programs: datapath.programs(),
     });
     let shared = Shared::new(State::new(scope(&wanted), config.linger).with_times(config.times));

@@ -4,6 +4,7 @@
 //! the flags and their help, the page, the limits, METRICS.md, and the tables of the documentation.
 
 pub mod buffers;
+pub mod dns;
 pub mod docker;
 mod document;
 pub mod drops;
@@ -56,6 +57,7 @@ pub const ALL: &[Definition] = &[
     tcp::DEFINITION,
     sockets::DEFINITION,
     edges::DEFINITION,
+    dns::DEFINITION,
     buffers::DEFINITION,
     service::DEFINITION,
     vxlan::DEFINITION,
@@ -91,9 +93,9 @@ pub struct Definition {
 /// Every family of every collector, by the constants that the dashboards use.
 pub mod catalog {
     pub use super::{
-        buffers::families::*, docker::families::*, drops::families::*, edges::families::*, members::families::*,
-        netmon::families::*, overlay::families::*, service::families::*, sockets::families::*, tcp::families::*,
-        traffic::families::*, vxlan::families::*,
+        buffers::families::*, dns::families::*, docker::families::*, drops::families::*, edges::families::*,
+        members::families::*, netmon::families::*, overlay::families::*, service::families::*, sockets::families::*,
+        tcp::families::*, traffic::families::*, vxlan::families::*,
     };
 }
 

@@ -7,6 +7,7 @@ pub mod addresses;
 pub mod buffers;
 pub mod collector;
 pub mod counters;
+pub mod dns;
 pub mod drops;
 pub mod edges;
 pub mod events;

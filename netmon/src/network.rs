@@ -25,6 +25,8 @@ pub use overlay::{network_of_namespace, routing_mesh};
 /// A container in a Swarm reaches external networks through this network. The container's description does not list
 /// it.
 const GATEWAY_BRIDGE: &str = "docker_gwbridge";
+/// The network of containers that name none.
+const DEFAULT_BRIDGE: &str = "bridge";
 
 /// The behaviour of one of the engine's network drivers on a node.
 pub trait Driver: Sync {
@@ -106,6 +108,14 @@ pub fn network_by_address(device: &Device, container: &Container, inventory: &In
         may_have(endpoint, device, inventory) && (same_mac || same_address)
     };
     only(container.endpoints.iter().filter(is_it)).map(|endpoint| Arc::from(endpoint.network_name.as_str()))
+}
+
+/// Whether the engine's resolver answers on this network, which is a container's. It does on all networks but the default
+/// bridge (`needResolver` of libnetwork), where containers ask the node's resolvers. Devices of a container's own are on no
+/// network.
+#[must_use]
+pub fn has_resolver(network: &str) -> bool {
+    !network.is_empty() && network != DEFAULT_BRIDGE
 }
 
 /// Whether to attach BPF programs to a device of this kind that belongs to a network.

@@ -237,8 +237,8 @@ impl Sources {
         let protocols = self.protocols.lock().unwrap_or_else(PoisonError::into_inner);
         health.programs.extend(protocols.program());
         drop(protocols);
-        if let Some(Counting { traffic, programs }) = &self.tools.counting {
-            health.maps.push(traffic.row());
+        if let Some(Counting { maps, programs }) = &self.tools.counting {
+            health.maps.extend(maps.rows());
             health.programs.extend(programs.iter().cloned());
         } else {
             // If nothing is attached, zero failures mean nothing. The collector reports that it does not count.

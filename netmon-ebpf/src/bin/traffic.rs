@@ -9,10 +9,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use netmon_common::traffic::{RECEIVE, TRANSMIT, Traffic};
-use netmon_ebpf::{
-    bpf::{PASS, cpu},
-    traffic,
-};
+use netmon_ebpf::{bpf::cpu, dns, traffic};
 
 /// The daemon sets the number of entries (CPUs x slots x directions) when it creates the map.
 #[map]
@@ -31,14 +28,16 @@ impl traffic::Object for Object {
     }
 }
 
+netmon_ebpf::passes_dns_on!();
+
 #[classifier]
 fn traffic_ingress(ctx: TcContext) -> i32 {
-    traffic::count(&Object, ctx, cpu(), RECEIVE);
-    PASS
+    traffic::count(&Object, &ctx, cpu(), RECEIVE);
+    pass_on(ctx, dns::arriving)
 }
 
 #[classifier]
 fn traffic_egress(ctx: TcContext) -> i32 {
-    traffic::count(&Object, ctx, cpu(), TRANSMIT);
-    PASS
+    traffic::count(&Object, &ctx, cpu(), TRANSMIT);
+    pass_on(ctx, dns::leaving)
 }

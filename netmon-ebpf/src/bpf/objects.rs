@@ -112,6 +112,36 @@ macro_rules! socket_globals {
     };
 }
 
+/// Defines what every object has that passes packets with DNS on: the global, the maps, and the function that does it. All
+/// objects share these maps.
+#[macro_export]
+macro_rules! passes_dns_on {
+    () => {
+        #[::aya_ebpf::macros::map]
+        static DNS_FOUND: ::aya_ebpf::maps::PerCpuArray<u64> = ::aya_ebpf::maps::PerCpuArray::with_max_entries(1, 0);
+        #[::aya_ebpf::macros::map]
+        static DNS_PROGRAMS: ::aya_ebpf::maps::ProgramArray = ::aya_ebpf::maps::ProgramArray::with_max_entries(1, 0);
+
+        /// Passes a packet on to the program that looks into messages, if `look` finds one. It is given the packet, and one more
+        /// than the namespace's slot. Without a slot, the verifier removes all of this.
+        #[inline(always)]
+        fn pass_on(
+            context: ::aya_ebpf::programs::TcContext,
+            look: impl FnOnce(&::aya_ebpf::programs::TcContext, u32) -> Option<$crate::dns::Found>,
+        ) -> i32 {
+            #[unsafe(no_mangle)]
+            static DNS_SLOT: ::aya_ebpf::Global<u32> = ::aya_ebpf::Global::new(0);
+            let dns_slot = DNS_SLOT.load();
+            if dns_slot != 0
+                && let Some(found) = look(&context, dns_slot)
+            {
+                $crate::bpf::pass_on(&context, found.word(), &DNS_FOUND, &DNS_PROGRAMS);
+            }
+            $crate::bpf::PASS
+        }
+    };
+}
+
 /// Defines the methods of the object's trait that lead to its maps.
 #[macro_export]
 macro_rules! maps {

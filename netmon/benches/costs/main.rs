@@ -78,7 +78,7 @@ fn main() -> anyhow::Result<()> {
     let host = Host::detect()?;
     let mode = host.mode();
     println!("{} CPUs, attaching by {}\n", host.cpus, mode.as_str());
-    let mut datapath = Datapath::load(host, mode, 16_384, Others::unknown())?;
+    let mut datapath = Datapath::load(host, mode, 16_384, true, Others::unknown())?;
 
     let mut reference = Reference::read()?;
     packets(&mut report, &mut reference, &mut datapath)?;
@@ -253,7 +253,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
         ));
         world.observe(&shared)?;
         let counting = Counting {
-            traffic: datapath.traffic(),
+            maps: datapath.maps(),
             programs: datapath.programs(),
         };
         let wanted = Collectors::default();
@@ -354,7 +354,7 @@ fn attaching(report: &mut Report, datapath: &mut Datapath) -> anyhow::Result<()>
             thread.enter(&path)?;
             for (name, ifindex) in devices {
                 let begin = Instant::now();
-                attachments.push(datapath.attach(&name, ifindex, &Directions::default())?);
+                attachments.push(datapath.attach(&name, ifindex, None, &Directions::default())?);
                 times.push(begin.elapsed());
             }
         }

@@ -76,7 +76,7 @@ impl Programs {
     /// # Errors
     /// netmon lacks a permission, or programs are required and cannot be loaded.
     pub(super) fn load(config: &Config, wanted: &Collectors) -> Result<Self, DatapathError> {
-        let datapath = datapath(config)?;
+        let datapath = datapath(config, wanted.has(collectors::dns::NAME))?;
         let (mut tracepoints, overlay) = others(datapath.as_ref(), wanted)?;
         if let Some(edges) = &mut tracepoints.edges {
             edges.set_second(config.times.idle_second)?;
@@ -88,7 +88,8 @@ impl Programs {
         let refused = match (&datapath, config.attach) {
             (_, Attach::Off) => Vec::new(),
             (None, _) => vec![collectors::traffic::NAME],
-            (Some(_), _) => [
+            (Some(datapath), _) => [
+                (collectors::dns::NAME, !datapath.counts_dns()),
                 (collectors::drops::NAME, tracepoints.drops.is_none() && !lacking.drops),
                 (collectors::tcp::NAME, tracepoints.tcp.is_none() && !lacking.tcp),
                 (collectors::edges::NAME, tracepoints.edges.is_none() && !lacking.edges),
@@ -142,11 +143,20 @@ impl Programs {
 }
 
 /// Loads the kernel programs, unless they are switched off or this kernel cannot run them.
-fn datapath(config: &Config) -> Result<Option<Datapath>, DatapathError> {
-    let load = |choose: fn(&Host) -> Mode| {
+fn datapath(config: &Config, with_dns: bool) -> Result<Option<Datapath>, DatapathError> {
+    let load_with = |choose: fn(&Host) -> Mode, with_dns| {
         let host = Host::detect()?;
         let mode = choose(&host);
-        Datapath::load(host, mode, config.interfaces, listeners::others(&config.node_netns))
+        let others = listeners::others(&config.node_netns);
+        Datapath::load(host, mode, config.interfaces, with_dns, others)
+    };
+    let load = |choose: fn(&Host) -> Mode| match load_with(choose, with_dns) {
+        Err(error) if with_dns && !error.is_permission() => {
+            let without = load_with(choose, false)?;
+            warn!(%error, "DNS queries are not counted on this host");
+            Ok(without)
+        }
+        result => result,
     };
     let loaded = match config.attach {
         Attach::Off => return Ok(None),

@@ -1,9 +1,9 @@
 //! What a collector works with in one scrape, and what it returns.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use crate::{
-    datapath::{SharedTracepoints, overlay::SharedOverlay, traffic::TrafficMap},
+    datapath::{self, SharedTracepoints, overlay::SharedOverlay},
     model::health::{DockerHealth, MapRow, ProgramRow},
     observe::{Shared, state::State},
     page::rows::Rows,
@@ -74,8 +74,8 @@ impl Collected {
 /// The part of the data path that a scrape reads.
 #[derive(Debug)]
 pub struct Counting {
-    /// The counters.
-    pub traffic: Arc<TrafficMap>,
+    /// The maps of their counters.
+    pub maps: datapath::Maps,
     /// The programs that write them.
     pub programs: Vec<ProgramRow>,
 }

@@ -1,198 +1,75 @@
 //! Attaches a copy of the programs to a device, and detaches it again.
 //!
-//! Every interface gets its own copy, with its slot as a constant. No other way of identifying the interface is free
+//! Every interface gets its own copy, with its slots as constants. No other way of identifying the interface is free
 //! of cost per packet.
 
+mod copies;
+mod error;
+
 use std::{
-    error::Error,
     os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
 };
 
-use aya::{
-    Ebpf, EbpfError, EbpfLoader,
-    maps::Map,
-    programs::{ProgramError, SchedClassifier, TcAttachType},
-};
-use netmon_common::traffic::{GLOBAL_SLOT, GLOBAL_SLOTS, MAP, PROGRAM_EGRESS, PROGRAM_INGRESS};
+#[cfg(feature = "bench")]
+use aya::Ebpf;
+use aya::maps::Map;
 use rustix::io::Errno;
 
+pub(super) use self::copies::SlotNumbers;
+use self::copies::{Copies, INTERFACE, LOOPBACK, classifier};
+pub use self::error::{AttachError, NotAttached};
 use super::{
     DatapathError,
     constants::Constants,
-    denial::{self, permission, with_causes},
+    dns::DnsSlot,
     hook::{HookedProgram, Way},
     host::{Host, Mode},
     owner::Owner,
-    pins::Pins,
-    traffic::{Counters, SLOTS, Slot, TrafficMap, place},
+    slots::SLOTS,
+    traffic::{Counters, Slot},
 };
-use crate::{
-    model::{
-        counters::Directions,
-        health::{AttachFailure, ProgramRow},
-        programs::{Filter, Others},
-    },
-    privilege,
+use crate::model::{
+    counters::Directions,
+    health::ProgramRow,
+    programs::{Filter, Others},
 };
-
-/// The programs, as built with this daemon.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/traffic.o"));
-
-/// The programs and the hooks they go to.
-const HOOKS: [(&str, TcAttachType, &str); 2] = [
-    (PROGRAM_INGRESS, TcAttachType::Ingress, "receive"),
-    (PROGRAM_EGRESS, TcAttachType::Egress, "transmit"),
-];
-
-/// Why programs were not attached to a device.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachError {
-    /// No slot is left.
-    #[error("no room for another interface; raise --limit.interfaces")]
-    Full,
-    /// There is no room for the counters of more interfaces.
-    #[error("no room for the counters of another interface: {0}")]
-    Room(#[source] Box<DatapathError>),
-    /// The device was deleted, or another device has its name.
-    #[error("the device {name} is gone")]
-    Gone {
-        /// The device.
-        name: String,
-    },
-    /// The device's name is no text. The library that attaches programs takes text.
-    #[error("the name of the device {name} is not UTF-8, so no programs can be attached")]
-    Name {
-        /// The device.
-        name: String,
-    },
-    /// The kernel did not accept the programs.
-    #[error("cannot load programs for {name}: {source}")]
-    Load {
-        /// The device.
-        name: String,
-        /// Why.
-        source: Box<DatapathError>,
-    },
-    /// What is on the device already is not known.
-    #[error("cannot attach to {name}: {source}")]
-    Unlisted {
-        /// The device.
-        name: String,
-        /// Why.
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The kernel did not attach them.
-    #[error("cannot attach to the {hook} side of {name}: {}{}", with_causes(source.as_ref()), remedy(source.as_ref()))]
-    Attach {
-        /// The device.
-        name: String,
-        /// The side of the device.
-        hook: &'static str,
-        /// Why.
-        source: Box<dyn Error + Send + Sync>,
-    },
-}
-
-impl AttachError {
-    /// The reason under which the failure is counted.
-    #[must_use]
-    pub const fn reason(&self) -> AttachFailure {
-        match self {
-            Self::Full => AttachFailure::Full,
-            Self::Gone { .. } => AttachFailure::Gone,
-            Self::Name { .. } => AttachFailure::Name,
-            Self::Load { .. } | Self::Room(_) => AttachFailure::Load,
-            Self::Unlisted { .. } | Self::Attach { .. } => AttachFailure::Attach,
-        }
-    }
-}
-
-/// An attach that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-pub struct NotAttached {
-    /// Why.
-    pub error: AttachError,
-    /// The slot, if a program may have been on the device.
-    pub remains: Option<Remains>,
-}
-
-impl From<AttachError> for Box<NotAttached> {
-    /// Nothing was attached.
-    fn from(error: AttachError) -> Self {
-        Self::new(NotAttached { error, remains: None })
-    }
-}
-
-/// Advice on an attachment that the kernel refused.
-fn remedy(error: &(dyn Error + 'static)) -> &'static str {
-    if permission(error) && !privilege::may_change_devices() {
-        "; without tcx, which Linux has from 6.6 on, netmon needs CAP_NET_ADMIN"
-    } else {
-        denial::remedy(error)
-    }
-}
 
 /// Loads copies of the programs and attaches them.
+#[derive(Debug)]
 pub(super) struct Attacher {
-    loader: EbpfLoader<'static>,
-    /// Constants that the loader borrows. They must outlive the loader.
-    numbers: &'static [u32],
-    pins: Pins,
+    copies: Copies,
     way: Way,
 }
 
-impl std::fmt::Debug for Attacher {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            loader: _,
-            numbers: _,
-            pins,
-            way,
-        } = self;
-        f.debug_struct("Attacher")
-            .field("pins", pins)
-            .field("way", way)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Attacher {
-    /// Creates the first array of counters, and loads the programs once to check that the kernel accepts them.
-    pub(super) fn load(host: &Host, mode: Mode, others: Others) -> Result<Self, DatapathError> {
-        let pins = Pins::new()?;
-        // Leaked once per process: the loader borrows the values of constants.
-        let numbers: &'static [u32] = (0..=SLOTS).collect::<Vec<_>>().leak();
-        let mut loader = EbpfLoader::new();
-        // These programs use no kernel structure. Without this call, the loader keeps all of the kernel's types in
-        // memory.
-        loader.btf(None);
-        loader.map_max_entries(MAP, TrafficMap::entries_on(host));
-        let slots = numbers.last().ok_or(DatapathError::Incomplete("slots"))?;
-        loader.override_global(GLOBAL_SLOTS, slots, true);
-        let programs = copy(&mut loader, &pins, numbers, 0)?;
+    /// Creates the first arrays of counters, and loads the programs once to check that the kernel accepts them: with DNS if
+    /// that is wanted, since more of them is verified then.
+    pub(super) fn load(host: &Host, mode: Mode, with_dns: bool, others: Others) -> Result<Self, DatapathError> {
+        let mut copies = Copies::new(host)?;
+        if with_dns {
+            copies.dns_arrays(0)?;
+            let (traffic, dns) = (None, Some(0));
+            copies.load(SlotNumbers { traffic, dns })?;
+        }
+        let (traffic, dns) = (Some(0), with_dns.then_some(0));
+        let (programs, _) = copies.load(SlotNumbers { traffic, dns })?;
         let owner = Arc::new(Owner::new(programs, others)?);
         Ok(Self {
-            loader,
-            numbers,
-            pins,
+            copies,
             way: Way { mode, owner },
         })
     }
 
-    /// The array of counters with this number. It is created if there is none yet.
+    /// The array of counters of packets with this number. It is created if there is none yet.
     pub(super) fn array(&mut self, number: u32) -> Result<OwnedFd, DatapathError> {
-        let mut programs = self
-            .loader
-            .map_pin_path(MAP, self.pins.numbered(MAP, number))
-            .load(OBJECT)
-            .map_err(|error| DatapathError::Load(Box::new(error)))?;
-        let Some(Map::Array(array)) = programs.take_map(MAP) else {
-            return Err(DatapathError::Incomplete("array of counters"));
-        };
-        let descriptor = array.fd().as_fd().try_clone_to_owned();
-        descriptor.map_err(|error| DatapathError::of("copy the descriptor of an array", error))
+        descriptor(self.copies.traffic_array(number * SLOTS)?)
+    }
+
+    /// Creates the arrays of counters of DNS, and of queries that wait, with this number.
+    pub(super) fn dns_arrays(&mut self, number: u32) -> Result<(OwnedFd, OwnedFd), DatapathError> {
+        let [counts, waiting] = self.copies.dns_arrays(number * SLOTS)?;
+        Ok((descriptor(counts)?, descriptor(waiting)?))
     }
 
     /// How programs are attached.
@@ -200,15 +77,17 @@ impl Attacher {
         &self.way
     }
 
-    /// Loads a copy of the programs that counts into a slot.
-    pub(super) fn copy(&mut self, slot: u32) -> Result<Ebpf, DatapathError> {
-        copy(&mut self.loader, &self.pins, self.numbers, slot)
+    /// Loads a copy of the programs that counts into these slots.
+    #[cfg(feature = "bench")]
+    pub(super) fn copy(&mut self, into: SlotNumbers) -> Result<Ebpf, DatapathError> {
+        self.copies.load(into).map(|(programs, _)| programs)
     }
 
-    /// Attaches a copy to a device of the calling thread's namespace, which has these `filters`.
+    /// Attaches a copy to a device of the calling thread's namespace, which has these `filters`. The device is loopback if
+    /// there is no slot for packets.
     pub(super) fn attach(
         &mut self,
-        slot: Slot,
+        (traffic, dns): (Option<Slot>, Option<Arc<DnsSlot>>),
         name: &str,
         ifindex: u32,
         filters: &Directions<Vec<Filter>>,
@@ -217,18 +96,27 @@ impl Attacher {
             name: name.to_owned(),
             source: Box::new(source),
         };
-        let mut copy = self.copy(slot.number()).map_err(not_loaded)?;
+        let into = SlotNumbers {
+            traffic: traffic.as_ref().map(Slot::number),
+            dns: dns.as_ref().map(|slot| slot.number()),
+        };
+        let (mut copy, hooks) = self.copies.load(into).map_err(not_loaded)?;
         let constants = Constants::of(&copy).map_err(not_loaded)?;
         let device = &*device_name(name, ifindex)?;
         let mut attachment = Attachment {
-            programs: Vec::with_capacity(HOOKS.len()),
-            remains: Remains { slot, constants },
+            programs: Vec::with_capacity(hooks.len()),
+            remains: Remains {
+                traffic,
+                dns,
+                constants,
+            },
         };
-        let attached = HOOKS.into_iter().try_for_each(|(program, hook, side)| {
-            let pin = self.pins.path(&format!("{side}_{}", attachment.remains.slot.number()));
+        let number = into.traffic.or(into.dns).unwrap_or_default();
+        let attached = hooks.iter().try_for_each(|(program, hook, side)| {
+            let pin = self.copies.pins().path(&format!("{side}_{number}"));
             let attached = classifier(&mut copy, program)
                 .map_err(Into::into)
-                .and_then(|it| HookedProgram::make((program, it), hook, device, &self.way, filters, Some(&pin)));
+                .and_then(|it| HookedProgram::make((program, it), *hook, device, &self.way, filters, Some(&pin)));
             attachment.programs.push(attached.map_err(|source| AttachError::Attach {
                 name: name.to_owned(),
                 hook: side,
@@ -249,35 +137,12 @@ impl Attacher {
     }
 }
 
-fn copy(
-    loader: &mut EbpfLoader<'static>,
-    pins: &Pins,
-    numbers: &'static [u32],
-    slot: u32,
-) -> Result<Ebpf, DatapathError> {
-    let (array, place) = place(slot);
-    let number = numbers
-        .get(place as usize)
-        .ok_or(DatapathError::Incomplete("such slot"))?;
-    let failed = |error: EbpfError| DatapathError::Load(Box::new(error));
-    let mut programs = loader
-        .map_pin_path(MAP, pins.numbered(MAP, array))
-        .override_global(GLOBAL_SLOT, number, true)
-        .load(OBJECT)
-        .map_err(failed)?;
-    for (name, _, _) in HOOKS {
-        classifier(&mut programs, name)?
-            .load()
-            .map_err(|error| failed(error.into()))?;
-    }
-    Ok(programs)
-}
-
-fn classifier<'a>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, DatapathError> {
-    let program = programs.program_mut(name).ok_or(DatapathError::Incomplete(name))?;
-    program
-        .try_into()
-        .map_err(|_: ProgramError| DatapathError::Incomplete(name))
+fn descriptor(map: Map) -> Result<OwnedFd, DatapathError> {
+    let Map::Array(array) = map else {
+        return Err(DatapathError::Incomplete("array of counters"));
+    };
+    let descriptor = array.fd().as_fd().try_clone_to_owned();
+    descriptor.map_err(|error| DatapathError::of("copy the descriptor of an array", error))
 }
 
 /// Checks that the name still belongs to the device that was meant.
@@ -315,19 +180,26 @@ pub struct Attachment {
     remains: Remains,
 }
 
-/// The slot of programs that are detached, or that are left on a device. It is freed when this is dropped, which must not
-/// be before the programs are gone: they would count for the slot's next device.
+/// The slots of programs that are detached, or that are left on a device. They are freed when this is dropped, which must
+/// not be before the programs are gone: they would count for a slot's next owner.
 #[derive(Debug)]
 pub struct Remains {
-    slot: Slot,
+    traffic: Option<Slot>,
+    dns: Option<Arc<DnsSlot>>,
     constants: Constants,
 }
 
 impl Attachment {
-    /// What it counts.
+    /// The packets that it counts. On loopback there are none.
     #[must_use]
-    pub const fn counters(&self) -> &Counters {
-        self.remains.slot.counters()
+    pub fn counters(&self) -> Option<&Counters> {
+        self.remains.traffic.as_ref().map(Slot::counters)
+    }
+
+    /// What the device's namespace asks its resolvers, if it counts that.
+    #[must_use]
+    pub const fn dns(&self) -> Option<&Arc<DnsSlot>> {
+        self.remains.dns.as_ref()
     }
 
     /// Whether the programs are attached to this device of the calling thread's namespace, which has these `filters`. If
@@ -380,9 +252,11 @@ impl Remains {
 }
 
 /// The rows of `netmon_bpf_program_info`.
-pub(super) fn programs(mode: Mode) -> Vec<ProgramRow> {
-    HOOKS
-        .into_iter()
+pub(super) fn programs(mode: Mode, with_dns: bool) -> Vec<ProgramRow> {
+    let loopback = if with_dns { LOOPBACK } else { &[] };
+    INTERFACE
+        .iter()
+        .chain(loopback)
         .map(|(program, _, side)| ProgramRow {
             program,
             kind: "sched_cls",

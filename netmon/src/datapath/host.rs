@@ -108,7 +108,7 @@ mod tests {
     use netmon_common::traffic::{TRANSMIT, index};
 
     use super::{Host, Mode, cpu_ids, cpu_list};
-    use crate::datapath::traffic::{SLOTS, TrafficMap};
+    use crate::datapath::{slots::SLOTS, traffic::TrafficMap};
 
     const CAPABLE: Host = Host {
         tcx: true,

@@ -22,7 +22,7 @@ pub(super) struct Mapped {
     words: usize,
 }
 
-// SAFETY: the memory is only ever read, through atomics. It stays mapped until this is dropped.
+// SAFETY: the memory is only ever used through atomics. It stays mapped until this is dropped.
 #[expect(unsafe_code, reason = "a raw pointer is not by itself")]
 unsafe impl Send for Mapped {}
 // SAFETY: as above. Shared readers use atomics.
@@ -30,23 +30,35 @@ unsafe impl Send for Mapped {}
 unsafe impl Sync for Mapped {}
 
 impl Mapped {
-    /// Maps so many words of an array.
+    /// Maps so many words of an array, which are only read.
     ///
     /// # Errors
     /// The kernel does not map it.
-    #[expect(unsafe_code, reason = "mapping memory")]
     pub(super) fn new(array: impl AsFd, words: usize) -> Result<Self, DatapathError> {
+        Self::map(array, words, ProtFlags::READ)
+    }
+
+    /// Maps so many words of an array, which are written, too.
+    ///
+    /// # Errors
+    /// The kernel does not map it.
+    pub(super) fn writable(array: impl AsFd, words: usize) -> Result<Self, DatapathError> {
+        Self::map(array, words, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    #[expect(unsafe_code, reason = "mapping memory")]
+    fn map(array: impl AsFd, words: usize, access: ProtFlags) -> Result<Self, DatapathError> {
         let failed = |error: Errno| DatapathError::of("map the counters into memory", error.into());
         let length = words
             .checked_mul(size_of::<u64>())
             .ok_or_else(|| failed(Errno::NOMEM))?;
         // SAFETY: no address is requested, so no existing mapping is replaced.
-        let memory = unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::SHARED, array, 0) };
+        let memory = unsafe { mmap(null_mut(), length, access, MapFlags::SHARED, array, 0) };
         let memory = NonNull::new(memory.map_err(failed)?.cast()).ok_or_else(|| failed(Errno::NOMEM))?;
         Ok(Self { memory, words })
     }
 
-    /// The words.
+    /// The words. Only [`Self::writable`] ones may be written.
     #[expect(unsafe_code, reason = "reading mapped memory")]
     pub(super) const fn words(&self) -> &[AtomicU64] {
         // SAFETY: `new` mapped so many words, to the beginning of a page. They stay mapped as long as `self` lives, any

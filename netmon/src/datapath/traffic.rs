@@ -11,25 +11,24 @@ mod tests;
 use std::{
     os::fd::AsFd,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use netmon_common::{
-    refusal,
-    traffic::{DIRECTIONS, MAP, RECEIVE, TRANSMIT, Traffic, index},
-};
+use netmon_common::traffic::{DIRECTIONS, MAP, RECEIVE, TRANSMIT, Traffic, index};
 
-use super::{DatapathError, host::Host, mapped::Mapped};
+use super::{
+    DatapathError,
+    host::Host,
+    mapped::Mapped,
+    slots::{self, SLOTS, Slots},
+};
 use crate::model::{
     counters::{Directions, since},
     health::MapRow,
     programs::Counts,
 };
-
-/// The number of slots of an array.
-pub(super) const SLOTS: u32 = 64;
 
 /// The words of a [`Traffic`], in the order of its fields.
 const WORDS: usize = size_of::<Traffic>() / size_of::<u64>();
@@ -45,27 +44,13 @@ struct Array {
 #[derive(Debug)]
 pub struct TrafficMap {
     cpu_ids: u32,
-    slots: u32,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// The arrays that exist, in the order of their slots.
-    arrays: Vec<Arc<Array>>,
-    /// Slots that were freed. They are used again before fresh ones, so that the memory in use stays small.
-    returned: Vec<u32>,
-    /// The first slot that was never used.
-    fresh: u32,
-    /// How often an allocation failed because all slots were taken.
-    refused: u64,
+    slots: Arc<Slots<Array>>,
 }
 
 /// A slot, freed when dropped. By then no program may count into it.
 #[derive(Debug)]
 pub struct Slot {
-    map: Arc<TrafficMap>,
-    number: u32,
+    slot: slots::Slot<Array>,
     counters: Counters,
 }
 
@@ -79,18 +64,12 @@ pub struct Counters {
     zero: Directions<Traffic>,
 }
 
-/// The array that a slot is in, and its place there.
-pub(super) const fn place(slot: u32) -> (u32, u32) {
-    (slot / SLOTS, slot % SLOTS)
-}
-
 impl TrafficMap {
     /// No arrays yet, for this number of slots.
     pub(super) fn new(host: &Host, slots: u32) -> Self {
         Self {
             cpu_ids: host.cpu_ids,
-            slots,
-            state: Mutex::default(),
+            slots: Arc::new(Slots::new(slots)),
         }
     }
 
@@ -107,50 +86,26 @@ impl TrafficMap {
     /// There is no such array: what `create` returns, or the kernel does not map it (`BPF_F_MMAPABLE` needs 5.5). The slot
     /// stays free.
     pub(super) fn allocate<F: AsFd>(
-        self: &Arc<Self>,
+        &self,
         create: impl FnOnce(u32) -> Result<F, DatapathError>,
     ) -> Result<Option<Slot>, DatapathError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = match state.returned.last() {
-            Some(number) => *number,
-            None if state.fresh < self.slots => state.fresh,
-            None => {
-                state.refused += 1;
-                return Ok(None);
+        let slot = self
+            .slots
+            .allocate(|number| Array::map(create(number)?, self.cpu_ids))?;
+        Ok(slot.map(|slot| {
+            let (array, place) = (Arc::clone(slot.array()), slot.place());
+            let zero = array.read(place);
+            Slot {
+                slot,
+                counters: Counters { array, place, zero },
             }
-        };
-        let (array, place) = place(number);
-        let array = if let Some(array) = state.arrays.get(array as usize) {
-            Arc::clone(array)
-        } else {
-            // Slots are taken in order, so this is the next array.
-            let array = Arc::new(Array::map(create(array)?, self.cpu_ids)?);
-            state.arrays.push(Arc::clone(&array));
-            array
-        };
-        if state.returned.pop().is_none() {
-            state.fresh += 1;
-        }
-        drop(state);
-        let zero = array.read(place);
-        Ok(Some(Slot {
-            map: Arc::clone(self),
-            number,
-            counters: Counters { array, place, zero },
         }))
     }
 
     /// How full the map is.
     #[must_use]
     pub fn row(&self) -> MapRow {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = u64::from(state.fresh) - state.returned.len() as u64;
-        MapRow {
-            map: MAP,
-            entries: used,
-            max_entries: self.slots.into(),
-            update_failures: vec![(refusal::NAMES[refusal::FULL as usize], state.refused)],
-        }
+        self.slots.row(MAP)
     }
 }
 
@@ -204,7 +159,7 @@ impl Slot {
     /// The slot's number.
     #[must_use]
     pub(super) const fn number(&self) -> u32 {
-        self.number
+        self.slot.number()
     }
 
     /// Its counters.
@@ -218,12 +173,5 @@ impl Counts for Counters {
     /// The counts since the slot was allocated.
     fn read(&self) -> Directions<Traffic> {
         self.array.read(self.place).zip(self.zero, since)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut state = self.map.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.returned.push(self.number);
     }
 }

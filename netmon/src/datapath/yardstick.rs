@@ -12,6 +12,7 @@ use netmon_common::traffic::{PROGRAM_EGRESS, PROGRAM_INGRESS};
 
 use super::{
     Datapath, DatapathError, Tracepoints, WantedTracepoints,
+    attach::SlotNumbers,
     tracepoint::{Globals, Kernel, OpenObject},
 };
 
@@ -25,6 +26,11 @@ const FRAME: [u8; 64] = {
     frame[14] = 0x45;
     frame[23] = 6;
     frame
+};
+/// The slots that the programs count into.
+const FIRST: SlotNumbers = SlotNumbers {
+    traffic: Some(0),
+    dns: None,
 };
 /// The number of runs in one system call. It is large enough to make the cost of the call itself vanish, and small
 /// enough that the kernel seldom preempts them.
@@ -94,7 +100,7 @@ pub fn per_stored(work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
 pub fn per_sent_packet(datapath: &mut Datapath, device: &str, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
     let failed = |error: aya::EbpfError| DatapathError::Load(Box::new(error));
     let mut yardstick = EbpfLoader::new().load(OBJECT).map_err(failed)?;
-    let mut traffic = datapath.attacher.copy(0)?;
+    let mut traffic = datapath.attacher.copy(FIRST)?;
     // Where there is tcx, the queueing discipline is of no use and does no harm.
     let _there_or_made = tc::qdisc_add_clsact(device);
     let empty = classifier(&mut yardstick, "empty")?;
@@ -146,7 +152,7 @@ pub fn per_packet(datapath: &mut Datapath, rounds: usize) -> Result<Vec<Run>, Da
             .load()
             .map_err(|error| failed(error.into()))?;
     }
-    let mut traffic = datapath.attacher.copy(0)?;
+    let mut traffic = datapath.attacher.copy(FIRST)?;
     let mut times: Vec<(&'static str, Vec<Duration>)> = ["empty", PROGRAM_INGRESS, PROGRAM_EGRESS, "hashed"]
         .map(|program| (program, Vec::new()))
         .into();

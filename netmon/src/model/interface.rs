@@ -19,6 +19,9 @@ pub struct InterfaceId {
     pub ifindex: u32,
 }
 
+/// The ifindex of loopback in every namespace.
+pub const LOOPBACK: u32 = 1;
+
 impl fmt::Display for InterfaceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "interface {} of namespace {}", self.ifindex, self.netns.0)

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use super::counters::{Directions, Traffic};
+use super::{
+    counters::{Directions, Traffic},
+    dns::DnsCounts,
+};
 
 /// What programs have counted so far. Reading it is a few loads from memory, without a system call.
 pub trait Counts: fmt::Debug + Send + Sync {
@@ -17,6 +20,8 @@ pub struct Attached {
     pub handle: Handle,
     /// What they count.
     pub counts: Arc<dyn Counts>,
+    /// What the interface's namespace asks its resolvers, if that is counted.
+    pub dns: Option<Arc<dyn DnsCounts>>,
 }
 
 /// Identifies attached programs. No two have the same.

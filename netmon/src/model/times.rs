@@ -102,6 +102,13 @@ impl Default for Times {
 }
 
 impl Times {
+    /// How long after a failed attach the next one is tried, if so many have failed before.
+    #[must_use]
+    pub fn attach_delay(&self, failures: u32) -> Duration {
+        let delay = self.attach_retry.saturating_mul(1 << failures.min(16));
+        delay.min(self.attach_retry_most)
+    }
+
     /// The time of this name, spelled as in a flag; `None` if there is no such time.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Duration> {
         Some(match name {

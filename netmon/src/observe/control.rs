@@ -118,7 +118,11 @@ impl Control {
             overlay,
             waker,
         } = tools;
-        let times = *shared.lock().times();
+        let times = {
+            let mut state = shared.lock();
+            state.set_counts_dns(datapath.as_ref().is_some_and(Datapath::counts_dns));
+            *state.times()
+        };
         let (signals, inbox) = sync_channel(MOST_SIGNALS);
         let work = Loop {
             shared,
@@ -314,7 +318,7 @@ impl Loop {
         let now = Instant::now();
         let state = self.shared.lock();
         let attach = state
-            .candidate(now, self.times.attach_age)
+            .next_candidate(now, self.times.attach_age)
             .map(|_| self.attach_at())
             .or_else(|| state.next_try(now, self.times.attach_age));
         [

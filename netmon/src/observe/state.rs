@@ -5,6 +5,7 @@ mod events;
 mod interface;
 mod kinds;
 mod lifecycle;
+mod loopback;
 mod misfits;
 mod namespaces;
 mod naming;
@@ -119,6 +120,7 @@ pub struct State {
     stamp: Stamp,
     /// Programs that are over, until [`Self::take_over`] is called.
     over: Vec<Handle>,
+    loopbacks: loopback::Loopbacks,
 }
 
 impl State {
@@ -163,6 +165,7 @@ impl State {
             readings_begun: 0,
             stamp: Stamp::default(),
             over: Vec::new(),
+            loopbacks: loopback::Loopbacks::default(),
         }
     }
 

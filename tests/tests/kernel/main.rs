@@ -7,6 +7,7 @@ mod asking;
 mod buffers;
 mod clock;
 mod counting;
+mod dns;
 mod drops;
 mod edges;
 mod elsewhere;

@@ -24,19 +24,19 @@ fn programs_count_packets_and_bytes_as_the_device_does() -> anyhow::Result<()> {
             let mut world = World::new()?;
             let (a, b) = world.pair(cable)?;
             quiet(&[&a, &b])?;
-            let mut datapath = Datapath::load(Host::detect()?, mode, 16, Others::unknown())?;
+            let mut datapath = Datapath::load(Host::detect()?, mode, 16, true, Others::unknown())?;
             let ifindex = u32::try_from(a.netns.ifindex(DEVICE)?)?;
             // Filters of clsact have to be detached in the same namespace.
             a.netns.within(|| {
                 let before = a.figures()?;
-                let attachment = datapath.attach(DEVICE, ifindex, &Directions::default())?;
+                let attachment = datapath.attach(DEVICE, ifindex, None, &Directions::default())?;
                 traffic::ping(&a.netns, b.address, 100)?;
                 traffic::udp(&a.netns, &b.netns, b.address, 50, 4000)?;
                 traffic::udp(&b.netns, &a.netns, a.ipv6_address, 50, 4000)?;
                 traffic::tcp(&a.netns, &b.netns, b.address, 10_000_000)?;
                 traffic::tcp(&b.netns, &a.netns, a.address, 10_000_000)?;
                 let device = a.figures()?.since(before);
-                let map = attachment.counters().read();
+                let map = attachment.counters().context("an interface has counters")?.read();
                 drop(attachment.detach_here());
                 let programs = Figures {
                     receive_packets: map.receive.packets,

@@ -1,6 +1,6 @@
 //! Slots and arrays. The arrays are files in memory instead of the kernel's.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
+use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use netmon_common::traffic::{TRANSMIT, Traffic, index};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -29,7 +29,7 @@ fn array(_: u32) -> Result<File, DatapathError> {
 }
 
 /// Allocates a slot, and keeps the array if one is made for it.
-fn allocate(map: &Arc<TrafficMap>, arrays: &mut Vec<File>) -> Option<Slot> {
+fn allocate(map: &TrafficMap, arrays: &mut Vec<File>) -> Option<Slot> {
     let made = |number| {
         assert_eq!(number as usize, arrays.len(), "arrays are made in order");
         let file = array(number)?;
@@ -44,7 +44,7 @@ fn allocate(map: &Arc<TrafficMap>, arrays: &mut Vec<File>) -> Option<Slot> {
 
 #[test]
 fn an_array_is_made_when_the_first_slot_in_it_is_taken() {
-    let map = Arc::new(TrafficMap::new(&HOST, 2 * SLOTS + 1));
+    let map = TrafficMap::new(&HOST, 2 * SLOTS + 1);
     let mut arrays = Vec::new();
     let mut slots = Vec::new();
     for slot in 0..=2 * SLOTS {
@@ -65,7 +65,7 @@ fn an_array_is_made_when_the_first_slot_in_it_is_taken() {
 
 #[test]
 fn a_slot_is_read_from_its_own_place_in_its_own_array() {
-    let map = Arc::new(TrafficMap::new(&HOST, 4 * SLOTS));
+    let map = TrafficMap::new(&HOST, 4 * SLOTS);
     let mut arrays = Vec::new();
     let slots: Vec<Slot> = (0..2 * SLOTS).filter_map(|_| allocate(&map, &mut arrays)).collect();
     // One CPU sends a packet on the second interface of the second array.
@@ -90,7 +90,7 @@ fn a_slot_is_read_from_its_own_place_in_its_own_array() {
 
 #[test]
 fn a_slot_without_memory_stays_free() {
-    let map = Arc::new(TrafficMap::new(&HOST, 9));
+    let map = TrafficMap::new(&HOST, 9);
     let refuse = |_| Err::<File, _>(DatapathError::of("make an array", io::ErrorKind::OutOfMemory.into()));
     assert!(map.allocate(refuse).is_err());
     assert_eq!(map.row().entries, 0);

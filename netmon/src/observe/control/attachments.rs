@@ -15,6 +15,7 @@ use crate::{
     },
     model::{
         counters::Directions,
+        dns::DnsCounts,
         programs::{Attached, Filter, Handle},
     },
     observe::state::SLOT_REST,
@@ -26,6 +27,15 @@ const MOST_ASKED: usize = 256;
 /// ever.
 const LONGEST_REST: Duration = Duration::from_mins(1);
 
+/// Programs that were added, as the registry is told of them.
+#[derive(Debug)]
+pub(super) enum Added {
+    /// On an interface.
+    Interface(Attached),
+    /// On a loopback, with what its namespace asks its resolvers.
+    Loopback(Handle, Option<Arc<dyn DnsCounts>>),
+}
+
 /// The attached programs, and the slots that are not free yet.
 #[derive(Debug, Default)]
 pub(super) struct Attachments {
@@ -36,14 +46,16 @@ pub(super) struct Attachments {
 
 impl Attachments {
     /// Adds programs that were attached.
-    pub(super) fn add(&mut self, attachment: Attachment) -> Attached {
+    pub(super) fn add(&mut self, attachment: Attachment) -> Added {
         self.last.0 += 1;
-        let attached = Attached {
-            handle: self.last,
-            counts: Arc::new(attachment.counters().clone()),
-        };
-        self.all.insert(self.last, attachment);
-        attached
+        let handle = self.last;
+        let dns = attachment.dns().map(|slot| Arc::clone(slot) as Arc<dyn DnsCounts>);
+        let counters = attachment.counters().cloned();
+        self.all.insert(handle, attachment);
+        match counters.map(Arc::new) {
+            Some(counts) => Added::Interface(Attached { handle, counts, dns }),
+            None => Added::Loopback(handle, dns),
+        }
     }
 
     /// The programs with this handle.

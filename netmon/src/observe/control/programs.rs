@@ -14,7 +14,10 @@ use std::{
 
 use tracing::{debug, info, warn};
 
-use super::{Loop, attachments::Attachments};
+use super::{
+    Loop,
+    attachments::{Added, Attachments},
+};
 use crate::{
     datapath::{
         Datapath,
@@ -23,7 +26,7 @@ use crate::{
     model::{
         counters::Directions,
         health::AttachFailure,
-        interface::{InterfaceId, NetnsId},
+        interface::{InterfaceId, LOOPBACK, NetnsId},
         outage::{Outage, Said},
         programs::{Filter, Handle},
     },
@@ -59,7 +62,7 @@ impl Loop {
     /// Attaches programs to one interface, if one waits and its time has come.
     pub(super) fn attach_next(&mut self) {
         let now = Instant::now();
-        let candidate = self.shared.lock().candidate(now, self.times.attach_age);
+        let candidate = self.shared.lock().next_candidate(now, self.times.attach_age);
         let (Some(candidate), true) = (candidate, self.datapath.is_some()) else {
             self.waiting_since = None;
             return;
@@ -79,12 +82,11 @@ impl Loop {
             match result {
                 Ok(attachment) => {
                     debug!(interface = %id, name = candidate.name, "programs attached");
-                    let attached = attachments.add(attachment);
-                    let handle = attached.handle;
-                    if shared.lock().attached(id, Ok(attached), Instant::now()) {
-                        settle(shared, id, thread);
-                    } else {
+                    let (handle, is_wanted) = attached(shared, id, attachments.add(attachment));
+                    if !is_wanted {
                         detach(attachments, handle, &candidate);
+                    } else if id.ifindex != LOOPBACK {
+                        settle(shared, id, thread);
                     }
                 }
                 Err(not_attached) => {
@@ -93,7 +95,7 @@ impl Loop {
                     if let Some(remains) = remains {
                         attachments.rest(remains);
                     }
-                    shared.lock().attached(id, Err(error.reason()), Instant::now());
+                    not_attached_to(shared, id, error.reason());
                 }
             }
         });
@@ -114,7 +116,12 @@ impl Loop {
     /// Checks whether programs that miss packets are still attached: an administrator of a container may detach them.
     /// Detached programs are attached again, and the device's own counters count meanwhile.
     pub(super) fn verify_programs(&mut self) {
-        let suspects = self.shared.lock().suspects();
+        let suspects = {
+            let mut state = self.shared.lock();
+            let mut suspects = state.suspects();
+            suspects.extend(state.loopbacks_to_verify());
+            suspects
+        };
         if suspects.is_empty() {
             return;
         }
@@ -122,7 +129,7 @@ impl Loop {
         let looked = on_netns_thread(|thread| {
             for suspect in suspects {
                 if let Some((handle, filters)) = find_detached(shared, attachments, &suspect, thread) {
-                    let Candidate { id, name, path } = suspect;
+                    let Candidate { id, name, path, .. } = suspect;
                     let text = "programs were detached by somebody else; attaching them again";
                     if log.detached.is_news(id.netns, Instant::now()) {
                         warn!(namespace = %path.display(), device = name, "{text}; more in this namespace is only counted");
@@ -205,11 +212,34 @@ fn attach(
     candidate: &Candidate,
     thread: &mut NetnsThread,
 ) -> Result<Attachment, Box<NotAttached>> {
-    let Candidate { id, name, .. } = candidate;
+    let Candidate { id, name, asks, .. } = candidate;
     let gone = || AttachError::Gone { name: name.clone() };
     let mut client = enter(candidate, thread).ok_or_else(gone)?;
     let filters = filters::before(datapath.mode(), name, id.ifindex, &mut client)?;
-    datapath.attach(name, id.ifindex, &filters)
+    if id.ifindex == LOOPBACK {
+        datapath.attach_loopback(name, id.ifindex, id.netns, &filters)
+    } else {
+        datapath.attach(name, id.ifindex, asks.then_some(id.netns), &filters)
+    }
+}
+
+/// Tells the registry that programs are attached. Returns whether their device is still there.
+fn attached(shared: &Shared, id: InterfaceId, added: Added) -> (Handle, bool) {
+    let (mut state, now) = (shared.lock(), Instant::now());
+    match added {
+        Added::Interface(attached) => (attached.handle, state.attached(id, Ok(attached), now)),
+        Added::Loopback(handle, dns) => (handle, state.loopback_attached(id.netns, Ok((handle, dns)), now)),
+    }
+}
+
+/// Tells the registry that programs are not attached.
+fn not_attached_to(shared: &Shared, id: InterfaceId, failure: AttachFailure) {
+    let (mut state, now) = (shared.lock(), Instant::now());
+    if id.ifindex == LOOPBACK {
+        state.loopback_attached(id.netns, Err(failure), now);
+    } else {
+        state.attached(id, Err(failure), now);
+    }
 }
 
 /// Reads until a reading shows exactly how far the device's counters are ahead of its new programs'.

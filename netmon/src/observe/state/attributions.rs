@@ -18,7 +18,7 @@ use std::{
 use super::{Departed, Namespace, Owner, Stamp, State, living_or_closed, range};
 use crate::{
     model::{
-        interface::{InterfaceId, NetnsId},
+        interface::{InterfaceId, LOOPBACK, NetnsId},
         place::{Attribution, Cause, Place},
     },
     network,
@@ -26,9 +26,6 @@ use crate::{
 
 /// How long a foreign namespace is remembered after it was last asked for: longer than the time between two scrapes.
 const ASKED_AGAIN: Duration = Duration::from_mins(10);
-
-/// The ifindex of loopback in every namespace.
-const LOOPBACK: u32 = 1;
 
 /// A namespace's age: when it ended, and when it was first seen. The oldest comes first. Cookies give no order: each CPU
 /// allocates them from a batch of its own.

@@ -240,9 +240,7 @@ impl Interface {
 
     /// Takes in a failed attach. Returns whether it is the first.
     pub(super) fn fail(&mut self, times: &Times, now: Instant) -> bool {
-        let delay = times.attach_retry.saturating_mul(1 << self.failures.min(16));
-        let delay = delay.min(times.attach_retry_most);
-        self.programs = Programs::Failed(now + delay);
+        self.programs = Programs::Failed(now + times.attach_delay(self.failures));
         self.failures += 1;
         self.failures == 1
     }

@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::loopback::Loopback;
 use crate::model::{
     buffers::{Backlogs, ContainerBuffers, NodeBuffers, SoftnetLedger},
+    dns::DnsCounts,
     interface::Device,
     netns::Role,
     overlay::XfrmErrors,
@@ -49,6 +51,10 @@ pub struct Sandbox {
     pub(super) networks_before: BTreeMap<u32, Arc<str>>,
     /// Its TCP sockets that the programs' counts lack.
     pub sockets: Sockets,
+    /// What it asked its resolvers; `None` while no program counts that.
+    pub dns: Option<Arc<dyn DnsCounts>>,
+    /// The program on its loopback.
+    pub(super) loopback: Loopback,
 }
 
 /// What is known of an overlay network's namespace.

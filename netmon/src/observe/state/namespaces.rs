@@ -385,6 +385,7 @@ impl State {
         if let Some(mut namespace) = self.namespaces.remove(&netns) {
             if let Some(sandbox) = namespace.sandbox_mut() {
                 sandbox.tcp.end();
+                self.over.extend(sandbox.loopback.take());
             }
             self.closed.insert(netns, Box::new(Closed { namespace, at: now }));
             // Maybe nobody takes in its shares any more: without programs, no last counts follow.

@@ -8,7 +8,7 @@ use std::{
 use super::{Interface, Programs, State};
 use crate::model::{
     health::AttachFailure,
-    interface::InterfaceId,
+    interface::{InterfaceId, LOOPBACK},
     programs::{Attached, Handle},
 };
 
@@ -21,6 +21,8 @@ pub struct Candidate {
     pub name: String,
     /// The file of its namespace.
     pub path: PathBuf,
+    /// It is a container's, and what that asks its resolvers is counted.
+    pub asks: bool,
 }
 
 impl State {
@@ -41,11 +43,26 @@ impl State {
         next.and_then(|(id, _)| self.as_candidate(*id))
     }
 
+    /// Whose turn it is: an interface's, or a namespace's loopback if DNS is counted. Where interfaces wait all the time, each
+    /// third turn is a loopback's.
+    #[must_use]
+    pub fn next_candidate(&self, now: Instant, age: Duration) -> Option<Candidate> {
+        let interface = || self.candidate(now, age);
+        let loopback = || self.loopback_candidate(now);
+        if self.attempts % 3 == 2 {
+            loopback().or_else(interface)
+        } else {
+            interface().or_else(loopback)
+        }
+    }
+
     fn as_candidate(&self, id: InterfaceId) -> Option<Candidate> {
+        let namespace = self.namespaces.get(&id.netns)?;
         Some(Candidate {
             id,
             name: self.interfaces.get(&id)?.device.name.clone(),
-            path: self.namespaces.get(&id.netns)?.file.path.clone(),
+            path: namespace.file.path.clone(),
+            asks: namespace.sandbox().is_some(),
         })
     }
 
@@ -56,10 +73,10 @@ impl State {
         all.filter(move |interface| interface.waits(self.scope, now))
     }
 
-    /// How many interfaces wait for programs and have had no failed attach.
+    /// How many interfaces wait for programs and have had no failed attach, loopbacks included.
     #[must_use]
     pub fn waiting(&self, now: Instant) -> usize {
-        self.all_waiting(now).count()
+        self.all_waiting(now).count() + self.loopbacks_waiting()
     }
 
     /// How long the one of these waits that waits longest; zero if none does.
@@ -82,6 +99,7 @@ impl State {
             .values()
             .filter_map(|interface| interface.retry_at().or_else(|| young(interface)))
             .filter(|at| *at > now)
+            .chain(self.next_loopback_try(now))
             .min()
     }
 
@@ -98,7 +116,13 @@ impl State {
                         .delay
                         .observe(now.saturating_duration_since(interface.first_seen));
                 }
+                let dns = attached.dns.clone();
                 interface.programs = Programs::Attached(attached);
+                if let (Some(dns), Some(namespace)) = (dns, self.namespaces.get_mut(&id.netns))
+                    && let Some(sandbox) = namespace.sandbox_mut()
+                {
+                    sandbox.dns = Some(dns);
+                }
             }
             Err(failure) => {
                 if interface.fail(&self.times, now) {
@@ -125,13 +149,19 @@ impl State {
     /// The handle of an interface's programs; `None` if it has none.
     #[must_use]
     pub fn handle(&self, id: InterfaceId) -> Option<Handle> {
+        if id.ifindex == LOOPBACK {
+            return self.loopback_handle(id.netns);
+        }
         self.interfaces.get(&id)?.programs.handle()
     }
 
     /// Records that an interface's programs were detached by somebody else, which counts as a failure. New ones will
     /// be attached. The caller has detached what was left of them, so they count nothing any more.
     pub fn mark_detached(&mut self, id: InterfaceId) {
-        if let Some(interface) = self.interfaces.get_mut(&id) {
+        if id.ifindex == LOOPBACK {
+            self.detach_loopback(id.netns);
+            *self.attach.failures.entry(AttachFailure::Detached).or_default() += 1;
+        } else if let Some(interface) = self.interfaces.get_mut(&id) {
             interface.detach();
             *self.attach.failures.entry(AttachFailure::Detached).or_default() += 1;
         }
@@ -151,6 +181,8 @@ impl State {
             self.interfaces.get_mut(&id)?.programs = Programs::Waiting;
             Some((candidate, handle))
         });
-        taken.collect()
+        let mut taken: Vec<_> = taken.collect();
+        taken.extend(self.take_loopbacks());
+        taken
     }
 }

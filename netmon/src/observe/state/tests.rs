@@ -4,6 +4,7 @@ mod bounds;
 mod events;
 mod heard;
 mod late;
+mod loopback;
 mod misfits;
 mod programs;
 mod readings;

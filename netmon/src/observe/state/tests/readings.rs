@@ -201,6 +201,7 @@ pub(super) fn attach(state: &mut State, netns: NetnsId, handle: u64, packets: u6
     let attached = Attached {
         handle: Handle(handle),
         counts: Arc::new(counted.clone()),
+        dns: None,
     };
     let id = InterfaceId { netns, ifindex: ETH0 };
     assert!(
@@ -269,6 +270,7 @@ fn no_programs_are_left_behind_when_all_are_taken_out() {
         id: InterfaceId { netns, ifindex: ETH0 },
         name: "eth0".to_owned(),
         path: file.path,
+        asks: true,
     };
     assert_eq!(state.take_programs(), [(device, Handle(7))]);
     assert_eq!(state.take_programs(), []);
@@ -284,6 +286,7 @@ fn the_programs_of_a_device_that_was_deleted_meanwhile_are_refused() {
     let attached = Attached {
         handle: Handle(1),
         counts: Arc::new(Counted(Arc::default())),
+        dns: None,
     };
     assert!(!state.attached(id, Ok(attached), Instant::now()));
 }

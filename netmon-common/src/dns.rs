@@ -1,0 +1,204 @@
+//! DNS: what a namespace asked, by resolver, and the queries that wait for an answer.
+
+/// The map of the counts, an array of [`Dns`]: mapped into the daemon's memory.
+pub const MAP: &str = "DNS";
+/// The map of the queries that wait, an array of [`Ways`]: mapped into the daemon's memory.
+pub const WAITING: &str = "DNS_WAITING";
+/// The map of one program: [`PROGRAM_MESSAGE`], which those on devices pass packets on to.
+pub const PROGRAMS: &str = "DNS_PROGRAMS";
+/// The map of what they tell it.
+pub const FOUND: &str = "DNS_FOUND";
+/// The program on the egress hook of a namespace's loopback.
+pub const PROGRAM_LOOPBACK: &str = "dns_loopback";
+/// The program that looks into messages. It is on no hook, and is loaded once for each array of slots: the copies on
+/// devices stay small.
+pub const PROGRAM_MESSAGE: &str = "dns_message";
+/// Load-time global: one more than the slot of the namespace. 0 switches the programs off.
+pub const GLOBAL_SLOT: &str = "DNS_SLOT";
+
+/// The number of resolvers that are told apart.
+pub const RESOLVERS: u32 = 2;
+/// The engine's resolver, which containers reach at 127.0.0.11.
+pub const DOCKER: u32 = 0;
+/// Any other resolver, reached through a device at port 53.
+pub const OUTSIDE: u32 = 1;
+
+/// The number of types of queries that are told apart.
+pub const TYPES: usize = 5;
+/// A query for an IPv4 address.
+pub const TYPE_A: usize = 0;
+/// A query for an IPv6 address.
+pub const TYPE_AAAA: usize = 1;
+/// A query for a name.
+pub const TYPE_PTR: usize = 2;
+/// A query for a service.
+pub const TYPE_SRV: usize = 3;
+/// Any other query, and one whose type was not found.
+pub const TYPE_OTHER: usize = 4;
+
+/// The number of codes of responses that are told apart.
+pub const CODES: usize = 5;
+/// The name exists.
+pub const CODE_NOERROR: usize = 0;
+/// The name does not exist.
+pub const CODE_NXDOMAIN: usize = 1;
+/// The resolver could not find out.
+pub const CODE_SERVFAIL: usize = 2;
+/// The resolver does not answer this client, or this question.
+pub const CODE_REFUSED: usize = 3;
+/// Any other code.
+pub const CODE_OTHER: usize = 4;
+
+/// Upper bounds of the buckets of durations, in microseconds. One more bucket has all longer times.
+pub const DURATION_BOUNDS: [u32; 15] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000,
+];
+/// The number of buckets.
+pub const DURATION_BUCKETS: usize = DURATION_BOUNDS.len() + 1;
+
+/// What a namespace asked one resolver. All CPUs add to the same words, and so does the daemon.
+///
+/// `queries` is the sum of `responses`, `unanswered`, `untracked`, and of what waits.
+///
+/// `W` is how a word is seen: the programs have one that only adds, and adds atomically. It is as large as a `u64`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dns<W = u64> {
+    /// Queries by type, without those that were sent again.
+    pub queries: [W; TYPES],
+    /// Responses to queries that waited, by code.
+    pub responses: [W; CODES],
+    /// Queries that had no response within [`PATIENCE`].
+    pub unanswered: W,
+    /// Queries that were sent again while they waited.
+    pub retries: W,
+    /// Responses to queries that waited, cut to fit into a datagram.
+    pub truncated: W,
+    /// Queries that no longer wait, because too many do. Their response is not known.
+    pub untracked: W,
+    /// Responses to no query that waited: late, doubled or forged.
+    pub unmatched: W,
+    /// Times from a query to its response, by bucket.
+    pub durations: [W; DURATION_BUCKETS],
+    /// The sum of these times, in units of [`UNIT`].
+    pub duration: W,
+}
+
+/// The words of a [`Dns`].
+pub const WORDS: usize = size_of::<Dns>() / size_of::<u64>();
+
+const _: () = assert!(size_of::<Dns>() == 256 && align_of::<Dns>() == 8);
+
+/// The unit of durations, in nanoseconds: a power of two, so that programs need no division.
+pub const UNIT: u64 = 1 << UNIT_BITS;
+const UNIT_BITS: u32 = 10;
+/// How long a query waits, in units: what most resolvers' clients wait by default, five seconds.
+pub const PATIENCE: u32 = 4_882_812;
+
+/// The ways of a set: queries that wait, one a word; 0 if there is none.
+pub type Ways = [u64; WAYS];
+/// The number of ways of a set.
+pub const WAYS: usize = 4;
+/// The number of sets of a slot. A power of two.
+pub const SETS: u32 = 128;
+
+const TIME_BITS: u32 = 31;
+const TIME: u64 = (1 << TIME_BITS) - 1;
+/// A difference of this or more, 18 minutes, is one below 0.
+const EARLIER: u32 = 1 << (TIME_BITS - 1);
+
+/// A query that waits: its client's port, its id, its resolver, and when it was sent. It fits into one word, so it is
+/// written at once. The time begins anew after 36 minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query(u64);
+
+impl Query {
+    /// A query that is sent now. The port is not 0.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see `traffic::index`")]
+    pub const fn new(port: u16, id: u16, resolver: u32, nanoseconds: u64) -> Self {
+        let key = ((port as u64) << 17) | ((id as u64) << 1) | (resolver == OUTSIDE) as u64;
+        Self((key << TIME_BITS) | ((nanoseconds >> UNIT_BITS) & TIME))
+    }
+
+    /// The query in a way; `None` if there is none.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see `traffic::index`")]
+    pub const fn of_word(word: u64) -> Option<Self> {
+        if word == 0 { None } else { Some(Self(word)) }
+    }
+
+    /// The word that is in a way.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see `traffic::index`")]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Whether this is the same query, sent at whatever time.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see `traffic::index`")]
+    pub const fn is(self, other: Self) -> bool {
+        self.0 >> TIME_BITS == other.0 >> TIME_BITS
+    }
+
+    /// Its resolver.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see `traffic::index`")]
+    pub const fn resolver(self) -> u32 {
+        if self.0 & (1 << TIME_BITS) == 0 {
+            DOCKER
+        } else {
+            OUTSIDE
+        }
+    }
+
+    /// How long before the other one it was sent, in units. 0 if it was sent later: another CPU looked at the clock
+    /// afterwards.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see `traffic::index`")]
+    pub const fn before(self, other: Self) -> u32 {
+        let time = (other.0.wrapping_sub(self.0) & TIME) as u32;
+        if time >= EARLIER { 0 } else { time }
+    }
+
+    /// The set that it waits in.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see `traffic::index`")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the port's highest bit makes no difference here"
+    )]
+    pub const fn set(self) -> u32 {
+        // The multiplier is 2^32 divided by the golden ratio: neighbours come to lie far apart.
+        let hash = ((self.0 >> TIME_BITS) as u32).wrapping_mul(0x9e37_79b1);
+        hash >> (u32::BITS - SETS.trailing_zeros())
+    }
+}
+
+/// The index of a slot's counts for a resolver.
+#[must_use]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see `traffic::index`")]
+pub const fn index(slot: u32, resolver: u32) -> u32 {
+    slot * RESOLVERS + resolver
+}
+
+/// The index of a set of a slot's queries that wait.
+#[must_use]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see `traffic::index`")]
+pub const fn set(slot: u32, set: u32) -> u32 {
+    slot * SETS + set
+}
+
+const _: () = assert!(SETS.is_power_of_two() && PATIENCE < EARLIER);
+const _: () = assert!(PATIENCE as u64 == 5_000_000_000 / UNIT);

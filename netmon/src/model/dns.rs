@@ -1,0 +1,99 @@
+//! What a namespace asked its resolvers, for those who do not read the kernel's maps.
+
+use std::fmt;
+
+use netmon_common::dns::{
+    CODE_NOERROR, CODE_NXDOMAIN, CODE_OTHER, CODE_REFUSED, CODE_SERVFAIL, CODES, DURATION_BOUNDS, Dns, TYPE_A,
+    TYPE_AAAA, TYPE_OTHER, TYPE_PTR, TYPE_SRV, TYPES, UNIT,
+};
+
+use super::histogram::Histogram;
+
+/// The types of queries, each with its index.
+pub const QUERY_TYPES: [(&str, usize); TYPES] = [
+    ("A", TYPE_A),
+    ("AAAA", TYPE_AAAA),
+    ("PTR", TYPE_PTR),
+    ("SRV", TYPE_SRV),
+    ("other", TYPE_OTHER),
+];
+
+/// The codes of responses, each with its index.
+pub const RESPONSE_CODES: [(&str, usize); CODES] = [
+    ("noerror", CODE_NOERROR),
+    ("nxdomain", CODE_NXDOMAIN),
+    ("servfail", CODE_SERVFAIL),
+    ("refused", CODE_REFUSED),
+    ("other", CODE_OTHER),
+];
+
+/// The counts of a namespace. Reading them takes a few hundred loads from memory, and no system call.
+pub trait DnsCounts: fmt::Debug + Send + Sync {
+    /// What it asked since its programs were attached. First counts the queries that have waited for too long.
+    fn read(&self) -> DnsReading;
+}
+
+/// What a namespace asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DnsReading {
+    /// The engine's resolver, at 127.0.0.11.
+    pub docker: Dns,
+    /// All other resolvers.
+    pub outside: Dns,
+}
+
+/// Whether a resolver was asked, or sent anything.
+#[must_use]
+pub fn is_used(dns: &Dns) -> bool {
+    dns.unmatched > 0 || dns.queries.iter().any(|count| *count > 0)
+}
+
+/// The times from a query to its response.
+#[must_use]
+pub fn durations(dns: &Dns) -> Histogram {
+    let bounds = DURATION_BOUNDS.iter().map(|bound| f64::from(*bound) / 1e6);
+    Histogram {
+        buckets: bounds.chain([f64::INFINITY]).zip(dns.durations).collect(),
+        sum_microseconds: dns.duration.saturating_mul(UNIT) / 1_000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dns, QUERY_TYPES, RESPONSE_CODES, durations, is_used};
+
+    #[test]
+    fn each_index_has_one_word() {
+        let each = |words: &[(&str, usize)]| {
+            let mut indexes: Vec<_> = words.iter().map(|(_, index)| *index).collect();
+            indexes.sort_unstable();
+            assert_eq!(indexes, (0..words.len()).collect::<Vec<_>>());
+        };
+        each(&QUERY_TYPES);
+        each(&RESPONSE_CODES);
+    }
+
+    #[test]
+    fn the_sum_of_durations_is_in_microseconds() {
+        let mut dns = Dns::default();
+        dns.durations[3] = 2;
+        // Two responses after a millisecond each, in units of 1,024 ns.
+        dns.duration = 2 * 1_000_000 / 1_024;
+        let histogram = durations(&dns);
+        assert_eq!((histogram.count(), histogram.buckets[3]), (2, (0.001, 2)));
+        assert!((1_998..=2_000).contains(&histogram.sum_microseconds), "{histogram:?}");
+    }
+
+    #[test]
+    fn a_resolver_is_used_once_it_was_asked_or_sent_anything() {
+        assert!(!is_used(&Dns::default()));
+        let mut asked = Dns::default();
+        asked.queries[4] = 1;
+        let unmatched = 1;
+        let sent = Dns {
+            unmatched,
+            ..Dns::default()
+        };
+        assert!(is_used(&asked) && is_used(&sent));
+    }
+}
