@@ -1,6 +1,7 @@
 //! The dashboards, and the queries that several of them share.
 
 mod container;
+mod dns;
 mod edges;
 mod losses;
 mod netmon;
@@ -21,6 +22,8 @@ use crate::{
     label::{Collector, Labels},
     query::{Query, Selection, Vector, of},
 };
+
+pub(crate) use self::dns::FAULTS as DNS_FAULTS;
 
 /// The names of dashboards, as used in links.
 const CONTAINER: &str = "container";

@@ -184,6 +184,10 @@ labels! {
     Direction = "direction";
     /// The kernel's reason of a drop, or the reason of a failure.
     Reason = "reason";
+    /// Which resolver was asked.
+    Resolver = "resolver";
+    /// The code of a response.
+    Code = "code";
     /// Why a drop is unattributed.
     Cause = "cause";
     /// The name of a limit.
@@ -200,7 +204,7 @@ labels! {
     Program = "program";
     /// A kind of device or of queue.
     Kind = "kind";
-    /// A type of programs or events.
+    /// A type of programs, events or queries.
     Type = "type";
     /// The mechanism by which a program is attached.
     Mode = "mode";

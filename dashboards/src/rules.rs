@@ -4,6 +4,7 @@
 //! condition that holds for a while, and enough events. A share needs a minimum of the whole. A counter that appears
 //! with its first event is not missed ([`crate::query::Selection::seen`]).
 
+mod dns;
 mod edges;
 mod health;
 mod losses;
@@ -105,6 +106,7 @@ pub fn alerts() -> anyhow::Result<File> {
             health::group()?,
             losses::group()?,
             edges::group()?,
+            dns::group()?,
             overlay::group()?,
             tables::group()?,
         ],

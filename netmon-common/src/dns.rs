@@ -59,6 +59,8 @@ pub const DURATION_BUCKETS: usize = DURATION_BOUNDS.len() + 1;
 
 /// What a namespace asked one resolver. All CPUs add to the same words, and so does the daemon.
 ///
+/// What queries change is in one cache line, and what responses change in others: they may be on different CPUs.
+///
 /// `queries` is the sum of `responses`, `unanswered`, `untracked`, and of what waits.
 ///
 /// `W` is how a word is seen: the programs have one that only adds, and adds atomically. It is as large as a `u64`.
@@ -67,22 +69,22 @@ pub const DURATION_BUCKETS: usize = DURATION_BOUNDS.len() + 1;
 pub struct Dns<W = u64> {
     /// Queries by type, without those that were sent again.
     pub queries: [W; TYPES],
-    /// Responses to queries that waited, by code.
-    pub responses: [W; CODES],
-    /// Queries that had no response within [`PATIENCE`].
-    pub unanswered: W,
     /// Queries that were sent again while they waited.
     pub retries: W,
-    /// Responses to queries that waited, cut to fit into a datagram.
-    pub truncated: W,
     /// Queries that no longer wait, because too many do. Their response is not known.
     pub untracked: W,
+    /// Queries that had no response within [`PATIENCE`].
+    pub unanswered: W,
+    /// Responses to queries that waited, by code.
+    pub responses: [W; CODES],
+    /// Responses to queries that waited, cut to fit into a datagram.
+    pub truncated: W,
     /// Responses to no query that waited: late, doubled or forged.
     pub unmatched: W,
-    /// Times from a query to its response, by bucket.
-    pub durations: [W; DURATION_BUCKETS],
-    /// The sum of these times, in units of [`UNIT`].
+    /// The sum of the times from a query to its response, in units of [`UNIT`].
     pub duration: W,
+    /// These times, by bucket.
+    pub durations: [W; DURATION_BUCKETS],
 }
 
 /// The words of a [`Dns`].

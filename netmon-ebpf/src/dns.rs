@@ -47,11 +47,9 @@ const IPV4: u32 = packet::IPV4 as u32;
 const IPV6: u32 = packet::IPV6 as u32;
 const ETHERNET_HEADER: u32 = 14;
 const IPV6_HEADER: u32 = 40;
-/// The length of a header of UDP, and where the length is in it.
 const UDP_HEADER: u32 = 8;
-const UDP_LENGTH: u32 = 4;
-/// Where the length of a header of TCP is in it, in words.
-const TCP_WORDS: u32 = 12;
+/// The length of a message's header.
+const HEADER: usize = 12;
 
 /// Offsets in an IPv4 header.
 const IPV4_FRAGMENT: u32 = 6;
@@ -95,8 +93,11 @@ pub fn on_loopback(packet: &impl Packet, dns_slot: u32) -> Option<Found> {
     } else {
         return None;
     };
-    if packet.copy(ETHERNET_HEADER + at)? != RESOLVER {
-        return None;
+    // In a register, the address costs less than a helper that copies it.
+    for (more, expected) in (0..).zip(RESOLVER) {
+        if packet.byte(ETHERNET_HEADER + at + more)? != expected {
+            return None;
+        }
     }
     let transport = transport(packet, IPV4)?;
     Some(Found::new(dns_slot, transport, is_response, DOCKER))
@@ -121,9 +122,9 @@ fn on_device(packet: &impl Packet, dns_slot: u32, is_egress: bool) -> Option<Fou
         return None;
     }
     let transport = transport(packet, protocol)?;
-    let at = transport.offset + if is_egress { 2 } else { 0 };
-    // Almost no packet has this byte here.
-    if packet.byte(at + 1)? != PORT[1] || packet.copy(at)? != PORT {
+    let port_at = transport.offset + if is_egress { 2 } else { 0 };
+    // Almost no packet has the last byte of the port here. The other one is looked at later.
+    if packet.byte(port_at + 1)? != PORT[1] {
         return None;
     }
     Some(Found::new(dns_slot, transport, !is_egress, OUTSIDE))
@@ -153,59 +154,95 @@ fn transport(packet: &impl Packet, protocol: u32) -> Option<Transport> {
 }
 
 /// Counts a message, if the packet has the beginning of one.
+///
+/// Each helper costs more than all that is calculated here, so what lies together is copied at once.
 #[inline(always)]
 pub fn message(object: &impl Object, packet: impl Packet, found: Found) {
     let Transport { protocol, offset } = found.transport();
-    // Over UDP, the length is in the header, and includes it. Over TCP, it comes before the message.
-    let (length_at, begin) = if protocol == UDP {
-        (offset + UDP_LENGTH, offset + UDP_HEADER)
+    if protocol == UDP {
+        let Some(
+            [
+                source,
+                more_source,
+                destination,
+                more_destination,
+                length,
+                more_length,
+                _,
+                _,
+                header @ ..,
+            ],
+        ) = packet.bytes::<{ UDP_HEADER as usize + HEADER }>(offset)
+        else {
+            return;
+        };
+        let ports = [[source, more_source], [destination, more_destination]];
+        let end = offset.wrapping_add(u16::from_be_bytes([length, more_length]).into());
+        look(object, &packet, found, ports, header, end);
     } else {
-        let [words] = packet.copy(offset + TCP_WORDS).unwrap_or_default();
+        let Some([source, more_source, destination, more_destination, .., words]) = packet.copy::<13>(offset) else {
+            return;
+        };
+        let ports = [[source, more_source], [destination, more_destination]];
         let payload = offset + 4 * u32::from(words >> 4);
-        (payload, payload + 2)
-    };
-    let Some(length) = packet.copy(length_at) else {
-        return;
-    };
-    let header = if protocol == UDP { UDP_HEADER } else { 0 };
-    let end = (begin - header).wrapping_add(u16::from_be_bytes(length).into());
-    let Some([source, more_source, destination, more_destination]) = packet.copy(offset) else {
-        return;
-    };
-    let port = if found.is_response() {
-        [destination, more_destination]
+        // The length comes before the message.
+        let Some([length, more_length, header @ ..]) = packet.copy::<{ 2 + HEADER }>(payload) else {
+            return;
+        };
+        let end = (payload + 2).wrapping_add(u16::from_be_bytes([length, more_length]).into());
+        look(object, &packet, found, ports, header, end);
+    }
+}
+
+/// Counts the message with this header. The packet has these `ports`, of its source and its destination.
+#[inline(always)]
+fn look(
+    object: &impl Object,
+    packet: &impl Packet,
+    found: Found,
+    [source, destination]: [[u8; 2]; 2],
+    header: [u8; HEADER],
+    end: u32,
+) {
+    let (client, server) = if found.is_response() {
+        (destination, source)
     } else {
-        [source, more_source]
-    };
-    let Some(header) = packet.copy::<12>(begin) else {
-        return;
+        (source, destination)
     };
     let number = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let (id, flags) = (number(0), number(2));
-    if (flags & RESPONSE != 0) != found.is_response() {
-        return;
-    }
-    // Not the first part of a datagram: what looks like a header is none.
-    if packet.protocol() == IPV4
-        && packet
-            .copy(ETHERNET_HEADER + IPV4_FRAGMENT)
-            .is_some_and(|bytes| u16::from_be_bytes(bytes) & 0x1fff != 0)
-    {
+    let is_outside = found.resolver() == OUTSIDE;
+    if is_outside && server != PORT || (flags & RESPONSE != 0) != found.is_response() || is_later_part(packet) {
         return;
     }
     let slot = found.slot();
-    let query = Query::new(u16::from_be_bytes(port), id, found.resolver(), object.nanoseconds());
+    let query = Query::new(u16::from_be_bytes(client), id, found.resolver(), object.nanoseconds());
     if found.is_response() {
         answered(object, slot, query, flags);
         return;
     }
     let is_plain = flags & OPCODE == 0 && number(4) == 1 && number(6) == 0 && number(8) == 0;
     let asked = if is_plain {
-        question(&packet, end, number(10))
+        question(packet, end, number(10))
     } else {
         TYPE_OTHER
     };
     sent(object, slot, query, asked);
+}
+
+/// Whether this is a part of a datagram, and not the first. What looks like a header is none then.
+#[inline(always)]
+fn is_later_part(packet: &impl Packet) -> bool {
+    if packet.protocol() != IPV4 {
+        return false;
+    }
+    let Some(first) = packet.byte(ETHERNET_HEADER + IPV4_FRAGMENT) else {
+        return true;
+    };
+    let Some(second) = packet.byte(ETHERNET_HEADER + IPV4_FRAGMENT + 1) else {
+        return true;
+    };
+    first & 0x1f != 0 || second != 0
 }
 
 /// The type of a query that ends here. The question is looked for from the end: in front of its type is a name of any
@@ -217,7 +254,7 @@ fn question(packet: &impl Packet, end: u32, additional: u16) -> usize {
     }
     for options in EDNS_OPTIONS {
         let record = end.wrapping_sub(EDNS_RECORD + options);
-        if packet.copy(record).unwrap_or_default() == EDNS {
+        if packet.bytes(record).unwrap_or_default() == EDNS {
             return type_before(packet, record);
         }
     }
@@ -227,7 +264,7 @@ fn question(packet: &impl Packet, end: u32, additional: u16) -> usize {
 /// The type of the question that ends here.
 #[inline(always)]
 fn type_before(packet: &impl Packet, end: u32) -> usize {
-    let Some([first, second, class @ ..]) = packet.copy::<4>(end.wrapping_sub(4)) else {
+    let Some([first, second, class @ ..]) = packet.bytes::<4>(end.wrapping_sub(4)) else {
         return TYPE_OTHER;
     };
     if u16::from_be_bytes(class) != INTERNET {

@@ -69,6 +69,8 @@ pub trait Packet {
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
     /// The bytes at an offset from the link-layer header, in whatever part of the packet. `None` if it ends before.
     fn copy<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    /// The same, which costs a call of a helper less if they are in the linear part, and within the first 16 KiB.
+    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
 }
 
 /// The number of packets that this is on a wire, from its `gso_segs`.

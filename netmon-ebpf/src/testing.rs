@@ -318,4 +318,8 @@ impl Packet for &Frame {
     fn copy<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         self.bytes.get(offset as usize..)?.first_chunk().copied()
     }
+
+    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.copy(offset)
+    }
 }

@@ -15,7 +15,7 @@ use netmon::collectors::catalog::{
     CONTAINER_UDP_SEND_BUFFER_ERRORS,
 };
 
-use super::{CONTAINER, NETWORK, RETRANSMITS, SERVICE, again_of_all, round_trip_times};
+use super::{CONTAINER, NETWORK, RETRANSMITS, SERVICE, again_of_all, dns, round_trip_times};
 use crate::{
     board::{Row, dashboard, uid, values},
     grafana::Dashboard,
@@ -33,7 +33,15 @@ pub(super) fn board() -> Dashboard {
         "Container",
         "Containers: interface by interface, connection by connection, loss by loss.",
         vec![values(CONTAINER_INFO, Container, "Container")],
-        vec![identity(), traffic(), connections(), losses()],
+        vec![
+            identity(),
+            traffic(),
+            connections(),
+            dns::row(dns::Of {
+                chosen: Some(Container),
+            }),
+            losses(),
+        ],
     )
 }
 

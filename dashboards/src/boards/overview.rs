@@ -9,7 +9,7 @@ use netmon::collectors::catalog::{
 };
 
 use super::{
-    CONTAINER, OVERVIEW, RETRANSMITS,
+    CONTAINER, OVERVIEW, RETRANSMITS, dns,
     edges::{self, Edges},
     none_if_looked, retransmitted,
 };
@@ -33,7 +33,7 @@ pub(super) fn board() -> Dashboard {
         "Overview",
         "All nodes: whether anything is missing, who talks to the network and how much, and where it hurts most.",
         Vec::new(),
-        vec![missing(), fleet(), traffic(), talk(), pain()],
+        vec![missing(), fleet(), traffic(), talk(), names(), pain()],
     )
 }
 
@@ -204,6 +204,10 @@ fn talk() -> Row {
                 "TCP connections between services, on all nodes. (outside) is beyond a gateway, (ingress) the routing mesh, (node) a node itself. Failed connections, resets or a long way: open the service that they lead to.",
             ),
         )
+}
+
+fn names() -> Row {
+    Row::new("Does the name service answer").panel(24, 9, dns::services())
 }
 
 fn pain() -> Row {

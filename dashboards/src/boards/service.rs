@@ -9,7 +9,7 @@ use netmon::collectors::catalog::{
 };
 
 use super::{
-    CONTAINER, RETRANSMITS, SERVICE,
+    CONTAINER, RETRANSMITS, SERVICE, dns,
     edges::{Edges, edges},
     none_if_looked, retransmitted, round_trip_times,
 };
@@ -33,6 +33,7 @@ pub(super) fn board() -> Dashboard {
             traffic(),
             connections(),
             talk(),
+            dns::row(dns::Of { chosen: Some(Service) }),
             balance(),
             losses(),
             containers(),

@@ -133,6 +133,18 @@ impl Packet for TcContext {
         // SAFETY: as above.
         unsafe { filled(|to, length| bpf_skb_load_bytes(skb, offset, to, length)) }
     }
+
+    #[inline(always)]
+    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        // The verifier wants to know that it is no more than that.
+        const MOST: usize = 0x3fff;
+        let at = self.data() + (offset as usize & MOST);
+        if offset as usize <= MOST && at + N <= self.data_end() {
+            // SAFETY: the bytes are within the packet's linear part, which the verifier enforces.
+            return Some(unsafe { *(at as *const [u8; N]) });
+        }
+        self.copy(offset)
+    }
 }
 
 /// Bytes that a helper writes.

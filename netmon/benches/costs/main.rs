@@ -4,6 +4,7 @@
 //! Run it with `cargo xtask bench`; it needs root. It creates its own network namespaces and removes them.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+mod dns;
 mod edges;
 mod page;
 mod reference;
@@ -83,6 +84,7 @@ fn main() -> anyhow::Result<()> {
     let mut reference = Reference::read()?;
     packets(&mut report, &mut reference, &mut datapath)?;
     sent(&mut report, &mut datapath)?;
+    dns::all(&mut report, &mut reference, &mut datapath)?;
     slots(&mut report, &mut reference, &mut datapath)?;
     events(&mut report, &mut reference, datapath.host().cpus)?;
     edges::all(&mut report, &mut reference, datapath.host().cpus)?;
@@ -116,6 +118,13 @@ fn packets(report: &mut Report, reference: &mut Reference, datapath: &mut Datapa
         ("packet, hashed over empty", "hashed", None),
     ] {
         report.add(what, of(program) - empty, "ns", bound);
+    }
+    for (program, with_dns) in [
+        ("traffic_ingress", "traffic_ingress, with DNS"),
+        ("traffic_egress", "traffic_egress, with DNS"),
+    ] {
+        let what = format!("DNS: packet, what it adds to {program}");
+        report.add(&what, of(with_dns) - of(program), "ns", Some(8.0));
     }
     for program in ["traffic_ingress", "traffic_egress"] {
         reference.add(

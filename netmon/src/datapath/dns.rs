@@ -144,14 +144,14 @@ impl DnsSlot {
         // In the order of the fields, which is that of memory.
         Dns {
             queries: std::array::from_fn(|_| next()),
-            responses: std::array::from_fn(|_| next()),
-            unanswered: next(),
             retries: next(),
-            truncated: next(),
             untracked: next(),
+            unanswered: next(),
+            responses: std::array::from_fn(|_| next()),
+            truncated: next(),
             unmatched: next(),
-            durations: std::array::from_fn(|_| next()),
             duration: next(),
+            durations: std::array::from_fn(|_| next()),
         }
     }
 

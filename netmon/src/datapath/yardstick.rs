@@ -8,7 +8,10 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, tc},
 };
-use netmon_common::traffic::{PROGRAM_EGRESS, PROGRAM_INGRESS};
+use netmon_common::{
+    dns::PROGRAM_LOOPBACK,
+    traffic::{PROGRAM_EGRESS, PROGRAM_INGRESS},
+};
 
 use super::{
     Datapath, DatapathError, Tracepoints, WantedTracepoints,
@@ -31,6 +34,14 @@ const FRAME: [u8; 64] = {
 const FIRST: SlotNumbers = SlotNumbers {
     traffic: Some(0),
     dns: None,
+};
+const WITH_DNS: SlotNumbers = SlotNumbers {
+    traffic: Some(0),
+    dns: Some(0),
+};
+const LOOPBACK: SlotNumbers = SlotNumbers {
+    traffic: None,
+    dns: Some(0),
 };
 /// The number of runs in one system call. It is large enough to make the cost of the call itself vanish, and small
 /// enough that the kernel seldom preempts them.
@@ -98,20 +109,34 @@ pub fn per_stored(work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
 /// # Errors
 /// The kernel does not load, attach or measure them.
 pub fn per_sent_packet(datapath: &mut Datapath, device: &str, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
+    let traffic = datapath.attacher.copy(FIRST)?;
+    side_by_side(traffic, PROGRAM_EGRESS, device, work)
+}
+
+/// Runs `work` while a program of a copy, an empty one, and one that looks at the clock are attached to the egress side of a
+/// device.
+fn side_by_side(
+    mut copy: Ebpf,
+    program: &'static str,
+    device: &str,
+    work: impl FnOnce(),
+) -> Result<Vec<Runs>, DatapathError> {
     let failed = |error: aya::EbpfError| DatapathError::Load(Box::new(error));
     let mut yardstick = EbpfLoader::new().load(OBJECT).map_err(failed)?;
-    let mut traffic = datapath.attacher.copy(FIRST)?;
     // Where there is tcx, the queueing discipline is of no use and does no harm.
     let _there_or_made = tc::qdisc_add_clsact(device);
-    let empty = classifier(&mut yardstick, "empty")?;
-    empty.load().map_err(|error| failed(error.into()))?;
-    for program in [empty, classifier(&mut traffic, PROGRAM_EGRESS)?] {
+    for name in ["empty", "clock"] {
+        let program = classifier(&mut yardstick, name)?;
+        program.load().map_err(|error| failed(error.into()))?;
         program
             .attach(device, TcAttachType::Egress)
             .map_err(|error| failed(error.into()))?;
     }
-    let runs = measured(&["empty", PROGRAM_EGRESS], work);
-    drop((yardstick, traffic));
+    classifier(&mut copy, program)?
+        .attach(device, TcAttachType::Egress)
+        .map_err(|error| failed(error.into()))?;
+    let runs = measured(&["empty", "clock", program], work);
+    drop((yardstick, copy));
     runs
 }
 
@@ -152,32 +177,49 @@ pub fn per_packet(datapath: &mut Datapath, rounds: usize) -> Result<Vec<Run>, Da
             .load()
             .map_err(|error| failed(error.into()))?;
     }
-    let mut traffic = datapath.attacher.copy(FIRST)?;
-    let mut times: Vec<(&'static str, Vec<Duration>)> = ["empty", PROGRAM_INGRESS, PROGRAM_EGRESS, "hashed"]
-        .map(|program| (program, Vec::new()))
-        .into();
+    let traffic = datapath.attacher.copy(FIRST)?;
+    let with_dns = datapath.attacher.copy(WITH_DNS)?;
+    let loopback = datapath.attacher.copy(LOOPBACK)?;
+    let mut objects = [yardstick, traffic, with_dns, loopback];
+    // A name for the figures, and where the program is.
+    let mut subjects = [
+        ("empty", 0, "empty"),
+        ("hashed", 0, "hashed"),
+        (PROGRAM_INGRESS, 1, PROGRAM_INGRESS),
+        (PROGRAM_EGRESS, 1, PROGRAM_EGRESS),
+        ("traffic_ingress, with DNS", 2, PROGRAM_INGRESS),
+        ("traffic_egress, with DNS", 2, PROGRAM_EGRESS),
+        (PROGRAM_LOOPBACK, 3, PROGRAM_LOOPBACK),
+    ]
+    .map(|(name, object, program)| (name, object, program, Vec::new()));
     for _ in 0..rounds {
-        for (program, times) in &mut times {
-            let object = if matches!(*program, "empty" | "hashed") {
-                &mut yardstick
-            } else {
-                &mut traffic
-            };
+        for (_, object, program, times) in &mut subjects {
             let options = TestRunOptions {
                 data_in: Some(&FRAME),
                 repeat: REPEAT,
                 ..TestRunOptions::default()
             };
+            let object: &mut Ebpf = &mut objects[*object];
             let result = classifier(object, program)?
                 .test_run(options)
                 .map_err(|error| failed(error.into()))?;
             times.push(result.duration);
         }
     }
-    Ok(times
+    Ok(subjects
         .into_iter()
-        .map(|(program, times)| summary(program, times))
+        .map(|(name, _, _, times)| summary(name, times))
         .collect())
+}
+
+/// Runs `work` while the program for loopback is attached to the loopback of the calling thread's namespace, together with an
+/// empty program and one that looks at the clock.
+///
+/// # Errors
+/// The kernel does not load, attach or measure them.
+pub fn per_loopback_packet(datapath: &mut Datapath, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
+    let loopback = datapath.attacher.copy(LOOPBACK)?;
+    side_by_side(loopback, PROGRAM_LOOPBACK, "lo", work)
 }
 
 fn summary(program: &'static str, mut times: Vec<Duration>) -> Run {
