@@ -20,6 +20,7 @@ pub mod processor;
 pub mod program;
 pub mod prometheus;
 pub mod relay;
+pub mod resolver;
 pub mod scratch;
 pub mod sh;
 pub mod traffic;

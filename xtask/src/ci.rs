@@ -23,9 +23,11 @@ use crate::{deny::NotChecked, sh, test};
 /// kernel.
 pub(crate) const KERNEL: &str = "6.1";
 /// The tests that depend on offsets, drop reasons and hooks. They also run on the emulated kernel.
-pub(crate) const DEPENDS_ON_THE_KERNEL: [&str; 11] = [
+pub(crate) const DEPENDS_ON_THE_KERNEL: [&str; 13] = [
     "clock::",
     "counting::",
+    "dns::queries_to",
+    "dns::what_goes",
     "drops::",
     "edges::a_connection",
     "edges::both_ends",

@@ -2,6 +2,7 @@
 
 mod dashboards;
 mod departures;
+mod dns;
 mod drivers;
 mod edges;
 mod faults;

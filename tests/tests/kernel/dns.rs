@@ -1,21 +1,22 @@
 //! What containers ask their resolvers, compared with what the test's own client sent and received.
 
-mod resolver;
+mod hostile;
+mod programs;
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, TcpStream, UdpSocket},
+    net::{Ipv4Addr, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
-use netmon_tests::{netmon::Netmon, netns::Netns, page::Page};
+use anyhow::ensure;
+use netmon_tests::{
+    netmon::Netmon,
+    page::Page,
+    resolver::{ENGINES, Resolver, ask_all, id, query, receive, send, shown},
+};
 
-use self::resolver::{Resolver, id, query, receive, send};
 use crate::world::{Cable, World, ready};
-
-/// Where the engine's resolver is.
-const ENGINES: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 
 /// The types that a client asks for, by the word that stands for them.
 const TYPES: [(&str, u16); 6] = [
@@ -26,29 +27,6 @@ const TYPES: [(&str, u16); 6] = [
     ("other", 16),
     ("other", 255),
 ];
-
-/// Everything that a container's counts say of one resolver, without what is 0.
-fn shown(page: &Page, container: &str, resolver: &str) -> anyhow::Result<BTreeMap<String, u64>> {
-    let of = |family: &str, more: &[(&str, &str)]| {
-        let labels = [&[("container", container), ("resolver", resolver)], more].concat();
-        page.count(&format!("netmon_container_dns_{family}"), &labels)
-    };
-    let mut counts = BTreeMap::new();
-    for kind in ["A", "AAAA", "PTR", "SRV", "other"] {
-        counts.insert(format!("query {kind}"), of("queries_total", &[("type", kind)])?);
-    }
-    for code in ["noerror", "nxdomain", "servfail", "refused", "other"] {
-        counts.insert(code.to_owned(), of("responses_total", &[("code", code)])?);
-    }
-    for family in ["unanswered", "retries", "truncated", "untracked", "unmatched"] {
-        counts.insert(family.to_owned(), of(&format!("{family}_total"), &[])?);
-    }
-    // A histogram without an observation is not there.
-    let observed = of("duration_seconds_count", &[]).unwrap_or_default();
-    counts.insert("observed".to_owned(), observed);
-    counts.retain(|_, count| *count > 0);
-    Ok(counts)
-}
 
 /// Waits until exactly that is shown.
 fn shows(netmon: &Netmon, resolver: &str, expected: &[(&str, u64)]) -> anyhow::Result<Page> {
@@ -75,27 +53,6 @@ fn counts_dns(netmon: &Netmon) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks over UDP, each query from a port of its own, and waits for each answer.
-fn ask(netns: &Netns, resolver: &Resolver, queries: &[Vec<u8>]) -> anyhow::Result<()> {
-    netns.within(|| {
-        for query in queries {
-            let any: IpAddr = if resolver.address.is_ipv4() {
-                Ipv4Addr::UNSPECIFIED.into()
-            } else {
-                std::net::Ipv6Addr::UNSPECIFIED.into()
-            };
-            let socket = UdpSocket::bind((any, 0))?;
-            socket.connect(resolver.address)?;
-            socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-            socket.send(query)?;
-            let mut buffer = [0; 512];
-            let length = socket.recv(&mut buffer).context("no answer came")?;
-            ensure!(id(&buffer[..length]) == id(query), "another query was answered");
-        }
-        Ok(())
-    })
-}
-
 #[test]
 fn queries_to_both_resolvers_count_by_type_and_answers_by_code() -> anyhow::Result<()> {
     const CODES: [(&str, &str); 6] = [
@@ -117,12 +74,12 @@ fn queries_to_both_resolvers_count_by_type_and_answers_by_code() -> anyhow::Resu
         queries.push(query(u16::try_from(number)?, answer, *kind, edns));
     }
     for (resolver, rounds, servers) in [
-        ("docker", 1, vec![(&a.netns, ENGINES)]),
+        ("docker", 1, vec![(&a.netns, ENGINES.ip())]),
         ("outside", 2, vec![(&b.netns, b.address), (&b.netns, b.ipv6_address)]),
     ] {
         for (netns, address) in servers {
             let server = Resolver::start(netns, address, Duration::ZERO)?;
-            ask(&a.netns, &server, &queries)?;
+            ask_all(&a.netns, server.address, &queries)?;
         }
         let expected = [
             ("query A", 100),
@@ -158,7 +115,7 @@ fn what_goes_over_tcp_is_counted_too() -> anyhow::Result<()> {
     for (name, netns, address) in [
         ("outside", &b.netns, b.address),
         ("outside", &b.netns, b.ipv6_address),
-        ("docker", &a.netns, ENGINES),
+        ("docker", &a.netns, ENGINES.ip()),
     ] {
         let server = Resolver::start(netns, address, Duration::ZERO)?;
         a.netns.within(|| {
@@ -186,7 +143,7 @@ fn a_query_without_an_answer_counts_after_five_seconds_and_one_that_is_sent_agai
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
     counts_dns(&netmon)?;
-    for (name, netns, address) in [("docker", &a.netns, ENGINES), ("outside", &b.netns, b.address)] {
+    for (name, netns, address) in [("docker", &a.netns, ENGINES.ip()), ("outside", &b.netns, b.address)] {
         let server = Resolver::start(netns, address, Duration::ZERO)?;
         let begin = Instant::now();
         a.netns.within(|| {
@@ -215,11 +172,11 @@ fn times_are_those_that_the_client_measures() -> anyhow::Result<()> {
     let (a, b) = world.pair(Cable::Bridge)?;
     let netmon = world.netmon(&[])?;
     counts_dns(&netmon)?;
-    for (name, netns, address) in [("docker", &a.netns, ENGINES), ("outside", &b.netns, b.address)] {
+    for (name, netns, address) in [("docker", &a.netns, ENGINES.ip()), ("outside", &b.netns, b.address)] {
         let server = Resolver::start(netns, address, DELAY)?;
         let queries: Vec<_> = (0..QUERIES).map(|id| query(id, "noerror", 1, None)).collect();
         let begin = Instant::now();
-        ask(&a.netns, &server, &queries)?;
+        ask_all(&a.netns, server.address, &queries)?;
         let measured = begin.elapsed().as_secs_f64();
         let page = shows(&netmon, name, &[("query A", 50), ("noerror", 50), ("observed", 50)])?;
         let labels = [("container", "a"), ("resolver", name)];
