@@ -109,22 +109,77 @@ const TIME_BITS: u32 = 31;
 const TIME: u64 = (1 << TIME_BITS) - 1;
 /// A difference of this or more, 18 minutes, is one below 0.
 const EARLIER: u32 = 1 << (TIME_BITS - 1);
+/// The bits that choose the set. They need not be in the word.
+const SET_BITS: u32 = SETS.trailing_zeros();
+const REST_BITS: u32 = u32::BITS - SET_BITS;
+/// 2^32 divided by the golden ratio: multiplied by it, neighbours come to lie far apart. It is odd, so different numbers have
+/// different products.
+const RATIO: u32 = 0x9e37_79b1;
 
-/// A query that waits: its client's port, its id, its resolver, and when it was sent. It fits into one word, so it is
-/// written at once. The time begins anew after 36 minutes.
+/// A query that waits: its client's port, its id, its server, its resolver, and when it was sent. It fits into one word, so it
+/// is written at once. The time begins anew after 36 minutes.
+///
+/// Of the server, seven bits are there. Of the port and the id, the bits are in the word that do not choose the set: all of
+/// them are known, since no two pairs have the same product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Query(u64);
+pub struct Query {
+    set: u32,
+    word: u64,
+}
+
+/// Which query it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The client's port.
+    pub port: u16,
+    /// The message's id.
+    pub id: u16,
+    /// [`DOCKER`] or [`OUTSIDE`].
+    pub resolver: u32,
+    /// The words of the server's address, mixed: some clients ask several servers at once, with one port and one id.
+    pub server: u32,
+}
 
 impl Query {
-    /// A query that is sent now. The port is not 0.
+    /// A query that is sent now.
     #[must_use]
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see `traffic::index`")]
-    pub const fn new(port: u16, id: u16, resolver: u32, nanoseconds: u64) -> Self {
-        let key = ((port as u64) << 17) | ((id as u64) << 1) | (resolver == OUTSIDE) as u64;
-        Self((key << TIME_BITS) | ((nanoseconds >> UNIT_BITS) & TIME))
+    pub const fn new(asked: Asked, nanoseconds: u64) -> Self {
+        let product = (((asked.port as u32) << 16) | asked.id as u32).wrapping_mul(RATIO);
+        let server = asked.server.wrapping_mul(RATIO) >> REST_BITS;
+        let rest = (server << REST_BITS) | (product & ((1 << REST_BITS) - 1));
+        let key = ((rest as u64) << 1) | (asked.resolver == OUTSIDE) as u64;
+        let time = (nanoseconds >> UNIT_BITS) & TIME;
+        Self {
+            set: (product >> REST_BITS) ^ server,
+            // No word of a query is 0.
+            word: (key << TIME_BITS) | if time == 0 { 1 } else { time },
+        }
     }
 
+    /// The word that is in a way of its set.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see `traffic::index`")]
+    pub const fn waiting(self) -> Waiting {
+        Waiting(self.word)
+    }
+
+    /// The set that it waits in.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "see `traffic::index`")]
+    pub const fn set(self) -> u32 {
+        self.set
+    }
+}
+
+/// A query in a way of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting(u64);
+
+impl Waiting {
     /// The query in a way; `None` if there is none.
     #[must_use]
     #[inline(always)]
@@ -141,7 +196,7 @@ impl Query {
         self.0
     }
 
-    /// Whether this is the same query, sent at whatever time.
+    /// Whether this is the same query, sent at whatever time. Both are of one set.
     #[must_use]
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "see `traffic::index`")]
@@ -169,20 +224,6 @@ impl Query {
     pub const fn before(self, other: Self) -> u32 {
         let time = (other.0.wrapping_sub(self.0) & TIME) as u32;
         if time >= EARLIER { 0 } else { time }
-    }
-
-    /// The set that it waits in.
-    #[must_use]
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "see `traffic::index`")]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the port's highest bit makes no difference here"
-    )]
-    pub const fn set(self) -> u32 {
-        // The multiplier is 2^32 divided by the golden ratio: neighbours come to lie far apart.
-        let hash = ((self.0 >> TIME_BITS) as u32).wrapping_mul(0x9e37_79b1);
-        hash >> (u32::BITS - SETS.trailing_zeros())
     }
 }
 

@@ -14,23 +14,20 @@
 //!   of EDNS ends the query. RFC 7766: over TCP, two bytes with the length come before a message.
 
 mod found;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use core::ptr::read_volatile;
-
-use netmon_common::dns::{
-    CODE_NOERROR, CODE_NXDOMAIN, CODE_OTHER, CODE_REFUSED, CODE_SERVFAIL, DOCKER, DURATION_BOUNDS, Dns, OUTSIDE,
-    PATIENCE, Query, TYPE_A, TYPE_AAAA, TYPE_OTHER, TYPE_PTR, TYPE_SRV, UNIT, WAYS, Ways, index, set,
-};
+use netmon_common::dns::{Asked, DOCKER, Dns, OUTSIDE, Query, TYPE_A, TYPE_AAAA, TYPE_OTHER, TYPE_PTR, TYPE_SRV, Ways};
 
 pub use self::found::Found;
-use self::found::Transport;
+use self::{
+    found::Transport,
+    table::{answered, sent},
+};
 use crate::{
-    counter::Counter,
     maps::Array,
     packet::{self, IPV4_PROTOCOL, IPV6_NEXT_HEADER, Packet, TCP, UDP},
-    word,
 };
 
 /// What an object has that looks into messages.
@@ -55,16 +52,17 @@ const HEADER: usize = 12;
 const IPV4_FRAGMENT: u32 = 6;
 const IPV4_SOURCE: u32 = 12;
 const IPV4_DESTINATION: u32 = 16;
+/// Offsets in an IPv6 header.
+const IPV6_SOURCE: u32 = 8;
+const IPV6_DESTINATION: u32 = 24;
 
 /// The port of DNS, and the address of the engine's resolver.
 const PORT: [u8; 2] = [0, 53];
 const RESOLVER: [u8; 4] = [127, 0, 0, 11];
 
-/// Flags of a message: it is a response; it is no ordinary query; it was cut.
+/// Flags of a message: it is a response; it is no ordinary query.
 const RESPONSE: u16 = 0x8000;
 const OPCODE: u16 = 0x7800;
-const TRUNCATED: u16 = 0x0200;
-const CODE: u16 = 0x000f;
 
 /// The class of the Internet.
 const INTERNET: u16 = 1;
@@ -83,21 +81,11 @@ pub fn on_loopback(packet: &impl Packet, dns_slot: u32) -> Option<Found> {
     if packet.protocol() != IPV4 {
         return None;
     }
-    // Almost no packet has the last byte of the address in either place.
-    let from = packet.byte(ETHERNET_HEADER + IPV4_SOURCE + 3)?;
-    let to = packet.byte(ETHERNET_HEADER + IPV4_DESTINATION + 3)?;
-    let (is_response, at) = if to == RESOLVER[3] {
-        (false, IPV4_DESTINATION)
-    } else if from == RESOLVER[3] {
-        (true, IPV4_SOURCE)
-    } else {
+    let source: [u8; 4] = packet.head(ETHERNET_HEADER + IPV4_SOURCE)?;
+    let destination: [u8; 4] = packet.head(ETHERNET_HEADER + IPV4_DESTINATION)?;
+    let is_response = source == RESOLVER;
+    if destination != RESOLVER && !is_response {
         return None;
-    };
-    // In a register, the address costs less than a helper that copies it.
-    for (more, expected) in (0..).zip(RESOLVER) {
-        if packet.byte(ETHERNET_HEADER + at + more)? != expected {
-            return None;
-        }
     }
     let transport = transport(packet, IPV4)?;
     Some(Found::new(dns_slot, transport, is_response, DOCKER))
@@ -123,11 +111,11 @@ fn on_device(packet: &impl Packet, dns_slot: u32, is_egress: bool) -> Option<Fou
     }
     let transport = transport(packet, protocol)?;
     let port_at = transport.offset + if is_egress { 2 } else { 0 };
-    // Almost no packet has the last byte of the port here. The other one is looked at later.
-    if packet.byte(port_at + 1)? != PORT[1] {
+    if packet.head(port_at)? != PORT {
         return None;
     }
-    Some(Found::new(dns_slot, transport, !is_egress, OUTSIDE))
+    let server = server(packet, protocol, !is_egress)?;
+    Some(Found::new(dns_slot, transport, !is_egress, OUTSIDE).with(server))
 }
 
 /// The header of UDP or TCP. Extension headers of IPv6 are not followed, because queries have none.
@@ -138,12 +126,13 @@ fn transport(packet: &impl Packet, protocol: u32) -> Option<Transport> {
     } else {
         IPV6_NEXT_HEADER
     };
-    let inside = packet.byte(ETHERNET_HEADER + at)?;
+    let [inside] = packet.head(ETHERNET_HEADER + at)?;
     if inside != UDP && inside != TCP {
         return None;
     }
     let offset = if protocol == IPV4 {
-        4 * u32::from(packet.byte(ETHERNET_HEADER)? & 0xf)
+        let [first] = packet.head(ETHERNET_HEADER)?;
+        4 * u32::from(first & 0xf)
     } else {
         IPV6_HEADER
     };
@@ -151,6 +140,20 @@ fn transport(packet: &impl Packet, protocol: u32) -> Option<Transport> {
         protocol: inside,
         offset: ETHERNET_HEADER + offset,
     })
+}
+
+/// The words of the server's address, mixed: the packet's source or its destination.
+#[inline(always)]
+fn server(packet: &impl Packet, protocol: u32, is_source: bool) -> Option<u32> {
+    if protocol == IPV4 {
+        let at = if is_source { IPV4_SOURCE } else { IPV4_DESTINATION };
+        return packet.head(ETHERNET_HEADER + at).map(u32::from_ne_bytes);
+    }
+    let at = if is_source { IPV6_SOURCE } else { IPV6_DESTINATION };
+    let address: [u8; 16] = packet.head(ETHERNET_HEADER + at)?;
+    let (words, _) = address.as_chunks::<4>();
+    let mixed = words.iter().fold(0, |mixed, word| mixed ^ u32::from_ne_bytes(*word));
+    Some(mixed)
 }
 
 /// Counts a message, if the packet has the beginning of one.
@@ -204,30 +207,31 @@ fn look(
     header: [u8; HEADER],
     end: u32,
 ) {
-    let (client, server) = if found.is_response() {
-        (destination, source)
-    } else {
-        (source, destination)
-    };
+    let client = if found.is_response() { destination } else { source };
     let number = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let (id, flags) = (number(0), number(2));
-    let is_outside = found.resolver() == OUTSIDE;
-    if is_outside && server != PORT || (flags & RESPONSE != 0) != found.is_response() || is_later_part(packet) {
+    if (flags & RESPONSE != 0) != found.is_response() || is_later_part(packet) {
         return;
     }
     let slot = found.slot();
-    let query = Query::new(u16::from_be_bytes(client), id, found.resolver(), object.nanoseconds());
+    let asked = Asked {
+        port: u16::from_be_bytes(client),
+        id,
+        resolver: found.resolver(),
+        server: found.server(),
+    };
+    let query = Query::new(asked, object.nanoseconds());
     if found.is_response() {
-        answered(object, slot, query, flags);
+        answered(object, slot, query, flags, found.transport().protocol == UDP);
         return;
     }
     let is_plain = flags & OPCODE == 0 && number(4) == 1 && number(6) == 0 && number(8) == 0;
-    let asked = if is_plain {
+    let kind = if is_plain {
         question(packet, end, number(10))
     } else {
         TYPE_OTHER
     };
-    sent(object, slot, query, asked);
+    sent(object, slot, query, kind);
 }
 
 /// Whether this is a part of a datagram, and not the first. What looks like a header is none then.
@@ -236,13 +240,10 @@ fn is_later_part(packet: &impl Packet) -> bool {
     if packet.protocol() != IPV4 {
         return false;
     }
-    let Some(first) = packet.byte(ETHERNET_HEADER + IPV4_FRAGMENT) else {
+    let Some(fragment) = packet.head(ETHERNET_HEADER + IPV4_FRAGMENT) else {
         return true;
     };
-    let Some(second) = packet.byte(ETHERNET_HEADER + IPV4_FRAGMENT + 1) else {
-        return true;
-    };
-    first & 0x1f != 0 || second != 0
+    u16::from_be_bytes(fragment) & 0x1fff != 0
 }
 
 /// The type of a query that ends here. The question is looked for from the end: in front of its type is a name of any
@@ -277,122 +278,4 @@ fn type_before(packet: &impl Packet, end: u32) -> usize {
         33 => TYPE_SRV,
         _ => TYPE_OTHER,
     }
-}
-
-/// Counts a query, and lets it wait.
-#[inline(always)]
-fn sent(object: &impl Object, slot: u32, query: Query, asked: usize) {
-    let Some(ways) = object.dns_waiting().at(set(slot, query.set())) else {
-        return;
-    };
-    let ways = ways.cast::<u64>();
-    // A free way, or else the one that has waited longest.
-    let (mut at, mut longest) = (0, 0);
-    for way in 0..WAYS {
-        // SAFETY: the way is one of the set's, which exists while the program runs. Others change it meanwhile.
-        let word = unsafe { read_volatile(ways.add(way)) };
-        let waited = match Query::of_word(word) {
-            Some(waiting) if waiting.is(query) => {
-                if waiting.before(query) < PATIENCE {
-                    with(object, slot, query.resolver(), |counts| counts.retries.add(1));
-                    return;
-                }
-                // Its client has given up, and asks anew.
-                at = way;
-                break;
-            }
-            Some(waiting) => waiting.before(query),
-            None => u32::MAX,
-        };
-        if waited >= longest {
-            (at, longest) = (way, waited);
-        }
-    }
-    with(object, slot, query.resolver(), |counts| {
-        // `asked` is one of the types, which the compiler does not know here.
-        if let Some(queries) = counts.queries.get(asked) {
-            queries.add(1);
-        }
-    });
-    // SAFETY: as above.
-    let before = unsafe { word::swap(ways.add(at), query.word()) };
-    if let Some(before) = Query::of_word(before) {
-        with(object, slot, before.resolver(), |counts| {
-            if before.before(query) < PATIENCE {
-                counts.untracked.add(1);
-            } else {
-                counts.unanswered.add(1);
-            }
-        });
-    }
-}
-
-/// Counts the response to a query that waits. `query` is that query, as if it were sent now.
-#[inline(always)]
-fn answered(object: &impl Object, slot: u32, query: Query, flags: u16) {
-    let Some(ways) = object.dns_waiting().at(set(slot, query.set())) else {
-        return;
-    };
-    let ways = ways.cast::<u64>();
-    let mut found = None;
-    for way in 0..WAYS {
-        // SAFETY: the way is one of the set's, which exists while the program runs. Others change it meanwhile.
-        let word = unsafe { read_volatile(ways.add(way)) };
-        if let Some(waiting) = Query::of_word(word)
-            && waiting.is(query)
-        {
-            found = Some((way, waiting));
-        }
-    }
-    // SAFETY: as above.
-    let waited = found
-        .filter(|(way, waiting)| unsafe { word::replace(ways.add(*way), waiting.word(), 0) })
-        .map(|(_, waiting)| waiting.before(query));
-    with(object, slot, query.resolver(), |counts| {
-        let Some(waited) = waited else {
-            counts.unmatched.add(1);
-            return;
-        };
-        if waited >= PATIENCE {
-            // Whoever asked has given up.
-            counts.unanswered.add(1);
-            counts.unmatched.add(1);
-            return;
-        }
-        let code = match flags & CODE {
-            0 => CODE_NOERROR,
-            2 => CODE_SERVFAIL,
-            3 => CODE_NXDOMAIN,
-            5 => CODE_REFUSED,
-            _ => CODE_OTHER,
-        };
-        counts.responses[code].add(1);
-        if flags & TRUNCATED != 0 {
-            counts.truncated.add(1);
-        }
-        counts.duration.add(waited.into());
-        if let Some(bucket) = counts.durations.get(bucket(waited)) {
-            bucket.add(1);
-        }
-    });
-}
-
-/// Calls `change` with a slot's counts for a resolver.
-#[inline(always)]
-fn with(object: &impl Object, slot: u32, resolver: u32, change: impl FnOnce(&Dns<Counter>)) {
-    if let Some(counts) = object.dns().at(index(slot, resolver)) {
-        // SAFETY: the value exists while the program runs, and whoever writes it adds to it, a word at a time. A counter
-        // has the layout of a `u64`.
-        change(unsafe { &*counts.cast() });
-    }
-}
-
-/// The bucket of a duration.
-#[inline(always)]
-fn bucket(duration: u32) -> usize {
-    let mut bucket = 0;
-    for bound in DURATION_BOUNDS {
-        bucket += usize::from(u64::from(duration) > u64::from(bound) * 1_000 / UNIT);
-    }
-    bucket
 }

@@ -69,8 +69,16 @@ pub trait Packet {
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
     /// The bytes at an offset from the link-layer header, in whatever part of the packet. `None` if it ends before.
     fn copy<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
-    /// The same, which costs a call of a helper less if they are in the linear part, and within the first 16 KiB.
-    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    /// The same without a helper. `None` also if they are not in the linear part, or beyond the first 16 KiB.
+    fn head<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    /// The same, with a helper only if one is needed.
+    #[inline(always)]
+    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        match self.head(offset) {
+            Some(bytes) => Some(bytes),
+            None => self.copy(offset),
+        }
+    }
 }
 
 /// The number of packets that this is on a wire, from its `gso_segs`.

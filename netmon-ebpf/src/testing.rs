@@ -319,7 +319,8 @@ impl Packet for &Frame {
         self.bytes.get(offset as usize..)?.first_chunk().copied()
     }
 
-    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        self.copy(offset)
+    fn head<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let linear = &self.bytes[..self.linear.min(self.bytes.len())];
+        linear.get(offset as usize..)?.first_chunk().copied()
     }
 }

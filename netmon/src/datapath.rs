@@ -162,8 +162,10 @@ impl Datapath {
     fn allocate_dns(&mut self, netns: NetnsId) -> Result<Option<Arc<DnsSlot>>, AttachError> {
         let Some(dns) = &mut self.dns else { return Ok(None) };
         let slot = dns.slot_of(netns, |number| self.attacher.dns_arrays(number));
-        if let (Err(error), true) = (&slot, self.no_dns.begins(slot.is_err(), Instant::now())) {
-            warn!(%error, "no room for the DNS queries of another container; they are not counted");
+        let has_none = !matches!(slot, Ok(Some(_)));
+        if self.no_dns.begins(has_none, Instant::now()) {
+            let error = slot.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            warn!(%error, "no room for the DNS queries of another container, which are not counted; raise --limit.interfaces");
         }
         slot.map_err(|error| AttachError::Room(Box::new(error)))
     }

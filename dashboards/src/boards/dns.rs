@@ -79,21 +79,21 @@ pub(super) fn row<C: Label + Copy>(whose: Of<C>) -> Row {
             "Responses, by code",
             Unit::PerSecond,
             Limits::None,
-            "nxdomain is normal: with search domains, a name is tried in several. servfail and refused: look at outside. If it fails, too, the resolver there does; if not, the engine.",
+            "nxdomain is normal: with search domains, a name is tried in several. servfail and refused: look at outside, and at the runbook of NetmonDnsFailures. A container on internal networks alone gets servfail for every name outside.",
             vec![whose.rate(CONTAINER_DNS_RESPONSES, (Resolver, Code)).above(0.0).legend((Resolver, Code))],
         ))
         .panel(8, 9, graph(
             "Queries that failed",
             Unit::Share,
             Limits::Above(FAILED.0, FAILED.1),
-            "Share of queries without a response within five seconds, or with servfail or refused. docker and outside: the resolver outside, or the way there. docker alone: the engine.",
+            "Share of queries without a response within five seconds, or with servfail or refused. docker and outside: the resolver outside, or the way there. docker alone: the node's own resolver if it has one, else the engine.",
             vec![whose.failed(Resolver).legend(Resolver)],
         ))
         .panel(8, 9, graph(
             "Time to the response",
             Unit::Seconds,
             Limits::None,
-            "Names of services take the engine less than a millisecond. docker above that, and outside not: the engine is busy, mostly because containers start.",
+            "Names of services take the engine less than a millisecond. docker around four seconds: the first of several resolvers outside is dead. docker above its usual, and outside not: the engine is busy, mostly because containers start.",
             whose.times(Resolver),
         ))
         .panel(8, 9, graph(
@@ -110,7 +110,7 @@ pub(super) fn row<C: Label + Copy>(whose: Of<C>) -> Row {
             "Not known",
             Unit::PerSecond,
             Limits::None,
-            "Untracked: hundreds of queries waited at once, so netmon does not know what became of these. Unmatched: responses to no query that waited. Many, without late ones: somebody forges them.",
+            "Untracked: hundreds of queries waited at once, so netmon does not know what became of these. Unmatched: responses that came after five seconds, or twice, or that nobody asked for.",
             vec![
                 whose.rate(CONTAINER_DNS_UNTRACKED, Resolver).legend_and(Resolver, "untracked"),
                 whose.rate(CONTAINER_DNS_UNMATCHED, Resolver).legend_and(Resolver, "unmatched"),
@@ -125,7 +125,7 @@ pub(super) fn services() -> Panel {
     let slow = all.of(CONTAINER_DNS_DURATION).quantile(0.95, rows).above(0.0);
     table(
         "Services and their resolvers",
-        "Whose DNS queries fail, and how long they take. docker and outside: the resolver outside, or the way there. docker alone: the engine. outside alone: containers on the default bridge, or with a resolver of their own.",
+        "Whose DNS queries fail, and how long they take. docker and outside: the resolver outside, or the way there. docker alone: the node's own resolver if it has one, else the engine. outside alone: one of several resolvers outside, or containers that ask by themselves.",
         rows,
         ["Stack", "Service", "Resolver"],
     )

@@ -135,7 +135,7 @@ impl Packet for TcContext {
     }
 
     #[inline(always)]
-    fn bytes<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+    fn head<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         // The verifier wants to know that it is no more than that.
         const MOST: usize = 0x3fff;
         let at = self.data() + (offset as usize & MOST);
@@ -143,7 +143,7 @@ impl Packet for TcContext {
             // SAFETY: the bytes are within the packet's linear part, which the verifier enforces.
             return Some(unsafe { *(at as *const [u8; N]) });
         }
-        self.copy(offset)
+        None
     }
 }
 

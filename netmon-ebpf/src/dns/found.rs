@@ -21,6 +21,7 @@ const OFFSET: u32 = 16;
 const PROTOCOL: u32 = OFFSET + 8;
 const IS_RESPONSE: u64 = 1 << (PROTOCOL + 8);
 const IS_OUTSIDE: u64 = IS_RESPONSE << 1;
+const SERVER: u32 = PROTOCOL + 8 + 2;
 
 impl Found {
     /// A packet with this transport. `dns_slot` is one more than the slot.
@@ -35,6 +36,18 @@ impl Found {
             word |= IS_OUTSIDE;
         }
         Self(word)
+    }
+
+    /// The same, with the mixed words of the server's address. What does not fit is mixed, too.
+    #[inline(always)]
+    pub(super) const fn with(self, server: u32) -> Self {
+        Self(self.0 | ((server ^ (server << 16)) as u64 >> 2) << SERVER)
+    }
+
+    /// Something that is the same for the same server.
+    #[inline(always)]
+    pub(super) const fn server(self) -> u32 {
+        (self.0 >> SERVER) as u32
     }
 
     /// The word that is passed on.
@@ -88,8 +101,10 @@ mod tests {
     fn what_is_passed_on_arrives() {
         for (slot, offset, is_response, resolver) in [(0, 34, false, DOCKER), (63, 74, true, OUTSIDE)] {
             let transport = Transport { protocol: 17, offset };
-            let found = Found::of_word(Found::new(slot + 1, transport, is_response, resolver).word());
-            let found = found.expect("something was passed on");
+            let whole = Found::new(slot + 1, transport, is_response, resolver);
+            let [found, other] = [1, 2].map(|server| Found::of_word(whole.with(server).word()));
+            let (found, other) = found.zip(other).expect("something was passed on");
+            assert_ne!(found.server(), other.server());
             assert_eq!((found.slot(), found.transport()), (slot, transport));
             assert_eq!((found.is_response(), found.resolver()), (is_response, resolver));
         }

@@ -111,6 +111,32 @@ fn a_query_and_its_response_on_loopback_are_the_engines() {
 }
 
 #[test]
+fn a_client_may_have_an_address_of_its_own_on_loopback() {
+    for address in [[172, 18, 0, 11], [172, 18, 0, 5]] {
+        let world = World::new();
+        for frame in Message::query(7, 1).of_client(address, 40_000) {
+            world.on_loopback(&frame);
+        }
+        let counts = world.counts(DOCKER);
+        assert_eq!(
+            (counts.queries[TYPE_A], counts.responses[CODE_NOERROR]),
+            (1, 1),
+            "{address:?}"
+        );
+    }
+}
+
+#[test]
+fn what_lies_in_the_middle_of_a_long_response_over_tcp_is_no_message() {
+    let world = World::new();
+    let stray = Message::query(9, 1).response(0);
+    world.arrives(&stray.of_port(Transported::Tcp, 53, 5000));
+    assert_eq!(world.counts(OUTSIDE), Dns::default());
+    world.arrives(&stray.of_port(Transported::Udp, 53, 5000));
+    assert_eq!(world.counts(OUTSIDE).unmatched, 1);
+}
+
+#[test]
 fn a_query_and_its_response_through_a_device_are_of_another_resolver() {
     for over in [Transported::Udp, Transported::Tcp] {
         for is_ipv6 in [false, true] {

@@ -16,7 +16,9 @@ use std::{
     },
 };
 
-use netmon_common::dns::{DOCKER, Dns, MAP, OUTSIDE, PATIENCE, Query, RESOLVERS, SETS, WAYS, WORDS, index, set};
+use netmon_common::dns::{
+    Asked, DOCKER, Dns, MAP, OUTSIDE, PATIENCE, Query, RESOLVERS, SETS, WAYS, WORDS, Waiting, index, set,
+};
 use rustix::time::{ClockId, clock_gettime};
 use tracing::debug;
 
@@ -34,6 +36,13 @@ use crate::model::{
 /// The entries of an array of counts, and of one of queries that wait.
 pub(super) const ENTRIES: u32 = SLOTS * RESOLVERS;
 pub(super) const WAITING_ENTRIES: u32 = SLOTS * SETS;
+/// Something to compare times with.
+const NOBODYS: Asked = Asked {
+    port: 0,
+    id: 0,
+    resolver: DOCKER,
+    server: 0,
+};
 /// The words of a slot's queries that wait.
 const SLOT_WAYS: usize = SETS as usize * WAYS;
 
@@ -172,10 +181,10 @@ impl DnsSlot {
 
     /// Counts the queries that have waited for too long, and lets them wait no more.
     fn sweep(&self, nanoseconds: u64) {
+        let now = Query::new(NOBODYS, nanoseconds).waiting();
         for word in self.waiting() {
             let seen = word.load(Ordering::Relaxed);
-            let Some(query) = Query::of_word(seen) else { continue };
-            let now = Query::new(0, 0, 0, nanoseconds);
+            let Some(query) = Waiting::of_word(seen) else { continue };
             let is_over = query.before(now) >= PATIENCE;
             // A program may have found its response, or may have put another query there.
             if is_over

@@ -236,6 +236,7 @@ impl Loop {
                 self.next_round = now + self.round;
                 self.list = ListDue::now(now);
                 self.begin_verification(now);
+                self.sweep_queries();
                 self.dirty.extend(self.shared.lock().namespaces().keys());
             }
             if now >= self.next_check {

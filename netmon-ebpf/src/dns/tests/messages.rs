@@ -13,6 +13,8 @@ pub(super) enum Transported {
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     pub(super) is_ipv6: bool,
+    /// The last byte of the server's address.
+    pub(super) server: u8,
     pub(super) id: u16,
     pub(super) flags: u16,
     pub(super) questions: u16,
@@ -23,7 +25,8 @@ pub(super) struct Message {
 }
 
 const CLIENT: [u8; 4] = [10, 0, 0, 5];
-const SERVER: [u8; 4] = [10, 0, 0, 11];
+/// The beginning of servers' addresses.
+const SERVER: [u8; 3] = [10, 0, 0];
 const LOCALHOST: [u8; 4] = [127, 0, 0, 1];
 const ENGINES: [u8; 4] = [127, 0, 0, 11];
 
@@ -32,6 +35,7 @@ impl Message {
     pub(super) fn query(id: u16, kind: u16) -> Self {
         Self {
             is_ipv6: false,
+            server: 11,
             id,
             flags: 0x0100,
             questions: 1,
@@ -57,6 +61,16 @@ impl Message {
     /// The same, with a record of EDNS and options of this length.
     pub(super) fn with_edns(&self, edns: Option<u16>) -> Self {
         Self { edns, ..self.clone() }
+    }
+
+    /// The same, with another server at the other end.
+    pub(super) fn at_server(&self, server: u8) -> Self {
+        Self { server, ..self.clone() }
+    }
+
+    fn server(&self) -> [u8; 4] {
+        let [a, b, c] = SERVER;
+        [a, b, c, self.server]
     }
 
     /// The response with this code.
@@ -90,14 +104,23 @@ impl Message {
         self.frame(over, (ENGINES, 53), (LOCALHOST, port))
     }
 
+    /// The same two, of a client with this address.
+    pub(super) fn of_client(&self, address: [u8; 4], port: u16) -> [Frame; 2] {
+        let (client, response) = ((address, port), self.response(0));
+        [
+            self.frame(Transported::Udp, client, (ENGINES, 5300)),
+            response.frame(Transported::Udp, (ENGINES, 53), client),
+        ]
+    }
+
     /// From a client to a port of a server.
     pub(super) fn to_port(&self, over: Transported, port: u16, to: u16) -> Frame {
-        self.frame(over, (CLIENT, port), (SERVER, to))
+        self.frame(over, (CLIENT, port), (self.server(), to))
     }
 
     /// From a port of a server to a client.
     pub(super) fn of_port(&self, over: Transported, from: u16, to: u16) -> Frame {
-        self.frame(over, (SERVER, from), (CLIENT, to))
+        self.frame(over, (self.server(), from), (CLIENT, to))
     }
 
     fn frame(&self, over: Transported, from: ([u8; 4], u16), to: ([u8; 4], u16)) -> Frame {
@@ -124,6 +147,8 @@ impl Message {
             packet = vec![0; 40];
             packet[0] = 0x60;
             packet[6] = protocol;
+            packet[20..24].copy_from_slice(&from.0);
+            packet[36..40].copy_from_slice(&to.0);
         } else {
             packet = vec![0; 20];
             packet[0] = 0x45;

@@ -1,9 +1,11 @@
 //! Queries that wait, and those that wait no more.
 
-use netmon_common::dns::{CODE_NOERROR, DURATION_BOUNDS, OUTSIDE, PATIENCE, Query, TYPE_A, UNIT, WAYS};
+use netmon_common::dns::{
+    Asked, CODE_NOERROR, DOCKER, DURATION_BOUNDS, OUTSIDE, PATIENCE, Query, SETS, TYPE_A, UNIT, WAYS, Waiting,
+};
 
 use super::{Message, Transported::Udp, World};
-use crate::dns::bucket;
+use crate::dns::table::bucket;
 
 /// Sends a query, over UDP to a resolver outside.
 fn send(world: &World, port: u16, id: u16) {
@@ -15,12 +17,25 @@ fn receive(world: &World, port: u16, id: u16) {
     world.arrives(&Message::query(id, 1).response(0).of_port(Udp, 53, port));
 }
 
+fn asked(port: u16, id: u16, resolver: u32, server: u32) -> Asked {
+    Asked {
+        port,
+        id,
+        resolver,
+        server,
+    }
+}
+
+/// A query that was sent at this time.
+fn at(nanoseconds: u64) -> Waiting {
+    Query::new(asked(1, 2, DOCKER, 3), nanoseconds).waiting()
+}
+
 /// The port and id of queries that come to lie in one set.
 fn in_one_set() -> impl Iterator<Item = (u16, u16)> {
-    let wanted = Query::new(5000, 0, OUTSIDE, 0).set();
-    (0..u16::MAX)
-        .map(|id| (5000, id))
-        .filter(move |(port, id)| Query::new(*port, *id, OUTSIDE, 0).set() == wanted)
+    let set = |id| Query::new(asked(5000, id, OUTSIDE, 0), 0).set();
+    let wanted = set(0);
+    (0..u16::MAX).filter(move |id| set(*id) == wanted).map(|id| (5000, id))
 }
 
 #[test]
@@ -134,23 +149,73 @@ fn queries_are_what_became_of_them() {
 
 #[test]
 fn a_clock_that_another_cpu_read_a_moment_later_makes_nobody_wait() {
-    let (earlier, later) = (Query::new(1, 2, 0, 1_000_000), Query::new(3, 4, 0, 9_000_000));
-    assert_eq!(later.before(earlier), 0);
-    assert_eq!(earlier.before(later), 8_000_000_u32.div_ceil(1_024));
-    // Over the end of the clock.
+    assert_eq!(at(9_000_000).before(at(1_000_000)), 0);
+    assert_eq!(at(1_000_000).before(at(9_000_000)), 8_000_000_u32.div_ceil(1_024));
+    // Over the end of the clock, where the time is never 0.
     let end = (1_u64 << 41) - 1_024;
-    assert_eq!(Query::new(1, 2, 0, end).before(Query::new(1, 2, 0, end + 2_048)), 2);
+    assert_eq!(at(end).before(at(end + 3_072)), 3);
+    assert_eq!(at(0).word(), at(1_024).word());
 }
 
 #[test]
-fn a_query_is_its_port_id_and_resolver() {
-    let query = Query::new(0xffff, 0xfffe, 1, 5_000_000);
-    assert!(query.is(Query::new(0xffff, 0xfffe, 1, 0)));
-    for other in [(0xfffe, 0xfffe, 1), (0xffff, 0xffff, 1), (0xffff, 0xfffe, 0)] {
-        assert!(!query.is(Query::new(other.0, other.1, other.2, 5_000_000)));
+fn a_query_is_its_port_id_resolver_and_server() {
+    let query = |asked| Query::new(asked, 5_000_000);
+    let one = asked(0xffff, 0xfffe, OUTSIDE, 7);
+    let same = |other: Asked| {
+        let (one, other) = (query(one), query(other));
+        one.set() == other.set() && one.waiting().is(other.waiting())
+    };
+    assert!(same(one));
+    for other in [
+        Asked { port: 0xfffe, ..one },
+        Asked { id: 0xffff, ..one },
+        Asked {
+            resolver: DOCKER,
+            ..one
+        },
+        Asked { server: 8, ..one },
+    ] {
+        assert!(!same(other), "{other:?}");
     }
-    assert_eq!((query.resolver(), Query::of_word(query.word())), (1, Some(query)));
-    assert_eq!(Query::of_word(0), None);
+    let waiting = query(one).waiting();
+    assert_eq!(
+        (waiting.resolver(), Waiting::of_word(waiting.word())),
+        (OUTSIDE, Some(waiting))
+    );
+    assert_eq!(Waiting::of_word(0), None);
+}
+
+#[test]
+fn no_two_ports_and_ids_have_one_set_and_word() {
+    let mut all = std::collections::BTreeSet::new();
+    for port in (1_024..65_000).step_by(97) {
+        for id in (0..65_000).step_by(131) {
+            let query = Query::new(asked(port, id, OUTSIDE, 1), 0);
+            assert!(
+                query.set() < SETS && all.insert((query.set(), query.waiting().word())),
+                "{port}, {id}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_query_to_several_servers_is_one_to_each() {
+    let world = World::new();
+    let query = Message::query(7, 1);
+    for server in [1, 2, 3] {
+        world.leaves(&query.at_server(server).to_port(Udp, 5000, 53));
+    }
+    for server in [1, 3] {
+        world.pass(1_000);
+        world.arrives(&query.response(0).at_server(server).of_port(Udp, 53, 5000));
+    }
+    let counts = world.counts(OUTSIDE);
+    assert_eq!((counts.queries[TYPE_A], counts.retries), (3, 0));
+    assert_eq!(
+        (counts.responses[CODE_NOERROR], counts.unmatched, world.waiting()),
+        (2, 0, 1)
+    );
 }
 
 #[test]

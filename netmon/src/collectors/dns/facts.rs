@@ -6,7 +6,7 @@ use netmon_common::dns::Dns;
 
 use crate::{
     model::{
-        dns::{DnsReading, is_used},
+        dns::{DnsReading, is_asked},
         interface::NetnsId,
         inventory::Identity,
         place::Place,
@@ -38,7 +38,7 @@ pub fn rows(readings: &BTreeMap<NetnsId, DnsReading>, state: &State) -> Vec<DnsR
         };
         let DnsReading { docker, outside } = reading;
         let used = RESOLVERS.into_iter().zip([docker, outside]);
-        let used = used.filter(|(_, dns)| is_used(dns));
+        let used = used.filter(|(_, dns)| is_asked(dns));
         rows.extend(used.map(|(resolver, dns)| DnsRow {
             identity: Arc::clone(identity),
             resolver,

@@ -29,7 +29,7 @@ schemas! {
         QUERIES(it in u64) by ContainerResolverType, CONTAINER {
             CONTAINER_DNS_QUERIES: Counter, "netmon_container_dns_queries",
                 *it,
-                "DNS queries that the container sent, by the type of the question. Queries sent again while they wait are not among them. The resolver is docker, which is the engine's own at 127.0.0.11, or outside, which is any other at port 53. What Docker's resolver does not know, it asks outside from the container's namespace, so do not add the two. A resolver appears with its first query.";
+                "DNS queries that the container sent, by the type of the question. Queries sent again while they wait are not among them. The resolver is docker, which is the engine's own at 127.0.0.11, or outside, which is any other at port 53. What Docker's resolver does not know, it asks outside, mostly from the container's namespace, so do not add the two. A resolver appears with its first query.";
         }
         /// A container's responses.
         RESPONSES(it in u64) by ContainerResolverCode, CONTAINER {
@@ -41,19 +41,19 @@ schemas! {
         RESOLVERS(it in Dns) by ContainerResolver, CONTAINER {
             CONTAINER_DNS_UNANSWERED: Counter, "netmon_container_dns_unanswered",
                 it.unanswered,
-                "DNS queries of the container without a response within five seconds. docker and outside: the resolver outside does not answer. docker alone: the engine does not.";
+                "DNS queries of the container without a response within five seconds. docker and outside: the resolver outside does not answer. docker alone: the engine does not, or a resolver on the node that it asks.";
             CONTAINER_DNS_RETRIES: Counter, "netmon_container_dns_retries",
                 it.retries,
-                "DNS queries that the container sent again, with the same port and id, while the first one waited.";
+                "DNS queries that the container sent again to the same resolver, with the same port and id, while the first one waited.";
             CONTAINER_DNS_TRUNCATED: Counter, "netmon_container_dns_truncated",
                 it.truncated,
                 "DNS responses that were cut to fit into a datagram. Clients then ask again over TCP.";
             CONTAINER_DNS_UNTRACKED: Counter, "netmon_container_dns_untracked",
                 it.untracked,
-                "DNS queries of the container whose response was not waited for, because hundreds were waiting. Queries are the sum of responses, unanswered and untracked ones, and of those that still wait.";
+                "DNS queries of the container whose response was not waited for any longer, because too many others were waiting. Queries are the sum of responses, unanswered and untracked ones, and of those that still wait.";
             CONTAINER_DNS_UNMATCHED: Counter, "netmon_container_dns_unmatched",
                 it.unmatched,
-                "DNS responses to no query that still waited: late or doubled ones, those to queries that were not tracked, and forged ones.";
+                "DNS responses over UDP to no query that still waited: late or doubled ones, those to queries that were not tracked, and forged ones.";
         }
         /// How fast they answered. A histogram has eighteen series, so it appears only if there is an observation.
         DURATIONS(it in Dns) by ContainerResolver, CONTAINER_TRAFFIC {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use netmon_common::dns::{DOCKER, Dns, OUTSIDE, PATIENCE, Query, RESOLVERS, SETS, UNIT, WORDS, Ways, index};
+use netmon_common::dns::{Asked, DOCKER, Dns, OUTSIDE, PATIENCE, Query, RESOLVERS, SETS, UNIT, WORDS, Ways, index};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::{DnsMap, DnsSlot, ENTRIES, WAITING_ENTRIES, monotonic};
@@ -38,7 +38,13 @@ fn slot(map: &mut DnsMap, netns: u64) -> Arc<DnsSlot> {
 /// A program counts a query for A, which begins to wait now.
 fn ask(slot: &DnsSlot, resolver: u32, port: u16, nanoseconds: u64) {
     slot.counts(resolver)[0].fetch_add(1, Ordering::Relaxed);
-    let query = Query::new(port, 7, resolver, nanoseconds);
+    let asked = Asked {
+        port,
+        id: 7,
+        resolver,
+        server: 0,
+    };
+    let query = Query::new(asked, nanoseconds).waiting();
     let free = slot.waiting().iter().find(|word| word.load(Ordering::Relaxed) == 0);
     free.expect("a way is free").store(query.word(), Ordering::Relaxed);
 }

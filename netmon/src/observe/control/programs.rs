@@ -8,6 +8,7 @@
 //! others for half of the time. On a node that is never quiet, it is left to them for nine tenths.
 
 use std::{
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -145,6 +146,18 @@ impl Loop {
         let begins = self.attach_log.no_check.begins(looked.is_err(), Instant::now());
         if let (Err(error), true) = (looked, begins) {
             warn!(%error, "cannot check whether programs are still attached");
+        }
+    }
+
+    /// Counts DNS queries that have waited for too long. Each scrape does so, too. If nobody scrapes, the time of a query that
+    /// waits would begin anew.
+    pub(super) fn sweep_queries(&self) {
+        let counts: Vec<_> = {
+            let state = self.shared.lock();
+            state.dns_counts().map(|(_, counts)| Arc::clone(counts)).collect()
+        };
+        for counts in counts {
+            let _reading = counts.read();
         }
     }
 
