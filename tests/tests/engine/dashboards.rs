@@ -177,7 +177,7 @@ fn ask<'a>(prometheus: &Prometheus, panels: Vec<&'a Panel>) -> anyhow::Result<Ve
 }
 
 /// `web` sends requests to `api`, which loses a TCP packet from time to time. `web` also tries a port on which
-/// nothing listens.
+/// nothing listens, and asks for a name.
 fn trouble([asking, node]: [Node<'_>; 2]) -> anyhow::Result<()> {
     let address = node.address_of("api", "wide")?;
     node.exec_in("api", "nft add table ip lossy")?;
@@ -193,7 +193,7 @@ fn trouble([asking, node]: [Node<'_>; 2]) -> anyhow::Result<()> {
     // Not busybox's wget: the statically linked one resolves names first, even for addresses, and crashes.
     let asks = format!(
         "while :; do printf 'GET /busybox HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {address} 8080 > /dev/null; nc -w 1 {address} 1 < \
-         /dev/null; ping -q -c 1 -W 1 {address}; sleep 0.1; done"
+         /dev/null; ping -q -c 1 -W 1 {address}; nslookup api 127.0.0.11; sleep 0.1; done"
     );
     asking.docker_script("exec -d web", &asks).map(drop)
 }
