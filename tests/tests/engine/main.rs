@@ -7,6 +7,7 @@ mod drivers;
 mod edges;
 mod faults;
 mod fleet;
+mod graph;
 mod ground;
 mod lifetimes;
 mod monitoring;
