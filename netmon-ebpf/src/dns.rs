@@ -27,7 +27,10 @@ use self::{
 };
 use crate::{
     maps::Array,
-    packet::{self, IPV4_PROTOCOL, IPV6_NEXT_HEADER, Packet, TCP, UDP},
+    packet::{
+        CONTEXT_IPV4 as IPV4, CONTEXT_IPV6 as IPV6, ETHERNET_HEADER, FRAGMENT_PLACE, IPV4_PROTOCOL, IPV6_HEADER,
+        IPV6_NEXT_HEADER, Packet, TCP, UDP,
+    },
 };
 
 /// What an object has that looks into messages.
@@ -40,10 +43,6 @@ pub trait Object {
     fn nanoseconds(&self) -> u64;
 }
 
-const IPV4: u32 = packet::IPV4 as u32;
-const IPV6: u32 = packet::IPV6 as u32;
-const ETHERNET_HEADER: u32 = 14;
-const IPV6_HEADER: u32 = 40;
 const UDP_HEADER: u32 = 8;
 /// The length of a message's header.
 const HEADER: usize = 12;
@@ -243,7 +242,7 @@ fn is_later_part(packet: &impl Packet) -> bool {
     let Some(fragment) = packet.head(ETHERNET_HEADER + IPV4_FRAGMENT) else {
         return true;
     };
-    u16::from_be_bytes(fragment) & 0x1fff != 0
+    u16::from_be_bytes(fragment) & FRAGMENT_PLACE != 0
 }
 
 /// The type of a query that ends here. The question is looked for from the end: in front of its type is a name of any

@@ -19,7 +19,9 @@ use netmon_common::{
 
 use crate::{
     maps::{Added, Array, Map},
-    packet::{self, Packet, in_ipv6_form},
+    packet::{
+        self, CONTEXT_IPV4 as IPV4, CONTEXT_IPV6 as IPV6, FRAGMENT_PLACE, IPV6_HEADER, Packet, UDP, in_ipv6_form,
+    },
 };
 
 /// What the object of overlays has: maps.
@@ -38,13 +40,7 @@ pub trait Object {
 /// `memset`.
 static ZERO: Outer = Outer::ZERO;
 
-const IPV4: u32 = packet::IPV4 as u32;
-const IPV6: u32 = packet::IPV6 as u32;
-const UDP_PROTOCOL: u8 = 17;
 const ESP_PROTOCOL: u8 = 50;
-const IPV6_HEADER: u32 = 40;
-/// The fragment offset: all bits of its field except the flags.
-const FRAGMENT_PLACE: u16 = 0x1fff;
 /// A flag in the first byte of a VXLAN header: the header has a VNI.
 const HAS_VNI: u8 = 0x08;
 /// The VLAN id: all bits of a VLAN tag except the priority. The id 0 is no VLAN.
@@ -156,7 +152,7 @@ fn of_ipv4(ip: [u8; 20], direction: u32) -> Option<Header> {
 #[inline(always)]
 fn network(object: &impl Object, packet: &impl Packet, next: u8, header: u32) -> Option<(u32, u16)> {
     match next {
-        UDP_PROTOCOL => {
+        UDP => {
             let udp = packet.load(header)?;
             // SAFETY: the map's value lives as long as the map.
             let port = unsafe { *object.port().at(0)? };

@@ -3,6 +3,13 @@
 /// `ETH_P_IP` and `ETH_P_IPV6`, in the byte order of the packet.
 pub(crate) const IPV4: u16 = 0x0800_u16.to_be();
 pub(crate) const IPV6: u16 = 0x86dd_u16.to_be();
+/// The same, as a hook's context has them.
+pub(crate) const CONTEXT_IPV4: u32 = IPV4 as u32;
+pub(crate) const CONTEXT_IPV6: u32 = IPV6 as u32;
+pub(crate) const ETHERNET_HEADER: u32 = 14;
+pub(crate) const IPV6_HEADER: u32 = 40;
+/// The offset of a part of a datagram: all bits of its field but the flags.
+pub(crate) const FRAGMENT_PLACE: u16 = 0x1fff;
 /// The offset of the field in the IP header that names the protocol inside.
 pub(crate) const IPV4_PROTOCOL: u32 = 9;
 pub(crate) const IPV6_NEXT_HEADER: u32 = 6;

@@ -15,7 +15,10 @@ use netmon_common::traffic::{TRANSMIT, Traffic, index};
 
 use crate::{
     maps::Array,
-    packet::{self, IPV4_PROTOCOL, IPV6_NEXT_HEADER, Packet, RAW, STREAM, Sender, TCP},
+    packet::{
+        self, CONTEXT_IPV4 as IPV4, CONTEXT_IPV6 as IPV6, ETHERNET_HEADER, IPV4_PROTOCOL, IPV6_NEXT_HEADER, Packet,
+        RAW, STREAM, Sender, TCP,
+    },
 };
 
 /// What the object of traffic has: what the daemon sets, and the map.
@@ -27,10 +30,6 @@ pub trait Object {
     /// The counters of all slots.
     fn counters(&self) -> &impl Array<Traffic>;
 }
-
-const IPV4: u32 = packet::IPV4 as u32;
-const IPV6: u32 = packet::IPV6 as u32;
-const ETHERNET_HEADER: u32 = 14;
 
 /// The offset of the flags in a TCP header, and two of them.
 const FLAGS: u32 = 13;

@@ -45,7 +45,7 @@ use tracing::{debug, warn};
 
 use self::{
     attach::{AttachError, Attacher, Attachment, NotAttached},
-    dns::{DnsMap, DnsRoom, DnsSlot},
+    dns::{DnsMap, DnsRoom, DnsSlot, slots_for},
     host::{Host, Mode},
     overlay::{OverlayMap, programs::OverlayPrograms},
     traffic::{Slot, TrafficMap},
@@ -91,7 +91,7 @@ impl Datapath {
         // A kernel that gives no memory for counters is found out at start.
         drop(traffic.allocate(|number| attacher.array(number))?);
         // A container without an interface asks nobody.
-        let dns = with_dns.then(|| DnsMap::new(interfaces));
+        let dns = with_dns.then(|| DnsMap::new(slots_for(interfaces)));
         Ok(Self {
             host,
             attacher,

@@ -79,9 +79,11 @@ pub(super) fn answered(object: &impl Object, slot: u32, query: Query, flags: u16
             found = Some((way, waiting));
         }
     }
-    // SAFETY: as above.
     let waited = found
-        .filter(|(way, waiting)| unsafe { word::replace(ways.add(*way), waiting.word(), 0) })
+        .filter(|(way, waiting)| {
+            // SAFETY: as above.
+            unsafe { word::replace(ways.add(*way), waiting.word(), 0) }
+        })
         .map(|(_, waiting)| waiting.before(query));
     with(object, slot, query.resolver(), |counts| {
         let Some(waited) = waited else {

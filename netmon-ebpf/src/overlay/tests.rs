@@ -8,9 +8,10 @@ use netmon_common::{
     traffic::{RECEIVE, TRANSMIT},
 };
 
-use super::{ESP_PROTOCOL, Object, UDP_PROTOCOL, count};
+use super::{ESP_PROTOCOL, Object, count};
 use crate::{
     maps::{Added, Array, Map},
+    packet::UDP,
     testing::{Frame, Table, causes},
 };
 
@@ -104,7 +105,7 @@ fn of_vxlan(remote: impl Into<Ipv6Addr>, direction: u16) -> Key {
 
 #[test]
 fn the_remote_node_is_the_source_of_what_is_received_and_the_destination_of_what_is_sent() {
-    let packet = ipv4(UDP_PROTOCOL, 0, &vxlan());
+    let packet = ipv4(UDP, 0, &vxlan());
     assert_eq!(keys(&packet, RECEIVE), [of_vxlan(FROM.to_ipv6_mapped(), 0)]);
     assert_eq!(keys(&packet, TRANSMIT), [of_vxlan(TO.to_ipv6_mapped(), 1)]);
 }
@@ -112,20 +113,20 @@ fn the_remote_node_is_the_source_of_what_is_received_and_the_destination_of_what
 #[test]
 fn nodes_may_have_ipv6_addresses() {
     let (from, to) = (Ipv6Addr::new(0xfd00, 1, 2, 3, 4, 5, 6, 7), Ipv6Addr::LOCALHOST);
-    let packet = ipv6(UDP_PROTOCOL, from, to, &vxlan());
+    let packet = ipv6(UDP, from, to, &vxlan());
     assert_eq!(keys(&packet, RECEIVE), [of_vxlan(from, 0)]);
     assert_eq!(keys(&packet, TRANSMIT), [of_vxlan(to, 1)]);
 }
 
 #[test]
 fn options_of_the_ip_header_are_skipped() {
-    let packet = ipv4(UDP_PROTOCOL, 40, &vxlan());
+    let packet = ipv4(UDP, 40, &vxlan());
     assert_eq!(keys(&packet, RECEIVE), [of_vxlan(FROM.to_ipv6_mapped(), 0)]);
 }
 
 #[test]
 fn a_device_may_have_no_link_layer_header() {
-    let mut packet = ipv4(UDP_PROTOCOL, 0, &vxlan());
+    let mut packet = ipv4(UDP, 0, &vxlan());
     packet.bytes.drain(..packet.link);
     packet.link = 0;
     assert_eq!(keys(&packet, RECEIVE), [of_vxlan(FROM.to_ipv6_mapped(), 0)]);
@@ -156,9 +157,9 @@ fn what_is_in_no_tunnel_is_not_counted() {
     too_short.pop();
     let tcp = 6;
     for packet in [
-        ipv4(UDP_PROTOCOL, 0, &other_port),
-        ipv4(UDP_PROTOCOL, 0, &without_vni),
-        ipv4(UDP_PROTOCOL, 0, &too_short),
+        ipv4(UDP, 0, &other_port),
+        ipv4(UDP, 0, &without_vni),
+        ipv4(UDP, 0, &too_short),
         ipv4(tcp, 0, &vxlan()),
         Frame::ethernet(IPV4, &[0x45; 19]),
         Frame::ethernet(IPV6, &[0x60; 6]),
@@ -177,13 +178,13 @@ fn before_the_daemon_has_said_the_port_nothing_is_vxlan() {
         port: Table::default(),
         ..World::new()
     };
-    count(&world, &ipv4(UDP_PROTOCOL, 0, &vxlan()), RECEIVE);
+    count(&world, &ipv4(UDP, 0, &vxlan()), RECEIVE);
     assert_eq!(world.tunnels.all(), []);
 }
 
 #[test]
 fn of_fragments_only_the_first_is_counted() {
-    let mut packet = ipv4(UDP_PROTOCOL, 0, &vxlan());
+    let mut packet = ipv4(UDP, 0, &vxlan());
     // "More fragments" is a flag of the first one. Its offset is 0.
     packet.bytes[14 + 6] = 0x20;
     assert_eq!(keys(&packet, RECEIVE).len(), 1);
@@ -195,7 +196,7 @@ fn of_fragments_only_the_first_is_counted() {
 
 #[test]
 fn a_packet_of_a_vlan_is_counted_at_the_vlans_device() {
-    let mut packet = ipv4(UDP_PROTOCOL, 0, &vxlan());
+    let mut packet = ipv4(UDP, 0, &vxlan());
     packet.vlan = 0x0001;
     assert_eq!((keys(&packet, RECEIVE), keys(&packet, TRANSMIT)), (vec![], vec![]));
     // A priority, and no VLAN.
@@ -205,7 +206,7 @@ fn a_packet_of_a_vlan_is_counted_at_the_vlans_device() {
 
 #[test]
 fn a_packet_for_another_host_is_none_of_this_nodes() {
-    let mut packet = ipv4(UDP_PROTOCOL, 0, &vxlan());
+    let mut packet = ipv4(UDP, 0, &vxlan());
     packet.kind = 3;
     assert_eq!((keys(&packet, RECEIVE).len(), keys(&packet, TRANSMIT).len()), (0, 1));
 }
@@ -213,7 +214,7 @@ fn a_packet_for_another_host_is_none_of_this_nodes() {
 #[test]
 fn packets_count_as_on_a_wire() {
     let world = World::new();
-    let mut packet = ipv4(UDP_PROTOCOL, 0, &vxlan());
+    let mut packet = ipv4(UDP, 0, &vxlan());
     count(&world, &packet, RECEIVE);
     packet.gso_segments = 4;
     count(&world, &packet, RECEIVE);
@@ -228,7 +229,7 @@ fn packets_count_as_on_a_wire() {
 
 #[test]
 fn unknown_tunnels_have_a_limited_room_and_known_ones_do_not_use_it() {
-    let mut packet = ipv4(UDP_PROTOCOL, 0, &vxlan());
+    let mut packet = ipv4(UDP, 0, &vxlan());
     packet.gso_segments = 4;
     let world = World {
         strangers: Table::with([(0, OF_STRANGERS - 1)]),
@@ -253,9 +254,9 @@ fn unknown_tunnels_have_a_limited_room_and_known_ones_do_not_use_it() {
 fn what_finds_the_map_full_is_lost() {
     let world = World::new();
     world.tunnels.room.set(0);
-    count(&world, &ipv4(UDP_PROTOCOL, 0, &vxlan()), RECEIVE);
+    count(&world, &ipv4(UDP, 0, &vxlan()), RECEIVE);
     world.tunnels.cause.set(OTHER);
-    count(&world, &ipv4(UDP_PROTOCOL, 0, &vxlan()), RECEIVE);
+    count(&world, &ipv4(UDP, 0, &vxlan()), RECEIVE);
     assert_eq!(world.lost.counted(), [(FULL, 1), (OTHER, 1)]);
     assert_eq!(world.strangers.get(&0), Some(0), "no key was created");
 }

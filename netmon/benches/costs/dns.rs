@@ -20,6 +20,14 @@ const QUERY: [u8; 21] = *b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x03web\0\0\x01\0\x01";
 
 /// All of it.
 pub(crate) fn all(report: &mut Report, reference: &mut Reference, datapath: &mut Datapath) -> anyhow::Result<()> {
+    for (program, count) in yardstick::verified(datapath)? {
+        report.add(
+            &format!("DNS: verified instructions, {program}"),
+            count.into(),
+            "",
+            None,
+        );
+    }
     let world = World::new(1, 1)?;
     let mut measure = |work: fn() -> anyhow::Result<()>| -> anyhow::Result<[f64; 3]> {
         let mut done = Ok(());

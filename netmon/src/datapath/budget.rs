@@ -14,7 +14,7 @@ use aya_obj::{Object, generated::bpf_map_type};
 use netmon_common::{dns, edges, traffic};
 
 use super::{
-    dns::{ENTRIES, WAITING_ENTRIES},
+    dns::{ENTRIES, WAITING_ENTRIES, slots_for},
     host::Host,
     slots::SLOTS,
     traffic::TrafficMap,
@@ -23,7 +23,7 @@ use super::{
 /// The default of `--limit.interfaces`.
 const INTERFACES: u32 = 4096;
 /// What all maps may take where there may be 64 CPUs.
-const BUDGET: u64 = 150 * MIB;
+const BUDGET: u64 = 140 * MIB;
 /// What netmon's own memory may become: more than was ever measured (docs/costs.md).
 const RESIDENT: u64 = 96 * MIB;
 const MIB: u64 = 1 << 20;
@@ -107,7 +107,7 @@ fn objects() -> Vec<Vec<u8>> {
 
 /// The bytes of all maps of a name, by name, once they are full.
 fn of(cpus: u32) -> BTreeMap<String, u64> {
-    with(cpus, [INTERFACES; 2], |_, entries| entries)
+    with(cpus, [INTERFACES, slots_for(INTERFACES)], |_, entries| entries)
 }
 
 /// The same with programs on that many interfaces in that many namespaces, and so many keys in a map of a name and a size.

@@ -19,8 +19,7 @@ use std::{
 use netmon_common::dns::{
     Asked, DOCKER, Dns, MAP, OUTSIDE, PATIENCE, Query, RESOLVERS, SETS, WAYS, WORDS, Waiting, index, set,
 };
-use rustix::time::{ClockId, clock_gettime};
-use tracing::debug;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::{
     DatapathError,
@@ -28,7 +27,7 @@ use super::{
     slots::{self, SLOTS, Slots},
 };
 use crate::model::{
-    dns::{DnsCounts, DnsReading},
+    dns::{DnsCounts, DnsReading, has_waiting},
     health::MapRow,
     interface::NetnsId,
 };
@@ -45,6 +44,19 @@ const NOBODYS: Asked = Asked {
 };
 /// The words of a slot's queries that wait.
 const SLOT_WAYS: usize = SETS as usize * WAYS;
+
+/// The slots of a netmon with room for so many interfaces. Containers on Docker's networks mostly have two, so on a large node
+/// half as many are enough.
+pub(super) const fn slots_for(interfaces: u32) -> u32 {
+    const ALL: u32 = 2_048;
+    if interfaces <= ALL {
+        interfaces
+    } else if interfaces / 2 < ALL {
+        ALL
+    } else {
+        interfaces / 2
+    }
+}
 
 /// The two arrays of slots, in netmon's memory.
 #[derive(Debug)]
@@ -164,19 +176,12 @@ impl DnsSlot {
         }
     }
 
-    /// Whether queries wait, as far as the counts say. While programs count, they may be a few off.
-    fn may_wait(&self) -> bool {
-        [DOCKER, OUTSIDE].into_iter().any(|resolver| {
-            let Dns {
-                queries,
-                responses,
-                unanswered,
-                untracked,
-                ..
-            } = self.dns(resolver);
-            let over: u64 = responses.iter().sum::<u64>() + unanswered + untracked;
-            queries.iter().sum::<u64>() != over
-        })
+    /// What both were asked.
+    fn both(&self) -> DnsReading {
+        DnsReading {
+            docker: self.dns(DOCKER),
+            outside: self.dns(OUTSIDE),
+        }
     }
 
     /// Counts the queries that have waited for too long, and lets them wait no more.
@@ -207,22 +212,18 @@ impl DnsSlot {
 
 impl DnsCounts for DnsSlot {
     fn read(&self) -> DnsReading {
-        if self.may_wait() {
-            self.sweep(monotonic());
+        let reading = self.both();
+        // While programs count, the counts may be a few off.
+        if !has_waiting(&reading.docker) && !has_waiting(&reading.outside) {
+            return reading;
         }
-        DnsReading {
-            docker: self.dns(DOCKER),
-            outside: self.dns(OUTSIDE),
-        }
+        self.sweep(monotonic());
+        self.both()
     }
 }
 
-/// The time that `bpf_ktime_get_ns` gives to programs.
+/// The time that `bpf_ktime_get_ns` gives to programs. It begins at 0 with the machine.
 fn monotonic() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let nanoseconds = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
-    u64::try_from(nanoseconds).unwrap_or_else(|error| {
-        debug!(%error, "the clock has no time");
-        0
-    })
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Monotonic);
+    tv_sec.cast_unsigned() * 1_000_000_000 + tv_nsec.cast_unsigned()
 }

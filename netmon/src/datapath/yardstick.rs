@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, tc},
+    programs::{ProgramInfo, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, tc},
 };
 use netmon_common::{
-    dns::PROGRAM_LOOPBACK,
+    dns::{PROGRAM_LOOPBACK, PROGRAM_MESSAGE},
     traffic::{PROGRAM_EGRESS, PROGRAM_INGRESS},
 };
 
@@ -210,6 +210,39 @@ pub fn per_packet(datapath: &mut Datapath, rounds: usize) -> Result<Vec<Run>, Da
         .into_iter()
         .map(|(name, _, _, times)| summary(name, times))
         .collect())
+}
+
+/// How many instructions the verifier goes through, by program: of a copy for an interface without and with DNS, of one for
+/// loopback, and of what looks into messages.
+///
+/// # Errors
+/// The kernel does not load them, or is too old to say it (5.16).
+pub fn verified(datapath: &mut Datapath) -> Result<Vec<(String, u32)>, DatapathError> {
+    let failed = |error: aya::programs::ProgramError| DatapathError::Load(Box::new(error.into()));
+    let mut all = Vec::new();
+    let mut note = |name: &str, more: &str, info: &ProgramInfo| {
+        all.extend(
+            info.verified_instruction_count()
+                .map(|count| (format!("{name}{more}"), count)),
+        );
+    };
+    for (more, slots) in [("", FIRST), (", with DNS", WITH_DNS), ("", LOOPBACK)] {
+        let copy = datapath.attacher.copy(slots)?;
+        for (name, program) in copy.programs() {
+            // The object has a program that is not loaded with each copy.
+            if let Ok(info) = program.info() {
+                note(name, more, &info);
+            }
+        }
+    }
+    for info in aya::programs::loaded_programs() {
+        let info = info.map_err(failed)?;
+        if info.name_as_str() == Some(PROGRAM_MESSAGE) {
+            note(PROGRAM_MESSAGE, "", &info);
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// Runs `work` while the program for loopback is attached to the loopback of the calling thread's namespace, together with an

@@ -48,14 +48,25 @@ pub fn is_asked(dns: &Dns) -> bool {
     dns.queries.iter().any(|count| *count > 0)
 }
 
+/// Whether queries wait for their response.
+#[must_use]
+pub fn has_waiting(dns: &Dns) -> bool {
+    let Dns {
+        queries,
+        responses,
+        unanswered,
+        untracked,
+        ..
+    } = dns;
+    let over = responses.iter().sum::<u64>() + unanswered + untracked;
+    queries.iter().sum::<u64>() != over
+}
+
 /// The times from a query to its response.
 #[must_use]
 pub fn durations(dns: &Dns) -> Histogram {
-    let bounds = DURATION_BOUNDS.iter().map(|bound| f64::from(*bound) / 1e6);
-    Histogram {
-        buckets: bounds.chain([f64::INFINITY]).zip(dns.durations).collect(),
-        sum_microseconds: dns.duration.saturating_mul(UNIT) / 1_000,
-    }
+    let microseconds = dns.duration.saturating_mul(UNIT) / 1_000;
+    Histogram::of_counts(&DURATION_BOUNDS, dns.durations, microseconds)
 }
 
 #[cfg(test)]

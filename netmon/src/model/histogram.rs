@@ -28,6 +28,16 @@ impl Histogram {
         }
     }
 
+    /// What programs counted in buckets with these upper bounds, in microseconds, and in one for all longer times.
+    #[must_use]
+    pub fn of_counts(bounds: &[u32], counts: impl IntoIterator<Item = u64>, sum_microseconds: u64) -> Self {
+        let bounds = bounds.iter().map(|bound| f64::from(*bound) / 1e6);
+        Self {
+            buckets: bounds.chain([f64::INFINITY]).zip(counts).collect(),
+            sum_microseconds,
+        }
+    }
+
     /// Adds an observation.
     pub fn observe(&mut self, value: Duration) {
         let seconds = value.as_secs_f64();

@@ -149,12 +149,7 @@ impl Events {
     /// Smoothed round-trip times.
     #[must_use]
     pub fn round_trips(&self) -> Histogram {
-        let bounds = ROUND_TRIP_BOUNDS.iter().map(|bound| f64::from(*bound) / 1e6);
-        let buckets: Vec<_> = bounds.chain([f64::INFINITY]).zip(self.0.round_trips).collect();
-        Histogram {
-            buckets,
-            sum_microseconds: self.0.round_trip_microseconds,
-        }
+        Histogram::of_counts(&ROUND_TRIP_BOUNDS, self.0.round_trips, self.0.round_trip_microseconds)
     }
 }
 

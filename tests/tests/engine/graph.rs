@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
     time::Duration,
@@ -12,8 +11,8 @@ use std::{
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
     dashboards::panels,
-    fleet::{Fleet, PATIENCE, deploy},
-    lab::{Engine, IMAGE, Lab, Node},
+    fleet::{Fleet, PATIENCE},
+    lab::{Engine, Lab},
     netns::Netns,
     page::Page,
     patience::within,
@@ -21,7 +20,11 @@ use netmon_tests::{
     scratch::Scratch,
 };
 
-const STACK: &str = "tiers";
+use crate::{
+    nodes,
+    tiers::{self, STACK},
+};
+
 /// The services listen, and ask nobody. Each gateway is on a node of its own, and so is each auth-service: one of them with
 /// the database.
 const SILENT: &str = r#"version: "3.9"
@@ -117,12 +120,8 @@ struct Task {
 #[test]
 fn the_graph_is_what_the_clients_did_edge_by_edge() -> anyhow::Result<()> {
     let lab = Lab::up(3, Engine::New)?;
-    let fleet = Fleet::deploy(&lab)?;
     let scratch = Scratch::new()?;
-    let silent = scratch.path().join("silent.yml");
-    fs::write(&silent, SILENT)?;
-    let files = [deploy("examples/tiers.yml"), silent];
-    lab.deploy(STACK, &files, &[("TIERS_IMAGE", IMAGE)])?;
+    let fleet = tiers::deploy(&lab, &scratch, SILENT)?;
     let targets: Vec<SocketAddr> = lab
         .nodes()
         .map(|number| Ok(format!("{}:10095", lab.node(number).address()).parse()?))
@@ -183,7 +182,7 @@ fn tasks(lab: &Lab, service: &str, network: &str, count: usize) -> anyhow::Resul
         let mut tasks = Vec::new();
         for number in lab.nodes() {
             let node = lab.node(number);
-            for name in containers(node, &service)? {
+            for name in nodes::tasks(node, &service)? {
                 tasks.push(Task {
                     netns: node.namespace(&node.sandbox(&name)?)?,
                     address: node.address_of(&name, &network)?,
@@ -193,13 +192,6 @@ fn tasks(lab: &Lab, service: &str, network: &str, count: usize) -> anyhow::Resul
         ensure!(tasks.len() == count, "{} of {count}", tasks.len());
         Ok(tasks)
     })
-}
-
-fn containers(node: Node<'_>, service: &str) -> anyhow::Result<Vec<String>> {
-    let list = node.docker(&format!(
-        "ps --format {{{{.Names}}}} --filter label=com.docker.swarm.service.name={service}"
-    ))?;
-    Ok(list.split_whitespace().map(ToOwned::to_owned).collect())
 }
 
 /// Waits until all tasks of a tier are counted.

@@ -4,14 +4,15 @@ use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context as _, bail, ensure};
 use netmon_tests::{
-    fleet::{Fleet, PATIENCE, deploy},
+    fleet::{self, Fleet, PATIENCE},
     lab::{Engine, IMAGE, Lab},
     page::Page,
     patience::within,
     scratch::Scratch,
 };
 
-const STACK: &str = "tiers";
+/// The name of the stack.
+pub(crate) const STACK: &str = "tiers";
 /// Where tasks run: one auth-service on the database's node, and one on another node.
 const PLACES: &str = "version: \"3.9\"
 services:
@@ -31,17 +32,22 @@ const SERVICES: [(&str, usize, &[&str]); 4] = [
 #[test]
 fn traffic_is_told_by_tier_and_an_encrypted_tier_fails_closed_where_the_kernel_cannot_encrypt() -> anyhow::Result<()> {
     let lab = Lab::up(3, Engine::New)?;
-    let fleet = Fleet::deploy(&lab)?;
-    let scratch = Scratch::new()?;
-    let places = scratch.path().join("places.yml");
-    fs::write(&places, PLACES)?;
-    let files = [deploy("examples/tiers.yml"), places];
-    lab.deploy(STACK, &files, &[("TIERS_IMAGE", IMAGE)])?;
+    let fleet = deploy(&lab, &Scratch::new()?, PLACES)?;
     every_task_is_on_its_tiers_and_no_other(&lab, &fleet)?;
     what_the_networks_are_is_told(&fleet)?;
     the_open_tiers_carry_requests(&lab, &fleet)?;
     the_database_answers_on_its_own_node(&fleet)?;
     nothing_leaves_for_the_database_from_another_node(&lab, &fleet)
+}
+
+/// Deploys netmon on all nodes, and the example with these changes to its file.
+pub(crate) fn deploy<'lab>(lab: &'lab Lab, scratch: &Scratch, changes: &str) -> anyhow::Result<Fleet<'lab>> {
+    let fleet = Fleet::deploy(lab)?;
+    let file = scratch.path().join("changes.yml");
+    fs::write(&file, changes)?;
+    let files = [fleet::deploy("examples/tiers.yml"), file];
+    lab.deploy(STACK, &files, &[("TIERS_IMAGE", IMAGE)])?;
+    Ok(fleet)
 }
 
 fn every_task_is_on_its_tiers_and_no_other(lab: &Lab, fleet: &Fleet<'_>) -> anyhow::Result<()> {

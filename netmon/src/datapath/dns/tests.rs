@@ -10,7 +10,7 @@ use std::{
 use netmon_common::dns::{Asked, DOCKER, Dns, OUTSIDE, PATIENCE, Query, RESOLVERS, SETS, UNIT, WORDS, Ways, index};
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::{DnsMap, DnsSlot, ENTRIES, WAITING_ENTRIES, monotonic};
+use super::{DnsMap, DnsSlot, ENTRIES, WAITING_ENTRIES, monotonic, slots_for};
 use crate::{
     datapath::{DatapathError, slots::SLOTS},
     model::{dns::DnsCounts as _, interface::NetnsId},
@@ -150,6 +150,12 @@ fn a_slot_is_read_from_its_own_place_in_its_own_arrays() {
             .all(|slot| slot.read() == crate::model::dns::DnsReading::default())
     );
     assert_eq!((RESOLVERS, SETS.count_ones()), (2, 1));
+}
+
+#[test]
+fn each_interface_may_have_a_slot_unless_they_are_thousands() {
+    assert_eq!([1, 100, 2_048].map(slots_for), [1, 100, 2_048]);
+    assert_eq!([2_049, 4_096, 10_000].map(slots_for), [2_048, 2_048, 5_000]);
 }
 
 #[test]
