@@ -110,14 +110,14 @@ pub fn per_stored(work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
 /// The kernel does not load, attach or measure them.
 pub fn per_sent_packet(datapath: &mut Datapath, device: &str, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
     let traffic = datapath.attacher.copy(FIRST)?;
-    side_by_side(traffic, PROGRAM_EGRESS, device, work)
+    side_by_side(traffic, PROGRAM_EGRESS, &["empty"], device, work)
 }
 
-/// Runs `work` while a program of a copy, an empty one, and one that looks at the clock are attached to the egress side of a
-/// device.
+/// Runs `work` while a program of a copy and those that it is measured against are attached to the egress side of a device.
 fn side_by_side(
     mut copy: Ebpf,
     program: &'static str,
+    yardsticks: &[&'static str],
     device: &str,
     work: impl FnOnce(),
 ) -> Result<Vec<Runs>, DatapathError> {
@@ -125,7 +125,7 @@ fn side_by_side(
     let mut yardstick = EbpfLoader::new().load(OBJECT).map_err(failed)?;
     // Where there is tcx, the queueing discipline is of no use and does no harm.
     let _there_or_made = tc::qdisc_add_clsact(device);
-    for name in ["empty", "clock"] {
+    for name in yardsticks {
         let program = classifier(&mut yardstick, name)?;
         program.load().map_err(|error| failed(error.into()))?;
         program
@@ -135,7 +135,7 @@ fn side_by_side(
     classifier(&mut copy, program)?
         .attach(device, TcAttachType::Egress)
         .map_err(|error| failed(error.into()))?;
-    let runs = measured(&["empty", "clock", program], work);
+    let runs = measured(&[yardsticks, &[program]].concat(), work);
     drop((yardstick, copy));
     runs
 }
@@ -252,7 +252,7 @@ pub fn verified(datapath: &mut Datapath) -> Result<Vec<(String, u32)>, DatapathE
 /// The kernel does not load, attach or measure them.
 pub fn per_loopback_packet(datapath: &mut Datapath, work: impl FnOnce()) -> Result<Vec<Runs>, DatapathError> {
     let loopback = datapath.attacher.copy(LOOPBACK)?;
-    side_by_side(loopback, PROGRAM_LOOPBACK, "lo", work)
+    side_by_side(loopback, PROGRAM_LOOPBACK, &["empty", "clock"], "lo", work)
 }
 
 fn summary(program: &'static str, mut times: Vec<Duration>) -> Run {
