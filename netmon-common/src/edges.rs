@@ -30,6 +30,11 @@ pub const MAP_TRACKED: &str = "EDGE_TRACKED";
 pub const MAP_SEEN: &str = "EDGE_SEEN";
 /// An array of one `u64` that the daemon writes: the cookie of the node's namespace; 0 before it is known.
 pub const MAP_NODE: &str = "EDGE_NODE";
+/// Prefixes of addresses that are in a key although they are beyond a gateway: a longest-prefix trie of addresses in their
+/// IPv6 form, with a `u8` that says nothing. The daemon writes it.
+pub const MAP_KNOWN: &str = "EDGE_KNOWN";
+/// The maximum number of prefixes in [`MAP_KNOWN`].
+pub const MAX_KNOWN: u32 = 1_024;
 /// The ports that somebody listens on, by [`Listener`], while the program [`ADOPT`] goes through a namespace. The daemon
 /// empties it.
 pub const MAP_LISTENERS: &str = "EDGE_LISTENERS";
@@ -114,7 +119,7 @@ pub const SERVER: u8 = 2;
 
 /// The other end has the address that the key says.
 pub const FAR_ADDRESS: u8 = 0;
-/// The other end is beyond a gateway. Its address is not in the key: anybody may be there.
+/// The other end is beyond a gateway, and not in [`MAP_KNOWN`]. Its address is not in the key: anybody may be there.
 pub const FAR_OUTSIDE: u8 = 1;
 /// The namespace had no room for another key. The key says neither the address nor the port.
 pub const FAR_OVER: u8 = 2;

@@ -21,7 +21,7 @@ use aya_ebpf::{
         bpf_skc_to_tcp_sock,
         generated::{self, bpf_map_lookup_percpu_elem, bpf_sk_storage_get},
     },
-    maps,
+    maps::{self, LpmTrie, lpm_trie},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
 
@@ -29,7 +29,7 @@ use netmon_common::refusal;
 
 use crate::{
     kernel::{Arguments, Integer, Memory, UNSET},
-    maps::{Added, Array, Map, Storage},
+    maps::{Added, Array, Map, Prefixes, Storage},
 };
 
 /// What a program at a hook returns. The packet goes on to the other attached programs: with tcx this is `TCX_NEXT`,
@@ -86,6 +86,13 @@ macro_rules! arrays {
     )*};
 }
 arrays!(Array, PerCpuArray);
+
+impl Prefixes for LpmTrie<[u8; 16], u8> {
+    #[inline(always)]
+    fn has(&self, address: [u8; 16]) -> bool {
+        self.get(lpm_trie::Key::new(128, address)).is_some()
+    }
+}
 
 impl<V> Storage<V> for SkStorage<V> {
     #[inline(always)]

@@ -36,7 +36,7 @@ use crate::{
     connection::{CLOSE, ECONNRESET, ESTABLISHED, SYN_RECEIVED, SYN_SENT, Sockets, failure::failure, is_tcp},
     counter::Counter,
     kernel::Arguments,
-    maps::{Added, Array, Map, Storage},
+    maps::{Added, Array, Map, Prefixes, Storage},
     notes, share,
 };
 
@@ -86,6 +86,8 @@ pub trait Object: Sockets {
     fn sockets(&self) -> &impl Map<u64, u64>;
     /// The node's namespace, which the daemon writes.
     fn node(&self) -> &impl Array<u64>;
+    /// Prefixes of addresses that are kept although they are beyond a gateway, which the daemon writes.
+    fn known(&self) -> &impl Prefixes;
     /// How many the iterator finds.
     fn seen(&self) -> &impl Map<u64, u64>;
     /// How many have it in all of them.

@@ -42,6 +42,12 @@ pub trait Array<V> {
     fn at(&self, index: u32) -> Option<*mut V>;
 }
 
+/// A map of prefixes.
+pub trait Prefixes {
+    /// Whether an address, in its IPv6 form, has one of them.
+    fn has(&self, address: [u8; 16]) -> bool;
+}
+
 /// A map with a value on each socket. It goes with the socket.
 pub trait Storage<V> {
     /// The value of a socket that has one. It stays readable and writable while the program runs.

@@ -24,7 +24,7 @@ pub use overlay::{network_of_namespace, routing_mesh};
 
 /// A container in a Swarm reaches external networks through this network. The container's description does not list
 /// it.
-const GATEWAY_BRIDGE: &str = "docker_gwbridge";
+pub const GATEWAY_BRIDGE: &str = "docker_gwbridge";
 /// The network of containers that name none.
 const DEFAULT_BRIDGE: &str = "bridge";
 

@@ -10,11 +10,11 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     btf_maps::SkStorage,
     macros::{btf_map, btf_tracepoint, map},
-    maps::{Array, HashMap, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray},
     programs::BtfTracePointContext,
 };
 use netmon_common::{
-    edges::{Clock, Connection, Edge, Key, Listener, Live, MAX_ENTRIES, MAX_LISTENERS},
+    edges::{Clock, Connection, Edge, Key, Listener, Live, MAX_ENTRIES, MAX_KNOWN, MAX_LISTENERS},
     refusal::CAUSES,
     share,
 };
@@ -30,6 +30,8 @@ static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 static EDGE_SOCKETS: HashMap<u64, u64> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
 #[map]
 static EDGE_NODE: Array<u64> = Array::with_max_entries(1, 0);
+#[map]
+static EDGE_KNOWN: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(MAX_KNOWN, 0);
 #[map]
 static EDGE_SEEN: HashMap<u64, u64> = HashMap::with_max_entries(share::MAX_ENTRIES, BPF_F_NO_PREALLOC);
 #[map]
@@ -77,6 +79,7 @@ impl edges::Object for Object {
         connections: Storage<Connection> = CONNECTIONS;
         sockets: Map<u64, u64> = EDGE_SOCKETS;
         node: Array<u64> = EDGE_NODE;
+        known: Prefixes = EDGE_KNOWN;
         seen: Map<u64, u64> = EDGE_SEEN;
         tracked: Array<u64> = EDGE_TRACKED;
         listeners: Map<Listener, u64> = EDGE_LISTENERS;

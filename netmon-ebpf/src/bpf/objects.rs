@@ -145,9 +145,9 @@ macro_rules! passes_dns_on {
 /// Defines the methods of the object's trait that lead to its maps.
 #[macro_export]
 macro_rules! maps {
-    ($($method:ident: $trait:ident<$($type:ty),*> = $name:ident;)*) => {$(
+    ($($method:ident: $trait:ident$(<$($type:ty),*>)? = $name:ident;)*) => {$(
         #[inline(always)]
-        fn $method(&self) -> &impl $crate::maps::$trait<$($type),*> {
+        fn $method(&self) -> &impl $crate::maps::$trait$(<$($type),*>)? {
             &$name
         }
     )*};

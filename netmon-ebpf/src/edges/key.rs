@@ -6,7 +6,7 @@ use super::Object;
 use crate::{
     connection::{Ends, ends, of_connection},
     kernel::{Interface, UNSET},
-    maps::Array as _,
+    maps::{Array as _, Prefixes as _},
 };
 
 /// `RTF_GATEWAY` in a route's flags (`include/uapi/linux/route.h`).
@@ -28,10 +28,12 @@ pub(super) fn key(object: &impl Object, socket: u64, role: u8) -> Option<Key> {
             u16::from_be(object.field::<u16>(socket, object.peer_port()))
         }
     };
-    let is_outside = has_gateway(object, socket, is_ipv4(remote));
-    if is_outside && is_node(object, netns) {
+    let is_beyond = has_gateway(object, socket, is_ipv4(remote));
+    if is_beyond && is_node(object, netns) {
         return None;
     }
+    // Nodes are there, and the other subnets of a network that has several.
+    let is_outside = is_beyond && !object.known().has(remote.to_be_bytes());
     Some(Key {
         netns,
         ifindex,

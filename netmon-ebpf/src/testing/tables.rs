@@ -7,7 +7,7 @@ use std::{
 
 use netmon_common::{refusal, share::Share};
 
-use crate::maps::{Added, Array, Map, Storage};
+use crate::maps::{Added, Array, Map, Prefixes, Storage};
 
 /// A map of any kind. A value stays where it is while the map exists.
 #[derive(Debug)]
@@ -84,6 +84,13 @@ impl<K: Copy + Ord, V: Copy> Map<K, V> for Table<K, V> {
         let value = Box::new(UnsafeCell::new(*value));
         self.values.borrow_mut().insert(*key, value);
         Added::Created
+    }
+}
+
+/// In these tests, prefixes are whole addresses.
+impl Prefixes for Table<[u8; 16], u8> {
+    fn has(&self, address: [u8; 16]) -> bool {
+        self.find(&address).is_some()
     }
 }
 

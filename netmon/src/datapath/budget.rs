@@ -53,6 +53,8 @@ const CPUS: [u32; 5] = [2, 16, 64, 128, 240];
 /// The sizes that the slab allocator has (`mm/slab_common.c`).
 const SLABS: [u64; 12] = [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096];
 const ELEMENT: u64 = 48;
+/// A node of a trie of prefixes, without its key and value (`kernel/bpf/lpm_trie.c`).
+const TRIE_NODE: u64 = 40;
 const POINTER: u64 = 8;
 const BUCKET: u64 = 16;
 /// A bucket of a map of socket storage: a list and a lock (`kernel/bpf/bpf_local_storage.c`).
@@ -84,6 +86,10 @@ fn taken(map: &aya_obj::Map, entries: u32, keys: u32, cpus: u32) -> u64 {
         kind if kind == bpf_map_type::BPF_MAP_TYPE_ARRAY as u32 => (all * value).next_multiple_of(PAGE),
         kind if kind == bpf_map_type::BPF_MAP_TYPE_SK_STORAGE as u32 => {
             keys * edges::CONNECTION_BYTES + LIST * cpus.next_power_of_two()
+        }
+        // A node between two prefixes has no value, and there is at most one for each.
+        kind if kind == bpf_map_type::BPF_MAP_TYPE_LPM_TRIE as u32 => {
+            2 * keys * in_slab(TRIE_NODE + key + value + POINTER)
         }
         kind if kind == bpf_map_type::BPF_MAP_TYPE_PROG_ARRAY as u32 => (all * POINTER).next_multiple_of(PAGE),
         // Two pages, and twice the buffer's addresses, but the buffer once.

@@ -9,6 +9,7 @@
 mod clock;
 mod convert;
 mod drift;
+mod known;
 mod taking;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -18,8 +19,8 @@ use netmon_common::{
     connection::{FIELDS as FIELDS_OF_SOCKETS, FIELDS_OF_REASONS, MAP_ADDRESSES, MAX_ADDRESSES},
     edges::{
         ADOPT, Clock, Edge, FIELDS, FIELDS_OF_IPV6, ITERATOR, ITERATOR_OF_SOCKETS, Key, LIVE, Listener, Live, MAP,
-        MAP_CLOCK, MAP_CONNECTIONS, MAP_LISTENERS, MAP_LIVE, MAP_LOST, MAP_NODE, MAP_SECOND, MAP_SEEN, MAP_SOCKETS,
-        MAP_TRACKED, MAX_ENTRIES, PROGRAMS,
+        MAP_CLOCK, MAP_CONNECTIONS, MAP_KNOWN, MAP_LISTENERS, MAP_LIVE, MAP_LOST, MAP_NODE, MAP_SECOND, MAP_SEEN,
+        MAP_SOCKETS, MAP_TRACKED, MAX_ENTRIES, MAX_KNOWN, PROGRAMS,
     },
     refusal,
     share::{MAP as MAP_SHARES, OF_STRANGERS, STRANGERS},
@@ -27,7 +28,7 @@ use netmon_common::{
 
 use tracing::debug;
 
-use self::{convert::reading, drift::Drift};
+use self::{convert::reading, drift::Drift, known::Known};
 use super::{
     DatapathError,
     addresses::Addresses,
@@ -68,6 +69,7 @@ pub struct EdgesMap {
     unended: u64,
     /// How wrong the numbers of sockets with storage are.
     drift: Drift,
+    known: Known,
     /// How long an idle second is, until the programs know.
     second: Option<Duration>,
 }
@@ -120,6 +122,7 @@ impl EdgesMap {
             has_remains: false,
             unended: 0,
             drift: Drift::default(),
+            known: Known::default(),
             second: None,
         };
         // A kernel that cannot do it is found out at start.
@@ -319,7 +322,7 @@ impl EdgesMap {
 
     /// How full the maps are, given the number of edges and of what found no room.
     #[must_use]
-    pub fn rows(&self, edges: u64, refusals: Refusals) -> [MapRow; 2] {
+    pub fn rows(&self, edges: u64, refusals: Refusals) -> [MapRow; 3] {
         [
             MapRow {
                 map: MAP,
@@ -332,6 +335,12 @@ impl EdgesMap {
                 entries: self.addresses.count(),
                 max_entries: MAX_ADDRESSES.into(),
                 update_failures: vec![(refusal::NAMES[refusal::SHARE as usize], self.addresses.refused())],
+            },
+            MapRow {
+                map: MAP_KNOWN,
+                entries: self.known.count(),
+                max_entries: MAX_KNOWN.into(),
+                update_failures: vec![(refusal::NAMES[refusal::SHARE as usize], self.known.refused())],
             },
         ]
     }

@@ -10,7 +10,7 @@ use std::{
 use tracing::{debug, warn};
 
 use super::{DatapathError, drops::DropsMap, edges::EdgesMap, or_none, tcp::TcpMap, tracepoint::Kernel};
-use crate::model::{events::LastCounts, interface::NetnsId, outage::Outage};
+use crate::model::{events::LastCounts, interface::NetnsId, inventory::Subnet, outage::Outage};
 
 /// The programs on tracepoints and their counts. They are attached once, for all namespaces.
 ///
@@ -147,6 +147,15 @@ impl Tracepoints {
             && let Err(error) = edges.set_node(netns)
         {
             debug!(netns = netns.0, %error, "connections of the node to the world take room in a map");
+        }
+    }
+
+    /// Says of which addresses beyond gateways it is known whose they are, the most important first.
+    pub fn set_known(&mut self, prefixes: impl IntoIterator<Item = Subnet>) {
+        if let Some(edges) = &mut self.edges
+            && let Err(error) = edges.set_known(prefixes)
+        {
+            debug!(%error, "the kernel programs take some nodes for somebody outside");
         }
     }
 

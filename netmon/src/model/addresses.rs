@@ -6,7 +6,7 @@
 //! else on the network has it.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     net::IpAddr,
     sync::Arc,
 };
@@ -21,6 +21,8 @@ use super::{
 pub struct Addresses {
     /// By the network's name, which is what an interface's owner has.
     networks: BTreeMap<Arc<str>, OnNetwork>,
+    /// Those by which the Swarm's nodes know each other.
+    nodes: BTreeSet<IpAddr>,
 }
 
 /// The addresses of one network, or of several local ones with the same name.
@@ -34,6 +36,8 @@ struct OnNetwork {
     services: BTreeMap<IpAddr, Option<String>>,
     /// The containers and load balancers on all nodes. Only an overlay network has them.
     members: Option<Arc<Members>>,
+    /// It is the routing mesh. Nobody is on it but tasks, and each node's load balancer.
+    is_mesh: bool,
 }
 
 /// Who has an address.
@@ -45,7 +49,8 @@ pub enum Holder<'a> {
     Elsewhere(&'a Member),
     /// A service: its virtual address.
     Service(&'a str),
-    /// This node's load balancer, by its name. Connections to a virtual address reach the tasks from its address.
+    /// This node's load balancer, or any node's on the routing mesh, by its name. Connections to a virtual address or a
+    /// published port reach the tasks from its address.
     LoadBalancer(&'a str),
     /// Several have it, so it is nobody's.
     Several,
@@ -76,9 +81,23 @@ impl Addresses {
                     add(&mut on_network.services, *address, service.clone());
                 }
                 on_network.members = Some(Arc::clone(members));
+                on_network.is_mesh = network.ingress;
             }
         }
-        Self { networks }
+        // Gossip names a node by each of its containers. Not every one has an id, and a worker has no list.
+        let members = inventory.members.values().flatten();
+        let by_gossip = members.flat_map(|members| members.endpoints.values().filter_map(|member| member.node));
+        let nodes = inventory.peers.nodes.keys().copied().chain(by_gossip);
+        Self {
+            networks,
+            nodes: nodes.collect(),
+        }
+    }
+
+    /// The addresses by which the Swarm's nodes know each other.
+    #[must_use]
+    pub const fn nodes(&self) -> &BTreeSet<IpAddr> {
+        &self.nodes
     }
 
     /// Who has this address on a network; `None` if that is unknown.
@@ -99,7 +118,13 @@ impl Addresses {
             running.and_then(Option::as_ref).map(Holder::Here),
             service.and_then(Option::as_deref).map(Holder::Service),
             load_balancer.map(|name| Holder::LoadBalancer(name)),
-            elsewhere.map(Holder::Elsewhere),
+            elsewhere.map(|member| {
+                if on_network.is_mesh && member.service.is_empty() {
+                    Holder::LoadBalancer(&member.container)
+                } else {
+                    Holder::Elsewhere(member)
+                }
+            }),
         ];
         let mut holders = holders.into_iter().flatten();
         match (holders.next(), holders.next()) {
@@ -247,6 +272,34 @@ mod tests {
         assert_eq!(here(&addresses, "front", 5).as_deref(), Some("web.1.xyz"), "it is here");
         assert_eq!(addresses.holder("front", address(9)), None);
         assert_eq!(addresses.holder("back", address(7)), None);
+    }
+
+    #[test]
+    fn whoever_has_no_service_on_the_routing_mesh_is_a_load_balancer() {
+        let member = |service: &str| Member {
+            container: "ingress-endpoint".to_owned(),
+            service: service.to_owned(),
+            node: None,
+        };
+        let members = Members {
+            endpoints: [(address(2), member("")), (address(5), member("web"))].into(),
+            ..Members::default()
+        };
+        for ingress in [true, false] {
+            let mut inventory = inventory(&[], Some(members.clone()));
+            for network in inventory.networks.values_mut() {
+                Arc::make_mut(network).ingress = ingress;
+            }
+            let addresses = Addresses::of(&inventory);
+            let wanted = if ingress {
+                Holder::LoadBalancer("ingress-endpoint")
+            } else {
+                Holder::Elsewhere(&members.endpoints[&address(2)])
+            };
+            assert_eq!(addresses.holder("front", address(2)), Some(wanted));
+            let task = Holder::Elsewhere(&members.endpoints[&address(5)]);
+            assert_eq!(addresses.holder("front", address(5)), Some(task));
+        }
     }
 
     #[test]

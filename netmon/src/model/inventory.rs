@@ -4,7 +4,7 @@ use std::{
     cmp::Ordering,
     collections::BTreeMap,
     hash::{Hash, Hasher},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     sync::Arc,
     time::SystemTime,
@@ -248,10 +248,19 @@ impl std::str::FromStr for Subnet {
         let prefix: u8 = prefix.parse().map_err(|_| ParseSubnetError)?;
         let bits = if address.is_ipv4() { 32 } else { 128 };
         if prefix > bits {
-            Err(ParseSubnetError)
-        } else {
-            Ok(Self { address, prefix })
+            return Err(ParseSubnetError);
         }
+        let address = match address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+                IpAddr::from(Ipv4Addr::from(u32::from(address) & mask))
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                IpAddr::from(Ipv6Addr::from(u128::from(address) & mask))
+            }
+        };
+        Ok(Self { address, prefix })
     }
 }
 
@@ -288,6 +297,21 @@ mod tests {
         assert!(!contains("10.0.0.1/32", "10.0.0.2"));
         assert!(contains("::/0", "fe80::1"));
         assert!(contains("::1/128", "::1"));
+    }
+
+    #[test]
+    fn any_address_of_a_subnet_stands_for_it() {
+        for (text, first) in [
+            ("10.0.1.7/24", "10.0.1.0/24"),
+            ("10.0.1.7/0", "0.0.0.0/0"),
+            ("10.0.1.7/32", "10.0.1.7/32"),
+            ("fd00:1::7/64", "fd00:1::/64"),
+            ("fd00:1::7/0", "::/0"),
+            ("fd00:1::7/128", "fd00:1::7/128"),
+        ] {
+            let subnet: Subnet = text.parse().expect("a subnet");
+            assert_eq!(subnet.to_string(), first);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! programs, and removes what has lingered long enough.
 
 mod attachments;
+mod changes;
 mod forgotten;
 mod host;
 mod listing;
@@ -13,15 +14,13 @@ mod verification;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    io, mem,
     ops::ControlFlow,
     path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     thread,
     time::{Duration, Instant},
 };
-
-use tracing::warn;
 
 use self::{
     attachments::Attachments, forgotten::Forgotten, listing::ListDue, programs::AttachLog, verification::Verification,
@@ -31,7 +30,6 @@ use crate::{
     datapath::{Datapath, SharedTracepoints, overlay::programs::OverlayPrograms},
     model::{
         interface::NetnsId,
-        netns::DeviceChange,
         outage::{Outage, Said},
         times::Times,
     },
@@ -136,6 +134,7 @@ impl Control {
             underlay: Underlay::new(overlay, times.round),
             waker,
             dirty: BTreeSet::new(),
+            has_new_prefixes: false,
             rested: BTreeMap::new(),
             verification: Verification::new(Instant::now()),
             list: ListDue::now(Instant::now()),
@@ -197,6 +196,8 @@ struct Loop {
     underlay: Underlay,
     waker: Waker,
     times: Times,
+    /// Nodes and networks may have other addresses than the programs know.
+    has_new_prefixes: bool,
     /// Namespaces to read again.
     dirty: BTreeSet<NetnsId>,
     /// When namespaces that were read a moment ago may be read again.
@@ -233,6 +234,7 @@ impl Loop {
             self.take_inventory();
             let now = Instant::now();
             if now >= self.next_round {
+                self.has_new_prefixes = true;
                 self.next_round = now + self.round;
                 self.list = ListDue::now(now);
                 self.begin_verification(now);
@@ -251,6 +253,7 @@ impl Loop {
             }
             self.look(&turn);
             turn.renew();
+            self.tell_prefixes();
             self.underlay.reconcile(&self.shared, Instant::now());
             turn.renew();
             self.attach_next();
@@ -309,9 +312,18 @@ impl Loop {
         ControlFlow::Continue(())
     }
 
-    fn take_inventory(&self) {
+    fn take_inventory(&mut self) {
         if let Some(inventory) = self.inventories.take() {
             self.shared.lock().take_in(inventory);
+            self.has_new_prefixes = true;
+        }
+    }
+
+    /// Says whose addresses the programs have to keep, if that may have changed. Devices of the node are listed in each round.
+    fn tell_prefixes(&mut self) {
+        if mem::take(&mut self.has_new_prefixes) {
+            let prefixes: Vec<_> = self.shared.lock().known_beyond_gateways().collect();
+            self.tracepoints.lock().set_known(prefixes);
         }
     }
 
@@ -341,44 +353,6 @@ impl Loop {
         .flatten()
         .min()
         .unwrap_or(self.next_round)
-    }
-
-    fn on_change(&mut self, change: Change) {
-        match change {
-            Change::Namespaces => self.list = ListDue::now(Instant::now()),
-            Change::Overrun => {
-                if self.overruns.is_news((), Instant::now()) {
-                    warn!(
-                        "the kernel dropped messages about devices, because there were too many at once; all namespaces \
-                         are read again, and a container that ended just now may lack its last packets"
-                    );
-                }
-                let mut state = self.shared.lock();
-                state.on_overrun();
-                self.list = ListDue::now(Instant::now());
-                self.dirty.extend(state.namespaces().keys());
-            }
-            Change::Device(change) => {
-                self.last_change = Instant::now();
-                self.on_device_change(&change);
-            }
-        }
-    }
-
-    fn on_device_change(&mut self, change: &DeviceChange) {
-        // The devices of the node's own namespace are not counted here.
-        let Some(nsid) = change.nsid else { return };
-        let known = self.shared.lock().namespace_by_number(nsid, change.after);
-        let known = known.or_else(|| self.find_number(nsid));
-        if let Some(netns) = known {
-            let is_known = self.shared.lock().on_device_change(netns, change);
-            if !is_known && self.calls(netns, nsid) {
-                self.shared.lock().on_new_device(netns, change, Instant::now());
-            }
-            self.dirty.insert(netns);
-        } else {
-            self.list.want();
-        }
     }
 
     /// Removes what has lingered long enough, from the registry and from the kernel's maps.

@@ -1,5 +1,6 @@
 //! Who talks to whom: connections by both of their ends, compared with what the test's own sockets did.
 
+mod gateways;
 mod virtual_address;
 
 use std::{
@@ -160,38 +161,6 @@ fn connections_that_fail_and_that_are_reset_are_the_edges() -> anyhow::Result<()
         ensure!((refused, timeout) == (30, 0), "{refused} refused, {timeout} timed out");
         let connections = closed.counts(page)?;
         ensure!(connections == Counts::default(), "{connections:?}");
-        Ok(())
-    })
-}
-
-/// Whoever is beyond a gateway has no name. To the other end, the first one is who it is.
-#[test]
-fn what_is_beyond_a_gateway_is_outside() -> anyhow::Result<()> {
-    let mut world = world()?;
-    let (a, b) = world.pair(Cable::Bridge)?;
-    let netmon = world.netmon(&[])?;
-    ready(&netmon, 2)?;
-    for (address, prefix, gateway, family) in [
-        ("192.0.2.1", "192.0.2.0/24", b.address, ""),
-        ("2001:db8::1", "2001:db8::/64", b.ipv6_address, "-6"),
-    ] {
-        b.netns.run(&format!("ip {family} addr add {address} dev lo"))?;
-        a.netns.run(&format!("ip {family} route add {prefix} via {gateway}"))?;
-        let server = Server::start(&b.netns, address.parse()?)?;
-        let mut stream = a.netns.within(|| Ok(TcpStream::connect(server.address)?))?;
-        exchange(&mut stream, 1000)?;
-    }
-    let wanted = Counts {
-        connections: 2,
-        active: 0,
-        transmit: 2000,
-        receive: 2000,
-    };
-    netmon.page_until("both ends to be named", |page| {
-        for edge in [Edge::of("a", "(outside)", "client"), Edge::of("a", "b", "server")] {
-            let counts = edge.counts(page)?;
-            ensure!(counts == wanted, "{} shows {counts:?}", edge.side);
-        }
         Ok(())
     })
 }

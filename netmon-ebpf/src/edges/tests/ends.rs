@@ -133,6 +133,24 @@ fn whoever_is_beyond_a_gateway_is_outside_and_has_no_address() {
 }
 
 #[test]
+fn whoever_is_known_keeps_the_address_beyond_a_gateway_but_is_no_edge_of_the_node() {
+    for (known, node, far) in [
+        (PEER, THERE, Some(FAR_ADDRESS)),
+        (OWN, THERE, Some(FAR_OUTSIDE)),
+        (PEER, HERE, None),
+    ] {
+        let world = World::new();
+        world.node.set(&0, node);
+        assert_eq!(world.known.add(&in_ipv6_form(known), &0), Added::Created);
+        let socket = world.client();
+        world.behind_a_gateway(socket, 1, 0);
+        world.changes(socket, SYN_SENT, ESTABLISHED);
+        let edges = world.edges.all();
+        assert_eq!(edges.first().map(|(key, _)| key.far), far, "{known}, {node:#x}");
+    }
+}
+
+#[test]
 fn a_socket_without_a_route_is_found_by_its_address() {
     let world = World::new();
     let address = in_ipv6_form(OWN);

@@ -10,7 +10,7 @@ use super::World;
 use crate::{
     connection::Sockets,
     edges::Object,
-    maps::{Array, Map, Storage},
+    maps::{Array, Map, Prefixes, Storage},
     testing::{numbers, with_structures},
 };
 
@@ -89,6 +89,10 @@ impl Object for World {
 
     fn node(&self) -> &impl Array<u64> {
         &self.node
+    }
+
+    fn known(&self) -> &impl Prefixes {
+        &self.known
     }
 
     fn seen(&self) -> &impl Map<u64, u64> {

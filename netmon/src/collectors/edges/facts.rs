@@ -6,6 +6,7 @@
 
 mod account;
 mod former;
+mod gateways;
 mod ledger;
 mod names;
 mod sums;
@@ -16,6 +17,7 @@ use std::{cmp::Ordering, sync::Arc, time::Instant};
 pub use self::{
     account::{account, foreign},
     former::Former,
+    gateways::GatewayEndpoints,
     ledger::{EdgeLedger, Near, Terms, Who},
     names::{Names, Naming, called, container},
     unheard::Unheard,

@@ -145,6 +145,10 @@ fn add_service(members: &mut Members, nonsense: &mut Vec<String>, name: &str, de
             nonsense.push("a container has no address".to_owned());
             continue;
         };
+        // The gossip of older engines has the load balancers of the routing mesh. This node's is known by another name.
+        if service.is_empty() && members.load_balancers.contains_key(&address) {
+            continue;
+        }
         let host = task.info.as_ref().and_then(|info| info.get("Host IP"));
         let node = host
             .and_then(|address| address.parse().ok())

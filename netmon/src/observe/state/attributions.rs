@@ -19,6 +19,7 @@ use super::{Departed, Namespace, Owner, Stamp, State, living_or_closed, range};
 use crate::{
     model::{
         interface::{InterfaceId, LOOPBACK, NetnsId},
+        inventory::Subnet,
         place::{Attribution, Cause, Place},
     },
     network,
@@ -166,6 +167,32 @@ impl State {
         let nodes = self.namespaces.values().filter_map(Namespace::node);
         let devices = nodes.flat_map(|node| node.devices.iter());
         devices.flat_map(|device| device.addresses.iter().copied())
+    }
+
+    /// The prefixes of addresses that may be beyond a gateway, and of which it is known whose they are: subnets of networks that
+    /// have several of one family, and nodes. The most important are the first.
+    pub fn known_beyond_gateways(&self) -> impl Iterator<Item = Subnet> {
+        let whole = |address: IpAddr| Subnet {
+            address,
+            prefix: if address.is_ipv4() { 32 } else { 128 },
+        };
+        let subnets = self.inventory.networks.values().flat_map(|network| {
+            let (ipv4, ipv6): (Vec<_>, Vec<_>) = network.subnets.iter().partition(|subnet| subnet.address.is_ipv4());
+            [ipv4, ipv6].into_iter().filter(|family| family.len() > 1).flatten()
+        });
+        // Devices have these, too, and no gateway leads there.
+        let is_near = |address: &IpAddr| match address {
+            IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
+            IpAddr::V6(address) => address.is_loopback() || address.is_unicast_link_local(),
+        };
+        let nodes = self
+            .addresses
+            .nodes()
+            .iter()
+            .copied()
+            .chain(self.node_addresses())
+            .filter(move |address| !is_near(address));
+        subnets.copied().chain(nodes.map(whole))
     }
 
     /// The namespace that is shown for each place. Several may have the same place: a container's old namespace, and

@@ -1,5 +1,6 @@
 //! Tests of the registry with made-up events.
 
+mod beyond;
 mod bounds;
 mod events;
 mod heard;

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Former, INGRESS, LOAD_BALANCER, NODE, OUTSIDE, Party, UNKNOWN};
+use super::{Former, GatewayEndpoints, INGRESS, LOAD_BALANCER, NODE, OUTSIDE, Party, UNKNOWN};
 use crate::model::{
     addresses::{Addresses, Holder},
     edges::Side,
@@ -59,6 +59,7 @@ pub struct Names<'a> {
     stacks: BTreeSet<&'a str>,
     /// The ids of the networks whose members are all known.
     members: BTreeSet<&'a str>,
+    endpoints: GatewayEndpoints,
     former: Former,
 }
 
@@ -68,6 +69,7 @@ impl<'a> Names<'a> {
         addresses: &'a Addresses,
         inventory: &'a Inventory,
         node: impl IntoIterator<Item = IpAddr>,
+        endpoints: GatewayEndpoints,
         former: Former,
     ) -> Self {
         let mut networks: BTreeMap<&str, Vec<&Network>> = BTreeMap::new();
@@ -86,6 +88,7 @@ impl<'a> Names<'a> {
             networks,
             node: node.into_iter().collect(),
             stacks: stacks.collect(),
+            endpoints,
             former,
         }
     }
@@ -108,8 +111,11 @@ impl<'a> Names<'a> {
             Some(Holder::Service(service)) => return Naming::Certain(self.service(service)),
             Some(Holder::LoadBalancer(_)) => return certain(self.load_balancer(network)),
             Some(Holder::Several) => return certain(UNKNOWN),
-            None if self.node.contains(&address) => return certain(NODE),
+            None if self.node.contains(&address) || self.addresses.nodes().contains(&address) => return certain(NODE),
             None => {}
+        }
+        if let Some(party) = self.endpoints.at(network, address) {
+            return Naming::Certain(party.clone());
         }
         let networks = self.networks.get(network).map_or(&[][..], |networks| networks);
         let is_whole = !networks.is_empty() && networks.iter().all(|network| !network.subnets.is_empty());

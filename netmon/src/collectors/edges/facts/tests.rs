@@ -6,12 +6,15 @@ mod sums;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use super::{Former, INGRESS, LOAD_BALANCER, NODE, Names, Naming, OUTSIDE, Party, UNKNOWN};
-use crate::model::{
-    addresses::Addresses,
-    edges::Side,
-    inventory::{Container, Endpoint, Identity, Inventory, Network},
-    peers::{Member, Members},
+use super::{Former, GatewayEndpoints, INGRESS, LOAD_BALANCER, NODE, Names, Naming, OUTSIDE, Party, UNKNOWN};
+use crate::{
+    model::{
+        addresses::Addresses,
+        edges::Side,
+        inventory::{Container, Endpoint, Identity, Inventory, Network},
+        peers::{Member, Members},
+    },
+    network::GATEWAY_BRIDGE,
 };
 
 fn address(text: &str) -> IpAddr {
@@ -124,7 +127,13 @@ fn inventory() -> Inventory {
 fn at(network: &str, own: &str, side: Side) -> Naming {
     let inventory = inventory();
     let addresses = Addresses::of(&inventory);
-    let names = Names::new(&addresses, &inventory, [address("172.17.0.1")], Former::default());
+    let names = Names::new(
+        &addresses,
+        &inventory,
+        [address("172.17.0.1")],
+        GatewayEndpoints::default(),
+        Former::default(),
+    );
     names.at(network, address(own), side)
 }
 
@@ -194,7 +203,13 @@ fn a_stack_is_told_by_the_longest_name_that_is_known() {
         inventory.networks.insert(name.into(), Arc::new(stack(name)));
     }
     let addresses = Addresses::of(&inventory);
-    let names = Names::new(&addresses, &inventory, [], Former::default());
+    let names = Names::new(
+        &addresses,
+        &inventory,
+        [],
+        GatewayEndpoints::default(),
+        Former::default(),
+    );
     let at = names.at("front", address("10.0.1.8"), Side::Client);
     assert_eq!(
         at,
@@ -219,7 +234,7 @@ fn who_ended_a_moment_ago_gives_the_end_its_name() {
     // The gossip of other nodes still has this one, and knows it by the container's name.
     let debug = container(["debug", "shell", "tools"], false, &[]);
     former.add(&"front".into(), address("10.0.1.9"), &debug.identity, ended);
-    let names = Names::new(&addresses, &inventory, [], former);
+    let names = Names::new(&addresses, &inventory, [], GatewayEndpoints::default(), former);
     let was = |party| Naming::Former {
         party,
         until: ended,
@@ -235,5 +250,32 @@ fn who_ended_a_moment_ago_gives_the_end_its_name() {
         ("10.0.1.9", Naming::Certain(party("debug", ""))),
     ] {
         assert_eq!(names.at("front", address(own), Side::Client), wanted, "{own}");
+    }
+}
+
+#[test]
+fn containers_on_the_gateway_bridge_are_told_by_their_own_devices() {
+    let (mut inventory, mut endpoints) = (inventory(), GatewayEndpoints::default());
+    let bridge = network(GATEWAY_BRIDGE, "bridge", "172.18.0.0/16");
+    inventory.networks.insert(Arc::clone(&bridge.id), Arc::new(bridge));
+    let (web, other) = (party("shop_web", "shop"), party("other", ""));
+    for (own, party) in [
+        ("172.18.0.5", &web),
+        ("172.18.0.6", &web),
+        ("172.18.0.6", &other),
+        ("172.17.0.8", &web),
+    ] {
+        endpoints.add(address(own), party.clone());
+    }
+    let addresses = Addresses::of(&inventory);
+    let names = Names::new(&addresses, &inventory, [], endpoints, Former::default());
+    let unknown = Naming::Late(Party::word(UNKNOWN));
+    for (network, own, naming) in [
+        (GATEWAY_BRIDGE, "172.18.0.5", Naming::Certain(web)),
+        (GATEWAY_BRIDGE, "172.18.0.6", unknown.clone()),
+        (GATEWAY_BRIDGE, "172.18.0.7", unknown.clone()),
+        ("bridge", "172.17.0.8", unknown),
+    ] {
+        assert_eq!(names.at(network, address(own), Side::Server), naming, "{own}");
     }
 }

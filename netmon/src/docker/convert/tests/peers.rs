@@ -194,6 +194,22 @@ fn virtual_addresses_are_those_of_services() {
     assert!(mesh.load_balancers.values().eq(["ingress-sbox"]));
 }
 
+/// Newer engines leave all of these out of the gossip.
+#[test]
+fn this_nodes_load_balancer_is_once_among_those_of_the_routing_mesh() {
+    let mesh = sample(VERBOSE_20, "ingress");
+    let balancer = BTreeMap::from([(address("10.0.0.3"), "ingress-sbox".to_owned())]);
+    assert_eq!(mesh.load_balancers, balancer);
+    let others = BTreeMap::from([
+        (address("10.0.0.2"), member("ingress-endpoint", "", "10.94.0.11")),
+        (
+            address("10.0.0.5"),
+            member("shop_db.1.go79ivpzatq1js9vk0o9uc682", "shop_db", "10.94.0.12"),
+        ),
+    ]);
+    assert_eq!(mesh.endpoints, others);
+}
+
 #[test]
 fn one_that_makes_no_sense_does_not_cost_the_others() {
     let (members, nonsense) = of_services(&json!({
