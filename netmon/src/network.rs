@@ -16,15 +16,12 @@ use std::{net::IpAddr, sync::Arc};
 
 use crate::model::{
     interface::{Device, DeviceKind},
-    inventory::{Container, Endpoint, Inventory, Network},
+    inventory::{Container, Endpoint, GATEWAY_BRIDGE, Inventory, Network},
 };
 
 pub use bridge::network_of_bridge;
 pub use overlay::{network_of_namespace, routing_mesh};
 
-/// A container in a Swarm reaches external networks through this network. The container's description does not list
-/// it.
-pub const GATEWAY_BRIDGE: &str = "docker_gwbridge";
 /// The network of containers that name none.
 const DEFAULT_BRIDGE: &str = "bridge";
 

@@ -16,6 +16,9 @@ use super::{
     text::{is_same, order},
 };
 
+/// A container in a Swarm reaches external networks through this network. No container's description lists it.
+pub const GATEWAY_BRIDGE: &str = "docker_gwbridge";
+
 /// A container's full id (64 hexadecimal digits).
 pub type ContainerId = Arc<str>;
 /// A network's full id: 64 hexadecimal digits for a local network, 25 letters and digits for a Swarm one.

@@ -5,7 +5,8 @@ mod virtual_address;
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -16,7 +17,7 @@ use rustix::net::sockopt::set_socket_linger;
 
 use crate::{
     tcp::server::Server,
-    world::{Cable, World, ready},
+    world::{Cable, DEVICE, World, ready},
 };
 
 /// The port of the server in [`crate::tcp`].
@@ -165,43 +166,64 @@ fn connections_that_fail_and_that_are_reset_are_the_edges() -> anyhow::Result<()
     })
 }
 
-/// A port scan makes an edge for each port, until the container has used up its share.
+/// A scan makes an edge for each address and port, until the container has used up its share. Meanwhile another container's
+/// connections are counted one by one.
 #[test]
 fn who_connects_to_everything_costs_others_nothing() -> anyhow::Result<()> {
-    const PORTS: u16 = 3000;
+    const ADDRESSES: u8 = 250;
+    const PORTS: u16 = 400;
+    const ALL: u64 = ADDRESSES as u64 * PORTS as u64;
     let mut world = world()?;
     let (a, b) = world.pair(Cable::Bridge)?;
+    // All of these are the other container's, so its kernel refuses.
+    b.netns.run("ip route add local 10.78.0.0/24 dev lo")?;
+    a.netns.run(&format!("ip route add 10.78.0.0/24 dev {DEVICE}"))?;
     let netmon = world.netmon(&["--limit.edges=100"])?;
     ready(&netmon, 2)?;
-    a.netns.within(|| {
-        for port in 10_000..10_000 + PORTS {
-            ensure!(TcpStream::connect((b.address, port)).is_err(), "somebody listens");
+    let server = Server::start(&a.netns, a.address)?;
+    let is_scanning = AtomicBool::new(true);
+    let scan = || {
+        for host in 1..=ADDRESSES {
+            for port in 10_000..10_000 + PORTS {
+                let address = SocketAddr::from(([10, 78, 0, host], port));
+                ensure!(TcpStream::connect(address).is_err(), "somebody listens");
+            }
         }
         Ok(())
-    })?;
-    let all = |page: &Page| {
-        let labels = [("client", "a"), ("side", "client"), ("reason", "refused")];
-        page.sum("netmon_edge_connect_failures_total", &labels)
     };
-    netmon.page_until("every failure to be counted", |page| {
-        let (failures, edges) = (all(page), page.all("netmon_edge_connections_total", &[]).len());
-        ensure!(failures == u64::from(PORTS), "{failures} failed");
-        ensure!(edges <= 101, "{edges} edges are shown");
+    let exchanges = thread::scope(|scope| {
+        let neighbour = scope.spawn(|| {
+            let mut exchanges = 0;
+            while is_scanning.load(Ordering::Relaxed) {
+                exchange(&mut b.netns.within(|| Ok(TcpStream::connect(server.address)?))?, 500)?;
+                exchanges += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            anyhow::Ok(exchanges)
+        });
+        let scanned = a.netns.within(scan);
+        is_scanning.store(false, Ordering::Relaxed);
+        let exchanges = neighbour.join().map_err(|_| anyhow::anyhow!("it panicked"))?;
+        scanned.and(exchanges)
+    })?;
+    ensure!(exchanges > 10_u64, "{exchanges} exchanges in the meantime");
+    // Scrapes make room for the first one again.
+    netmon.page_until("all to be counted, and the map to have room", |page| {
+        let labels = [("client", "a"), ("side", "client"), ("reason", "refused")];
+        let failures = page.sum("netmon_edge_connect_failures_total", &labels);
+        ensure!(failures == ALL, "{failures} failed");
+        let counts = Edge::of("b", "a", "client").counts(page)?;
+        let wanted = (exchanges, exchanges * 500, exchanges * 500);
+        ensure!(
+            (counts.connections, counts.transmit, counts.receive) == wanted,
+            "{counts:?}, not {wanted:?}"
+        );
+        let edges = page.all("netmon_edge_connections_total", &[]).len();
+        ensure!(edges <= 102, "{edges} edges are shown");
         let lost = page.sum("netmon_bpf_map_update_failures_total", &[("map", "EDGES")]);
         ensure!(lost == 0, "{lost} found no room");
-        Ok(())
-    })?;
-    // The other one has its own share. Scrapes make room for the first one again.
-    let server = Server::start(&a.netns, a.address)?;
-    let mut stream = b.netns.within(|| Ok(TcpStream::connect(server.address)?))?;
-    exchange(&mut stream, 500)?;
-    netmon.page_until("the map to have room", |page| {
         let used = page.count("netmon_bpf_map_entries", &[("map", "EDGES")])?;
         ensure!(used < 20, "{used} edges are in the map");
-        let counts = Edge::of("b", "a", "client").counts(page)?;
-        ensure!((counts.connections, counts.transmit) == (1, 500), "{counts:?}");
-        let failures = all(page);
-        ensure!(failures == u64::from(PORTS), "{failures} failed");
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! Whose an address on `docker_gwbridge` is. The engine does not list containers there, so their own devices say it. Only the
+//! Whose an address on `docker_gwbridge` is. No container's description lists it, so the containers' own devices say it. Only the
 //! node sees these addresses: on that network containers do not reach each other.
 
 use std::{
@@ -8,8 +8,10 @@ use std::{
 
 use super::{Party, container};
 use crate::{
-    model::edges::{EdgeId, Far},
-    network::GATEWAY_BRIDGE,
+    model::{
+        edges::{EdgeId, Far},
+        inventory::GATEWAY_BRIDGE,
+    },
     observe::state::{Owner, State},
 };
 

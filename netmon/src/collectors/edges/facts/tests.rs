@@ -7,14 +7,11 @@ mod sums;
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use super::{Former, GatewayEndpoints, INGRESS, LOAD_BALANCER, NODE, Names, Naming, OUTSIDE, Party, UNKNOWN};
-use crate::{
-    model::{
-        addresses::Addresses,
-        edges::Side,
-        inventory::{Container, Endpoint, Identity, Inventory, Network},
-        peers::{Member, Members},
-    },
-    network::GATEWAY_BRIDGE,
+use crate::model::{
+    addresses::Addresses,
+    edges::Side,
+    inventory::{Container, Endpoint, GATEWAY_BRIDGE, Identity, Inventory, Network},
+    peers::{Member, Members},
 };
 
 fn address(text: &str) -> IpAddr {
