@@ -93,14 +93,18 @@ The page: http://{page}
 What runs: stack `shop`, on a bridge (shop_frontend) and on an overlay to a second node (shop_backend).
   shop_web.1 and .2 ask shop_api over the overlay and cache over the bridge, IPv6 too; shop_api asks a database on
   the other node. shop_job comes and goes every 10 seconds. Everything is TCP, UDP and ping, a few a second.
+  All of them ask for names.
 What is broken: long packets do not fit between shop_web and cache; shop_api calls two addresses that no node has;
   the link between the nodes spoils a packet every 10 seconds. And shop_api loses 2 % of what shop_web.2 sends, but
-  in its firewall, after its interface has counted them.
+  in its firewall, after its interface has counted them. The resolver on the other node leaves every second
+  query of shop_api's without a response.
 
 Try, elsewhere:
   curl -s {page} | grep ^netmon_container_network_receive_bytes_total
   curl -s {page} | grep ^netmon_vxlan_                       # between the nodes
   curl -s {page} | grep -E '(dropped|errors)_total.* [1-9]'  # what is broken
+  curl -s {page} | grep ^netmon_edge_connections_total       # who talks to whom
+  curl -s {page} | grep ^netmon_container_dns_               # do names resolve
   curl -s {page} | grep -E '^netmon_containers|shop_job'     # who comes, goes and lingers
 
 Ctrl-C ends it and removes everything.

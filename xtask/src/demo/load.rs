@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use netmon_tests::netns::Netns;
+use netmon_tests::{
+    netns::Netns,
+    resolver::{self, ENGINES, Resolver},
+};
 
 use super::{
     network::{API, BACKEND, CACHE, DB, FRONTEND, NOWHERE, Plan, UNREACHABLE},
@@ -22,6 +25,10 @@ use crate::sh;
 
 /// The port that servers listen on.
 const PORT: u16 = 8080;
+/// Types of DNS queries.
+const A: u16 = 1;
+const PTR: u16 = 12;
+const AAAA: u16 = 28;
 /// Size of a request and of its answer in bytes. The answer is long enough for the sender to leave segmentation to
 /// the device.
 const REQUEST: usize = 300;
@@ -84,7 +91,57 @@ pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, topology: &'scope 
             Ok(())
         });
     }
+    names(scope, topology, stop);
     scope.spawn(move || tell("the container that comes and goes", jobs(topology, stop)));
+}
+
+/// What the resolver is to answer, and the type of the query.
+type Queries = [(&'static str, u16); 2];
+
+/// Starts resolvers, and containers that ask them for names. The resolver on the other node leaves some queries without a response.
+fn names<'scope>(scope: &'scope Scope<'scope, '_>, topology: &'scope Topology, stop: &'scope AtomicBool) {
+    let Topology {
+        web: [web1, web2],
+        api,
+        db,
+        ..
+    } = topology;
+    let outside = SocketAddr::new(BACKEND.at(DB), resolver::PORT);
+    for (place, name, address) in [
+        (web1, "shop_web.1", ENGINES),
+        (web2, "shop_web.2", ENGINES),
+        (api, "shop_api.1", ENGINES),
+        (db, "the other node", outside),
+    ] {
+        let what = format!("the resolver of {name}");
+        scope.spawn(move || tell(&what, resolve(place, address.ip(), stop)));
+    }
+    let asked: [(&Netns, &str, SocketAddr, Queries, Duration); 4] = [
+        (web1, "shop_web.1", ENGINES, [("noerror", A), ("noerror", AAAA)], OFTEN),
+        (web2, "shop_web.2", ENGINES, [("noerror", A), ("noerror", AAAA)], OFTEN),
+        (api, "shop_api.1", ENGINES, [("nxdomain", A), ("noerror", A)], SELDOM),
+        (api, "shop_api.1", outside, [("noerror", PTR), ("silent", A)], SELDOM),
+    ];
+    for (place, name, resolver, queries, interval) in asked {
+        let what = format!("{name}'s queries to {}", resolver.ip());
+        within(scope, place, what, move || {
+            let mut id = 0_u16;
+            every(interval, stop, || {
+                queries.iter().try_for_each(|(answer, kind)| {
+                    id = id.wrapping_add(1);
+                    resolver::ask(resolver, &resolver::query(id, answer, *kind, None), PATIENCE).map(drop)
+                })
+            });
+            Ok(())
+        });
+    }
+}
+
+/// Answers for names until the demo is over.
+fn resolve(place: &Netns, address: IpAddr, stop: &AtomicBool) -> anyhow::Result<()> {
+    let _resolver = Resolver::start(place, address, Duration::from_millis(1))?;
+    every(OFTEN, stop, || anyhow::Ok(()));
+    Ok(())
 }
 
 impl Plan {
