@@ -22,12 +22,15 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use self::objects::id_of;
-pub use self::objects::{BRIDGE, Container, Endpoint, NODES, Network, compose_labels, network_id, task_labels};
+pub use self::objects::{
+    BRIDGE, Container, Elsewhere, Endpoint, NODES, Network, compose_labels, network_id, task_labels,
+};
 
 #[derive(Debug, Default)]
 struct State {
     containers: Vec<Container>,
     networks: Vec<Network>,
+    elsewhere: Vec<Elsewhere>,
     listeners: Vec<UnixStream>,
     /// Ids of containers whose description [`FakeEngine::hold`] withholds.
     held: BTreeSet<String>,
@@ -89,6 +92,11 @@ impl FakeEngine {
     /// Adds a network.
     pub fn network(&self, network: Network) {
         self.state().networks.push(network);
+    }
+
+    /// Adds a task on another node, which the network's gossip has.
+    pub fn elsewhere(&self, task: Elsewhere) {
+        self.state().elsewhere.push(task);
     }
 
     /// Starts a container.
@@ -259,7 +267,12 @@ fn serve(stream: UnixStream, told_of_all: &Mutex<State>) -> std::io::Result<()> 
                 })
             })
             .collect(),
-        path if path.starts_with("/networks/") => json!({ "Id": &path["/networks/".len()..], "Services": {} }),
+        path if path.starts_with("/networks/") => {
+            let id = &path["/networks/".len()..];
+            let tasks = state.elsewhere.iter().filter(|task| network_id(&task.network) == id);
+            let services: serde_json::Map<_, _> = tasks.map(Elsewhere::service).collect();
+            json!({ "Id": id, "Services": services })
+        }
         "/containers/json" if query.contains("exited") => state
             .ended
             .iter()

@@ -1,6 +1,6 @@
 //! Containers, networks and nodes as the engine's API describes them. Must not know which there are, or who asks.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr, path::PathBuf};
 
 use serde_json::{Value, json};
 
@@ -168,4 +168,26 @@ pub(super) fn id_of(name: &str) -> String {
         let _written = write!(hex, "{byte:02x}");
     }
     format!("{hex:0<64.64}")
+}
+
+/// The only task of a service, on the second node.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// The name of its network.
+    pub network: String,
+    /// Its service.
+    pub service: String,
+    /// Its address on the network.
+    pub address: IpAddr,
+}
+
+impl Elsewhere {
+    /// The service and its task, as the network's verbose description has them.
+    pub(super) fn service(&self) -> (String, Value) {
+        let [_, (_, _, node)] = NODES;
+        let task = json!({
+            "Name": format!("{}.1.x", self.service), "EndpointIP": self.address, "Info": { "Host IP": node },
+        });
+        (self.service.clone(), json!({ "VIP": "<nil>", "Tasks": [task] }))
+    }
 }

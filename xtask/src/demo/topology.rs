@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use netmon_tests::{
-    fake_engine::{Container, Endpoint, FakeEngine, network_id},
+    fake_engine::{Container, Elsewhere, Endpoint, FakeEngine, network_id},
     netns::Netns,
     scratch::Scratch,
 };
@@ -142,6 +142,11 @@ impl Topology {
         self.start(containers::cache(), &self.cache, vec![endpoint]);
         plug(&self.db, "eth0", remote, "vethdb", &BACKEND, DB)?;
         self.know(0, DB, NODES[1])?;
+        self.engine.elsewhere(Elsewhere {
+            network: BACKEND.name.to_owned(),
+            service: "shop_db".to_owned(),
+            address: BACKEND.ip(DB).into(),
+        });
 
         self.start(containers::isolated(), &self.isolated, Vec::new());
         self.engine.start_container(containers::shared());
