@@ -34,7 +34,7 @@ pub const MAP_NODE: &str = "EDGE_NODE";
 /// IPv6 form, with a `u8` that says nothing. The daemon writes it.
 pub const MAP_KNOWN: &str = "EDGE_KNOWN";
 /// The maximum number of prefixes in [`MAP_KNOWN`].
-pub const MAX_KNOWN: u32 = 1_024;
+pub const MAX_KNOWN: u32 = 4_096;
 /// The ports that somebody listens on, by [`Listener`], while the program [`ADOPT`] goes through a namespace. The daemon
 /// empties it.
 pub const MAP_LISTENERS: &str = "EDGE_LISTENERS";

@@ -32,7 +32,7 @@ const NODE_BUDGET: u64 = 40_000_000;
 /// The containers of that node, each on two networks, with drops for three reasons on each interface.
 const CONTAINERS: u32 = 1000;
 /// The keys that they make.
-const KEYS: [(&str, u32); 9] = [
+const KEYS: [(&str, u32); 10] = [
     ("OVERLAY", 2 * CONTAINERS),
     ("DROPS", 3 * 2 * CONTAINERS),
     ("TCP", 2 * CONTAINERS),
@@ -41,6 +41,7 @@ const KEYS: [(&str, u32); 9] = [
     ("EDGES", 4 * CONTAINERS),
     ("EDGES_LIVE", 4 * CONTAINERS),
     ("EDGE_SOCKETS", CONTAINERS),
+    ("EDGE_KNOWN", CONTAINERS),
     ("CONNECTIONS", 10 * CONTAINERS),
 ];
 /// The arrays of slots of namespaces, and their entries.

@@ -207,11 +207,15 @@ fn bounded(members: &Members) {
         endpoints,
         virtual_ips,
         load_balancers,
+        gateways,
         nodes,
         is_cut: _,
     } = members;
     assert!(endpoints.len() <= MOST_OF_A_NETWORK && virtual_ips.len() <= MOST_OF_A_NETWORK);
-    assert!(nodes.len() <= MOST_OF_A_NETWORK);
+    assert!(nodes.len() <= MOST_OF_A_NETWORK && gateways.len() <= MOST_OF_A_NETWORK);
+    for id in gateways.values() {
+        assert_id(id);
+    }
     for member in endpoints.values() {
         assert_short(&member.container);
         assert_short(&member.service);

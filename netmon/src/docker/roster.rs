@@ -26,7 +26,7 @@ use super::{
     question::{MembersAnswer, Networks, Question},
 };
 use crate::model::{
-    inventory::{ContainerId, Endpoint, Inventory, Network, NetworkId, Node},
+    inventory::{ContainerId, Endpoint, GATEWAY_BRIDGE, Inventory, Network, NetworkId, Node},
     peers::{PeerSource, Peers},
 };
 
@@ -271,7 +271,7 @@ impl Roster {
             return None;
         }
         let overlays = self.overlays_here();
-        self.member_poll.has_part_in(&overlays);
+        self.member_poll.has_part_in(&overlays, self.gateway_bridge());
         let members = self.member_poll.members();
         let gossip = members.values().flatten().flat_map(|members| &members.nodes);
         let peers = Peers {
@@ -304,6 +304,12 @@ impl Roster {
         };
         let networks = endpoints.map(|endpoint| &endpoint.network);
         networks.filter(is_overlay).cloned().collect()
+    }
+
+    /// The network by which the containers on these leave.
+    fn gateway_bridge(&self) -> Option<NetworkId> {
+        let bridge = self.networks.values().find(|network| network.name == GATEWAY_BRIDGE);
+        bridge.map(|bridge| Arc::clone(&bridge.id))
     }
 }
 

@@ -223,6 +223,8 @@ pub(super) struct ManagerStatus {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct VerboseNetwork {
     pub(super) id: String,
+    #[serde(default)]
+    pub(super) name: String,
     /// This node's endpoints on the network: by container id, or by another name if the endpoint is not a
     /// container's.
     pub(super) containers: Option<BTreeMap<String, serde_json::Value>>,
@@ -236,6 +238,9 @@ pub(super) struct NetworkContainer {
     /// With the prefix length of the subnet.
     #[serde(rename = "IPv4Address")]
     pub(super) ipv4_address: String,
+    /// The same; empty if it has none.
+    #[serde(rename = "IPv6Address")]
+    pub(super) ipv6_address: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

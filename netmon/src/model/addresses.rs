@@ -16,6 +16,9 @@ use super::{
     peers::{Member, Members},
 };
 
+/// How many nodes' addresses are kept. Some come from other nodes, so they need a bound.
+const MOST_NODES: usize = 1_024;
+
 /// The addresses of all networks that this node knows.
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
@@ -80,6 +83,11 @@ impl Addresses {
                 for (service, address) in &members.virtual_ips {
                     add(&mut on_network.services, *address, service.clone());
                 }
+                for (address, id) in &members.gateways {
+                    if let Some(container) = inventory.containers.get(id).filter(|container| container.running) {
+                        add(&mut on_network.running, *address, Arc::clone(&container.identity));
+                    }
+                }
                 on_network.members = Some(Arc::clone(members));
                 on_network.is_mesh = network.ingress;
             }
@@ -87,11 +95,14 @@ impl Addresses {
         // Gossip names a node by each of its containers. Not every one has an id, and a worker has no list.
         let members = inventory.members.values().flatten();
         let by_gossip = members.flat_map(|members| members.endpoints.values().filter_map(|member| member.node));
-        let nodes = inventory.peers.nodes.keys().copied().chain(by_gossip);
-        Self {
-            networks,
-            nodes: nodes.collect(),
+        let mut nodes = BTreeSet::new();
+        for node in inventory.peers.nodes.keys().copied().chain(by_gossip) {
+            if nodes.len() == MOST_NODES {
+                break;
+            }
+            nodes.insert(node.to_canonical());
         }
+        Self { networks, nodes }
     }
 
     /// The addresses by which the Swarm's nodes know each other.
@@ -272,6 +283,23 @@ mod tests {
         assert_eq!(here(&addresses, "front", 5).as_deref(), Some("web.1.xyz"), "it is here");
         assert_eq!(addresses.holder("front", address(9)), None);
         assert_eq!(addresses.holder("back", address(7)), None);
+    }
+
+    #[test]
+    fn a_running_container_is_where_it_leaves_the_swarms_networks() {
+        let containers = [container("web.1.xyz", true, &[]), container("old", false, &[])];
+        let members = Members {
+            gateways: [
+                (address(7), "web.1.xyz".into()),
+                (address(8), "old".into()),
+                (address(9), "somebody".into()),
+            ]
+            .into(),
+            ..Members::default()
+        };
+        let addresses = Addresses::of(&inventory(&containers, Some(members)));
+        assert_eq!(here(&addresses, "front", 7).as_deref(), Some("web.1.xyz"));
+        assert_eq!([8, 9].map(|last| here(&addresses, "front", last)), [None, None]);
     }
 
     #[test]

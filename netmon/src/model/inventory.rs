@@ -253,6 +253,13 @@ impl std::str::FromStr for Subnet {
         if prefix > bits {
             return Err(ParseSubnetError);
         }
+        // An IPv4 subnet may be written in its IPv6 form.
+        let (address, prefix) = match address {
+            IpAddr::V6(mapped) if prefix >= 96 && mapped.to_ipv4_mapped().is_some() => {
+                (address.to_canonical(), prefix - 96)
+            }
+            IpAddr::V4(_) | IpAddr::V6(_) => (address, prefix),
+        };
         let address = match address {
             IpAddr::V4(address) => {
                 let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
@@ -308,6 +315,7 @@ mod tests {
             ("10.0.1.7/24", "10.0.1.0/24"),
             ("10.0.1.7/0", "0.0.0.0/0"),
             ("10.0.1.7/32", "10.0.1.7/32"),
+            ("::ffff:10.0.1.7/120", "10.0.1.0/24"),
             ("fd00:1::7/64", "fd00:1::/64"),
             ("fd00:1::7/0", "::/0"),
             ("fd00:1::7/128", "fd00:1::7/128"),

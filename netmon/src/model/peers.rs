@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
+use super::inventory::ContainerId;
+
 /// The Swarm's nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peers {
@@ -52,6 +54,8 @@ pub struct Members {
     /// The name of this node's load balancer on the network, by its address. Connections to a service's virtual
     /// address reach the tasks from this address.
     pub load_balancers: BTreeMap<IpAddr, String>,
+    /// On `docker_gwbridge`, which the containers' own descriptions leave out: this node's containers by their addresses there.
+    pub gateways: BTreeMap<IpAddr, ContainerId>,
     /// Node ids, by the address that the node sends from. Only task names reveal them, so some nodes are missing.
     pub nodes: BTreeMap<IpAddr, Arc<str>>,
     /// Some of these were left out, because there were too many.

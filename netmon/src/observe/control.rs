@@ -233,8 +233,8 @@ impl Loop {
             let turn = turns.turn();
             self.take_inventory();
             let now = Instant::now();
-            if now >= self.next_round {
-                self.has_new_prefixes = true;
+            let is_round = now >= self.next_round;
+            if is_round {
                 self.next_round = now + self.round;
                 self.list = ListDue::now(now);
                 self.begin_verification(now);
@@ -251,9 +251,16 @@ impl Loop {
                 self.next_trim = now + self.times.trim_round;
                 process::trim_memory();
             }
+            // Before a look, which may find connections from before netmon.
+            if mem::take(&mut self.has_new_prefixes) {
+                self.tell_prefixes();
+            }
             self.look(&turn);
             turn.renew();
-            self.tell_prefixes();
+            // The node's own devices are listed in each round.
+            if is_round {
+                self.tell_prefixes();
+            }
             self.underlay.reconcile(&self.shared, Instant::now());
             turn.renew();
             self.attach_next();
@@ -319,12 +326,10 @@ impl Loop {
         }
     }
 
-    /// Says whose addresses the programs have to keep, if that may have changed. Devices of the node are listed in each round.
-    fn tell_prefixes(&mut self) {
-        if mem::take(&mut self.has_new_prefixes) {
-            let prefixes: Vec<_> = self.shared.lock().known_beyond_gateways().collect();
-            self.tracepoints.lock().set_known(prefixes);
-        }
+    /// Says which addresses beyond gateways the programs have to keep.
+    fn tell_prefixes(&self) {
+        let prefixes: Vec<_> = self.shared.lock().known_beyond_gateways().collect();
+        self.tracepoints.lock().set_known(prefixes);
     }
 
     fn deadline(&self) -> Instant {

@@ -21,7 +21,7 @@ use report::Report;
 
 /// The number of rounds. Each has one half with netmon and one without, so that other load on the machine affects
 /// both.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 20;
 /// How many containers run in each half of a round.
 const RUNS: usize = 6;
 /// The network of containers whose start is timed.

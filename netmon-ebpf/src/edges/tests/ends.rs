@@ -134,9 +134,9 @@ fn whoever_is_beyond_a_gateway_is_outside_and_has_no_address() {
 
 #[test]
 fn whoever_is_known_keeps_the_address_beyond_a_gateway_but_is_no_edge_of_the_node() {
-    for (known, node, far) in [
-        (PEER, THERE, Some(FAR_ADDRESS)),
-        (OWN, THERE, Some(FAR_OUTSIDE)),
+    for (known, node, other_end) in [
+        (PEER, THERE, Some((FAR_ADDRESS, in_ipv6_form(PEER)))),
+        (OWN, THERE, Some((FAR_OUTSIDE, [0; 16]))),
         (PEER, HERE, None),
     ] {
         let world = World::new();
@@ -146,7 +146,8 @@ fn whoever_is_known_keeps_the_address_beyond_a_gateway_but_is_no_edge_of_the_nod
         world.behind_a_gateway(socket, 1, 0);
         world.changes(socket, SYN_SENT, ESTABLISHED);
         let edges = world.edges.all();
-        assert_eq!(edges.first().map(|(key, _)| key.far), far, "{known}, {node:#x}");
+        let shown = edges.first().map(|(key, _)| (key.far, key.remote));
+        assert_eq!(shown, other_end, "{known}, {node:#x}");
     }
 }
 

@@ -6,7 +6,6 @@
 
 mod account;
 mod former;
-mod gateways;
 mod ledger;
 mod names;
 mod sums;
@@ -17,7 +16,6 @@ use std::{cmp::Ordering, sync::Arc, time::Instant};
 pub use self::{
     account::{account, foreign},
     former::Former,
-    gateways::GatewayEndpoints,
     ledger::{EdgeLedger, Near, Terms, Who},
     names::{Names, Naming, called, container},
     unheard::Unheard,

@@ -1,5 +1,5 @@
 //! The prefixes of addresses that are in a key although they are beyond a gateway. Records what the kernel's map has, which is
-//! not always what was wanted.
+//! not always what was wanted. Must not know whose they are.
 
 use std::{
     collections::BTreeSet,

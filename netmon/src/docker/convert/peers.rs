@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{text, wire};
-use crate::model::peers::{Member, Members, Peer};
+use crate::model::{
+    inventory::GATEWAY_BRIDGE,
+    peers::{Member, Members, Peer},
+};
 
 /// How many containers and how many services of a network are kept. Gossip comes from other nodes, so it needs a
 /// bound. A network with a subnet chosen by Docker has room for 254 addresses.
@@ -111,6 +114,12 @@ pub(in crate::docker) fn by_address<'a>(
 pub(in crate::docker) fn members(described: wire::VerboseNetwork) -> (Members, Vec<String>) {
     let mut members = Members::default();
     let mut nonsense = Vec::new();
+    if described.name == GATEWAY_BRIDGE {
+        for (key, value) in described.containers.unwrap_or_default() {
+            add_gateway(&mut members, &key, value);
+        }
+        return (members, nonsense);
+    }
     for (key, value) in described.containers.unwrap_or_default() {
         // All other keys are container ids.
         if key != INGRESS_BALANCER && !key.starts_with(BALANCER) {
@@ -132,6 +141,21 @@ pub(in crate::docker) fn members(described: wire::VerboseNetwork) -> (Members, V
     (members, nonsense)
 }
 
+/// Adds where a container leaves the Swarm's networks.
+fn add_gateway(members: &mut Members, container: &str, value: serde_json::Value) {
+    let Some(id) = super::id(container) else { return };
+    let wire::NetworkContainer {
+        ipv4_address,
+        ipv6_address,
+    } = serde_json::from_value(value).unwrap_or_default();
+    for address in [ipv4_address, ipv6_address] {
+        let address = address.split('/').next().unwrap_or_default();
+        if let Ok(address) = address.parse() {
+            members.is_cut |= !put(&mut members.gateways, address, Arc::clone(&id), MOST_OF_A_NETWORK);
+        }
+    }
+}
+
 fn add_service(members: &mut Members, nonsense: &mut Vec<String>, name: &str, described: wire::NetworkService) {
     let wire::NetworkService { vip, tasks } = described;
     let service = text(name);
@@ -146,7 +170,8 @@ fn add_service(members: &mut Members, nonsense: &mut Vec<String>, name: &str, de
             continue;
         };
         // The gossip of older engines has the load balancers of the routing mesh. This node's is known by another name.
-        if service.is_empty() && members.load_balancers.contains_key(&address) {
+        let balancer = members.load_balancers.get(&address);
+        if service.is_empty() && balancer.is_some_and(|name| name == INGRESS_BALANCER) {
             continue;
         }
         let host = task.info.as_ref().and_then(|info| info.get("Host IP"));

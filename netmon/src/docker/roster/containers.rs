@@ -115,9 +115,7 @@ impl Roster {
         };
         self.changed |= is_news;
         if let (true, Some(known)) = (is_news, &track.known) {
-            for endpoint in &known.endpoints {
-                self.member_poll.changed(&endpoint.network);
-            }
+            self.member_poll.changed(&known.endpoints);
         }
         // The list of networks is older than the container's description if the network is new, or if its event was
         // missed.
@@ -222,9 +220,7 @@ impl Roster {
             let is_news = track.end(at, expires);
             self.changed |= is_news;
             if let (true, Some(known)) = (is_news, &track.known) {
-                for endpoint in &known.endpoints {
-                    self.member_poll.changed(&endpoint.network);
-                }
+                self.member_poll.changed(&known.endpoints);
             }
             // This may be the end of another run than the known one. Each run lingers for the full time.
             track.expires = track.expires.map(|_| expires);

@@ -11,7 +11,10 @@ use std::{
 
 use crate::{
     docker::question::MembersAnswer,
-    model::{inventory::NetworkId, peers::Members},
+    model::{
+        inventory::{Endpoint, NetworkId},
+        peers::Members,
+    },
 };
 
 /// How many networks are asked at the same time. For each answer the engine walks all entries of the network's
@@ -25,6 +28,8 @@ pub(super) struct MemberPoll {
     /// How long a network is not asked again after a question.
     pace: Duration,
     networks: BTreeMap<NetworkId, Entry>,
+    /// `docker_gwbridge`. The descriptions of containers on these networks do not list it.
+    gateway_bridge: Option<NetworkId>,
     open: BTreeSet<NetworkId>,
 }
 
@@ -42,19 +47,24 @@ impl MemberPoll {
             is_wanted,
             pace,
             networks: BTreeMap::new(),
+            gateway_bridge: None,
             open: BTreeSet::new(),
         }
     }
 
-    /// Takes in the networks that this node has containers on. Returns whether that changed anything.
-    pub(super) fn has_part_in(&mut self, networks: &BTreeSet<NetworkId>) -> bool {
+    /// Takes in the networks that this node has containers on, and the one by which these leave. Returns whether that
+    /// changed anything.
+    pub(super) fn has_part_in(&mut self, networks: &BTreeSet<NetworkId>, gateway_bridge: Option<NetworkId>) -> bool {
         if !self.is_wanted {
             return false;
         }
+        self.gateway_bridge = gateway_bridge.filter(|_| !networks.is_empty());
         let before = self.networks.len();
-        self.networks.retain(|network, _| networks.contains(network));
+        let gateway_bridge = &self.gateway_bridge;
+        self.networks
+            .retain(|network, _| networks.contains(network) || gateway_bridge.as_ref() == Some(network));
         let mut changed = self.networks.len() != before;
-        for network in networks {
+        for network in networks.iter().chain(gateway_bridge) {
             if !self.networks.contains_key(network) {
                 let entry = Entry {
                     members: None,
@@ -68,9 +78,17 @@ impl MemberPoll {
         changed
     }
 
-    /// This node's containers on a network changed.
-    pub(super) fn changed(&mut self, network: &NetworkId) {
-        if let Some(entry) = self.networks.get_mut(network) {
+    /// A container changed that has these endpoints.
+    pub(super) fn changed(&mut self, endpoints: &[Endpoint]) {
+        let mut is_asked = false;
+        for endpoint in endpoints {
+            if let Some(entry) = self.networks.get_mut(&endpoint.network) {
+                entry.is_stale = true;
+                is_asked = true;
+            }
+        }
+        let gateway_bridge = self.gateway_bridge.as_ref().filter(|_| is_asked);
+        if let Some(entry) = gateway_bridge.and_then(|bridge| self.networks.get_mut(bridge)) {
             entry.is_stale = true;
         }
     }

@@ -169,30 +169,30 @@ impl State {
         devices.flat_map(|device| device.addresses.iter().copied())
     }
 
-    /// The prefixes of addresses that may be beyond a gateway, and of which it is known whose they are: subnets of networks that
-    /// have several of one family, and nodes. The most important are the first.
+    /// The prefixes of addresses that may be beyond a gateway, and of which it is known whose they are: nodes, and the subnets
+    /// of overlay networks that have several of one family. The most important are the first.
     pub fn known_beyond_gateways(&self) -> impl Iterator<Item = Subnet> {
         let whole = |address: IpAddr| Subnet {
             address,
             prefix: if address.is_ipv4() { 32 } else { 128 },
         };
-        let subnets = self.inventory.networks.values().flat_map(|network| {
-            let (ipv4, ipv6): (Vec<_>, Vec<_>) = network.subnets.iter().partition(|subnet| subnet.address.is_ipv4());
-            [ipv4, ipv6].into_iter().filter(|family| family.len() > 1).flatten()
-        });
         // Devices have these, too, and no gateway leads there.
         let is_near = |address: &IpAddr| match address {
             IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
             IpAddr::V6(address) => address.is_loopback() || address.is_unicast_link_local(),
         };
-        let nodes = self
-            .addresses
-            .nodes()
-            .iter()
-            .copied()
-            .chain(self.node_addresses())
-            .filter(move |address| !is_near(address));
-        subnets.copied().chain(nodes.map(whole))
+        let overlays = self
+            .inventory
+            .networks
+            .values()
+            .filter(|network| network.driver == "overlay");
+        let subnets = overlays.flat_map(|network| {
+            let (ipv4, ipv6): (Vec<_>, Vec<_>) = network.subnets.iter().partition(|subnet| subnet.address.is_ipv4());
+            [ipv4, ipv6].into_iter().filter(|family| family.len() > 1).flatten()
+        });
+        let nodes = self.node_addresses().chain(self.addresses.nodes().iter().copied());
+        let nodes = nodes.filter(move |address| !is_near(address));
+        nodes.map(whole).chain(subnets.copied())
     }
 
     /// The namespace that is shown for each place. Several may have the same place: a container's old namespace, and

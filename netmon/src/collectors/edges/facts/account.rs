@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    EdgeLedger, Former, GatewayEndpoints, NODE, Names, Naming, Near, OTHER, OUTSIDE, Party, UNKNOWN, Who, called,
-    container, ledger::Terms,
+    EdgeLedger, Former, NODE, Names, Naming, Near, OTHER, OUTSIDE, Party, UNKNOWN, Who, called, container,
+    ledger::Terms,
 };
 use crate::{
     model::{
@@ -30,9 +30,7 @@ pub fn account(
 ) {
     let (inventory, addresses) = (Arc::clone(state.inventory()), Arc::clone(state.addresses()));
     let former = Former::of(state, ledger.begin(terms.read), terms.patience);
-    let edges = readings.iter().map(|reading| reading.id);
-    let endpoints = GatewayEndpoints::of(state, edges.chain(taken.iter().map(|(id, _)| *id)));
-    let names = Names::new(&addresses, &inventory, state.node_addresses(), endpoints, former);
+    let names = Names::new(&addresses, &inventory, state.node_addresses(), former);
     for (id, counts) in taken {
         ledger.taken(id, &counts, terms, || who(id, near(state, id, terms.now), &names));
     }

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Former, GatewayEndpoints, INGRESS, LOAD_BALANCER, NODE, OUTSIDE, Party, UNKNOWN};
+use super::{Former, INGRESS, LOAD_BALANCER, NODE, OUTSIDE, Party, UNKNOWN};
 use crate::model::{
     addresses::{Addresses, Holder},
     edges::Side,
@@ -59,7 +59,6 @@ pub struct Names<'a> {
     stacks: BTreeSet<&'a str>,
     /// The ids of the networks whose members are all known.
     members: BTreeSet<&'a str>,
-    endpoints: GatewayEndpoints,
     former: Former,
 }
 
@@ -69,7 +68,6 @@ impl<'a> Names<'a> {
         addresses: &'a Addresses,
         inventory: &'a Inventory,
         node: impl IntoIterator<Item = IpAddr>,
-        endpoints: GatewayEndpoints,
         former: Former,
     ) -> Self {
         let mut networks: BTreeMap<&str, Vec<&Network>> = BTreeMap::new();
@@ -88,7 +86,6 @@ impl<'a> Names<'a> {
             networks,
             node: node.into_iter().collect(),
             stacks: stacks.collect(),
-            endpoints,
             former,
         }
     }
@@ -111,15 +108,21 @@ impl<'a> Names<'a> {
             Some(Holder::Service(service)) => return Naming::Certain(self.service(service)),
             Some(Holder::LoadBalancer(_)) => return certain(self.load_balancer(network)),
             Some(Holder::Several) => return certain(UNKNOWN),
-            None if self.node.contains(&address) || self.addresses.nodes().contains(&address) => return certain(NODE),
             None => {}
         }
-        if let Some(party) = self.endpoints.at(network, address) {
-            return Naming::Certain(party.clone());
-        }
         let networks = self.networks.get(network).map_or(&[][..], |networks| networks);
+        let home = networks.iter().find(|network| has(network, address));
+        let driver = home.map(|home| &*home.driver);
+        // A node may have an address that is a container's on an overlay network, where no node has one. Elsewhere Docker
+        // takes no subnet that one of the node's own addresses is in.
+        if self.node.contains(&address) && driver != Some("overlay") {
+            return certain(NODE);
+        }
+        if self.addresses.nodes().contains(&address) && matches!(driver, None | Some("macvlan" | "ipvlan")) {
+            return certain(NODE);
+        }
         let is_whole = !networks.is_empty() && networks.iter().all(|network| !network.subnets.is_empty());
-        match networks.iter().find(|network| has(network, address)) {
+        match home {
             None if is_whole => certain(OUTSIDE),
             // Tasks, virtual addresses and this node's load balancer are listed in the network's gossip. Other nodes' load
             // balancers are not, and they only connect.

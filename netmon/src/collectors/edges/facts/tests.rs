@@ -6,12 +6,12 @@ mod sums;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use super::{Former, GatewayEndpoints, INGRESS, LOAD_BALANCER, NODE, Names, Naming, OUTSIDE, Party, UNKNOWN};
+use super::{Former, INGRESS, LOAD_BALANCER, NODE, Names, Naming, OUTSIDE, Party, UNKNOWN};
 use crate::model::{
     addresses::Addresses,
     edges::Side,
-    inventory::{Container, Endpoint, GATEWAY_BRIDGE, Identity, Inventory, Network},
-    peers::{Member, Members},
+    inventory::{Container, Endpoint, Identity, Inventory, Network},
+    peers::{Member, Members, Peer, Peers},
 };
 
 fn address(text: &str) -> IpAddr {
@@ -124,13 +124,7 @@ fn inventory() -> Inventory {
 fn at(network: &str, own: &str, side: Side) -> Naming {
     let inventory = inventory();
     let addresses = Addresses::of(&inventory);
-    let names = Names::new(
-        &addresses,
-        &inventory,
-        [address("172.17.0.1")],
-        GatewayEndpoints::default(),
-        Former::default(),
-    );
+    let names = Names::new(&addresses, &inventory, [address("172.17.0.1")], Former::default());
     names.at(network, address(own), side)
 }
 
@@ -200,13 +194,7 @@ fn a_stack_is_told_by_the_longest_name_that_is_known() {
         inventory.networks.insert(name.into(), Arc::new(stack(name)));
     }
     let addresses = Addresses::of(&inventory);
-    let names = Names::new(
-        &addresses,
-        &inventory,
-        [],
-        GatewayEndpoints::default(),
-        Former::default(),
-    );
+    let names = Names::new(&addresses, &inventory, [], Former::default());
     let at = names.at("front", address("10.0.1.8"), Side::Client);
     assert_eq!(
         at,
@@ -231,7 +219,7 @@ fn who_ended_a_moment_ago_gives_the_end_its_name() {
     // The gossip of other nodes still has this one, and knows it by the container's name.
     let debug = container(["debug", "shell", "tools"], false, &[]);
     former.add(&"front".into(), address("10.0.1.9"), &debug.identity, ended);
-    let names = Names::new(&addresses, &inventory, [], GatewayEndpoints::default(), former);
+    let names = Names::new(&addresses, &inventory, [], former);
     let was = |party| Naming::Former {
         party,
         until: ended,
@@ -250,29 +238,37 @@ fn who_ended_a_moment_ago_gives_the_end_its_name() {
     }
 }
 
+/// The subnet of an overlay network may have the address of a node in the site's own network.
 #[test]
-fn containers_on_the_gateway_bridge_are_told_by_their_own_devices() {
-    let (mut inventory, mut endpoints) = (inventory(), GatewayEndpoints::default());
-    let bridge = network(GATEWAY_BRIDGE, "bridge", "172.18.0.0/16");
-    inventory.networks.insert(Arc::clone(&bridge.id), Arc::new(bridge));
-    let (web, other) = (party("shop_web", "shop"), party("other", ""));
-    for (own, party) in [
-        ("172.18.0.5", &web),
-        ("172.18.0.6", &web),
-        ("172.18.0.6", &other),
-        ("172.17.0.8", &web),
-    ] {
-        endpoints.add(address(own), party.clone());
-    }
+fn a_node_is_named_where_its_address_is_nobody_elses() {
+    let mut inventory = inventory();
+    let nodes = ["192.0.2.2", "10.0.1.77", "172.17.0.9", "192.168.7.9", "10.1.0.9"];
+    let nodes = nodes.map(|node| (address(node), Peer::default()));
+    inventory.peers = Arc::new(Peers {
+        nodes: nodes.into(),
+        ..Peers::default()
+    });
     let addresses = Addresses::of(&inventory);
-    let names = Names::new(&addresses, &inventory, [], endpoints, Former::default());
-    let unknown = Naming::Late(Party::word(UNKNOWN));
-    for (network, own, naming) in [
-        (GATEWAY_BRIDGE, "172.18.0.5", Naming::Certain(web)),
-        (GATEWAY_BRIDGE, "172.18.0.6", unknown.clone()),
-        (GATEWAY_BRIDGE, "172.18.0.7", unknown.clone()),
-        ("bridge", "172.17.0.8", unknown),
+    let own = [address("192.0.2.1"), address("10.0.1.78"), address("172.17.0.1")];
+    let names = Names::new(&addresses, &inventory, own, Former::default());
+    let certain = |word: &str| Naming::Certain(Party::word(word));
+    let late = |word: &str| Naming::Late(Party::word(word));
+    for (network, its, naming) in [
+        ("front", "192.0.2.1", certain(NODE)),
+        ("front", "192.0.2.2", certain(NODE)),
+        ("front", "192.0.2.3", certain(OUTSIDE)),
+        ("front", "10.0.1.77", late(LOAD_BALANCER)),
+        ("front", "10.0.1.78", late(LOAD_BALANCER)),
+        ("bridge", "172.17.0.1", certain(NODE)),
+        ("bridge", "172.17.0.9", late(UNKNOWN)),
+        ("lan", "192.168.7.9", certain(NODE)),
+        ("odd", "10.1.0.9", certain(NODE)),
+        ("", "192.0.2.2", certain(NODE)),
     ] {
-        assert_eq!(names.at(network, address(own), Side::Server), naming, "{own}");
+        assert_eq!(
+            names.at(network, address(its), Side::Server),
+            naming,
+            "{network}, {its}"
+        );
     }
 }

@@ -211,6 +211,40 @@ fn this_nodes_load_balancer_is_once_among_those_of_the_routing_mesh() {
 }
 
 #[test]
+fn the_network_by_which_containers_leave_has_their_addresses_and_no_load_balancer() {
+    let described = json!({
+        "Id": "g1",
+        "Name": "docker_gwbridge",
+        "Containers": {
+            "0a0f98433f46430cbf22f63cc0b1825c3b7d4444c5f74f98b6e34dd3c7d8e37c": {
+                "Name": "gateway_0a0f98433f46", "IPv4Address": "172.18.0.3/16", "IPv6Address": "",
+            },
+            "b76d42792aa23488249de1e9b52952e7a27875eb8a21f6ba00056565e96984ff": {
+                "Name": "gateway_b76d42792aa2", "IPv4Address": "172.18.0.4/16", "IPv6Address": "fd18::4/64",
+            },
+            "ingress-sbox": { "Name": "gateway_ingress-sbox", "IPv4Address": "172.18.0.2/16", "IPv6Address": "" },
+            "lb-front": 7,
+        },
+        "Services": null,
+    });
+    let (members, nonsense) = members(read(&described.to_string()));
+    assert_eq!(nonsense, [""; 0]);
+    let gateways: Vec<_> = members
+        .gateways
+        .iter()
+        .filter(|(_, id)| id.len() == 64)
+        .map(|(address, id)| (address.to_string(), &id[..6]))
+        .collect();
+    let wanted = [
+        ("172.18.0.3", "0a0f98"),
+        ("172.18.0.4", "b76d42"),
+        ("fd18::4", "b76d42"),
+    ];
+    assert_eq!(gateways, wanted.map(|(address, id)| (address.to_owned(), id)));
+    assert!(members.load_balancers.is_empty() && members.endpoints.is_empty());
+}
+
+#[test]
 fn one_that_makes_no_sense_does_not_cost_the_others() {
     let (members, nonsense) = of_services(&json!({
         "a": 7,

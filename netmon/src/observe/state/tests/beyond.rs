@@ -14,17 +14,19 @@ use crate::{
 };
 
 #[test]
-fn nodes_and_networks_with_several_subnets_are_known_beyond_gateways() {
+fn nodes_and_overlays_with_several_subnets_are_known_beyond_gateways() {
     let mut state = State::new(SCOPE, LINGER);
     let mut all = Inventory::clone(&inventory("web.1", "aaaaaaaaaaaa"));
-    for (id, subnets) in [
-        ("one", &["10.1.0.0/24", "fd01::/64"][..]),
-        ("two", &["10.2.0.0/24", "fd02::/64", "10.3.0.0/24"]),
+    for (id, driver, subnets) in [
+        ("one", "overlay", &["10.1.0.0/24", "fd01::/64"][..]),
+        ("two", "overlay", &["10.2.0.0/24", "fd02::/64", "10.3.0.0/24"]),
+        ("lan", "macvlan", &["10.4.0.0/24", "10.5.0.0/24"]),
     ] {
         let subnets = subnets.iter().map(|subnet| subnet.parse().expect("a subnet"));
         let network = Network {
             id: id.into(),
             name: id.into(),
+            driver: driver.into(),
             subnets: subnets.collect(),
             ..Network::default()
         };
@@ -33,7 +35,7 @@ fn nodes_and_networks_with_several_subnets_are_known_beyond_gateways() {
     let peer = "192.0.2.2".parse().expect("an address");
     Arc::make_mut(&mut all.peers).nodes.insert(peer, Peer::default());
     let mut members = Members::default();
-    for (own, node) in [("10.2.0.8", "192.0.2.2"), ("10.2.0.9", "192.0.2.3")] {
+    for (own, node) in [("10.2.0.8", "192.0.2.2"), ("10.2.0.9", "::ffff:192.0.2.3")] {
         let member = Member {
             container: String::new(),
             service: String::new(),
@@ -56,12 +58,12 @@ fn nodes_and_networks_with_several_subnets_are_known_beyond_gateways() {
     state.looked(&node, NetnsId(1), vec![uplink], Instant::now());
     let known: Vec<_> = state.known_beyond_gateways().map(|prefix| prefix.to_string()).collect();
     let wanted = [
-        "10.2.0.0/24",
-        "10.3.0.0/24",
-        "192.0.2.2/32",
-        "192.0.2.3/32",
         "192.0.2.1/32",
         "2001:db8::1/128",
+        "192.0.2.2/32",
+        "192.0.2.3/32",
+        "10.2.0.0/24",
+        "10.3.0.0/24",
     ];
     assert_eq!(known, wanted);
 }

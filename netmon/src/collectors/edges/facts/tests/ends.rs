@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Former, GatewayEndpoints, NODE, Names, Naming, OUTSIDE, Party, UNKNOWN, address, inventory, party};
+use super::{Former, NODE, Names, Naming, OUTSIDE, Party, UNKNOWN, address, inventory, party};
 use crate::{
     collectors::edges::facts::{
         Near, OTHER, Who,
@@ -19,13 +19,7 @@ use crate::{
 fn between(near: &Party, network: &str, far: Far) -> Who {
     let inventory = inventory();
     let addresses = Addresses::of(&inventory);
-    let names = Names::new(
-        &addresses,
-        &inventory,
-        [address("172.17.0.1")],
-        GatewayEndpoints::default(),
-        Former::default(),
-    );
+    let names = Names::new(&addresses, &inventory, [address("172.17.0.1")], Former::default());
     let id = EdgeId {
         interface: InterfaceId {
             netns: NetnsId(1),
