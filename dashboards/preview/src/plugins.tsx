@@ -30,6 +30,7 @@ import type { VizRepeaterRenderValueProps } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 import { sceneUtils } from '@grafana/scenes';
 import React from 'react';
+import { Graph } from './graph';
 import { theme } from './task';
 
 // What a panel is asked for and did not say is taken from these. Editors are for people, and nobody edits here.
@@ -291,11 +292,9 @@ const text = new PanelPlugin<TextOptions>(({ options, replaceVariables }: PanelP
   />
 )).setPanelOptions(options({ mode: 'markdown', content: '' }));
 
-// Grafana publishes no part that draws a graph of nodes. The table of its edges stands for it.
-const nodeGraph = new PanelPlugin<object>((props: PanelProps<object>) => {
-  const isOfEdges = ({ fields }: DataFrame) => fields.some(({ name }) => name === 'source');
-  return drawn(props.data.series.find(isOfEdges), props);
-}).useFieldConfig(cells);
+const nodeGraph = new PanelPlugin<object>(({ data, width, height }: PanelProps<object>) => (
+  <Graph frames={data.series} width={width} height={height} />
+)).useFieldConfig(cells);
 
 for (const [pluginId, plugin] of Object.entries({ timeseries, stat, bargauge, table, nodeGraph, text }))
   sceneUtils.registerRuntimePanelPlugin({ pluginId, plugin });
