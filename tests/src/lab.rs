@@ -15,10 +15,13 @@ use std::{
 use anyhow::Context as _;
 
 pub use self::node::Node;
-use crate::sh;
+use crate::{netns::Netns, sh};
 
 /// An image on every node: busybox, which sleeps unless it gets another command.
 pub const IMAGE: &str = "lab/bb:1";
+
+/// The address of the bridge between the nodes.
+pub const UNDERLAY: &str = "10.94.0.1";
 
 /// Labs keep their state in folders here, named after the labs.
 const STATES: &str = "/var/lib/swarm-lab";
@@ -72,6 +75,12 @@ impl Lab {
     #[must_use]
     pub fn node(&self, number: u8) -> Node<'_> {
         Node { lab: self, number }
+    }
+
+    /// The namespace of the bridge between the nodes, at [`UNDERLAY`]. It is outside of the Swarm.
+    #[must_use]
+    pub fn underlay(&self) -> Netns {
+        Netns::of_others(&PathBuf::from(format!("/run/netns/{}-underlay", self.name)))
     }
 
     /// The numbers of its nodes.

@@ -11,7 +11,6 @@ import {
   renderMarkdown,
 } from '@grafana/data';
 import type {
-  DataFrame,
   DisplayValueAlignmentFactors,
   FieldConfigEditorBuilder,
   FieldDisplay,
@@ -235,31 +234,6 @@ const bargauge = new PanelPlugin<BarGaugeOptions>((panel: PanelProps<BarGaugeOpt
     }),
   );
 
-// A frame as a table.
-const drawn = (
-  frame: DataFrame | undefined,
-  { data, width, height, options, timeRange, fieldConfig }: PanelProps<Partial<TableOptions>>,
-) => {
-  if (!frame) return <div>No data</div>;
-  cacheFieldDisplayNames(data.series);
-  return (
-    <TableNG
-      data={frame}
-      width={width}
-      height={height}
-      noHeader={options.showHeader === false}
-      showTypeIcons={false}
-      resizable
-      sortBy={options.sortBy}
-      timeRange={timeRange}
-      fieldConfig={fieldConfig}
-      structureRev={1}
-      cellHeight={options.cellHeight}
-      disableSanitizeHtml={false}
-      getActions={() => []}
-    />
-  );
-};
 const cells = {
   useCustomConfig: fields({
     align: 'auto',
@@ -273,7 +247,30 @@ const cells = {
   }),
 };
 
-const table = new PanelPlugin<TableOptions>((props: PanelProps<TableOptions>) => drawn(props.data.series[0], props))
+const table = new PanelPlugin<TableOptions>(
+  ({ data, width, height, options, timeRange, fieldConfig }: PanelProps<TableOptions>) => {
+    const frame = data.series[0];
+    if (!frame) return <div>No data</div>;
+    cacheFieldDisplayNames(data.series);
+    return (
+      <TableNG
+        data={frame}
+        width={width}
+        height={height}
+        noHeader={options.showHeader === false}
+        showTypeIcons={false}
+        resizable
+        sortBy={options.sortBy}
+        timeRange={timeRange}
+        fieldConfig={fieldConfig}
+        structureRev={1}
+        cellHeight={options.cellHeight}
+        disableSanitizeHtml={false}
+        getActions={() => []}
+      />
+    );
+  },
+)
   .useFieldConfig(cells)
   .setPanelOptions(
     options({

@@ -1,12 +1,15 @@
 //! The addresses that the programs know, by namespace. Records what the kernel's map has, which is not always what was
 //! wanted.
 
-use std::{collections::BTreeMap, mem, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use netmon_common::connection::Address;
 
 use crate::{
-    datapath::{DatapathError, store::Store},
+    datapath::{
+        DatapathError,
+        store::{Store, note},
+    },
     model::interface::NetnsId,
 };
 
@@ -63,21 +66,16 @@ impl Addresses {
             address: *address,
         };
         let mut result = Ok(());
-        let mut note = |answer: Result<(), DatapathError>| {
-            let is_done = answer.is_ok();
-            result = mem::replace(&mut result, Ok(())).and(answer);
-            is_done
-        };
         let OfNamespace {
             mut known,
             left_out: before,
         } = self.namespaces.remove(&netns).unwrap_or_default();
-        known.retain(|address, _| wanted.contains_key(address) || !note(map.remove(key(address))));
+        known.retain(|address, _| wanted.contains_key(address) || !note(&mut result, map.remove(key(address))));
         for (address, ifindex) in wanted {
             if known.get(&address) == Some(&ifindex) {
                 continue;
             }
-            if note(map.write(key(&address), ifindex)) {
+            if note(&mut result, map.write(key(&address), ifindex)) {
                 known.insert(address, ifindex);
             } else {
                 left_out += 1;
@@ -103,7 +101,8 @@ impl Addresses {
     }
 }
 
-const fn octets(address: IpAddr) -> [u8; 16] {
+/// The address in the form that the programs have all addresses in: IPv6.
+pub(super) const fn octets(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),

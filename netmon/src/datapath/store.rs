@@ -44,6 +44,15 @@ pub(super) fn removed(result: Result<(), MapError>) -> Result<(), DatapathError>
     }
 }
 
+/// Keeps the first error of several calls. Returns whether this one did what it had to.
+pub(super) fn note(first: &mut Result<(), DatapathError>, answer: Result<(), DatapathError>) -> bool {
+    let is_done = answer.is_ok();
+    if first.is_ok() {
+        *first = answer;
+    }
+    is_done
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::{collections::BTreeMap, io};

@@ -44,7 +44,7 @@ impl Peer {
     }
 }
 
-/// The members of an overlay network on all nodes, from the network's own gossip.
+/// The members of an overlay network on all nodes, from the network's own gossip; or this node's on `docker_gwbridge`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
     /// The containers, by their addresses on the network.

@@ -1,10 +1,7 @@
 //! The prefixes of addresses that are in a key although they are beyond a gateway. Records what the kernel's map has, which is
 //! not always what was wanted. Must not know whose they are.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::collections::BTreeSet;
 
 use aya::maps::{
     MapData,
@@ -16,7 +13,8 @@ use super::EdgesMap;
 use crate::{
     datapath::{
         DatapathError,
-        store::{Store, removed},
+        addresses::octets,
+        store::{Store, note, removed},
     },
     model::inventory::Subnet,
 };
@@ -75,15 +73,6 @@ impl Known {
     }
 }
 
-/// Keeps the first error. Returns whether there was none.
-fn note(first: &mut Result<(), DatapathError>, answer: Result<(), DatapathError>) -> bool {
-    let is_done = answer.is_ok();
-    if first.is_ok() {
-        *first = answer;
-    }
-    is_done
-}
-
 impl Store<Subnet, u8> for LpmTrie<&mut MapData, [u8; 16], u8> {
     fn write(&mut self, key: Subnet, value: u8) -> Result<(), DatapathError> {
         self.insert(&in_trie(key), value, 0).map_err(DatapathError::map)
@@ -108,11 +97,8 @@ impl EdgesMap {
 
 /// The key of a prefix. The IPv6 form of an IPv4 address has 96 bits before it.
 fn in_trie(prefix: Subnet) -> Key<[u8; 16]> {
-    let (address, before): (Ipv6Addr, u32) = match prefix.address {
-        IpAddr::V4(address) => (address.to_ipv6_mapped(), 96),
-        IpAddr::V6(address) => (address, 0),
-    };
-    Key::new(before + u32::from(prefix.prefix), address.octets())
+    let before = if prefix.address.is_ipv4() { 96 } else { 0 };
+    Key::new(before + u32::from(prefix.prefix), octets(prefix.address))
 }
 
 #[cfg(test)]

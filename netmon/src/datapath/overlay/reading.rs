@@ -10,7 +10,10 @@ use netmon_common::{
     traffic::RECEIVE,
 };
 
-use crate::model::overlay::{Tunnel, TunnelKind, Tunnels};
+use crate::{
+    datapath::addresses::octets,
+    model::overlay::{Tunnel, TunnelKind, Tunnels},
+};
 
 /// One reading of the counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,12 +51,8 @@ pub(super) fn key(tunnel: Tunnel, direction: u32) -> Key {
         TunnelKind::Vxlan { vni } => (VXLAN, vni),
         TunnelKind::Esp => (ESP, 0),
     };
-    let remote = match tunnel.remote {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
-    };
     Key {
-        remote: remote.octets(),
+        remote: octets(tunnel.remote),
         vni,
         kind,
         // 0 or 1.

@@ -3,13 +3,12 @@
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use netmon_tests::{
-    lab::{Lab, Node},
+    lab::{Lab, Node, UNDERLAY},
     netmon::Netmon,
     netns::{self, Netns},
     patience::within,
@@ -19,8 +18,6 @@ use crate::nodes::TASKS;
 
 /// The port of servers that are in no container.
 const PORT: u16 = 9000;
-/// The address of the bridge between the nodes, which is none of theirs.
-const OUTSIDE: &str = "10.94.0.1";
 
 /// An edge: client, server, network, port, and the end that sees it.
 type Edge<'a> = (&'a str, &'a str, &'a str, u16, &'a str);
@@ -29,7 +26,7 @@ type Edge<'a> = (&'a str, &'a str, &'a str, u16, &'a str);
 /// second.
 pub(super) fn names(lab: &Lab, netmons: &[Netmon; 2], api: &str) -> anyhow::Result<()> {
     let [manager, worker] = [lab.node(1), lab.node(2)];
-    let outside = outside(manager)?;
+    let outside = lab.underlay();
     let api = manager.namespace(&manager.sandbox(api)?)?;
     let here = manager.namespace(&manager.sandbox("here")?)?;
 
@@ -54,7 +51,7 @@ pub(super) fn names(lab: &Lab, netmons: &[Netmon; 2], api: &str) -> anyhow::Resu
     for (netns, address, connections) in [
         (manager.netns(), manager.address(), 2),
         (worker.netns(), worker.address(), 7),
-        (outside.path().to_path_buf(), OUTSIDE.to_owned(), 8),
+        (outside.path().to_path_buf(), UNDERLAY.to_owned(), 8),
     ] {
         let address = SocketAddr::new(address.parse()?, PORT);
         listeners.push(netns::within(&netns, || Ok(TcpListener::bind(address)?))?);
@@ -101,13 +98,6 @@ pub(super) fn names(lab: &Lab, netmons: &[Netmon; 2], api: &str) -> anyhow::Resu
         })?;
     }
     Ok(())
-}
-
-/// The namespace of the bridge between the nodes, which has an address there.
-fn outside(node: Node<'_>) -> anyhow::Result<Netns> {
-    let path = node.netns().display().to_string();
-    let lab = path.strip_suffix("-n1").context("it is not the first node")?;
-    Ok(Netns::of_others(&PathBuf::from(format!("{lab}-underlay"))))
 }
 
 /// The database's address on the network.

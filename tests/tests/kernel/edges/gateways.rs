@@ -27,12 +27,7 @@ fn what_is_beyond_a_gateway_is_outside() -> anyhow::Result<()> {
         let mut stream = a.netns.within(|| Ok(TcpStream::connect(server.address)?))?;
         exchange(&mut stream, 1000)?;
     }
-    let wanted = Counts {
-        connections: 2,
-        active: 0,
-        transmit: 2000,
-        receive: 2000,
-    };
+    let wanted = Counts::over(2, 2000);
     netmon.page_until("both ends to be named", |page| {
         for edge in [Edge::of("a", "(outside)", "client"), Edge::of("a", "b", "server")] {
             let counts = edge.counts(page)?;
@@ -98,12 +93,7 @@ fn the_node_is_named_behind_a_gateway() -> anyhow::Result<()> {
             exchange(&mut a.netns.within(connect)?, 1000)?;
         }
     }
-    let wanted = Counts {
-        connections: 2,
-        active: 0,
-        transmit: 2000,
-        receive: 2000,
-    };
+    let wanted = Counts::over(2, 2000);
     netmon.page_until("all to be named", |page| {
         for (server, side) in [("(node)", "client"), ("(node)", "server"), ("(outside)", "client")] {
             let counts = Edge::of("a", server, side).counts(page)?;
