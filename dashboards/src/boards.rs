@@ -3,6 +3,7 @@
 mod container;
 mod dns;
 mod edges;
+mod findings;
 mod losses;
 mod netmon;
 mod network;

@@ -196,6 +196,12 @@ labels! {
     State = "state";
     /// A collector.
     Collector = "collector";
+    /// A check.
+    Check = "check";
+    /// How bad a finding is.
+    FindingSeverity = "severity";
+    /// What a finding is about, besides its network, container and node.
+    Subject = "subject";
     /// One of netmon's workers.
     Worker = "worker";
     /// A kernel map.

@@ -6,6 +6,7 @@
 
 mod dns;
 mod edges;
+mod findings;
 mod health;
 mod losses;
 mod overlay;
@@ -103,6 +104,7 @@ pub fn recording() -> anyhow::Result<File> {
 pub fn alerts() -> anyhow::Result<File> {
     Ok(File {
         groups: vec![
+            findings::group()?,
             health::group()?,
             losses::group()?,
             edges::group()?,

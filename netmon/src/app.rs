@@ -19,6 +19,7 @@ use tracing::info;
 pub use self::programs::{End, Refused};
 use self::{page::Page, programs::Programs};
 use crate::{
+    checker::Checker,
     collectors::{
         self, Running,
         visit::{Counting, Tools as CollectorTools},
@@ -36,6 +37,7 @@ use crate::{
     observe::{
         Shared,
         control::{Control, Places, Signal, Tools},
+        findings::Findings,
         inventories::Inventories,
         state::{Scope, State},
     },
@@ -144,6 +146,7 @@ pub async fn run(config: Config) -> Result<End, AppError> {
     }
     let engine = watch_engine(&config, &workers, signals, published.clone())?;
 
+    let (checker, findings) = start_checks(&wanted, &shared, &engine, &workers).map_err(no_thread)?;
     let sources = Arc::new(Sources {
         shared,
         tools: CollectorTools {
@@ -152,6 +155,7 @@ pub async fn run(config: Config) -> Result<End, AppError> {
             tracepoints,
             overlay,
             most_edges: config.most_edges,
+            findings,
         },
         protocols: Mutex::new(protocols),
         settings: Mutex::default(),
@@ -187,10 +191,31 @@ pub async fn run(config: Config) -> Result<End, AppError> {
     let was_served = server.serve(Arc::clone(&page), end).await;
     info!("ending");
     systemd::ending();
+    drop(checker);
     drop(watch);
     drop(control);
     was_served?;
     outcome
+}
+
+/// Starts to look for what is wrong, if that is wanted.
+fn start_checks(
+    wanted: &Collectors,
+    shared: &Shared,
+    engine: &docker::Watch,
+    workers: &Workers,
+) -> io::Result<(Option<Checker>, Findings)> {
+    let findings = Findings::default();
+    let start = || {
+        Checker::start(
+            shared.clone(),
+            engine.figures(),
+            findings.clone(),
+            workers.shift(Worker::Checks),
+        )
+    };
+    let checker = wanted.has(collectors::findings::NAME).then(start).transpose()?;
+    Ok((checker, findings))
 }
 
 /// Everything that needs more capabilities is done, or belongs to another thread.

@@ -9,10 +9,11 @@ pub mod docker;
 mod document;
 pub mod drops;
 pub mod edges;
+pub mod findings;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 pub mod labels;
 pub mod members;
 pub mod netmon;
@@ -65,6 +66,7 @@ pub const ALL: &[Definition] = &[
     // After the members: it lists the nodes that both name.
     overlay::DEFINITION,
     docker::DEFINITION,
+    findings::DEFINITION,
     netmon::DEFINITION,
 ];
 
@@ -94,8 +96,8 @@ pub struct Definition {
 pub mod catalog {
     pub use super::{
         buffers::families::*, dns::families::*, docker::families::*, drops::families::*, edges::families::*,
-        members::families::*, netmon::families::*, overlay::families::*, service::families::*, sockets::families::*,
-        tcp::families::*, traffic::families::*, vxlan::families::*,
+        findings::families::*, members::families::*, netmon::families::*, overlay::families::*, service::families::*,
+        sockets::families::*, tcp::families::*, traffic::families::*, vxlan::families::*,
     };
 }
 

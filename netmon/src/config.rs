@@ -214,6 +214,13 @@ pub struct Config {
 pub enum Command {
     /// Ask the netmon that runs beside this one, at the first listen address, whether it is well.
     Healthcheck,
+    /// Ask the netmon that runs beside this one what is wrong. Exits with 0 if nothing is, 1 if something is, and 2 if it
+    /// could not look.
+    Doctor {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print every metric, with its labels and what it means.
     Metrics {
         /// As METRICS.md.

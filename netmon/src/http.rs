@@ -48,6 +48,7 @@ use self::{
 pub use self::{
     access::{Access, AccessError},
     rendered::{Rendered, Text},
+    respond::FINDINGS,
 };
 use crate::model::health::HttpHealth;
 
@@ -79,6 +80,12 @@ pub trait Pages: Send + Sync + 'static {
     /// # Errors
     /// What is still missing.
     fn ready(&self) -> Result<(), String>;
+
+    /// What is wrong, as JSON.
+    fn findings(&self) -> String;
+
+    /// The same for a person, a sentence each.
+    fn sentences(&self) -> Vec<String>;
 }
 
 /// How to serve.

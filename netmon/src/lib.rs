@@ -6,11 +6,15 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("netmon runs on 64-bit kernels only");
 
+pub mod api;
 pub mod app;
+pub mod checker;
+pub mod checks;
 pub mod collectors;
 pub mod config;
 pub mod datapath;
 pub mod docker;
+pub mod doctor;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

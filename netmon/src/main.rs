@@ -1,5 +1,5 @@
 //! Parses the arguments, starts netmon, and turns the outcome into an exit status. It is 0 after an end that was
-//! asked for, 2 for wrong usage, and 1 for everything else, with one sentence on standard error. A task of a Swarm service
+//! asked for, 2 for wrong usage and for a doctor that could not look, and 1 for everything else, with one sentence on standard error. A task of a Swarm service
 //! whose kernel programs were refused ends with 3 ([`Refused`]).
 
 use std::{io::Write as _, process::ExitCode};
@@ -9,6 +9,7 @@ use netmon::{
     app::{self, AppError, End, Refused},
     collectors,
     config::{Command, Config},
+    doctor,
     http::healthcheck,
     logging,
     privilege::{self, ThreadRole},
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Some(Command::Healthcheck) => healthcheck::ask(&config.listen)
             .map(|()| End::Whole)
             .map_err(Into::into),
+        Some(Command::Doctor { json }) => return examine(&config, json),
         None => run(config),
     };
     match outcome {
@@ -62,6 +64,20 @@ fn run(config: Config) -> anyhow::Result<End> {
     // Nobody waits for a scrape that still runs.
     runtime.shutdown_background();
     Ok(outcome?)
+}
+
+/// Says what is wrong.
+fn examine(config: &Config, as_json: bool) -> ExitCode {
+    let diagnosis = doctor::ask(&config.listen, as_json);
+    let status = diagnosis.and_then(|diagnosis| print(&diagnosis.text).map(|()| diagnosis.status));
+    status.map_or_else(
+        |error| {
+            // The sentence includes the cause of the error. If writing it fails, too, nothing is left to be done.
+            let _written = writeln!(std::io::stderr(), "netmon: {error}");
+            ExitCode::from(doctor::BLIND)
+        },
+        ExitCode::from,
+    )
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -11,6 +11,8 @@ pub mod dns;
 pub mod drops;
 pub mod edges;
 pub mod events;
+pub mod facts;
+pub mod finding;
 pub mod format;
 pub mod health;
 pub mod histogram;

@@ -2,11 +2,13 @@
 //!
 //! [`state`] is the registry: namespaces, their interfaces, their owners and what they counted. It is pure: callers
 //! pass in events and times. [`control`] is the loop that updates it: it receives changes, reads namespaces and
-//! attaches programs. [`read`] takes one reading of every device for a scrape. This module knows neither metrics nor
+//! attaches programs. [`read`] takes one reading of every device for a scrape, and [`facts`] reads what checks look at. This module knows neither metrics nor
 //! HTTP. Of the engine it knows only the inventory.
 
 pub mod control;
+pub mod facts;
 mod filters;
+pub mod findings;
 pub mod inventories;
 pub mod read;
 pub mod state;

@@ -42,11 +42,13 @@ pub enum Worker {
     Reader,
     /// Follows the Docker engine.
     Engine,
+    /// Looks for what is wrong.
+    Checks,
 }
 
 impl Worker {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Control, Self::Watch, Self::Reader, Self::Engine];
+    pub const ALL: [Self; 5] = [Self::Control, Self::Watch, Self::Reader, Self::Engine, Self::Checks];
 
     /// Its name in logs and on the page.
     #[must_use]
@@ -56,6 +58,7 @@ impl Worker {
             Self::Watch => "watch",
             Self::Reader => "reader",
             Self::Engine => "engine",
+            Self::Checks => "checks",
         }
     }
 }

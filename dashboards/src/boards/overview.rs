@@ -11,7 +11,7 @@ use netmon::collectors::catalog::{
 use super::{
     CONTAINER, OVERVIEW, RETRANSMITS, dns,
     edges::{self, Edges},
-    none_if_looked, retransmitted,
+    findings, none_if_looked, retransmitted,
 };
 use crate::{
     board::{Row, dashboard, uid},
@@ -33,7 +33,7 @@ pub(super) fn board() -> Dashboard {
         "Overview",
         "All nodes: whether anything is missing, who talks to the network and how much, and where it hurts most.",
         Vec::new(),
-        vec![missing(), fleet(), traffic(), talk(), names(), pain()],
+        vec![findings::row(), missing(), fleet(), traffic(), talk(), names(), pain()],
     )
 }
 

@@ -279,6 +279,7 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
                 tracepoints: SharedTracepoints::new(Tracepoints::load(WantedTracepoints::ALL, datapath.host().cpus)?),
                 overlay: SharedOverlay::new(datapath.load_overlay()?.map(|(map, _programs)| map)),
                 most_edges: 0,
+                findings: netmon::observe::findings::Findings::default(),
             },
             wanted: wanted.clone(),
             running: Mutex::new(Running::start(&wanted)),

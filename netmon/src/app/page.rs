@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    collectors, docker,
+    api, collectors, docker,
     http::{self, Access, Pages, Rendered},
     metrics,
     model::format::Format,
@@ -102,6 +102,14 @@ impl Pages for Page {
             }
             waiting => Err(format!("{waiting} interfaces wait for their kernel programs")),
         }
+    }
+
+    fn findings(&self) -> String {
+        api::findings(&self.sources.tools.findings.report())
+    }
+
+    fn sentences(&self) -> Vec<String> {
+        api::sentences(&self.sources.tools.findings.report())
     }
 }
 

@@ -28,6 +28,32 @@ pub(super) fn check(file: &str, actual: &str) {
     );
 }
 
+/// Compares the rows of a document's table. With `NETMON_BLESS` set, it first writes them.
+pub(crate) fn agree_with_rows(document: &str, is_row: impl Fn(&str) -> bool, rows: &[String]) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document);
+    let text = fs::read_to_string(&file).expect("the document");
+    let lines: Vec<&str> = text.lines().collect();
+    let begin = lines.iter().position(|line| is_row(line)).expect("a row");
+    let length = lines[begin..].iter().take_while(|line| is_row(line)).count();
+    if std::env::var_os("NETMON_BLESS").is_some() {
+        let (before, after) = (&lines[..begin], &lines[begin + length..]);
+        let rows = rows.iter().map(String::as_str);
+        let lines: Vec<&str> = before
+            .iter()
+            .copied()
+            .chain(rows)
+            .chain(after.iter().copied())
+            .collect();
+        fs::write(&file, lines.join("\n") + "\n").expect("the document is written");
+        return;
+    }
+    assert_eq!(
+        lines[begin..begin + length],
+        *rows,
+        "{document} is not up to date. If the change is meant, write it anew with NETMON_BLESS=1 cargo test -p netmon"
+    );
+}
+
 fn first_difference<'a>(expected: &'a str, actual: &'a str) -> Option<(&'a str, &'a str)> {
     let (mut expected, mut actual) = (expected.lines(), actual.lines());
     loop {

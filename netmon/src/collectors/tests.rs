@@ -2,9 +2,9 @@
 
 mod standing;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::collections::BTreeSet;
 
-use super::{ALL, Definition, families};
+use super::{ALL, Definition, families, golden::agree_with_rows};
 use crate::{
     model::collector::Collector,
     page::family::{About, Kind},
@@ -117,31 +117,5 @@ fn the_runbook_says_what_to_do_about_each_incomplete_collector() {
         "dashboards/runbooks/health.md",
         is_row,
         &ALL.iter().filter_map(row).collect::<Vec<_>>(),
-    );
-}
-
-/// Compares the rows of a document's table. With `NETMON_BLESS` set, it first writes them.
-fn agree_with_rows(document: &str, is_row: impl Fn(&str) -> bool, rows: &[String]) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document);
-    let text = fs::read_to_string(&file).expect("the document");
-    let lines: Vec<&str> = text.lines().collect();
-    let begin = lines.iter().position(|line| is_row(line)).expect("a row");
-    let length = lines[begin..].iter().take_while(|line| is_row(line)).count();
-    if std::env::var_os("NETMON_BLESS").is_some() {
-        let (before, after) = (&lines[..begin], &lines[begin + length..]);
-        let rows = rows.iter().map(String::as_str);
-        let lines: Vec<&str> = before
-            .iter()
-            .copied()
-            .chain(rows)
-            .chain(after.iter().copied())
-            .collect();
-        fs::write(&file, lines.join("\n") + "\n").expect("the document is written");
-        return;
-    }
-    assert_eq!(
-        lines[begin..begin + length],
-        *rows,
-        "{document} is not up to date. If the change is meant, write it anew with NETMON_BLESS=1 cargo test -p netmon"
     );
 }

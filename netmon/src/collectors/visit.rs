@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::{
     datapath::{self, SharedTracepoints, overlay::SharedOverlay},
     model::health::{DockerHealth, MapRow, ProgramRow},
-    observe::{Shared, state::State},
+    observe::{Shared, findings::Findings, state::State},
     page::rows::Rows,
 };
 
@@ -93,6 +93,8 @@ pub struct Tools {
     pub overlay: SharedOverlay,
     /// How many edges between services are shown; 0 means no limit.
     pub most_edges: usize,
+    /// What the checks said last.
+    pub findings: Findings,
 }
 
 /// What a collector works with in one scrape.

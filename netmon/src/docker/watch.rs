@@ -99,6 +99,12 @@ impl Watch {
         self.health.figures()
     }
 
+    /// The same, for a thread that outlives the borrow.
+    pub fn figures(&self) -> impl Fn() -> DockerHealth + Send + use<> {
+        let health = Arc::clone(&self.health);
+        move || health.figures()
+    }
+
     /// Why the engine does not answer; `None` if it does, or was not asked yet.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {

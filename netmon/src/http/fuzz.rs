@@ -46,6 +46,14 @@ impl Pages for Page {
         Ok(Arc::new(Rendered::new(Fixed(TEXT.to_owned()))))
     }
 
+    fn findings(&self) -> String {
+        "{}".to_owned()
+    }
+
+    fn sentences(&self) -> Vec<String> {
+        vec!["forwarding: <b> & \"c\"".to_owned()]
+    }
+
     fn healthy(&self) -> Result<(), String> {
         Ok(())
     }

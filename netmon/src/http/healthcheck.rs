@@ -1,4 +1,5 @@
 //! `netmon healthcheck`: asks the local netmon whether it is healthy. The image contains no other program that could.
+//! `netmon doctor` asks for a page in the same way.
 //!
 //! It makes one request on one connection, without an async runtime, because it runs every ten seconds on every node.
 //! Where the server requires encryption there is a second connection.
@@ -17,8 +18,9 @@ use super::{
 /// The time limit for the whole check. It is shorter than the engine's (`deploy/Dockerfile`), so that the reason is
 /// still printed.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How many bytes of an answer are read.
+/// How many bytes of an answer are read, and of a page.
 const LARGEST: u64 = 4096;
+const LARGEST_PAGE: u64 = 4 << 20;
 
 /// The beginnings of answers that a healthy netmon gives. With a web configuration it may require a password (401) or
 /// limit requests (429).
@@ -26,7 +28,7 @@ const WELL: [&[u8]; 3] = [b"HTTP/1.1 200 ", b"HTTP/1.1 401 ", b"HTTP/1.1 429 "];
 /// The beginning of a TLS alert, with which a server that requires encryption answers a plain request.
 const ALERT: &[u8] = b"\x15\x03";
 
-/// Why netmon is not healthy, as far as the check can see.
+/// Why netmon is not healthy, or gives no page, as far as who asks can see.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwell {
     /// There is no valid address to ask.
@@ -43,8 +45,14 @@ pub enum Unwell {
         /// Why.
         source: io::Error,
     },
+    /// It asks for a password.
+    #[error("the netmon at {address} asks for a password: ask it with `curl -u USER` instead")]
+    Locked {
+        /// The address that was asked.
+        address: SocketAddr,
+    },
     /// There is another answer.
-    #[error("{address} does not answer that it is healthy: {answer:?}")]
+    #[error("{address} does not answer as a netmon that is well: {answer:?}")]
     Odd {
         /// The address that was asked.
         address: SocketAddr,
@@ -58,14 +66,43 @@ pub enum Unwell {
 /// # Errors
 /// It is not healthy, cannot be reached, or takes too long.
 pub fn ask(listen: &[String]) -> Result<(), Unwell> {
+    at_first(listen, |address, end| {
+        let (answer, asked) = exchange(address, "/-/healthy", LARGEST, end)?;
+        match asked {
+            // It says nothing to who has no certificate, and it was quick about it.
+            Asked::Encrypted(asked) if answer.is_empty() && !asked.as_ref().is_err_and(is_slow) => Ok(()),
+            Asked::Encrypted(asked) | Asked::Plain(asked) => judge(address, &answer, asked),
+        }
+    })
+}
+
+/// Asks the netmon that listens on the first of these addresses for a page, and returns the page.
+///
+/// # Errors
+/// It cannot be reached, takes too long, or does not give the page.
+pub fn page(listen: &[String], path: &str) -> Result<String, Unwell> {
+    at_first(listen, |address, end| {
+        let (answer, asked) = exchange(address, path, LARGEST_PAGE, end)?;
+        let (Asked::Encrypted(asked) | Asked::Plain(asked)) = asked;
+        let text = String::from_utf8_lossy(&answer);
+        match text.split_once("\r\n\r\n") {
+            Some((head, page)) if head.starts_with("HTTP/1.1 200 ") => Ok(page.to_owned()),
+            _ if head_of(&answer).starts_with("HTTP/1.1 401 ") => Err(Unwell::Locked { address }),
+            _ => Err(silent_or_odd(address, &answer, asked)),
+        }
+    })
+}
+
+/// Tries the addresses that the first listen address stands for, until one answers.
+fn at_first<T>(listen: &[String], ask: impl Fn(SocketAddr, Instant) -> Result<T, Unwell>) -> Result<T, Unwell> {
     let first = listen.first().map_or("", String::as_str);
     let end = Instant::now() + PATIENCE;
     let mut failure = Unwell::Address {
         address: first.to_owned(),
     };
     for address in addresses(first) {
-        match ask_at(address, end) {
-            Ok(()) => return Ok(()),
+        match ask(address, end) {
+            Ok(answer) => return Ok(answer),
             Err(unwell) => failure = unwell,
         }
     }
@@ -81,26 +118,32 @@ fn addresses(listen: &str) -> Vec<SocketAddr> {
     listening.into_iter().flat_map(reachable).collect()
 }
 
-fn ask_at(address: SocketAddr, end: Instant) -> Result<(), Unwell> {
-    let request = format!("GET /-/healthy HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+/// How an answer came, and how the connection ended.
+enum Asked {
+    Plain(io::Result<()>),
+    Encrypted(io::Result<()>),
+}
+
+/// Sends a request, and returns what was answered. If the server requires encryption, it is sent again.
+fn exchange(address: SocketAddr, path: &str, largest: u64, end: Instant) -> Result<(Vec<u8>, Asked), Unwell> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let mut answer = Vec::new();
     let asked = connect(address, end).and_then(|mut stream| {
         // In one write, so that it is one packet and not one for each word.
         stream.write_all(request.as_bytes())?;
-        stream.take(LARGEST).read_to_end(&mut answer).map(drop)
+        stream.take(largest).read_to_end(&mut answer).map(drop)
     });
     if !answer.starts_with(ALERT) {
-        return judge(address, &answer, asked);
+        return Ok((answer, Asked::Plain(asked)));
     }
     answer.clear();
     let stream = connect(address, end).map_err(|source| Unwell::Silent { address, source })?;
-    let asked = local::ask(stream, address.ip(), request.as_bytes(), &mut answer, LARGEST);
-    let is_slow = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-    match asked {
-        // It says nothing to who has no certificate, and it was quick about it.
-        _ if answer.is_empty() && !asked.as_ref().is_err_and(is_slow) => Ok(()),
-        asked => judge(address, &answer, asked),
-    }
+    let asked = local::ask(stream, address.ip(), request.as_bytes(), &mut answer, largest);
+    Ok((answer, Asked::Encrypted(asked)))
+}
+
+fn is_slow(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Connects, with what is left of the time for each reading and writing.
@@ -113,17 +156,28 @@ fn connect(address: SocketAddr, end: Instant) -> io::Result<TcpStream> {
 
 /// Judges by the answer, and if there is none by why.
 fn judge(address: SocketAddr, answer: &[u8], asked: io::Result<()>) -> Result<(), Unwell> {
-    let head = String::from_utf8_lossy(answer);
-    let line = head.lines().next().unwrap_or_default();
-    match asked {
-        _ if WELL.iter().any(|beginning| answer.starts_with(beginning)) => Ok(()),
-        // A server that ends a connection without a farewell has answered all the same.
-        Err(source) if answer.is_empty() => Err(Unwell::Silent { address, source }),
-        Ok(()) | Err(_) => Err(Unwell::Odd {
-            address,
-            answer: line.to_owned(),
-        }),
+    if WELL.iter().any(|beginning| answer.starts_with(beginning)) {
+        return Ok(());
     }
+    Err(silent_or_odd(address, answer, asked))
+}
+
+/// What is wrong with an answer that is not the one wanted.
+fn silent_or_odd(address: SocketAddr, answer: &[u8], asked: io::Result<()>) -> Unwell {
+    match asked {
+        // A server that ends a connection without a farewell has answered all the same.
+        Err(source) if answer.is_empty() => Unwell::Silent { address, source },
+        Ok(()) | Err(_) => Unwell::Odd {
+            address,
+            answer: head_of(answer),
+        },
+    }
+}
+
+/// The first line of an answer.
+fn head_of(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The remaining time. An error if there is none.

@@ -35,6 +35,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
 
 const HEALTHY: &str = "/-/healthy";
+/// What is wrong, as JSON.
+pub const FINDINGS: &str = "/api/v1/findings";
+const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
@@ -150,7 +153,8 @@ impl Site {
         }
         match request.uri().path() {
             path if path == self.telemetry_path => self.metrics(request, pages, connection).await,
-            "/" => answer(StatusCode::OK, HTML, self.landing_page()),
+            "/" => answer(StatusCode::OK, HTML, self.landing_page(&pages.sentences())),
+            FINDINGS => answer(StatusCode::OK, JSON, pages.findings()),
             HEALTHY => verdict("healthy", pages.healthy()),
             "/-/ready" => verdict("ready", pages.ready()),
             _ => plain(StatusCode::NOT_FOUND, "There is no such page; / has a list.\n"),
@@ -213,7 +217,7 @@ impl Site {
         }
     }
 
-    fn landing_page(&self) -> String {
+    fn landing_page(&self, sentences: &[String]) -> String {
         let Self {
             telemetry_path,
             compresses: _,
@@ -222,17 +226,27 @@ impl Site {
             clients: _,
             access: _,
         } = self;
-        let path = telemetry_path
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('"', "&quot;");
+        let path = escaped(telemetry_path);
+        let items = sentences
+            .iter()
+            .map(|sentence| ["<li>", &escaped(sentence), "</li>\n"].concat());
+        let items = items.collect::<String>();
         format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>netmon</title></head>\n<body>\n\
              <h1>netmon {version}</h1>\n<p>Container network telemetry for Docker Swarm, counted in the kernel.</p>\n\
-             <ul>\n<li><a href=\"{path}\">Metrics</a></li>\n<li><a href=\"/-/ready\">Ready?</a></li>\n\
-             <li><a href=\"/-/healthy\">Healthy?</a></li>\n</ul>\n</body></html>\n"
+             <ul>\n<li><a href=\"{path}\">Metrics</a></li>\n<li><a href=\"{FINDINGS}\">Findings</a></li>\n\
+             <li><a href=\"/-/ready\">Ready?</a></li>\n<li><a href=\"/-/healthy\">Healthy?</a></li>\n</ul>\n\
+             <h2>Findings</h2>\n<ul>\n{items}</ul>\n</body></html>\n"
         )
     }
+}
+
+/// A text as it is written in HTML. Names come from outside.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 fn values<'a>(request: &'a Request, name: &HeaderName) -> impl Iterator<Item = &'a str> {

@@ -51,6 +51,14 @@ impl Pages for Fake {
         }
     }
 
+    fn findings(&self) -> String {
+        "{}".to_owned()
+    }
+
+    fn sentences(&self) -> Vec<String> {
+        vec!["forwarding: <b> & \"c\"".to_owned()]
+    }
+
     fn healthy(&self) -> Result<(), String> {
         self.unhealthy.map_or(Ok(()), |reason| Err(reason.to_owned()))
     }

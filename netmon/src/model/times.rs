@@ -66,6 +66,8 @@ pub struct Times {
     pub limit_quiet: Duration,
     /// How long one turn of a worker may take before netmon is unhealthy. A supervisor then restarts netmon.
     pub worker_patience: Duration,
+    /// The pause between two looks at what is wrong.
+    pub check_round: Duration,
     /// How old a page may be. Clients that ask within this time share a page, so their number does not matter.
     pub page_age: Duration,
 }
@@ -96,6 +98,7 @@ impl Default for Times {
             sum_linger: Duration::from_mins(10),
             limit_quiet: Duration::from_hours(1),
             worker_patience: Duration::from_secs(30),
+            check_round: Duration::from_secs(15),
             page_age: Duration::from_millis(500),
         }
     }
@@ -135,6 +138,7 @@ impl Times {
             "sum-linger" => &mut self.sum_linger,
             "limit-quiet" => &mut self.limit_quiet,
             "worker-patience" => &mut self.worker_patience,
+            "check-round" => &mut self.check_round,
             "page-age" => &mut self.page_age,
             _ => return None,
         })

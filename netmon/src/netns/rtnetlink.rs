@@ -38,6 +38,7 @@ use self::connection::{Connection, Dump};
 use crate::model::{
     buffers::{ExemptNeighbours, Neighbours, Queue},
     counters::{DeviceCounters, Directions},
+    facts::{Forwarding, Neighbour},
     interface::{DeviceList, NetnsId},
     programs::Filter,
 };
@@ -212,6 +213,27 @@ impl Client {
         let request = RouteNetlinkMessage::GetNeighbour(request);
         self.0
             .list("list what bridges and tunnels forward", &request, routes::remote)
+    }
+
+    /// To which node the namespace's VXLAN devices send what is for a hardware address.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn forwarding(&mut self) -> Result<Vec<Forwarding>, NetlinkError> {
+        let mut request = NeighbourMessage::default();
+        request.header.family = AddressFamily::Bridge;
+        let request = RouteNetlinkMessage::GetNeighbour(request);
+        self.0
+            .list("list what bridges and tunnels forward", &request, routes::forwarding)
+    }
+
+    /// The entries of the namespace's neighbour tables.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn neighbour_entries(&mut self) -> Result<Vec<Neighbour>, NetlinkError> {
+        let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+        self.0.list("list the neighbours", &request, routes::neighbour)
     }
 
     /// The device on the route to an address. `None` if there is no route.

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("network", &["model"]),
     ("observe/state", &["model", "network", "observe"]),
+    ("checks", &["checks", "model"]),
     ("page", &["model"]),
     ("metrics", &["model", "page"]),
     ("collectors/*/facts", &["collectors", "model", "observe"]),

@@ -126,7 +126,7 @@ fn described(answer: Answer<'_>) -> Option<Device> {
     for (kind, value) in answer.attributes(IFINFO_BYTES) {
         match kind {
             IFLA_IFNAME => device.name = printable(value),
-            IFLA_ADDRESS => device.mac = <[u8; 6]>::try_from(value).ok().map(MacAddress),
+            IFLA_ADDRESS => device.mac = mac_address(value),
             IFLA_MTU => device.mtu = u32_at(value, 0).unwrap_or_default(),
             IFLA_MASTER => device.master = u32_at(value, 0),
             IFLA_LINKINFO => link_info(value, &mut device),
@@ -188,6 +188,11 @@ pub(super) fn ip_address(value: &[u8]) -> Option<IpAddr> {
     } else {
         <[u8; 16]>::try_from(value).ok().map(IpAddr::from)
     }
+}
+
+/// A hardware address of six bytes.
+pub(super) fn mac_address(value: &[u8]) -> Option<MacAddress> {
+    <[u8; 6]>::try_from(value).ok().map(MacAddress)
 }
 
 /// A device's ifindex and its statistics, from `RTM_NEWSTATS`.

@@ -4,7 +4,11 @@
 
 use std::{io, net::IpAddr};
 
-use super::decode::{Answer, ip_address, u32_at};
+use super::decode::{Answer, ip_address, mac_address, u32_at};
+use crate::model::{
+    facts::{Forwarding, Neighbour},
+    interface::MacAddress,
+};
 
 pub(super) const AF_INET: u8 = 2;
 pub(super) const AF_INET6: u8 = 10;
@@ -12,6 +16,8 @@ const RTM_NEWROUTE: u16 = 24;
 const RTM_NEWNEIGH: u16 = 28;
 const NDMSG_BYTES: usize = 12;
 const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+const NUD_NOARP: u16 = 0x40;
 const NUD_PERMANENT: u16 = 0x80;
 const NTF_EXT_LEARNED: u8 = 0x10;
 const RTMSG_BYTES: usize = 12;
@@ -28,6 +34,45 @@ pub(super) fn remote(answer: Answer<'_>) -> Option<(u32, IpAddr)> {
         _ => None,
     })?;
     (!address.is_unspecified() && !address.is_multicast()).then_some((ifindex, address))
+}
+
+/// To which node a VXLAN device sends what is for a hardware address, from `RTM_NEWNEIGH` of bridges. `None` for an entry
+/// of a bridge's own, which leads to no node.
+pub(super) fn forwarding(answer: Answer<'_>) -> Option<Forwarding> {
+    let (ifindex, node) = remote(answer)?;
+    let mac = hardware(answer)?;
+    Some(Forwarding { ifindex, mac, node })
+}
+
+/// An entry of a neighbour table, from `RTM_NEWNEIGH`.
+pub(super) fn neighbour(answer: Answer<'_>) -> Option<Neighbour> {
+    if answer.kind != RTM_NEWNEIGH {
+        return None;
+    }
+    let &[family, _, _, _, _, _, _, _, low, high, ..] = answer.payload else {
+        return None;
+    };
+    let state = u16::from_ne_bytes([low, high]);
+    if !matches!(family, AF_INET | AF_INET6) || state & NUD_NOARP != 0 {
+        return None;
+    }
+    let address = answer.attributes(NDMSG_BYTES).find_map(|(kind, value)| match kind {
+        NDA_DST => ip_address(value),
+        _ => None,
+    })?;
+    Some(Neighbour {
+        ifindex: u32_at(answer.payload, 4)?,
+        address,
+        mac: hardware(answer),
+        is_permanent: state & NUD_PERMANENT != 0,
+    })
+}
+
+fn hardware(answer: Answer<'_>) -> Option<MacAddress> {
+    answer.attributes(NDMSG_BYTES).find_map(|(kind, value)| match kind {
+        NDA_LLADDR => mac_address(value),
+        _ => None,
+    })
 }
 
 /// The address family of a neighbour that no threshold bounds, from `RTM_NEWNEIGH`.

@@ -1,0 +1,104 @@
+//! The worker that looks for what is wrong: it reads facts, makes the checks, and keeps what they say for all who ask.
+//!
+//! Owns the thread, the last report, and what the log says of findings. Must not know what a check compares.
+
+use std::{
+    io,
+    sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel},
+    thread::JoinHandle,
+    time::{Instant, SystemTime},
+};
+
+use tracing::{info, warn};
+
+use crate::{
+    checks::{
+        self,
+        register::{Changes, Register},
+    },
+    model::{finding::Finding, health::DockerHealth},
+    netns::settings::Settings,
+    observe::{self, Shared, findings::Findings},
+    privilege::{self, ThreadRole},
+    workers::Shift,
+};
+
+/// The running worker. It ends once this is dropped.
+#[derive(Debug)]
+pub struct Checker {
+    shift: Shift,
+    stop: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checker {
+    /// Starts the worker. The first look is at once.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    pub fn start(
+        shared: Shared,
+        engine: impl Fn() -> DockerHealth + Send + 'static,
+        findings: Findings,
+        shift: Shift,
+    ) -> io::Result<Self> {
+        let round = shared.lock().times().check_round;
+        let (stop, stopped) = sync_channel(1);
+        let turns = shift.clone();
+        let work = move || {
+            let (mut register, mut settings) = (Register::default(), Settings::default());
+            loop {
+                {
+                    let _turn = turns.turn();
+                    let facts = observe::facts::read(&shared, &engine(), &mut settings);
+                    let looked = checks::look(&facts);
+                    let (report, changes) = register.take_in(looked, Instant::now(), SystemTime::now());
+                    findings.publish(report);
+                    say(&changes);
+                }
+                match stopped.recv_timeout(round) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+                }
+            }
+        };
+        let thread = privilege::spawn("checks", ThreadRole::Read, shift.clone().watched(work))?;
+        Ok(Self {
+            shift,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            self.shift.join(thread);
+        }
+    }
+}
+
+/// Says each finding once when it begins, and once when it ends.
+fn say(changes: &Changes) {
+    for Finding {
+        check,
+        severity,
+        subject,
+        evidence,
+        remedy,
+    } in &changes.begun
+    {
+        warn!(
+            check = check.as_str(),
+            severity = severity.as_str(),
+            %subject,
+            remedy,
+            "{evidence}"
+        );
+    }
+    for Finding { check, subject, .. } in &changes.ended {
+        info!(check = check.as_str(), %subject, "a finding is over");
+    }
+}

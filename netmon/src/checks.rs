@@ -1,0 +1,105 @@
+//! Checks: each is one file here, and one line in the table [`ALL`].
+//!
+//! A check compares what the engine says with what the kernel has, and returns what is wrong as findings. It is a pure
+//! function of [`CheckFacts`]: it reads nothing, waits for nothing, and must not panic on any facts. Where facts are missing
+//! it says that it could not look. Owns the table, and what becomes of the findings ([`register`]). Must not know how
+//! facts are read, nor how findings are shown.
+
+mod duplicates;
+mod forwarding;
+mod node_address;
+#[cfg(test)]
+mod properties;
+pub mod register;
+#[cfg(test)]
+mod samples;
+mod subnets;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod vxlan_devices;
+
+use std::time::{Duration, Instant};
+
+use crate::model::{
+    facts::{CheckFacts, Unread},
+    finding::{Check, Finding, Severity, Subject},
+};
+
+/// Every check, in the order of the documentation.
+pub const ALL: &[CheckDefinition] = &[
+    forwarding::DEFINITION,
+    node_address::DEFINITION,
+    vxlan_devices::DEFINITION,
+    tables::DEFINITION,
+    duplicates::DEFINITION,
+    subnets::DEFINITION,
+];
+
+/// How many findings of one check are listed. A fault of a whole network has hundreds of subjects.
+pub const MOST_OF_CHECK: usize = 20;
+
+/// A check.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckDefinition {
+    /// Its name. It is the value of the label `check`.
+    pub name: Check,
+    /// What it finds, in a few words.
+    pub finds: &'static str,
+    /// What it compares.
+    pub compares: &'static str,
+    /// What it cannot see.
+    pub blind_spots: &'static str,
+    /// What usually causes its findings, and how to mend them. For the runbook.
+    pub causes: &'static str,
+    /// How long a fault has to be seen before it is a finding. What comes and goes with every container needs a while.
+    pub patience: Duration,
+    /// The check.
+    pub look: fn(&CheckFacts) -> Result<Vec<Finding>, Unread>,
+}
+
+/// What a check found in one look.
+#[derive(Debug)]
+pub struct Looked {
+    /// The check.
+    pub definition: &'static CheckDefinition,
+    /// The faults; an error if it could not look.
+    pub outcome: Result<Vec<Finding>, Unread>,
+    /// How long it took.
+    pub spent: Duration,
+}
+
+/// Makes every check.
+#[must_use]
+pub fn look(facts: &CheckFacts) -> Vec<Looked> {
+    let checks = ALL.iter().map(|definition| {
+        let begin = Instant::now();
+        let outcome = (definition.look)(facts);
+        Looked {
+            definition,
+            outcome,
+            spent: begin.elapsed(),
+        }
+    });
+    checks.collect()
+}
+
+/// A finding of a check.
+fn finding(check: Check, severity: Severity, subject: Subject, evidence: String, remedy: String) -> Finding {
+    Finding {
+        check,
+        severity,
+        subject,
+        evidence,
+        remedy,
+    }
+}
+
+/// A number of things, in words.
+fn number(count: usize, one: &str, several: &str) -> String {
+    if count == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{count} {several}")
+    }
+}

@@ -1,0 +1,233 @@
+//! Every check returns, whatever the facts are.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use proptest::prelude::*;
+
+use super::{ALL, look, register::Register, samples};
+use crate::model::{
+    facts::{CheckFacts, Forwarding, Neighbour, NodeFacts, OverlayFacts, Unread},
+    interface::{Device, DeviceKind, MacAddress},
+    inventory::{self, Container, Inventory, Network},
+    peers::{Member, Members, Peer, PeerSource, Peers},
+};
+
+/// Few names, so that they meet. One is hostile.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(""),
+        Just("shop"),
+        Just("ingress"),
+        Just("a\"b\n\0"),
+        Just("docker_gwbridge")
+    ]
+    .prop_map(str::to_owned)
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        (0_u8..4).prop_map(|last| IpAddr::from([10, 0, 0, last])),
+        (0_u8..4).prop_map(|last| IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x0a00, u16::from(last)])),
+        any::<[u8; 16]>().prop_map(IpAddr::from),
+        Just(IpAddr::from([0, 0, 0, 0])),
+    ]
+}
+
+fn mac() -> impl Strategy<Value = MacAddress> {
+    (0_u8..3).prop_map(|last| MacAddress([2, 0, 0, 0, 0, last]))
+}
+
+fn device() -> impl Strategy<Value = Device> {
+    let kind = prop_oneof![
+        Just(DeviceKind::Vxlan),
+        Just(DeviceKind::Bridge),
+        Just(DeviceKind::Other)
+    ];
+    let addresses = prop::collection::vec(address(), 0..3);
+    (0_u32..4, name(), kind, addresses, prop::option::of(0_u32..4)).prop_map(|(ifindex, name, kind, addresses, vni)| {
+        Device {
+            addresses,
+            vni,
+            ..Device::new(ifindex, name, kind)
+        }
+    })
+}
+
+fn network() -> impl Strategy<Value = Network> {
+    let driver = prop_oneof![Just("bridge"), Just("overlay"), Just("macvlan"), Just("")];
+    let subnets = prop::collection::vec((address(), 0_u8..=32), 0..3);
+    (
+        name(),
+        driver,
+        subnets,
+        prop::collection::vec(0_u32..4, 0..3),
+        any::<[bool; 2]>(),
+    )
+        .prop_map(|(name, driver, subnets, vnis, [internal, ipv6])| Network {
+            subnets: subnets
+                .iter()
+                .filter_map(|(address, prefix)| format!("{address}/{prefix}").parse().ok())
+                .collect(),
+            vnis,
+            internal,
+            ipv6,
+            ..samples::network(&name, driver, &[])
+        })
+}
+
+fn members() -> impl Strategy<Value = Members> {
+    let member = (address(), name(), prop::option::of(address())).prop_map(|(address, container, node)| {
+        let member = Member {
+            container,
+            service: String::new(),
+            node,
+        };
+        (address, member)
+    });
+    (prop::collection::vec(member, 0..6), any::<bool>()).prop_map(|(endpoints, is_cut)| Members {
+        endpoints: endpoints.into_iter().collect(),
+        is_cut,
+        ..Members::default()
+    })
+}
+
+fn container() -> impl Strategy<Value = Container> {
+    (name(), name(), address(), prop::option::of(mac()), any::<bool>()).prop_map(
+        |(container, network, address, mac, running)| {
+            let mut container = samples::container(&container, running, &[(&network, &address.to_string())]);
+            for endpoint in &mut container.endpoints {
+                endpoint.mac = mac;
+            }
+            container
+        },
+    )
+}
+
+fn overlay() -> impl Strategy<Value = OverlayFacts> {
+    let forwarding = (0_u32..4, mac(), address()).prop_map(|(ifindex, mac, node)| Forwarding { ifindex, mac, node });
+    let neighbour = (0_u32..4, address(), prop::option::of(mac()), any::<bool>()).prop_map(
+        |(ifindex, address, mac, is_permanent)| Neighbour {
+            ifindex,
+            address,
+            mac,
+            is_permanent,
+        },
+    );
+    (
+        prop::collection::vec(device(), 0..4),
+        prop::collection::vec(forwarding, 0..6),
+        prop::collection::vec(neighbour, 0..6),
+    )
+        .prop_map(|(devices, forwarding, neighbours)| OverlayFacts {
+            devices,
+            forwarding,
+            neighbours,
+        })
+}
+
+fn inventory() -> impl Strategy<Value = Inventory> {
+    let is_manager = any::<bool>();
+    (
+        prop::option::of(address()),
+        prop::collection::vec((network(), prop::option::of(members())), 0..4),
+        prop::collection::vec(container(), 0..4),
+        prop::collection::vec((address(), name()), 0..3),
+        is_manager,
+    )
+        .prop_map(|(own, networks, containers, peers, is_manager)| Inventory {
+            node: Some(Arc::new(inventory::Node {
+                address: own,
+                ..inventory::Node::default()
+            })),
+            members: networks
+                .iter()
+                .map(|(network, members)| (Arc::clone(&network.id), members.clone().map(Arc::new)))
+                .collect(),
+            networks: networks
+                .into_iter()
+                .map(|(network, _)| (Arc::clone(&network.id), Arc::new(network)))
+                .collect(),
+            containers: containers
+                .into_iter()
+                .map(|it| (Arc::clone(&it.id), Arc::new(it)))
+                .collect(),
+            peers: Arc::new(Peers {
+                source: if is_manager {
+                    PeerSource::Manager
+                } else {
+                    PeerSource::Worker
+                },
+                nodes: peers
+                    .into_iter()
+                    .map(|(address, hostname)| {
+                        let peer = Peer {
+                            hostname: hostname.into(),
+                            ..Peer::default()
+                        };
+                        (address, peer)
+                    })
+                    .collect(),
+            }),
+        })
+}
+
+/// Something, or nothing because it could not be read.
+fn read<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> impl Strategy<Value = Result<T, Unread>> {
+    prop::option::weighted(0.9, strategy).prop_map(|read| read.ok_or_else(|| Unread("it could not be read".to_owned())))
+}
+
+fn facts() -> impl Strategy<Value = CheckFacts> {
+    let node =
+        (prop::collection::vec(device(), 0..4), prop::option::of(any::<bool>())).prop_map(|(devices, forwards)| {
+            NodeFacts {
+                devices,
+                forwards_ipv4: forwards,
+                forwards_ipv6: forwards,
+            }
+        });
+    let overlays = prop::collection::vec((name(), read(overlay())), 0..3);
+    (read(inventory()), read(node), overlays).prop_map(|(engine, node, overlays)| CheckFacts {
+        engine: engine.map(Arc::new),
+        node,
+        overlays: overlays
+            .into_iter()
+            .map(|(name, overlay)| (Arc::from(name), overlay))
+            .collect::<BTreeMap<_, _>>(),
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_check_returns_and_says_what_and_whom(facts in facts()) {
+        let looked = look(&facts);
+        prop_assert_eq!(looked.len(), ALL.len());
+        for looked in &looked {
+            let Ok(found) = &looked.outcome else { continue };
+            for finding in found {
+                prop_assert_eq!(finding.check, looked.definition.name);
+                prop_assert!(!finding.evidence.is_empty() && !finding.remedy.is_empty());
+                prop_assert!(finding.remedy.contains('`'), "no command: {}", finding.remedy);
+            }
+        }
+        let now = std::time::Instant::now();
+        let (report, _) = Register::default().take_in(looked, now, std::time::SystemTime::UNIX_EPOCH);
+        prop_assert_eq!(report.checks.len(), ALL.len());
+    }
+}
+
+#[test]
+fn checks_without_facts_say_that_they_could_not_look() {
+    let unread = || Unread("nothing was read".to_owned());
+    let facts = CheckFacts {
+        engine: Err(unread()),
+        node: Err(unread()),
+        overlays: BTreeMap::new(),
+    };
+    for looked in look(&facts) {
+        assert!(
+            looked.outcome.is_err(),
+            "{} looked at nothing",
+            looked.definition.name.as_str()
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! Two networks have subnets that overlap.
+
+use std::time::Duration;
+
+use super::{CheckDefinition, finding};
+use crate::model::{
+    facts::{CheckFacts, Unread},
+    finding::{Check, Finding, Severity, Subject},
+    inventory::{Network, Subnet},
+};
+
+/// The check.
+pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
+    name: Check("subnet_overlap"),
+    finds: "a network's subnet overlaps another network's, or has an address of the node",
+    compares: "the subnets of the engine's networks with each other, and with the addresses of the node's devices that are no \
+               bridges of Docker",
+    blind_spots: "routes of the node, and networks behind its gateways; macvlan and ipvlan networks, which share the site's subnet \
+                  on purpose; two networks that no container joins",
+    causes: "`--subnet` with a range that is in use. The engine compares the ranges that it chooses itself with the node's \
+             routes, and no others. Overlay networks are never compared with a node's.",
+    patience: Duration::ZERO,
+    look,
+};
+
+fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
+    let inventory = facts.engine.as_ref().map_err(Unread::clone)?;
+    let node = facts.node.as_ref().map_err(Unread::clone)?;
+    let mut networks: Vec<&Network> = inventory
+        .networks
+        .values()
+        .map(|network| &**network)
+        .filter(|network| matches!(network.driver.as_str(), "bridge" | "overlay"))
+        .collect();
+    networks.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
+    let mut found = Vec::new();
+    for (at, network) in networks.iter().enumerate() {
+        for other in &networks[at + 1..] {
+            found.extend(overlap(network, other).map(|subnets| of_networks(network, other, subnets)));
+        }
+        // A bridge has an address of its network's own subnet.
+        if network.driver == "overlay" {
+            let own = node
+                .devices
+                .iter()
+                .flat_map(|device| device.addresses.iter().map(move |it| (device, it)));
+            let inside = own.filter_map(|(device, address)| {
+                let subnet = network.subnets.iter().find(|subnet| subnet.contains(*address))?;
+                let is_networks = networks.iter().any(|other| {
+                    other.driver == "bridge" && other.subnets.iter().any(|subnet| subnet.contains(*address))
+                });
+                (!is_networks).then_some((device, *address, *subnet))
+            });
+            found.extend(inside.map(|(device, address, subnet)| {
+                finding(
+                    DEFINITION.name,
+                    Severity::Warning,
+                    Subject {
+                        network: network.name.as_str().into(),
+                        item: address.to_string().into(),
+                        ..Subject::default()
+                    },
+                    format!(
+                        "the network has {subnet}, in which is {address}, the node's own address on {}, so its containers \
+                         cannot reach the node's neighbours there",
+                        device.name
+                    ),
+                    "Make the network anew with another range: `docker network create --subnet`.".to_owned(),
+                )
+            }));
+        }
+    }
+    Ok(found)
+}
+
+fn of_networks(network: &Network, other: &Network, (one, its): (Subnet, Subnet)) -> Finding {
+    finding(
+        DEFINITION.name,
+        Severity::Warning,
+        Subject {
+            network: network.name.as_str().into(),
+            item: other.name.as_str().into(),
+            ..Subject::default()
+        },
+        format!(
+            "the network has {one}, and network {} has {its}, so a container on both cannot tell them apart",
+            other.name
+        ),
+        "Make one of them anew with another range: `docker network create --subnet`.".to_owned(),
+    )
+}
+
+/// The first subnets of two networks that overlap.
+fn overlap(network: &Network, other: &Network) -> Option<(Subnet, Subnet)> {
+    let pairs = network
+        .subnets
+        .iter()
+        .flat_map(|one| other.subnets.iter().map(move |its| (*one, *its)));
+    let mut pairs = pairs.filter(|(one, its)| one.contains(its.address) || its.contains(one.address));
+    pairs.next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::look;
+    use crate::checks::samples::{device, facts, network, node};
+
+    fn found(networks: &[(&str, &str, &str)], own: &[&str]) -> Vec<(String, String)> {
+        let networks = networks
+            .iter()
+            .map(|(name, driver, subnet)| network(name, driver, &[subnet]));
+        let mut facts = facts(networks.collect::<Vec<_>>(), []);
+        facts.node = Ok(node(|node| node.devices = vec![device("eth0", own)]));
+        let found = look(&facts).expect("it can look").into_iter();
+        found
+            .map(|it| (it.subject.network.to_string(), it.subject.item.to_string()))
+            .collect()
+    }
+
+    fn pair(network: &str, item: &str) -> (String, String) {
+        (network.to_owned(), item.to_owned())
+    }
+
+    #[test]
+    fn subnets_that_overlap_are_found_once() {
+        let found = found(
+            &[
+                ("b", "overlay", "10.0.0.0/16"),
+                ("a", "bridge", "10.0.1.0/24"),
+                ("c", "bridge", "10.1.0.0/24"),
+            ],
+            &["192.168.1.2"],
+        );
+        assert_eq!(found, [pair("a", "b")]);
+    }
+
+    #[test]
+    fn the_nodes_own_address_in_an_overlay_is_found() {
+        let overlay = [("shop", "overlay", "10.94.0.0/16")];
+        assert_eq!(found(&overlay, &["10.94.0.13"]), [pair("shop", "10.94.0.13")]);
+        assert!(found(&overlay, &["10.95.0.13"]).is_empty());
+    }
+
+    #[test]
+    fn a_bridge_has_an_address_of_its_network_and_macvlan_shares_the_sites() {
+        assert!(found(&[("a", "bridge", "172.18.0.0/16")], &["172.18.0.1"]).is_empty());
+        assert!(found(&[("lan", "macvlan", "192.168.1.0/24")], &["192.168.1.2"]).is_empty());
+    }
+}

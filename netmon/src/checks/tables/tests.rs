@@ -1,0 +1,182 @@
+//! Tests of the forwarding tables' check.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::look;
+use crate::{
+    checks::samples::{device, facts, network, node},
+    model::{
+        facts::{CheckFacts, Forwarding, Neighbour, OverlayFacts},
+        finding::Finding,
+        interface::{Device, DeviceKind, MacAddress},
+        inventory::{self, Inventory},
+        peers::{Member, Members, Peer, PeerSource, Peers},
+    },
+};
+
+const OWN: &str = "192.0.2.1";
+
+fn address(last: u8) -> IpAddr {
+    IpAddr::from([10, 0, 1, last])
+}
+
+fn at(node: &str) -> IpAddr {
+    node.parse().expect("an address")
+}
+
+const fn mac(last: u8) -> MacAddress {
+    MacAddress([2, 0x42, 10, 0, 1, last])
+}
+
+/// A manager's network with members on these nodes, and with these entries in its tables.
+fn seen(members: &[(u8, &str)], entries: &[(u8, &str)]) -> CheckFacts {
+    let mut facts = facts([], []);
+    let member = |(last, node): &(u8, &str)| {
+        let member = Member {
+            container: format!("web.{last}"),
+            service: "web".to_owned(),
+            node: Some(at(node)),
+        };
+        (address(*last), member)
+    };
+    let members = Members {
+        endpoints: members.iter().map(member).collect(),
+        ..Members::default()
+    };
+    let nodes = [OWN, "192.0.2.2", "192.0.2.3"].map(|node| {
+        let peer = Peer {
+            hostname: Arc::from(format!("n{}", &node[8..])),
+            ..Peer::default()
+        };
+        (at(node), peer)
+    });
+    facts.engine = Ok(Arc::new(Inventory {
+        node: Some(Arc::new(inventory::Node {
+            address: Some(at(OWN)),
+            ..inventory::Node::default()
+        })),
+        networks: [(
+            Arc::from("shop"),
+            Arc::new(network("shop", "overlay", &["10.0.1.0/24"])),
+        )]
+        .into(),
+        members: [(Arc::from("shop"), Some(Arc::new(members)))].into(),
+        peers: Arc::new(Peers {
+            source: PeerSource::Manager,
+            nodes: nodes.into(),
+        }),
+        ..Inventory::default()
+    }));
+    facts.node = Ok(node(|node| node.devices = vec![device("eth0", &[OWN])]));
+    let overlay = OverlayFacts {
+        devices: vec![Device::new(7, "vxlan0".to_owned(), DeviceKind::Vxlan)],
+        forwarding: entries
+            .iter()
+            .map(|(last, node)| Forwarding {
+                ifindex: 7,
+                mac: mac(*last),
+                node: at(node),
+            })
+            .collect(),
+        neighbours: entries
+            .iter()
+            .map(|(last, _)| Neighbour {
+                ifindex: 7,
+                address: address(*last),
+                mac: Some(mac(*last)),
+                is_permanent: true,
+            })
+            .collect(),
+    };
+    facts.overlays.insert(Arc::from("shop"), Ok(overlay));
+    facts
+}
+
+fn found(facts: &CheckFacts) -> Vec<(String, String)> {
+    let pair = |it: Finding| (it.subject.peer.to_string(), it.subject.item.to_string());
+    look(facts).expect("it can look").into_iter().map(pair).collect()
+}
+
+fn pair(peer: &str, item: &str) -> (String, String) {
+    (peer.to_owned(), item.to_owned())
+}
+
+#[test]
+fn tables_that_agree_with_the_members_are_no_finding() {
+    let members = [(2, OWN), (3, "192.0.2.2"), (4, "192.0.2.3")];
+    let entries = [(3, "192.0.2.2"), (4, "192.0.2.3")];
+    assert!(found(&seen(&members, &entries)).is_empty());
+}
+
+#[test]
+fn a_member_without_entries_is_missing() {
+    let facts = seen(&[(3, "192.0.2.2"), (4, "192.0.2.2")], &[(3, "192.0.2.2")]);
+    assert_eq!(found(&facts), [pair("n2", "missing")]);
+    let evidence = &look(&facts).expect("it can look")[0].evidence;
+    assert!(
+        evidence.starts_with("1 of 2 containers on node n2 are not"),
+        "{evidence}"
+    );
+    assert!(evidence.contains("(web.4)"), "{evidence}");
+}
+
+#[test]
+fn a_neighbour_entry_alone_is_not_enough() {
+    let mut facts = seen(&[(3, "192.0.2.2")], &[(3, "192.0.2.2")]);
+    let Some(Ok(overlay)) = facts.overlays.get_mut("shop") else {
+        panic!("no overlay")
+    };
+    overlay.forwarding.clear();
+    assert_eq!(found(&facts), [pair("n2", "missing")]);
+}
+
+#[test]
+fn an_entry_for_another_node_is_elsewhere() {
+    let facts = seen(&[(3, "192.0.2.2")], &[(3, "192.0.2.3")]);
+    assert_eq!(found(&facts), [pair("n2", "elsewhere")]);
+}
+
+#[test]
+fn one_unknown_entry_of_a_node_may_be_its_load_balancer_and_two_may_not() {
+    assert!(found(&seen(&[], &[(3, "192.0.2.2"), (4, "192.0.2.3")])).is_empty());
+    let two = seen(&[], &[(3, "192.0.2.2"), (4, "192.0.2.2")]);
+    assert_eq!(found(&two), [pair("n2", "stale")]);
+}
+
+#[test]
+fn an_entry_of_a_node_that_left_is_stale_where_all_nodes_are_known() {
+    let mut facts = seen(&[], &[(3, "192.0.2.9")]);
+    assert_eq!(found(&facts), [pair("192.0.2.9", "stale")]);
+    let Ok(inventory) = &facts.engine else {
+        panic!("no inventory")
+    };
+    let mut worker = Inventory::clone(inventory);
+    worker.peers = Arc::default();
+    facts.engine = Ok(Arc::new(worker));
+    assert!(found(&facts).is_empty(), "a worker does not know all nodes");
+}
+
+#[test]
+fn a_separate_address_for_data_is_the_nodes_own() {
+    let mut facts = seen(&[(2, "198.51.100.1")], &[]);
+    facts.node = Ok(node(|node| {
+        node.devices = vec![device("eth0", &[OWN]), device("eth1", &["198.51.100.1"])];
+    }));
+    assert!(found(&facts).is_empty());
+}
+
+#[test]
+fn a_list_that_is_cut_says_nothing() {
+    let mut facts = seen(&[(3, "192.0.2.2")], &[]);
+    let Ok(inventory) = &facts.engine else {
+        panic!("no inventory")
+    };
+    let mut cut = Inventory::clone(inventory);
+    for members in cut.members.values_mut().flatten() {
+        let mut less = Members::clone(members);
+        less.is_cut = true;
+        *members = Arc::new(less);
+    }
+    facts.engine = Ok(Arc::new(cut));
+    assert!(found(&facts).is_empty());
+}

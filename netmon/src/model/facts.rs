@@ -1,0 +1,70 @@
+//! What the checks look at: the engine's word beside what the kernel has, as of one moment.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use super::{
+    interface::{Device, MacAddress},
+    inventory::Inventory,
+};
+
+/// Something that could not be read, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unread(pub String);
+
+/// What the checks look at.
+#[derive(Clone, Debug)]
+pub struct CheckFacts {
+    /// What the engine says; an error if it has not answered yet, or answers no more.
+    pub engine: Result<Arc<Inventory>, Unread>,
+    /// What the kernel has in the node's namespace.
+    pub node: Result<NodeFacts, Unread>,
+    /// What it has in the namespace of each overlay network, by the network's name.
+    pub overlays: BTreeMap<Arc<str>, Result<OverlayFacts, Unread>>,
+}
+
+/// What the kernel has in the node's namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// Whether it forwards IPv4 packets (`net.ipv4.ip_forward`); `None` if this kernel does not say so.
+    pub forwards_ipv4: Option<bool>,
+    /// Whether it forwards IPv6 packets (`net.ipv6.conf.all.forwarding`).
+    pub forwards_ipv6: Option<bool>,
+}
+
+/// What the kernel has in the namespace of an overlay network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverlayFacts {
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// To which node each hardware address is sent (FDB entries of VXLAN devices).
+    pub forwarding: Vec<Forwarding>,
+    /// The hardware addresses of other nodes' containers.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// To which node a VXLAN device sends what is for a hardware address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Forwarding {
+    /// The device.
+    pub ifindex: u32,
+    /// The hardware address; all zeros for what has no entry of its own.
+    pub mac: MacAddress,
+    /// The node (VTEP).
+    pub node: IpAddr,
+}
+
+/// The hardware address of an address, as a neighbour table has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Neighbour {
+    /// The device that leads there.
+    pub ifindex: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// Its hardware address; `None` if it has none, or did not answer.
+    pub mac: Option<MacAddress>,
+    /// It was written by hand, and stays until it is removed.
+    pub is_permanent: bool,
+}
