@@ -209,7 +209,7 @@ fn start_checks(
     let start = || {
         Checker::start(
             shared.clone(),
-            engine.figures(),
+            engine.handle(),
             findings.clone(),
             workers.shift(Worker::Checks),
         )

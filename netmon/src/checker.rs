@@ -16,7 +16,8 @@ use crate::{
         self,
         register::{Changes, Register},
     },
-    model::{finding::Finding, health::DockerHealth},
+    docker::EngineHandle,
+    model::finding::Finding,
     netns::settings::Settings,
     observe::{self, Shared, findings::Findings},
     privilege::{self, ThreadRole},
@@ -36,12 +37,7 @@ impl Checker {
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start(
-        shared: Shared,
-        engine: impl Fn() -> DockerHealth + Send + 'static,
-        findings: Findings,
-        shift: Shift,
-    ) -> io::Result<Self> {
+    pub fn start(shared: Shared, engine: EngineHandle, findings: Findings, shift: Shift) -> io::Result<Self> {
         let round = shared.lock().times().check_round;
         let (stop, stopped) = sync_channel(1);
         let turns = shift.clone();
@@ -50,10 +46,13 @@ impl Checker {
             loop {
                 {
                     let _turn = turns.turn();
-                    let facts = observe::facts::read(&shared, &engine(), &mut settings);
+                    let facts = observe::facts::read(&shared, &engine.health(), &mut settings);
                     let looked = checks::look(&facts);
                     let (report, changes) = register.take_in(looked, Instant::now(), SystemTime::now());
                     findings.publish(report);
+                    if register.has_suspects() {
+                        engine.doubt();
+                    }
                     say(&changes);
                 }
                 match stopped.recv_timeout(round) {

@@ -37,7 +37,7 @@ mod wire;
 use std::time::Duration;
 
 pub use predecessor::{Unknown, predecessor};
-pub use watch::{Watch, spawn};
+pub use watch::{EngineHandle, Watch, spawn};
 
 use crate::model::times::Times;
 

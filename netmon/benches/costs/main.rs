@@ -253,13 +253,11 @@ fn slots(report: &mut Report, reference: &mut Reference, datapath: &mut Datapath
 fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) -> anyhow::Result<()> {
     for containers in CONTAINERS {
         let world = World::new(containers, 2)?;
-        let shared = Shared::new(State::new(
-            Scope {
-                containers: true,
-                vxlan: true,
-            },
-            Duration::ZERO,
-        ));
+        let scope = Scope {
+            containers: true,
+            vxlan: true,
+        };
+        let shared = Shared::new(State::new(scope, Duration::ZERO));
         world.observe(&shared)?;
         let counting = Counting {
             maps: datapath.maps(),
@@ -279,11 +277,11 @@ fn scrapes(report: &mut Report, reference: &mut Reference, datapath: &Datapath) 
                 tracepoints: SharedTracepoints::new(Tracepoints::load(WantedTracepoints::ALL, datapath.host().cpus)?),
                 overlay: SharedOverlay::new(datapath.load_overlay()?.map(|(map, _programs)| map)),
                 most_edges: 0,
-                findings: netmon::observe::findings::Findings::default(),
+                findings: <_>::default(),
             },
             wanted: wanted.clone(),
             running: Mutex::new(Running::start(&wanted)),
-            // The limit is so high that all series are shown. A user with a thousand containers on a node raises it.
+            // All series are shown. A user with a thousand containers on a node raises the limit.
             limits: Mutex::new(Limits::new(Caps {
                 series: 1_000_000,
                 container_series: 400,

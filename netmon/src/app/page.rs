@@ -18,7 +18,7 @@ use crate::{
     reader::Reader,
     scrape::{Scraped, Sources},
     single_flight::SingleFlight,
-    workers::Clocks,
+    workers::{Clocks, Worker},
 };
 
 /// When a page is dropped that is too old for everybody: this long after that.
@@ -44,7 +44,10 @@ impl Page {
             .reader
             .scrape(self.engine.health())
             .map_err(|error| error.to_string())?;
+        // A worker that was never started has no last turn.
+        let checks = self.sources.wanted.has(collectors::findings::NAME);
         let ages = self.clocks.ages(Instant::now());
+        let ages = ages.filter(|(worker, _)| checks || *worker != Worker::Checks);
         health.workers = ages.map(|(worker, age)| (worker.as_str(), age)).collect();
         health.web_config = self.access.is_current();
         health.http = self.monitor.health();

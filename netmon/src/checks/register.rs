@@ -67,6 +67,12 @@ impl Register {
         (report, changes)
     }
 
+    /// Whether there are faults that have not been seen for long enough. Then it is time to ask again for what they rest on.
+    #[must_use]
+    pub fn has_suspects(&self) -> bool {
+        self.known.values().any(|known| !known.stands)
+    }
+
     /// Takes in what a check found.
     fn seen(
         &mut self,
@@ -217,6 +223,7 @@ mod tests {
         let (report, changes) = looks.at(25, &PATIENT, Ok(&["a"]));
         assert_eq!(items(&changes.begun), ["a"]);
         assert_eq!(report.standing[0].since, SystemTime::UNIX_EPOCH);
+        assert!(!looks.register.has_suspects());
         let (report, changes) = looks.at(40, &PATIENT, Ok(&["a"]));
         assert_eq!((report.standing.len(), changes), (1, Changes::default()));
         let (report, changes) = looks.at(55, &PATIENT, Ok(&[]));

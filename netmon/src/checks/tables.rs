@@ -28,8 +28,8 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
                   balancer; networks of over 4,096 containers",
     causes: "Gossip that was lost (port 7946 is blocked, or was), or a node that lost power. The engine writes an entry once, and \
              does not look again.",
-    // Gossip is asked for once a minute, or when a container comes or goes here.
-    patience: Duration::from_secs(75),
+    // The members may be a minute old. They are asked for anew when something disagrees with them.
+    patience: Duration::from_secs(40),
     look,
 };
 

@@ -101,6 +101,11 @@ impl Roster {
         self.member_poll.renew();
     }
 
+    /// Asks every network for its members again.
+    pub(super) fn doubt(&mut self) {
+        self.member_poll.renew();
+    }
+
     /// Whether a sync has just ended. Returns true once for each sync. It does not wait for the description of the
     /// node, because a manager without a quorum takes long to give it.
     pub(super) fn synced(&mut self) -> bool {

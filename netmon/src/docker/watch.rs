@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{
     runtime,
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::{JoinError, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
@@ -42,7 +42,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A running watch. Dropping it ends it.
 #[derive(Debug)]
 pub struct Watch {
-    health: Arc<Health>,
+    handle: EngineHandle,
     _stop: oneshot::Sender<Infallible>,
 }
 
@@ -68,12 +68,14 @@ pub fn spawn(
     } = options;
     let host = EngineAddress::configured(host.as_deref())?;
     let health = Arc::new(Health::new());
+    let doubt = Arc::new(Notify::new());
     let (stop, stopped) = oneshot::channel();
     let watcher = Watcher {
         host,
         roster: Roster::new(linger, members, times.member_pace),
         times,
         health: Arc::clone(&health),
+        doubt: Arc::clone(&doubt),
         publish,
         stopped,
         since: wall_clock(),
@@ -89,38 +91,61 @@ pub fn spawn(
         .map_err(|error| DockerError::Thread {
             reason: error.to_string(),
         })?;
-    Ok(Watch { health, _stop: stop })
+    Ok(Watch {
+        handle: EngineHandle { health, doubt },
+        _stop: stop,
+    })
 }
 
-impl Watch {
+/// What other threads see of the watch, and ask of it. It does not keep the watch running.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    health: Arc<Health>,
+    doubt: Arc<Notify>,
+}
+
+impl EngineHandle {
     /// The state of the connection to the engine.
     #[must_use]
     pub fn health(&self) -> DockerHealth {
         self.health.figures()
     }
 
-    /// The same, for a thread that outlives the borrow.
-    pub fn figures(&self) -> impl Fn() -> DockerHealth + Send + use<> {
-        let health = Arc::clone(&self.health);
-        move || health.figures()
+    /// Asks for the members of all networks anew, soon: something disagrees with them.
+    pub fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+}
+
+impl Watch {
+    /// The state of the connection to the engine.
+    #[must_use]
+    pub fn health(&self) -> DockerHealth {
+        self.handle.health.figures()
+    }
+
+    /// For other threads.
+    #[must_use]
+    pub fn handle(&self) -> EngineHandle {
+        self.handle.clone()
     }
 
     /// Why the engine does not answer; `None` if it does, or was not asked yet.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.health.trouble()
+        self.handle.health.trouble()
     }
 
     /// Why the engine can never answer, unless netmon is started again.
     #[must_use]
     pub fn hopeless(&self) -> Option<String> {
-        self.health.hopeless()
+        self.handle.health.hopeless()
     }
 
     /// Whether the inventory has been complete once: every network, and every container that was running.
     #[must_use]
     pub fn synced(&self) -> bool {
-        self.health.figures().last_sync.is_some()
+        self.handle.health.figures().last_sync.is_some()
     }
 }
 
@@ -134,6 +159,8 @@ struct Watcher<P> {
     publish: P,
     /// Resolves when the watch is dropped.
     stopped: oneshot::Receiver<Infallible>,
+    /// Somebody doubts the members of networks.
+    doubt: Arc<Notify>,
     /// The time from which to request events, in nanoseconds since the epoch: just after the last one received.
     since: i64,
     /// How many times a connection to the engine was made.
@@ -160,6 +187,8 @@ enum Woken {
     Time,
     /// The next full sync is due.
     Sync,
+    /// Somebody doubts the members of networks.
+    Doubt,
 }
 
 impl<P: Fn(Arc<Inventory>)> Watcher<P> {
@@ -243,6 +272,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
                 () = until(next_survey) => Woken::Time,
                 () = until(next_lookup) => Woken::Time,
                 () = until(next_sync) => Woken::Sync,
+                () = self.doubt.notified() => Woken::Doubt,
                 () = sleep(HEARTBEAT) => Woken::Time,
             };
             let _turn = turns.turn();
@@ -258,6 +288,7 @@ impl<P: Fn(Arc<Inventory>)> Watcher<P> {
                     tracing::error!(%error, "a request to the Docker engine panicked");
                     return End::Lost(RequestError::Closed);
                 }
+                Woken::Doubt => self.roster.doubt(),
                 Woken::Time => self.roster.expire(std::time::Instant::now()),
                 Woken::Sync => {
                     next_sync = None;

@@ -109,6 +109,14 @@ impl Node<'_> {
         sh::output(self.command("exec").args(line.split_whitespace()))
     }
 
+    /// Runs a shell script on the node, and returns its output.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn script(self, text: &str) -> anyhow::Result<String> {
+        sh::output(self.command("exec").args(["sh", "-c", text]))
+    }
+
     /// Runs a command line in a network namespace of the node. `netns` is a container, or a file name in
     /// `/run/docker/netns`; a file needs no engine.
     ///

@@ -6,6 +6,7 @@ mod dns;
 mod drivers;
 mod edges;
 mod faults;
+mod findings;
 mod fleet;
 mod graph;
 mod ground;
