@@ -15,7 +15,7 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     finds: "IP forwarding is off on the node",
     compares: "`net.ipv4.ip_forward`, and `net.ipv6.conf.all.forwarding` where a bridge network has IPv6, with whether \
                containers run on bridge networks",
-    blind_spots: "forwarding that is off for a single device, and firewalls",
+    blind_spots: "forwarding that is on or off for a single device, and firewalls",
     causes: "`sysctl --system` after a hardening rule, or a network service that restarted. The engine turns forwarding on only \
              when it starts.",
     patience: Duration::ZERO,
@@ -26,22 +26,29 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     let inventory = facts.engine.as_ref().map_err(Unread::clone)?;
     let node = facts.node.as_ref().map_err(Unread::clone)?;
     let settings = [
-        ("net.ipv4.ip_forward", node.forwards_ipv4, on_bridges(inventory, false)),
+        (
+            "net.ipv4.ip_forward",
+            Severity::Critical,
+            node.forwards_ipv4,
+            on_bridges(inventory, false),
+        ),
+        // With IPv6 each device has a setting of its own, and this one is the last word only for new devices.
         (
             "net.ipv6.conf.all.forwarding",
+            Severity::Warning,
             node.forwards_ipv6,
             on_bridges(inventory, true),
         ),
     ];
     let off = settings
         .into_iter()
-        .filter(|(_, forwards, containers)| *forwards == Some(false) && *containers > 0);
+        .filter(|(_, _, forwards, containers)| *forwards == Some(false) && *containers > 0);
     Ok(off
-        .map(|(setting, _, containers)| {
+        .map(|(setting, severity, _, containers)| {
             let are = if containers == 1 { "is" } else { "are" };
             finding(
                 DEFINITION.name,
-                Severity::Critical,
+                severity,
                 Subject {
                     item: setting.into(),
                     ..Subject::default()

@@ -15,8 +15,8 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     compares: "the node's address in the Swarm, as its engine says it, with the addresses of its devices",
     blind_spots: "an address that the node has, and that others cannot reach; a separate `--data-path-addr`, which the engine \
                   does not tell",
-    causes: "A new DHCP lease, a move to another subnet, or `--advertise-addr` with an address that is translated on the way, \
-             which VXLAN does not survive.",
+    causes: "A new DHCP lease, or a move to another subnet. If `--advertise-addr` is an address that is translated one to one on \
+             the way, as clouds do, nothing is wrong: silence the alert for this node.",
     // A lease may be renewed.
     patience: Duration::from_secs(10),
     look,
@@ -35,14 +35,14 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     }
     Ok(vec![finding(
         DEFINITION.name,
-        Severity::Critical,
+        Severity::Warning,
         Subject {
             item: address.to_string().into(),
             ..Subject::default()
         },
         format!(
-            "the Swarm knows this node as {address}, which none of its {} devices has, so other nodes send its \
-             containers' packets elsewhere",
+            "the Swarm knows this node as {address}, which none of its {} devices has; unless that address is \
+             translated on the way, other nodes send its containers' packets elsewhere",
             node.devices.len()
         ),
         format!(

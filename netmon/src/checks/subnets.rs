@@ -6,7 +6,7 @@ use super::{CheckDefinition, finding};
 use crate::model::{
     facts::{CheckFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
-    inventory::{Network, Subnet},
+    inventory::{Inventory, Network, Subnet},
 };
 
 /// The check.
@@ -36,7 +36,9 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     let mut found = Vec::new();
     for (at, network) in networks.iter().enumerate() {
         for other in &networks[at + 1..] {
-            found.extend(overlap(network, other).map(|subnets| of_networks(network, other, subnets)));
+            let both = [&*network.id, &*other.id];
+            let subnets = overlap(network, other);
+            found.extend(subnets.map(|subnets| of_networks(network, other, subnets, is_on_both(inventory, both))));
         }
         // A bridge has an address of its network's own subnet.
         if network.driver == "overlay" {
@@ -73,10 +75,11 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     Ok(found)
 }
 
-fn of_networks(network: &Network, other: &Network, (one, its): (Subnet, Subnet)) -> Finding {
+fn of_networks(network: &Network, other: &Network, (one, its): (Subnet, Subnet), is_on_both: bool) -> Finding {
     finding(
         DEFINITION.name,
-        Severity::Warning,
+        // Until a container is on both, nobody is harmed.
+        if is_on_both { Severity::Warning } else { Severity::Info },
         Subject {
             network: network.name.as_str().into(),
             item: other.name.as_str().into(),
@@ -88,6 +91,15 @@ fn of_networks(network: &Network, other: &Network, (one, its): (Subnet, Subnet))
         ),
         "Make one of them anew with another range: `docker network create --subnet`.".to_owned(),
     )
+}
+
+/// Whether a container here is on both networks.
+fn is_on_both(inventory: &Inventory, networks: [&str; 2]) -> bool {
+    let mut running = inventory.containers.values().filter(|container| container.running);
+    running.any(|container| {
+        let is_on = |network: &str| container.endpoints.iter().any(|endpoint| *endpoint.network == *network);
+        networks.into_iter().all(is_on)
+    })
 }
 
 /// The first subnets of two networks that overlap.

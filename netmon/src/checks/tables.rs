@@ -158,7 +158,9 @@ fn stale(network: &Arc<str>, members: &Members, tables: &Tables, inventory: &Inv
             || members.virtual_ips.values().any(|it| it == address)
     };
     let mut by_node: BTreeMap<IpAddr, Vec<IpAddr>> = BTreeMap::new();
-    for address in tables.by_address.keys().filter(|address| !is_member(address)) {
+    // The gossip has IPv4 addresses only.
+    let ours = tables.by_address.keys().filter(|address| address.is_ipv4());
+    for address in ours.filter(|address| !is_member(address)) {
         if let Some(node) = tables.node_of(*address) {
             by_node.entry(node).or_default().push(*address);
         }

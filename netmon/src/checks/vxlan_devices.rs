@@ -12,8 +12,8 @@ use crate::model::{
 /// The check.
 pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     name: Check("vxlan_device"),
-    finds: "a VXLAN device in the node's namespace has the VNI of an overlay network",
-    compares: "the VNIs of the VXLAN devices in the node's namespace with those of the overlay networks",
+    finds: "a VXLAN device in the node's namespace has the VNI and the port of an overlay network",
+    compares: "the VNIs and ports of the VXLAN devices in the node's namespace with those of the overlay networks",
     blind_spots: "devices in namespaces that are neither the node's nor the engine's; networks that this node does not know yet",
     causes: "An engine that was killed while it made or removed a network, or another program that uses VXLAN. The kernel allows \
              a VNI and a UDP port once a node.",
@@ -22,44 +22,42 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     look,
 };
 
+/// The engine's port, unless `docker swarm init --data-path-port` says otherwise.
+const USUAL_PORT: u16 = 4789;
+
 fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     let inventory = facts.engine.as_ref().map_err(Unread::clone)?;
     let node = facts.node.as_ref().map_err(Unread::clone)?;
+    let port = data_port(facts);
     let mut found = Vec::new();
     for device in node.devices.iter().filter(|device| device.kind == DeviceKind::Vxlan) {
-        let Some(vni) = device.vni else { continue };
+        // The kernel compares both (`vxlan_config_validate`).
+        let Some(vni) = device.vni.filter(|_| device.vxlan_port == Some(port)) else {
+            continue;
+        };
         let networks = inventory
             .networks
             .values()
             .filter(|network| network.vnis.contains(&vni));
         for network in networks {
-            let is_away = !facts.overlays.contains_key(network.name.as_str());
-            let (severity, outcome) = if is_away {
-                (
-                    Severity::Critical,
-                    "so the engine cannot make the network's own, and no container on it starts here",
-                )
+            // The engine tries that (`deleteVxlanByVNI` of libnetwork).
+            let outcome = if facts.overlays.contains_key(network.name.as_str()) {
+                "beside the network's own"
             } else {
-                (
-                    Severity::Warning,
-                    "beside the network's own, which was there before it or has another UDP port",
-                )
+                "so the engine has to remove it before a container on the network can start here"
             };
-            let port = device
-                .vxlan_port
-                .map(|port| format!(" and UDP port {port}"))
-                .unwrap_or_default();
             found.push(finding(
                 DEFINITION.name,
-                severity,
+                Severity::Warning,
                 Subject {
                     network: network.name.as_str().into(),
                     item: device.name.as_str().into(),
                     ..Subject::default()
                 },
                 format!(
-                    "device {} in the node's namespace has VNI {vni}{port}, which is the network's, {outcome}",
-                    device.name
+                    "device {} in the node's namespace has VNI {vni} and UDP port {}, which are the network's, {outcome}",
+                    device.name,
+                    port
                 ),
                 format!(
                     "If no other program made it, run `ip link delete {}` on the node.",
@@ -71,6 +69,15 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     Ok(found)
 }
 
+/// The UDP port of the Swarm's overlay networks: that of those which are here, else the usual one.
+fn data_port(facts: &CheckFacts) -> u16 {
+    let here = facts.overlays.values().flatten();
+    let mut ports = here
+        .flat_map(|overlay| &overlay.devices)
+        .filter_map(|device| device.vxlan_port);
+    ports.next().unwrap_or(USUAL_PORT)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -80,7 +87,6 @@ mod tests {
         checks::samples::{device, facts, network, node},
         model::{
             facts::{CheckFacts, OverlayFacts},
-            finding::Severity,
             interface::{Device, DeviceKind},
             inventory::Network,
         },
@@ -107,22 +113,24 @@ mod tests {
     fn a_device_with_a_networks_vni_is_a_finding() {
         let found = look(&with(4097)).expect("it can look");
         assert_eq!(found.len(), 1);
-        assert_eq!(
-            (&*found[0].subject.network, found[0].severity),
-            ("shop", Severity::Critical)
-        );
+        assert_eq!(&*found[0].subject.network, "shop");
         assert!(found[0].remedy.contains("ip link delete vx-001001-abcde"), "{found:?}");
     }
 
     #[test]
-    fn it_is_less_bad_while_the_network_works() {
-        let mut facts = with(4097);
-        facts.overlays.insert(Arc::from("shop"), Ok(OverlayFacts::default()));
-        assert_eq!(look(&facts).expect("it can look")[0].severity, Severity::Warning);
-    }
-
-    #[test]
-    fn a_device_with_another_vni_is_nobodys_business() {
+    fn a_device_with_another_vni_or_another_port_is_nobodys_business() {
         assert!(look(&with(4098)).expect("it can look").is_empty());
+        let mut facts = with(4097);
+        let own = Device {
+            kind: DeviceKind::Vxlan,
+            vxlan_port: Some(9789),
+            ..device("vxlan0", &[])
+        };
+        let overlay = OverlayFacts {
+            devices: vec![own],
+            ..OverlayFacts::default()
+        };
+        facts.overlays.insert(Arc::from("shop"), Ok(overlay));
+        assert!(look(&facts).expect("it can look").is_empty());
     }
 }

@@ -179,6 +179,11 @@ fn ask<'a>(prometheus: &Prometheus, panels: Vec<&'a Panel>) -> anyhow::Result<Ve
 /// `web` sends requests to `api`, which loses a TCP packet from time to time. `web` also tries a port on which
 /// nothing listens, and asks for a name.
 fn trouble([asking, node]: [Node<'_>; 2]) -> anyhow::Result<()> {
+    // A finding: the node's own address is in it.
+    asking.docker(&format!(
+        "network create -d overlay --subnet {}/24 site",
+        asking.address()
+    ))?;
     let address = node.address_of("api", "wide")?;
     node.exec_in("api", "nft add table ip lossy")?;
     node.exec_in(

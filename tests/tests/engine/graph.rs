@@ -172,7 +172,19 @@ fn the_graph_is_what_the_clients_did_edge_by_edge() -> anyhow::Result<()> {
         let (drawn, expected) = (drawn(&prometheus)?, pairs(&graph));
         ensure!(drawn == expected, "it draws {drawn:?}, not {expected:?}");
         Ok(())
-    })
+    })?;
+    // The stack has run for longer than any check waits.
+    for number in lab.nodes() {
+        let page = fleet.page(number)?;
+        let checks = page.all("netmon_check_success", &[]);
+        ensure!(
+            !checks.is_empty() && checks.iter().all(|check| check.value > 0.0),
+            "a check on node {number} could not look: {checks:?}"
+        );
+        let findings = page.all("netmon_finding", &[]);
+        ensure!(findings.is_empty(), "node {number} is healthy, and has {findings:?}");
+    }
+    Ok(())
 }
 
 /// The tasks of a service on all nodes, once there are so many.
