@@ -16,6 +16,10 @@ const UNSHOWN: &[(&str, &str)] = &[
         "for scripts that wait until all is attached; a panel has how long that takes",
     ),
     (
+        "netmon_check_duration_seconds",
+        "a check takes microseconds; the panels of netmon itself have the time of a scrape",
+    ),
+    (
         "netmon_container_network_receive_segments_total",
         "for those who compare with a wire; panels have the packets that the interface counts",
     ),

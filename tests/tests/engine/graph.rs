@@ -173,7 +173,7 @@ fn the_graph_is_what_the_clients_did_edge_by_edge() -> anyhow::Result<()> {
         ensure!(drawn == expected, "it draws {drawn:?}, not {expected:?}");
         Ok(())
     })?;
-    // The stack has run for longer than any check waits.
+    // Checks have looked several times by now.
     for number in lab.nodes() {
         let page = fleet.page(number)?;
         let checks = page.all("netmon_check_success", &[]);
