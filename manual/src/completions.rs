@@ -53,7 +53,10 @@ mod tests {
             1,
             "{text}"
         );
-        assert!(text.contains("contains -- $word healthcheck doctor metrics help\n"), "{text}");
+        assert!(
+            text.contains("contains -- $word healthcheck doctor metrics help\n"),
+            "{text}"
+        );
     }
 
     #[test]

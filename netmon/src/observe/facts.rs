@@ -1,7 +1,7 @@
 //! Reads what the checks look at: the engine's last word, and what the kernel has in the namespaces of the node and of its
 //! overlay networks. Must not know what is a fault.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 use super::Shared;
 use crate::{
@@ -27,6 +27,19 @@ enum NotRead {
     Netlink(#[from] NetlinkError),
     #[error("the devices change too fast to be listed")]
     Restless,
+}
+
+impl NotRead {
+    /// Whether the namespace was removed since it was listed.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Enter(EnterError::Open { source, .. }) => source.kind() == io::ErrorKind::NotFound,
+            Self::Enter(EnterError::NoNamespace { .. }) => true,
+            Self::Enter(EnterError::Refused { .. } | EnterError::Thread(_)) | Self::Netlink(_) | Self::Restless => {
+                false
+            }
+        }
+    }
 }
 
 impl From<NotRead> for Unread {
@@ -61,9 +74,11 @@ pub fn read(shared: &Shared, engine: &DockerHealth, settings: &mut Settings) -> 
     let read = on_netns_thread(|thread| {
         let node = node.ok_or_else(|| Unread("no namespace is the node's".to_owned()));
         let node = node.and_then(|path| Ok(read_node(thread, &path, settings)?));
-        let overlays = overlays.iter().map(|(network, path)| {
-            let read = read_overlay(thread, path).map_err(Unread::from);
-            (Arc::clone(network), read)
+        let overlays = overlays.iter().filter_map(|(network, path)| {
+            let read = read_overlay(thread, path);
+            // A network that was removed meanwhile is none that could not be read.
+            let is_gone = read.as_ref().is_err_and(NotRead::is_gone);
+            (!is_gone).then(|| (Arc::clone(network), read.map_err(Unread::from)))
         });
         (node, overlays.collect())
     });
