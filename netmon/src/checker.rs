@@ -18,7 +18,6 @@ use crate::{
     },
     docker::EngineHandle,
     model::finding::Finding,
-    netns::settings::Settings,
     observe::{self, Shared, findings::Findings},
     privilege::{self, ThreadRole},
     workers::Shift,
@@ -42,11 +41,11 @@ impl Checker {
         let (stop, stopped) = sync_channel(1);
         let turns = shift.clone();
         let work = move || {
-            let (mut register, mut settings) = (Register::default(), Settings::default());
+            let mut register = Register::default();
             loop {
                 {
                     let _turn = turns.turn();
-                    let facts = observe::facts::read(&shared, &engine.health(), &mut settings);
+                    let facts = observe::facts::read(&shared, &engine.health());
                     let looked = checks::look(&facts);
                     let (report, changes) = register.take_in(looked, Instant::now(), SystemTime::now());
                     findings.publish(report);

@@ -19,11 +19,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether the namespace forwards IPv4 packets, and IPv6 packets. `None` if this kernel does not say so.
-    pub fn forwards(&mut self) -> [Option<bool>; 2] {
-        ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"].map(|name| Some(self.number(name, 0)? != 0))
-    }
-
     /// A number of the setting with this name. `None` if this kernel does not have it.
     pub(super) fn number(&mut self, name: &'static str, index: usize) -> Option<u64> {
         if let Some(file) = self.files.get(name) {
@@ -38,6 +33,12 @@ impl Settings {
         self.files.insert(name, file);
         number
     }
+}
+
+/// Whether the thread's namespace forwards IPv4 packets, and IPv6 packets. `None` if this kernel does not say so.
+#[must_use]
+pub fn forwards() -> [Option<bool>; 2] {
+    ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"].map(|name| Some(number(name, 0)? != 0))
 }
 
 /// The same, from a file that is opened for it: of whatever namespace the thread is in.

@@ -14,7 +14,7 @@ use crate::{
     netns::{
         enter::{EnterError, NetnsThread, on_netns_thread},
         rtnetlink::{Client, NetlinkError},
-        settings::Settings,
+        settings,
     },
 };
 
@@ -49,7 +49,7 @@ impl From<NotRead> for Unread {
 }
 
 /// Reads everything. A namespace that cannot be read is missing in the facts, with the reason.
-pub fn read(shared: &Shared, engine: &DockerHealth, settings: &mut Settings) -> CheckFacts {
+pub fn read(shared: &Shared, engine: &DockerHealth) -> CheckFacts {
     let (inventory, node, overlays) = {
         let state = shared.lock();
         let overlays: BTreeMap<Arc<str>, _> = state
@@ -73,7 +73,7 @@ pub fn read(shared: &Shared, engine: &DockerHealth, settings: &mut Settings) -> 
     };
     let read = on_netns_thread(|thread| {
         let node = node.ok_or_else(|| Unread("no namespace is the node's".to_owned()));
-        let node = node.and_then(|path| Ok(read_node(thread, &path, settings)?));
+        let node = node.and_then(|path| Ok(read_node(thread, &path)?));
         let overlays = overlays.iter().filter_map(|(network, path)| {
             let read = read_overlay(thread, path);
             // A network that was removed meanwhile is none that could not be read.
@@ -90,10 +90,10 @@ pub fn read(shared: &Shared, engine: &DockerHealth, settings: &mut Settings) -> 
     }
 }
 
-fn read_node(thread: &mut NetnsThread, path: &Path, settings: &mut Settings) -> Result<NodeFacts, NotRead> {
+fn read_node(thread: &mut NetnsThread, path: &Path) -> Result<NodeFacts, NotRead> {
     let _file = thread.enter(path)?;
     let listed = Client::open()?.devices()?;
-    let [forwards_ipv4, forwards_ipv6] = settings.forwards();
+    let [forwards_ipv4, forwards_ipv6] = settings::forwards();
     Ok(NodeFacts {
         devices: listed.is_whole.then_some(listed.devices).ok_or(NotRead::Restless)?,
         forwards_ipv4,

@@ -47,14 +47,22 @@ fn a_node_without_power_is_no_longer_shown_as_a_peer_and_is_again_when_it_is_bac
     );
     one.agrees(&nodes)?;
     one.sums_agree(&nodes)?;
-    for number in [1, 2] {
-        let page = nodes.netmon(number).page()?;
-        let more = page
-            .samples
-            .iter()
-            .find(|it| it.labels.get("container").is_some_and(|it| it == "a3"));
-        ensure!(more.is_none(), "another node's container is shown: {more:?}");
-    }
+    // The network's members are asked for again when its tables disagree with them.
+    within(
+        2 * PATIENCE,
+        "the other node's container to be no member any more",
+        || {
+            for number in [1, 2] {
+                let page = nodes.netmon(number).page()?;
+                let more = page
+                    .samples
+                    .iter()
+                    .find(|it| it.labels.get("container").is_some_and(|it| it == "a3"));
+                ensure!(more.is_none(), "it is shown on node {number}: {more:?}");
+            }
+            Ok(())
+        },
+    )?;
 
     nodes.until_manager_says(3, "down")?;
     nodes.node(3).boot()?;

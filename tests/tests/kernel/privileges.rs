@@ -15,9 +15,10 @@ use crate::world::{Cable, DEVICE, World, agree, best_mode, exactly_or_a_goodbye_
 const NET_ADMIN: u64 = 1 << 12;
 const SYS_ADMIN: u64 = 1 << 21;
 /// The names of netmon's threads that have capabilities, as the kernel shows them, and the most that each may have.
-const HOLDERS: [(&str, u64); 3] = [
+const HOLDERS: [(&str, u64); 4] = [
     ("control", SYS_ADMIN | NET_ADMIN),
     ("reader", SYS_ADMIN),
+    ("checks", SYS_ADMIN),
     // A thread that one of the others made to enter a namespace.
     ("netns", SYS_ADMIN | NET_ADMIN),
 ];
@@ -73,6 +74,7 @@ fn threads_that_talk_to_others_may_not_make_calls_that_only_the_others_need() ->
         "netns-watch",
         "control",
         "reader",
+        "checks",
     ] {
         ensure!(seen.iter().any(|it| it == needed), "no {needed}: {seen:?}");
     }
@@ -137,7 +139,7 @@ fn each_thread_holds_what_its_work_takes_though_netmon_was_started_by_root() -> 
             seen.push(name);
         }
     }
-    for needed in ["control", "reader"] {
+    for needed in ["control", "reader", "checks"] {
         ensure!(
             seen.contains(&needed),
             "there is no {needed} with its rights: {threads:#?}"
