@@ -49,6 +49,7 @@ impl From<NotRead> for Unread {
 }
 
 /// Reads everything. A namespace that cannot be read is missing in the facts, with the reason.
+#[must_use]
 pub fn read(shared: &Shared, engine: &DockerHealth) -> CheckFacts {
     let (inventory, node, overlays) = {
         let state = shared.lock();
