@@ -5,9 +5,16 @@
 //! it says that it could not look. Owns the table, and what becomes of the findings ([`register`]). Must not know how
 //! facts are read, nor how findings are shown.
 
+mod address_space;
+mod aliases;
+mod bridges;
+mod default_routes;
 mod duplicates;
 mod forwarding;
+mod mtu;
+mod neighbours;
 mod node_address;
+mod orphans;
 #[cfg(test)]
 mod properties;
 pub mod register;
@@ -19,7 +26,10 @@ mod tables;
 mod tests;
 mod vxlan_devices;
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use crate::model::{
     facts::{CheckFacts, Unread},
@@ -29,11 +39,18 @@ use crate::model::{
 /// Every check, in the order of the documentation.
 pub const ALL: &[CheckDefinition] = &[
     forwarding::DEFINITION,
+    bridges::DEFINITION,
+    default_routes::DEFINITION,
+    orphans::DEFINITION,
     node_address::DEFINITION,
     vxlan_devices::DEFINITION,
     tables::DEFINITION,
+    neighbours::DEFINITION,
     duplicates::DEFINITION,
+    aliases::DEFINITION,
     subnets::DEFINITION,
+    address_space::DEFINITION,
+    mtu::DEFINITION,
 ];
 
 /// How many findings of one check are listed. A fault of a whole network has hundreds of subjects.
@@ -93,6 +110,17 @@ fn finding(check: Check, severity: Severity, subject: Subject, evidence: String,
         evidence,
         remedy,
     }
+}
+
+/// The first of some things, by name.
+fn named<T: fmt::Display>(things: impl IntoIterator<Item = T>) -> String {
+    const NAMED: usize = 4;
+    let mut things = things.into_iter();
+    let mut text: Vec<_> = things.by_ref().take(NAMED).map(|thing| thing.to_string()).collect();
+    if things.next().is_some() {
+        text.push("...".to_owned());
+    }
+    text.join(", ")
 }
 
 /// A number of things, in words.

@@ -19,6 +19,7 @@ pub mod histogram;
 pub mod interface;
 pub mod inventory;
 pub mod ledger;
+pub mod mtu;
 pub mod netns;
 pub mod outage;
 pub mod overlay;

@@ -201,6 +201,7 @@ mod tests {
             network_name: name.into(),
             mac,
             addresses,
+            ..Endpoint::default()
         }
     }
 

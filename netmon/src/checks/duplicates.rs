@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
-use super::{CheckDefinition, finding};
+use super::{CheckDefinition, finding, named};
 use crate::model::{
     facts::{CheckFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
@@ -46,7 +46,7 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     Ok(several
         .map(|((network, _, address), mut holders)| {
             holders.sort_by_key(|container| &container.identity);
-            let names: Vec<_> = holders.iter().take(4).map(|it| it.identity.container.as_str()).collect();
+            let names: Vec<_> = holders.iter().map(|it| it.identity.container.as_str()).collect();
             finding(
                 DEFINITION.name,
                 Severity::Critical,
@@ -60,7 +60,7 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
                 format!(
                     "{} containers have the address {address} on this network ({}), so packets for one reach another",
                     holders.len(),
-                    names.join(", ")
+                    named(&names)
                 ),
                 format!(
                     "Remove `--ip` and `--mac-address` from all but one, and make the others anew: `docker rm -f {}`, then \

@@ -1,14 +1,19 @@
 //! Every check returns, whatever the facts are.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use proptest::prelude::*;
 
 use super::{ALL, look, register::Register, samples};
 use crate::model::{
-    facts::{CheckFacts, Forwarding, Neighbour, NodeFacts, OverlayFacts, Unread},
+    facts::{CheckFacts, ContainerFacts, Forwarding, Neighbour, NodeFacts, OverlayFacts, Route, Unread},
     interface::{Device, DeviceKind, MacAddress},
-    inventory::{self, Container, Inventory, Network},
+    inventory::{self, Container, Identity, Inventory, Network, Pool, Sandbox, Subnet},
     peers::{Member, Members, Peer, PeerSource, Peers},
 };
 
@@ -44,18 +49,34 @@ fn device() -> impl Strategy<Value = Device> {
         Just(DeviceKind::Other)
     ];
     let addresses = prop::collection::vec(address(), 0..3);
-    (0_u32..4, name(), kind, addresses, prop::option::of(0_u32..4)).prop_map(|(ifindex, name, kind, addresses, vni)| {
-        Device {
-            addresses,
-            vni,
-            ..Device::new(ifindex, name, kind)
-        }
-    })
+    let few = || prop::option::of(0_u32..4);
+    let mtu = prop_oneof![Just(0), Just(1500), any::<u32>()];
+    (
+        (0_u32..4, name(), kind, addresses),
+        (few(), few(), few()),
+        (mtu, any::<bool>(), prop::option::of(mac())),
+    )
+        .prop_map(
+            |((ifindex, name, kind, addresses), (vni, master, peer), (mtu, up, mac))| Device {
+                addresses,
+                vni,
+                master,
+                peer,
+                mtu,
+                up,
+                mac,
+                ..Device::new(ifindex, name, kind)
+            },
+        )
+}
+
+fn subnet() -> impl Strategy<Value = Subnet> {
+    (address(), any::<u8>()).prop_map(|(address, prefix)| Subnet { address, prefix })
 }
 
 fn network() -> impl Strategy<Value = Network> {
     let driver = prop_oneof![Just("bridge"), Just("overlay"), Just("macvlan"), Just("")];
-    let subnets = prop::collection::vec((address(), 0_u8..=32), 0..3);
+    let subnets = prop::collection::vec(subnet(), 0..3);
     (
         name(),
         driver,
@@ -64,10 +85,7 @@ fn network() -> impl Strategy<Value = Network> {
         any::<[bool; 2]>(),
     )
         .prop_map(|(name, driver, subnets, vnis, [internal, ipv6])| Network {
-            subnets: subnets
-                .iter()
-                .filter_map(|(address, prefix)| format!("{address}/{prefix}").parse().ok())
-                .collect(),
+            subnets,
             vnis,
             internal,
             ipv6,
@@ -92,31 +110,65 @@ fn members() -> impl Strategy<Value = Members> {
 }
 
 fn container() -> impl Strategy<Value = Container> {
-    (name(), name(), address(), prop::option::of(mac()), any::<bool>()).prop_map(
-        |(container, network, address, mac, running)| {
-            let mut container = samples::container(&container, running, &[(&network, &address.to_string())]);
-            for endpoint in &mut container.endpoints {
-                endpoint.mac = mac;
-            }
-            container
-        },
+    (
+        (name(), name(), address(), prop::option::of(mac()), any::<bool>()),
+        (
+            name(),
+            name(),
+            name(),
+            prop::option::of(name()),
+            prop::option::of(any::<u32>()),
+        ),
     )
+        .prop_map(
+            |((container, network, address, mac, running), (service, stack, alias, shares, started))| {
+                let mut container = samples::container(&container, running, &[(&network, &address.to_string())]);
+                for endpoint in &mut container.endpoints {
+                    endpoint.mac = mac;
+                    endpoint.aliases = vec![alias.as_str().into()];
+                }
+                container.identity = Arc::new(Identity {
+                    service,
+                    stack,
+                    ..Identity::clone(&container.identity)
+                });
+                if let Some(of) = shares {
+                    container.sandbox = Sandbox::Shared(of.into());
+                }
+                container.started = started.map(|at| UNIX_EPOCH + Duration::from_secs(at.into()));
+                container
+            },
+        )
 }
 
-fn overlay() -> impl Strategy<Value = OverlayFacts> {
-    let forwarding = (0_u32..4, mac(), address()).prop_map(|(ifindex, mac, node)| Forwarding { ifindex, mac, node });
-    let neighbour = (0_u32..4, address(), prop::option::of(mac()), any::<bool>()).prop_map(
-        |(ifindex, address, mac, is_permanent)| Neighbour {
+fn container_facts() -> impl Strategy<Value = ContainerFacts> {
+    let devices = prop::collection::vec((device(), name()), 0..3);
+    (devices, prop::option::of(0_u32..4)).prop_map(|(devices, way_out)| ContainerFacts {
+        devices: devices
+            .into_iter()
+            .map(|(device, network)| (Arc::new(device), network.into()))
+            .collect(),
+        way_out,
+    })
+}
+
+fn neighbour() -> impl Strategy<Value = Neighbour> {
+    (0_u32..4, address(), prop::option::of(mac()), any::<bool>()).prop_map(|(ifindex, address, mac, is_permanent)| {
+        Neighbour {
             ifindex,
             address,
             mac,
             is_permanent,
-        },
-    );
+        }
+    })
+}
+
+fn overlay() -> impl Strategy<Value = OverlayFacts> {
+    let forwarding = (0_u32..4, mac(), address()).prop_map(|(ifindex, mac, node)| Forwarding { ifindex, mac, node });
     (
         prop::collection::vec(device(), 0..4),
         prop::collection::vec(forwarding, 0..6),
-        prop::collection::vec(neighbour, 0..6),
+        prop::collection::vec(neighbour(), 0..6),
     )
         .prop_map(|(devices, forwarding, neighbours)| OverlayFacts {
             devices,
@@ -128,15 +180,19 @@ fn overlay() -> impl Strategy<Value = OverlayFacts> {
 fn inventory() -> impl Strategy<Value = Inventory> {
     let is_manager = any::<bool>();
     (
-        prop::option::of(address()),
+        (
+            prop::option::of(address()),
+            prop::collection::vec((subnet(), any::<u8>()), 0..3),
+        ),
         prop::collection::vec((network(), prop::option::of(members())), 0..4),
         prop::collection::vec(container(), 0..4),
         prop::collection::vec((address(), name()), 0..3),
         is_manager,
     )
-        .prop_map(|(own, networks, containers, peers, is_manager)| Inventory {
+        .prop_map(|((own, pools), networks, containers, peers, is_manager)| Inventory {
             node: Some(Arc::new(inventory::Node {
                 address: own,
+                pools: pools.into_iter().map(|(base, size)| Pool { base, size }).collect(),
                 ..inventory::Node::default()
             })),
             members: networks
@@ -177,23 +233,37 @@ fn read<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> impl Strategy
 }
 
 fn facts() -> impl Strategy<Value = CheckFacts> {
-    let node =
-        (prop::collection::vec(device(), 0..4), prop::option::of(any::<bool>())).prop_map(|(devices, forwards)| {
-            NodeFacts {
+    let routes = (subnet(), 0_u32..4).prop_map(|(subnet, ifindex)| Route { subnet, ifindex });
+    let node = (
+        prop::collection::vec(device(), 0..4),
+        prop::option::of(any::<bool>()),
+        (prop::option::of(0_u32..4), prop::collection::btree_set(0_u32..4, 0..3)),
+        prop::option::of(prop::collection::vec(routes, 0..4)),
+        prop::collection::vec(neighbour(), 0..4),
+    )
+        .prop_map(
+            |(devices, forwards, (way_out, underlay), routes, neighbours)| NodeFacts {
                 devices,
                 forwards_ipv4: forwards,
                 forwards_ipv6: forwards,
-            }
-        });
+                way_out,
+                underlay,
+                routes,
+                neighbours,
+            },
+        );
     let overlays = prop::collection::vec((name(), read(overlay())), 0..3);
-    (read(inventory()), read(node), overlays).prop_map(|(engine, node, overlays)| CheckFacts {
+    let containers = prop::collection::vec((name(), read(container_facts())), 0..4);
+    (read(inventory()), read(node), overlays, containers).prop_map(|(engine, node, overlays, containers)| CheckFacts {
         engine: engine.map(Arc::new),
         node,
-        overlays: overlays
-            .into_iter()
-            .map(|(name, overlay)| (Arc::from(name), overlay))
-            .collect::<BTreeMap<_, _>>(),
+        overlays: by_name(overlays),
+        containers: by_name(containers),
     })
+}
+
+fn by_name<T>(named: Vec<(String, T)>) -> BTreeMap<Arc<str>, T> {
+    named.into_iter().map(|(name, it)| (Arc::from(name), it)).collect()
 }
 
 proptest! {
@@ -222,6 +292,7 @@ fn checks_without_facts_say_that_they_could_not_look() {
         engine: Err(unread()),
         node: Err(unread()),
         overlays: BTreeMap::new(),
+        containers: BTreeMap::new(),
     };
     for looked in look(&facts) {
         assert!(

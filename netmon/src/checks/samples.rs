@@ -23,6 +23,7 @@ pub(super) fn facts(
         })),
         node: Ok(node(|_| {})),
         overlays: BTreeMap::new(),
+        containers: BTreeMap::new(),
     }
 }
 
@@ -31,6 +32,7 @@ pub(super) fn node(change: impl FnOnce(&mut NodeFacts)) -> NodeFacts {
     let mut node = NodeFacts {
         forwards_ipv4: Some(true),
         forwards_ipv6: Some(true),
+        routes: Some(Vec::new()),
         ..NodeFacts::default()
     };
     change(&mut node);
@@ -55,6 +57,7 @@ pub(super) fn container(name: &str, running: bool, on: &[(&str, &str)]) -> Conta
         network_name: (*network).to_owned(),
         mac: None,
         addresses: vec![address.parse().expect("an address")],
+        ..Endpoint::default()
     };
     Container {
         id: Arc::from(name),

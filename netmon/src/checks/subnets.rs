@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{CheckDefinition, finding};
 use crate::model::{
-    facts::{CheckFacts, Unread},
+    facts::{CheckFacts, NodeFacts, Route, Unread},
     finding::{Check, Finding, Severity, Subject},
     inventory::{Inventory, Network, Subnet},
 };
@@ -12,16 +12,19 @@ use crate::model::{
 /// The check.
 pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     name: Check("subnet_overlap"),
-    finds: "a network's subnet overlaps another network's, or has an address of the node",
-    compares: "the subnets of the engine's networks with each other, and with the addresses of the node's devices that are no \
-               bridges of Docker",
-    blind_spots: "routes of the node, and networks behind its gateways; macvlan and ipvlan networks, which share the site's subnet \
-                  on purpose; two networks that no container joins",
+    finds: "a network's subnet overlaps another network's or a route of the node, or has an address of the node",
+    compares: "the subnets of the engine's networks with each other, with the node's routes, and with the addresses of its devices \
+               that are no bridges of Docker",
+    blind_spots: "routes of under 16 bits, of IPv6, or of a node with over 2,048; networks behind the node's gateways; macvlan and \
+                  ipvlan networks, which share the site's subnet on purpose; two networks that no container joins",
     causes: "`--subnet` with a range that is in use. The engine compares the ranges that it chooses itself with the node's \
              routes, and no others. Overlay networks are never compared with a node's.",
     patience: Duration::ZERO,
     look,
 };
+
+/// A route to a smaller part of the address space is for something in particular.
+const SPECIFIC: u8 = 16;
 
 fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     let inventory = facts.engine.as_ref().map_err(Unread::clone)?;
@@ -40,6 +43,7 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
             let subnets = overlap(network, other);
             found.extend(subnets.map(|subnets| of_networks(network, other, subnets, is_on_both(inventory, both))));
         }
+        found.extend(of_routes(network, &networks, node));
         // A bridge has an address of its network's own subnet.
         if network.driver == "overlay" {
             let own = node
@@ -75,6 +79,61 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     Ok(found)
 }
 
+/// Routes of the node that overlap a network's subnet, and lead elsewhere. Those by a device with an address in the subnet
+/// are said with that address, and those by a bridge of Docker with its network.
+fn of_routes(network: &Network, networks: &[&Network], node: &NodeFacts) -> Vec<Finding> {
+    let is_other_s = |route: &&Route| {
+        let Some(device) = node.devices.iter().find(|device| device.ifindex == route.ifindex) else {
+            return false;
+        };
+        let mut bridges = networks.iter().filter(|network| network.driver == "bridge");
+        let is_bridge = bridges.any(|network| network.bridge_device() == device.name);
+        let mut subnets = network.subnets.iter();
+        let is_own = subnets.any(|subnet| device.addresses.iter().any(|address| subnet.contains(*address)));
+        !is_bridge && !is_own
+    };
+    let routes = node.routes.iter().flatten().filter(is_other_s);
+    let overlapping = routes.filter_map(|route| {
+        let subnet = network.subnets.iter().find(|subnet| subnet.overlaps(route.subnet))?;
+        // A wider one is often for a whole site, of which the network is a part that nobody else has.
+        (route.subnet.prefix >= SPECIFIC.min(subnet.prefix)).then_some((route, *subnet))
+    });
+    let findings = overlapping.map(|(route, subnet)| {
+        let mut devices = node.devices.iter();
+        let by = devices
+            .find(|device| device.ifindex == route.ifindex)
+            .map_or("", |device| device.name.as_str());
+        let its = route.subnet;
+        // The more specific one wins.
+        let (severity, what) = match (network.driver.as_str(), its.prefix >= subnet.prefix) {
+            ("bridge", true) => (
+                Severity::Critical,
+                "so packets for its containers leave the node there".to_owned(),
+            ),
+            (_, false) => (
+                Severity::Info,
+                format!("so nobody on it reaches what is in {subnet} behind {by}"),
+            ),
+            (_, true) => (
+                Severity::Warning,
+                format!("so its containers do not reach what is behind {by}"),
+            ),
+        };
+        finding(
+            DEFINITION.name,
+            severity,
+            Subject {
+                network: network.name.as_str().into(),
+                item: its.to_string().into(),
+                ..Subject::default()
+            },
+            format!("the network has {subnet}, and the node has a route to {its} by {by}, {what}"),
+            "Make the network anew with another range: `docker network create --subnet`.".to_owned(),
+        )
+    });
+    findings.collect()
+}
+
 fn of_networks(network: &Network, other: &Network, (one, its): (Subnet, Subnet), is_on_both: bool) -> Finding {
     finding(
         DEFINITION.name,
@@ -108,14 +167,17 @@ fn overlap(network: &Network, other: &Network) -> Option<(Subnet, Subnet)> {
         .subnets
         .iter()
         .flat_map(|one| other.subnets.iter().map(move |its| (*one, *its)));
-    let mut pairs = pairs.filter(|(one, its)| one.contains(its.address) || its.contains(one.address));
+    let mut pairs = pairs.filter(|(one, its)| one.overlaps(*its));
     pairs.next()
 }
 
 #[cfg(test)]
 mod tests {
     use super::look;
-    use crate::checks::samples::{device, facts, network, node};
+    use crate::{
+        checks::samples::{device, facts, network, node},
+        model::{facts::Route, finding::Severity},
+    };
 
     fn found(networks: &[(&str, &str, &str)], own: &[&str]) -> Vec<(String, String)> {
         let networks = networks
@@ -151,6 +213,41 @@ mod tests {
         let overlay = [("shop", "overlay", "10.94.0.0/16")];
         assert_eq!(found(&overlay, &["10.94.0.13"]), [pair("shop", "10.94.0.13")]);
         assert!(found(&overlay, &["10.95.0.13"]).is_empty());
+    }
+
+    #[test]
+    fn a_route_that_leads_elsewhere_is_found_and_one_by_its_bridge_is_none() {
+        let with = |driver: &str, route: &str, by: u32| {
+            let networks = [network("front", driver, &["10.20.0.0/16"])];
+            let mut facts = facts(networks, []);
+            let address = if driver == "bridge" { "10.20.0.1" } else { "10.30.0.1" };
+            let mut bridge = device("br-front", &[address]);
+            bridge.ifindex = 3;
+            facts.node = Ok(node(|node| {
+                node.devices = vec![device("tun0", &["10.8.0.2"]), bridge];
+                node.routes = Some(vec![Route {
+                    subnet: route.parse().expect("a subnet"),
+                    ifindex: by,
+                }]);
+            }));
+            let found = look(&facts).expect("it can look").into_iter();
+            found
+                .map(|it| (it.severity, it.subject.item.to_string()))
+                .collect::<Vec<_>>()
+        };
+        let found = |severity, item: &str| vec![(severity, item.to_owned())];
+        assert_eq!(
+            with("bridge", "10.20.4.0/24", 2),
+            found(Severity::Critical, "10.20.4.0/24")
+        );
+        assert_eq!(
+            with("overlay", "10.20.4.0/24", 2),
+            found(Severity::Warning, "10.20.4.0/24")
+        );
+        assert_eq!(with("bridge", "10.16.0.0/12", 2), []);
+        assert_eq!(with("bridge", "10.20.0.0/16", 3), []);
+        assert_eq!(with("bridge", "0.0.0.0/0", 2), []);
+        assert_eq!(with("bridge", "10.21.0.0/16", 2), []);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CheckDefinition, finding, number};
+use super::{CheckDefinition, finding, named, number};
 use crate::model::{
     facts::{CheckFacts, NodeFacts, OverlayFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
@@ -32,9 +32,6 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     patience: Duration::from_secs(40),
     look,
 };
-
-/// How many containers are named in a sentence.
-const NAMED: usize = 4;
 
 fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     let inventory = facts.engine.as_ref().map_err(Unread::clone)?;
@@ -127,7 +124,7 @@ fn lacking(
     let findings = by_node.into_iter().map(|((node, has), containers)| {
         let peer = peer(inventory, node);
         let all = number(of_node.get(&node).copied().unwrap_or(0), "container", "containers");
-        let names = containers.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let names = named(&containers);
         let (item, what) = match has {
             None => ("missing", format!("are not in this node's tables, so nothing reaches them from here ({names})")),
             Some(has) => ("elsewhere", format!("are sent to {has} by this node's tables ({names})")),
@@ -176,7 +173,7 @@ fn stale(network: &Arc<str>, members: &Members, tables: &Tables, inventory: &Inv
             return None;
         }
         let peer = peer(inventory, node);
-        let shown = addresses.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let shown = named(&addresses);
         let why = if is_gone {
             format!("{peer} is no node of the Swarm")
         } else {

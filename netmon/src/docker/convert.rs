@@ -9,7 +9,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use self::identity::{Task, identity, label};
 use super::wire;
 use crate::model::{
-    inventory::{Container, ContainerId, Endpoint, Network, NetworkId, Node, Sandbox, Subnet},
+    inventory::{Container, ContainerId, Endpoint, Network, NetworkId, Node, Pool, Sandbox, Subnet},
     text::cut,
 };
 
@@ -30,6 +30,12 @@ pub(super) const LONGEST_TEXT: usize = 256;
 
 /// The longest text accepted as an id. The engine's ids have up to 64 characters.
 const LONGEST_ID: usize = 128;
+
+/// How many aliases of an endpoint are kept. Compose gives two or three.
+const MOST_ALIASES: usize = 16;
+
+/// How many address pools are kept.
+const MOST_POOLS: usize = 64;
 
 /// VXLAN network identifiers have 24 bits.
 pub(super) const VNI_LIMIT: u32 = 1 << 24;
@@ -134,7 +140,19 @@ pub(super) fn node(info: &wire::Info) -> Node {
         .to_owned(),
         engine_version: text(&info.server_version),
         kernel_version: text(&info.kernel_version),
+        pools: info
+            .default_address_pools
+            .iter()
+            .flatten()
+            .take(MOST_POOLS)
+            .filter_map(pool)
+            .collect(),
     }
+}
+
+fn pool(pool: &wire::AddressPool) -> Option<Pool> {
+    let base: Subnet = pool.base.parse().ok()?;
+    Some(Pool { base, size: pool.size })
 }
 
 /// A container. `None` if its description has no valid id.
@@ -166,6 +184,11 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
     let summary = (stage == Stage::Running)
         .then(|| summary::summary_of(name, &settings))
         .flatten();
+    let mut endpoints = endpoints(Some(&settings));
+    for endpoint in &mut endpoints {
+        // The engine adds the beginning of the container's id.
+        endpoint.aliases.retain(|alias| !its_id.starts_with(&**alias));
+    }
     let container = Container {
         id: its_id,
         identity: Arc::new(identity(name, task, &labels)),
@@ -174,7 +197,7 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
         task_slot: task.map(Task::slot).unwrap_or_default(),
         sandbox: sandbox(&network_mode, &settings.sandbox_key),
         network_mode: text(&network_mode),
-        endpoints: endpoints(Some(&settings)),
+        endpoints,
         started: moment(&state.started_at),
         running: stage == Stage::Running,
     };
@@ -218,6 +241,12 @@ pub(super) fn network(described: wire::Network) -> Option<Network> {
         attachable: described.attachable,
         ingress: described.ingress,
         ipv6: described.enable_ipv6,
+        lacks_gateway: options
+            .get("com.docker.network.bridge.inhibit_ipv4")
+            .is_some_and(|value| !is_false(value))
+            || options
+                .get("com.docker.network.bridge.gateway_mode_ipv4")
+                .is_some_and(|mode| mode == "isolated"),
         encrypted: options.get("encrypted").is_some_and(|value| !is_false(value)),
         // Zero leaves the MTU to the driver.
         mtu: options
@@ -300,6 +329,13 @@ fn endpoint((name, endpoint): (&String, &Option<wire::Endpoint>)) -> Option<Endp
         addresses: addresses
             .into_iter()
             .filter_map(|address| address.parse::<IpAddr>().ok())
+            .collect(),
+        aliases: endpoint
+            .aliases
+            .iter()
+            .flatten()
+            .take(MOST_ALIASES)
+            .map(|alias| Arc::from(cut(alias, LONGEST_TEXT)))
             .collect(),
     })
 }

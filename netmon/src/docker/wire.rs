@@ -29,6 +29,17 @@ pub(super) struct Info {
     #[serde(default)]
     pub(super) kernel_version: String,
     pub(super) swarm: Option<Swarm>,
+    /// Missing unless they were configured.
+    #[serde(default)]
+    pub(super) default_address_pools: Option<Vec<AddressPool>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct AddressPool {
+    pub(super) base: String,
+    /// The prefix length of each subnet.
+    pub(super) size: u8,
 }
 
 #[derive(Debug, Deserialize)]
@@ -143,6 +154,7 @@ pub(super) struct Endpoint {
     pub(super) ip_address: String,
     #[serde(rename = "GlobalIPv6Address")]
     pub(super) global_ipv6_address: String,
+    pub(super) aliases: Option<Vec<String>>,
 }
 
 /// An element of `GET /networks`.

@@ -181,6 +181,7 @@ mod tests {
             network_name: (*network).to_owned(),
             mac: None,
             addresses: vec![address(*last)],
+            ..Endpoint::default()
         };
         Arc::new(Container {
             id: Arc::from(name),

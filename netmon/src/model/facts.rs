@@ -1,10 +1,14 @@
 //! What the checks look at: the engine's word beside what the kernel has, as of one moment.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use super::{
     interface::{Device, MacAddress},
-    inventory::Inventory,
+    inventory::{ContainerId, Inventory, Subnet},
 };
 
 /// Something that could not be read, and why.
@@ -21,6 +25,8 @@ pub struct CheckFacts {
     pub node: Result<NodeFacts, Unread>,
     /// What it has in the namespace of each overlay network, by the network's name.
     pub overlays: BTreeMap<Arc<str>, Result<OverlayFacts, Unread>>,
+    /// What it has in the namespace of each container that has one of its own.
+    pub containers: BTreeMap<ContainerId, Result<ContainerFacts, Unread>>,
 }
 
 /// What the kernel has in the node's namespace.
@@ -32,6 +38,23 @@ pub struct NodeFacts {
     pub forwards_ipv4: Option<bool>,
     /// Whether it forwards IPv6 packets (`net.ipv6.conf.all.forwarding`).
     pub forwards_ipv6: Option<bool>,
+    /// The device on the way to the internet (IPv4); `None` if there is no way.
+    pub way_out: Option<u32>,
+    /// The devices that lead to other nodes.
+    pub underlay: BTreeSet<u32>,
+    /// The routes of the main table; `None` if there are too many to be read.
+    pub routes: Option<Vec<Route>>,
+    /// The hardware addresses of its neighbours, those of bridge networks among them.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// A route to a subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// Where it leads. All addresses if it is the default route.
+    pub subnet: Subnet,
+    /// The device that packets leave by.
+    pub ifindex: u32,
 }
 
 /// What the kernel has in the namespace of an overlay network.
@@ -43,6 +66,15 @@ pub struct OverlayFacts {
     pub forwarding: Vec<Forwarding>,
     /// The hardware addresses of other nodes' containers.
     pub neighbours: Vec<Neighbour>,
+}
+
+/// What the kernel has in the namespace of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerFacts {
+    /// Its devices that are on a network, with the network's name.
+    pub devices: Vec<(Arc<Device>, Arc<str>)>,
+    /// The device on the way to the internet (IPv4); `None` if there is no way.
+    pub way_out: Option<u32>,
 }
 
 /// To which node a VXLAN device sends what is for a hardware address.

@@ -50,6 +50,8 @@ pub struct Device {
     pub vxlan_port: Option<u16>,
     /// The ifindex of the bridge (or other device) that it is a port of.
     pub master: Option<u32>,
+    /// The ifindex of the other end of a veth, in whatever namespace that is.
+    pub peer: Option<u32>,
     /// Whether it is administratively up.
     pub up: bool,
 }
@@ -68,6 +70,7 @@ impl Device {
             vni: None,
             vxlan_port: None,
             master: None,
+            peer: None,
             up: false,
         }
     }

@@ -55,6 +55,8 @@ pub struct Node {
     pub engine_version: String,
     /// The kernel release.
     pub kernel_version: String,
+    /// Where the engine takes the subnets of local networks from; empty if that was not configured.
+    pub pools: Vec<Pool>,
 }
 
 /// The three labels that nearly every family has, derived from the engine's names.
@@ -152,7 +154,7 @@ pub enum Sandbox {
 }
 
 /// A container's endpoint on a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoint {
     /// The network.
     pub network: NetworkId,
@@ -162,6 +164,8 @@ pub struct Endpoint {
     pub mac: Option<MacAddress>,
     /// The interface's addresses. The engine drops them when the container ends.
     pub addresses: Vec<IpAddr>,
+    /// The names by which others on the network find the container, beside its own name and its id.
+    pub aliases: Vec<Arc<str>>,
 }
 
 impl Endpoint {
@@ -195,6 +199,8 @@ pub struct Network {
     pub ingress: bool,
     /// IPv6 is on.
     pub ipv6: bool,
+    /// It was set up without an IPv4 gateway: its bridge has no address, or its containers no default route.
+    pub lacks_gateway: bool,
     /// The overlay network is configured to encrypt traffic between nodes.
     pub encrypted: bool,
     /// The MTU option, if it was set.
@@ -207,6 +213,33 @@ pub struct Network {
     pub subnets: Vec<Subnet>,
     /// The Swarm stack that it belongs to, else the Compose project, else empty.
     pub stack: String,
+}
+
+impl Network {
+    /// Whether its containers get a default route with it. That of an overlay network leads through `docker_gwbridge`.
+    #[must_use]
+    pub fn leads_out(&self) -> bool {
+        matches!(self.driver.as_str(), "bridge" | "overlay" | "macvlan" | "ipvlan")
+            && !self.internal
+            && !self.lacks_gateway
+    }
+
+    /// The name of a bridge network's bridge in the node's namespace: the one that was set, else `br-` and the beginning
+    /// of its id.
+    #[must_use]
+    pub fn bridge_device(&self) -> String {
+        let usual = || format!("br-{}", self.id.get(..12).unwrap_or(&self.id));
+        self.bridge.clone().unwrap_or_else(usual)
+    }
+}
+
+/// Addresses that the engine divides into subnets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pool {
+    /// All of them.
+    pub base: Subnet,
+    /// The prefix length of each subnet.
+    pub size: u8,
 }
 
 /// A subnet in prefix notation.
@@ -233,6 +266,21 @@ impl Subnet {
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
+    }
+
+    /// Whether the two have an address in common: one lies in the other.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.contains(other.address) || other.contains(self.address)
+    }
+
+    /// How many addresses it has. A number that is too large for that is the largest one.
+    #[must_use]
+    pub fn size(self) -> u64 {
+        let bits: u8 = if self.address.is_ipv4() { 32 } else { 128 };
+        1_u64
+            .checked_shl(u32::from(bits.saturating_sub(self.prefix)))
+            .unwrap_or(u64::MAX)
     }
 }
 

@@ -38,7 +38,7 @@ use self::connection::{Connection, Dump};
 use crate::model::{
     buffers::{ExemptNeighbours, Neighbours, Queue},
     counters::{DeviceCounters, Directions},
-    facts::{Forwarding, Neighbour},
+    facts::{Forwarding, Neighbour, Route},
     interface::{DeviceList, NetnsId},
     programs::Filter,
 };
@@ -262,6 +262,18 @@ impl Client {
             }
         }
         Ok(None)
+    }
+
+    /// The IPv4 routes of the main table; `None` if there are more than `most`. That ends the connection's use: open another
+    /// one for the next request.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub fn routes(mut self, most: usize) -> Result<Option<Vec<Route>>, NetlinkError> {
+        let mut request = RouteMessage::default();
+        request.header.address_family = AddressFamily::Inet;
+        let request = RouteNetlinkMessage::GetRoute(request);
+        self.0.list_of_at_most(most, "list the routes", &request, routes::route)
     }
 
     /// The nsid of another namespace in this client's namespace. `None` if it has none yet.

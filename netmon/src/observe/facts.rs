@@ -1,13 +1,23 @@
-//! Reads what the checks look at: the engine's last word, and what the kernel has in the namespaces of the node and of its
-//! overlay networks. Must not know what is a fault.
+//! Reads what the checks look at: the engine's last word, and what the kernel has in the namespaces of the node, of its
+//! overlay networks and of its containers. Must not know what is a fault.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::Shared;
+use super::{
+    Shared,
+    state::{Owner, State},
+};
 use crate::{
     model::{
-        facts::{CheckFacts, NodeFacts, OverlayFacts, Unread},
+        facts::{CheckFacts, ContainerFacts, NodeFacts, OverlayFacts, Unread},
         health::DockerHealth,
+        inventory::ContainerId,
         netns::Role,
         place::Place,
     },
@@ -48,23 +58,59 @@ impl From<NotRead> for Unread {
     }
 }
 
+/// How many routes of a node are read. A router between networks has far more, and comparing them would take long.
+const MOST_ROUTES: usize = 2_048;
+/// An address outside of every network here (TEST-NET-1 of RFC 5737): the way to it is the way to the internet.
+const FAR_AWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// What is read where.
+struct Places {
+    node: Option<PathBuf>,
+    underlay: BTreeSet<u32>,
+    overlays: BTreeMap<Arc<str>, PathBuf>,
+    containers: BTreeMap<ContainerId, (PathBuf, ContainerFacts)>,
+}
+
+impl Places {
+    fn of(state: &State) -> Self {
+        let mut places = Self {
+            node: state.node().map(|(_, node)| node.file.path.clone()),
+            underlay: state.underlay.clone(),
+            overlays: BTreeMap::new(),
+            containers: BTreeMap::new(),
+        };
+        for (netns, namespace) in state.namespaces() {
+            let path = &namespace.file.path;
+            if let (Some(Place::Overlay { network }), Role::Overlay { .. }) = (&namespace.place, &namespace.file.role) {
+                places.overlays.insert(Arc::clone(network), path.clone());
+            }
+            for interface in state.interfaces_in(*netns) {
+                let Some(Owner::Container {
+                    id,
+                    network,
+                    started: true,
+                    ..
+                }) = &interface.owner
+                else {
+                    continue;
+                };
+                let place = places.containers.entry(Arc::clone(id));
+                let (_, facts) = place.or_insert_with(|| (path.clone(), ContainerFacts::default()));
+                if !network.is_empty() {
+                    facts.devices.push((Arc::clone(&interface.device), Arc::clone(network)));
+                }
+            }
+        }
+        places
+    }
+}
+
 /// Reads everything. A namespace that cannot be read is missing in the facts, with the reason.
 #[must_use]
 pub fn read(shared: &Shared, engine: &DockerHealth) -> CheckFacts {
-    let (inventory, node, overlays) = {
+    let (inventory, places) = {
         let state = shared.lock();
-        let overlays: BTreeMap<Arc<str>, _> = state
-            .namespaces()
-            .values()
-            .filter_map(|namespace| match (&namespace.place, &namespace.file.role) {
-                (Some(Place::Overlay { network }), Role::Overlay { .. }) => {
-                    Some((Arc::clone(network), namespace.file.path.clone()))
-                }
-                _ => None,
-            })
-            .collect();
-        let node = state.node().map(|(_, node)| node.file.path.clone());
-        (Arc::clone(state.inventory()), node, overlays)
+        (Arc::clone(state.inventory()), Places::of(&state))
     };
     let engine = match engine {
         DockerHealth { last_sync: None, .. } => Err("the engine has not answered yet"),
@@ -72,33 +118,52 @@ pub fn read(shared: &Shared, engine: &DockerHealth) -> CheckFacts {
         DockerHealth { .. } if inventory.node.is_none() => Err("the engine has not described the node yet"),
         DockerHealth { .. } => Ok(inventory),
     };
+    let Places {
+        node,
+        underlay,
+        overlays,
+        containers,
+    } = places;
     let read = on_netns_thread(|thread| {
         let node = node.ok_or_else(|| Unread("no namespace is the node's".to_owned()));
-        let node = node.and_then(|path| Ok(read_node(thread, &path)?));
-        let overlays = overlays.iter().filter_map(|(network, path)| {
-            let read = read_overlay(thread, path);
-            // A network that was removed meanwhile is none that could not be read.
-            let is_gone = read.as_ref().is_err_and(NotRead::is_gone);
-            (!is_gone).then(|| (Arc::clone(network), read.map_err(Unread::from)))
-        });
-        (node, overlays.collect())
+        let node = node.and_then(|path| Ok(read_node(thread, &path, underlay)?));
+        let overlays = overlays
+            .into_iter()
+            .filter_map(|(network, path)| unless_gone(network, read_overlay(thread, &path)));
+        let overlays = overlays.collect();
+        let containers = containers
+            .into_iter()
+            .filter_map(|(id, (path, facts))| unless_gone(id, read_container(thread, &path, facts)));
+        (node, overlays, containers.collect())
     });
-    let (node, overlays) = read.unwrap_or_else(|error| (Err(Unread(error.to_string())), BTreeMap::new()));
+    let (node, overlays, containers) =
+        read.unwrap_or_else(|error| (Err(Unread(error.to_string())), BTreeMap::new(), BTreeMap::new()));
     CheckFacts {
         engine: engine.map_err(|reason| Unread(reason.to_owned())),
         node,
         overlays,
+        containers,
     }
 }
 
-fn read_node(thread: &mut NetnsThread, path: &Path) -> Result<NodeFacts, NotRead> {
+/// A namespace that was removed meanwhile is none that could not be read.
+fn unless_gone<K, T>(key: K, read: Result<T, NotRead>) -> Option<(K, Result<T, Unread>)> {
+    (!read.as_ref().is_err_and(NotRead::is_gone)).then(|| (key, read.map_err(Unread::from)))
+}
+
+fn read_node(thread: &mut NetnsThread, path: &Path, underlay: BTreeSet<u32>) -> Result<NodeFacts, NotRead> {
     let _file = thread.enter(path)?;
-    let listed = Client::open()?.devices()?;
+    let mut client = Client::open()?;
+    let listed = client.devices()?;
     let [forwards_ipv4, forwards_ipv6] = settings::forwards();
     Ok(NodeFacts {
         devices: listed.is_whole.then_some(listed.devices).ok_or(NotRead::Restless)?,
         forwards_ipv4,
         forwards_ipv6,
+        way_out: client.way_to(FAR_AWAY)?,
+        underlay,
+        neighbours: client.neighbour_entries()?,
+        routes: client.routes(MOST_ROUTES)?,
     })
 }
 
@@ -110,5 +175,14 @@ fn read_overlay(thread: &mut NetnsThread, path: &Path) -> Result<OverlayFacts, N
         devices: listed.is_whole.then_some(listed.devices).ok_or(NotRead::Restless)?,
         forwarding: client.forwarding()?,
         neighbours: client.neighbour_entries()?,
+    })
+}
+
+/// The devices of a container are known: netmon watches them. Only the way out is asked for.
+fn read_container(thread: &mut NetnsThread, path: &Path, facts: ContainerFacts) -> Result<ContainerFacts, NotRead> {
+    let _file = thread.enter(path)?;
+    Ok(ContainerFacts {
+        way_out: Client::open()?.way_to(FAR_AWAY)?,
+        ..facts
     })
 }

@@ -1,5 +1,7 @@
 //! Faults made in a real Swarm, and what netmon says of them: which check, about what, how soon, and until when.
 
+mod node;
+
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -65,11 +67,6 @@ fn faults(engine: Engine) -> anyhow::Result<()> {
     first.docker(&format!("network create -d overlay --subnet {site} site"))?;
     let own = first.address();
 
-    let of = |severity: &str, check: &str, network: &str, container: &str, peer: &str, subject: &str| {
-        [severity, check, network, container, peer, subject]
-            .map(str::to_owned)
-            .into()
-    };
     let mut wanted: BTreeSet<Found> = [
         of("critical", "forwarding", "", "", "", "net.ipv4.ip_forward"),
         of("warning", "vxlan_device", "idle", "", "", "vx-left"),
@@ -133,6 +130,13 @@ fn faults(engine: Engine) -> anyhow::Result<()> {
         ensure!(page.all("netmon_finding", &labels).is_empty(), "it stands");
         Ok(())
     })
+}
+
+/// A finding: severity, check, network, container, peer, subject.
+fn of(severity: &str, check: &str, network: &str, container: &str, peer: &str, subject: &str) -> Found {
+    [severity, check, network, container, peer, subject]
+        .map(str::to_owned)
+        .into()
 }
 
 /// Waits until a node's findings are exactly these, on the page of metrics and in the JSON.

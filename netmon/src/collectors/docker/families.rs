@@ -158,6 +158,7 @@ fn node_info(node: &Node) -> Block<NodeInfo<'static>> {
         role,
         engine_version,
         kernel_version,
+        pools: _,
     } = node;
     let address = address.map(|address| address.to_string()).unwrap_or_default();
     NodeInfo {
@@ -181,6 +182,7 @@ fn network_info(network: &Network) -> Block<NetworkInfo<'static>> {
         attachable,
         ingress,
         ipv6,
+        lacks_gateway: _,
         encrypted,
         mtu,
         bridge: _,

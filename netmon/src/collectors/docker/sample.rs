@@ -50,6 +50,7 @@ pub(super) fn rows() -> Vec<Rows> {
             role: "manager".to_owned(),
             engine_version: "28.5.2".to_owned(),
             kernel_version: "6.12.48+deb13-amd64".to_owned(),
+            ..Node::default()
         })),
         containers: vec![
             // The ended container had the same name as the running one.

@@ -11,20 +11,11 @@ use crate::{
     model::{
         interface::Device,
         inventory::{Inventory, Network},
+        mtu::{ESP, VXLAN_OVER_IPV4, overhead},
         place::Place,
     },
     observe::state::{Devices, State},
 };
-
-/// What a tunnel adds to a packet: outer IP, UDP and VXLAN headers, and the inner Ethernet header, which no MTU
-/// includes.
-const VXLAN_OVER_IPV4: u32 = 20 + 8 + 8 + 14;
-const VXLAN_OVER_IPV6: u32 = 40 + 8 + 8 + 14;
-/// What encryption adds as Docker sets it up (AES-GCM in ESP's transport mode): ESP header, vector, trailer, check
-/// value.
-const ESP: u32 = 8 + 8 + 2 + 8;
-/// Encrypted data is padded to a multiple of this many bytes.
-const ESP_BLOCK: u32 = 4;
 
 /// Every overlay network on this node.
 #[must_use]
@@ -79,8 +70,7 @@ pub fn networks(state: &State, overlays: &[OverlayNetworkRow]) -> Vec<Arc<Networ
         }
         _ if network.mtu.is_some() => network.mtu,
         "bridge" => {
-            let usual = || format!("br-{}", network.id.get(..12).unwrap_or_default());
-            let name = network.bridge.clone().unwrap_or_else(usual);
+            let name = network.bridge_device();
             let device = node_devices(state).find(|device| device.name == name);
             device.map(|device| device.mtu)
         }
@@ -102,17 +92,6 @@ pub(super) fn is_encrypted(inventory: &Inventory, network: &str) -> bool {
     named.any(|known| known.encrypted)
 }
 
-/// By how many bytes the largest packet grows on its way between nodes.
-const fn overhead(mtu: u32, is_ipv6: bool, is_encrypted: bool) -> u32 {
-    let vxlan = if is_ipv6 { VXLAN_OVER_IPV6 } else { VXLAN_OVER_IPV4 };
-    if !is_encrypted {
-        return vxlan;
-    }
-    // From after the outer IP header to the end of ESP's two-byte trailer.
-    let inside = mtu + 8 + 8 + 14 + 2;
-    vxlan + ESP + inside.next_multiple_of(ESP_BLOCK) - inside
-}
-
 fn node_devices(state: &State) -> impl Iterator<Item = &Arc<Device>> {
     let node = state.node().into_iter();
     node.filter_map(|(_, node)| node.devices()).flat_map(Devices::iter)
@@ -122,19 +101,11 @@ fn node_devices(state: &State) -> impl Iterator<Item = &Arc<Device>> {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use super::{OverlayNetworkRow, networks, overhead};
+    use super::{OverlayNetworkRow, networks};
     use crate::{
         model::inventory::{Inventory, Network},
         observe::state::{Scope, State},
     };
-
-    #[test]
-    fn what_docker_leaves_room_for_is_what_a_packet_grows_by() {
-        // Docker's own MTUs for a node with an MTU of 1500.
-        assert_eq!(1450 + overhead(1450, false, false), 1500);
-        assert_eq!(1424 + overhead(1424, false, true), 1500);
-        assert_eq!(1430 + overhead(1430, true, false), 1500);
-    }
 
     #[test]
     fn an_overlays_option_is_meant_for_the_outside_of_its_tunnels() {
@@ -172,11 +143,5 @@ mod tests {
         };
         let shown: Vec<_> = networks(&state, &[here]).iter().map(|network| network.mtu).collect();
         assert_eq!(shown, [Some(1450), Some(8950), Some(1424), None, Some(9000)]);
-    }
-
-    #[test]
-    fn encryption_fills_up_to_a_boundary() {
-        let sizes: Vec<u32> = (1420..1430).map(|mtu| mtu + overhead(mtu, false, true)).collect();
-        assert_eq!(sizes, [1496, 1500, 1500, 1500, 1500, 1504, 1504, 1504, 1504, 1508]);
     }
 }

@@ -70,6 +70,7 @@ impl Pair {
                 network_name: "mesh".to_owned(),
                 mac: None,
                 addresses: vec!["10.0.1.5".parse().expect("an address")],
+                ..Endpoint::default()
             }],
             started: None,
             running: true,

@@ -57,6 +57,8 @@ pub(super) fn summary_of(name: &str, settings: &wire::NetworkSettings) -> Option
             mac_address,
             ip_address,
             global_ipv6_address,
+            // A list has them, too, but not all that a description has.
+            aliases: _,
         } = endpoint.as_ref().filter(|endpoint| !endpoint.its_id.is_empty())?;
         [
             network,

@@ -156,6 +156,7 @@ pub(super) fn place(host: u8) -> Endpoint {
         network_name: "the net".to_owned(),
         mac: None,
         addresses: vec![[10, 0, 0, host].into()],
+        ..Endpoint::default()
     }
 }
 

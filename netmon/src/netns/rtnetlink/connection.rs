@@ -149,6 +149,33 @@ impl<S: Datagrams> Connection<S> {
         Ok(dump)
     }
 
+    /// Lists what the kernel has of a kind; `None` if it is more than `most`. The kernel makes a list as it is read, so the
+    /// rest costs nothing. No other request may follow on this connection then.
+    pub(super) fn list_of_at_most<T>(
+        &mut self,
+        most: usize,
+        what: &'static str,
+        request: &RouteNetlinkMessage,
+        decode: impl Fn(Answer<'_>) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, NetlinkError> {
+        self.send(what, request.clone(), NLM_F_DUMP)?;
+        let mut items = Vec::new();
+        loop {
+            for message in messages(self.receive(what)?) {
+                match message {
+                    Message::Done => return Ok(Some(items)),
+                    Message::Error(source) => return Err(NetlinkError::Refused { what, source }),
+                    // What changes is read again in the next round.
+                    Message::Interrupted => {}
+                    Message::Answer(answer) => items.extend(decode(answer)),
+                }
+            }
+            if items.len() > most {
+                return Ok(None);
+            }
+        }
+    }
+
     fn collect<T>(
         &mut self,
         what: &'static str,
@@ -328,6 +355,20 @@ mod tests {
         let devices = RouteNetlinkMessage::GetLink(LinkMessage::default());
         let whole = listed(&devices, large()).expect("a list");
         assert_eq!((whole.items, whole.is_whole), (vec![1], true));
+    }
+
+    #[test]
+    fn a_list_of_too_many_is_not_read_to_its_end() {
+        let of = |most| {
+            let answers = vec![message(ITEM, 0, &[1]), message(ITEM, 0, &[2]), done(0)];
+            let kernel = Kernel(RefCell::new(answers.into()));
+            let mut connection = Connection::new(kernel);
+            let listed =
+                connection.list_of_at_most(most, "list", &statistics(), |answer| answer.payload.first().copied());
+            (listed.expect("an answer"), connection.socket.0.borrow().len())
+        };
+        assert_eq!(of(2), (Some(vec![1, 2]), 0));
+        assert_eq!(of(0), (None, 2), "the rest stays where it is");
     }
 
     #[test]

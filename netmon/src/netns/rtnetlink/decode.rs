@@ -129,10 +129,13 @@ fn described(answer: Answer<'_>) -> Option<Device> {
             IFLA_ADDRESS => device.mac = mac_address(value),
             IFLA_MTU => device.mtu = u32_at(value, 0).unwrap_or_default(),
             IFLA_MASTER => device.master = u32_at(value, 0),
+            IFLA_LINK => device.peer = u32_at(value, 0),
             IFLA_LINKINFO => link_info(value, &mut device),
             _ => {}
         }
     }
+    // Children of other devices have it, too: that of their parent.
+    device.peer = device.peer.filter(|peer| device.kind == DeviceKind::Veth && *peer != 0);
     Some(device)
 }
 

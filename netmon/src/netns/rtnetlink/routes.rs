@@ -6,8 +6,9 @@ use std::{io, net::IpAddr};
 
 use super::decode::{Answer, ip_address, mac_address, u32_at};
 use crate::model::{
-    facts::{Forwarding, Neighbour},
+    facts::{Forwarding, Neighbour, Route},
     interface::MacAddress,
+    inventory::Subnet,
 };
 
 pub(super) const AF_INET: u8 = 2;
@@ -21,7 +22,11 @@ const NUD_NOARP: u16 = 0x40;
 const NUD_PERMANENT: u16 = 0x80;
 const NTF_EXT_LEARNED: u8 = 0x10;
 const RTMSG_BYTES: usize = 12;
+const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
+const RTA_MULTIPATH: u16 = 9;
+const RT_TABLE_MAIN: u8 = 254;
+const RTN_UNICAST: u8 = 1;
 
 /// A VXLAN device's ifindex and the address of a node (VTEP) that it sends to, from `RTM_NEWNEIGH`.
 pub(super) fn remote(answer: Answer<'_>) -> Option<(u32, IpAddr)> {
@@ -98,6 +103,35 @@ pub(super) fn device(answer: Answer<'_>) -> Option<u32> {
     })
 }
 
+/// A route of the main table that leads somewhere, from `RTM_NEWROUTE`. Of one with several ways, the first.
+pub(super) fn route(answer: Answer<'_>) -> Option<Route> {
+    let &[family, prefix, _, _, table, _, _, kind, ..] = answer.payload else {
+        return None;
+    };
+    if answer.kind != RTM_NEWROUTE || table != RT_TABLE_MAIN || kind != RTN_UNICAST {
+        return None;
+    }
+    let mut address = match family {
+        AF_INET => IpAddr::from([0; 4]),
+        AF_INET6 => IpAddr::from([0; 16]),
+        _ => return None,
+    };
+    let mut ifindex = None;
+    for (kind, value) in answer.attributes(RTMSG_BYTES) {
+        match kind {
+            RTA_DST => address = ip_address(value)?,
+            RTA_OIF => ifindex = u32_at(value, 0),
+            // The length, flags and weight of the first way come before its device (`struct rtnexthop`).
+            RTA_MULTIPATH => ifindex = ifindex.or_else(|| u32_at(value, 4)),
+            _ => {}
+        }
+    }
+    Some(Route {
+        subnet: Subnet { address, prefix },
+        ifindex: ifindex?,
+    })
+}
+
 /// Whether the kernel's answer says that there is no way to an address: none is known, or one is forbidden or discards
 /// packets (`fib_props`).
 pub(super) fn is_no_route(error: &io::Error) -> bool {
@@ -112,7 +146,7 @@ mod tests {
     use super::super::samples::attribute;
     use super::{
         AF_INET, AF_INET6, Answer, NTF_EXT_LEARNED, NUD_PERMANENT, RTM_NEWNEIGH, RTM_NEWROUTE, device, exempt,
-        is_no_route, remote,
+        is_no_route, remote, route,
     };
 
     fn neighbour(address: &[u8]) -> Vec<u8> {
@@ -169,6 +203,34 @@ mod tests {
             assert_eq!(read_remote(&neighbour(address)), None, "{address:?}");
         }
         assert_eq!(read_remote(&[0; 12]), None);
+    }
+
+    #[test]
+    fn a_route_leads_to_a_subnet_by_a_device() {
+        let header = |table: u8, kind: u8| [2, 8, 0, 0, table, 0, 0, kind, 0, 0, 0, 0];
+        let to = attribute(1, &[10, 0, 0, 0]);
+        let by = attribute(4, &5_u32.to_ne_bytes());
+        let read = |payload: &[u8]| {
+            route(Answer {
+                kind: RTM_NEWROUTE,
+                payload,
+            })
+            .map(|route| (route.subnet.to_string(), route.ifindex))
+        };
+        let leads = |subnet: &str, ifindex| Some((subnet.to_owned(), ifindex));
+        assert_eq!(read(&[&header(254, 1)[..], &to, &by].concat()), leads("10.0.0.0/8", 5));
+        let default = [2, 0, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0];
+        assert_eq!(read(&[&default[..], &by].concat()), leads("0.0.0.0/0", 5));
+        let ways = [8, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0, 9, 0, 0, 0];
+        let several = attribute(9, &ways);
+        assert_eq!(
+            read(&[&header(254, 1)[..], &to, &several].concat()),
+            leads("10.0.0.0/8", 7)
+        );
+        // Of another table, one that discards packets, and one without a device.
+        assert_eq!(read(&[&header(255, 1)[..], &to, &by].concat()), None);
+        assert_eq!(read(&[&header(254, 6)[..], &to].concat()), None);
+        assert_eq!(read(&[&header(254, 1)[..], &to].concat()), None);
     }
 
     #[test]

@@ -82,6 +82,7 @@ fn inventory_with(name: &str, sandbox: &str, mac: Option<MacAddress>) -> Arc<Inv
         network_name: "front".to_owned(),
         mac,
         addresses: vec!["10.0.1.5".parse().expect("an address")],
+        ..Endpoint::default()
     };
     let container = Container {
         id: sandbox.into(),

@@ -42,6 +42,7 @@ fn container(identity: [&str; 3], running: bool, on: &[(&str, &str)]) -> Contain
         network_name: (*network).to_owned(),
         mac: None,
         addresses: vec![address(own)],
+        ..Endpoint::default()
     };
     Container {
         id: container.as_str().into(),

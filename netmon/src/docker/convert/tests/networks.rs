@@ -8,7 +8,7 @@ use crate::{
         convert::{network, node},
         wire::{self, List},
     },
-    model::inventory::{Network, Node, Subnet},
+    model::inventory::{Network, Node, Pool, Subnet},
 };
 
 const NETWORKS_20: &str = include_str!("../samples/20.10-networks.json");
@@ -177,6 +177,7 @@ fn a_manager_and_a_worker_are_told_apart() {
         role: role.to_owned(),
         engine_version: engine.to_owned(),
         kernel_version: "6.18.44-fc-v669".to_owned(),
+        ..Node::default()
     };
     assert_eq!(
         sampled_node(include_str!("../samples/20.10-info-manager.json")),
@@ -194,6 +195,43 @@ fn a_manager_and_a_worker_are_told_apart() {
         sampled_node(include_str!("../samples/28-info-worker.json")),
         expected("n2", "zdt1qp3itqz7ccoik5c5ysf7p", "worker", "28.5.2+dfsg4")
     );
+}
+
+#[test]
+fn configured_pools_are_kept_and_nonsense_is_left_out() {
+    let pools = [
+        json!({ "Base": "10.10.0.0/16", "Size": 24 }),
+        json!({ "Base": "nonsense", "Size": 24 }),
+    ];
+    let info = json!({ "Name": "n", "DefaultAddressPools": pools });
+    let pool = Pool {
+        base: subnet("10.10.0.0/16"),
+        size: 24,
+    };
+    assert_eq!(sampled_node(&info.to_string()).pools, [pool]);
+    assert!(
+        sampled_node(r#"{ "Name": "n", "DefaultAddressPools": null }"#)
+            .pools
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_network_without_a_gateway_leads_nowhere() {
+    let of = |options: &serde_json::Value| {
+        let network = Network {
+            driver: "bridge".to_owned(),
+            ..with_options(options)
+        };
+        network.leads_out()
+    };
+    assert!(of(&json!({})));
+    assert!(of(&json!({ "com.docker.network.bridge.inhibit_ipv4": "false" })));
+    assert!(!of(&json!({ "com.docker.network.bridge.inhibit_ipv4": "true" })));
+    assert!(!of(
+        &json!({ "com.docker.network.bridge.gateway_mode_ipv4": "isolated" })
+    ));
+    assert!(of(&json!({ "com.docker.network.bridge.gateway_mode_ipv4": "nat" })));
 }
 
 #[test]

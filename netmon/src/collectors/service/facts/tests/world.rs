@@ -196,6 +196,7 @@ impl World {
                     network_name: "front".to_owned(),
                     mac: None,
                     addresses: vec![[10, 0, 1, u8::try_from(number).expect("few")].into()],
+                    ..Endpoint::default()
                 }],
                 running: life.is_listed,
                 ..Container::default()
