@@ -126,6 +126,7 @@ fn finding(standing: &Standing) -> FindingDocument {
                 subject,
                 evidence,
                 remedy,
+                witnesses: _,
             },
         since,
     } = standing;
@@ -194,6 +195,7 @@ mod tests {
                     subject,
                     evidence: "3 of 4 are missing".to_owned(),
                     remedy: "Run `it`.".to_owned(),
+                    witnesses: [].into(),
                 },
                 since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             }],

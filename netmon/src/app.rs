@@ -239,10 +239,14 @@ fn watch_engine(
     let options = docker::Options {
         host: config.docker_host.clone(),
         linger: config.linger,
-        // Both ends of an edge have names by their addresses.
-        members: [collectors::members::NAME, collectors::edges::NAME]
-            .into_iter()
-            .any(|name| config.collectors().has(name)),
+        // Both ends of an edge have names by their addresses, and checks compare them with the kernel's tables.
+        members: [
+            collectors::members::NAME,
+            collectors::edges::NAME,
+            collectors::findings::NAME,
+        ]
+        .into_iter()
+        .any(|name| config.collectors().has(name)),
         times: config.times,
     };
     docker::spawn(options, workers.shift(Worker::Engine), move |inventory| {

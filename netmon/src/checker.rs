@@ -17,7 +17,7 @@ use crate::{
         register::{Changes, Register},
     },
     docker::EngineHandle,
-    model::finding::Finding,
+    model::{finding::Finding, text::printable},
     observe::{self, Shared, findings::Findings},
     privilege::{self, ThreadRole},
     workers::Shift,
@@ -49,7 +49,7 @@ impl Checker {
                     let looked = checks::look(&facts);
                     let (report, changes) = register.take_in(looked, Instant::now(), SystemTime::now());
                     findings.publish(report);
-                    if register.has_suspects() {
+                    if register.doubts_members() {
                         engine.doubt();
                     }
                     say(&changes);
@@ -86,17 +86,24 @@ fn say(changes: &Changes) {
         subject,
         evidence,
         remedy,
+        witnesses: _,
     } in &changes.begun
     {
+        // Names of containers come from other nodes, too.
+        let (subject, evidence) = (printable(&subject.to_string()), printable(evidence));
         warn!(
             check = check.as_str(),
             severity = severity.as_str(),
-            %subject,
-            remedy,
+            subject,
+            remedy = printable(remedy),
             "{evidence}"
         );
     }
     for Finding { check, subject, .. } in &changes.ended {
-        info!(check = check.as_str(), %subject, "a finding is over");
+        info!(
+            check = check.as_str(),
+            subject = printable(&subject.to_string()),
+            "a finding is over"
+        );
     }
 }

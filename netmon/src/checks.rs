@@ -27,6 +27,7 @@ mod tests;
 mod vxlan_devices;
 
 use std::{
+    collections::BTreeSet,
     fmt,
     time::{Duration, Instant},
 };
@@ -71,6 +72,9 @@ pub struct CheckDefinition {
     pub causes: &'static str,
     /// How long a fault has to be seen before it is a finding. What comes and goes with every container needs a while.
     pub patience: Duration,
+    /// It rests on the members of networks by gossip, which are asked for once a minute, and more often while it finds
+    /// something.
+    pub rests_on_members: bool,
     /// The check.
     pub look: fn(&CheckFacts) -> Result<Vec<Finding>, Unread>,
 }
@@ -109,6 +113,7 @@ fn finding(check: Check, severity: Severity, subject: Subject, evidence: String,
         subject,
         evidence,
         remedy,
+        witnesses: BTreeSet::new(),
     }
 }
 

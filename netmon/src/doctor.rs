@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use crate::{
     api::{FindingsDocument, sentence},
     http::{FINDINGS, healthcheck},
+    model::text::printable,
 };
 
 /// What there is to print, and how the program ends.
@@ -70,12 +71,6 @@ fn diagnose(document: &FindingsDocument) -> Diagnosis {
         line(&format!("Nothing is wrong, as far as {} checks can see.", checks.len()));
     }
     Diagnosis { text, status }
-}
-
-/// A line without what a terminal obeys: names come from outside.
-fn printable(line: &str) -> String {
-    let safe = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
-    line.chars().map(safe).collect()
 }
 
 #[cfg(test)]

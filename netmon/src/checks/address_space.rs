@@ -17,15 +17,16 @@ use crate::model::{
 /// The check.
 pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     name: Check("address_space"),
-    finds: "a network has given out nine tenths of its addresses, a bridge has nine tenths of the ports that the kernel allows, or \
-            the engine's address pools have few subnets left",
-    compares: "the addresses in use on each network (by gossip for overlay networks) with its subnets; the bridges' ports with the \
-               kernel's 1,023; the networks' subnets with the pools",
-    blind_spots: "addresses that are given to nobody and kept by the engine all the same, as those of stopped containers; a \
-                  smaller `--ip-range`; pools of a Swarm's overlay networks; overlay networks without a container here",
+    finds: "a network has given out nine tenths of its addresses, a bridge has nine tenths of its ports, or the engine's address \
+            pools have few subnets left",
+    compares: "The addresses in use on each network, by gossip for overlay networks, with its subnets. The bridges' ports with the \
+               kernel's 1,023. The networks' subnets with the pools",
+    blind_spots: "Addresses of stopped containers, which the engine keeps. A smaller `--ip-range`. Pools of a Swarm's overlay \
+                  networks. Overlay networks without a container here",
     causes: "A `/24` overlay network has room for 253 addresses. Each replica, each virtual address and each node takes one. The \
              engine's own pools make 31 local networks.",
     patience: Duration::from_secs(20),
+    rests_on_members: false,
     look,
 };
 

@@ -21,6 +21,7 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     causes: "Two stacks or Compose projects have a service of the same name, and share an external network. Both add the \
              service's short name there as an alias.",
     patience: Duration::from_secs(20),
+    rests_on_members: false,
     look,
 };
 

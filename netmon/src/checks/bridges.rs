@@ -22,6 +22,7 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
              and `docker*` alone), or `ip` by hand.",
     // A container's veth is made before it becomes a port.
     patience: Duration::from_secs(20),
+    rests_on_members: false,
     look,
 };
 

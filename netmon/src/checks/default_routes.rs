@@ -19,6 +19,7 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
              away. A VPN's container may do that on purpose.",
     // The engine sets the route after the devices.
     patience: Duration::from_secs(20),
+    rests_on_members: false,
     look,
 };
 

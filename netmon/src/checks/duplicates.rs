@@ -19,6 +19,7 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
              tools that copy containers with their addresses.",
     // A container that ends may hold its address while the next one has it.
     patience: Duration::from_secs(10),
+    rests_on_members: false,
     look,
 };
 
@@ -63,9 +64,10 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
                     named(&names)
                 ),
                 format!(
-                    "Remove `--ip` and `--mac-address` from all but one, and make the others anew: `docker rm -f {}`, then \
-                     `docker run`.",
-                    names.last().copied().unwrap_or_default()
+                    "Take `--ip` or `--mac-address` from all but one; then run `docker service update --force` for a service, \
+                     `docker compose up -d --force-recreate` in a project, or `docker network disconnect {network} {other}` and \
+                     `connect`.",
+                    other = names.last().copied().unwrap_or_default()
                 ),
             )
         })
@@ -76,9 +78,10 @@ fn text(address: &impl Display) -> String {
     address.to_string()
 }
 
-/// Whether each container has a hardware address of its own there. With ipvlan all have their parent's.
+/// Whether each container has a hardware address of its own there. With ipvlan all have their parent's, and with some
+/// plugins all have the same.
 fn has_own_macs(network: &Network) -> bool {
-    network.driver != "ipvlan"
+    matches!(network.driver.as_str(), "bridge" | "overlay" | "macvlan")
 }
 
 #[cfg(test)]

@@ -14,12 +14,13 @@ use crate::model::{
 pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     name: Check("mtu"),
     finds: "a network's packets may be larger than the device on their way out of the node takes",
-    compares: "the MTU of the containers' devices with that of the node's default route, and the MTU of overlay networks, with what \
+    compares: "The MTU of the containers' devices with that of the node's default route. The MTU of overlay networks, with what \
                tunnels and encryption add, with that of the devices that lead to other nodes",
     blind_spots: "narrow places beyond the node; networks that no container here is on; ways out other than the default route",
     causes: "A node in a cloud or behind a tunnel with an MTU below 1,500: the engine gives networks 1,500 and does not look at the \
              node's. While ICMP passes, senders learn it. Where a firewall drops ICMP, large transfers hang.",
     patience: Duration::from_secs(20),
+    rests_on_members: false,
     look,
 };
 

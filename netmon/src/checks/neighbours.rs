@@ -26,6 +26,7 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
              `arp -s` by hand.",
     // The engine writes the entry's removal when the gossip says so.
     patience: Duration::from_secs(20),
+    rests_on_members: false,
     look,
 };
 

@@ -19,6 +19,7 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
              the way, as clouds do, nothing is wrong: silence the alert for this node.",
     // A lease may be renewed.
     patience: Duration::from_secs(10),
+    rests_on_members: false,
     look,
 };
 
@@ -45,10 +46,15 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
              translated on the way, other nodes send its containers' packets elsewhere",
             node.devices.len()
         ),
-        format!(
-            "Give a device the address {address} again; or drain the node, and join it anew with `docker swarm leave` and \
-             `docker swarm join --advertise-addr`."
-        ),
+        format!("Give a device the address {address} again; {}.", {
+            // A manager that leaves may take the Swarm's majority with it, and the last one the Swarm.
+            if inventory.node.as_ref().is_some_and(|node| node.role == "manager") {
+                "or, if other managers have a majority, run `docker node demote` for this node on one of them, and join it anew \
+                 as a worker"
+            } else {
+                "or drain the node, and join it anew with `docker swarm leave` and `docker swarm join --advertise-addr`"
+            }
+        }),
     )])
 }
 

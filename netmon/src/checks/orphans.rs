@@ -19,6 +19,7 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
              one, in which only loopback is left.",
     // Both may be restarted one after the other.
     patience: Duration::from_secs(20),
+    rests_on_members: false,
     look,
 };
 

@@ -1,11 +1,12 @@
 //! The findings that stand: since when, which have just begun, and which have ended. Pure: it is told the time.
 
 use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant, SystemTime},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Instant, SystemTime},
 };
 
-use super::{Looked, MOST_OF_CHECK};
+use super::{CheckDefinition, Looked, MOST_OF_CHECK};
 use crate::model::finding::{Check, CheckRow, Finding, Report, Standing, Subject};
 
 /// The findings that stand.
@@ -22,6 +23,18 @@ struct Known {
     since: SystemTime,
     /// It has been seen for long enough.
     stands: bool,
+    /// See [`CheckDefinition::rests_on_members`](super::CheckDefinition::rests_on_members).
+    rests_on_members: bool,
+    /// Those of the finding's witnesses that every look has seen.
+    witnesses: BTreeSet<Arc<str>>,
+}
+
+impl Known {
+    /// Whether a finding with the same subject is this fault, still.
+    fn is_still(&self, finding: &Finding) -> bool {
+        let is_free_of_any = self.witnesses.is_empty() && finding.witnesses.is_empty();
+        is_free_of_any || !self.witnesses.is_disjoint(&finding.witnesses)
+    }
 }
 
 /// What has changed.
@@ -49,7 +62,7 @@ impl Register {
         {
             let blind = match outcome {
                 Ok(found) => {
-                    self.seen(definition.name, definition.patience, found, (now, at), &mut changes);
+                    self.seen(definition, found, (now, at), &mut changes);
                     None
                 }
                 Err(reason) => Some(reason.to_string()),
@@ -67,26 +80,28 @@ impl Register {
         (report, changes)
     }
 
-    /// Whether there are faults that have not been seen for long enough. Then it is time to ask again for what they rest on.
+    /// Whether a fault that rests on the members of networks was seen. Then it is time to ask for them again.
     #[must_use]
-    pub fn has_suspects(&self) -> bool {
-        self.known.values().any(|known| !known.stands)
+    pub fn doubts_members(&self) -> bool {
+        self.known.values().any(|known| known.rests_on_members)
     }
 
     /// Takes in what a check found.
     fn seen(
         &mut self,
-        check: Check,
-        patience: Duration,
+        definition: &CheckDefinition,
         found: Vec<Finding>,
         (now, at): (Instant, SystemTime),
         changes: &mut Changes,
     ) {
+        let (check, patience) = (definition.name, definition.patience);
         let mut found: BTreeMap<_, _> = found
             .into_iter()
             .map(|finding| (finding.subject.clone(), finding))
             .collect();
-        let over = |(of, subject): &(Check, Subject), _: &mut Known| *of == check && !found.contains_key(subject);
+        let over = |(of, subject): &(Check, Subject), known: &mut Known| {
+            *of == check && !found.get(subject).is_some_and(|finding| known.is_still(finding))
+        };
         let over: Vec<_> = self.known.extract_if(.., over).collect();
         changes.ended.extend(
             over.into_iter()
@@ -95,11 +110,14 @@ impl Register {
         );
         for ((_, subject), known) in self.known.iter_mut().filter(|((of, _), _)| *of == check) {
             if let Some(finding) = found.remove(subject) {
+                known.witnesses.retain(|witness| finding.witnesses.contains(witness));
                 known.finding = finding;
             }
         }
         let new = found.into_iter().map(|(subject, finding)| {
             let known = Known {
+                witnesses: finding.witnesses.clone(),
+                rests_on_members: definition.rests_on_members,
                 finding,
                 first: now,
                 since: at,
@@ -135,7 +153,10 @@ impl Register {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant, SystemTime};
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant, SystemTime},
+    };
 
     use super::{Changes, Register};
     use crate::{
@@ -153,11 +174,13 @@ mod tests {
         blind_spots: "",
         causes: "",
         patience: Duration::from_secs(20),
+        rests_on_members: true,
         look: |_| Ok(Vec::new()),
     };
     static QUICK: CheckDefinition = CheckDefinition {
         name: Check("quick"),
         patience: Duration::ZERO,
+        rests_on_members: false,
         ..PATIENT
     };
 
@@ -223,7 +246,6 @@ mod tests {
         let (report, changes) = looks.at(25, &PATIENT, Ok(&["a"]));
         assert_eq!(items(&changes.begun), ["a"]);
         assert_eq!(report.standing[0].since, SystemTime::UNIX_EPOCH);
-        assert!(!looks.register.has_suspects());
         let (report, changes) = looks.at(40, &PATIENT, Ok(&["a"]));
         assert_eq!((report.standing.len(), changes), (1, Changes::default()));
         let (report, changes) = looks.at(55, &PATIENT, Ok(&[]));
@@ -259,6 +281,43 @@ mod tests {
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let (report, _) = Looks::new().at(0, &QUICK, Ok(&names));
         assert_eq!((report.standing.len(), report.left_out), (MOST_OF_CHECK, 7));
+    }
+
+    #[test]
+    fn what_is_seen_by_others_each_time_is_another_fault_each_time() {
+        let mut register = Register::default();
+        let begin = Instant::now();
+        let mut begun = |seconds: u64, witnesses: &[&str]| {
+            let mut finding = of(&PATIENT, "missing");
+            finding.witnesses = witnesses.iter().map(|it| Arc::from(*it)).collect();
+            let time = Duration::from_secs(seconds);
+            let looked = Looked {
+                definition: &PATIENT,
+                outcome: Ok(vec![finding]),
+                spent: Duration::ZERO,
+            };
+            let (_, changes) = register.take_in(vec![looked], begin + time, SystemTime::UNIX_EPOCH + time);
+            (changes.begun.len(), changes.ended.len())
+        };
+        assert_eq!(begun(0, &["a"]), (0, 0));
+        assert_eq!(begun(15, &["b"]), (0, 0));
+        assert_eq!(begun(30, &["c", "d"]), (0, 0));
+        assert_eq!(begun(45, &["d", "e"]), (0, 0));
+        assert_eq!(begun(60, &["d"]), (1, 0), "d was seen for 30 s");
+        assert_eq!(begun(75, &["f"]), (0, 1));
+    }
+
+    #[test]
+    fn members_are_doubted_as_long_as_what_rests_on_them_is_seen() {
+        let mut looks = Looks::new();
+        looks.at(0, &QUICK, Ok(&["a"]));
+        assert!(!looks.register.doubts_members());
+        for seconds in [15, 60] {
+            looks.at(seconds, &PATIENT, Ok(&["a"]));
+            assert!(looks.register.doubts_members());
+        }
+        looks.at(75, &PATIENT, Ok(&[]));
+        assert!(!looks.register.doubts_members());
     }
 
     #[test]

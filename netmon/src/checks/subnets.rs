@@ -1,12 +1,13 @@
 //! Two networks have subnets that overlap.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{CheckDefinition, finding};
 use crate::model::{
-    facts::{CheckFacts, NodeFacts, Route, Unread},
+    facts::{CheckFacts, NodeFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
-    inventory::{Inventory, Network, Subnet},
+    interface::Device,
+    inventory::{Container, GATEWAY_BRIDGE, Inventory, Network, Subnet},
 };
 
 /// The check.
@@ -15,11 +16,12 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     finds: "a network's subnet overlaps another network's or a route of the node, or has an address of the node",
     compares: "the subnets of the engine's networks with each other, with the node's routes, and with the addresses of its devices \
                that are no bridges of Docker",
-    blind_spots: "routes of under 16 bits, of IPv6, or of a node with over 2,048; networks behind the node's gateways; macvlan and \
-                  ipvlan networks, which share the site's subnet on purpose; two networks that no container joins",
+    blind_spots: "Routes of under 16 bits, of IPv6, or of a node with over 2,048. Networks behind the node's gateways. macvlan and \
+                  ipvlan networks, which share the site's subnet on purpose",
     causes: "`--subnet` with a range that is in use. The engine compares the ranges that it chooses itself with the node's \
              routes, and no others. Overlay networks are never compared with a node's.",
     patience: Duration::ZERO,
+    rests_on_members: false,
     look,
 };
 
@@ -39,99 +41,153 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     let mut found = Vec::new();
     for (at, network) in networks.iter().enumerate() {
         for other in &networks[at + 1..] {
-            let both = [&*network.id, &*other.id];
             let subnets = overlap(network, other);
-            found.extend(subnets.map(|subnets| of_networks(network, other, subnets, is_on_both(inventory, both))));
+            let is_on_both = || is_on_both(inventory, [network, other]);
+            found.extend(subnets.map(|subnets| of_networks(network, other, subnets, is_on_both())));
         }
-        found.extend(of_routes(network, &networks, node));
-        // A bridge has an address of its network's own subnet.
-        if network.driver == "overlay" {
-            let own = node
-                .devices
-                .iter()
-                .flat_map(|device| device.addresses.iter().map(move |it| (device, it)));
-            let inside = own.filter_map(|(device, address)| {
-                let subnet = network.subnets.iter().find(|subnet| subnet.contains(*address))?;
-                let is_networks = networks.iter().any(|other| {
-                    other.driver == "bridge" && other.subnets.iter().any(|subnet| subnet.contains(*address))
-                });
-                (!is_networks).then_some((device, *address, *subnet))
-            });
-            found.extend(inside.map(|(device, address, subnet)| {
-                finding(
-                    DEFINITION.name,
-                    Severity::Warning,
-                    Subject {
-                        network: network.name.as_str().into(),
-                        item: address.to_string().into(),
-                        ..Subject::default()
-                    },
-                    format!(
-                        "the network has {subnet}, in which is {address}, the node's own address on {}, so its containers \
-                         cannot reach the node's neighbours there",
-                        device.name
-                    ),
-                    "Make the network anew with another range: `docker network create --subnet`.".to_owned(),
-                )
-            }));
+        let place = Place {
+            network,
+            networks: &networks,
+            node,
+            is_used: uses(inventory, network).next().is_some(),
+        };
+        // The bridges of an engine without root are in another namespace.
+        if network.driver == "overlay" || place.bridges().any(|device| device.name == network.bridge_device()) {
+            found.extend(place.of_addresses());
+            found.extend(place.of_routes());
         }
     }
     Ok(found)
 }
 
-/// Routes of the node that overlap a network's subnet, and lead elsewhere. Those by a device with an address in the subnet
-/// are said with that address, and those by a bridge of Docker with its network.
-fn of_routes(network: &Network, networks: &[&Network], node: &NodeFacts) -> Vec<Finding> {
-    let is_other_s = |route: &&Route| {
-        let Some(device) = node.devices.iter().find(|device| device.ifindex == route.ifindex) else {
-            return false;
+/// A network on a node.
+struct Place<'f> {
+    network: &'f Network,
+    networks: &'f [&'f Network],
+    node: &'f NodeFacts,
+    /// A container here is on it.
+    is_used: bool,
+}
+
+impl<'f> Place<'f> {
+    /// The node's devices that are bridges of Docker. Each has an address of its own network.
+    fn bridges(&self) -> impl Iterator<Item = &'f Device> {
+        let bridges = self.networks.iter().filter(|network| network.driver == "bridge");
+        let names: BTreeSet<_> = bridges.map(|network| network.bridge_device()).collect();
+        self.node
+            .devices
+            .iter()
+            .filter(move |device| names.contains(&device.name))
+    }
+
+    /// The node's own addresses in the network.
+    fn of_addresses(&self) -> Vec<Finding> {
+        let network = self.network;
+        let bridges: BTreeSet<u32> = self.bridges().map(|bridge| bridge.ifindex).collect();
+        let others = self
+            .node
+            .devices
+            .iter()
+            .filter(|device| !bridges.contains(&device.ifindex));
+        let own = others.flat_map(|device| device.addresses.iter().map(move |it| (device, it)));
+        let inside = own.filter_map(|(device, address)| {
+            let subnet = network.subnets.iter().find(|subnet| subnet.contains(*address))?;
+            Some((device, *address, *subnet))
+        });
+        let findings = inside.map(|(device, address, subnet)| {
+            finding(
+                DEFINITION.name,
+                self.severity(Severity::Warning),
+                Subject {
+                    network: network.name.as_str().into(),
+                    item: address.to_string().into(),
+                    ..Subject::default()
+                },
+                format!(
+                    "the network has {subnet}, in which is {address}, the node's own address on {}, so its containers cannot \
+                     reach the node's neighbours there",
+                    device.name
+                ),
+                anew(network),
+            )
+        });
+        findings.collect()
+    }
+
+    /// Routes of the node that overlap the network's subnet, and lead elsewhere. Those by a device with an address in the
+    /// subnet are said with that address, and those by a bridge of Docker with its network.
+    fn of_routes(&self) -> Vec<Finding> {
+        let network = self.network;
+        let bridges: BTreeSet<u32> = self.bridges().map(|bridge| bridge.ifindex).collect();
+        let has_own = |device: &Device| {
+            let mut subnets = network.subnets.iter();
+            subnets.any(|subnet| device.addresses.iter().any(|address| subnet.contains(*address)))
         };
-        let mut bridges = networks.iter().filter(|network| network.driver == "bridge");
-        let is_bridge = bridges.any(|network| network.bridge_device() == device.name);
-        let mut subnets = network.subnets.iter();
-        let is_own = subnets.any(|subnet| device.addresses.iter().any(|address| subnet.contains(*address)));
-        !is_bridge && !is_own
-    };
-    let routes = node.routes.iter().flatten().filter(is_other_s);
-    let overlapping = routes.filter_map(|route| {
-        let subnet = network.subnets.iter().find(|subnet| subnet.overlaps(route.subnet))?;
-        // A wider one is often for a whole site, of which the network is a part that nobody else has.
-        (route.subnet.prefix >= SPECIFIC.min(subnet.prefix)).then_some((route, *subnet))
-    });
-    let findings = overlapping.map(|(route, subnet)| {
-        let mut devices = node.devices.iter();
-        let by = devices
-            .find(|device| device.ifindex == route.ifindex)
-            .map_or("", |device| device.name.as_str());
-        let its = route.subnet;
-        // The more specific one wins.
-        let (severity, what) = match (network.driver.as_str(), its.prefix >= subnet.prefix) {
-            ("bridge", true) => (
-                Severity::Critical,
-                "so packets for its containers leave the node there".to_owned(),
-            ),
-            (_, false) => (
-                Severity::Info,
-                format!("so nobody on it reaches what is in {subnet} behind {by}"),
-            ),
-            (_, true) => (
-                Severity::Warning,
-                format!("so its containers do not reach what is behind {by}"),
-            ),
-        };
-        finding(
-            DEFINITION.name,
-            severity,
-            Subject {
-                network: network.name.as_str().into(),
-                item: its.to_string().into(),
-                ..Subject::default()
-            },
-            format!("the network has {subnet}, and the node has a route to {its} by {by}, {what}"),
-            "Make the network anew with another range: `docker network create --subnet`.".to_owned(),
+        let overlapping = self.node.routes.iter().flatten().filter_map(|route| {
+            let by = self
+                .node
+                .devices
+                .iter()
+                .find(|device| device.ifindex == route.ifindex)?;
+            let subnet = network.subnets.iter().find(|subnet| subnet.overlaps(route.subnet))?;
+            // A wider one is often for a whole site, of which the network is a part that nobody else has.
+            let is_particular = route.subnet.prefix >= SPECIFIC.min(subnet.prefix);
+            (is_particular && !bridges.contains(&by.ifindex) && !has_own(by)).then_some((route.subnet, by, *subnet))
+        });
+        let findings = overlapping.map(|(its, by, subnet)| {
+            let by = &by.name;
+            // The more specific one wins.
+            let (severity, what) = match (network.driver.as_str(), its.prefix >= subnet.prefix) {
+                ("bridge", true) => (
+                    Severity::Critical,
+                    "so packets for its containers leave the node there".to_owned(),
+                ),
+                (_, true) => (
+                    Severity::Warning,
+                    format!("so its containers do not reach what is behind {by}"),
+                ),
+                (_, false) => (
+                    Severity::Info,
+                    format!("so nobody on it reaches what is in {subnet} behind {by}"),
+                ),
+            };
+            finding(
+                DEFINITION.name,
+                self.severity(severity),
+                Subject {
+                    network: network.name.as_str().into(),
+                    item: its.to_string().into(),
+                    ..Subject::default()
+                },
+                format!("the network has {subnet}, and the node has a route to {its} by {by}, {what}"),
+                anew(network),
+            )
+        });
+        findings.collect()
+    }
+
+    /// Until a container here is on the network, nobody is harmed.
+    fn severity(&self, severity: Severity) -> Severity {
+        if self.is_used { severity } else { Severity::Info }
+    }
+}
+
+/// How a network gets another range.
+fn anew(network: &Network) -> String {
+    if network.ingress {
+        "While no service publishes a port, remove the network, and make it anew with `docker network create --ingress \
+         --subnet`."
+            .to_owned()
+    } else if network.name == "bridge" {
+        "Set `bip` to another range in the engine's daemon.json, and run `systemctl restart docker`.".to_owned()
+    } else if network.name == GATEWAY_BRIDGE {
+        format!(
+            "Drain the node, remove the network, and make it anew with `docker network create --subnet RANGE -o \
+             com.docker.network.bridge.name={GATEWAY_BRIDGE} -o com.docker.network.bridge.enable_icc=false {GATEWAY_BRIDGE}`."
         )
-    });
-    findings.collect()
+    } else {
+        "Make the network anew with another range: `docker network create --subnet`.".to_owned()
+    }
 }
 
 fn of_networks(network: &Network, other: &Network, (one, its): (Subnet, Subnet), is_on_both: bool) -> Finding {
@@ -148,17 +204,34 @@ fn of_networks(network: &Network, other: &Network, (one, its): (Subnet, Subnet),
             "the network has {one}, and network {} has {its}, so a container on both cannot tell them apart",
             other.name
         ),
-        "Make one of them anew with another range: `docker network create --subnet`.".to_owned(),
+        anew(if matches!(other.name.as_str(), "bridge" | GATEWAY_BRIDGE) {
+            network
+        } else {
+            other
+        }),
     )
 }
 
 /// Whether a container here is on both networks.
-fn is_on_both(inventory: &Inventory, networks: [&str; 2]) -> bool {
-    let mut running = inventory.containers.values().filter(|container| container.running);
-    running.any(|container| {
-        let is_on = |network: &str| container.endpoints.iter().any(|endpoint| *endpoint.network == *network);
-        networks.into_iter().all(is_on)
-    })
+fn is_on_both(inventory: &Inventory, [one, other]: [&Network; 2]) -> bool {
+    let on_one: BTreeSet<&str> = uses(inventory, one).collect();
+    uses(inventory, other).any(|container| on_one.contains(container))
+}
+
+/// The running containers here that are on a network. Whoever is on an overlay network that leads out is on
+/// `docker_gwbridge`, too, which no container's description lists.
+fn uses<'i>(inventory: &'i Inventory, network: &'i Network) -> impl Iterator<Item = &'i str> {
+    let is_on = move |container: &&'i Arc<Container>| {
+        container.endpoints.iter().any(|endpoint| {
+            let by_it = || {
+                let leading = inventory.networks.get(&endpoint.network);
+                leading.is_some_and(|leading| leading.driver == "overlay" && leading.leads_out())
+            };
+            *endpoint.network == *network.id || network.name == GATEWAY_BRIDGE && by_it()
+        })
+    };
+    let running = inventory.containers.values().filter(|container| container.running);
+    running.filter(is_on).map(|container| &*container.id)
 }
 
 /// The first subnets of two networks that overlap.
@@ -172,87 +245,4 @@ fn overlap(network: &Network, other: &Network) -> Option<(Subnet, Subnet)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::look;
-    use crate::{
-        checks::samples::{device, facts, network, node},
-        model::{facts::Route, finding::Severity},
-    };
-
-    fn found(networks: &[(&str, &str, &str)], own: &[&str]) -> Vec<(String, String)> {
-        let networks = networks
-            .iter()
-            .map(|(name, driver, subnet)| network(name, driver, &[subnet]));
-        let mut facts = facts(networks.collect::<Vec<_>>(), []);
-        facts.node = Ok(node(|node| node.devices = vec![device("eth0", own)]));
-        let found = look(&facts).expect("it can look").into_iter();
-        found
-            .map(|it| (it.subject.network.to_string(), it.subject.item.to_string()))
-            .collect()
-    }
-
-    fn pair(network: &str, item: &str) -> (String, String) {
-        (network.to_owned(), item.to_owned())
-    }
-
-    #[test]
-    fn subnets_that_overlap_are_found_once() {
-        let found = found(
-            &[
-                ("b", "overlay", "10.0.0.0/16"),
-                ("a", "bridge", "10.0.1.0/24"),
-                ("c", "bridge", "10.1.0.0/24"),
-            ],
-            &["192.168.1.2"],
-        );
-        assert_eq!(found, [pair("a", "b")]);
-    }
-
-    #[test]
-    fn the_nodes_own_address_in_an_overlay_is_found() {
-        let overlay = [("shop", "overlay", "10.94.0.0/16")];
-        assert_eq!(found(&overlay, &["10.94.0.13"]), [pair("shop", "10.94.0.13")]);
-        assert!(found(&overlay, &["10.95.0.13"]).is_empty());
-    }
-
-    #[test]
-    fn a_route_that_leads_elsewhere_is_found_and_one_by_its_bridge_is_none() {
-        let with = |driver: &str, route: &str, by: u32| {
-            let networks = [network("front", driver, &["10.20.0.0/16"])];
-            let mut facts = facts(networks, []);
-            let address = if driver == "bridge" { "10.20.0.1" } else { "10.30.0.1" };
-            let mut bridge = device("br-front", &[address]);
-            bridge.ifindex = 3;
-            facts.node = Ok(node(|node| {
-                node.devices = vec![device("tun0", &["10.8.0.2"]), bridge];
-                node.routes = Some(vec![Route {
-                    subnet: route.parse().expect("a subnet"),
-                    ifindex: by,
-                }]);
-            }));
-            let found = look(&facts).expect("it can look").into_iter();
-            found
-                .map(|it| (it.severity, it.subject.item.to_string()))
-                .collect::<Vec<_>>()
-        };
-        let found = |severity, item: &str| vec![(severity, item.to_owned())];
-        assert_eq!(
-            with("bridge", "10.20.4.0/24", 2),
-            found(Severity::Critical, "10.20.4.0/24")
-        );
-        assert_eq!(
-            with("overlay", "10.20.4.0/24", 2),
-            found(Severity::Warning, "10.20.4.0/24")
-        );
-        assert_eq!(with("bridge", "10.16.0.0/12", 2), []);
-        assert_eq!(with("bridge", "10.20.0.0/16", 3), []);
-        assert_eq!(with("bridge", "0.0.0.0/0", 2), []);
-        assert_eq!(with("bridge", "10.21.0.0/16", 2), []);
-    }
-
-    #[test]
-    fn a_bridge_has_an_address_of_its_network_and_macvlan_shares_the_sites() {
-        assert!(found(&[("a", "bridge", "172.18.0.0/16")], &["172.18.0.1"]).is_empty());
-        assert!(found(&[("lan", "macvlan", "192.168.1.0/24")], &["192.168.1.2"]).is_empty());
-    }
-}
+mod tests;

@@ -14,11 +14,13 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     name: Check("vxlan_device"),
     finds: "a VXLAN device in the node's namespace has the VNI and the port of an overlay network",
     compares: "the VNIs and ports of the VXLAN devices in the node's namespace with those of the overlay networks",
-    blind_spots: "devices in namespaces that are neither the node's nor the engine's; networks that this node does not know yet",
+    blind_spots: "devices in namespaces that are neither the node's nor the engine's; networks that this node does not know yet; a \
+                  Swarm with `--data-path-port`, while no overlay network is here",
     causes: "An engine that was killed while it made or removed a network, or another program that uses VXLAN. The kernel allows \
              a VNI and a UDP port once a node.",
     // The engine makes the device in the node's namespace, and moves it a moment later (`createVxlan`).
     patience: Duration::from_secs(20),
+    rests_on_members: false,
     look,
 };
 
@@ -40,15 +42,19 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
             .values()
             .filter(|network| network.vnis.contains(&vni));
         for network in networks {
-            // The engine tries that (`deleteVxlanByVNI` of libnetwork).
-            let outcome = if facts.overlays.contains_key(network.name.as_str()) {
-                "beside the network's own"
+            let is_here = facts.overlays.contains_key(network.name.as_str());
+            let (severity, outcome) = if is_here {
+                (Severity::Warning, "beside the network's own")
             } else {
-                "so the engine has to remove it before a container on the network can start here"
+                // The kernel refuses the engine's own, and no engine removes one from the node's namespace.
+                (
+                    Severity::Critical,
+                    "so no container on the network can start here (`file exists`)",
+                )
             };
             found.push(finding(
                 DEFINITION.name,
-                Severity::Warning,
+                severity,
                 Subject {
                     network: network.name.as_str().into(),
                     item: device.name.as_str().into(),

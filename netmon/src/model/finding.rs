@@ -1,6 +1,7 @@
 //! Findings: named faults of the node's networks, each with its subject, evidence and remedy.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -98,6 +99,9 @@ pub struct Finding {
     pub evidence: String,
     /// What to do, in one sentence, with the command to run.
     pub remedy: String,
+    /// What it was seen by, where that comes and goes under one subject, as the containers of a node do. If none of those
+    /// seen before is left, it is another fault. Empty if the subject says it all.
+    pub witnesses: BTreeSet<Arc<str>>,
 }
 
 /// A finding that stands.

@@ -40,6 +40,13 @@ pub fn order(one: &str, other: &str) -> Ordering {
     }
 }
 
+/// A line without what a terminal obeys, and without an end in its middle. For names from outside that are printed or logged.
+#[must_use]
+pub fn printable(line: &str) -> String {
+    let safe = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
+    line.chars().map(safe).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::look;
 use crate::{
-    checks::samples::{device, facts, network, node},
+    checks::samples::{container, device, facts, network, node},
     model::{
         facts::{CheckFacts, Forwarding, Neighbour, OverlayFacts},
         finding::Finding,
@@ -137,23 +137,71 @@ fn an_entry_for_another_node_is_elsewhere() {
 }
 
 #[test]
-fn one_unknown_entry_of_a_node_may_be_its_load_balancer_and_two_may_not() {
-    assert!(found(&seen(&[], &[(3, "192.0.2.2"), (4, "192.0.2.3")])).is_empty());
-    let two = seen(&[], &[(3, "192.0.2.2"), (4, "192.0.2.2")]);
-    assert_eq!(found(&two), [pair("n2", "stale")]);
+fn an_entry_of_nobody_may_be_of_a_task_that_is_not_healthy_yet() {
+    assert!(found(&seen(&[], &[(3, "192.0.2.2"), (4, "192.0.2.2")])).is_empty());
+}
+
+/// The same as a worker, or another inventory, has it.
+fn changed(facts: CheckFacts, change: impl FnOnce(&mut Inventory)) -> CheckFacts {
+    let mut inventory = Inventory::clone(facts.engine.as_ref().expect("an inventory"));
+    change(&mut inventory);
+    CheckFacts {
+        engine: Ok(Arc::new(inventory)),
+        ..facts
+    }
 }
 
 #[test]
 fn an_entry_of_a_node_that_left_is_stale_where_all_nodes_are_known() {
-    let mut facts = seen(&[], &[(3, "192.0.2.9")]);
-    assert_eq!(found(&facts), [pair("192.0.2.9", "stale")]);
-    let Ok(inventory) = &facts.engine else {
-        panic!("no inventory")
+    let all = [(5, OWN), (6, "192.0.2.2"), (7, "192.0.2.3")];
+    let entries = [(3, "192.0.2.9"), (6, "192.0.2.2"), (7, "192.0.2.3")];
+    assert_eq!(found(&seen(&all, &entries)), [pair("192.0.2.9", "stale")]);
+    let worker = changed(seen(&all, &entries), |inventory| inventory.peers = Arc::default());
+    assert!(found(&worker).is_empty(), "a worker does not know all nodes");
+    // The third node may be known to the manager by another address than its packets have.
+    assert!(found(&seen(&all[..2], &entries[..2])).is_empty());
+}
+
+#[test]
+fn a_member_of_an_unknown_node_is_lost() {
+    let forget = |inventory: &mut Inventory| {
+        for members in inventory.members.values_mut().flatten() {
+            let mut without = Members::clone(members);
+            for member in without.endpoints.values_mut() {
+                member.node = None;
+            }
+            *members = Arc::new(without);
+        }
     };
-    let mut worker = Inventory::clone(inventory);
-    worker.peers = Arc::default();
-    facts.engine = Ok(Arc::new(worker));
-    assert!(found(&facts).is_empty(), "a worker does not know all nodes");
+    let facts = changed(seen(&[(3, "192.0.2.2")], &[]), forget);
+    assert_eq!(found(&facts), [pair("", "unknown node")]);
+    let has_entry = changed(seen(&[(3, "192.0.2.2")], &[(3, "192.0.2.2")]), forget);
+    assert!(found(&has_entry).is_empty());
+}
+
+#[test]
+fn where_nobody_says_who_is_on_a_network_the_check_is_blind() {
+    for members in [None, Some(None)] {
+        let facts = changed(seen(&[(3, "192.0.2.2")], &[]), |inventory| {
+            inventory.members = members
+                .into_iter()
+                .map(|members| (Arc::from("shop"), members))
+                .collect();
+        });
+        let blind = look(&facts).expect_err("nothing to compare with");
+        assert!(blind.to_string().contains("network shop"), "{blind}");
+    }
+}
+
+#[test]
+fn a_node_by_whose_address_its_own_containers_are_known_is_this_one() {
+    let mut facts = changed(seen(&[(2, "203.0.113.7"), (4, "203.0.113.7")], &[]), |inventory| {
+        let here = container("web", true, &[("shop", "10.0.1.2")]);
+        inventory.containers = [(Arc::clone(&here.id), Arc::new(here))].into();
+    });
+    assert!(found(&facts).is_empty());
+    facts = changed(facts, |inventory| inventory.containers.clear());
+    assert_eq!(found(&facts), [pair("203.0.113.7", "missing")]);
 }
 
 #[test]

@@ -87,6 +87,7 @@ fn labels(finding: &Finding) -> Block<FindingLabels<'static>> {
             },
         evidence: _,
         remedy: _,
+        witnesses: _,
     } = finding;
     FindingLabels {
         check: check.as_str(),

@@ -24,6 +24,7 @@ pub(super) fn rows() -> Vec<Rows> {
                 subject,
                 evidence: String::new(),
                 remedy: String::new(),
+                witnesses: [].into(),
             },
             since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         }],
