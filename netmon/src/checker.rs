@@ -60,7 +60,7 @@ impl Checker {
                 }
             }
         };
-        let thread = privilege::spawn("checks", ThreadRole::Read, shift.clone().watched(work))?;
+        let thread = privilege::spawn("checks", ThreadRole::Inspect, shift.clone().watched(work))?;
         Ok(Self {
             shift,
             stop: Some(stop),

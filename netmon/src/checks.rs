@@ -7,9 +7,11 @@
 
 mod address_space;
 mod aliases;
+mod balancers;
 mod bridges;
 mod default_routes;
 mod duplicates;
+mod encryption;
 mod forwarding;
 mod mtu;
 mod neighbours;
@@ -29,12 +31,16 @@ mod vxlan_devices;
 use std::{
     collections::BTreeSet,
     fmt,
+    net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::model::{
     facts::{CheckFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
+    inventory::{Inventory, Network},
+    peers::Members,
 };
 
 /// Every check, in the order of the documentation.
@@ -46,6 +52,8 @@ pub const ALL: &[CheckDefinition] = &[
     node_address::DEFINITION,
     vxlan_devices::DEFINITION,
     tables::DEFINITION,
+    balancers::DEFINITION,
+    encryption::DEFINITION,
     neighbours::DEFINITION,
     duplicates::DEFINITION,
     aliases::DEFINITION,
@@ -126,6 +134,29 @@ fn named<T: fmt::Display>(things: impl IntoIterator<Item = T>) -> String {
         text.push("...".to_owned());
     }
     text.join(", ")
+}
+
+/// A network's members by gossip. `None` if nobody asks for them: no container here is on it.
+fn members<'i>(inventory: &'i Inventory, network: &Network) -> Result<Option<&'i Members>, Unread> {
+    let members = inventory.members.get(&network.id);
+    if let Some(Some(members)) = members {
+        return Ok(Some(members));
+    }
+    let mut running = inventory.containers.values().filter(|container| container.running);
+    let mut is_joined = || running.any(|it| it.endpoints.iter().any(|endpoint| endpoint.network == network.id));
+    if members.is_some() || is_joined() {
+        return Err(Unread(format!(
+            "the engine has not said who is on network {}",
+            network.name
+        )));
+    }
+    Ok(None)
+}
+
+/// A node's name; its address where that is not known.
+fn peer(inventory: &Inventory, node: IpAddr) -> Arc<str> {
+    let known = inventory.peers.nodes.get(&node).and_then(|peer| peer.name());
+    known.map_or_else(|| node.to_string().into(), Arc::clone)
 }
 
 /// A number of things, in words.

@@ -10,6 +10,7 @@ pub mod discover;
 pub mod enter;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+pub mod ipvs;
 pub mod listeners;
 pub mod proc_net;
 pub mod protocols;

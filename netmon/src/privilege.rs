@@ -34,6 +34,8 @@ pub enum ThreadRole {
     Control,
     /// Reads in namespaces, and reads the programs' maps.
     Read,
+    /// Reads in namespaces, encryption policies among it.
+    Inspect,
     /// Serves, waits, computes.
     Serve,
 }
@@ -54,6 +56,8 @@ impl ThreadRole {
             }
             // Filters (clsact) and nsids are set through netlink.
             Self::Control => Self::Read.needs().union(CapabilitySet::NET_ADMIN),
+            // The kernel shows encryption policies to no other (`xfrm_user_rcv_msg`).
+            Self::Inspect => Self::Read.needs().union(CapabilitySet::NET_ADMIN),
             // Includes CAP_BPF and CAP_PERFMON, which therefore are not kept: entering a namespace needs
             // CAP_SYS_ADMIN anyway.
             Self::Read => CapabilitySet::SYS_ADMIN,
@@ -186,7 +190,7 @@ mod tests {
     #[test]
     fn who_serves_needs_nothing_and_who_starts_needs_what_all_need() {
         assert_eq!(ThreadRole::Serve.needs(), CapabilitySet::empty());
-        for role in [ThreadRole::Control, ThreadRole::Read] {
+        for role in [ThreadRole::Control, ThreadRole::Read, ThreadRole::Inspect] {
             assert!(ThreadRole::Start.needs().contains(role.needs()), "{role:?}");
         }
     }

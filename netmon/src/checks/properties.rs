@@ -11,7 +11,10 @@ use proptest::prelude::*;
 
 use super::{ALL, look, register::Register, samples};
 use crate::model::{
-    facts::{CheckFacts, ContainerFacts, Forwarding, Neighbour, NodeFacts, OverlayFacts, Route, Unread},
+    facts::{
+        Backend, Balanced, CheckFacts, ContainerFacts, Encryption, Forwarding, Neighbour, NodeFacts, OverlayFacts,
+        Route, Unread,
+    },
     interface::{Device, DeviceKind, MacAddress},
     inventory::{self, Container, Identity, Inventory, Network, Pool, Sandbox, Subnet},
     peers::{Member, Members, Peer, PeerSource, Peers},
@@ -94,18 +97,23 @@ fn network() -> impl Strategy<Value = Network> {
 }
 
 fn members() -> impl Strategy<Value = Members> {
-    let member = (address(), name(), prop::option::of(address())).prop_map(|(address, container, node)| {
-        let member = Member {
-            container,
-            service: String::new(),
-            node,
-        };
-        (address, member)
-    });
-    (prop::collection::vec(member, 0..6), any::<bool>()).prop_map(|(endpoints, is_cut)| Members {
-        endpoints: endpoints.into_iter().collect(),
-        is_cut,
-        ..Members::default()
+    let member =
+        (address(), name(), name(), prop::option::of(address())).prop_map(|(address, container, service, node)| {
+            let member = Member {
+                container,
+                service,
+                node,
+            };
+            (address, member)
+        });
+    let virtual_ips = prop::collection::vec((name(), address()), 0..3);
+    (prop::collection::vec(member, 0..6), virtual_ips, any::<bool>()).prop_map(|(endpoints, virtual_ips, is_cut)| {
+        Members {
+            virtual_ips: virtual_ips.into_iter().collect(),
+            endpoints: endpoints.into_iter().collect(),
+            is_cut,
+            ..Members::default()
+        }
     })
 }
 
@@ -227,6 +235,13 @@ fn inventory() -> impl Strategy<Value = Inventory> {
         })
 }
 
+fn balanced() -> impl Strategy<Value = Vec<Balanced>> {
+    let backend = (address(), 0_u32..3).prop_map(|(address, weight)| Backend { address, weight });
+    let service = (any::<u32>(), prop::collection::vec(backend, 0..4));
+    let service = service.prop_map(|(mark, backends)| Balanced { mark, backends });
+    prop::collection::vec(service, 0..3)
+}
+
 /// Something, or nothing because it could not be read.
 fn read<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> impl Strategy<Value = Result<T, Unread>> {
     prop::option::weighted(0.9, strategy).prop_map(|read| read.ok_or_else(|| Unread("it could not be read".to_owned())))
@@ -240,9 +255,10 @@ fn facts() -> impl Strategy<Value = CheckFacts> {
         (prop::option::of(0_u32..4), prop::collection::btree_set(0_u32..4, 0..3)),
         prop::option::of(prop::collection::vec(routes, 0..4)),
         prop::collection::vec(neighbour(), 0..4),
+        read(prop::collection::vec((address(), any::<bool>()), 0..3)),
     )
         .prop_map(
-            |(devices, forwards, (way_out, underlay), routes, neighbours)| NodeFacts {
+            |(devices, forwards, (way_out, underlay), routes, neighbours, encryptions)| NodeFacts {
                 devices,
                 forwards_ipv4: forwards,
                 forwards_ipv6: forwards,
@@ -250,16 +266,24 @@ fn facts() -> impl Strategy<Value = CheckFacts> {
                 underlay,
                 routes,
                 neighbours,
+                encryptions: encryptions.map(|all| {
+                    let of = |(to, has_state)| Encryption { to, has_state };
+                    all.into_iter().map(of).collect()
+                }),
             },
         );
     let overlays = prop::collection::vec((name(), read(overlay())), 0..3);
     let containers = prop::collection::vec((name(), read(container_facts())), 0..4);
-    (read(inventory()), read(node), overlays, containers).prop_map(|(engine, node, overlays, containers)| CheckFacts {
-        engine: engine.map(Arc::new),
-        node,
-        overlays: by_name(overlays),
-        containers: by_name(containers),
-    })
+    let balancers = prop::collection::vec((name(), read(prop::option::of(balanced()))), 0..3);
+    (read(inventory()), read(node), overlays, balancers, containers).prop_map(
+        |(engine, node, overlays, balancers, containers)| CheckFacts {
+            engine: engine.map(Arc::new),
+            node,
+            overlays: by_name(overlays),
+            balancers: by_name(balancers),
+            containers: by_name(containers),
+        },
+    )
 }
 
 fn by_name<T>(named: Vec<(String, T)>) -> BTreeMap<Arc<str>, T> {
@@ -292,6 +316,7 @@ fn checks_without_facts_say_that_they_could_not_look() {
         engine: Err(unread()),
         node: Err(unread()),
         overlays: BTreeMap::new(),
+        balancers: BTreeMap::new(),
         containers: BTreeMap::new(),
     };
     for looked in look(&facts) {

@@ -23,6 +23,7 @@ pub(super) fn facts(
         })),
         node: Ok(node(|_| {})),
         overlays: BTreeMap::new(),
+        balancers: BTreeMap::new(),
         containers: BTreeMap::new(),
     }
 }

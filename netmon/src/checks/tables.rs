@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CheckDefinition, finding, named, number};
+use super::{CheckDefinition, finding, members, named, number, peer};
 use crate::model::{
     facts::{CheckFacts, NodeFacts, OverlayFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
@@ -47,8 +47,9 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
         let overlay = overlay
             .as_ref()
             .map_err(|reason| Unread(format!("network {name}: {reason}")))?;
-        let members = inventory.members.get(&network.id).and_then(Option::as_ref);
-        let members = members.ok_or_else(|| Unread(format!("the engine has not said who is on network {name}")))?;
+        let Some(members) = members(inventory, network)? else {
+            continue;
+        };
         // A part of the members says nothing of who is none.
         if members.is_cut {
             continue;
@@ -304,12 +305,6 @@ fn knows(inventory: &Inventory, node: IpAddr) -> bool {
     members
         .flat_map(|members| members.endpoints.values())
         .any(|member| member.node.is_some_and(|its| its.to_canonical() == node))
-}
-
-/// A node's name; its address where that is not known.
-fn peer(inventory: &Inventory, node: IpAddr) -> Arc<str> {
-    let known = inventory.peers.nodes.get(&node).and_then(|peer| peer.name());
-    known.map_or_else(|| node.to_string().into(), Arc::clone)
 }
 
 #[cfg(test)]

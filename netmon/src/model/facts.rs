@@ -25,12 +25,15 @@ pub struct CheckFacts {
     pub node: Result<NodeFacts, Unread>,
     /// What it has in the namespace of each overlay network, by the network's name.
     pub overlays: BTreeMap<Arc<str>, Result<OverlayFacts, Unread>>,
+    /// What it has in the load balancer of each network's virtual addresses, and of the routing mesh, by the network's name;
+    /// `None` if it has no IPVS there.
+    pub balancers: BTreeMap<Arc<str>, Result<Option<Vec<Balanced>>, Unread>>,
     /// What it has in the namespace of each container that has one of its own.
     pub containers: BTreeMap<ContainerId, Result<ContainerFacts, Unread>>,
 }
 
 /// What the kernel has in the node's namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeFacts {
     /// The devices.
     pub devices: Vec<Device>,
@@ -46,6 +49,50 @@ pub struct NodeFacts {
     pub routes: Option<Vec<Route>>,
     /// The hardware addresses of its neighbours, those of bridge networks among them.
     pub neighbours: Vec<Neighbour>,
+    /// What is encrypted when it leaves. Read only if a network is to be encrypted.
+    pub encryptions: Result<Vec<Encryption>, Unread>,
+}
+
+impl Default for NodeFacts {
+    fn default() -> Self {
+        Self {
+            devices: Vec::new(),
+            forwards_ipv4: None,
+            forwards_ipv6: None,
+            way_out: None,
+            underlay: BTreeSet::new(),
+            routes: None,
+            neighbours: Vec::new(),
+            encryptions: Ok(Vec::new()),
+        }
+    }
+}
+
+/// An encryption policy for what leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Encryption {
+    /// The node it is for.
+    pub to: IpAddr,
+    /// The kernel has the state, with a key, that the policy asks for.
+    pub has_state: bool,
+}
+
+/// A service of a load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balanced {
+    /// The mark by which the firewall leads packets to it.
+    pub mark: u32,
+    /// Where packets go.
+    pub backends: Vec<Backend>,
+}
+
+/// A back end of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Backend {
+    /// A task's address.
+    pub address: IpAddr,
+    /// Zero: it gets no new connections.
+    pub weight: u32,
 }
 
 /// A route to a subnet.

@@ -43,7 +43,7 @@ use crate::model::{
     programs::Filter,
 };
 
-pub(super) use decode::{LinkEvent, Message, link_event, messages};
+pub(super) use decode::{Answer, LinkEvent, Message, link_event, messages};
 
 /// The kernel did not answer as expected.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,7 @@
 //! Encryption errors (`IPsec`), as procfs shows them to the calling thread's namespace.
 
+pub mod policies;
+
 use std::{fs, io, sync::Arc};
 
 use crate::model::overlay::XfrmErrors;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{
-        facts::{CheckFacts, ContainerFacts, NodeFacts, OverlayFacts, Unread},
+        facts::{Balanced, CheckFacts, ContainerFacts, NodeFacts, OverlayFacts, Unread},
         health::DockerHealth,
         inventory::ContainerId,
         netns::Role,
@@ -23,8 +23,10 @@ use crate::{
     },
     netns::{
         enter::{EnterError, NetnsThread, on_netns_thread},
+        ipvs,
         rtnetlink::{Client, NetlinkError},
         settings,
+        xfrm::policies,
     },
 };
 
@@ -35,6 +37,8 @@ enum NotRead {
     Enter(#[from] EnterError),
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+    #[error("cannot read the load balancer: {0}")]
+    Balancer(io::Error),
     #[error("the devices change too fast to be listed")]
     Restless,
 }
@@ -45,9 +49,10 @@ impl NotRead {
         match self {
             Self::Enter(EnterError::Open { source, .. }) => source.kind() == io::ErrorKind::NotFound,
             Self::Enter(EnterError::NoNamespace { .. }) => true,
-            Self::Enter(EnterError::Refused { .. } | EnterError::Thread(_)) | Self::Netlink(_) | Self::Restless => {
-                false
-            }
+            Self::Enter(EnterError::Refused { .. } | EnterError::Thread(_))
+            | Self::Netlink(_)
+            | Self::Balancer(_)
+            | Self::Restless => false,
         }
     }
 }
@@ -67,7 +72,10 @@ const FAR_AWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 struct Places {
     node: Option<PathBuf>,
     underlay: BTreeSet<u32>,
+    /// A network here is to be encrypted.
+    encrypts: bool,
     overlays: BTreeMap<Arc<str>, PathBuf>,
+    balancers: BTreeMap<Arc<str>, PathBuf>,
     containers: BTreeMap<ContainerId, (PathBuf, ContainerFacts)>,
 }
 
@@ -76,13 +84,25 @@ impl Places {
         let mut places = Self {
             node: state.node().map(|(_, node)| node.file.path.clone()),
             underlay: state.underlay.clone(),
+            encrypts: state
+                .inventory()
+                .networks
+                .values()
+                .any(|network| network.encrypted && network.driver == "overlay"),
             overlays: BTreeMap::new(),
+            balancers: BTreeMap::new(),
             containers: BTreeMap::new(),
         };
         for (netns, namespace) in state.namespaces() {
             let path = &namespace.file.path;
-            if let (Some(Place::Overlay { network }), Role::Overlay { .. }) = (&namespace.place, &namespace.file.role) {
-                places.overlays.insert(Arc::clone(network), path.clone());
+            match (&namespace.place, &namespace.file.role) {
+                (Some(Place::Overlay { network }), Role::Overlay { .. }) => {
+                    places.overlays.insert(Arc::clone(network), path.clone());
+                }
+                (Some(Place::LoadBalancer { network }), Role::LoadBalancer { .. } | Role::Ingress) => {
+                    places.balancers.insert(Arc::clone(network), path.clone());
+                }
+                _ => {}
             }
             for interface in state.interfaces_in(*netns) {
                 let Some(Owner::Container {
@@ -121,27 +141,36 @@ pub fn read(shared: &Shared, engine: &DockerHealth) -> CheckFacts {
     let Places {
         node,
         underlay,
+        encrypts,
         overlays,
+        balancers,
         containers,
     } = places;
     let read = on_netns_thread(|thread| {
         let node = node.ok_or_else(|| Unread("no namespace is the node's".to_owned()));
-        let node = node.and_then(|path| Ok(read_node(thread, &path, underlay)?));
+        let node = node.and_then(|path| Ok(read_node(thread, &path, underlay, encrypts)?));
         let overlays = overlays
             .into_iter()
             .filter_map(|(network, path)| unless_gone(network, read_overlay(thread, &path)));
         let overlays = overlays.collect();
+        let balancers = balancers
+            .into_iter()
+            .filter_map(|(network, path)| unless_gone(network, read_balancer(thread, &path)));
+        let balancers = balancers.collect();
         let containers = containers
             .into_iter()
             .filter_map(|(id, (path, facts))| unless_gone(id, read_container(thread, &path, facts)));
-        (node, overlays, containers.collect())
+        (node, overlays, balancers, containers.collect())
     });
-    let (node, overlays, containers) =
-        read.unwrap_or_else(|error| (Err(Unread(error.to_string())), BTreeMap::new(), BTreeMap::new()));
+    let (node, overlays, balancers, containers) = read.unwrap_or_else(|error| {
+        let node = Err(Unread(error.to_string()));
+        (node, BTreeMap::new(), BTreeMap::new(), BTreeMap::new())
+    });
     CheckFacts {
         engine: engine.map_err(|reason| Unread(reason.to_owned())),
         node,
         overlays,
+        balancers,
         containers,
     }
 }
@@ -151,7 +180,12 @@ fn unless_gone<K, T>(key: K, read: Result<T, NotRead>) -> Option<(K, Result<T, U
     (!read.as_ref().is_err_and(NotRead::is_gone)).then(|| (key, read.map_err(Unread::from)))
 }
 
-fn read_node(thread: &mut NetnsThread, path: &Path, underlay: BTreeSet<u32>) -> Result<NodeFacts, NotRead> {
+fn read_node(
+    thread: &mut NetnsThread,
+    path: &Path,
+    underlay: BTreeSet<u32>,
+    encrypts: bool,
+) -> Result<NodeFacts, NotRead> {
     let _file = thread.enter(path)?;
     let mut client = Client::open()?;
     let listed = client.devices()?;
@@ -163,6 +197,11 @@ fn read_node(thread: &mut NetnsThread, path: &Path, underlay: BTreeSet<u32>) -> 
         way_out: client.way_to(FAR_AWAY)?,
         underlay,
         neighbours: client.neighbour_entries()?,
+        encryptions: if encrypts {
+            policies::outgoing().map_err(|error| Unread(error.to_string()))
+        } else {
+            Ok(Vec::new())
+        },
         routes: client.routes(MOST_ROUTES)?,
     })
 }
@@ -176,6 +215,11 @@ fn read_overlay(thread: &mut NetnsThread, path: &Path) -> Result<OverlayFacts, N
         forwarding: client.forwarding()?,
         neighbours: client.neighbour_entries()?,
     })
+}
+
+fn read_balancer(thread: &mut NetnsThread, path: &Path) -> Result<Option<Vec<Balanced>>, NotRead> {
+    let _file = thread.enter(path)?;
+    ipvs::balanced().map_err(NotRead::Balancer)
 }
 
 /// The devices of a container are known: netmon watches them. Only the way out is asked for.

@@ -18,7 +18,7 @@ const SYS_ADMIN: u64 = 1 << 21;
 const HOLDERS: [(&str, u64); 4] = [
     ("control", SYS_ADMIN | NET_ADMIN),
     ("reader", SYS_ADMIN),
-    ("checks", SYS_ADMIN),
+    ("checks", SYS_ADMIN | NET_ADMIN),
     // A thread that one of the others made to enter a namespace.
     ("netns", SYS_ADMIN | NET_ADMIN),
 ];

@@ -181,16 +181,22 @@ fn a_member_of_an_unknown_node_is_lost() {
 
 #[test]
 fn where_nobody_says_who_is_on_a_network_the_check_is_blind() {
-    for members in [None, Some(None)] {
+    let with = |members: Option<Option<Arc<Members>>>, is_joined: bool| {
         let facts = changed(seen(&[(3, "192.0.2.2")], &[]), |inventory| {
             inventory.members = members
                 .into_iter()
                 .map(|members| (Arc::from("shop"), members))
                 .collect();
+            let here = container("web", is_joined, &[("shop", "10.0.1.2")]);
+            inventory.containers = [(Arc::clone(&here.id), Arc::new(here))].into();
         });
-        let blind = look(&facts).expect_err("nothing to compare with");
-        assert!(blind.to_string().contains("network shop"), "{blind}");
+        look(&facts).map_err(|blind| blind.to_string())
+    };
+    for (members, is_joined) in [(Some(None), false), (None, true)] {
+        let blind = with(members, is_joined).expect_err("nothing to compare with");
+        assert!(blind.contains("network shop"), "{blind}");
     }
+    assert_eq!(with(None, false), Ok(Vec::new()), "nobody asks for its members");
 }
 
 #[test]

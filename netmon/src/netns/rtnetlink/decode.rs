@@ -68,8 +68,18 @@ pub(in crate::netns) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
+    /// The message's type.
+    pub(in crate::netns) const fn kind(self) -> u16 {
+        self.kind
+    }
+
+    /// The bytes after the netlink header.
+    pub(in crate::netns) const fn payload(self) -> &'a [u8] {
+        self.payload
+    }
+
     /// The attributes after a fixed header of `header` bytes. Iteration ends at one that cannot be decoded.
-    pub(super) fn attributes(self, header: usize) -> impl Iterator<Item = (u16, &'a [u8])> {
+    pub(in crate::netns) fn attributes(self, header: usize) -> impl Iterator<Item = (u16, &'a [u8])> {
         attributes(self.payload.get(header..).unwrap_or_default())
     }
 }
