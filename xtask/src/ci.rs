@@ -23,7 +23,7 @@ use crate::{deny::NotChecked, sh, test};
 /// kernel.
 pub(crate) const KERNEL: &str = "6.1";
 /// The tests that depend on offsets, drop reasons and hooks. They also run on the emulated kernel.
-pub(crate) const DEPENDS_ON_THE_KERNEL: [&str; 13] = [
+pub(crate) const DEPENDS_ON_THE_KERNEL: [&str; 14] = [
     "clock::",
     "counting::",
     "dns::queries_to",
@@ -33,6 +33,7 @@ pub(crate) const DEPENDS_ON_THE_KERNEL: [&str; 13] = [
     "edges::both_ends",
     "edges::gateways::",
     "edges::virtual_address::",
+    "findings::",
     "overlay::",
     "protocols::",
     "retransmits::",

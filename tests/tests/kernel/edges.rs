@@ -2,7 +2,7 @@
 
 mod gateways;
 mod scan;
-mod virtual_address;
+pub(crate) mod virtual_address;
 
 use std::{
     io::{Read as _, Write as _},

@@ -12,6 +12,7 @@ mod drops;
 mod edges;
 mod elsewhere;
 mod faults;
+mod findings;
 mod hostile;
 mod http;
 mod leaks;

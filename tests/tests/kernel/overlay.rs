@@ -19,10 +19,10 @@ use crate::{
     world::{Cable, Member, World, modes, quiet, ready},
 };
 
-mod encrypted;
+pub(crate) mod encrypted;
 
 /// The other node's name, as the engine reports it.
-const PEER: &str = "node2";
+pub(crate) const PEER: &str = "node2";
 /// The other node's address.
 const PEER_ADDRESS: &str = "10.88.0.2";
 /// netmon reads the node's own devices once a minute.
@@ -34,6 +34,13 @@ const OUTER_BYTES: u64 = 14 + 20 + 8 + 8 + 14;
 /// A node with an overlay network whose tunnels are counted.
 fn node(encrypted: bool, mode: &str) -> anyhow::Result<(World, Member, Member, Netmon)> {
     node_of(World::new()?, encrypted, mode)
+}
+
+/// The same, with other waiting times.
+pub(crate) fn node_with(encrypted: bool, mode: &str, times: &str) -> anyhow::Result<(World, Member, Member, Netmon)> {
+    let mut world = World::new()?;
+    world.times.push_str(times);
+    node_of(world, encrypted, mode)
 }
 
 /// The same, in that world.

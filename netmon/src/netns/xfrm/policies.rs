@@ -36,7 +36,7 @@ const DATAGRAM_BYTES: usize = 32 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Template {
     to: IpAddr,
-    /// In network byte order. Zero leaves it to the kernel.
+    /// The state's number, in network byte order. Zero leaves the choice to the kernel.
     spi: [u8; 4],
 }
 
@@ -100,6 +100,10 @@ impl Connection {
 
     /// Whether the kernel has the state that a policy asks for.
     fn has_state(&mut self, template: Template) -> Result<bool, NetlinkError> {
+        if template.spi == [0; 4] {
+            // Any that fits will do. The engine always names one.
+            return Ok(true);
+        }
         let what = "report an encryption state";
         self.send(what, XFRM_MSG_GETAE, 0, &state_id(template))?;
         for message in messages(self.receive(what)?) {

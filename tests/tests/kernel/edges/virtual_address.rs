@@ -15,17 +15,74 @@ use netmon_tests::{
 use super::{Counts, Edge, exchange};
 use crate::{
     tcp::server::Server,
-    world::{Cable, DEVICE, World, ready},
+    world::{Cable, DEVICE, Member, World, ready},
 };
 
 const VIRTUAL: &str = "10.77.0.100";
 const BALANCER: &str = "10.77.0.4";
 /// The tasks: one beyond the network's tunnel, one on this node.
-const TASKS: [&str; 2] = ["10.77.0.2", "10.77.0.3"];
+pub(crate) const TASKS: [&str; 2] = ["10.77.0.2", "10.77.0.3"];
 const CONNECTIONS: usize = 20;
 
 #[test]
 fn a_service_behind_a_virtual_address_is_named_by_its_client_and_the_balancer_by_its_tasks() -> anyhow::Result<()> {
+    let Balanced {
+        world,
+        a,
+        b,
+        c,
+        balancer: _balancer,
+    } = balanced()?;
+    let netmon = world.netmon(&[])?;
+    ready(&netmon, 4)?;
+
+    let servers = [
+        Server::start(&b.netns, TASKS[0].parse()?)?,
+        Server::start(&c, TASKS[1].parse()?)?,
+    ];
+    let address = (VIRTUAL, servers[0].address.port());
+    for _ in 0..CONNECTIONS {
+        let mut stream = a.netns.within(|| Ok(TcpStream::connect(address)?))?;
+        exchange(&mut stream, 100)?;
+    }
+    let [far, near] = until("the tasks to be done", || {
+        let served = servers.each_ref().map(Server::served);
+        ensure!(served.iter().sum::<usize>() == CONNECTIONS, "they took {served:?}");
+        Ok(served)
+    })?;
+    ensure!(far == near, "one task took {far}, the other one {near}");
+    let counts = |connections: usize| Counts {
+        connections: connections as u64,
+        active: 0,
+        transmit: 100 * connections as u64,
+        receive: 100 * connections as u64,
+    };
+    netmon.page_until("both ends to name each other", |page| {
+        for (edge, wanted) in [
+            (Edge::of("a", "shop_db", "client"), counts(CONNECTIONS)),
+            (Edge::of("(load balancer)", "b", "server"), counts(far)),
+            (Edge::of("(load balancer)", "shop_db", "server"), counts(near)),
+        ] {
+            let shown = edge.counts(page)?;
+            ensure!(shown == wanted, "{} shows {shown:?}, not {wanted:?}", edge.side);
+        }
+        // The balancer's own namespace has no edges: it forwards.
+        let all = page.all("netmon_edge_connections_total", &[]);
+        ensure!(all.len() == 3, "{all:?}");
+        Ok(())
+    })
+}
+
+/// A network with a service of two tasks behind a virtual address, and its load balancer on the first node.
+pub(crate) struct Balanced {
+    pub(crate) world: World,
+    pub(crate) a: Member,
+    pub(crate) b: Member,
+    pub(crate) c: Netns,
+    pub(crate) balancer: Netns,
+}
+
+pub(crate) fn balanced() -> anyhow::Result<Balanced> {
     let mut world = World::new()?;
     world.labels.clear();
     describe(&world);
@@ -68,43 +125,12 @@ fn a_service_behind_a_virtual_address_is_named_by_its_client_and_the_balancer_by
             ..Endpoint::default()
         }],
     });
-    let netmon = world.netmon(&[])?;
-    ready(&netmon, 4)?;
-
-    let servers = [
-        Server::start(&b.netns, TASKS[0].parse()?)?,
-        Server::start(&c, TASKS[1].parse()?)?,
-    ];
-    let address = (VIRTUAL, servers[0].address.port());
-    for _ in 0..CONNECTIONS {
-        let mut stream = a.netns.within(|| Ok(TcpStream::connect(address)?))?;
-        exchange(&mut stream, 100)?;
-    }
-    let [far, near] = until("the tasks to be done", || {
-        let served = servers.each_ref().map(Server::served);
-        ensure!(served.iter().sum::<usize>() == CONNECTIONS, "they took {served:?}");
-        Ok(served)
-    })?;
-    ensure!(far == near, "one task took {far}, the other one {near}");
-    let counts = |connections: usize| Counts {
-        connections: connections as u64,
-        active: 0,
-        transmit: 100 * connections as u64,
-        receive: 100 * connections as u64,
-    };
-    netmon.page_until("both ends to name each other", |page| {
-        for (edge, wanted) in [
-            (Edge::of("a", "shop_db", "client"), counts(CONNECTIONS)),
-            (Edge::of("(load balancer)", "b", "server"), counts(far)),
-            (Edge::of("(load balancer)", "shop_db", "server"), counts(near)),
-        ] {
-            let shown = edge.counts(page)?;
-            ensure!(shown == wanted, "{} shows {shown:?}, not {wanted:?}", edge.side);
-        }
-        // The balancer's own namespace has no edges: it forwards.
-        let all = page.all("netmon_edge_connections_total", &[]);
-        ensure!(all.len() == 3, "{all:?}");
-        Ok(())
+    Ok(Balanced {
+        world,
+        a,
+        b,
+        c,
+        balancer,
     })
 }
 

@@ -11,9 +11,9 @@ use super::{PEER, node};
 use crate::world::{World, modes};
 
 /// The addresses of both nodes.
-const ADDRESSES: [&str; 2] = ["10.88.0.1", "10.88.0.2"];
+pub(crate) const ADDRESSES: [&str; 2] = ["10.88.0.1", "10.88.0.2"];
 /// An AES key of 128 bits, followed by the four bytes of salt of RFC 4106.
-const KEY: &str = "0x0102030405060708090a0b0c0d0e0f1011121314";
+pub(crate) const KEY: &str = "0x0102030405060708090a0b0c0d0e0f1011121314";
 /// The payload of a datagram in bytes.
 const CONTENT: usize = 500;
 /// The size of the inner packet with its IP and UDP headers, as MTUs count it.
