@@ -37,6 +37,7 @@ use crate::{
     observe::{
         Shared,
         control::{Control, Places, Signal, Tools},
+        facts::movement::Movement,
         findings::Findings,
         inventories::Inventories,
         state::{Scope, State},
@@ -146,7 +147,8 @@ pub async fn run(config: Config) -> Result<End, AppError> {
     }
     let engine = watch_engine(&config, &workers, signals, published.clone())?;
 
-    let (checker, findings) = start_checks(&wanted, &shared, &engine, &workers).map_err(no_thread)?;
+    let movement = Movement::new(tracepoints.clone(), overlay.clone());
+    let (checker, findings) = start_checks(&wanted, &shared, &engine, movement, &workers).map_err(no_thread)?;
     let sources = Arc::new(Sources {
         shared,
         tools: CollectorTools {
@@ -203,6 +205,7 @@ fn start_checks(
     wanted: &Collectors,
     shared: &Shared,
     engine: &docker::Watch,
+    movement: Movement,
     workers: &Workers,
 ) -> io::Result<(Option<Checker>, Findings)> {
     let findings = Findings::default();
@@ -210,6 +213,7 @@ fn start_checks(
         Checker::start(
             shared.clone(),
             engine.handle(),
+            movement,
             findings.clone(),
             workers.shift(Worker::Checks),
         )

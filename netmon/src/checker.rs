@@ -18,7 +18,7 @@ use crate::{
     },
     docker::EngineHandle,
     model::{finding::Finding, text::printable},
-    observe::{self, Shared, findings::Findings},
+    observe::{self, Shared, facts::movement::Movement, findings::Findings},
     privilege::{self, ThreadRole},
     workers::Shift,
 };
@@ -36,7 +36,13 @@ impl Checker {
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start(shared: Shared, engine: EngineHandle, findings: Findings, shift: Shift) -> io::Result<Self> {
+    pub fn start(
+        shared: Shared,
+        engine: EngineHandle,
+        mut movement: Movement,
+        findings: Findings,
+        shift: Shift,
+    ) -> io::Result<Self> {
         let round = shared.lock().times().check_round;
         let (stop, stopped) = sync_channel(1);
         let turns = shift.clone();
@@ -45,7 +51,7 @@ impl Checker {
             loop {
                 {
                     let _turn = turns.turn();
-                    let facts = observe::facts::read(&shared, &engine.health());
+                    let facts = observe::facts::read(&shared, &engine.health(), &mut movement);
                     let looked = checks::look(&facts);
                     let (report, changes) = register.take_in(looked, Instant::now(), SystemTime::now());
                     findings.publish(report);

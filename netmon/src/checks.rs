@@ -9,6 +9,8 @@ mod address_space;
 mod aliases;
 mod balancers;
 mod bridges;
+mod cleartext;
+mod conntrack;
 mod default_routes;
 mod duplicates;
 mod encryption;
@@ -16,12 +18,14 @@ mod forwarding;
 mod mtu;
 mod neighbours;
 mod node_address;
+mod node_drops;
 mod orphans;
 #[cfg(test)]
 mod properties;
 pub mod register;
 #[cfg(test)]
 mod samples;
+mod sight;
 mod subnets;
 mod tables;
 #[cfg(test)]
@@ -46,6 +50,8 @@ use crate::model::{
 /// Every check, in the order of the documentation.
 pub const ALL: &[CheckDefinition] = &[
     forwarding::DEFINITION,
+    node_drops::DEFINITION,
+    conntrack::DEFINITION,
     bridges::DEFINITION,
     default_routes::DEFINITION,
     orphans::DEFINITION,
@@ -54,12 +60,14 @@ pub const ALL: &[CheckDefinition] = &[
     tables::DEFINITION,
     balancers::DEFINITION,
     encryption::DEFINITION,
+    cleartext::DEFINITION,
     neighbours::DEFINITION,
     duplicates::DEFINITION,
     aliases::DEFINITION,
     subnets::DEFINITION,
     address_space::DEFINITION,
     mtu::DEFINITION,
+    sight::DEFINITION,
 ];
 
 /// How many findings of one check are listed. A fault of a whole network has hundreds of subjects.

@@ -11,12 +11,14 @@ use proptest::prelude::*;
 
 use super::{ALL, look, register::Register, samples};
 use crate::model::{
+    counters::Directions,
     facts::{
-        Backend, Balanced, CheckFacts, ContainerFacts, Encryption, Forwarding, Neighbour, NodeFacts, OverlayFacts,
-        Route, Unread,
+        Backend, Balanced, CheckFacts, ContainerFacts, Encryption, Forwarding, Moved, Neighbour, NodeFacts,
+        OverlayFacts, Route, Unread,
     },
     interface::{Device, DeviceKind, MacAddress},
     inventory::{self, Container, Identity, Inventory, Network, Pool, Sandbox, Subnet},
+    overlay::{Tunnel, TunnelKind},
     peers::{Member, Members, Peer, PeerSource, Peers},
 };
 
@@ -242,6 +244,27 @@ fn balanced() -> impl Strategy<Value = Vec<Balanced>> {
     prop::collection::vec(service, 0..3)
 }
 
+fn moved() -> impl Strategy<Value = Moved> {
+    let count = || prop_oneof![0_u64..10, Just(u64::MAX)];
+    let kind = prop_oneof![
+        Just(TunnelKind::Esp),
+        (0_u32..4).prop_map(|vni| TunnelKind::Vxlan { vni })
+    ];
+    let tunnel = (kind, address()).prop_map(|(kind, remote)| Tunnel { kind, remote });
+    let directions = (count(), count()).prop_map(|(receive, transmit)| Directions { receive, transmit });
+    let reason = prop_oneof![Just("NETFILTER_DROP"), Just("PKT_TOO_BIG"), Just("")].prop_map(Arc::from);
+    (
+        any::<u32>(),
+        prop::collection::btree_map(tunnel, directions, 0..3),
+        prop::collection::btree_map((0_u32..4, reason), count(), 0..4),
+    )
+        .prop_map(|(seconds, tunnels, node_drops)| Moved {
+            time: Duration::from_secs(seconds.into()),
+            tunnels,
+            node_drops,
+        })
+}
+
 /// Something, or nothing because it could not be read.
 fn read<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> impl Strategy<Value = Result<T, Unread>> {
     prop::option::weighted(0.9, strategy).prop_map(|read| read.ok_or_else(|| Unread("it could not be read".to_owned())))
@@ -266,6 +289,7 @@ fn facts() -> impl Strategy<Value = CheckFacts> {
                 underlay,
                 routes,
                 neighbours,
+                connections: forwards.map(|it| (u64::from(it), 1)),
                 encryptions: encryptions.map(|all| {
                     let of = |(to, has_state)| Encryption { to, has_state };
                     all.into_iter().map(of).collect()
@@ -275,8 +299,11 @@ fn facts() -> impl Strategy<Value = CheckFacts> {
     let overlays = prop::collection::vec((name(), read(overlay())), 0..3);
     let containers = prop::collection::vec((name(), read(container_facts())), 0..4);
     let balancers = prop::collection::vec((name(), read(prop::option::of(balanced()))), 0..3);
-    (read(inventory()), read(node), overlays, balancers, containers).prop_map(
-        |(engine, node, overlays, balancers, containers)| CheckFacts {
+    let rest = (containers, read(moved()), prop::option::of(name()));
+    (read(inventory()), read(node), overlays, balancers, rest).prop_map(
+        |(engine, node, overlays, balancers, (containers, moved, unseen))| CheckFacts {
+            moved,
+            unseen: unseen.filter(|it| !it.is_empty()),
             engine: engine.map(Arc::new),
             node,
             overlays: by_name(overlays),
@@ -318,8 +345,14 @@ fn checks_without_facts_say_that_they_could_not_look() {
         overlays: BTreeMap::new(),
         balancers: BTreeMap::new(),
         containers: BTreeMap::new(),
+        moved: Err(unread()),
+        unseen: None,
     };
-    for looked in look(&facts) {
+    // What keeps netmon from seeing is known without them.
+    for looked in look(&facts)
+        .into_iter()
+        .filter(|it| it.definition.name.as_str() != "sight")
+    {
         assert!(
             looked.outcome.is_err(),
             "{} looked at nothing",

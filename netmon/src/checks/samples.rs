@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::model::{
-    facts::{CheckFacts, NodeFacts},
+    facts::{CheckFacts, Moved, NodeFacts},
     interface::{Device, DeviceKind},
     inventory::{Container, Endpoint, Identity, Inventory, Network},
 };
@@ -25,6 +25,8 @@ pub(super) fn facts(
         overlays: BTreeMap::new(),
         balancers: BTreeMap::new(),
         containers: BTreeMap::new(),
+        moved: Ok(Moved::default()),
+        unseen: None,
     }
 }
 

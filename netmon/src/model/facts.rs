@@ -4,11 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
+    counters::Directions,
     interface::{Device, MacAddress},
     inventory::{ContainerId, Inventory, Subnet},
+    overlay::Tunnel,
 };
 
 /// Something that could not be read, and why.
@@ -30,6 +33,22 @@ pub struct CheckFacts {
     pub balancers: BTreeMap<Arc<str>, Result<Option<Vec<Balanced>>, Unread>>,
     /// What it has in the namespace of each container that has one of its own.
     pub containers: BTreeMap<ContainerId, Result<ContainerFacts, Unread>>,
+    /// What the kernel programs counted lately.
+    pub moved: Result<Moved, Unread>,
+    /// What keeps netmon from seeing containers or the node, in a sentence.
+    pub unseen: Option<String>,
+}
+
+/// What the kernel programs counted within the last half minute. Programs that are not there count nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// The time.
+    pub time: Duration,
+    /// Packets between nodes.
+    pub tunnels: BTreeMap<Tunnel, Directions<u64>>,
+    /// Packets that the kernel dropped in the node's namespace, by the device's ifindex and the kernel's name of the
+    /// reason.
+    pub node_drops: BTreeMap<(u32, Arc<str>), u64>,
 }
 
 /// What the kernel has in the node's namespace.
@@ -51,6 +70,8 @@ pub struct NodeFacts {
     pub neighbours: Vec<Neighbour>,
     /// What is encrypted when it leaves. Read only if a network is to be encrypted.
     pub encryptions: Result<Vec<Encryption>, Unread>,
+    /// How many connections it tracks, and how many it can; `None` if it tracks none.
+    pub connections: Option<(u64, u64)>,
 }
 
 impl Default for NodeFacts {
@@ -64,6 +85,7 @@ impl Default for NodeFacts {
             routes: None,
             neighbours: Vec::new(),
             encryptions: Ok(Vec::new()),
+            connections: None,
         }
     }
 }

@@ -41,7 +41,14 @@ pub fn forwards() -> [Option<bool>; 2] {
     ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"].map(|name| Some(number(name, 0)? != 0))
 }
 
-/// The same, from a file that is opened for it: of whatever namespace the thread is in.
+/// How many connections the thread's namespace tracks, and how many it can. `None` if it tracks none.
+#[must_use]
+pub fn connections() -> Option<(u64, u64)> {
+    let count = number("net.netfilter.nf_conntrack_count", 0)?;
+    Some((count, number("net.netfilter.nf_conntrack_max", 0)?))
+}
+
+/// A number of a setting, from a file that is opened for it: of whatever namespace the thread is in.
 pub(super) fn number(name: &str, index: usize) -> Option<u64> {
     nth(text(&open(name)?, &mut [0; LONGEST])?, index)
 }

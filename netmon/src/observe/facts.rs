@@ -1,14 +1,18 @@
 //! Reads what the checks look at: the engine's last word, and what the kernel has in the namespaces of the node, of its
 //! overlay networks and of its containers. Must not know what is a fault.
 
+pub mod movement;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
+use self::movement::Movement;
 use super::{
     Shared,
     state::{Owner, State},
@@ -127,10 +131,12 @@ impl Places {
 
 /// Reads everything. A namespace that cannot be read is missing in the facts, with the reason.
 #[must_use]
-pub fn read(shared: &Shared, engine: &DockerHealth) -> CheckFacts {
-    let (inventory, places) = {
+pub fn read(shared: &Shared, engine: &DockerHealth, movement: &mut Movement) -> CheckFacts {
+    let (inventory, places, netns, unseen) = {
         let state = shared.lock();
-        (Arc::clone(state.inventory()), Places::of(&state))
+        let unseen = state.misfit().map(|misfit| misfit.to_string());
+        let netns = state.node().map(|(netns, _)| netns);
+        (Arc::clone(state.inventory()), Places::of(&state), netns, unseen)
     };
     let engine = match engine {
         DockerHealth { last_sync: None, .. } => Err("the engine has not answered yet"),
@@ -172,6 +178,8 @@ pub fn read(shared: &Shared, engine: &DockerHealth) -> CheckFacts {
         overlays,
         balancers,
         containers,
+        moved: movement.read(netns, Instant::now()),
+        unseen,
     }
 }
 
@@ -196,6 +204,7 @@ fn read_node(
         forwards_ipv6,
         way_out: client.way_to(FAR_AWAY)?,
         underlay,
+        connections: settings::connections(),
         neighbours: client.neighbour_entries()?,
         encryptions: if encrypts {
             policies::outgoing().map_err(|error| Unread(error.to_string()))

@@ -69,7 +69,7 @@ fn faults(engine: Engine) -> anyhow::Result<()> {
 
     let mut wanted: BTreeSet<Found> = [
         of("critical", "forwarding", "", "", "", "net.ipv4.ip_forward"),
-        of("warning", "vxlan_device", "idle", "", "", "vx-left"),
+        of("critical", "vxlan_device", "idle", "", "", "vx-left"),
         of(
             "critical",
             "overlay_tables",
@@ -78,7 +78,7 @@ fn faults(engine: Engine) -> anyhow::Result<()> {
             &nodes.node(2).name(),
             "missing",
         ),
-        of("warning", "subnet_overlap", "site", "", "", &own),
+        of("info", "subnet_overlap", "site", "", "", &own),
     ]
     .into();
     if has_macs {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, env};
 
 use anyhow::ensure;
-use netmon_tests::{netmon::Netmon, netns::Netns};
+use netmon_tests::{netmon::Netmon, netns::Netns, traffic};
 
 use crate::{
     edges::virtual_address::{Balanced, TASKS, balanced},
@@ -76,9 +76,13 @@ fn a_load_balancer_that_disagrees_with_its_service_is_named() -> anyhow::Result<
 
 #[test]
 fn a_network_that_cannot_encrypt_towards_a_node_is_named() -> anyhow::Result<()> {
-    let (world, _a, _b, netmon) = overlay::node_with(true, modes()?[0], ",check-round=1s")?;
+    let (world, a, b, netmon) = overlay::node_with(true, modes()?[0], ",check-round=1s")?;
     let check = "encryption";
     agree(&netmon, check, &[(PEER, "policy")])?;
+    // Nothing keeps packets from leaving in the clear yet.
+    traffic::udp(&a.netns, &b.netns, b.address, 20, 100)?;
+    agree(&netmon, "cleartext", &[(PEER, "transmit")])?;
+    agree(&netmon, "cleartext", &[])?;
     let node = world.node()?;
     let [own, other] = ADDRESSES;
     node.run(&format!(
