@@ -1,9 +1,9 @@
 //! Findings that need a kernel with IPVS or ESP. Where there is none, that is the finding.
 
-use std::{collections::BTreeSet, env};
+use std::{collections::BTreeSet, env, time::Duration};
 
-use anyhow::ensure;
-use netmon_tests::{netmon::Netmon, netns::Netns, traffic};
+use anyhow::{Context as _, ensure};
+use netmon_tests::{netmon::Netmon, netns::Netns, patience::within, traffic};
 
 use crate::{
     edges::virtual_address::{Balanced, TASKS, balanced},
@@ -14,6 +14,8 @@ use crate::{
     world::modes,
 };
 
+/// Within this time a fault has to be a finding, and a fault that was mended has to be none.
+const SOON: Duration = Duration::from_mins(1);
 /// The state that the policy asks for.
 const SPI: &str = "0x101";
 
@@ -23,7 +25,8 @@ fn agree(netmon: &Netmon, check: &str, wanted: &[(&str, &str)]) -> anyhow::Resul
         .iter()
         .map(|(whose, subject)| ((*whose).to_owned(), (*subject).to_owned()))
         .collect();
-    netmon.page_until(&format!("the findings of {check}"), |page| {
+    let looked = within(SOON, &format!("the findings of {check}"), || {
+        let page = netmon.page()?;
         let could_look = page.count("netmon_check_success", &[("check", check)])?;
         ensure!(could_look == 1, "it could not look");
         let found: BTreeSet<(String, String)> = page
@@ -36,7 +39,8 @@ fn agree(netmon: &Netmon, check: &str, wanted: &[(&str, &str)]) -> anyhow::Resul
             .collect();
         ensure!(found == wanted, "{found:?}, not {wanted:?}");
         Ok(())
-    })
+    });
+    looked.with_context(|| format!("netmon's log:\n{}", netmon.log()))
 }
 
 #[test]
