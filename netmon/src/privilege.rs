@@ -54,10 +54,9 @@ impl ThreadRole {
                     // A port below 1024, if one is configured.
                     .union(CapabilitySet::NET_BIND_SERVICE)
             }
-            // Filters (clsact) and nsids are set through netlink.
-            Self::Control => Self::Read.needs().union(CapabilitySet::NET_ADMIN),
-            // The kernel shows encryption policies to no other (`xfrm_user_rcv_msg`).
-            Self::Inspect => Self::Read.needs().union(CapabilitySet::NET_ADMIN),
+            // Filters (clsact) and nsids are set through netlink. And the kernel shows encryption policies to no other
+            // (`xfrm_user_rcv_msg`).
+            Self::Control | Self::Inspect => Self::Read.needs().union(CapabilitySet::NET_ADMIN),
             // Includes CAP_BPF and CAP_PERFMON, which therefore are not kept: entering a namespace needs
             // CAP_SYS_ADMIN anyway.
             Self::Read => CapabilitySet::SYS_ADMIN,

@@ -133,6 +133,7 @@ impl World {
                 network_name: format!("shop_network{interface}"),
                 mac: mac(at, interface).parse::<MacAddress>().ok(),
                 addresses: Vec::new(),
+                ..Endpoint::default()
             };
             let service = format!("shop_service{}", at / 10);
             let identity = Identity {

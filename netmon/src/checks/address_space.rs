@@ -281,7 +281,7 @@ mod tests {
                 ..device("br-wide", &[])
             };
             facts.node = Ok(node(|node| {
-                node.devices = (0..ports).map(port).chain([bridge]).collect()
+                node.devices = (0..ports).map(port).chain([bridge]).collect();
             }));
             items(&facts)
         };

@@ -275,13 +275,16 @@ mod tests {
         },
     };
 
+    /// A mark, and the addresses and weights of its back ends.
+    type Group<'b> = (u32, &'b [(u8, u32)]);
+
     fn address(last: u8) -> IpAddr {
         [10, 0, 1, last].into()
     }
 
     /// A network with tasks of services, of which those in `virtual` have a virtual address, and with these back ends by
     /// mark.
-    fn with(tasks: &[(u8, &str)], balanced: Option<&[(u32, &[(u8, u32)])]>) -> CheckFacts {
+    fn with(tasks: &[(u8, &str)], balanced: Option<&[Group<'_>]>) -> CheckFacts {
         let mut facts = facts([network("shop", "overlay", &["10.0.1.0/24"])], []);
         let member = |(last, service): &(u8, &str)| {
             let member = Member {
@@ -302,7 +305,7 @@ mod tests {
                 ..Inventory::clone(&inventory)
             })
         });
-        let group = |(mark, backends): &(u32, &[(u8, u32)])| Balanced {
+        let group = |(mark, backends): &Group<'_>| Balanced {
             mark: *mark,
             backends: backends
                 .iter()

@@ -63,13 +63,13 @@ fn device() -> impl Strategy<Value = Device> {
     )
         .prop_map(
             |((ifindex, name, kind, addresses), (vni, master, peer), (mtu, up, mac))| Device {
+                mac,
                 addresses,
+                mtu,
                 vni,
                 master,
                 peer,
-                mtu,
                 up,
-                mac,
                 ..Device::new(ifindex, name, kind)
             },
         )
@@ -90,10 +90,10 @@ fn network() -> impl Strategy<Value = Network> {
         any::<[bool; 2]>(),
     )
         .prop_map(|(name, driver, subnets, vnis, [internal, ipv6])| Network {
-            subnets,
-            vnis,
             internal,
             ipv6,
+            vnis,
+            subnets,
             ..samples::network(&name, driver, &[])
         })
 }

@@ -287,7 +287,7 @@ mod tests {
     fn what_is_seen_by_others_each_time_is_another_fault_each_time() {
         let mut register = Register::default();
         let begin = Instant::now();
-        let mut begun = |seconds: u64, witnesses: &[&str]| {
+        let mut at = |seconds: u64, witnesses: &[&str]| {
             let mut finding = of(&PATIENT, "missing");
             finding.witnesses = witnesses.iter().map(|it| Arc::from(*it)).collect();
             let time = Duration::from_secs(seconds);
@@ -299,12 +299,12 @@ mod tests {
             let (_, changes) = register.take_in(vec![looked], begin + time, SystemTime::UNIX_EPOCH + time);
             (changes.begun.len(), changes.ended.len())
         };
-        assert_eq!(begun(0, &["a"]), (0, 0));
-        assert_eq!(begun(15, &["b"]), (0, 0));
-        assert_eq!(begun(30, &["c", "d"]), (0, 0));
-        assert_eq!(begun(45, &["d", "e"]), (0, 0));
-        assert_eq!(begun(60, &["d"]), (1, 0), "d was seen for 30 s");
-        assert_eq!(begun(75, &["f"]), (0, 1));
+        assert_eq!(at(0, &["a"]), (0, 0));
+        assert_eq!(at(15, &["b"]), (0, 0));
+        assert_eq!(at(30, &["c", "d"]), (0, 0));
+        assert_eq!(at(45, &["d", "e"]), (0, 0));
+        assert_eq!(at(60, &["d"]), (1, 0), "d was seen for 30 s");
+        assert_eq!(at(75, &["f"]), (0, 1));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub enum Change {
     /// Namespaces were mounted or unmounted.
     Namespaces,
     /// A device changed.
-    Device(DeviceChange),
+    Device(Box<DeviceChange>),
     /// Messages were lost because too many arrived at once. Everything has to be read again.
     Overrun,
 }
@@ -274,13 +274,13 @@ fn receive_all(netlink: &Socket, buffer: &mut [u8], empty_at: &mut Instant, repo
                     let Some(LinkEvent { device, gone, counters }) = link_event(answer) else {
                         continue;
                     };
-                    report(Change::Device(DeviceChange {
+                    report(Change::Device(Box::new(DeviceChange {
                         nsid,
                         after: *empty_at,
                         device,
                         gone,
                         counters,
-                    }));
+                    })));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -87,7 +87,7 @@ fn the_nodes_own_address_in_a_bridge_networks_subnet_is_found() {
         let mut bridge = device("br-front", &["172.18.0.1"]);
         bridge.ifindex = 3;
         facts.node = Ok(node(|node| {
-            node.devices = vec![device("eth0", &["172.18.4.4"]), bridge]
+            node.devices = vec![device("eth0", &["172.18.4.4"]), bridge];
         }));
         let found = look(&facts).expect("it can look").into_iter();
         found

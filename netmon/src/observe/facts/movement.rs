@@ -140,9 +140,9 @@ mod tests {
     fn what_was_counted_since_is_the_difference_and_never_below_zero() {
         let begin = Instant::now();
         let before = reading(begin, [5, 100], &[(3, 7), (4, 9)]);
-        let now = reading(begin + Duration::from_secs(60), [8, 20], &[(3, 10), (4, 9), (5, 2)]);
+        let now = reading(begin + Duration::from_mins(1), [8, 20], &[(3, 10), (4, 9), (5, 2)]);
         let moved = now.since(&before);
-        assert_eq!(moved.time, Duration::from_secs(60));
+        assert_eq!(moved.time, Duration::from_mins(1));
         let counts: Vec<_> = moved.tunnels.values().map(|it| (it.receive, it.transmit)).collect();
         // The tunnel's count was deleted meanwhile.
         assert_eq!(counts, [(3, 0)]);
