@@ -84,6 +84,9 @@ impl Drop for Checker {
     }
 }
 
+/// How many findings are logged that begin, or end, at one time. The fault of a whole network has hundreds.
+const MOST_SAID: usize = 40;
+
 /// Says each finding once when it begins, and once when it ends.
 fn say(changes: &Changes) {
     for Finding {
@@ -93,7 +96,7 @@ fn say(changes: &Changes) {
         evidence,
         remedy,
         witnesses: _,
-    } in &changes.begun
+    } in changes.begun.iter().take(MOST_SAID)
     {
         // Names of containers come from other nodes, too.
         let (subject, evidence) = (printable(&subject.to_string()), printable(evidence));
@@ -105,7 +108,11 @@ fn say(changes: &Changes) {
             "{evidence}"
         );
     }
-    for Finding { check, subject, .. } in &changes.ended {
+    let more = changes.begun.len().saturating_sub(MOST_SAID);
+    if more > 0 {
+        warn!(more, "more findings began than are logged; `netmon doctor` lists them");
+    }
+    for Finding { check, subject, .. } in changes.ended.iter().take(MOST_SAID) {
         info!(
             check = check.as_str(),
             subject = printable(&subject.to_string()),

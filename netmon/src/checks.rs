@@ -23,6 +23,7 @@ mod orphans;
 #[cfg(test)]
 mod properties;
 pub mod register;
+mod resolver;
 #[cfg(test)]
 mod samples;
 mod sight;
@@ -43,7 +44,7 @@ use std::{
 use crate::model::{
     facts::{CheckFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
-    inventory::{Inventory, Network},
+    inventory::{Container, Inventory, Network},
     peers::Members,
 };
 
@@ -64,6 +65,7 @@ pub const ALL: &[CheckDefinition] = &[
     neighbours::DEFINITION,
     duplicates::DEFINITION,
     aliases::DEFINITION,
+    resolver::DEFINITION,
     subnets::DEFINITION,
     address_space::DEFINITION,
     mtu::DEFINITION,
@@ -165,6 +167,15 @@ fn members<'i>(inventory: &'i Inventory, network: &Network) -> Result<Option<&'i
 fn peer(inventory: &Inventory, node: IpAddr) -> Arc<str> {
     let known = inventory.peers.nodes.get(&node).and_then(|peer| peer.name());
     known.map_or_else(|| node.to_string().into(), Arc::clone)
+}
+
+/// The command that starts a container anew. One of a task is replaced by its service.
+fn restart(container: &Container) -> String {
+    if container.task_id.is_empty() {
+        format!("docker restart {}", container.identity.container)
+    } else {
+        format!("docker service update --force {}", container.identity.service)
+    }
 }
 
 /// A number of things, in words.

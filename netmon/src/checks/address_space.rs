@@ -36,8 +36,6 @@ const MOST_PORTS: usize = 1_023;
 const TAKEN: u64 = 3;
 /// Larger subnets are never used up.
 const LARGEST: u64 = 1 << 16;
-/// So many subnets have to be left in the pools.
-const FEW: u64 = 3;
 
 fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     let inventory = facts.engine.as_ref().map_err(Unread::clone)?;
@@ -153,13 +151,13 @@ fn of_pools(inventory: &Inventory, node: &NodeFacts) -> Option<Finding> {
         .values()
         .filter(|network| network.driver != "overlay");
     let mut taken: BTreeSet<Subnet> = local.flat_map(|network| &network.subnets).copied().collect();
-    // The engine leaves out what a route of the node leads to.
+    // The engine leaves out what is on a link of the node, and not what is behind a gateway (`CheckRouteOverlaps`).
     taken.extend(
         node.routes
             .iter()
             .flatten()
-            .map(|route| route.subnet)
-            .filter(|subnet| subnet.prefix > 0),
+            .filter(|route| route.is_link)
+            .map(|route| route.subnet),
     );
     let (mut all, mut left) = (0_u64, 0_u64);
     for pool in pools.iter().filter(|pool| pool.base.address.is_ipv4()) {
@@ -192,7 +190,7 @@ fn of_pools(inventory: &Inventory, node: &NodeFacts) -> Option<Finding> {
             subnets.saturating_sub(used)
         });
     }
-    (left < FEW && all > FEW).then(|| {
+    (left.saturating_mul(10) < all).then(|| {
         finding(
             DEFINITION.name,
             Severity::Warning,
@@ -201,7 +199,7 @@ fn of_pools(inventory: &Inventory, node: &NodeFacts) -> Option<Finding> {
                 ..Subject::default()
             },
             format!("{left} of the {all} subnets of the engine's address pools are left, so `docker network create` will fail soon"),
-            "Remove networks that nobody uses with `docker network prune`, or set larger `default-address-pools` in the engine's \
+            "Remove networks that nobody uses with `docker network rm`, or set larger `default-address-pools` in the engine's \
              daemon.json."
                 .to_owned(),
         )
@@ -300,7 +298,7 @@ mod tests {
                 .map(|subnet| network(&subnet, "bridge", &[&subnet]));
             items(&facts(networks.collect::<Vec<_>>(), []))
         };
-        assert!(with(28).is_empty());
-        assert_eq!(with(29), [(String::new(), "default-address-pools".to_owned())]);
+        assert!(with(27).is_empty());
+        assert_eq!(with(28), [(String::new(), "default-address-pools".to_owned())]);
     }
 }

@@ -9,7 +9,7 @@ use super::{CheckDefinition, finding, named};
 use crate::model::{
     facts::{CheckFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
-    inventory::Inventory,
+    inventory::{Inventory, Network, NetworkId},
 };
 
 /// The check.
@@ -28,7 +28,7 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
 fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     let inventory = facts.engine.as_ref().map_err(Unread::clone)?;
     let owners = owners(inventory);
-    let several = owners.into_iter().filter_map(|((network, alias), owners)| {
+    let several = owners.into_iter().filter_map(|((network, _, alias), owners)| {
         let stacks: BTreeSet<&str> = owners.iter().map(|(stack, _)| *stack).collect();
         (stacks.len() > 1).then_some((network, alias, owners))
     });
@@ -47,7 +47,7 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
                     owners.len(),
                     named(owners.iter().map(|(stack, service)| format!("{service} of {stack}")))
                 ),
-                "Ask for the full name (`STACK_SERVICE`), or give each project a network of its own in its `networks:` and \
+                "Ask for the service's full name (`STACK_SERVICE`) or the container's, or give each project a network of its own in its `networks:` and \
                  run `docker stack deploy` or `docker compose up -d`."
                     .to_owned(),
             )
@@ -55,7 +55,8 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
         .collect())
 }
 
-type Owners<'i> = BTreeMap<(&'i str, &'i str), BTreeSet<(&'i str, &'i str)>>;
+/// By name and id of the network, and by alias. Two local networks may have one name.
+type Owners<'i> = BTreeMap<(&'i str, &'i str, &'i str), BTreeSet<(&'i str, &'i str)>>;
 
 /// By network and name: the stacks and services that have it.
 fn owners(inventory: &Inventory) -> Owners<'_> {
@@ -68,7 +69,7 @@ fn owners(inventory: &Inventory) -> Owners<'_> {
             continue;
         }
         for endpoint in &container.endpoints {
-            let Some(network) = inventory.networks.get(&endpoint.network) else {
+            let Some(network) = with_names(inventory, &endpoint.network) else {
                 continue;
             };
             let aliases = endpoint.aliases.iter().map(|alias| &**alias);
@@ -77,7 +78,7 @@ fn owners(inventory: &Inventory) -> Owners<'_> {
                 .chain(short(stack, service))
             {
                 owners
-                    .entry((&network.name, alias))
+                    .entry((&network.name, &network.id, alias))
                     .or_default()
                     .insert((stack, service));
             }
@@ -91,7 +92,7 @@ fn owners(inventory: &Inventory) -> Owners<'_> {
         .filter(|stack| !stack.is_empty())
         .collect();
     for (id, members) in &inventory.members {
-        let (Some(network), Some(members)) = (inventory.networks.get(id), members) else {
+        let (Some(network), Some(members)) = (with_names(inventory, id), members) else {
             continue;
         };
         let services: BTreeSet<&str> = members
@@ -107,13 +108,22 @@ fn owners(inventory: &Inventory) -> Owners<'_> {
                 .filter_map(|stack| Some((*stack, short(stack, service)?)));
             if let Some((stack, alias)) = known.next() {
                 owners
-                    .entry((&network.name, alias))
+                    .entry((&network.name, &network.id, alias))
                     .or_default()
                     .insert((stack, service));
             }
         }
     }
     owners
+}
+
+/// A network, unless it has no names: the routing mesh (`addSvcRecords` of libnetwork).
+fn with_names<'i>(inventory: &'i Inventory, id: &NetworkId) -> Option<&'i Network> {
+    inventory
+        .networks
+        .get(id)
+        .map(|network| &**network)
+        .filter(|network| !network.ingress)
 }
 
 /// The name that `docker stack deploy` gives a service as an alias: without its stack's.
@@ -169,6 +179,16 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].0, "db");
         assert!(found[0].1.contains("(db of shop, db of wiki)"), "{found:?}");
+    }
+
+    #[test]
+    fn the_routing_mesh_has_no_names() {
+        let ingress = Network {
+            ingress: true,
+            ..network("shared", "overlay", &[])
+        };
+        let both = [of("shop", "db", &["db"]), of("wiki", "db", &["db"])];
+        assert_eq!(look(&facts([ingress], both)), Ok(Vec::new()));
     }
 
     #[test]

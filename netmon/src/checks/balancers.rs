@@ -109,39 +109,40 @@ fn of_network(
     let mut found = Vec::new();
     let mut taken: BTreeSet<u32> = BTreeSet::new();
     for (service, tasks) in services {
-        let shared = |group: &&Balanced| {
-            group
-                .backends
-                .iter()
-                .filter(|it| tasks.contains_key(&it.address))
-                .count()
-        };
-        let Some(group) = balanced.iter().max_by_key(shared).filter(|group| shared(group) > 0) else {
+        // While a service's ports change, and while one that was removed is still stopping, it has two marks.
+        let is_its = |group: &&Balanced| group.backends.iter().any(|it| tasks.contains_key(&it.address));
+        let mut has: BTreeMap<IpAddr, u32> = BTreeMap::new();
+        for group in balanced.iter().filter(is_its) {
+            taken.insert(group.mark);
+            for backend in &group.backends {
+                let weight = has.entry(backend.address).or_default();
+                *weight = backend.weight.max(*weight);
+            }
+        }
+        if has.is_empty() {
             found.push(of_service(
                 network,
                 service,
                 "virtual address",
-                Severity::Critical,
+                Severity::Warning,
                 format!(
                     "the load balancer of this node has no back end for service {service}, so its virtual address on {network} does \
-                     not answer here"
+                     not answer here, unless all of its tasks are stopping"
                 ),
                 tasks.keys(),
             ));
             continue;
-        };
-        taken.insert(group.mark);
-        let has: BTreeMap<IpAddr, u32> = group.backends.iter().map(|it| (it.address, it.weight)).collect();
+        }
         let missing: Vec<_> = tasks.iter().filter(|(address, _)| !has.contains_key(address)).collect();
         if !missing.is_empty() {
             found.push(of_service(
                 network,
                 service,
                 "missing",
-                Severity::Critical,
+                Severity::Warning,
                 format!(
                     "{} of {} of service {service} on {network} are not in this node's load balancer, so they get no connection \
-                     from here ({})",
+                     from here, unless they are stopping ({})",
                     missing.len(),
                     number(tasks.len(), "task", "tasks"),
                     named(missing.iter().map(|(_, name)| name))
@@ -211,7 +212,7 @@ fn orphan(network: &Arc<str>, group: &Balanced, members: &Members) -> Option<Fin
         witnesses: live.iter().map(|address| address.to_string().into()).collect(),
         ..finding(
             DEFINITION.name,
-            Severity::Warning,
+            Severity::Info,
             Subject {
                 network: Arc::clone(network),
                 item: format!("mark {:#x}", group.mark).into(),
@@ -252,10 +253,14 @@ fn of_service<'a>(
                 ..Subject::default()
             },
             evidence,
-            format!(
-                "Run `docker service update --force {service}`, which writes the back ends anew; if that does not help, drain this \
-                 node, run `systemctl restart docker`, and make it active again."
-            ),
+            if severity == Severity::Info {
+                "Nothing has to be done while they stop, which `docker service ps` shows.".to_owned()
+            } else {
+                format!(
+                    "If `docker service ps {service}` shows that they run, run `docker service update --force {service}`, which \
+                     writes the back ends anew."
+                )
+            },
         )
     }
 }
@@ -352,6 +357,15 @@ mod tests {
             evidence[1].evidence.starts_with("1 of 2 back ends of service web"),
             "{evidence:?}"
         );
+    }
+
+    #[test]
+    fn a_service_with_two_marks_has_the_back_ends_of_both() {
+        let facts = with(
+            TASKS,
+            Some(&[(0x100, &[(2, 1)]), (0x105, &[(3, 1)]), (0x101, &[(4, 1)])]),
+        );
+        assert!(found(&facts).is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{CheckDefinition, finding, named, number};
+use super::{CheckDefinition, finding, named, number, restart};
 use crate::model::{
     facts::{CheckFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
@@ -91,7 +91,8 @@ fn gone(network: &Network, bridge: &str, users: usize) -> Finding {
             "the node has no device {bridge}, which is this network's bridge, so {} there reach nothing",
             number(users, "container", "containers")
         ),
-        "Run `systemctl restart docker`, which makes the bridge anew, then restart the containers.".to_owned(),
+        "Drain the node if it is one of a Swarm, run `systemctl restart docker`, which makes the bridge anew, and start its containers again."
+            .to_owned(),
     )
 }
 
@@ -149,12 +150,12 @@ fn loose_ends(
     bridge: &str,
     is_its: impl Fn(&Device) -> bool,
 ) -> Vec<Finding> {
-    let of = |(container, device): &(&Container, &Device)| {
+    let of = |(owner, device): &(&Container, &Device)| {
         let peer = device.peer?;
         let end = ends
             .iter()
             .find(|end| end.ifindex == peer && end.kind == DeviceKind::Veth)?;
-        let identity = &container.identity;
+        let identity = &owner.identity;
         let (container, veth, own) = (&identity.container, &end.name, &device.name);
         let (what, mending) = match (is_its(end), end.up) {
             (true, true) => return None,
@@ -165,7 +166,7 @@ fn loose_ends(
             (true, false) => ("is down", format!("ip link set {veth} up")),
         };
         let remedy = if bridge.is_empty() {
-            format!("Run `docker restart {container}`, or `docker service update --force` for its service.")
+            format!("Run `{}`.", restart(owner))
         } else {
             format!("Run `{mending}` on the node, and find what manages Docker's devices there.")
         };

@@ -15,7 +15,8 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     name: Check("cleartext"),
     finds: "packets of an encrypted overlay network left for another node, or came from one, without encryption",
     compares: "the VNIs of the packets between nodes, of the last half minute, with the networks that are to be encrypted",
-    blind_spots: "Nodes without netmon's programs. What a firewall dropped before it reached the device",
+    blind_spots: "Nodes without netmon's programs. What a firewall dropped before it reached the device. A kernel with `esp4_offload`, where \
+                  what came encrypted is decrypted before the programs see it",
     causes: "The engine's firewall rule that marks what is to be encrypted is gone, as after `iptables -t mangle -F`, or the kernel lacks \
              the match (`xt_u32`, `xt_bpf`) for it. Or another node sends VXLAN packets with the network's VNI.",
     patience: Duration::ZERO,
@@ -42,13 +43,15 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
             continue;
         };
         let peer = peer(inventory, tunnel.remote);
-        for (direction, count, way) in [("receive", counts.receive, "from"), ("transmit", counts.transmit, "to")] {
+        let received = ("receive", counts.receive, "from", Severity::Warning);
+        let sent = ("transmit", counts.transmit, "to", Severity::Critical);
+        for (direction, count, way, severity) in [received, sent] {
             if count == 0 {
                 continue;
             }
             found.push(finding(
                 DEFINITION.name,
-                Severity::Critical,
+                severity,
                 Subject {
                     network: network.name.as_str().into(),
                     peer: Arc::clone(&peer),
@@ -60,7 +63,7 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
                     number(usize::try_from(count).unwrap_or(usize::MAX), "packet", "packets"),
                     moved.time.as_secs()
                 ),
-                "Look for the rule with `iptables -t mangle -vnL OUTPUT` on the sending node; drain it, run `systemctl restart \
+                "Look for the rule with `iptables -t mangle -vnL OUTPUT` and `nft list ruleset` on the sending node; drain it, run `systemctl restart \
                  docker`, and make it active again, which sets the rule anew."
                     .to_owned(),
             ));

@@ -33,7 +33,10 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
         return Ok(Vec::new());
     }
     let (severity, outcome) = if entries >= limit - limit / 100 {
-        (Severity::Critical, "so new connections are dropped")
+        (
+            Severity::Critical,
+            "so new connections are dropped now, or with the next ones",
+        )
     } else {
         (Severity::Warning, "and new connections are dropped once it is full")
     };

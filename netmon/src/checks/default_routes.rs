@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CheckDefinition, finding};
+use super::{CheckDefinition, finding, restart};
 use crate::model::{
     facts::{CheckFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
@@ -26,6 +26,7 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
 fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     let inventory = facts.engine.as_ref().map_err(Unread::clone)?;
     let mut found = Vec::new();
+    let mut unread = None;
     for (id, its) in &facts.containers {
         let Some(container) = inventory.containers.get(id).filter(|it| it.running) else {
             continue;
@@ -33,7 +34,13 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
         let Some(network) = leading_out(container, inventory) else {
             continue;
         };
-        let its = its.as_ref().map_err(Unread::clone)?;
+        let its = match its {
+            Ok(its) => its,
+            Err(reason) => {
+                unread.get_or_insert(reason);
+                continue;
+            }
+        };
         let what = match its.way_out {
             None => "has no default route".to_owned(),
             Some(ifindex) => {
@@ -56,12 +63,16 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
             },
             format!("container {name} {what}, though network {network} leads outside, so it reaches nothing there"),
             format!(
-                "Run `docker restart {name}`; where it joins several networks, give this one the highest `--gw-priority` \
-                 (engine 28 or newer)."
+                "Run `{}`; where it joins several networks, give this one the highest `--gw-priority` \
+                 (engine 28 or newer).",
+                restart(container)
             ),
         ));
     }
-    Ok(found)
+    match unread {
+        Some(reason) if found.is_empty() => Err(reason.clone()),
+        _ => Ok(found),
+    }
 }
 
 /// The first network of a container by which it should reach the outside with IPv4.

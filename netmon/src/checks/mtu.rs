@@ -7,6 +7,7 @@ use crate::model::{
     facts::{CheckFacts, NodeFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
     interface::{Device, DeviceKind},
+    inventory::GATEWAY_BRIDGE,
     mtu::overhead,
 };
 
@@ -58,7 +59,13 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
         };
         let outer = mtu.saturating_add(overhead(mtu, is_ipv6, is_encrypted));
         if outer > under.mtu && under.mtu > 0 {
-            found.push(of_overlay(name, (mtu, outer), under));
+            // The engine takes 50 bytes off, whatever is outside.
+            let option = if is_ipv6 {
+                under.mtu.saturating_sub(20)
+            } else {
+                under.mtu
+            };
+            found.push(of_overlay(name, (mtu, outer), under, option));
         }
     }
     Ok(found)
@@ -95,20 +102,29 @@ fn of_network(network: &Arc<str>, mtu: u32, out: &Device) -> Finding {
     let (device, most) = (&out.name, out.mtu);
     finding(
         DEFINITION.name,
-        Severity::Warning,
+        Severity::Info,
         subject(network, out),
         format!(
             "packets of this network may have {mtu} bytes, but {device}, the way out of the node, takes {most}, so large \
              transfers hang wherever ICMP is dropped"
         ),
-        format!(
-            "Make the network anew with `--opt com.docker.network.driver.mtu={most}`; for the default network, set `\"mtu\": \
-             {most}` in the engine's daemon.json."
-        ),
+        match &**network {
+            "bridge" => {
+                format!("Set `\"mtu\": {most}` in the engine's daemon.json, and run `systemctl restart docker`.")
+            }
+            GATEWAY_BRIDGE => format!(
+                "Drain the node, remove the network, and make it anew with `docker network create -o \
+                 com.docker.network.driver.mtu={most} -o com.docker.network.bridge.name={GATEWAY_BRIDGE} {GATEWAY_BRIDGE}`."
+            ),
+            _ => format!(
+                "Make the network anew with `--opt com.docker.network.driver.mtu={most}`; `default-network-opts` in the engine's \
+                 daemon.json sets it for all new ones."
+            ),
+        },
     )
 }
 
-fn of_overlay(network: &Arc<str>, (mtu, outer): (u32, u32), under: &Device) -> Finding {
+fn of_overlay(network: &Arc<str>, (mtu, outer): (u32, u32), under: &Device, option: u32) -> Finding {
     let (device, most) = (&under.name, under.mtu);
     finding(
         DEFINITION.name,
@@ -119,7 +135,7 @@ fn of_overlay(network: &Arc<str>, (mtu, outer): (u32, u32), under: &Device) -> F
              {most}, so they are fragmented or lost"
         ),
         format!(
-            "Make the network anew with `--opt com.docker.network.driver.mtu={most}`, or raise the MTU of {device}."
+            "Make the network anew with `--opt com.docker.network.driver.mtu={option}` (and `--ingress` if it is the routing mesh), or raise the MTU of {device}."
         ),
     )
 }

@@ -75,7 +75,20 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
             .neighbours
             .iter()
             .filter(|entry| tunnels.contains(&entry.ifindex));
-        found.extend(on_them.filter_map(|entry| contradicts(network, entry, &homes, "systemctl restart docker")));
+        let mut networks = inventory.networks.values();
+        let id = networks
+            .find(|known| *known.name == **network)
+            .map_or("", |known| &known.id);
+        found.extend(on_them.filter_map(|entry| {
+            let device = overlay.devices.iter().find(|device| device.ifindex == entry.ifindex);
+            let mending = format!(
+                "nsenter --net=$(ls /run/docker/netns/*-{}) ip neigh del {} dev {}",
+                id.get(..10).unwrap_or(id),
+                entry.address,
+                device.map_or("", |device| device.name.as_str())
+            );
+            contradicts(network, entry, &homes, &mending)
+        }));
     }
     Ok(found)
 }

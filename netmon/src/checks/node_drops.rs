@@ -18,9 +18,11 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
     blind_spots: "Packets from outside that never reached a bridge. Fewer than five in half a minute. Kernels without reasons (before 5.17). \
                   Packets that leave with a container's address, as without a masquerade rule",
     causes: "A firewall that was flushed or reloaded after the engine wrote its rules (`systemctl restart docker` writes them anew). \
-             Containers on two bridge networks that try to reach each other, which the engine forbids. `rp_filter` with several \
+             Containers on two bridge networks that try to reach each other, which the engine forbids. Containers that ask the node \
+             itself, or everybody on the network. `rp_filter` with several \
              default routes.",
-    patience: Duration::ZERO,
+    // Hosts with a firewall drop now and then what containers send to everybody.
+    patience: Duration::from_secs(25),
     rests_on_members: false,
     look,
 };
@@ -29,11 +31,11 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
 const FEWEST: u64 = 5;
 
 /// The kernel's names of reasons that speak of the node and not of the packet, with what each means and where to look.
-const REASONS: [(&str, &str, &str); 5] = [
+const REASONS: [(&str, &str, &str); 4] = [
     (
         "NETFILTER_DROP",
         "the node's firewall dropped",
-        "Look for the rule with `iptables -vnL FORWARD` and `nft list ruleset`; if the engine's own are gone, run `systemctl restart \
+        "Look for the rule with `iptables -vnL`, `ip6tables -vnL` and `nft list ruleset`; if the engine's own are gone, run `systemctl restart \
          docker`.",
     ),
     (
@@ -49,12 +51,7 @@ const REASONS: [(&str, &str, &str); 5] = [
     (
         "IP_INNOROUTES",
         "the node has no route for",
-        "Run `ip route` on the node, and look for the way to where the packets go.",
-    ),
-    (
-        "PKT_TOO_BIG",
-        "the way out of the node is too narrow for",
-        "Make the network anew with `--opt com.docker.network.driver.mtu` of the way out, and let ICMP pass.",
+        "Run `ip route` and `ip -6 route` on the node, and look for the way to where the packets go.",
     ),
 ];
 

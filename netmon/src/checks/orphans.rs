@@ -35,7 +35,7 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
         let what = match other.filter(|other| other.running) {
             None => match other {
                 Some(other) => format!("{}, which does not run any more", other.identity.container),
-                None => format!("container {}, which is gone", of.get(..12).unwrap_or(of)),
+                None => format!("container {}, which does not run or is gone", of.get(..12).unwrap_or(of)),
             },
             Some(other) if other.started? > container.started? => {
                 format!("{}, which has another one since it was restarted", other.identity.container)
@@ -51,14 +51,11 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
                 ..Subject::default()
             },
             format!("container {name} uses the network namespace of {what}, so {name} reaches nothing but itself"),
-            if other.is_some() {
-                format!("Start the other container if it does not run, then run `docker restart {name}`.")
-            } else {
-                format!(
-                    "Make the container anew, as its description names one that is gone: `docker rm -f {name}`, then `docker \
-                     run`, or `docker compose up -d`."
-                )
-            },
+            format!(
+                "Run `docker start {}` if it does not run, then `docker restart {name}`; if there is no such container any more, \
+                 let its Compose file or script make {name} anew.",
+                of.get(..12).unwrap_or(of)
+            ),
         ))
     });
     Ok(found.collect())
@@ -103,6 +100,6 @@ mod tests {
             ..started("vpn", 5, Sandbox::Absent)
         };
         assert!(found(Some(ended))[0].contains("does not run any more"));
-        assert!(found(None)[0].contains("container vpn, which is gone"));
+        assert!(found(None)[0].contains("container vpn, which does not run or is gone"));
     }
 }

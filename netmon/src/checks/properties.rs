@@ -12,8 +12,9 @@ use proptest::prelude::*;
 use super::{ALL, look, register::Register, samples};
 use crate::model::{
     counters::Directions,
+    dns::Resolver,
     facts::{
-        Backend, Balanced, CheckFacts, ContainerFacts, Encryption, Forwarding, Moved, Neighbour, NodeFacts,
+        Asked, Backend, Balanced, CheckFacts, ContainerFacts, Encryption, Forwarding, Moved, Neighbour, NodeFacts,
         OverlayFacts, Route, Unread,
     },
     interface::{Device, DeviceKind, MacAddress},
@@ -257,11 +258,26 @@ fn moved() -> impl Strategy<Value = Moved> {
         any::<u32>(),
         prop::collection::btree_map(tunnel, directions, 0..3),
         prop::collection::btree_map((0_u32..4, reason), count(), 0..4),
+        prop::collection::vec((name(), any::<bool>(), [count(), count(), count()]), 0..4),
     )
-        .prop_map(|(seconds, tunnels, node_drops)| Moved {
+        .prop_map(|(seconds, tunnels, node_drops, asked)| Moved {
             time: Duration::from_secs(seconds.into()),
             tunnels,
             node_drops,
+            asked: asked
+                .into_iter()
+                .map(|(id, is_docker, [answered, unanswered, slow])| {
+                    let resolver = if is_docker { Resolver::Docker } else { Resolver::Outside };
+                    let asked = Asked {
+                        answered,
+                        unanswered,
+                        servfail: slow,
+                        refused: unanswered,
+                        slow,
+                    };
+                    ((Arc::from(id), resolver), asked)
+                })
+                .collect(),
         })
 }
 
@@ -271,7 +287,12 @@ fn read<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>) -> impl Strategy
 }
 
 fn facts() -> impl Strategy<Value = CheckFacts> {
-    let routes = (subnet(), 0_u32..4).prop_map(|(subnet, ifindex)| Route { subnet, ifindex });
+    let routes = (subnet(), 0_u32..4, any::<bool>()).prop_map(|(subnet, ifindex, is_link)| Route {
+        subnet,
+        ifindex,
+        is_link,
+        is_main: true,
+    });
     let node = (
         prop::collection::vec(device(), 0..4),
         prop::option::of(any::<bool>()),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{CheckDefinition, Looked, MOST_OF_CHECK};
-use crate::model::finding::{Check, CheckRow, Finding, Report, Standing, Subject};
+use crate::model::finding::{Check, CheckRow, Finding, Report, Severity, Standing, Subject};
 
 /// The findings that stand.
 #[derive(Debug, Default)]
@@ -83,7 +83,8 @@ impl Register {
     /// Whether a fault that rests on the members of networks was seen. Then it is time to ask for them again.
     #[must_use]
     pub fn doubts_members(&self) -> bool {
-        self.known.values().any(|known| known.rests_on_members)
+        let mut known = self.known.values();
+        known.any(|known| known.rests_on_members && known.finding.severity != Severity::Info)
     }
 
     /// Takes in what a check found.

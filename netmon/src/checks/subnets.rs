@@ -18,8 +18,8 @@ pub(super) const DEFINITION: CheckDefinition = CheckDefinition {
                that are no bridges of Docker",
     blind_spots: "Routes of under 16 bits, of IPv6, or of a node with over 2,048. Networks behind the node's gateways. macvlan and \
                   ipvlan networks, which share the site's subnet on purpose",
-    causes: "`--subnet` with a range that is in use. The engine compares the ranges that it chooses itself with the node's \
-             routes, and no others. Overlay networks are never compared with a node's.",
+    causes: "`--subnet` with a range that is in use. The engine compares the ranges that it chooses itself with what is on \
+             the node's links, and not with what is behind gateways. Overlay networks are never compared with a node's.",
     patience: Duration::ZERO,
     rests_on_members: false,
     look,
@@ -38,6 +38,17 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
         .filter(|network| matches!(network.driver.as_str(), "bridge" | "overlay"))
         .collect();
     networks.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
+    let names = networks
+        .iter()
+        .filter(|network| network.driver == "bridge")
+        .map(|network| network.bridge_device());
+    let names: BTreeSet<String> = names.collect();
+    let bridges = node.devices.iter().filter(|device| names.contains(&device.name));
+    let bridges: BTreeSet<u32> = bridges.map(|device| device.ifindex).collect();
+    let is_here = |network: &Network| {
+        let name = network.bridge_device();
+        node.devices.iter().any(|device| device.name == name)
+    };
     let mut found = Vec::new();
     for (at, network) in networks.iter().enumerate() {
         for other in &networks[at + 1..] {
@@ -47,12 +58,12 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
         }
         let place = Place {
             network,
-            networks: &networks,
+            bridges: &bridges,
             node,
             is_used: uses(inventory, network).next().is_some(),
         };
         // The bridges of an engine without root are in another namespace.
-        if network.driver == "overlay" || place.bridges().any(|device| device.name == network.bridge_device()) {
+        if network.driver == "overlay" || is_here(network) {
             found.extend(place.of_addresses());
             found.extend(place.of_routes());
         }
@@ -63,32 +74,22 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
 /// A network on a node.
 struct Place<'f> {
     network: &'f Network,
-    networks: &'f [&'f Network],
+    /// The ifindexes of the node's devices that are bridges of Docker. Each has an address of its own network.
+    bridges: &'f BTreeSet<u32>,
     node: &'f NodeFacts,
     /// A container here is on it.
     is_used: bool,
 }
 
-impl<'f> Place<'f> {
-    /// The node's devices that are bridges of Docker. Each has an address of its own network.
-    fn bridges(&self) -> impl Iterator<Item = &'f Device> {
-        let bridges = self.networks.iter().filter(|network| network.driver == "bridge");
-        let names: BTreeSet<_> = bridges.map(|network| network.bridge_device()).collect();
-        self.node
-            .devices
-            .iter()
-            .filter(move |device| names.contains(&device.name))
-    }
-
+impl Place<'_> {
     /// The node's own addresses in the network.
     fn of_addresses(&self) -> Vec<Finding> {
         let network = self.network;
-        let bridges: BTreeSet<u32> = self.bridges().map(|bridge| bridge.ifindex).collect();
         let others = self
             .node
             .devices
             .iter()
-            .filter(|device| !bridges.contains(&device.ifindex));
+            .filter(|device| !self.bridges.contains(&device.ifindex));
         let own = others.flat_map(|device| device.addresses.iter().map(move |it| (device, it)));
         let inside = own.filter_map(|(device, address)| {
             let subnet = network.subnets.iter().find(|subnet| subnet.contains(*address))?;
@@ -118,35 +119,44 @@ impl<'f> Place<'f> {
     /// subnet are said with that address, and those by a bridge of Docker with its network.
     fn of_routes(&self) -> Vec<Finding> {
         let network = self.network;
-        let bridges: BTreeSet<u32> = self.bridges().map(|bridge| bridge.ifindex).collect();
         let has_own = |device: &Device| {
             let mut subnets = network.subnets.iter();
             subnets.any(|subnet| device.addresses.iter().any(|address| subnet.contains(*address)))
         };
-        let overlapping = self.node.routes.iter().flatten().filter_map(|route| {
-            let by = self
-                .node
-                .devices
-                .iter()
-                .find(|device| device.ifindex == route.ifindex)?;
-            let subnet = network.subnets.iter().find(|subnet| subnet.overlaps(route.subnet))?;
-            // A wider one is often for a whole site, of which the network is a part that nobody else has.
-            let is_particular = route.subnet.prefix >= SPECIFIC.min(subnet.prefix);
-            (is_particular && !bridges.contains(&by.ifindex) && !has_own(by)).then_some((route.subnet, by, *subnet))
-        });
+        let overlapping = self
+            .node
+            .routes
+            .iter()
+            .flatten()
+            .filter(|route| route.is_main)
+            .filter_map(|route| {
+                let by = self
+                    .node
+                    .devices
+                    .iter()
+                    .find(|device| device.ifindex == route.ifindex)?;
+                let subnet = network.subnets.iter().find(|subnet| subnet.overlaps(route.subnet))?;
+                // A wider one is often for a whole site, of which the network is a part that nobody else has.
+                let is_particular = route.subnet.prefix >= SPECIFIC.min(subnet.prefix);
+                (is_particular && !self.bridges.contains(&by.ifindex) && !has_own(by)).then_some((
+                    route.subnet,
+                    by,
+                    *subnet,
+                ))
+            });
         let findings = overlapping.map(|(its, by, subnet)| {
             let by = &by.name;
             // The more specific one wins.
-            let (severity, what) = match (network.driver.as_str(), its.prefix >= subnet.prefix) {
-                ("bridge", true) => (
+            let (severity, what) = match network.driver.as_str() {
+                "bridge" if its.prefix > subnet.prefix => (
                     Severity::Critical,
                     "so packets for its containers leave the node there".to_owned(),
                 ),
-                (_, true) => (
+                _ if its.prefix >= subnet.prefix => (
                     Severity::Warning,
                     format!("so its containers do not reach what is behind {by}"),
                 ),
-                (_, false) => (
+                _ => (
                     Severity::Info,
                     format!("so nobody on it reaches what is in {subnet} behind {by}"),
                 ),

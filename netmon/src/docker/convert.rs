@@ -31,6 +31,9 @@ pub(super) const LONGEST_TEXT: usize = 256;
 /// The longest text accepted as an id. The engine's ids have up to 64 characters.
 const LONGEST_ID: usize = 128;
 
+/// The length of the beginning of an id that the engine adds to aliases.
+const SHORT_ID: usize = 12;
+
 /// How many aliases of an endpoint are kept. Compose gives two or three.
 const MOST_ALIASES: usize = 16;
 
@@ -187,7 +190,9 @@ pub(super) fn container(described: wire::Container) -> Option<Described> {
     let mut endpoints = endpoints(Some(&settings));
     for endpoint in &mut endpoints {
         // The engine adds the beginning of the container's id.
-        endpoint.aliases.retain(|alias| !its_id.starts_with(&**alias));
+        endpoint
+            .aliases
+            .retain(|alias| alias.len() != SHORT_ID || !its_id.starts_with(&**alias));
     }
     let container = Container {
         id: its_id,
@@ -246,7 +251,9 @@ pub(super) fn network(described: wire::Network) -> Option<Network> {
             .is_some_and(|value| !is_false(value))
             || options
                 .get("com.docker.network.bridge.gateway_mode_ipv4")
-                .is_some_and(|mode| mode == "isolated"),
+                .is_some_and(|mode| mode == "isolated")
+            // Without a parent they are internal, though they are not called so (`parseNetworkOptions` of both drivers).
+            || matches!(described.driver.as_str(), "macvlan" | "ipvlan") && !options.contains_key("parent"),
         encrypted: options.get("encrypted").is_some_and(|value| !is_false(value)),
         // Zero leaves the MTU to the driver.
         mtu: options

@@ -27,6 +27,15 @@ pub const RESPONSE_CODES: [(&str, usize); CODES] = [
     ("other", CODE_OTHER),
 ];
 
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Resolver {
+    /// The engine's resolver, at 127.0.0.11.
+    Docker,
+    /// Any other.
+    Outside,
+}
+
 /// The counts of a namespace. Reading them takes a few hundred loads from memory, and no system call.
 pub trait DnsCounts: fmt::Debug + Send + Sync {
     /// What it asked since its programs were attached. First counts the queries that have waited for too long.

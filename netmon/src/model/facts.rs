@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     counters::Directions,
+    dns::Resolver,
     interface::{Device, MacAddress},
     inventory::{ContainerId, Inventory, Subnet},
     overlay::Tunnel,
@@ -49,6 +50,44 @@ pub struct Moved {
     /// Packets that the kernel dropped in the node's namespace, by the device's ifindex and the kernel's name of the
     /// reason.
     pub node_drops: BTreeMap<(u32, Arc<str>), u64>,
+    /// What containers asked their resolvers.
+    pub asked: BTreeMap<(ContainerId, Resolver), Asked>,
+}
+
+/// Queries to a resolver, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// They were answered: with an address, or that the name does not exist.
+    pub answered: u64,
+    /// They had no response within five seconds.
+    pub unanswered: u64,
+    /// The resolver could not find out.
+    pub servfail: u64,
+    /// The resolver does not answer this client.
+    pub refused: u64,
+    /// Those of the ones with a response that took over a second.
+    pub slow: u64,
+}
+
+impl Asked {
+    /// How many queries they are. The slow ones are among the others.
+    #[must_use]
+    pub const fn all(&self) -> u64 {
+        let answers = self.answered.saturating_add(self.servfail).saturating_add(self.refused);
+        answers.saturating_add(self.unanswered)
+    }
+
+    /// How many more than before.
+    #[must_use]
+    pub const fn since(&self, before: &Self) -> Self {
+        Self {
+            answered: self.answered.saturating_sub(before.answered),
+            unanswered: self.unanswered.saturating_sub(before.unanswered),
+            servfail: self.servfail.saturating_sub(before.servfail),
+            refused: self.refused.saturating_sub(before.refused),
+            slow: self.slow.saturating_sub(before.slow),
+        }
+    }
 }
 
 /// What the kernel has in the node's namespace.
@@ -64,7 +103,7 @@ pub struct NodeFacts {
     pub way_out: Option<u32>,
     /// The devices that lead to other nodes.
     pub underlay: BTreeSet<u32>,
-    /// The routes of the main table; `None` if there are too many to be read.
+    /// The IPv4 routes; `None` if there are too many to be read.
     pub routes: Option<Vec<Route>>,
     /// The hardware addresses of its neighbours, those of bridge networks among them.
     pub neighbours: Vec<Neighbour>,
@@ -124,6 +163,10 @@ pub struct Route {
     pub subnet: Subnet,
     /// The device that packets leave by.
     pub ifindex: u32,
+    /// What it leads to is on the device's own link, and not behind a gateway.
+    pub is_link: bool,
+    /// It is in the main table.
+    pub is_main: bool,
 }
 
 /// What the kernel has in the namespace of an overlay network.

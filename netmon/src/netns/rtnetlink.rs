@@ -264,7 +264,7 @@ impl Client {
         Ok(None)
     }
 
-    /// The IPv4 routes of the main table; `None` if there are more than `most`. That ends the connection's use: open another
+    /// The IPv4 routes that lead somewhere; `None` if there are more than `most`. That ends the connection's use: open another
     /// one for the next request.
     ///
     /// # Errors

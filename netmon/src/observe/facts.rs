@@ -12,14 +12,14 @@ use std::{
     time::Instant,
 };
 
-use self::movement::Movement;
+use self::movement::{Askers, Movement};
 use super::{
     Shared,
     state::{Owner, State},
 };
 use crate::{
     model::{
-        facts::{Balanced, CheckFacts, ContainerFacts, NodeFacts, OverlayFacts, Unread},
+        facts::{Balanced, CheckFacts, ContainerFacts, NodeFacts, OverlayFacts, Route, Unread},
         health::DockerHealth,
         inventory::ContainerId,
         netns::Role,
@@ -43,6 +43,8 @@ enum NotRead {
     Netlink(#[from] NetlinkError),
     #[error("cannot read the load balancer: {0}")]
     Balancer(io::Error),
+    #[error("it has over {MOST_OF_CONTAINER} routes")]
+    Routes,
     #[error("the devices change too fast to be listed")]
     Restless,
 }
@@ -56,6 +58,7 @@ impl NotRead {
             Self::Enter(EnterError::Refused { .. } | EnterError::Thread(_))
             | Self::Netlink(_)
             | Self::Balancer(_)
+            | Self::Routes
             | Self::Restless => false,
         }
     }
@@ -69,6 +72,8 @@ impl From<NotRead> for Unread {
 
 /// How many routes of a node are read. A router between networks has far more, and comparing them would take long.
 const MOST_ROUTES: usize = 2_048;
+/// How many routes of a container are read. The engine makes one for each network.
+const MOST_OF_CONTAINER: usize = 512;
 /// An address outside of every network here (TEST-NET-1 of RFC 5737): the way to it is the way to the internet.
 const FAR_AWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -81,6 +86,7 @@ struct Places {
     overlays: BTreeMap<Arc<str>, PathBuf>,
     balancers: BTreeMap<Arc<str>, PathBuf>,
     containers: BTreeMap<ContainerId, (PathBuf, ContainerFacts)>,
+    askers: Askers,
 }
 
 impl Places {
@@ -96,6 +102,7 @@ impl Places {
             overlays: BTreeMap::new(),
             balancers: BTreeMap::new(),
             containers: BTreeMap::new(),
+            askers: Askers::new(),
         };
         for (netns, namespace) in state.namespaces() {
             let path = &namespace.file.path;
@@ -118,6 +125,11 @@ impl Places {
                 else {
                     continue;
                 };
+                if !places.containers.contains_key(id)
+                    && let Some(dns) = namespace.sandbox().and_then(|sandbox| sandbox.dns.as_ref())
+                {
+                    places.askers.push((Arc::clone(id), Arc::clone(dns)));
+                }
                 let place = places.containers.entry(Arc::clone(id));
                 let (_, facts) = place.or_insert_with(|| (path.clone(), ContainerFacts::default()));
                 if !network.is_empty() {
@@ -151,6 +163,7 @@ pub fn read(shared: &Shared, engine: &DockerHealth, movement: &mut Movement) -> 
         overlays,
         balancers,
         containers,
+        askers,
     } = places;
     let read = on_netns_thread(|thread| {
         let node = node.ok_or_else(|| Unread("no namespace is the node's".to_owned()));
@@ -178,7 +191,7 @@ pub fn read(shared: &Shared, engine: &DockerHealth, movement: &mut Movement) -> 
         overlays,
         balancers,
         containers,
-        moved: movement.read(netns, Instant::now()),
+        moved: movement.read(netns, &askers, Instant::now()),
         unseen,
     }
 }
@@ -198,20 +211,27 @@ fn read_node(
     let mut client = Client::open()?;
     let listed = client.devices()?;
     let [forwards_ipv4, forwards_ipv6] = settings::forwards();
+    let neighbours = client.neighbour_entries()?;
+    let routes = client.routes(MOST_ROUTES)?;
+    // A node with more has a way out, and the kernel says which.
+    let way_out = match &routes {
+        Some(routes) => way_out(routes),
+        None => Client::open()?.way_to(FAR_AWAY)?,
+    };
     Ok(NodeFacts {
         devices: listed.is_whole.then_some(listed.devices).ok_or(NotRead::Restless)?,
         forwards_ipv4,
         forwards_ipv6,
-        way_out: client.way_to(FAR_AWAY)?,
         underlay,
         connections: settings::connections(),
-        neighbours: client.neighbour_entries()?,
+        way_out,
+        neighbours,
         encryptions: if encrypts {
             policies::outgoing().map_err(|error| Unread(error.to_string()))
         } else {
             Ok(Vec::new())
         },
-        routes: client.routes(MOST_ROUTES)?,
+        routes,
     })
 }
 
@@ -231,11 +251,43 @@ fn read_balancer(thread: &mut NetnsThread, path: &Path) -> Result<Option<Vec<Bal
     ipvs::balanced().map_err(NotRead::Balancer)
 }
 
-/// The devices of a container are known: netmon watches them. Only the way out is asked for.
+/// The device of the route to an address far away. The kernel would say it, too. But where there is no route, it frees the
+/// packet that it made up for the question, and that looks like one that was dropped (`inet_rtm_getroute`).
+fn way_out(routes: &[Route]) -> Option<u32> {
+    let leading = routes.iter().filter(|route| route.subnet.contains(FAR_AWAY));
+    // Of several, the kernel lists the one that it prefers first.
+    let best = leading.rev().max_by_key(|route| route.subnet.prefix)?;
+    Some(best.ifindex)
+}
+
+/// The devices of a container are known: netmon watches them. Only its routes are read.
 fn read_container(thread: &mut NetnsThread, path: &Path, facts: ContainerFacts) -> Result<ContainerFacts, NotRead> {
     let _file = thread.enter(path)?;
+    let routes = Client::open()?.routes(MOST_OF_CONTAINER)?.ok_or(NotRead::Routes)?;
     Ok(ContainerFacts {
-        way_out: Client::open()?.way_to(FAR_AWAY)?,
+        way_out: way_out(&routes),
         ..facts
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Route, way_out};
+
+    #[test]
+    fn the_way_out_is_the_most_specific_route_and_the_first_of_equals() {
+        let route = |subnet: &str, ifindex| Route {
+            subnet: subnet.parse().expect("a subnet"),
+            ifindex,
+            is_link: false,
+            is_main: true,
+        };
+        let of = |routes: &[(&str, u32)]| {
+            let routes: Vec<_> = routes.iter().map(|(subnet, ifindex)| route(subnet, *ifindex)).collect();
+            way_out(&routes)
+        };
+        assert_eq!(of(&[("10.0.0.0/8", 2)]), None);
+        assert_eq!(of(&[("0.0.0.0/0", 2), ("0.0.0.0/0", 3), ("10.0.0.0/8", 4)]), Some(2));
+        assert_eq!(of(&[("0.0.0.0/0", 2), ("128.0.0.0/1", 5)]), Some(5));
+    }
 }

@@ -1,6 +1,7 @@
 //! Faults made in a real Swarm, and what netmon says of them: which check, about what, how soon, and until when.
 
 mod node;
+mod times;
 
 use std::{
     collections::BTreeSet,
@@ -15,6 +16,7 @@ use netmon_tests::{
 };
 use serde_json::Value;
 
+use self::times::{Seen, Times};
 use crate::nodes::Nodes;
 
 /// Within this time a fault has to be a finding, and a fault that was mended has to be none.
@@ -53,6 +55,8 @@ fn faults(engine: Engine) -> anyhow::Result<()> {
         healthy(nodes.node(number), netmon)?;
     }
 
+    let mut times = Times::default();
+    let begin = Instant::now();
     let vni = vni(first, "idle")?;
     let other = members[1].address.to_string();
     let overlay = namespace_of(first, "wide")?;
@@ -84,7 +88,7 @@ fn faults(engine: Engine) -> anyhow::Result<()> {
     if has_macs {
         wanted.insert(of("critical", "duplicate_address", "bridge", "one", "", mac));
     }
-    agree(&netmons[0], &wanted, SOON).context("the faults of the first node")?;
+    times.add(since(begin, &netmons[0], &wanted).context("the faults of the first node")?);
     let (status, said) = doctor(first, &netmons[0])?;
     ensure!(status == 1, "netmon doctor ended with {status}");
     for words in [
@@ -99,6 +103,7 @@ fn faults(engine: Engine) -> anyhow::Result<()> {
     let of_second: BTreeSet<Found> = BTreeSet::new();
     agree(&netmons[1], &of_second, SOON).context("the second node")?;
 
+    let begin = Instant::now();
     first.exec("sysctl -q -w net.ipv4.ip_forward=1")?;
     first.exec("ip link delete vx-left")?;
     let neighbour = mac_of(nodes.node(2), "a2", "wide")?;
@@ -110,26 +115,21 @@ fn faults(engine: Engine) -> anyhow::Result<()> {
         first.docker("rm -f other")?;
     }
     first.docker("network rm site")?;
-    agree(&netmons[0], &nothing, SOON).context("all faults are mended")?;
+    times.add(since(begin, &netmons[0], &nothing).context("all faults are mended")?);
     healthy(first, &netmons[0])?;
 
     // The second node gets another address than the Swarm knows.
     let second = nodes.node(2);
     let address = second.address();
+    let begin = Instant::now();
     second.exec(&format!("ip address flush to {address}/32"))?;
-    let found = within(SOON, "the node's address to be missed", || {
-        let page = netmons[1].page()?;
-        let labels = [("check", "node_address"), ("subject", address.as_str())];
-        page.count("netmon_finding", &labels)
-    });
+    let wanted = [of("warning", "node_address", "", "", "", &address)].into();
+    let found = since(begin, &netmons[1], &wanted).context("the node's address is missed");
+    let begin = Instant::now();
     second.exec(&format!("ip address add {address}/24 dev eth0"))?;
-    found?;
-    within(SOON, "the finding to end", || {
-        let page = netmons[1].page()?;
-        let labels = [("check", "node_address")];
-        ensure!(page.all("netmon_finding", &labels).is_empty(), "it stands");
-        Ok(())
-    })
+    times.add(found?);
+    times.add(since(begin, &netmons[1], &nothing).context("the node has its address again")?);
+    times.write(engine)
 }
 
 /// A finding: severity, check, network, container, peer, subject.
@@ -142,6 +142,22 @@ fn of(severity: &str, check: &str, network: &str, container: &str, peer: &str, s
 /// Waits until a node's findings are exactly these, on the page of metrics and in the JSON.
 fn agree(netmon: &Netmon, wanted: &BTreeSet<Found>, time: Duration) -> anyhow::Result<()> {
     let begin = Instant::now();
+    wait(begin, netmon, wanted, time)?;
+    ensure!(begin.elapsed() <= time * slowness(), "it took {:?}", begin.elapsed());
+    Ok(())
+}
+
+/// The same, soon after faults were made or mended. Returns how soon after `begin` each was seen.
+fn since(begin: Instant, netmon: &Netmon, wanted: &BTreeSet<Found>) -> anyhow::Result<Seen> {
+    let made = begin.elapsed();
+    let seen = wait(begin, netmon, wanted, SOON)?;
+    let took = begin.elapsed().saturating_sub(made);
+    ensure!(took <= SOON * slowness(), "it took {took:?}");
+    Ok(seen)
+}
+
+fn wait(begin: Instant, netmon: &Netmon, wanted: &BTreeSet<Found>, time: Duration) -> anyhow::Result<Seen> {
+    let mut seen = Seen::default();
     within(time, "the findings", || {
         let document: Value = serde_json::from_str(&netmon.get("/api/v1/findings")?.text())?;
         let text = |value: &Value, field: &str| value[field].as_str().map(str::to_owned).unwrap_or_default();
@@ -159,6 +175,7 @@ fn agree(netmon: &Netmon, wanted: &BTreeSet<Found>, time: Duration) -> anyhow::R
                     .into()
             })
             .collect();
+        seen.at(&found, begin.elapsed());
         ensure!(
             found == *wanted,
             "{found:#?} after {:?}, not {wanted:#?}",
@@ -189,8 +206,7 @@ fn agree(netmon: &Netmon, wanted: &BTreeSet<Found>, time: Duration) -> anyhow::R
         ensure!(all == wanted.len(), "the page has {all} findings");
         Ok(())
     })?;
-    ensure!(begin.elapsed() <= time * slowness(), "it took {:?}", begin.elapsed());
-    Ok(())
+    Ok(seen)
 }
 
 /// Checks that `netmon doctor` finds nothing.

@@ -16,6 +16,8 @@ use crate::{
 
 /// Within this time a fault has to be a finding, and a fault that was mended has to be none.
 const SOON: Duration = Duration::from_mins(1);
+/// The number of what the engine sets up.
+const NUMBER: u32 = 0x00d0_c4e3;
 /// The state that the policy asks for.
 const SPI: &str = "0x101";
 
@@ -91,7 +93,7 @@ fn a_network_that_cannot_encrypt_towards_a_node_is_named() -> anyhow::Result<()>
     let [own, other] = ADDRESSES;
     node.run(&format!(
         "ip xfrm policy add src {own}/32 dst {other}/32 proto udp dport 4789 dir out mark 0xd0c4e3 \
-         tmpl src {own} dst {other} proto esp spi {SPI} reqid 1 mode transport"
+         tmpl src {own} dst {other} proto esp spi {SPI} reqid {NUMBER} mode transport"
     ))?;
     agree(&netmon, check, &[(PEER, "state")])?;
     let can = state(node, [own, other]);
@@ -108,7 +110,7 @@ fn a_network_that_cannot_encrypt_towards_a_node_is_named() -> anyhow::Result<()>
 
 fn state(netns: &Netns, [from, to]: [&str; 2]) -> anyhow::Result<()> {
     let line = format!(
-        "ip xfrm state add src {from} dst {to} proto esp spi {SPI} reqid 1 mode transport aead rfc4106(gcm(aes)) {KEY} 64"
+        "ip xfrm state add src {from} dst {to} proto esp spi {SPI} reqid {NUMBER} mode transport aead rfc4106(gcm(aes)) {KEY} 64"
     );
     netns.run(&line).map(drop)
 }

@@ -55,6 +55,8 @@ fn a_route_that_leads_elsewhere_is_found_and_one_by_its_bridge_is_none() {
             node.routes = Some(vec![Route {
                 subnet: route.parse().expect("a subnet"),
                 ifindex: by,
+                is_link: false,
+                is_main: true,
             }]);
         }));
         let found = look(&facts).expect("it can look").into_iter();

@@ -27,6 +27,7 @@ const RTA_OIF: u16 = 4;
 const RTA_MULTIPATH: u16 = 9;
 const RT_TABLE_MAIN: u8 = 254;
 const RTN_UNICAST: u8 = 1;
+const RT_SCOPE_LINK: u8 = 253;
 
 /// A VXLAN device's ifindex and the address of a node (VTEP) that it sends to, from `RTM_NEWNEIGH`.
 pub(super) fn remote(answer: Answer<'_>) -> Option<(u32, IpAddr)> {
@@ -103,12 +104,12 @@ pub(super) fn device(answer: Answer<'_>) -> Option<u32> {
     })
 }
 
-/// A route of the main table that leads somewhere, from `RTM_NEWROUTE`. Of one with several ways, the first.
+/// A route that leads somewhere, from `RTM_NEWROUTE`. Of one with several ways, the first.
 pub(super) fn route(answer: Answer<'_>) -> Option<Route> {
-    let &[family, prefix, _, _, table, _, _, kind, ..] = answer.payload else {
+    let &[family, prefix, _, _, table, _, scope, kind, ..] = answer.payload else {
         return None;
     };
-    if answer.kind != RTM_NEWROUTE || table != RT_TABLE_MAIN || kind != RTN_UNICAST {
+    if answer.kind != RTM_NEWROUTE || kind != RTN_UNICAST {
         return None;
     }
     let mut address = match family {
@@ -129,6 +130,8 @@ pub(super) fn route(answer: Answer<'_>) -> Option<Route> {
     Some(Route {
         subnet: Subnet { address, prefix },
         ifindex: ifindex?,
+        is_link: scope == RT_SCOPE_LINK,
+        is_main: table == RT_TABLE_MAIN,
     })
 }
 
@@ -227,8 +230,7 @@ mod tests {
             read(&[&header(254, 1)[..], &to, &several].concat()),
             leads("10.0.0.0/8", 7)
         );
-        // Of another table, one that discards packets, and one without a device.
-        assert_eq!(read(&[&header(255, 1)[..], &to, &by].concat()), None);
+        // One that discards packets, and one without a device.
         assert_eq!(read(&[&header(254, 6)[..], &to].concat()), None);
         assert_eq!(read(&[&header(254, 1)[..], &to].concat()), None);
     }

@@ -25,6 +25,8 @@ const POLICY_BYTES: usize = 168;
 const DIRECTION: usize = 160;
 const XFRM_POLICY_OUT: u8 = 1;
 const IPPROTO_ESP: u8 = 50;
+/// The number (`reqid`) of what the engine set up, from libnetwork's `encryption.go`. A node may have other encryption.
+const ENGINES: u32 = 0x00d0_c4e3;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// How many policies are looked at. Docker makes one a node.
@@ -180,7 +182,7 @@ fn template(answer: Answer<'_>) -> Option<Template> {
     }
     let mut attributes = answer.attributes(POLICY_BYTES);
     let (_, value) = attributes.find(|(kind, _)| *kind == XFRMA_TMPL)?;
-    // `struct xfrm_user_tmpl`: the address, the SPI, the protocol, and the family after a gap.
+    // `struct xfrm_user_tmpl`: the address, the SPI, the protocol, the family after a gap, the source, and the number.
     let address: [u8; 16] = value.get(..16)?.try_into().ok()?;
     let spi: [u8; 4] = value.get(16..20)?.try_into().ok()?;
     let protocol = *value.get(20)?;
@@ -189,12 +191,13 @@ fn template(answer: Answer<'_>) -> Option<Template> {
         AF_INET6 => IpAddr::from(address),
         _ => return None,
     };
-    (protocol == IPPROTO_ESP).then_some(Template { to, spi })
+    let request = u32::from_ne_bytes(value.get(44..48)?.try_into().ok()?);
+    (protocol == IPPROTO_ESP && request == ENGINES).then_some(Template { to, spi })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DIRECTION, POLICY_BYTES, Template, XFRM_MSG_NEWPOLICY, request, state_id, template};
+    use super::{DIRECTION, ENGINES, POLICY_BYTES, Template, XFRM_MSG_NEWPOLICY, request, state_id, template};
     use crate::netns::rtnetlink::{Message, messages};
 
     fn read(kind: u16, payload: &[u8]) -> Option<Template> {
@@ -206,7 +209,7 @@ mod tests {
         template(answer)
     }
 
-    fn policy(direction: u8, protocol: u8) -> Vec<u8> {
+    fn policy(direction: u8, protocol: u8, number: u32) -> Vec<u8> {
         let mut bytes = vec![0; POLICY_BYTES];
         bytes[DIRECTION] = direction;
         let mut of = vec![0; 64];
@@ -214,6 +217,7 @@ mod tests {
         of[16..20].copy_from_slice(&[1, 2, 3, 4]);
         of[20] = protocol;
         of[24..26].copy_from_slice(&2_u16.to_ne_bytes());
+        of[44..48].copy_from_slice(&number.to_ne_bytes());
         let length = u16::try_from(of.len() + 4).expect("short");
         bytes.extend(length.to_ne_bytes());
         bytes.extend(5_u16.to_ne_bytes());
@@ -223,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_policy_for_what_leaves_names_its_state() {
-        let of = read(XFRM_MSG_NEWPOLICY, &policy(1, 50)).expect("a template");
+        let of = read(XFRM_MSG_NEWPOLICY, &policy(1, 50, ENGINES)).expect("a template");
         assert_eq!((of.to.to_string(), of.spi), ("10.88.0.2".to_owned(), [1, 2, 3, 4]));
         let id = state_id(of);
         assert_eq!(id.len(), 48);
@@ -233,10 +237,19 @@ mod tests {
 
     #[test]
     fn other_policies_and_what_is_cut_off_are_none() {
-        assert_eq!(read(XFRM_MSG_NEWPOLICY, &policy(0, 50)), None, "for what arrives");
-        assert_eq!(read(XFRM_MSG_NEWPOLICY, &policy(1, 51)), None, "not encryption");
-        assert_eq!(read(0x10, &policy(1, 50)), None);
-        let whole = policy(1, 50);
+        assert_eq!(
+            read(XFRM_MSG_NEWPOLICY, &policy(0, 50, ENGINES)),
+            None,
+            "for what arrives"
+        );
+        assert_eq!(
+            read(XFRM_MSG_NEWPOLICY, &policy(1, 51, ENGINES)),
+            None,
+            "not encryption"
+        );
+        assert_eq!(read(XFRM_MSG_NEWPOLICY, &policy(1, 50, 1)), None, "somebody else's");
+        assert_eq!(read(0x10, &policy(1, 50, ENGINES)), None);
+        let whole = policy(1, 50, ENGINES);
         for length in 0..whole.len() {
             read(XFRM_MSG_NEWPOLICY, &whole[..length]);
         }

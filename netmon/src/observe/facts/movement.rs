@@ -7,18 +7,25 @@ use std::{
     time::Instant,
 };
 
+use netmon_common::dns::{CODE_NOERROR, CODE_NXDOMAIN, CODE_OTHER, CODE_REFUSED, CODE_SERVFAIL, DURATION_BOUNDS, Dns};
+
 use crate::{
     datapath::{DatapathError, SharedTracepoints, overlay::SharedOverlay},
     model::{
         counters::Directions,
-        facts::{Moved, Unread},
+        dns::{DnsCounts, DnsReading, Resolver, is_asked},
+        facts::{Asked, Moved, Unread},
         interface::NetnsId,
+        inventory::ContainerId,
         overlay::Tunnel,
     },
 };
 
 /// How many looks "lately" is: with a look each 15 s, half a minute. A fault that was mended is seen for that long.
 const LOOKS: usize = 2;
+
+/// In microseconds.
+const A_SECOND: u32 = 1_000_000;
 
 /// Reads the programs' counts, and remembers the last readings.
 #[derive(Debug)]
@@ -34,7 +41,11 @@ struct Reading {
     at: Instant,
     tunnels: BTreeMap<Tunnel, Directions<u64>>,
     node_drops: BTreeMap<(u32, Arc<str>), u64>,
+    asked: BTreeMap<(ContainerId, Resolver), Asked>,
 }
+
+/// Where containers' queries are counted.
+pub(super) type Askers = Vec<(ContainerId, Arc<dyn DnsCounts>)>;
 
 impl Movement {
     /// What these programs count. Nothing was read yet.
@@ -48,8 +59,16 @@ impl Movement {
     }
 
     /// Reads, and says what was counted since. `node` is the node's namespace.
-    pub(super) fn read(&mut self, node: Option<NetnsId>, now: Instant) -> Result<Moved, Unread> {
-        let reading = self.reading(node, now).map_err(|error| Unread(error.to_string()))?;
+    pub(super) fn read(&mut self, node: Option<NetnsId>, askers: &Askers, now: Instant) -> Result<Moved, Unread> {
+        let mut reading = self.reading(node, now).map_err(|error| Unread(error.to_string()))?;
+        for (id, counts) in askers {
+            let DnsReading { docker, outside } = counts.read();
+            for (resolver, dns) in [(Resolver::Docker, docker), (Resolver::Outside, outside)] {
+                if is_asked(&dns) {
+                    reading.asked.insert((Arc::clone(id), resolver), asked(&dns));
+                }
+            }
+        }
         let moved = self.readings.front().map(|before| reading.since(before));
         self.readings.push_back(reading);
         while self.readings.len() > LOOKS {
@@ -64,6 +83,7 @@ impl Movement {
             at,
             tunnels: BTreeMap::new(),
             node_drops: BTreeMap::new(),
+            asked: BTreeMap::new(),
         };
         if let Some(map) = &mut *self.overlay.lock() {
             let tunnels = map.read()?.tunnels.into_iter();
@@ -82,6 +102,25 @@ impl Movement {
     }
 }
 
+/// What became of queries.
+fn asked(dns: &Dns) -> Asked {
+    let Dns {
+        responses,
+        unanswered,
+        durations,
+        ..
+    } = dns;
+    let is_slow = |(_, bound): &(usize, &u32)| **bound > A_SECOND;
+    let first_slow = DURATION_BOUNDS.iter().enumerate().find(is_slow).map_or(0, |(at, _)| at);
+    Asked {
+        answered: responses[CODE_NOERROR] + responses[CODE_NXDOMAIN] + responses[CODE_OTHER],
+        unanswered: *unanswered,
+        servfail: responses[CODE_SERVFAIL],
+        refused: responses[CODE_REFUSED],
+        slow: durations[first_slow..].iter().sum(),
+    }
+}
+
 const fn packets(counts: crate::model::overlay::OuterCounts) -> u64 {
     counts.packets
 }
@@ -96,6 +135,10 @@ impl Reading {
             };
             (*tunnel, more)
         });
+        let asked = self.asked.iter().map(|(key, asked)| {
+            let old = before.asked.get(key).copied().unwrap_or_default();
+            (key.clone(), asked.since(&old))
+        });
         let node_drops = self.node_drops.iter().map(|(key, count)| {
             let old = before.node_drops.get(key).copied().unwrap_or_default();
             (key.clone(), count.saturating_sub(old))
@@ -104,6 +147,7 @@ impl Reading {
             time: self.at.saturating_duration_since(before.at),
             tunnels: tunnels.collect(),
             node_drops: node_drops.filter(|(_, count)| *count > 0).collect(),
+            asked: asked.filter(|(_, asked)| asked.all() > 0).collect(),
         }
     }
 }
@@ -111,11 +155,14 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use std::{
+        collections::BTreeMap,
         sync::Arc,
         time::{Duration, Instant},
     };
 
-    use super::Reading;
+    use netmon_common::dns::Dns;
+
+    use super::{Reading, asked};
     use crate::model::{
         counters::Directions,
         overlay::{Tunnel, TunnelKind},
@@ -133,6 +180,7 @@ mod tests {
                 .iter()
                 .map(|(ifindex, count)| ((*ifindex, Arc::from("X")), *count))
                 .collect(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -152,5 +200,21 @@ mod tests {
             .map(|((ifindex, _), count)| (*ifindex, *count))
             .collect();
         assert_eq!(drops, [(3, 3), (5, 2)]);
+    }
+
+    #[test]
+    fn queries_are_told_apart_by_what_became_of_them() {
+        let mut dns = Dns {
+            unanswered: 7,
+            ..Dns::default()
+        };
+        dns.responses = [1, 2, 4, 8, 16];
+        dns.durations[12] = 100;
+        dns.durations[13] = 3;
+        dns.durations[15] = 2;
+        let asked = asked(&dns);
+        assert_eq!((asked.answered, asked.unanswered), (1 + 2 + 16, 7));
+        assert_eq!((asked.servfail, asked.refused, asked.slow), (4, 8, 5));
+        assert_eq!(asked.all(), 38);
     }
 }

@@ -1,12 +1,15 @@
 //! Faults of a single node: its bridges, routes and containers.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::UdpSocket, time::Instant};
 
 use anyhow::Context as _;
-use netmon_tests::lab::{Engine, Lab, Node};
+use netmon_tests::{
+    lab::{Engine, Lab, Node},
+    resolver::query,
+};
 use serde_json::Value;
 
-use super::{Found, SOON, agree, healthy, of};
+use super::{Found, SOON, Times, agree, healthy, of, since};
 use crate::ground::netmon_on;
 
 #[test]
@@ -19,6 +22,10 @@ fn faults_of_a_node_with_a_new_engine_are_named_too() -> anyhow::Result<()> {
     faults(Engine::New)
 }
 
+/// A resolver that is none.
+const NOBODY: &str = "192.0.2.9:53";
+/// The type of queries for IPv4 addresses.
+const A: u16 = 1;
 /// How many containers fill a network of 13 addresses for containers by nine tenths.
 const MANY: u8 = 12;
 
@@ -47,11 +54,13 @@ fn faults(engine: Engine) -> anyhow::Result<()> {
     agree(&netmon, &nothing, SOON).context("the node is healthy")?;
     healthy(node, &netmon)?;
 
+    let mut times = Times::default();
     let veth = veth_of(node, "one")?;
     let front = bridge_of(node, "front")?;
     let shared = bridge_of(node, "shared")?;
     let gateway = node.gateway_of("web", "front")?;
     let address = node.address_of("shop-db", "shared")?;
+    let begin = Instant::now();
     node.exec(&format!("ip link set {veth} nomaster"))?;
     node.exec(&format!("ip address flush dev {front}"))?;
     node.docker("restart -t 0 vpn")?;
@@ -74,13 +83,14 @@ fn faults(engine: Engine) -> anyhow::Result<()> {
         of("warning", "default_route", "front", "web", "", ""),
         of("warning", "alias_conflict", "shared", "", "", "db"),
         of("critical", "neighbour", "shared", "shop-db", "", &address.to_string()),
-        of("warning", "mtu", "wide", "", "", "eth0"),
+        of("info", "mtu", "wide", "", "", "eth0"),
         of("warning", "address_space", "small", "", "", "10.77.1.0/28"),
         of("critical", "subnet_overlap", "bridge", "", "", "172.17.5.0/24"),
     ]
     .into();
-    agree(&netmon, &wanted, SOON).context("the faults")?;
+    times.add(since(begin, &netmon, &wanted).context("the faults")?);
 
+    let begin = Instant::now();
     node.exec(&format!("ip link set {veth} master docker0"))?;
     node.exec(&format!("ip address add {gateway}/16 dev {front}"))?;
     node.docker("restart -t 0 app")?;
@@ -89,18 +99,35 @@ fn faults(engine: Engine) -> anyhow::Result<()> {
     node.exec(&format!("ip neigh del {address} dev {shared}"))?;
     node.docker("rm -f big small0")?;
     node.exec("ip route del 172.17.5.0/24 dev tun7")?;
-    agree(&netmon, &nothing, SOON).context("all faults are mended")?;
+    times.add(since(begin, &netmon, &nothing).context("all faults are mended")?);
 
     // What comes and goes by itself is looked for alone.
     let rule = format!("FORWARD -i {shared} -j DROP");
+    let begin = Instant::now();
     node.exec(&format!("iptables -I {rule}"))?;
     // It gets no answer, and ends with a failure.
-    let _no_answer = node.exec_in("shop-db", "ping -q -c 100 -i 0.1 -W 1 192.0.2.9");
+    let _no_answer = node.exec_in("shop-db", "ping -q -c 350 -i 0.1 -W 1 192.0.2.9");
     let dropped = of("warning", "node_drops", "shared", "", "", "NETFILTER_DROP");
-    agree(&netmon, &[dropped].into(), SOON).context("the firewall drops")?;
+    times.add(since(begin, &netmon, &[dropped].into()).context("the firewall drops")?);
+    let begin = Instant::now();
     node.exec(&format!("iptables -D {rule}"))?;
-    agree(&netmon, &nothing, SOON).context("the firewall drops nothing any more")?;
-    healthy(node, &netmon)
+    times.add(since(begin, &netmon, &nothing).context("the firewall drops nothing any more")?);
+
+    let begin = Instant::now();
+    let web = node.namespace(&node.sandbox("web")?)?;
+    web.within(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        for id in 0..6 {
+            socket.send_to(&query(id, "noerror", A, None), NOBODY)?;
+        }
+        Ok(())
+    })?;
+    let silent = of("warning", "resolver", "", "web", "", "outside unanswered");
+    times.add(since(begin, &netmon, &[silent].into()).context("nobody answers")?);
+    let begin = Instant::now();
+    times.add(since(begin, &netmon, &nothing).context("nobody asks any more")?);
+    healthy(node, &netmon)?;
+    times.write(engine)
 }
 
 /// The node's end of a container's only device.
