@@ -146,6 +146,17 @@ fn named<T: fmt::Display>(things: impl IntoIterator<Item = T>) -> String {
     text.join(", ")
 }
 
+/// The overlay network of a name, with its members by gossip. `None` if there is none, if nobody asks for its members, or if
+/// there are too many: a part of them says nothing of who is none.
+fn overlay_members<'i>(inventory: &'i Inventory, name: &str) -> Result<Option<(&'i Network, &'i Members)>, Unread> {
+    let mut networks = inventory.networks.values();
+    let Some(network) = networks.find(|it| it.driver == "overlay" && it.name == name) else {
+        return Ok(None);
+    };
+    let members = members(inventory, network)?.filter(|members| !members.is_cut);
+    Ok(members.map(|members| (&**network, members)))
+}
+
 /// A network's members by gossip. `None` if nobody asks for them: no container here is on it.
 fn members<'i>(inventory: &'i Inventory, network: &Network) -> Result<Option<&'i Members>, Unread> {
     let members = inventory.members.get(&network.id);

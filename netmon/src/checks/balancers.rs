@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CheckDefinition, finding, members, named, number};
+use super::{CheckDefinition, finding, named, number, overlay_members};
 use crate::model::{
     facts::{Balanced, CheckFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
@@ -42,19 +42,12 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     let mut found = Vec::new();
     let mut without: BTreeSet<String> = BTreeSet::new();
     for (name, balanced) in &facts.balancers {
-        let mut networks = inventory.networks.values();
-        let Some(network) = networks.find(|it| it.driver == "overlay" && *it.name == **name) else {
+        let Some((_, members)) = overlay_members(inventory, name)? else {
             continue;
         };
         let balanced = balanced
             .as_ref()
             .map_err(|reason| Unread(format!("network {name}: {reason}")))?;
-        let Some(members) = members(inventory, network)? else {
-            continue;
-        };
-        if members.is_cut {
-            continue;
-        }
         let services = services(members);
         match balanced {
             None => without.extend(services.keys().map(|service| format!("{service} on {name}"))),

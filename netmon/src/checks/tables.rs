@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CheckDefinition, finding, members, named, number, peer};
+use super::{CheckDefinition, finding, named, number, overlay_members, peer};
 use crate::model::{
     facts::{CheckFacts, NodeFacts, OverlayFacts, Unread},
     finding::{Check, Finding, Severity, Subject},
@@ -40,20 +40,12 @@ fn look(facts: &CheckFacts) -> Result<Vec<Finding>, Unread> {
     let node = facts.node.as_ref().map_err(Unread::clone)?;
     let mut found = Vec::new();
     for (name, overlay) in &facts.overlays {
-        let mut networks = inventory.networks.values();
-        let Some(network) = networks.find(|it| it.driver == "overlay" && *it.name == **name) else {
+        let Some((network, members)) = overlay_members(inventory, name)? else {
             continue;
         };
         let overlay = overlay
             .as_ref()
             .map_err(|reason| Unread(format!("network {name}: {reason}")))?;
-        let Some(members) = members(inventory, network)? else {
-            continue;
-        };
-        // A part of the members says nothing of who is none.
-        if members.is_cut {
-            continue;
-        }
         let tables = Tables::of(overlay);
         let own = Own::of(inventory, node, &network.id, members);
         found.extend(lacking(name, members, &tables, &own, inventory));
